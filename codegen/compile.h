@@ -1,0 +1,47 @@
+/* codegen/compile.h -- one optimised graph to the code, weights and program of one variant. */
+#ifndef MLO_CODEGEN_COMPILE_H
+#define MLO_CODEGEN_COMPILE_H
+#include "codegen/kernel.h"
+#include "targets/object.h"
+#include "targets/target.h"
+
+typedef struct MloCodegenOptions {
+	int jobs;                /* compile threads; 0: number of cores */
+	const char *cache_dir;   /* object cache; NULL: none */
+	/* Called with the text of what was asked for: kind is "kernels", "llvm" or "asm". */
+	void (*dump)(void *user, const char *kind, const char *name, const char *text);
+	void *dump_user;
+	bool dump_kernels, dump_llvm, dump_asm;
+} MloCodegenOptions;
+
+typedef enum MloTier { MLO_TIER_CONTRACT, MLO_TIER_LOOPS, MLO_TIER_LIBRARY, MLO_TIER_COUNT } MloTier;
+extern const char *const mlo_tier_name[MLO_TIER_COUNT]; /* "contract", "loops", "library" */
+
+typedef struct MloStepInfo {
+	const char *name;        /* kernel's readable name */
+	uint64_t key;            /* kernel identity */
+	MloTier tier;
+	const MloOrigin *origin; /* ONNX nodes computed here */
+	double flops, bytes;
+	int64_t ntasks;
+	const char *shape;       /* text of the main result's type, for reports */
+	const char *schedule;    /* text of the schedule chosen, "" when there is no choice */
+} MloStepInfo;
+
+/* What goes into the package for one variant. Freed by mlo_variant_free. */
+typedef struct MloVariant {
+	MloArena *arena;         /* owns steps and their strings */
+	MloBytes code, weights, program; /* program: MlrtProgram and what follows it (runtime/format.h) */
+	uint64_t arena_bytes, scratch_bytes;
+	MloStepInfo *steps;
+	size_t nsteps, nkernels, cache_hits;
+} MloVariant;
+
+/* `g` has been through the O0 or O2 pipeline for `t` and stays unchanged and alive while the
+ * variant is in use (origins are shared). */
+MloStatus mlo_codegen(const MloGraph *g, const MloTarget *t, const MloCodegenOptions *opt, MloVariant *out, MloDiag *d) MLO_CHECKED;
+void mlo_variant_free(MloVariant *v);
+
+/* Runs the graph's kernels with the Kernel IR interpreter instead of machine code (tests, bisecting). */
+MloStatus mlo_codegen_interp(const MloGraph *g, const MloTarget *t, const void *const *inputs, void *const *outputs, MloDiag *d) MLO_CHECKED;
+#endif

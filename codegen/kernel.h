@@ -1,0 +1,174 @@
+/* codegen/kernel.h -- the Kernel IR: loop nests over index spaces, and contractions.
+ *
+ * A kernel is a tree of statements over flat argument buffers.  Outermost `par` loops (perfectly
+ * nested, at the top of the body) form the task space: the kernel function receives a range
+ * [begin, end) of flattened task numbers, so the runtime can split it among threads.  Exactly one
+ * loop on the path to a statement may be `vec`: the emitter runs it in vectors with masked tails.
+ * Tasks and vector lanes must not write an element that another one touches; the verifier cannot
+ * see that, lowering guarantees it.
+ *
+ * A kernel prints, parses, verifies and is interpreted without LLVM; its text (without the name) is
+ * the key by which identical kernels are generated once. */
+#ifndef MLO_CODEGEN_KERNEL_H
+#define MLO_CODEGEN_KERNEL_H
+#include "ir/graph.h"
+
+typedef enum KOp {
+#define KOP(id, n, meaning) K_##id,
+#include "codegen/kops.def"
+	K_COUNT
+} KOp;
+
+/* Integer index expressions (64-bit). DIV and MOD: floor, constant positive divisor in k.
+ * VALUE: an integer SSA value of the kernel (data-dependent index, as in gather). */
+typedef enum KIdxOp { KI_CONST, KI_VAR, KI_ADD, KI_MUL /* a * k */, KI_DIV, KI_MOD, KI_MIN, KI_MAX, KI_VALUE } KIdxOp;
+typedef struct KIdx {
+	KIdxOp op;
+	int64_t k;   /* CONST: value; VAR: variable number; MUL, DIV, MOD: constant; VALUE: value number */
+	const struct KIdx *a, *b;
+} KIdx;
+
+/* Builders simplify: constants fold, x+0, x*1, (x*c)/c, (x*c + y)%c and /c where 0 <= y < c is known
+ * from the variables' extents (kx_range). */
+typedef struct MloKernel MloKernel;
+const KIdx *kx_const(MloKernel *k, int64_t v);
+const KIdx *kx_var(MloKernel *k, int var);
+const KIdx *kx_add(MloKernel *k, const KIdx *a, const KIdx *b);
+const KIdx *kx_mul(MloKernel *k, const KIdx *a, int64_t c);
+const KIdx *kx_div(MloKernel *k, const KIdx *a, int64_t c);
+const KIdx *kx_mod(MloKernel *k, const KIdx *a, int64_t c);
+const KIdx *kx_min(MloKernel *k, const KIdx *a, const KIdx *b);
+const KIdx *kx_max(MloKernel *k, const KIdx *a, const KIdx *b);
+const KIdx *kx_value(MloKernel *k, int value);
+void kx_range(const MloKernel *k, const KIdx *e, int64_t *lo, int64_t *hi); /* inclusive; VALUE: whole range */
+
+/* A condition 0 <= e < extent under which a load or store happens. */
+typedef struct KGuard {
+	const KIdx *e;
+	int64_t extent;
+	const struct KGuard *next;
+} KGuard;
+
+/* One SSA instruction; its number is its position in MloKernel.value[]. */
+typedef struct KInst {
+	KOp op;
+	MloElem type;      /* of the result */
+	int a, b, c;       /* operands: value numbers */
+	double imm;        /* const (floats) */
+	int64_t ival;      /* const (integers, bool) */
+	const KIdx *idx;   /* index, load */
+	int arg;           /* load: argument; accum: accumulator number */
+	const KGuard *guard; /* load; NULL: always in bounds */
+	double other;      /* load: value where the guard fails */
+} KInst;
+
+typedef enum KLoopKind { KL_SEQ, KL_PAR, KL_VEC } KLoopKind;
+typedef enum KStmtKind { KS_LET, KS_STORE, KS_LOOP, KS_ACC_INIT, KS_ACC, KS_CONTRACT, KS_CALL } KStmtKind;
+
+/* LET:      value `value` is computed here, visible in the rest of this body and nested bodies.
+ * STORE:    arg[idx] = value, if the guard holds.
+ * LOOP:     var = 0 .. extent-1 over body. extent may depend on outer variables.
+ * ACC_INIT: accumulator acc = value (a value defined before).
+ * ACC:      acc = acc <accop> value; accop: add, mul, min, max.  Inside a vec loop that encloses the
+ *           update but not the ACC_INIT the lanes are combined after the loop (any order).
+ * CONTRACT: see KContract; body is the epilogue.
+ * CALL:     a reference kernel of ir/ref/ (the library tier). */
+typedef struct KStmt {
+	KStmtKind kind;
+	struct KStmt *next;   /* following statement of the same body */
+	struct KStmt *body;   /* LOOP, CONTRACT: first statement inside */
+	int value;            /* LET, STORE, ACC_INIT, ACC */
+	int var;              /* LOOP */
+	KLoopKind loop;
+	const KIdx *extent;
+	int arg;              /* STORE */
+	const KIdx *idx;
+	const KGuard *guard;
+	int acc;              /* ACC_INIT, ACC */
+	KOp accop;
+	struct KContract *contract;
+	struct KCall *call;
+} KStmt;
+
+/* Sum of products, the common form of convolution, matrix product and their batched kinds (f32):
+ *
+ *   product[b0,b1,y,x,c] = sum over ky,kx,k of
+ *       A[b0*a.b0 + b1*a.b1 + iy*a.y + ix*a.x + (kk/a.block)*a.blk + (kk%a.block)*a.k]
+ *     * B[...c..., ky, kx, k]
+ *   with iy = y*sy + ky*dy - py, ix = x*sx + kx*dx - px, terms outside [0,in_y) x [0,in_x) left out,
+ *   and kk = (c / group_c) * group_k + k  (group_c = nc, group_k = 0 without groups).
+ *
+ * All strides in elements.  The epilogue (body) computes with K_product and the variables var[]
+ * (b0, b1, y, x, c) and stores.  B is either packed at compile time,
+ *   [ceil(nc / (vecs*lanes))][ky][kx][k][vecs*lanes], zero beyond nc,   (b.packed)
+ * or read in place: B[b0*b.b0 + b1*b.b1 + k*b.k + c], 1x1 taps only. */
+typedef struct KContract {
+	int64_t nb0, nb1, ny, nx, nc; /* output extents */
+	int64_t nk, nky, nkx;         /* terms: channels (per group), taps */
+	int64_t sy, sx, dy, dx, py, px, in_y, in_x;
+	int64_t group_c, group_k;
+	int a_arg, b_arg;
+	struct { int64_t b0, b1, y, x, block, blk, k; } a;
+	struct { bool packed; int64_t b0, b1, k; } b;
+	int var[5];                   /* b0, b1, y, x, c: variable numbers used by the epilogue */
+	/* schedule: */
+	int lanes, vecs, cols, rows;  /* register tile: rows x cols outputs (y, x) x vecs vectors of channels */
+	int64_t y_chunk;              /* rows (or, if ny == 1, columns) per task */
+	bool c_outer;                 /* task order: channel tiles outer (true) or chunks outer */
+} KContract;
+
+/* in[]/out[]: argument numbers, -1 absent; shapes as constants. */
+typedef struct KCallTensor { int arg; MloElem elem; int rank; int64_t dim[MLO_MAX_RANK]; } KCallTensor;
+typedef struct KCall {
+	MloOp op;
+	int nin, nout;
+	KCallTensor *in, *out;
+	const MloNode *node;          /* attributes are read from here */
+} KCall;
+
+typedef enum KArgDir { KA_IN, KA_OUT, KA_INOUT, KA_SCRATCH /* per thread, count elements */ } KArgDir;
+typedef struct KArg {
+	KArgDir dir;
+	MloElem elem;
+	int64_t count;        /* elements that may be touched: [0, count) */
+} KArg;
+
+struct MloKernel {
+	MloArena *arena;
+	const char *name;     /* readable stem, e.g. "conv_relu"; not part of the key */
+	struct { KArg *items; size_t n, cap; } arg;
+	struct { KInst *items; size_t n, cap; } value;
+	int64_t *var_extent;  /* upper bound of each variable's extent, for kx_range */
+	int nvar, var_cap, nacc;
+	KStmt *body;
+	int64_t ntasks;       /* size of the task space; 1 if the kernel cannot be split */
+	double flops, bytes;  /* cost estimate per run: multiply-adds count 2; bytes read + written */
+};
+
+MloKernel *mlo_kernel_new(MloArena *a, const char *name);
+int mlo_kernel_arg(MloKernel *k, KArgDir dir, MloElem elem, int64_t count);
+int mlo_kernel_var(MloKernel *k, int64_t extent);
+
+/* Statement building: a cursor appends to a body. */
+typedef struct KCursor { MloKernel *k; KStmt **tail; } KCursor;
+KCursor kb_top(MloKernel *k);                         /* cursor at the (empty) top body */
+KCursor kb_loop(KCursor *at, KLoopKind kind, const KIdx *extent, int *var); /* cursor inside the new loop */
+int kb_let(KCursor *at, KInst inst);                  /* value number */
+int kb_const_f(KCursor *at, MloElem type, double v);
+int kb_const_i(KCursor *at, MloElem type, int64_t v);
+int kb_op(KCursor *at, KOp op, MloElem type, int a, int b, int c); /* -1 for unused operands */
+int kb_load(KCursor *at, int arg, const KIdx *idx, const KGuard *guard, double other);
+int kb_index(KCursor *at, MloElem type, const KIdx *idx);
+void kb_store(KCursor *at, int arg, const KIdx *idx, const KGuard *guard, int value);
+int kb_acc_init(KCursor *at, int value);              /* accumulator number */
+void kb_acc(KCursor *at, int acc, KOp op, int value);
+int kb_accum(KCursor *at, int acc, MloElem type);     /* read it */
+void kb_finish(MloKernel *k);                         /* counts tasks */
+
+void mlo_kernel_print(MloStr *out, const MloKernel *k, bool with_name);
+MloKernel *mlo_kernel_parse(MloArena *a, const char *text, size_t n, MloDiag *d);
+MloStatus mlo_kernel_verify(const MloKernel *k, MloDiag *d) MLO_CHECKED;
+/* Runs tasks [begin, end) on real buffers, checking every access against the argument counts. */
+MloStatus mlo_kernel_interp(const MloKernel *k, void *const *args, int64_t begin, int64_t end, MloDiag *d) MLO_CHECKED;
+uint64_t mlo_kernel_key(const MloKernel *k); /* xxh3 of the text without name */
+#endif

@@ -1,0 +1,50 @@
+/* codegen/lower.h -- from a fused group of graph nodes to a kernel.
+ *
+ * Three tiers, tried in this order for a group [first, last] (contiguous nodes):
+ *   contract: a contraction and its elementwise epilogue;
+ *   loops:    maps, movement, reductions, pooling, row-wise normalisation, fused;
+ *   call:     one node, a reference kernel of the library tier.
+ * A lowering answers MLO_ERR_UNSUPPORTED without a diagnostic when the group is not its business. */
+#ifndef MLO_CODEGEN_LOWER_H
+#define MLO_CODEGEN_LOWER_H
+#include "codegen/kernel.h"
+#include "targets/target.h"
+
+/* What an argument of a lowered kernel is bound to: a value of the graph, or data that lowering
+ * prepared (packed weights), or (both NULL) per-thread scratch. */
+typedef struct MloBinding {
+	MloValue *value;
+	const MloTensor *packed;
+} MloBinding;
+
+typedef struct MloLowered {
+	MloKernel *kernel;
+	MloBinding *bind; /* kernel->arg.n entries */
+} MloLowered;
+
+typedef struct MloLowerCx {
+	MloArena *arena;
+	const MloGraph *graph;
+	const MloTarget *target;
+	MloDiag *diag;
+} MloLowerCx;
+
+MloStatus mlo_lower_contract(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
+MloStatus mlo_lower_loops(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
+MloStatus mlo_lower_call(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
+
+/* Is v computed inside the group and needed nowhere else? */
+bool mlo_group_internal(const MloGraph *g, const MloNode *first, const MloNode *last, const MloValue *v);
+
+/* Shared by all lowerings: expressions of elementwise operators.  Emits at the cursor the scalar
+ * computation of elementwise node n from already computed operand values; returns the value number,
+ * or -1 when the operator or type has no Kernel IR form (then: library tier). */
+int mlo_lower_eltwise(KCursor *at, const MloNode *n, const int *operand);
+/* Whether mlo_lower_eltwise has a form for n (fusion asks before it groups). */
+bool mlo_can_lower_eltwise(const MloNode *n);
+
+/* The flat element offset of v at a logical index (rank entries), respecting v->layout. */
+const KIdx *mlo_lower_offset(MloKernel *k, const MloValue *v, const KIdx *const *index);
+/* Elements that v's buffer holds, padding lanes of blocked layouts included. */
+int64_t mlo_value_storage(const MloValue *v);
+#endif

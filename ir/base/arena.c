@@ -1,0 +1,237 @@
+/* ir/base/arena.c -- bump allocation in growing blocks. */
+#include "ir/base/arena.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ir/base/diag.h"
+
+enum { ALIGN = 64, FIRST_BLOCK = 16 << 10, MAX_BLOCK = 4 << 20 };
+
+typedef struct Block {
+	struct Block *next;
+	size_t used, cap;
+	char *data;
+} Block;
+
+typedef struct Closer {
+	struct Closer *next;
+	void (*close)(void *);
+	void *obj;
+} Closer;
+
+struct MloArena {
+	Block *blocks;
+	Closer *closers;
+	jmp_buf *guard;
+	size_t bytes;
+	unsigned fail_in; /* tests: blocks until failure, 0 = never */
+};
+
+MloArena *mlo_arena_new(void)
+{
+	return calloc(1, sizeof(MloArena));
+}
+
+void mlo_arena_free(MloArena *a)
+{
+	if (!a)
+		return;
+	for (Closer *c = a->closers, *next; c; c = next) {
+		next = c->next;
+		c->close(c->obj);
+		free(c);
+	}
+	for (Block *b = a->blocks, *next; b; b = next) {
+		next = b->next;
+		free(b->data);
+		free(b);
+	}
+	free(a);
+}
+
+static _Noreturn void out_of_memory(MloArena *a)
+{
+	if (a->guard)
+		longjmp(*a->guard, 1);
+	MLO_BUG("out of memory without a guard");
+}
+
+static Block *new_block(MloArena *a, size_t need)
+{
+	size_t cap = a->bytes < FIRST_BLOCK ? FIRST_BLOCK : a->bytes < MAX_BLOCK ? a->bytes : MAX_BLOCK;
+	Block *b = NULL;
+
+	cap = (cap + ALIGN - 1) / ALIGN * ALIGN;
+	if (cap < need)
+		cap = need;
+	if (a->fail_in != 1)
+		b = malloc(sizeof *b);
+	if (a->fail_in > 1)
+		a->fail_in--;
+	if (!b)
+		out_of_memory(a);
+	b->data = aligned_alloc(ALIGN, cap);
+	if (!b->data) {
+		free(b);
+		out_of_memory(a);
+	}
+	b->cap = cap;
+	b->used = 0;
+	b->next = a->blocks;
+	a->blocks = b;
+	a->bytes += cap;
+	return b;
+}
+
+void *mlo_alloc(MloArena *a, size_t n, size_t size)
+{
+	size_t need;
+	Block *b = a->blocks;
+	void *p;
+
+	if (__builtin_mul_overflow(n, size, &need) || need > SIZE_MAX / 2)
+		out_of_memory(a);
+	need = (need + ALIGN - 1) / ALIGN * ALIGN;
+	if (need == 0)
+		need = ALIGN;
+	if (!b || b->cap - b->used < need)
+		b = new_block(a, need);
+	p = b->data + b->used;
+	b->used += need;
+	return memset(p, 0, need);
+}
+
+void *mlo_dup(MloArena *a, const void *p, size_t nbytes)
+{
+	void *copy = mlo_alloc(a, 1, nbytes);
+
+	if (nbytes)
+		memcpy(copy, p, nbytes);
+	return copy;
+}
+
+char *mlo_strndup(MloArena *a, const char *s, size_t n)
+{
+	char *copy = mlo_alloc(a, n + 1, 1);
+
+	memcpy(copy, s, n);
+	return copy;
+}
+
+char *mlo_strdup(MloArena *a, const char *s)
+{
+	return mlo_strndup(a, s, strlen(s));
+}
+
+static char *vprint(MloArena *a, const char *fmt, va_list ap, size_t *len_out)
+{
+	va_list measure;
+	int len;
+	char *s;
+
+	va_copy(measure, ap);
+	len = vsnprintf(NULL, 0, fmt, measure);
+	va_end(measure);
+	MLO_ASSERT(len >= 0);
+	s = mlo_alloc(a, (size_t)len + 1, 1);
+	vsnprintf(s, (size_t)len + 1, fmt, ap);
+	*len_out = (size_t)len;
+	return s;
+}
+
+char *mlo_sprintf(MloArena *a, const char *fmt, ...)
+{
+	va_list ap;
+	size_t len;
+	char *s;
+
+	va_start(ap, fmt);
+	s = vprint(a, fmt, ap, &len);
+	va_end(ap);
+	return s;
+}
+
+void mlo_defer(MloArena *a, void (*close)(void *obj), void *obj)
+{
+	Closer *c = malloc(sizeof *c);
+
+	if (!c) {
+		close(obj);
+		out_of_memory(a);
+	}
+	*c = (Closer){a->closers, close, obj};
+	a->closers = c;
+}
+
+void mlo_arena_guard(MloArena *a, jmp_buf *guard)
+{
+	a->guard = guard;
+}
+
+size_t mlo_arena_bytes(const MloArena *a)
+{
+	return a->bytes;
+}
+
+void mlo_arena_fail_block(MloArena *a, unsigned n)
+{
+	a->fail_in = n;
+}
+
+void *mlo_grow(MloArena *a, void *items, size_t n, size_t *cap, size_t size)
+{
+	size_t bigger = *cap ? *cap * 2 : 8;
+	void *p = mlo_alloc(a, bigger, size);
+
+	if (n)
+		memcpy(p, items, n * size);
+	*cap = bigger;
+	return p;
+}
+
+void mlo_str_addn(MloStr *s, const char *p, size_t n)
+{
+	if (s->n + n + 1 > s->cap) {
+		size_t cap = (s->n + n + 1) * 2;
+		char *bigger = mlo_alloc(s->arena, cap < 256 ? 256 : cap, 1);
+
+		if (s->n)
+			memcpy(bigger, s->s, s->n);
+		s->s = bigger;
+		s->cap = cap < 256 ? 256 : cap;
+	}
+	memcpy(s->s + s->n, p, n);
+	s->n += n;
+	s->s[s->n] = 0;
+}
+
+void mlo_str_add(MloStr *s, const char *fmt, ...)
+{
+	char small[512];
+	va_list ap;
+	int len;
+
+	va_start(ap, fmt);
+	len = vsnprintf(small, sizeof small, fmt, ap);
+	va_end(ap);
+	MLO_ASSERT(len >= 0);
+	if ((size_t)len < sizeof small) {
+		mlo_str_addn(s, small, (size_t)len);
+	} else {
+		size_t n;
+		char *text;
+
+		va_start(ap, fmt);
+		text = vprint(s->arena, fmt, ap, &n);
+		va_end(ap);
+		mlo_str_addn(s, text, n);
+	}
+}
+
+const char *mlo_str_text(MloStr *s)
+{
+	return s->s ? s->s : "";
+}

@@ -1,0 +1,42 @@
+/* ir/ref/ref.h -- the reference kernels: one plain, freestanding C function per operator.
+ *
+ * The same source is compiled natively (the reference executor, the oracle of every test) and to
+ * LLVM bitcode per target architecture (the library tier of codegen).  So: no libc, no static
+ * state, no allocation; fixed-size types; shapes and attributes as arguments; scalar math from
+ * ref_math.h.  Written for clarity: this is the definition of the operator. */
+#ifndef MLO_IR_REF_REF_H
+#define MLO_IR_REF_REF_H
+#include <stdint.h>
+
+#include "ir/elem.h"
+
+typedef struct RefTensor {
+	void *data;         /* dense row-major, aligned to its element; NULL: absent optional operand */
+	const int64_t *dim; /* rank entries */
+	int32_t rank;
+	int32_t elem;       /* MloElem */
+} RefTensor;
+
+/* Attribute values in table order (ATTR_<op>_<name> of ir/op.h), defaults filled in. */
+typedef struct RefAttr {
+	int64_t i;
+	double f;
+	const char *s;
+	const int64_t *ints;
+	const double *floats;
+	int64_t n;          /* length of ints or floats; 0: absent */
+} RefAttr;
+
+typedef struct RefCall {
+	const RefTensor *in;
+	const RefTensor *out; /* shapes are set by the caller; the kernel fills data */
+	const RefAttr *attr;
+	int32_t nin, nout;
+} RefCall;
+
+typedef void RefKernel(const RefCall *c);
+
+#define OP(id, ...) void ref_##id(const RefCall *c);
+#define ATTR(...)
+#include "ir/ops.def"
+#endif

@@ -1,0 +1,92 @@
+/* ir/type.h -- tensor types: element type, shape, symbolic dimensions; and constant tensors.
+ *
+ * A dimension is an integer or a symbolic expression over named sizes ("batch", "4*seq+1"), kept in
+ * a canonical form so that equal expressions are equal pointers within one arena's symbol table. */
+#ifndef MLO_IR_TYPE_H
+#define MLO_IR_TYPE_H
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ir/base/arena.h"
+#include "ir/base/diag.h"
+#include "ir/elem.h"
+
+enum { MLO_MAX_RANK = 8 };
+/* Larger tensors are refused (MLO_ERR_LIMIT) before anything is allocated for them: elements and bytes. */
+#define MLO_MAX_ELEMS ((int64_t)1 << 40)
+
+const char *mlo_elem_text(MloElem e);           /* "f32" */
+MloElem mlo_elem_from_text(const char *s, size_t n); /* EL_none when unknown */
+MloElem mlo_elem_from_onnx(int code);           /* EL_none when unknown */
+int mlo_elem_onnx(MloElem e);
+unsigned mlo_elem_bits(MloElem e);              /* storage bits of one element */
+MloElemClass mlo_elem_class(MloElem e);
+bool mlo_elem_is_float(MloElem e);
+bool mlo_elem_is_int(MloElem e);                /* signed or unsigned, not bool */
+
+/* A symbolic expression; opaque outside ir/dim.c. */
+typedef struct MloExpr MloExpr;
+typedef struct MloSymbols MloSymbols; /* the symbol table: names, ranges, interned expressions */
+
+/* A dimension.  e == NULL: the integer k (>= 0).  Otherwise the expression e, and k is unused (-1). */
+typedef struct MloDim {
+	int64_t k;
+	const MloExpr *e;
+} MloDim;
+
+MloSymbols *mlo_symbols_new(MloArena *a);
+MloDim mlo_dim(int64_t k);
+static inline bool mlo_dim_known(MloDim d) { return !d.e; }
+MloDim mlo_dim_sym(MloSymbols *t, const char *name);          /* range 0..MLO_MAX_ELEMS until narrowed */
+void mlo_sym_range(MloSymbols *t, const char *name, int64_t lo, int64_t hi);
+MloDim mlo_dim_fresh(MloSymbols *t, const char *stem);        /* a new unknown size, "stem#1" */
+MloDim mlo_dim_add(MloSymbols *t, MloDim a, MloDim b);
+MloDim mlo_dim_sub(MloSymbols *t, MloDim a, MloDim b);
+MloDim mlo_dim_mul(MloSymbols *t, MloDim a, MloDim b);
+MloDim mlo_dim_div(MloSymbols *t, MloDim a, MloDim b);        /* floor; exact quotients simplify */
+MloDim mlo_dim_max(MloSymbols *t, MloDim a, MloDim b);
+bool mlo_dim_same(MloDim a, MloDim b);                        /* provably equal */
+bool mlo_dim_differ(MloDim a, MloDim b);                      /* provably different (ranges) */
+void mlo_dim_range(MloDim d, int64_t *lo, int64_t *hi);
+void mlo_dim_print(MloStr *out, MloDim d);
+/* Parses "3", "batch", "4*seq+1", "(a+b)/2". Returns false when malformed. */
+bool mlo_dim_parse(MloSymbols *t, const char *s, size_t n, MloDim *out);
+
+/* The type of a value.  rank == MLO_RANK_UNKNOWN: nothing is known about the shape. */
+#define MLO_RANK_UNKNOWN (-1)
+typedef struct MloType {
+	MloElem elem;
+	int rank;
+	MloDim dim[MLO_MAX_RANK];
+} MloType;
+
+MloType mlo_type(MloElem e, int rank, const int64_t *dims);
+bool mlo_type_static(const MloType *t);             /* rank and all dimensions known */
+bool mlo_type_same(const MloType *a, const MloType *b);
+/* Product of the dimensions; -1 when not static or above MLO_MAX_ELEMS. */
+int64_t mlo_type_elems(const MloType *t);
+int64_t mlo_type_bytes(const MloType *t);           /* storage, packed for sub-byte types; -1 likewise */
+void mlo_type_print(MloStr *out, const MloType *t); /* f32[1,batch,4*seq+1]; f32[*] for unknown rank */
+
+/* A constant tensor.  `data` may point into a mapped model file (not aligned!); whoever owns the
+ * memory outlives the graph (mlo_defer on its arena).  Strings (EL_str) are an array of MloText. */
+typedef struct MloText { const char *s; int64_t n; } MloText;
+typedef struct MloTensor {
+	MloElem elem;
+	int rank;
+	int64_t dim[MLO_MAX_RANK];
+	const void *data;
+	size_t nbytes;
+} MloTensor;
+
+int64_t mlo_tensor_elems(const MloTensor *t);
+MloType mlo_tensor_type(const MloTensor *t);
+uint64_t mlo_tensor_hash(const MloTensor *t);       /* xxh3 over type, shape, bytes */
+MloTensor *mlo_tensor_new(MloArena *a, MloElem e, int rank, const int64_t *dims); /* zeroed, owned by a */
+/* Element i converted; the tensor must be numeric. Any alignment. */
+double mlo_tensor_f64(const MloTensor *t, int64_t i);
+int64_t mlo_tensor_i64(const MloTensor *t, int64_t i);
+void mlo_tensor_set_f64(MloTensor *t, int64_t i, double v);  /* rounds and saturates as Cast does */
+void mlo_tensor_set_i64(MloTensor *t, int64_t i, int64_t v);
+bool mlo_tensor_equal(const MloTensor *a, const MloTensor *b); /* bitwise */
+#endif

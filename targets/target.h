@@ -1,0 +1,42 @@
+/* targets/target.h -- what the compiler knows of a machine: facts, and nothing of graphs.
+ *
+ * A *variant* (MloTarget) is one concrete machine level; a *target* the user names (MloTargetSet)
+ * is a list of variants that go into one package, best first.  The runtime takes the first one whose
+ * required features the CPU has. Adding a CPU level: one row in targets/variants.def and, if users
+ * name it, one in targets/targets.def. */
+#ifndef MLO_TARGETS_TARGET_H
+#define MLO_TARGETS_TARGET_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ir/base/diag.h"
+
+typedef struct MloTarget {
+	const char *name;        /* "x86_64-avx512" */
+	const char *arch;        /* "x86_64", "aarch64": names the bitcode library and the loader's check */
+	const char *triple, *cpu, *features; /* for LLVM */
+	const char *needs;       /* runtime feature names, comma separated: "avx2,fma" */
+	int vector_bytes;        /* widest vector to use */
+	int vector_regs;
+	int block;               /* channels per block of the blocked layout (float32) */
+	bool scalar_fma_operand; /* multiply-add takes a broadcast memory or lane operand */
+	int64_t l1d, l2, l3;     /* bytes, per core (l3: per core share) */
+	struct { int cols, vecs; } tile;   /* contraction register tile: best general shape */
+	double clock_ghz;        /* typical, for cost estimates */
+	double fma_per_cycle;    /* vector multiply-adds */
+	double bytes_per_cycle;  /* sustained from memory, one core */
+} MloTarget;
+
+typedef struct MloTargetSet {
+	const char *name;
+	const char *aliases;     /* comma separated */
+	const char *summary;     /* what is assumed */
+	const MloTarget *variant[8]; /* best first, NULL-terminated */
+} MloTargetSet;
+
+const MloTargetSet *mlo_target_find(const char *name, MloDiag *d); /* "native" included; NULL + nearest names */
+const MloTargetSet *mlo_target_at(size_t i);                      /* NULL past the end */
+const MloTarget *mlo_target_native(void);                          /* best variant this CPU runs */
+bool mlo_target_runs_here(const MloTarget *t, char *why, size_t n); /* why: the missing feature */
+#endif
