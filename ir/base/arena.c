@@ -22,23 +22,82 @@ typedef struct Closer {
 	void *obj;
 } Closer;
 
+/* A running mlo_guarded(): the arenas made under it that are still alive. */
+typedef struct Guard {
+	jmp_buf jump;
+	MloArena *live;
+	struct Guard *outer;
+} Guard;
+
 struct MloArena {
 	Block *blocks;
 	Closer *closers;
 	jmp_buf *guard;
+	Guard *owner; /* NULL: made outside any guard */
+	MloArena *prev, *next; /* in owner->live */
 	size_t bytes;
 	unsigned fail_in; /* tests: blocks until failure, 0 = never */
 };
 
+static _Thread_local Guard *innermost;
+
+static void enlist(MloArena *a, Guard *g)
+{
+	a->owner = g;
+	a->prev = NULL;
+	a->next = g ? g->live : NULL;
+	if (a->next)
+		a->next->prev = a;
+	if (g)
+		g->live = a;
+}
+
+static void delist(MloArena *a)
+{
+	if (a->next)
+		a->next->prev = a->prev;
+	if (a->prev)
+		a->prev->next = a->next;
+	else if (a->owner)
+		a->owner->live = a->next;
+	a->owner = NULL;
+}
+
 MloArena *mlo_arena_new(void)
 {
-	return calloc(1, sizeof(MloArena));
+	MloArena *a = calloc(1, sizeof *a);
+
+	if (a)
+		enlist(a, innermost);
+	return a;
+}
+
+bool mlo_guarded(void (*fn)(void *arg), void *arg)
+{
+	Guard g = {.outer = innermost};
+
+	innermost = &g;
+	if (setjmp(g.jump)) {
+		while (g.live)
+			mlo_arena_free(g.live);
+		innermost = g.outer;
+		return false;
+	}
+	fn(arg);
+	innermost = g.outer;
+	/* What outlives the call belongs to the guard around it. */
+	for (MloArena *a = g.live, *next; a; a = next) {
+		next = a->next;
+		enlist(a, g.outer);
+	}
+	return true;
 }
 
 void mlo_arena_free(MloArena *a)
 {
 	if (!a)
 		return;
+	delist(a);
 	for (Closer *c = a->closers, *next; c; c = next) {
 		next = c->next;
 		c->close(c->obj);
@@ -56,6 +115,8 @@ static _Noreturn void out_of_memory(MloArena *a)
 {
 	if (a->guard)
 		longjmp(*a->guard, 1);
+	if (innermost)
+		longjmp(innermost->jump, 1);
 	MLO_BUG("out of memory without a guard");
 }
 

@@ -8,6 +8,7 @@
 #define MLO_BASE_ARENA_H
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef struct MloArena MloArena;
@@ -29,6 +30,9 @@ void mlo_defer(MloArena *a, void (*close)(void *obj), void *obj);
 
 /* Where control goes when memory ends; NULL to remove. The buffer must outlive the allocations. */
 void mlo_arena_guard(MloArena *a, jmp_buf *guard);
+/* Runs fn(arg).  When memory ends in any arena without a guard of its own, every arena that this
+ * thread made since the call is freed and the answer is false. Calls may nest. */
+bool mlo_guarded(void (*fn)(void *arg), void *arg);
 size_t mlo_arena_bytes(const MloArena *a); /* taken from the system so far */
 
 /* Tests: the n-th block from now on (1 = next) and all after it fail to be allocated; 0 = never. */
