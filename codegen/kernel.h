@@ -41,6 +41,7 @@ const KIdx *kx_min(MloKernel *k, const KIdx *a, const KIdx *b);
 const KIdx *kx_max(MloKernel *k, const KIdx *a, const KIdx *b);
 const KIdx *kx_value(MloKernel *k, int value);
 void kx_range(const MloKernel *k, const KIdx *e, int64_t *lo, int64_t *hi); /* inclusive; VALUE: whole range */
+bool kx_equal(const KIdx *a, const KIdx *b); /* the same expression */
 
 /* A condition 0 <= e < extent under which a load or store happens. */
 typedef struct KGuard {
@@ -153,6 +154,8 @@ int mlo_kernel_var(MloKernel *k, int64_t extent);
 typedef struct KCursor { MloKernel *k; KStmt **tail; } KCursor;
 KCursor kb_top(MloKernel *k);                         /* cursor at the (empty) top body */
 KCursor kb_loop(KCursor *at, KLoopKind kind, const KIdx *extent, int *var); /* cursor inside the new loop */
+KCursor kb_contract(KCursor *at, const KContract *c); /* copies c; cursor inside the epilogue */
+void kb_call(KCursor *at, const KCall *c);            /* copies c, not what it points to */
 int kb_let(KCursor *at, KInst inst);                  /* value number */
 int kb_const_f(KCursor *at, MloElem type, double v);
 int kb_const_i(KCursor *at, MloElem type, int64_t v);
@@ -163,7 +166,17 @@ void kb_store(KCursor *at, int arg, const KIdx *idx, const KGuard *guard, int va
 int kb_acc_init(KCursor *at, int value);              /* accumulator number */
 void kb_acc(KCursor *at, int acc, KOp op, int value);
 int kb_accum(KCursor *at, int acc, MloElem type);     /* read it */
-void kb_finish(MloKernel *k);                         /* counts tasks */
+void kb_finish(MloKernel *k); /* counts tasks; estimates flops and bytes where they are still 0 */
+
+/* The type of a loaded value: f16 and bf16 elements are f32 as values (stores round them back). */
+MloElem mlo_kernel_load_type(MloElem elem);
+
+/* The task space: par[0..*n) are the loops whose variables a task number fixes (the last one runs
+ * fastest); answers the statements that one task runs. LETs may stand before the outermost loop. */
+enum { MLO_KERNEL_MAX_PAR = 8 };
+const KStmt *mlo_kernel_nest(const MloKernel *k, const KStmt **par, int max, int *n);
+int64_t mlo_contract_chunks(const KContract *c);
+int64_t mlo_contract_ctiles(const KContract *c); /* channel tiles */
 
 void mlo_kernel_print(MloStr *out, const MloKernel *k, bool with_name);
 MloKernel *mlo_kernel_parse(MloArena *a, const char *text, size_t n, MloDiag *d);
