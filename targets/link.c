@@ -1,0 +1,231 @@
+/* targets/link.c -- objects to one flat, relocation-free image, by lld.
+ *
+ * The objects are linked as a shared object with one read+execute segment; that segment is the
+ * image.  Whatever would need a dynamic relocation or a writable segment is refused here, so the
+ * runtime has nothing to relocate.  ELF: System V gABI, chapters 4 and 5. */
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "targets/object.h"
+
+extern char **environ;
+
+static MloStatus write_file(const char *path, const unsigned char *p, size_t n, MloDiag *d)
+{
+	FILE *f = fopen(path, "wb");
+	bool ok = f && fwrite(p, 1, n, f) == n;
+
+	if (f && fclose(f))
+		ok = false;
+	return ok ? MLO_OK : mlo_error(d, MLO_ERR_IO, "cannot write '%s': %s", path, strerror(errno));
+}
+
+static MloStatus read_file(const char *path, MloBytes *out, MloDiag *d)
+{
+	FILE *f = fopen(path, "rb");
+	struct stat st;
+	bool ok = f && !fstat(fileno(f), &st);
+
+	*out = (MloBytes){0};
+	if (ok) {
+		out->n = (size_t)st.st_size;
+		out->data = malloc(out->n + 1);
+		ok = out->data && fread(out->data, 1, out->n, f) == out->n;
+	}
+	if (f)
+		fclose(f);
+	if (ok)
+		return MLO_OK;
+	free(out->data);
+	*out = (MloBytes){0};
+	return mlo_error(d, MLO_ERR_IO, "cannot read '%s': %s", path, strerror(errno));
+}
+
+static MloStatus run_lld(const char *dir, const char *response, const char *image, MloDiag *d)
+{
+	const char *lld = getenv("MLOPT_LLD");
+	char *argv[] = {"ld.lld", (char *)response, "-o", (char *)image, NULL};
+	char log[4200], text[2048];
+	posix_spawn_file_actions_t fa;
+	pid_t pid;
+	int status = -1, err;
+	FILE *f;
+	size_t n = 0;
+
+	if (!lld || !*lld)
+		lld = MLOPT_LLD;
+	snprintf(log, sizeof log, "%s/log", dir);
+	posix_spawn_file_actions_init(&fa);
+	posix_spawn_file_actions_addopen(&fa, 1, log, O_CREAT | O_WRONLY | O_TRUNC, 0600);
+	posix_spawn_file_actions_adddup2(&fa, 1, 2);
+	err = posix_spawnp(&pid, lld, &fa, NULL, argv, environ);
+	posix_spawn_file_actions_destroy(&fa);
+	if (err)
+		return mlo_error(d, MLO_ERR_TARGET, "cannot run the linker '%s': %s", lld, strerror(err));
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return MLO_OK;
+	f = fopen(log, "r");
+	if (f) {
+		n = fread(text, 1, sizeof text - 1, f);
+		fclose(f);
+	}
+	text[n] = 0;
+	return mlo_error(d, MLO_ERR_INTERNAL, "linking kernels failed: %s", text);
+}
+
+static MloStatus bad_elf(MloDiag *d, const char *what)
+{
+	return mlo_error(d, MLO_ERR_INTERNAL, "linked image is unusable: %s", what);
+}
+
+/* Finds symbol addresses in the symbol table. */
+static MloStatus find_symbols(const MloBytes *elf, const char *const *symbols, size_t nsymbols, uint64_t *offsets,
+                              uint64_t limit, MloDiag *d)
+{
+	const Elf64_Ehdr *eh = (const void *)elf->data;
+	const Elf64_Shdr *sh = (const void *)(elf->data + eh->e_shoff);
+	size_t found = 0;
+
+	for (size_t i = 0; i < nsymbols; i++)
+		offsets[i] = UINT64_MAX;
+	for (unsigned s = 0; s < eh->e_shnum; s++) {
+		const Elf64_Sym *sym = (const void *)(elf->data + sh[s].sh_offset);
+		const char *names = (const char *)elf->data + sh[sh[s].sh_link].sh_offset;
+
+		if (sh[s].sh_type != SHT_SYMTAB)
+			continue;
+		for (size_t k = 0; k < sh[s].sh_size / sizeof *sym; k++) {
+			const char *name = names + sym[k].st_name;
+
+			if (sym[k].st_shndx == SHN_UNDEF)
+				continue;
+			/* symbols are few per image (hundreds): a scan is enough */
+			for (size_t i = 0; i < nsymbols; i++) {
+				if (offsets[i] == UINT64_MAX && !strcmp(symbols[i], name)) {
+					offsets[i] = sym[k].st_value;
+					found++;
+				}
+			}
+		}
+	}
+	for (size_t i = 0; i < nsymbols; i++)
+		if (offsets[i] >= limit)
+			return bad_elf(d, "a kernel's symbol is missing or outside the code");
+	return found >= nsymbols ? MLO_OK : bad_elf(d, "a kernel's symbol is missing");
+}
+
+/* Takes the only loadable content, the read+execute segment at address 0, out of the file. */
+static MloStatus take_image(const MloBytes *elf, const char *const *symbols, size_t nsymbols, MloBytes *image,
+                            uint64_t *offsets, MloDiag *d)
+{
+	const Elf64_Ehdr *eh = (const void *)elf->data;
+	const Elf64_Phdr *ph;
+	const Elf64_Shdr *sh;
+	uint64_t end = 0;
+
+	if (elf->n < sizeof *eh || memcmp(eh->e_ident, ELFMAG, SELFMAG) || eh->e_ident[EI_CLASS] != ELFCLASS64)
+		return bad_elf(d, "not a 64-bit ELF file");
+	ph = (const void *)(elf->data + eh->e_phoff);
+	sh = (const void *)(elf->data + eh->e_shoff);
+	for (unsigned s = 0; s < eh->e_shnum; s++) {
+		bool writable = (sh[s].sh_flags & SHF_ALLOC) && (sh[s].sh_flags & SHF_WRITE);
+
+		if ((sh[s].sh_type == SHT_RELA || sh[s].sh_type == SHT_REL) && (sh[s].sh_flags & SHF_ALLOC) && sh[s].sh_size)
+			return bad_elf(d, "it needs relocations at load");
+		if (writable && sh[s].sh_type != SHT_DYNAMIC && sh[s].sh_size &&
+		    !(sh[s].sh_type == SHT_NOBITS && sh[s].sh_flags == (SHF_ALLOC | SHF_WRITE) && sh[s].sh_size < 65536))
+			return bad_elf(d, "it has writable data");
+	}
+	for (unsigned i = 0; i < eh->e_phnum; i++) {
+		if (ph[i].p_type != PT_LOAD || !(ph[i].p_flags & PF_X))
+			continue;
+		if (end || ph[i].p_vaddr != 0 || ph[i].p_offset != 0)
+			return bad_elf(d, "code is not one segment at address 0");
+		end = ph[i].p_filesz;
+	}
+	if (!end || end > elf->n)
+		return bad_elf(d, "no code");
+	MLO_TRY(find_symbols(elf, symbols, nsymbols, offsets, end, d));
+	image->data = malloc(end);
+	if (!image->data)
+		return mlo_error(d, MLO_ERR_NOMEM, "out of memory for the code image");
+	memcpy(image->data, elf->data, end);
+	image->n = end;
+	return MLO_OK;
+}
+
+static MloStatus link_in(const char *dir, const MloTarget *t, const MloBytes *objects, size_t nobjects,
+                         const char *const *symbols, size_t nsymbols, MloBytes *image, uint64_t *offsets, MloDiag *d)
+{
+	char path[4200], response[4200], at[4201], out[4200];
+	FILE *f;
+	MloBytes elf;
+	MloStatus st;
+
+	snprintf(response, sizeof response, "%s/args", dir);
+	snprintf(out, sizeof out, "%s/image", dir);
+	f = fopen(response, "w");
+	if (!f)
+		return mlo_error(d, MLO_ERR_IO, "cannot write '%s': %s", response, strerror(errno));
+	fprintf(f, "-shared --no-rosegment -Bsymbolic --no-undefined --no-dynamic-linker --build-id=none\n"
+	           "--strip-debug --hash-style=sysv -z max-page-size=16384 -z norelro --no-call-graph-profile-sort\n"
+	           "--threads=1 -m %s\n", !strcmp(t->arch, "aarch64") ? "aarch64linux" : "elf_x86_64");
+	st = MLO_OK;
+	for (size_t i = 0; i < nobjects && st == MLO_OK; i++) {
+		snprintf(path, sizeof path, "%s/%zu.o", dir, i);
+		fprintf(f, "%s\n", path);
+		st = write_file(path, objects[i].data, objects[i].n, d);
+	}
+	if (fclose(f) && st == MLO_OK)
+		st = mlo_error(d, MLO_ERR_IO, "cannot write '%s': %s", response, strerror(errno));
+	if (st != MLO_OK)
+		return st;
+	snprintf(at, sizeof at, "@%s", response);
+	MLO_TRY(run_lld(dir, at, out, d));
+	MLO_TRY(read_file(out, &elf, d));
+	st = take_image(&elf, symbols, nsymbols, image, offsets, d);
+	free(elf.data);
+	return st;
+}
+
+static void remove_dir(const char *dir, size_t nobjects)
+{
+	static const char *const names[] = {"args", "image", "log"};
+	char path[4200];
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+		unlink(path);
+	}
+	for (size_t i = 0; i < nobjects; i++) {
+		snprintf(path, sizeof path, "%s/%zu.o", dir, i);
+		unlink(path);
+	}
+	rmdir(dir);
+}
+
+MloStatus mlo_image_link(const MloTarget *t, const MloBytes *objects, size_t nobjects, const char *const *symbols,
+                         size_t nsymbols, MloBytes *image, uint64_t *offsets, MloDiag *d)
+{
+	const char *tmp = getenv("TMPDIR");
+	char dir[4096];
+	MloStatus st;
+
+	*image = (MloBytes){0};
+	if (snprintf(dir, sizeof dir, "%s/mlopt-XXXXXX", tmp && *tmp ? tmp : "/tmp") >= (int)sizeof dir || !mkdtemp(dir))
+		return mlo_error(d, MLO_ERR_IO, "cannot make a temporary folder '%s': %s", dir, strerror(errno));
+	st = link_in(dir, t, objects, nobjects, symbols, nsymbols, image, offsets, d);
+	remove_dir(dir, nobjects);
+	return st;
+}

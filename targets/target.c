@@ -1,0 +1,84 @@
+/* targets/target.c -- the tables of variants and targets, and their look-up. */
+#include "targets/target.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define VARIANT(id, ...) VARIANT_ROW(id, __VA_ARGS__)
+#define VARIANT_ROW(id, nm, ar, tr, cp, ft, nd, vb, vr, bl, bc, d1, d2, d3, tc, tv, ghz, fma, bpc)             \
+	static const MloTarget variant_##id = {                                                                \
+		.name = nm, .arch = ar, .triple = tr, .cpu = cp, .features = ft, .needs = nd, .vector_bytes = vb, \
+		.vector_regs = vr, .block = bl, .scalar_fma_operand = bc, .l1d = d1, .l2 = d2, .l3 = d3,       \
+		.tile = {tc, tv}, .clock_ghz = ghz, .fma_per_cycle = fma, .bytes_per_cycle = bpc};
+#include "targets/variants.def"
+
+static const MloTarget *const variants[] = {
+#define VARIANT(id, ...) &variant_##id,
+#include "targets/variants.def"
+};
+
+static const MloTargetSet sets[] = {
+#define V(id) &variant_##id
+#define TARGET(nm, al, sum, ...) {.name = nm, .aliases = al, .summary = sum, .variant = {__VA_ARGS__}},
+#include "targets/targets.def"
+#undef V
+};
+enum { NSETS = sizeof sets / sizeof *sets, NVARIANTS = sizeof variants / sizeof *variants };
+
+const MloTarget *mlo_target_native(void)
+{
+	char why[64];
+
+	for (size_t i = NVARIANTS; i-- > 0;)
+		if (mlo_target_runs_here(variants[i], why, sizeof why))
+			return variants[i];
+	return NULL;
+}
+
+/* `native` depends on the machine, so its set is made on demand; the same content every time. */
+static const MloTargetSet *native_set(void)
+{
+	static MloTargetSet set = {.name = "native", .aliases = "", .summary = "this machine: the best level its CPU runs"};
+
+	set.variant[0] = mlo_target_native();
+	return &set;
+}
+
+const MloTargetSet *mlo_target_at(size_t i)
+{
+	return i == 0 ? native_set() : i <= NSETS ? &sets[i - 1] : NULL;
+}
+
+static bool in_list(const char *list, const char *name)
+{
+	size_t n = strlen(name);
+
+	for (const char *p = list; *p;) {
+		size_t len = strcspn(p, ",");
+
+		if (len == n && !strncmp(p, name, n))
+			return true;
+		p += len + (p[len] == ',');
+	}
+	return false;
+}
+
+const MloTargetSet *mlo_target_find(const char *name, MloDiag *d)
+{
+	char known[512] = "";
+
+	for (size_t i = 0; mlo_target_at(i); i++) {
+		const MloTargetSet *s = mlo_target_at(i);
+
+		if (!strcmp(s->name, name) || in_list(s->aliases, name)) {
+			if (s->variant[0])
+				return s;
+			mlo_error(d, MLO_ERR_TARGET, "target 'native': this machine's CPU is of no known level");
+			return NULL;
+		}
+		snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "", s->name);
+	}
+	mlo_error(d, MLO_ERR_USAGE, "unknown target '%s'", name);
+	mlo_hint(d, "known targets: %s (mlopt targets tells more)", known);
+	return NULL;
+}
