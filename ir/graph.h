@@ -19,6 +19,13 @@ typedef struct MloLayout {
 	int16_t block;
 } MloLayout;
 
+/* One operand slot that names a value: node->in[slot]. */
+typedef struct MloUse {
+	MloNode *node;
+	uint32_t slot;
+	struct MloUse *prev, *next;
+} MloUse;
+
 typedef struct MloValue {
 	const char *name;      /* the user's name, may be NULL for values passes made */
 	MloType type;
@@ -28,6 +35,7 @@ typedef struct MloValue {
 	uint32_t id;           /* unique in the graph, never reused */
 	uint32_t nuse;         /* operand slots (and graph outputs) that name it */
 	const MloTensor *data; /* a constant, when not NULL */
+	MloUse *uses;          /* its operand slots, newest first; graph outputs are not among them */
 } MloValue;
 
 /* Where a node came from. Fusion concatenates the lists. */
@@ -58,6 +66,7 @@ struct MloNode {
 	MloOrigin *origin;
 	uint32_t group;    /* fused group (1..), 0 while ungrouped; members of one group are contiguous */
 	MloNode *prev, *next;
+	MloUse *use;       /* nin entries, linked into the uses of the operands */
 };
 
 typedef struct MloMeta { const char *key, *value; struct MloMeta *next; } MloMeta;
@@ -96,10 +105,13 @@ void mlo_graph_remove(MloGraph *g, MloNode *n);                     /* its resul
 void mlo_graph_move(MloGraph *g, MloNode *n, MloNode *before);      /* NULL: to the end */
 bool mlo_node_used(const MloNode *n);
 bool mlo_is_output(const MloGraph *g, const MloValue *v);
-/* Consumers are found by walking: calls f for every operand slot that names v; stops on false. */
+/* Consumers of v: for (MloUse *u = v->uses; u; u = u->next). Editing v's uses invalidates u. */
 MloNode *mlo_only_user(const MloGraph *g, const MloValue *v); /* the node, if exactly one use and not an output */
 void mlo_origin_add(MloGraph *g, MloNode *n, const MloOrigin *from); /* appends copies, no duplicates */
 const char *mlo_node_name(const MloNode *n);                        /* first origin's name, or the op's */
+
+/* Adds a name and a value to the graph's metadata; a key that exists already gets the new value. */
+void mlo_graph_meta(MloGraph *g, const char *key, const char *value);
 
 /* Typed attributes by table slot: ATTR_<op>_<name>. */
 int64_t mlo_attr_i(const MloNode *n, int slot);
@@ -107,6 +119,8 @@ double mlo_attr_f(const MloNode *n, int slot);
 const char *mlo_attr_s(const MloNode *n, int slot);
 const int64_t *mlo_attr_ints(const MloNode *n, int slot, int *count); /* *count 0 when absent */
 const double *mlo_attr_floats(const MloNode *n, int slot, int *count);
+/* Setting a value equal to the default makes the attribute unset: `set` says "differs from it".
+ * A float within float32 rounding of the default counts as the default. */
 void mlo_attr_set_i(MloNode *n, int slot, int64_t v);
 void mlo_attr_set_f(MloNode *n, int slot, double v);
 void mlo_attr_set_s(MloGraph *g, MloNode *n, int slot, const char *v);

@@ -1,0 +1,176 @@
+/* ir/dim_text.c -- symbolic dimensions as text: "batch", "4*seq+1", "(a+b)/2", "max(a,b)". */
+#include <string.h>
+
+#include "ir/dim_impl.h"
+#include "ir/text.h"
+
+static void print_atom(MloStr *out, const Atom *x);
+
+/* Operand of a quotient: in parentheses unless it is one size or a number. */
+static void print_operand(MloStr *out, MloDim d)
+{
+	bool plain = !d.e ? d.k >= 0
+	                  : d.e->n == 1 && d.e->t[0].n == 1 && d.e->t[0].coef == 1 &&
+	                            d.e->t[0].atom[0]->kind != ATOM_DIV;
+
+	mlo_str_add(out, plain ? "" : "(");
+	mlo_dim_print(out, d);
+	mlo_str_add(out, plain ? "" : ")");
+}
+
+static void print_atom(MloStr *out, const Atom *x)
+{
+	if (x->kind == ATOM_SYM) {
+		mlo_text_symbol(out, x->name);
+	} else if (x->kind == ATOM_MAX) {
+		mlo_str_add(out, "max(");
+		mlo_dim_print(out, x->a);
+		mlo_str_add(out, ",");
+		mlo_dim_print(out, x->b);
+		mlo_str_add(out, ")");
+	} else {
+		print_operand(out, x->a);
+		mlo_str_add(out, "/");
+		print_operand(out, x->b);
+	}
+}
+
+static void print_term(MloStr *out, const Term *t, bool first)
+{
+	uint64_t mag = t->coef < 0 ? -(uint64_t)t->coef : (uint64_t)t->coef;
+	bool alone = t->n == 1 && mag == 1;
+
+	if (t->coef < 0 || !first)
+		mlo_str_add(out, t->coef < 0 ? "-" : "+");
+	if (mag != 1 || t->n == 0)
+		mlo_str_add(out, "%llu%s", (unsigned long long)mag, t->n ? "*" : "");
+	for (int i = 0; i < t->n; i++) {
+		bool wrap = t->atom[i]->kind == ATOM_DIV && !(alone && t->coef > 0);
+
+		mlo_str_add(out, "%s%s", i ? "*" : "", wrap ? "(" : "");
+		print_atom(out, t->atom[i]);
+		mlo_str_add(out, wrap ? ")" : "");
+	}
+}
+
+void mlo_dim_print(MloStr *out, MloDim d)
+{
+	if (!d.e) {
+		mlo_str_add(out, "%lld", (long long)d.k);
+		return;
+	}
+	for (int i = 0; i < d.e->n; i++)
+		print_term(out, &d.e->t[i], i == 0);
+}
+
+/* -- parsing: sum of products of factors ---------------------------------------------------- */
+
+typedef struct DimParser {
+	MloSymbols *t;
+	const char *p, *end;
+	int depth;
+	bool bad;
+} DimParser;
+
+static MloDim parse_sum(DimParser *c);
+
+static bool take(DimParser *c, char ch)
+{
+	while (c->p < c->end && *c->p == ' ')
+		c->p++;
+	if (c->p == c->end || *c->p != ch)
+		return false;
+	c->p++;
+	return true;
+}
+
+static MloDim fail(DimParser *c)
+{
+	c->bad = true;
+	return mlo_dim(0);
+}
+
+static MloDim parse_max(DimParser *c)
+{
+	MloDim a = parse_sum(c), b;
+
+	if (c->bad || !take(c, ','))
+		return fail(c);
+	b = parse_sum(c);
+	if (c->bad || !take(c, ')'))
+		return fail(c);
+	return mlo_dim_max(c->t, a, b);
+}
+
+static MloDim parse_factor(DimParser *c)
+{
+	MloDim d;
+
+	if (take(c, '(')) {
+		d = parse_sum(c);
+		return c->bad || !take(c, ')') ? fail(c) : d;
+	}
+	if (c->p < c->end && *c->p >= '0' && *c->p <= '9') {
+		int64_t k = 0;
+
+		for (; c->p < c->end && *c->p >= '0' && *c->p <= '9'; c->p++)
+			if (__builtin_mul_overflow(k, 10, &k) || __builtin_add_overflow(k, *c->p - '0', &k))
+				return fail(c);
+		return mlo_dim(k);
+	}
+	if (c->p < c->end) {
+		const char *start = c->p;
+		char *name = mlo_text_read_symbol(c->t->arena, &c->p, c->end);
+
+		if (!name)
+			return fail(c);
+		if (c->p - start == 3 && !strcmp(name, "max") && take(c, '('))
+			return parse_max(c);
+		return mlo_dim_sym(c->t, name);
+	}
+	return fail(c);
+}
+
+static MloDim parse_product(DimParser *c)
+{
+	MloDim d = parse_factor(c);
+
+	while (!c->bad) {
+		if (take(c, '*'))
+			d = mlo_dim_mul(c->t, d, parse_factor(c));
+		else if (take(c, '/'))
+			d = mlo_dim_div(c->t, d, parse_factor(c));
+		else
+			break;
+	}
+	return d;
+}
+
+static MloDim parse_sum(DimParser *c)
+{
+	MloDim d;
+
+	if (++c->depth > 64)
+		return fail(c);
+	d = take(c, '-') ? mlo_dim_sub(c->t, mlo_dim(0), parse_product(c)) : parse_product(c);
+	while (!c->bad) {
+		if (take(c, '+'))
+			d = mlo_dim_add(c->t, d, parse_product(c));
+		else if (take(c, '-'))
+			d = mlo_dim_sub(c->t, d, parse_product(c));
+		else
+			break;
+	}
+	c->depth--;
+	return d;
+}
+
+bool mlo_dim_parse(MloSymbols *t, const char *s, size_t n, MloDim *out)
+{
+	DimParser c = {t, s, s + n, 0, false};
+
+	*out = parse_sum(&c);
+	while (c.p < c.end && *c.p == ' ')
+		c.p++;
+	return !c.bad && c.p == c.end;
+}
