@@ -112,6 +112,7 @@ static void run_call(void *arg)
 
 int main(int argc, char **argv)
 {
+	static char help[] = "help", version[] = "version";
 	const struct Command *c;
 	Call call;
 
@@ -124,9 +125,9 @@ int main(int argc, char **argv)
 		return CLI_USAGE;
 	}
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
-		argv[1] = (char[]){"help"};
+		argv[1] = help;
 	else if (strcmp(argv[1], "--version") == 0)
-		argv[1] = (char[]){"version"};
+		argv[1] = version;
 	c = find_command(argv[1]);
 	if (!c)
 		return CLI_USAGE;

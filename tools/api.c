@@ -1,0 +1,156 @@
+/* tools/api.c -- the public compiler API: one guard against exhausted memory, messages to a callback. */
+#include "config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/compile.h"
+#include "tools/outfile.h"
+
+_Static_assert((int)MLOPT_ERR_INTERNAL == (int)MLO_ERR_INTERNAL && (int)MLOPT_ERR_LIMIT == (int)MLO_ERR_LIMIT &&
+               (int)MLOPT_ERR_INTERNAL + 1 == (int)MLO_STATUS_COUNT, "MloptStatus follows ir/base/status.def");
+_Static_assert((int)MLOPT_HINT == (int)MLO_DIAG_HINT, "MloptSeverity follows MloSeverity");
+
+struct MloptModel {
+	char *path;
+	MloGraph *graph; /* dimensions that the model leaves open are symbolic */
+};
+
+/* One call of the API, run under the guard. */
+typedef struct Call {
+	MloptModel *model;
+	MloptOptions opt;
+	void *bytes;
+	size_t n;
+	MloptReport report;
+	MloDiag diag;
+	MloStatus status;
+} Call;
+
+const char *mlopt_version(void)
+{
+	return PACKAGE_VERSION;
+}
+
+const char *mlopt_status_text(MloptStatus st)
+{
+	return mlo_status_text((MloStatus)st);
+}
+
+static MloptStatus finish(Call *c, void (*run)(void *), MloptMessageFn *msg, void *user)
+{
+	if (!mlo_guarded(run, c))
+		c->status = mlo_error(&c->diag, MLO_ERR_NOMEM, "out of memory");
+	for (size_t i = 0; msg && i < c->diag.n; i++) {
+		const MloDiagLine *l = &c->diag.lines[i];
+
+		msg(user, (MloptSeverity)l->severity, l->where, l->text ? l->text : "");
+	}
+	mlo_diag_free(&c->diag);
+	return (MloptStatus)c->status;
+}
+
+static void run_load(void *arg)
+{
+	Call *c = arg;
+
+	c->status = mlo_load_model(c->model->path, &(MloLoadOptions){.keep_symbols = true}, &c->model->graph, &c->diag);
+}
+
+MloptStatus mlopt_model_load(const char *path, MloptModel **out, MloptMessageFn *msg, void *user)
+{
+	MloptModel *m = calloc(1, sizeof *m);
+	Call c = {.model = m};
+	MloptStatus st;
+
+	*out = NULL;
+	if (m)
+		m->path = strdup(path);
+	if (!m || !m->path) {
+		free(m);
+		return MLOPT_ERR_NOMEM;
+	}
+	st = finish(&c, run_load, msg, user);
+	if (st == MLOPT_OK) {
+		*out = m;
+	} else {
+		m->graph = NULL; /* freed by whoever failed */
+		mlopt_model_free(m);
+	}
+	return st;
+}
+
+void mlopt_model_free(MloptModel *m)
+{
+	if (!m)
+		return;
+	if (m->graph)
+		mlo_graph_free(m->graph);
+	free(m->path);
+	free(m);
+}
+
+static bool all_static(const MloGraph *g)
+{
+	for (uint32_t i = 0; i < g->ninputs; i++) {
+		if (!mlo_type_static(&g->inputs[i]->type))
+			return false;
+	}
+	return true;
+}
+
+static void run_compile(void *arg)
+{
+	Call *c = arg;
+	MloLoadOptions lo = {.shapes = c->opt.shapes, .nshapes = c->opt.nshapes};
+	MloGraph *loaded = NULL;
+
+	if (c->opt.nshapes || !all_static(c->model->graph)) {
+		c->status = mlo_load_model(c->model->path, &lo, &loaded, &c->diag);
+		if (c->status != MLO_OK)
+			return;
+	}
+	c->status = mlo_compile_graph(loaded ? loaded : c->model->graph, &c->opt, &c->bytes, &c->n, &c->report, &c->diag);
+	if (loaded)
+		mlo_graph_free(loaded);
+}
+
+MloptStatus mlopt_compile(MloptModel *m, const MloptOptions *opt, void **bytes, size_t *n, MloptReport *report,
+                          MloptMessageFn *msg, void *user)
+{
+	static const MloptOptions defaults = MLOPT_OPTIONS_INIT;
+	Call c = {.model = m, .opt = defaults};
+	MloptStatus st;
+
+	/* A caller built against an older header has a smaller struct: the rest keeps its default. */
+	if (opt)
+		memcpy(&c.opt, opt, opt->size < sizeof c.opt ? opt->size : sizeof c.opt);
+	st = finish(&c, run_compile, msg, user);
+	*bytes = st == MLOPT_OK ? c.bytes : NULL;
+	*n = st == MLOPT_OK ? c.n : 0;
+	if (report)
+		*report = c.report;
+	return st;
+}
+
+static void run_write(void *arg)
+{
+	Call *c = arg;
+
+	c->status = mlo_write_file(c->model->path, c->bytes, c->n, &c->diag);
+}
+
+MloptStatus mlopt_compile_file(MloptModel *m, const MloptOptions *opt, const char *path, MloptReport *report,
+                               MloptMessageFn *msg, void *user)
+{
+	MloptModel target = {.path = (char *)path};
+	Call c = {.model = &target};
+	MloptStatus st;
+
+	st = mlopt_compile(m, opt, &c.bytes, &c.n, report, msg, user);
+	if (st != MLOPT_OK)
+		return st;
+	st = finish(&c, run_write, msg, user);
+	free(c.bytes);
+	return st;
+}

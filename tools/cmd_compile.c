@@ -1,0 +1,190 @@
+/* tools/cmd_compile.c -- mlopt compile: an ONNX model to a package. */
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "passes/pass.h"
+#include "tools/cli.h"
+#include "tools/compile.h"
+#include "tools/outfile.h"
+
+enum { O_SHAPE = 256, O_JOBS, O_CACHE_DIR, O_NO_CACHE, O_NAME, O_DUMP_AFTER, O_DUMP_KERNELS, O_DUMP_LLVM,
+       O_DUMP_ASM, O_TIME, O_VERIFY, O_LIMIT };
+
+static const CliOption options[] = {
+	{'o', "output", "FILE", "the package to write (default: the model's name with .mlopt)"},
+	{'t', "target", "NAME", "what to compile for (default: native; see 'mlopt targets')"},
+	{O_SHAPE, "shape", "NAME=1x3x8x8", "shape of an input, or size of a named dimension (repeatable)"},
+	{'O', "optimize", "LEVEL", "0: only what code generation needs, 2: everything (default)"},
+	{O_NAME, "name", "NAME", "the model's name in the package (default: the file's)"},
+	{'j', "jobs", "N", "compile threads (default: one per core)"},
+	{O_CACHE_DIR, "cache-dir", "DIR", "where compiled kernels are kept (default: $XDG_CACHE_HOME/mlopt)"},
+	{O_NO_CACHE, "no-cache", NULL, "neither read nor keep compiled kernels"},
+	{O_DUMP_AFTER, "dump-after", "PASS", "print the graph after that pass, or after 'all'"},
+	{O_DUMP_KERNELS, "dump-kernels", NULL, "print the kernels"},
+	{O_DUMP_LLVM, "dump-llvm", NULL, "print the LLVM IR of the kernels"},
+	{O_DUMP_ASM, "dump-asm", NULL, "print the assembly of the kernels"},
+	{O_TIME, "time-passes", NULL, "print how long each pass takes"},
+	{O_VERIFY, "verify-each", NULL, "check the graph after every pass"},
+	{O_LIMIT, "pass-limit", "N", "run only the first N passes (to find a faulty one)"},
+	{0},
+};
+static const CliSpec spec = {
+	"MODEL.onnx [-o FILE] [--target NAME] [option]...",
+	"Compiles an ONNX model into a package that the runtime loads. Same model and options: same bytes.",
+	options,
+	"mlopt compile resnet50.onnx\n"
+	"mlopt compile resnet50.onnx --target ml_m5 -o resnet50.mlopt\n"
+	"mlopt compile bert.onnx --shape input_ids=1x128 --shape attention_mask=1x128",
+};
+
+enum { MAX_SHAPES = 64 };
+typedef struct Request {
+	const char *model, *output;
+	const char *shapes[MAX_SHAPES];
+	MloptOptions opt;
+	bool no_cache;
+} Request;
+
+static void dump(void *user, const char *kind, const char *name, const char *text)
+{
+	size_t n = strlen(text);
+
+	printf("; ---- %s %s\n%s%s", kind, name, text, n && text[n - 1] == '\n' ? "" : "\n");
+}
+
+static void timing(void *user, const char *pass, double seconds, size_t changed)
+{
+	fprintf(stderr, "%-12s %9.3f ms %6zu changed\n", pass, 1e3 * seconds, changed);
+}
+
+static bool take_level(Request *r, const char *text)
+{
+	if (strcmp(text, "0") != 0 && strcmp(text, "2") != 0) {
+		cli_usage("-O expects 0 or 2, not '%s'", text);
+		return false;
+	}
+	r->opt.level = text[0] - '0';
+	return true;
+}
+
+static bool take_pass(Request *r, const char *name)
+{
+	const char *names[64] = {NULL}, *near;
+	size_t n = 0;
+
+	r->opt.dump_after = name;
+	if (strcmp(name, "all") == 0 || mlo_pass_find(name))
+		return true;
+	for (; n < 63 && mlo_pass_at(n); n++)
+		names[n] = mlo_pass_at(n)->name;
+	near = cli_nearest(name, names);
+	cli_usage("--dump-after: there is no pass '%s'", name);
+	if (near)
+		cli_note("  hint: did you mean '%s'?", near);
+	return false;
+}
+
+/* One option; false: an error was printed. */
+static bool take(Request *r, int o)
+{
+	switch (o) {
+	case 'o': r->output = optarg; break;
+	case 't': r->opt.target = optarg; break;
+	case 'O': return take_level(r, optarg);
+	case 'j': return cli_int("--jobs", optarg, 0, 1024, &r->opt.jobs);
+	case O_NAME: r->opt.name = optarg; break;
+	case O_CACHE_DIR: r->opt.cache_dir = optarg; break;
+	case O_NO_CACHE: r->no_cache = true; break;
+	case O_DUMP_AFTER: return take_pass(r, optarg);
+	case O_DUMP_KERNELS: r->opt.dump_kernels = 1; break;
+	case O_DUMP_LLVM: r->opt.dump_llvm = 1; break;
+	case O_DUMP_ASM: r->opt.dump_asm = 1; break;
+	case O_TIME: r->opt.timing = timing; break;
+	case O_VERIFY: r->opt.verify_each = 1; break;
+	case O_LIMIT: return cli_int("--pass-limit", optarg, 0, 1000, &r->opt.pass_limit);
+	case O_SHAPE:
+		if (r->opt.nshapes == MAX_SHAPES)
+			return cli_usage("more than %d --shape options", MAX_SHAPES), false;
+		r->shapes[r->opt.nshapes++] = optarg;
+		break;
+	default: return false;
+	}
+	return true;
+}
+
+/* "dir/model.onnx" -> "dir/model.mlopt", beside the model */
+static const char *default_output(MloArena *a, const char *model)
+{
+	const char *base = strrchr(model, '/'), *dot = strrchr(base ? base + 1 : model, '.');
+	size_t n = dot && dot != model && strcmp(dot, ".mlopt") != 0 ? (size_t)(dot - model) : strlen(model);
+
+	return mlo_sprintf(a, "%.*s.mlopt", (int)n, model);
+}
+
+static void print_summary(const Request *r, const MloptReport *m)
+{
+	fprintf(stderr, "%s: %zu nodes -> %zu groups (%zu contract, %zu loops, %zu library)", r->output, m->nodes,
+	        m->groups, m->contract, m->loops, m->library);
+	if (m->variants > 1)
+		fprintf(stderr, " in %zu variants", m->variants);
+	fprintf(stderr, ", %zu kernels (%zu cached); %s: code %s, weights %s; arena %s; %.2f s\n", m->kernels, m->cache_hits,
+	        cli_bytes((double)m->package_bytes), cli_bytes((double)m->code_bytes), cli_bytes((double)m->weight_bytes),
+	        cli_bytes((double)m->arena_bytes), m->seconds);
+}
+
+static MloStatus compile(Request *r, MloArena *a, MloDiag *d)
+{
+	MloLoadOptions lo = {.shapes = r->shapes, .nshapes = r->opt.nshapes};
+	MloptReport report;
+	MloGraph *g;
+	MloStatus st;
+	void *bytes;
+	size_t n;
+
+	MLO_TRY(mlo_load_model(r->model, &lo, &g, d));
+	cli_flush_diag(d);
+	r->opt.shapes = r->shapes;
+	if (r->no_cache)
+		r->opt.cache_dir = NULL;
+	else if (!r->opt.cache_dir)
+		r->opt.cache_dir = mlo_default_cache(a);
+	d->where = r->model;
+	st = mlo_compile_graph(g, &r->opt, &bytes, &n, &report, d);
+	d->where = NULL;
+	mlo_graph_free(g);
+	MLO_TRY(st);
+	st = mlo_write_file(r->output, bytes, n, d);
+	free(bytes);
+	MLO_TRY(st);
+	print_summary(r, &report);
+	return MLO_OK;
+}
+
+int cmd_compile(int argc, char **argv)
+{
+	Request r = {.opt = MLOPT_OPTIONS_INIT};
+	MloDiag d = {0};
+	MloArena *a;
+	MloStatus st;
+	int o;
+
+	r.opt.dump = dump;
+	while ((o = cli_next(&spec, argc, argv)) != CLI_END) {
+		if (o < 0)
+			return cli_stop(o);
+		if (!take(&r, o))
+			return CLI_USAGE;
+	}
+	if (!cli_operands(&spec, argc, argv, 1, 1))
+		return CLI_USAGE;
+	a = mlo_arena_new();
+	if (!a)
+		return cli_finish(&d, MLO_ERR_NOMEM);
+	r.model = argv[optind];
+	if (!r.output)
+		r.output = default_output(a, r.model);
+	st = compile(&r, a, &d);
+	mlo_arena_free(a);
+	return cli_finish(&d, st);
+}

@@ -1,0 +1,239 @@
+/* tools/compile.c -- graph to package: passes, code per variant, manifest, file layout. */
+#include "tools/compile.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "codegen/compile.h"
+#include "package/package.h"
+#include "passes/pass.h"
+#include "tools/manifest.h"
+
+typedef struct Compiler {
+	MloArena *a;
+	MloDiag *d;
+	const MloptOptions *opt;
+	const MloGraph *graph;       /* as given */
+	const MloTargetSet *targets;
+	size_t nvariants;
+	MloVariant *made;            /* nvariants each */
+	MloManifestVariant *listed;
+	struct { MloPackageBlob *items; size_t n, cap; } blob;
+} Compiler;
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void free_graph(void *g)
+{
+	mlo_graph_free(g);
+}
+
+static void free_variant(void *v)
+{
+	mlo_variant_free(v);
+}
+
+/* -- passes ------------------------------------------------------------------------------- */
+
+static void dump_pass(void *user, const char *pass, const char *text)
+{
+	const MloptOptions *opt = user;
+
+	if (opt->dump)
+		opt->dump(opt->dump_user, "pass", pass, text);
+}
+
+static MloStatus run_passes(Compiler *c, MloGraph *g, const char *passes, const MloTarget *t)
+{
+	MloPassOptions po = {
+		.dump_after = c->opt->dump_after, .dump = dump_pass, .dump_user = (void *)c->opt,
+		.verify_each = c->opt->verify_each, .limit = c->opt->pass_limit,
+		.timing = c->opt->timing, .timing_user = c->opt->timing_user,
+	};
+
+	return mlo_passes_run(g, passes, t, &po, c->d);
+}
+
+static MloStatus clone(Compiler *c, const MloGraph *g, MloGraph **out)
+{
+	*out = mlo_graph_clone(g);
+	if (!*out)
+		return mlo_error(c->d, MLO_ERR_NOMEM, "out of memory");
+	mlo_defer(c->a, free_graph, *out);
+	return MLO_OK;
+}
+
+static const char *pipeline_text(int level)
+{
+	static const struct { const char *name, *passes; } rows[] = {
+#define PIPELINE(name, passes) {#name, passes},
+#include "passes/pipelines.def"
+	};
+	const char *want = level == 0 ? "O0" : "O2";
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		if (strcmp(rows[i].name, want) == 0)
+			return rows[i].passes;
+	}
+	MLO_BUG("no pipeline %s", want);
+}
+
+/* The pipeline up to the first pass that looks at the target (`layout`) is run once, the rest per
+ * variant.  Under a pass limit every variant runs it whole, so that the count means something. */
+static MloStatus split_pipeline(Compiler *c, const MloGraph **common, const char **rest)
+{
+	const char *all = pipeline_text(c->opt->level), *cut = strstr(all, ",layout");
+	MloGraph *g;
+
+	*common = c->graph;
+	*rest = all;
+	if (!cut || c->opt->pass_limit >= 0)
+		return MLO_OK;
+	MLO_TRY(clone(c, c->graph, &g));
+	MLO_TRY(run_passes(c, g, mlo_strndup(c->a, all, (size_t)(cut - all)), NULL));
+	*common = g;
+	*rest = mlo_sprintf(c->a, "infer%s", cut);
+	return MLO_OK;
+}
+
+/* -- variants ----------------------------------------------------------------------------- */
+
+/* The number of a blob with these bytes, an earlier one where there is one. */
+static size_t add_blob(Compiler *c, uint32_t kind, const MloBytes *b)
+{
+	for (size_t i = 0; i < c->blob.n; i++) {
+		const MloPackageBlob *have = &c->blob.items[i];
+
+		if (have->kind == kind && have->bytes == b->n && (!b->n || memcmp(have->data, b->data, b->n) == 0))
+			return i;
+	}
+	MLO_PUSH(c->a, &c->blob, ((MloPackageBlob){.kind = kind, .data = b->data, .bytes = b->n}));
+	return c->blob.n - 1;
+}
+
+static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, const char *passes)
+{
+	const MloTarget *t = c->targets->variant[i];
+	MloCodegenOptions co = {
+		.jobs = c->opt->jobs, .cache_dir = c->opt->cache_dir,
+		.dump = c->opt->dump, .dump_user = c->opt->dump_user,
+		.dump_kernels = c->opt->dump_kernels, .dump_llvm = c->opt->dump_llvm, .dump_asm = c->opt->dump_asm,
+	};
+	MloVariant *v = &c->made[i];
+	MloGraph *g;
+	double start;
+
+	MLO_TRY(clone(c, common, &g));
+	MLO_TRY(run_passes(c, g, passes, t));
+	start = now();
+	MLO_TRY(mlo_codegen(g, t, &co, v, c->d));
+	mlo_defer(c->a, free_variant, v);
+	if (c->opt->timing)
+		c->opt->timing(c->opt->timing_user, "codegen", now() - start, v->nkernels);
+	c->listed[i] = (MloManifestVariant){
+		.target = t, .made = v,
+		.code = add_blob(c, MLRT_CODE, &v->code),
+		.weights = add_blob(c, MLRT_WEIGHTS, &v->weights),
+		.program = add_blob(c, MLRT_PROGRAM, &v->program),
+	};
+	return MLO_OK;
+}
+
+static void fill_report(const Compiler *c, MloptReport *r)
+{
+	size_t *const tier[MLO_TIER_COUNT] = {&r->contract, &r->loops, &r->library};
+
+	for (const MloNode *n = c->graph->first; n; n = n->next)
+		r->nodes++;
+	r->macs = mlo_graph_macs(c->graph);
+	r->variants = c->nvariants;
+	for (size_t i = 0; i < c->nvariants; i++) {
+		const MloVariant *v = &c->made[i];
+
+		r->groups += v->nsteps;
+		r->kernels += v->nkernels;
+		r->cache_hits += v->cache_hits;
+		r->code_bytes += v->code.n;
+		r->weight_bytes += v->weights.n;
+		r->arena_bytes = v->arena_bytes > r->arena_bytes ? v->arena_bytes : r->arena_bytes;
+		for (size_t s = 0; s < v->nsteps; s++)
+			++*tier[v->steps[s].tier];
+	}
+}
+
+static MloStatus check_static(const MloGraph *g, MloDiag *d)
+{
+	for (uint32_t i = 0; i < g->ninputs; i++) {
+		if (!mlo_type_static(&g->inputs[i]->type))
+			return mlo_error(d, MLO_ERR_UNSUPPORTED, "input '%s' has no static shape", g->inputs[i]->name);
+	}
+	for (uint32_t i = 0; i < g->noutputs; i++) {
+		MloStr s = {.arena = g->arena};
+
+		if (mlo_type_static(&g->outputs[i]->type))
+			continue;
+		mlo_type_print(&s, &g->outputs[i]->type);
+		return mlo_error(d, MLO_ERR_UNSUPPORTED, "output '%s' has a shape that depends on data: %s",
+		                 g->output_names[i], mlo_str_text(&s));
+	}
+	return MLO_OK;
+}
+
+static MloStatus compile(Compiler *c, void **bytes, size_t *n, MloptReport *r)
+{
+	const MloGraph *common;
+	const char *passes, *manifest;
+	size_t manifest_bytes;
+
+	MLO_TRY(check_static(c->graph, c->d));
+	c->targets = mlo_target_find(c->opt->target ? c->opt->target : "native", c->d);
+	if (!c->targets)
+		return MLO_ERR_USAGE;
+	while (c->nvariants < 8 && c->targets->variant[c->nvariants])
+		c->nvariants++;
+	c->made = MLO_NEWN(c->a, MloVariant, c->nvariants);
+	c->listed = MLO_NEWN(c->a, MloManifestVariant, c->nvariants);
+	MLO_TRY(split_pipeline(c, &common, &passes));
+	for (size_t i = 0; i < c->nvariants; i++)
+		MLO_TRY(compile_variant(c, i, common, passes));
+	MLO_TRY(mlo_manifest_text(c->a, &(MloManifest){c->graph, c->opt, c->listed, c->nvariants}, &manifest,
+	                          &manifest_bytes, c->d));
+	MLO_TRY(mlo_package_build(manifest, manifest_bytes, c->blob.items, c->blob.n, bytes, n, c->d));
+	fill_report(c, r);
+	r->package_bytes = *n;
+	return MLO_OK;
+}
+
+MloStatus mlo_compile_graph(const MloGraph *g, const MloptOptions *opt, void **bytes, size_t *n,
+                            MloptReport *report, MloDiag *d)
+{
+	Compiler c = {.a = mlo_arena_new(), .d = d, .opt = opt, .graph = g};
+	MloptReport r = {0};
+	double start = now();
+	MloStatus st;
+
+	if (!c.a)
+		return mlo_error(d, MLO_ERR_NOMEM, "out of memory");
+	st = compile(&c, bytes, n, &r);
+	mlo_arena_free(c.a);
+	r.seconds = now() - start;
+	if (report)
+		*report = r;
+	return st;
+}
+
+const char *mlo_default_cache(MloArena *a)
+{
+	const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+
+	if (base && *base == '/')
+		return mlo_sprintf(a, "%s/mlopt", base);
+	return home && *home == '/' ? mlo_sprintf(a, "%s/.cache/mlopt", home) : NULL;
+}

@@ -1,0 +1,161 @@
+/* tools/load.c -- a model file to a graph whose dimensions all have sizes. */
+#include <ctype.h>
+#include <string.h>
+
+#include "frontend/onnx.h"
+#include "tools/compile.h"
+
+typedef struct Loader {
+	MloArena *a;
+	MloDiag *d;
+	const char *path;
+	const MloLoadOptions *opt;
+	struct { MloBindDim *items; size_t n, cap; } bind;
+} Loader;
+
+static const char *dim_text(Loader *l, MloDim dim)
+{
+	MloStr s = {.arena = l->a};
+
+	mlo_dim_print(&s, dim);
+	return mlo_str_text(&s);
+}
+
+/* Gives every open symbol that the expression's text names the value 1. */
+static void default_symbols(Loader *l, MloSymbols *syms, MloDim dim, MloStr *names)
+{
+	const char *s = dim_text(l, dim);
+	bool whole = mlo_dim_same(mlo_dim_sym(syms, s), dim);
+
+	while (*s) {
+		size_t n = whole ? strlen(s) : 0;
+		int64_t lo, hi;
+		char *name;
+
+		while (!whole && (isalnum((unsigned char)s[n]) || (s[n] && strchr("_#.", s[n]))))
+			n++;
+		if (n == 0 || (!whole && (isdigit((unsigned char)*s) || (n == 3 && memcmp(s, "max", 3) == 0)))) {
+			s += n ? n : 1;
+			continue;
+		}
+		name = mlo_strndup(l->a, s, n);
+		s += n;
+		mlo_dim_range(mlo_dim_sym(syms, name), &lo, &hi);
+		if (lo == hi)
+			continue;
+		mlo_sym_range(syms, name, 1, 1);
+		mlo_str_add(names, "%s'%s'", names->n ? ", " : "", name);
+	}
+}
+
+/* A full shape for an input, to import again with. */
+static MloStatus complete_input(Loader *l, MloSymbols *syms, const MloValue *in)
+{
+	MloStr names = {.arena = l->a}, shape = {.arena = l->a};
+	MloBindDim b = {.name = mlo_strdup(l->a, in->name), .rank = in->type.rank};
+	bool open = false;
+
+	if (b.rank == MLO_RANK_UNKNOWN) {
+		mlo_error(l->d, MLO_ERR_USAGE, "input '%s' has no shape in the model", in->name);
+		mlo_hint(l->d, "state it: --shape %s=1x3x224x224", in->name);
+		return MLO_ERR_USAGE;
+	}
+	for (int i = 0; i < b.rank; i++) {
+		int64_t hi;
+
+		if (mlo_dim_known(in->type.dim[i])) {
+			b.dim[i] = in->type.dim[i].k;
+		} else {
+			open = true;
+			default_symbols(l, syms, in->type.dim[i], &names);
+			mlo_dim_range(in->type.dim[i], &b.dim[i], &hi);
+			if (b.dim[i] != hi)
+				return mlo_error(l->d, MLO_ERR_USAGE, "dimension %d of input '%s' (%s) is not known", i, in->name,
+				                 dim_text(l, in->type.dim[i]));
+		}
+		mlo_str_add(&shape, "%s%lld", i ? "x" : "", (long long)b.dim[i]);
+	}
+	if (names.n && !l->opt->quiet) {
+		mlo_warn(l->d, "input '%s': dimension %s is not bound and is taken as 1", in->name, names.s);
+		mlo_hint(l->d, "choose it: --shape %s=%s", in->name, mlo_str_text(&shape));
+	}
+	if (open)
+		MLO_PUSH(l->a, &l->bind, b);
+	return MLO_OK;
+}
+
+static MloStatus import(Loader *l, MloGraph **out)
+{
+	MloOnnxOptions opt = {l->bind.items, l->bind.n};
+	size_t before = l->d ? l->d->n : 0;
+
+	*out = mlo_onnx_load(l->path, &opt, l->d);
+	if (*out)
+		return MLO_OK;
+	for (size_t i = before; l->d && i < l->d->n; i++) {
+		if (l->d->lines[i].severity == MLO_DIAG_ERROR)
+			return l->d->lines[i].status;
+	}
+	return mlo_error(l->d, MLO_ERR_MODEL, "%s: the model cannot be imported", l->path);
+}
+
+static MloStatus import_complete(Loader *l, MloGraph **out)
+{
+	size_t given = l->bind.n;
+	MloStatus st = import(l, out);
+
+	MLO_TRY(st);
+	for (uint32_t i = 0; !l->opt->keep_symbols && st == MLO_OK && i < (*out)->ninputs; i++)
+		st = complete_input(l, (*out)->syms, (*out)->inputs[i]);
+	if (st == MLO_OK && l->bind.n == given)
+		return MLO_OK;
+	mlo_graph_free(*out);
+	*out = NULL;
+	MLO_TRY(st);
+	return import(l, out);
+}
+
+static MloStatus load(Loader *l, MloGraph **out)
+{
+	for (size_t i = 0; i < l->opt->nshapes; i++) {
+		MloBindDim b;
+
+		MLO_TRY(mlo_bind_parse(l->a, l->opt->shapes[i], &b, l->d));
+		MLO_PUSH(l->a, &l->bind, b);
+	}
+	MLO_TRY(import_complete(l, out));
+	return mlo_infer_graph(*out, l->d);
+}
+
+/* "dir/model.onnx" -> "model" */
+static const char *stem(MloArena *a, const char *path)
+{
+	const char *base = strrchr(path, '/'), *dot;
+
+	base = base ? base + 1 : path;
+	dot = strrchr(base, '.');
+	return mlo_strndup(a, base, dot && dot != base ? (size_t)(dot - base) : strlen(base));
+}
+
+MloStatus mlo_load_model(const char *path, const MloLoadOptions *opt, MloGraph **out, MloDiag *d)
+{
+	static const MloLoadOptions defaults;
+	Loader l = {.a = mlo_arena_new(), .d = d, .path = path, .opt = opt ? opt : &defaults};
+	const char *where = d ? d->where : NULL;
+	MloStatus st;
+
+	*out = NULL;
+	if (!l.a)
+		return mlo_error(d, MLO_ERR_NOMEM, "out of memory");
+	st = load(&l, out);
+	mlo_arena_free(l.a);
+	if (d)
+		d->where = where;
+	if (st != MLO_OK) {
+		mlo_graph_free(*out);
+		*out = NULL;
+		return st;
+	}
+	(*out)->name = stem((*out)->arena, path);
+	return MLO_OK;
+}

@@ -1,0 +1,188 @@
+/* tools/manifest.c -- the JSON manifest of a package. */
+#include "tools/manifest.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/compile.h"
+
+enum { MAX_META = 1024 }; /* bytes of one metadata value that are kept */
+
+/* Jansson refuses text that is not UTF-8 (names in models may be anything): such bytes become '?'. */
+static json_t *text(const char *s)
+{
+	json_t *j = json_string(s ? s : "");
+	char *copy;
+
+	if (j)
+		return j;
+	copy = strdup(s);
+	if (!copy)
+		return NULL;
+	for (char *p = copy; *p; p++) {
+		if ((unsigned char)*p >= 0x80)
+			*p = '?';
+	}
+	j = json_string(copy);
+	free(copy);
+	return j;
+}
+
+static json_t *whole(double v)
+{
+	return json_integer(v < 0 ? 0 : v > 9e18 ? (json_int_t)9e18 : (json_int_t)v);
+}
+
+static json_t *tensor(const char *name, const MloType *t)
+{
+	json_t *j = json_object(), *dims = json_array();
+
+	json_object_set_new(j, "name", text(name));
+	json_object_set_new(j, "elem", text(mlo_elem_text(t->elem)));
+	for (int i = 0; i < t->rank; i++)
+		json_array_append_new(dims, json_integer(t->dim[i].k));
+	json_object_set_new(j, "dims", dims);
+	json_object_set_new(j, "bytes", json_integer(mlo_type_bytes(t)));
+	return j;
+}
+
+static json_t *step(const MloStepInfo *s)
+{
+	json_t *j = json_object(), *nodes = json_array(), *ops = json_array();
+	char key[17];
+
+	snprintf(key, sizeof key, "%016" PRIx64, s->key);
+	for (const MloOrigin *o = s->origin; o; o = o->next) {
+		json_array_append_new(nodes, text(o->name));
+		json_array_append_new(ops, text(o->op));
+	}
+	json_object_set_new(j, "name", text(s->name));
+	json_object_set_new(j, "kernel", text(key));
+	json_object_set_new(j, "nodes", nodes);
+	json_object_set_new(j, "ops", ops);
+	json_object_set_new(j, "flops", whole(s->flops));
+	json_object_set_new(j, "bytes", whole(s->bytes));
+	json_object_set_new(j, "tasks", json_integer(s->ntasks));
+	json_object_set_new(j, "tier", text(mlo_tier_name[s->tier]));
+	json_object_set_new(j, "shape", text(s->shape));
+	json_object_set_new(j, "schedule", text(s->schedule));
+	return j;
+}
+
+/* "avx2,fma" -> ["avx2", "fma"] */
+static json_t *features(const char *needs)
+{
+	json_t *list = json_array();
+
+	while (needs && *needs) {
+		size_t n = strcspn(needs, ",");
+
+		if (n)
+			json_array_append_new(list, json_stringn(needs, n));
+		needs += n + (needs[n] == ',');
+	}
+	return list;
+}
+
+static json_t *variant(const MloManifestVariant *v)
+{
+	json_t *j = json_object(), *steps = json_array();
+
+	json_object_set_new(j, "name", text(v->target->name));
+	json_object_set_new(j, "arch", text(v->target->arch));
+	json_object_set_new(j, "needs", features(v->target->needs));
+	json_object_set_new(j, "code", json_integer((json_int_t)v->code));
+	json_object_set_new(j, "weights", json_integer((json_int_t)v->weights));
+	json_object_set_new(j, "program", json_integer((json_int_t)v->program));
+	json_object_set_new(j, "arena_bytes", json_integer((json_int_t)v->made->arena_bytes));
+	json_object_set_new(j, "scratch_bytes", json_integer((json_int_t)v->made->scratch_bytes));
+	json_object_set_new(j, "precision", text("f32"));
+	for (size_t i = 0; i < v->made->nsteps; i++)
+		json_array_append_new(steps, step(&v->made->steps[i]));
+	json_object_set_new(j, "steps", steps);
+	return j;
+}
+
+static const char *meta_of(const MloGraph *g, const char *key)
+{
+	for (const MloMeta *m = g->meta; m; m = m->next) {
+		if (strcmp(m->key, key) == 0)
+			return m->value;
+	}
+	return NULL;
+}
+
+/* What the model says of itself, and what it costs. */
+static json_t *meta(const MloGraph *g)
+{
+	json_t *j = json_object();
+
+	for (const MloMeta *m = g->meta; m; m = m->next) {
+		json_t *value = strncmp(m->key, "mlopt.", 6) && strlen(m->value) <= MAX_META ? text(m->value) : NULL;
+
+		if (value && json_object_set_new(j, m->key, value) != 0)
+			json_object_set_new(j, "unreadable", text("a key that is not UTF-8"));
+	}
+	json_object_set_new(j, "mlopt.macs", whole(mlo_graph_macs(g)));
+	json_object_set_new(j, "mlopt.parameters", json_integer(mlo_graph_params(g)));
+	return j;
+}
+
+static json_t *options(const MloptOptions *opt)
+{
+	json_t *j = json_object(), *shapes = json_array();
+
+	json_object_set_new(j, "target", text(opt->target ? opt->target : "native"));
+	json_object_set_new(j, "level", json_integer(opt->level));
+	for (size_t i = 0; i < opt->nshapes; i++)
+		json_array_append_new(shapes, text(opt->shapes[i]));
+	json_object_set_new(j, "shapes", shapes);
+	return j;
+}
+
+static json_t *build(const MloManifest *m)
+{
+	const MloGraph *g = m->graph;
+	const char *hash = meta_of(g, "mlopt.model_hash");
+	json_t *j = json_object(), *ins = json_array(), *outs = json_array(), *vars = json_array();
+	char tool[64];
+
+	snprintf(tool, sizeof tool, "mlopt %s", mlopt_version());
+	json_object_set_new(j, "format", json_integer(1));
+	json_object_set_new(j, "name", text(m->opt->name ? m->opt->name : g->name));
+	json_object_set_new(j, "model_hash", text(hash));
+	json_object_set_new(j, "tool", text(tool));
+	for (uint32_t i = 0; i < g->ninputs; i++)
+		json_array_append_new(ins, tensor(g->inputs[i]->name, &g->inputs[i]->type));
+	for (uint32_t i = 0; i < g->noutputs; i++)
+		json_array_append_new(outs, tensor(g->output_names[i], &g->outputs[i]->type));
+	for (size_t i = 0; i < m->nvariants; i++)
+		json_array_append_new(vars, variant(&m->variant[i]));
+	json_object_set_new(j, "inputs", ins);
+	json_object_set_new(j, "outputs", outs);
+	json_object_set_new(j, "variants", vars);
+	json_object_set_new(j, "options", options(m->opt));
+	json_object_set_new(j, "meta", meta(g));
+	return j;
+}
+
+static void free_text(void *p)
+{
+	free(p);
+}
+
+MloStatus mlo_manifest_text(MloArena *a, const MloManifest *m, const char **out, size_t *n, MloDiag *d)
+{
+	json_t *j = build(m);
+	char *s = j ? json_dumps(j, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+
+	json_decref(j);
+	if (!s)
+		return mlo_error(d, MLO_ERR_NOMEM, "out of memory for the manifest");
+	mlo_defer(a, free_text, s);
+	*out = s;
+	*n = strlen(s);
+	return MLO_OK;
+}

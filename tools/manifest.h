@@ -1,0 +1,23 @@
+/* tools/manifest.h -- the JSON manifest of a package (fields: runtime/format.h). */
+#ifndef MLO_TOOLS_MANIFEST_H
+#define MLO_TOOLS_MANIFEST_H
+#include "codegen/compile.h"
+#include "ir/graph.h"
+#include "mlopt/mlopt.h"
+
+typedef struct MloManifestVariant {
+	const MloTarget *target;
+	const MloVariant *made;
+	size_t code, weights, program; /* blob numbers */
+} MloManifestVariant;
+
+typedef struct MloManifest {
+	const MloGraph *graph; /* as imported: names and types of inputs and outputs */
+	const MloptOptions *opt;
+	const MloManifestVariant *variant; /* best first */
+	size_t nvariants;
+} MloManifest;
+
+/* Compact JSON text owned by `a`; the same for the same input, byte for byte. */
+MloStatus mlo_manifest_text(MloArena *a, const MloManifest *m, const char **text, size_t *n, MloDiag *d) MLO_CHECKED;
+#endif
