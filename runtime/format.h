@@ -3,7 +3,7 @@
  *   header    MlrtHeader, at offset 0
  *   manifest  JSON (UTF-8), directly behind the header
  *   table     nblobs x MlrtBlob, 8-byte aligned
- *   blobs     each at a multiple of MLRT_PAGE, zero padding between
+ *   blobs     in table order, each at the next multiple of MLRT_PAGE, zero padding between
  *
  * All integers are little-endian.  Every byte of the file is covered by a hash: the header by
  * header_hash (its own field taken as 0), manifest and table by theirs, each blob by its own;
@@ -20,6 +20,7 @@
 #define MLRT_MAGIC "MLOPTPKG"
 #define MLRT_FORMAT_MAJOR 1 /* readers refuse another major */
 #define MLRT_FORMAT_MINOR 0 /* readers accept any minor */
+#define MLRT_MANIFEST_MAX (16 << 20) /* bytes */
 #define MLRT_PAGE 16384     /* blob alignment: a multiple of every page size in use for these targets but 64 KiB */
 
 typedef struct MlrtHeader {
@@ -66,7 +67,7 @@ typedef struct MlrtArg {
  * { "format":1, "name":"...", "model_hash":"xxh3 hex", "tool":"mlopt X.Y.Z",
  *   "inputs":[{"name":"x","elem":"f32","dims":[1,3,224,224],"bytes":602112}], "outputs":[likewise],
  *   "variants":[{"name":"x86_64-avx512","arch":"x86_64","needs":["avx512f",...],
- *                "code":0,"weights":1,"program":2,            blob numbers
+ *                "code":0,"weights":1,"program":2,            blob numbers; "weights" may be absent
  *                "arena_bytes":N,"scratch_bytes":N,"precision":"f32",
  *                "steps":[{"name":"conv_relu","kernel":"hex key","nodes":["n1","n2"],"ops":["Conv","Relu"],
  *                          "flops":N,"bytes":N,"tier":"contract|loops|library"}]}],   best first

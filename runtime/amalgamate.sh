@@ -1,0 +1,42 @@
+#!/bin/sh
+# runtime/amalgamate.sh -- the runtime as one source file and one header.
+#
+#   sh runtime/amalgamate.sh FOLDER      writes FOLDER/mlopt_rt.c and FOLDER/mlopt_rt.h
+#
+# They compile alone, cc -std=gnu11 -pthread -c mlopt_rt.c, and need nothing but the C library.
+# The part of xxHash in use is taken from the header-only form installed on the machine that runs
+# this script (XXHASH_H names another file); its licence, BSD-2-Clause, is kept with it.
+set -eu
+[ $# = 1 ] || { echo "usage: $0 FOLDER" >&2; exit 2; }
+top=$(cd "$(dirname "$0")/.." && pwd)
+out=$1
+version=$(sed -n 's/^AC_INIT(\[mlopt\], \[\([^]]*\)\].*/\1/p' "$top/configure.ac")
+xxhash=${XXHASH_H:-/usr/include/xxhash.h}
+[ -n "$version" ] || { echo "$0: no version in configure.ac" >&2; exit 1; }
+[ -r "$xxhash" ] || { echo "$0: cannot read $xxhash; set XXHASH_H" >&2; exit 1; }
+mkdir -p "$out"
+
+cp "$top/include/mlopt/runtime.h" "$out/mlopt_rt.h"
+
+# Headers that the sources share come first; their own includes of ours are dropped everywhere.
+body() {
+	printf '\n/* ---- %s ---- */\n' "$1"
+	sed -e '/^#include "/d' -e '/^#include <xxhash\.h>$/d' -e '/^#define XXH_INLINE_ALL$/d' "$top/$1"
+}
+{
+	echo "/* mlopt_rt.c -- libmlopt_rt $version in one file, made by runtime/amalgamate.sh. */"
+	echo '#ifndef _GNU_SOURCE'
+	echo '#define _GNU_SOURCE'
+	echo '#endif'
+	echo '#include "mlopt_rt.h"'
+	echo "#define MLRT_VERSION \"$version\""
+	echo '#define MLRT_LOCAL static'
+	echo '#define XXH_INLINE_ALL'
+	printf '\n/* ---- xxHash ---- */\n'
+	cat "$xxhash"
+	for f in format.h internal.h json.h error.c hash.c json.c container.c manifest.c program.c memory.c cpu.c \
+	         quota.c threads.c session.c open.c version.c; do
+		body "runtime/$f"
+	done
+} > "$out/mlopt_rt.c.tmp"
+mv "$out/mlopt_rt.c.tmp" "$out/mlopt_rt.c"

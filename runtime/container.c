@@ -1,0 +1,125 @@
+/* runtime/container.c -- the outer layers of a package file: header, manifest text, table, blobs.
+ *
+ * Nothing in the file is trusted: every offset and size is derived or compared before it is used,
+ * all bytes between the parts must be zero, and hashes cover the rest, so that a damaged file is
+ * refused whichever byte is wrong. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/internal.h"
+
+enum { MAX_HEADER = 4096, MAX_BLOBS = 1 << 16 };
+
+static bool is_zero(const unsigned char *p, size_t n)
+{
+	return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
+}
+
+static MlrtStatus check_header(const Container *c, MlrtError *err)
+{
+	const MlrtHeader *h = &c->header;
+
+	if (memcmp(h->magic, MLRT_MAGIC, sizeof h->magic) != 0)
+		return mlrt_fail(err, MLRT_ERR_FORMAT, "not a package (no " MLRT_MAGIC " at its start)");
+	if (h->major != MLRT_FORMAT_MAJOR)
+		return mlrt_fail(err, MLRT_ERR_VERSION, "package of format %u.%u, this runtime reads %d.x",
+		                 h->major, h->minor, MLRT_FORMAT_MAJOR);
+	if (h->header_bytes < sizeof *h || h->header_bytes > MAX_HEADER || h->header_bytes > c->file_bytes)
+		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: header of %u bytes", (unsigned)h->header_bytes);
+	if (mlrt_header_hash(c->file, h->header_bytes) != h->header_hash)
+		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: hash of the header differs");
+	if (h->file_bytes != c->file_bytes)
+		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: has %zu bytes, its header says %llu", c->file_bytes,
+		                 (unsigned long long)h->file_bytes);
+	/* What a later minor version may use is known to be unused only up to ours. */
+	if (h->minor <= MLRT_FORMAT_MINOR &&
+	    (h->header_bytes != sizeof *h || !is_zero((const void *)h->reserved, sizeof h->reserved)))
+		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: reserved bytes of the header are used");
+	return MLRT_OK;
+}
+
+/* Manifest and table lie one behind the other: header, manifest, zeros up to a multiple of 8, table. */
+static MlrtStatus check_places(const Container *c, MlrtError *err)
+{
+	const MlrtHeader *h = &c->header;
+	const uint64_t n = c->file_bytes;
+	uint64_t end = h->manifest_offset + h->manifest_bytes; /* used only once both are known to be small */
+
+	if (h->manifest_offset != h->header_bytes || h->manifest_bytes > n - h->manifest_offset ||
+	    h->manifest_bytes > MLRT_MANIFEST_MAX)
+		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: manifest at %llu of %llu bytes",
+		                 (unsigned long long)h->manifest_offset, (unsigned long long)h->manifest_bytes);
+	if (h->table_offset != ((end + 7) & ~7ull) || h->table_offset > n || h->nblobs > MAX_BLOBS ||
+	    h->nblobs > (n - h->table_offset) / sizeof(MlrtBlob))
+		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: table at %llu of %llu blobs",
+		                 (unsigned long long)h->table_offset, (unsigned long long)h->nblobs);
+	if (!is_zero(c->file + end, h->table_offset - end))
+		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: padding before the table is not zero");
+	if (mlrt_hash(c->file + h->manifest_offset, h->manifest_bytes) != h->manifest_hash)
+		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: hash of the manifest differs");
+	if (mlrt_hash(c->file + h->table_offset, h->nblobs * sizeof(MlrtBlob)) != h->table_hash)
+		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: hash of the table differs");
+	return MLRT_OK;
+}
+
+/* Blobs follow each other in table order, each at the next multiple of MLRT_PAGE. */
+static MlrtStatus check_blobs(const Container *c, bool skip_hashes, MlrtError *err)
+{
+	uint64_t end = c->header.table_offset + c->header.nblobs * sizeof(MlrtBlob);
+
+	for (size_t i = 0; i < c->header.nblobs; i++) {
+		const MlrtBlob *b = &c->blob[i];
+		uint64_t at = (end + MLRT_PAGE - 1) / MLRT_PAGE * MLRT_PAGE;
+
+		if (b->offset != at || at > c->file_bytes || b->bytes > c->file_bytes - at)
+			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: blob %zu at %llu of %llu bytes", i,
+			                 (unsigned long long)b->offset, (unsigned long long)b->bytes);
+		if (c->header.minor <= MLRT_FORMAT_MINOR &&
+		    (b->kind < MLRT_CODE || b->kind > MLRT_GOLDEN || b->flags != 0))
+			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: blob %zu has kind %u, flags %u", i,
+			                 (unsigned)b->kind, (unsigned)b->flags);
+		if (!is_zero(c->file + end, at - end))
+			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: padding before blob %zu is not zero", i);
+		if (!skip_hashes && mlrt_hash(c->file + at, b->bytes) != b->hash)
+			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: hash of blob %zu differs", i);
+		end = at + b->bytes;
+	}
+	if (end != c->file_bytes)
+		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: bytes behind the last blob");
+	return MLRT_OK;
+}
+
+MLRT_LOCAL MlrtStatus mlrt_container_read(Container *c, const void *file, size_t n, bool skip_hashes, MlrtError *err)
+{
+	MlrtStatus st;
+
+	*c = (Container){.file = file, .file_bytes = n};
+	if (n < sizeof c->header)
+		return mlrt_fail(err, MLRT_ERR_FORMAT, "not a package (%zu bytes)", n);
+	memcpy(&c->header, file, sizeof c->header);
+	st = check_header(c, err);
+	if (!st)
+		st = check_places(c, err);
+	if (st)
+		return st;
+	c->manifest = malloc(c->header.manifest_bytes + 1);
+	c->blob = malloc(c->header.nblobs * sizeof *c->blob + 1);
+	if (!c->manifest || !c->blob) {
+		mlrt_container_free(c);
+		return mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+	}
+	memcpy(c->manifest, c->file + c->header.manifest_offset, c->header.manifest_bytes);
+	c->manifest[c->header.manifest_bytes] = 0;
+	memcpy(c->blob, c->file + c->header.table_offset, c->header.nblobs * sizeof *c->blob);
+	st = check_blobs(c, skip_hashes, err);
+	if (st)
+		mlrt_container_free(c);
+	return st;
+}
+
+MLRT_LOCAL void mlrt_container_free(Container *c)
+{
+	free(c->manifest);
+	free(c->blob);
+	*c = (Container){0};
+}

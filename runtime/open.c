@@ -1,0 +1,233 @@
+/* runtime/open.c -- opening a package: checks, choice of the variant, mappings; questions to a model. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "runtime/internal.h"
+
+/* What keeps `v` from running here, into `why`; false if nothing does. */
+static bool misfit(const Variant *v, char *why, size_t n)
+{
+	const char *need = v->needs;
+
+	if (strcmp(v->arch, mlrt_cpu_arch()) != 0) {
+		snprintf(why, n, "is for %.40s, this is %s", v->arch, mlrt_cpu_arch());
+		return true;
+	}
+	for (size_t i = 0; i < v->nneeds; i++, need += strlen(need) + 1) {
+		CpuAnswer answer = mlrt_cpu_has(need);
+
+		if (answer == CPU_YES)
+			continue;
+		snprintf(why, n, answer == CPU_NO ? "needs %.40s" : "needs %.40s, unknown to this runtime", need);
+		return true;
+	}
+	return false;
+}
+
+static MlrtStatus choose_named(MlrtModel *m, const char *name, MlrtError *err)
+{
+	char why[128];
+
+	for (size_t i = 0; i < m->manifest.nvariants; i++) {
+		const Variant *v = &m->manifest.variant[i];
+
+		if (strcmp(v->name, name) != 0)
+			continue;
+		if (misfit(v, why, sizeof why))
+			return mlrt_fail(err, MLRT_ERR_TARGET, "variant '%.80s' does not run on this CPU: it %s", name, why);
+		m->variant = v;
+		return MLRT_OK;
+	}
+	return mlrt_fail(err, MLRT_ERR_ARGUMENT, "no variant '%.80s'; the first of %zu is '%.80s'", name,
+	                 m->manifest.nvariants, m->manifest.variant[0].name);
+}
+
+/* The first that fits: they are listed best first. */
+static MlrtStatus choose_best(MlrtModel *m, MlrtError *err)
+{
+	char text[400] = "", why[128];
+	size_t used = 0;
+
+	for (size_t i = 0; i < m->manifest.nvariants; i++) {
+		const Variant *v = &m->manifest.variant[i];
+
+		if (!misfit(v, why, sizeof why)) {
+			m->variant = v;
+			return MLRT_OK;
+		}
+		if (used < sizeof text)
+			used += (size_t)snprintf(text + used, sizeof text - used, "%s'%.40s' %s", i ? "; " : "", v->name, why);
+	}
+	return mlrt_fail(err, MLRT_ERR_TARGET, "no variant runs on this CPU: %s", text);
+}
+
+/* The program of each variant that we could ever run, so that a package is sound everywhere or nowhere. */
+static MlrtStatus check_programs(MlrtModel *m, MlrtError *err)
+{
+	MlrtStatus st = MLRT_OK;
+
+	for (size_t i = 0; !st && i < m->manifest.nvariants; i++) {
+		const Variant *v = &m->manifest.variant[i];
+		Program p;
+
+		if (strcmp(v->arch, "x86_64") != 0 && strcmp(v->arch, "aarch64") != 0)
+			continue;
+		st = mlrt_program_read(&p, &m->container, &m->manifest, v, err);
+		if (!st)
+			mlrt_program_free(&p);
+	}
+	return st;
+}
+
+/* Weights are read where they lie; only bytes given at an odd address are copied. */
+static MlrtStatus place_weights(MlrtModel *m, MlrtError *err)
+{
+	const MlrtBlob *b;
+	const unsigned char *src;
+	void *p;
+
+	if (m->variant->weights == UINT64_MAX)
+		return MLRT_OK;
+	b = &m->container.blob[m->variant->weights];
+	src = m->container.file + b->offset;
+	m->weights = (Mapping){.data = src, .bytes = b->bytes};
+	if (b->bytes == 0 || (uintptr_t)src % MLRT_ALIGN == 0)
+		return MLRT_OK;
+	p = mmap(NULL, b->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
+		return mlrt_fail(err, MLRT_ERR_NOMEM, "no memory for %llu bytes of weights", (unsigned long long)b->bytes);
+	memcpy(p, src, b->bytes);
+	m->weights = (Mapping){p, b->bytes, p, b->bytes};
+	return MLRT_OK;
+}
+
+static MlrtStatus open_bytes(MlrtModel *m, int fd, const MlrtOpenOptions *opt, MlrtError *err)
+{
+	const bool trust = opt && opt->skip_hashes;
+	MlrtStatus st = mlrt_container_read(&m->container, m->file.data, m->file.bytes, trust, err);
+	const MlrtBlob *code;
+
+	if (!st)
+		st = mlrt_manifest_read(&m->manifest, &m->container, err);
+	if (!st)
+		st = check_programs(m, err);
+	if (!st)
+		st = opt && opt->variant ? choose_named(m, opt->variant, err) : choose_best(m, err);
+	if (!st)
+		st = mlrt_program_read(&m->program, &m->container, &m->manifest, m->variant, err);
+	if (st)
+		return st;
+	code = &m->container.blob[m->variant->code];
+	st = mlrt_map_code(fd, code->offset, m->container.file + code->offset, code->bytes, &m->code, err);
+	return st ? st : place_weights(m, err);
+}
+
+MlrtStatus mlrt_model_open_memory(const void *bytes, size_t n, const MlrtOpenOptions *opt, MlrtModel **out, MlrtError *err)
+{
+	MlrtModel *m;
+	MlrtStatus st;
+
+	if (err)
+		*err = (MlrtError){0};
+	if (!out || !bytes)
+		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "no bytes, or nowhere to put the model");
+	*out = NULL;
+	m = calloc(1, sizeof *m);
+	if (!m)
+		return mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+	m->file = (Mapping){.data = bytes, .bytes = n};
+	st = open_bytes(m, -1, opt, err);
+	if (st)
+		mlrt_model_close(m);
+	else
+		*out = m;
+	return st;
+}
+
+MlrtStatus mlrt_model_open(const char *path, const MlrtOpenOptions *opt, MlrtModel **out, MlrtError *err)
+{
+	MlrtModel *m;
+	int fd = -1;
+	MlrtStatus st;
+
+	if (err)
+		*err = (MlrtError){0};
+	if (!out || !path)
+		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "no path, or nowhere to put the model");
+	*out = NULL;
+	m = calloc(1, sizeof *m);
+	if (!m)
+		return mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+	st = mlrt_map_file(path, &fd, &m->file, err);
+	if (!st)
+		st = open_bytes(m, fd, opt, err);
+	if (fd >= 0)
+		close(fd);
+	if (st) {
+		mlrt_error_prefix(err, path);
+		mlrt_model_close(m);
+	} else {
+		*out = m;
+	}
+	return st;
+}
+
+void mlrt_model_close(MlrtModel *m)
+{
+	if (!m)
+		return;
+	mlrt_program_free(&m->program);
+	mlrt_manifest_free(&m->manifest);
+	mlrt_container_free(&m->container);
+	mlrt_unmap(&m->weights);
+	mlrt_unmap(&m->code);
+	mlrt_unmap(&m->file);
+	free(m);
+}
+
+const char *mlrt_model_manifest(const MlrtModel *m, size_t *n)
+{
+	if (n)
+		*n = m->container.header.manifest_bytes;
+	return m->container.manifest;
+}
+
+const char *mlrt_model_variant(const MlrtModel *m)
+{
+	return m->variant->name;
+}
+
+size_t mlrt_model_inputs(const MlrtModel *m)
+{
+	return m->manifest.ninputs;
+}
+
+size_t mlrt_model_outputs(const MlrtModel *m)
+{
+	return m->manifest.noutputs;
+}
+
+MlrtStatus mlrt_model_input(const MlrtModel *m, size_t i, MlrtTensorInfo *info)
+{
+	if (i >= m->manifest.ninputs)
+		return MLRT_ERR_ARGUMENT;
+	*info = m->manifest.input[i].info;
+	return MLRT_OK;
+}
+
+MlrtStatus mlrt_model_output(const MlrtModel *m, size_t i, MlrtTensorInfo *info)
+{
+	if (i >= m->manifest.noutputs)
+		return MLRT_ERR_ARGUMENT;
+	*info = m->manifest.output[i].info;
+	return MLRT_OK;
+}
+
+size_t mlrt_model_arena_bytes(const MlrtModel *m)
+{
+	return m->program.head->arena_bytes;
+}

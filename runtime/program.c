@@ -1,0 +1,124 @@
+/* runtime/program.c -- the calls of one run, checked before anything is called. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/internal.h"
+
+/* Sizes of the spaces that arguments point into. */
+typedef struct Spaces {
+	const Manifest *manifest;
+	uint64_t arena, weights, code;
+} Spaces;
+
+static bool space_of(const Spaces *s, const MlrtArg *a, uint64_t *bytes)
+{
+	const Manifest *m = s->manifest;
+
+	*bytes = 0;
+	if (a->space == MLRT_INPUT || a->space == MLRT_OUTPUT) {
+		const bool in = a->space == MLRT_INPUT;
+
+		if (a->index >= (in ? m->ninputs : m->noutputs))
+			return false;
+		*bytes = in ? m->input[a->index].info.bytes : m->output[a->index].info.bytes;
+		return true;
+	}
+	if (a->space == MLRT_ARENA)
+		*bytes = s->arena;
+	else if (a->space == MLRT_WEIGHT)
+		*bytes = s->weights;
+	return a->space <= MLRT_NONE && a->index == 0;
+}
+
+static MlrtStatus check_args(const Program *p, const Spaces *s, const char *variant, MlrtError *err)
+{
+	for (uint32_t i = 0; i < p->head->nargs; i++) {
+		const MlrtArg *a = &p->arg[i];
+		uint64_t bytes;
+
+		if (!space_of(s, a, &bytes))
+			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': argument %u is in space %u, index %u",
+			                 variant, (unsigned)i, (unsigned)a->space, (unsigned)a->index);
+		if (a->offset > bytes || a->bytes > bytes - a->offset)
+			return mlrt_fail(err, MLRT_ERR_FORMAT,
+			                 "damaged: variant '%.80s': argument %u touches %llu bytes at %llu of %llu", variant,
+			                 (unsigned)i, (unsigned long long)a->bytes, (unsigned long long)a->offset,
+			                 (unsigned long long)bytes);
+	}
+	return MLRT_OK;
+}
+
+static MlrtStatus check_steps(const Program *p, const Spaces *s, const Variant *v, MlrtError *err)
+{
+	/* AArch64 instructions are whole words. */
+	const uint64_t misaligned = strcmp(v->arch, "aarch64") == 0 ? 3 : 0;
+
+	for (uint32_t i = 0; i < p->head->nsteps; i++) {
+		const MlrtStep *step = &p->step[i];
+
+		if (step->code >= s->code || (step->code & misaligned))
+			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': step %u starts at %llu of %llu code bytes",
+			                 v->name, (unsigned)i, (unsigned long long)step->code, (unsigned long long)s->code);
+		if (step->first_arg > p->head->nargs || step->nargs > p->head->nargs - step->first_arg)
+			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': step %u has arguments %u to %u of %u",
+			                 v->name, (unsigned)i, (unsigned)step->first_arg,
+			                 (unsigned)(step->first_arg + step->nargs), (unsigned)p->head->nargs);
+		if (step->ntasks == 0 || step->flags > 1)
+			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': step %u has %u tasks, flags %u",
+			                 v->name, (unsigned)i, (unsigned)step->ntasks, (unsigned)step->flags);
+	}
+	return MLRT_OK;
+}
+
+static MlrtStatus check_head(const MlrtProgram *h, size_t bytes, const Variant *v, MlrtError *err)
+{
+	const uint64_t need = sizeof *h + (uint64_t)h->nsteps * sizeof(MlrtStep) + (uint64_t)h->nargs * sizeof(MlrtArg);
+
+	if (h->magic != MLRT_PROGRAM_MAGIC || h->reserved != 0 || need != bytes)
+		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': program of %u steps, %u arguments in %zu bytes",
+		                 v->name, (unsigned)h->nsteps, (unsigned)h->nargs, bytes);
+	if (h->arena_bytes != v->arena_bytes || h->scratch_bytes != v->scratch_bytes)
+		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': program and manifest state different memory sizes",
+		                 v->name);
+	if (h->arena_bytes > INT64_MAX / 2 || h->scratch_bytes > INT64_MAX / (1 << 16))
+		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': needs %llu bytes and %llu per thread", v->name,
+		                 (unsigned long long)h->arena_bytes, (unsigned long long)h->scratch_bytes);
+	return MLRT_OK;
+}
+
+MLRT_LOCAL MlrtStatus mlrt_program_read(Program *p, const Container *c, const Manifest *m, const Variant *v,
+                                        MlrtError *err)
+{
+	const MlrtBlob *b = &c->blob[v->program];
+	const Spaces s = {m, v->arena_bytes, v->weights == UINT64_MAX ? 0 : c->blob[v->weights].bytes,
+	                  c->blob[v->code].bytes};
+	MlrtStatus st;
+
+	*p = (Program){0};
+	if (b->bytes < sizeof *p->head)
+		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': program of %llu bytes", v->name,
+		                 (unsigned long long)b->bytes);
+	/* A copy: small, aligned, and out of reach of whoever writes to the file later. */
+	p->copy = malloc(b->bytes);
+	if (!p->copy)
+		return mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+	memcpy(p->copy, c->file + b->offset, b->bytes);
+	p->head = p->copy;
+	st = check_head(p->head, b->bytes, v, err);
+	if (!st) {
+		p->step = (const MlrtStep *)(p->head + 1);
+		p->arg = (const MlrtArg *)(p->step + p->head->nsteps);
+		st = check_steps(p, &s, v, err);
+	}
+	if (!st)
+		st = check_args(p, &s, v->name, err);
+	if (st)
+		mlrt_program_free(p);
+	return st;
+}
+
+MLRT_LOCAL void mlrt_program_free(Program *p)
+{
+	free(p->copy);
+	*p = (Program){0};
+}

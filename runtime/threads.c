@@ -1,0 +1,203 @@
+/* runtime/threads.c -- a small pool: workers spin for a while, then sleep on a futex.
+ *
+ * Each worker has a mailbox of one cache line.  The caller writes the task into it and exchanges the
+ * state to WORK; the worker answers by exchanging it back to IDLE.  So a fork and join costs two
+ * transfers of one line per worker, and a system call only when the other side went to sleep:
+ *
+ *   IDLE    the worker spins               PARKED  the worker sleeps: wake it after setting WORK
+ *   WORK    the worker has a task          AWAITED the caller sleeps: the worker wakes it when done
+ *   QUIT    the worker returns */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "runtime/internal.h"
+
+enum { IDLE, PARKED, WORK, AWAITED, QUIT };
+enum { SPIN_US = 100, LINE = 128 };
+
+typedef struct Worker {
+	_Alignas(LINE) _Atomic uint32_t state;
+	int number;
+	void (*task)(void *arg, int i);
+	void *arg;
+	uint64_t spin; /* ticks */
+	pthread_t thread;
+} Worker;
+
+struct Pool {
+	MlrtAllocator allocator;
+	size_t bytes;
+	int nworkers;
+	uint64_t spin;
+	Worker *worker;
+};
+
+static void relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("isb" ::: "memory"); /* `yield` does nothing on these cores */
+#endif
+}
+
+/* A clock that is read without a system call; its unit only has to be roughly known. */
+static uint64_t ticks(void)
+{
+#if defined(__x86_64__)
+	return __builtin_ia32_rdtsc();
+#elif defined(__aarch64__)
+	uint64_t t;
+
+	__asm__ volatile("mrs %0, cntvct_el0" : "=r"(t));
+	return t;
+#else
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+#endif
+}
+
+static uint64_t spin_ticks(void)
+{
+#if defined(__x86_64__)
+	return SPIN_US * 2500; /* time stamp counters run at 2 to 4 GHz */
+#elif defined(__aarch64__)
+	uint64_t hz;
+
+	__asm__("mrs %0, cntfrq_el0" : "=r"(hz));
+	return hz * SPIN_US / 1000000;
+#else
+	return SPIN_US * 1000;
+#endif
+}
+
+/* Spins while *state is `value`, for a bounded time; returns what it became. */
+static uint32_t spin_while(_Atomic uint32_t *state, uint32_t value, uint64_t limit)
+{
+	const uint64_t start = ticks();
+
+	for (;;) {
+		for (int i = 0; i < 16; i++) {
+			uint32_t now = atomic_load_explicit(state, memory_order_acquire);
+
+			if (now != value)
+				return now;
+			relax();
+		}
+		if (ticks() - start > limit)
+			return value;
+	}
+}
+
+static void futex_wait(_Atomic uint32_t *word, uint32_t value)
+{
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+}
+
+static void futex_wake(_Atomic uint32_t *word)
+{
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+/* Waits until *state is not `busy`: spins, then announces the sleep by `asleep` and sleeps. */
+static uint32_t await(_Atomic uint32_t *state, uint32_t busy, uint32_t asleep, uint64_t limit)
+{
+	uint32_t now = spin_while(state, busy, limit);
+
+	if (now != busy)
+		return now;
+	if (!atomic_compare_exchange_strong(state, &now, asleep))
+		return now;
+	while ((now = atomic_load_explicit(state, memory_order_acquire)) == asleep)
+		futex_wait(state, asleep);
+	return now;
+}
+
+static void *worker_main(void *arg)
+{
+	Worker *w = arg;
+
+	while (await(&w->state, IDLE, PARKED, w->spin) != QUIT) {
+		w->task(w->arg, w->number);
+		if (atomic_exchange(&w->state, IDLE) == AWAITED)
+			futex_wake(&w->state);
+	}
+	return NULL;
+}
+
+static void post(Worker *w, uint32_t state)
+{
+	if (atomic_exchange(&w->state, state) == PARKED)
+		futex_wake(&w->state);
+}
+
+MLRT_LOCAL void mlrt_pool_run(Pool *p, void (*task)(void *arg, int i), void *arg, int n)
+{
+	for (int i = 1; i < n; i++) {
+		p->worker[i - 1].task = task;
+		p->worker[i - 1].arg = arg;
+		post(&p->worker[i - 1], WORK);
+	}
+	task(arg, 0);
+	for (int i = 1; i < n; i++)
+		await(&p->worker[i - 1].state, WORK, AWAITED, p->spin);
+}
+
+MLRT_LOCAL Pool *mlrt_pool_new(int threads, const MlrtAllocator *al, MlrtError *err)
+{
+	const size_t head = (sizeof(Pool) + LINE - 1) / LINE * LINE;
+	const size_t bytes = head + LINE + (size_t)(threads - 1) * sizeof(Worker);
+	Pool *p = al->alloc(al->user, bytes);
+	sigset_t all, old;
+	int e = 0;
+
+	if (!p) {
+		mlrt_fail(err, MLRT_ERR_NOMEM, "no memory for a pool of %d threads", threads);
+		return NULL;
+	}
+	memset(p, 0, bytes);
+	p->allocator = *al;
+	p->bytes = bytes;
+	p->spin = spin_ticks();
+	p->worker = (Worker *)(((uintptr_t)p + head + LINE - 1) / LINE * LINE);
+	/* The application's signals are for the application's threads. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	while (!e && p->nworkers < threads - 1) {
+		Worker *w = &p->worker[p->nworkers];
+
+		w->number = p->nworkers + 1;
+		w->spin = p->spin;
+		e = pthread_create(&w->thread, NULL, worker_main, w);
+		p->nworkers += !e;
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (e) {
+		mlrt_fail(err, MLRT_ERR_THREAD, "cannot start thread %d of %d: %s", p->nworkers + 2, threads, strerror(e));
+		mlrt_pool_free(p);
+		return NULL;
+	}
+	return p;
+}
+
+MLRT_LOCAL void mlrt_pool_free(Pool *p)
+{
+	if (!p)
+		return;
+	for (int i = 0; i < p->nworkers; i++)
+		post(&p->worker[i], QUIT);
+	for (int i = 0; i < p->nworkers; i++)
+		pthread_join(p->worker[i].thread, NULL);
+	p->allocator.release(p->allocator.user, p, p->bytes);
+}
