@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "tools/compile.h"
-#include "tools/outfile.h"
 
 _Static_assert((int)MLOPT_ERR_INTERNAL == (int)MLO_ERR_INTERNAL && (int)MLOPT_ERR_LIMIT == (int)MLO_ERR_LIMIT &&
                (int)MLOPT_ERR_INTERNAL + 1 == (int)MLO_STATUS_COUNT, "MloptStatus follows ir/base/status.def");
@@ -20,6 +19,7 @@ struct MloptModel {
 typedef struct Call {
 	MloptModel *model;
 	MloptOptions opt;
+	const char *path; /* to write to; NULL: memory */
 	void *bytes;
 	size_t n;
 	MloptReport report;
@@ -84,8 +84,7 @@ void mlopt_model_free(MloptModel *m)
 {
 	if (!m)
 		return;
-	if (m->graph)
-		mlo_graph_free(m->graph);
+	mlo_graph_free(m->graph);
 	free(m->path);
 	free(m);
 }
@@ -99,58 +98,66 @@ static bool all_static(const MloGraph *g)
 	return true;
 }
 
+/* Compiles into c->path, or into c->bytes. */
 static void run_compile(void *arg)
 {
 	Call *c = arg;
 	MloLoadOptions lo = {.shapes = c->opt.shapes, .nshapes = c->opt.nshapes};
+	MloArena *a = mlo_arena_new();
 	MloGraph *loaded = NULL;
+	MloCompiled out = {0};
 
-	if (c->opt.nshapes || !all_static(c->model->graph)) {
+	if (!a)
+		c->status = mlo_error(&c->diag, MLO_ERR_NOMEM, "out of memory");
+	else if (c->opt.nshapes || !all_static(c->model->graph))
 		c->status = mlo_load_model(c->model->path, &lo, &loaded, &c->diag);
-		if (c->status != MLO_OK)
-			return;
+	if (c->status == MLO_OK)
+		c->status = mlo_compile_graph(a, loaded ? loaded : c->model->graph, &c->opt, c->path, &out, &c->diag);
+	if (c->status == MLO_OK && !c->path) {
+		c->bytes = malloc(out.n);
+		if (c->bytes)
+			memcpy(c->bytes, out.bytes, out.n);
+		else
+			c->status = mlo_error(&c->diag, MLO_ERR_NOMEM, "out of memory");
 	}
-	c->status = mlo_compile_graph(loaded ? loaded : c->model->graph, &c->opt, &c->bytes, &c->n, &c->report, &c->diag);
-	if (loaded)
-		mlo_graph_free(loaded);
+	c->n = out.n;
+	c->report = out.report;
+	mlo_graph_free(loaded);
+	mlo_arena_free(a);
+}
+
+static MloptStatus compile(MloptModel *m, const MloptOptions *opt, Call *c, MloptReport *report,
+                           MloptMessageFn *msg, void *user)
+{
+	static const MloptOptions defaults = MLOPT_OPTIONS_INIT;
+	MloptStatus st;
+
+	c->model = m;
+	c->opt = defaults;
+	/* A caller built against an older header has a smaller struct: the rest keeps its default. */
+	if (opt)
+		memcpy(&c->opt, opt, opt->size < sizeof c->opt ? opt->size : sizeof c->opt);
+	st = finish(c, run_compile, msg, user);
+	if (report)
+		*report = c->report;
+	return st;
 }
 
 MloptStatus mlopt_compile(MloptModel *m, const MloptOptions *opt, void **bytes, size_t *n, MloptReport *report,
                           MloptMessageFn *msg, void *user)
 {
-	static const MloptOptions defaults = MLOPT_OPTIONS_INIT;
-	Call c = {.model = m, .opt = defaults};
-	MloptStatus st;
+	Call c = {0};
+	MloptStatus st = compile(m, opt, &c, report, msg, user);
 
-	/* A caller built against an older header has a smaller struct: the rest keeps its default. */
-	if (opt)
-		memcpy(&c.opt, opt, opt->size < sizeof c.opt ? opt->size : sizeof c.opt);
-	st = finish(&c, run_compile, msg, user);
-	*bytes = st == MLOPT_OK ? c.bytes : NULL;
+	*bytes = c.bytes;
 	*n = st == MLOPT_OK ? c.n : 0;
-	if (report)
-		*report = c.report;
 	return st;
-}
-
-static void run_write(void *arg)
-{
-	Call *c = arg;
-
-	c->status = mlo_write_file(c->model->path, c->bytes, c->n, &c->diag);
 }
 
 MloptStatus mlopt_compile_file(MloptModel *m, const MloptOptions *opt, const char *path, MloptReport *report,
                                MloptMessageFn *msg, void *user)
 {
-	MloptModel target = {.path = (char *)path};
-	Call c = {.model = &target};
-	MloptStatus st;
+	Call c = {.path = path};
 
-	st = mlopt_compile(m, opt, &c.bytes, &c.n, report, msg, user);
-	if (st != MLOPT_OK)
-		return st;
-	st = finish(&c, run_write, msg, user);
-	free(c.bytes);
-	return st;
+	return compile(m, opt, &c, report, msg, user);
 }

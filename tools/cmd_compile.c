@@ -1,12 +1,10 @@
 /* tools/cmd_compile.c -- mlopt compile: an ONNX model to a package. */
 #include <getopt.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "passes/pass.h"
 #include "tools/cli.h"
 #include "tools/compile.h"
-#include "tools/outfile.h"
 
 enum { O_SHAPE = 256, O_JOBS, O_CACHE_DIR, O_NO_CACHE, O_NAME, O_DUMP_AFTER, O_DUMP_KERNELS, O_DUMP_LLVM,
        O_DUMP_ASM, O_TIME, O_VERIFY, O_LIMIT };
@@ -136,11 +134,9 @@ static void print_summary(const Request *r, const MloptReport *m)
 static MloStatus compile(Request *r, MloArena *a, MloDiag *d)
 {
 	MloLoadOptions lo = {.shapes = r->shapes, .nshapes = r->opt.nshapes};
-	MloptReport report;
+	MloCompiled made;
 	MloGraph *g;
 	MloStatus st;
-	void *bytes;
-	size_t n;
 
 	MLO_TRY(mlo_load_model(r->model, &lo, &g, d));
 	cli_flush_diag(d);
@@ -150,14 +146,11 @@ static MloStatus compile(Request *r, MloArena *a, MloDiag *d)
 	else if (!r->opt.cache_dir)
 		r->opt.cache_dir = mlo_default_cache(a);
 	d->where = r->model;
-	st = mlo_compile_graph(g, &r->opt, &bytes, &n, &report, d);
+	st = mlo_compile_graph(a, g, &r->opt, r->output, &made, d);
 	d->where = NULL;
 	mlo_graph_free(g);
 	MLO_TRY(st);
-	st = mlo_write_file(r->output, bytes, n, d);
-	free(bytes);
-	MLO_TRY(st);
-	print_summary(r, &report);
+	print_summary(r, &made.report);
 	return MLO_OK;
 }
 

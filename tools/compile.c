@@ -3,12 +3,15 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "codegen/compile.h"
 #include "package/package.h"
 #include "passes/pass.h"
 #include "tools/manifest.h"
+
+enum { MAX_VARIANTS = sizeof(((MloTargetSet *)NULL)->variant) / sizeof(MloTarget *) };
 
 typedef struct Compiler {
 	MloArena *a;
@@ -19,7 +22,7 @@ typedef struct Compiler {
 	size_t nvariants;
 	MloVariant *made;            /* nvariants each */
 	MloManifestVariant *listed;
-	struct { MloPackageBlob *items; size_t n, cap; } blob;
+	MloPackage *package;
 } Compiler;
 
 static double now(void)
@@ -105,17 +108,9 @@ static MloStatus split_pipeline(Compiler *c, const MloGraph **common, const char
 
 /* -- variants ----------------------------------------------------------------------------- */
 
-/* The number of a blob with these bytes, an earlier one where there is one. */
-static size_t add_blob(Compiler *c, uint32_t kind, const MloBytes *b)
+static size_t add_blob(Compiler *c, enum MlrtBlobKind kind, const MloBytes *b)
 {
-	for (size_t i = 0; i < c->blob.n; i++) {
-		const MloPackageBlob *have = &c->blob.items[i];
-
-		if (have->kind == kind && have->bytes == b->n && (!b->n || memcmp(have->data, b->data, b->n) == 0))
-			return i;
-	}
-	MLO_PUSH(c->a, &c->blob, ((MloPackageBlob){.kind = kind, .data = b->data, .bytes = b->n}));
-	return c->blob.n - 1;
+	return (size_t)mlo_package_blob(c->package, kind, b->data, b->n);
 }
 
 static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, const char *passes)
@@ -186,46 +181,58 @@ static MloStatus check_static(const MloGraph *g, MloDiag *d)
 	return MLO_OK;
 }
 
-static MloStatus compile(Compiler *c, void **bytes, size_t *n, MloptReport *r)
+static MloStatus compile(Compiler *c)
 {
 	const MloGraph *common;
-	const char *passes, *manifest;
-	size_t manifest_bytes;
+	const char *passes;
 
 	MLO_TRY(check_static(c->graph, c->d));
 	c->targets = mlo_target_find(c->opt->target ? c->opt->target : "native", c->d);
 	if (!c->targets)
 		return MLO_ERR_USAGE;
-	while (c->nvariants < 8 && c->targets->variant[c->nvariants])
+	while (c->nvariants < MAX_VARIANTS && c->targets->variant[c->nvariants])
 		c->nvariants++;
+	c->package = mlo_package_new(c->a);
 	c->made = MLO_NEWN(c->a, MloVariant, c->nvariants);
 	c->listed = MLO_NEWN(c->a, MloManifestVariant, c->nvariants);
 	MLO_TRY(split_pipeline(c, &common, &passes));
 	for (size_t i = 0; i < c->nvariants; i++)
 		MLO_TRY(compile_variant(c, i, common, passes));
-	MLO_TRY(mlo_manifest_text(c->a, &(MloManifest){c->graph, c->opt, c->listed, c->nvariants}, &manifest,
-	                          &manifest_bytes, c->d));
-	MLO_TRY(mlo_package_build(manifest, manifest_bytes, c->blob.items, c->blob.n, bytes, n, c->d));
-	fill_report(c, r);
-	r->package_bytes = *n;
 	return MLO_OK;
 }
 
-MloStatus mlo_compile_graph(const MloGraph *g, const MloptOptions *opt, void **bytes, size_t *n,
-                            MloptReport *report, MloDiag *d)
+static MloStatus deliver(Compiler *c, MloArena *a, const char *path, MloCompiled *out)
+{
+	const char *manifest;
+	struct stat st;
+
+	MLO_TRY(mlo_manifest_text(c->a, &(MloManifest){c->graph, c->opt, c->listed, c->nvariants}, &manifest, c->d));
+	fill_report(c, &out->report);
+	if (path) {
+		MLO_TRY(mlo_package_write(c->package, manifest, path, c->d));
+		out->n = stat(path, &st) == 0 ? (size_t)st.st_size : 0;
+	} else {
+		MLO_TRY(mlo_package_bytes(c->package, manifest, a, &out->bytes, &out->n, c->d));
+	}
+	out->report.package_bytes = out->n;
+	return MLO_OK;
+}
+
+MloStatus mlo_compile_graph(MloArena *a, const MloGraph *g, const MloptOptions *opt, const char *path,
+                            MloCompiled *out, MloDiag *d)
 {
 	Compiler c = {.a = mlo_arena_new(), .d = d, .opt = opt, .graph = g};
-	MloptReport r = {0};
 	double start = now();
 	MloStatus st;
 
+	*out = (MloCompiled){0};
 	if (!c.a)
 		return mlo_error(d, MLO_ERR_NOMEM, "out of memory");
-	st = compile(&c, bytes, n, &r);
+	st = compile(&c);
+	if (st == MLO_OK)
+		st = deliver(&c, a, path, out);
 	mlo_arena_free(c.a);
-	r.seconds = now() - start;
-	if (report)
-		*report = r;
+	out->report.seconds = now() - start;
 	return st;
 }
 

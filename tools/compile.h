@@ -15,10 +15,15 @@ typedef struct MloLoadOptions {
  * warning that shows the option. `opt` may be NULL. The graph's name is the file's, without suffix. */
 MloStatus mlo_load_model(const char *path, const MloLoadOptions *opt, MloGraph **out, MloDiag *d) MLO_CHECKED;
 
-/* A package in memory (malloc'ed) from a graph with static shapes, which is left as it is.  All
- * options count but `shapes`. */
-MloStatus mlo_compile_graph(const MloGraph *g, const MloptOptions *opt, void **bytes, size_t *n,
-                            MloptReport *report, MloDiag *d) MLO_CHECKED;
+typedef struct MloCompiled {
+	unsigned char *bytes; /* the package, when it was not written to a file */
+	size_t n;
+	MloptReport report;
+} MloCompiled;
+/* A package from a graph with static shapes, which is left as it is: a file at `path`, or (NULL)
+ * bytes in `a`.  opt->shapes are only recorded. */
+MloStatus mlo_compile_graph(MloArena *a, const MloGraph *g, const MloptOptions *opt, const char *path,
+                            MloCompiled *out, MloDiag *d) MLO_CHECKED;
 
 /* Multiply-adds of one run of a graph with static shapes, and of one node. */
 double mlo_graph_macs(const MloGraph *g);

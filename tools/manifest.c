@@ -173,7 +173,7 @@ static void free_text(void *p)
 	free(p);
 }
 
-MloStatus mlo_manifest_text(MloArena *a, const MloManifest *m, const char **out, size_t *n, MloDiag *d)
+MloStatus mlo_manifest_text(MloArena *a, const MloManifest *m, const char **out, MloDiag *d)
 {
 	json_t *j = build(m);
 	char *s = j ? json_dumps(j, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
@@ -183,6 +183,5 @@ MloStatus mlo_manifest_text(MloArena *a, const MloManifest *m, const char **out,
 		return mlo_error(d, MLO_ERR_NOMEM, "out of memory for the manifest");
 	mlo_defer(a, free_text, s);
 	*out = s;
-	*n = strlen(s);
 	return MLO_OK;
 }

@@ -19,5 +19,5 @@ typedef struct MloManifest {
 } MloManifest;
 
 /* Compact JSON text owned by `a`; the same for the same input, byte for byte. */
-MloStatus mlo_manifest_text(MloArena *a, const MloManifest *m, const char **text, size_t *n, MloDiag *d) MLO_CHECKED;
+MloStatus mlo_manifest_text(MloArena *a, const MloManifest *m, const char **text, MloDiag *d) MLO_CHECKED;
 #endif

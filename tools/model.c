@@ -1,0 +1,310 @@
+/* tools/model.c -- MODEL|PACKAGE: opening and running either. */
+#include "tools/model.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "runtime/format.h"
+#include "tools/cli.h"
+
+bool model_is_package(const char *path)
+{
+	char magic[8];
+	FILE *f = fopen(path, "rb");
+	bool yes = f && fread(magic, 1, sizeof magic, f) == sizeof magic && memcmp(magic, MLRT_MAGIC, 8) == 0;
+
+	if (f)
+		fclose(f);
+	return yes;
+}
+
+MloStatus model_runtime_error(MloDiag *d, const MlrtError *e)
+{
+	static const MloStatus status[] = {
+		[MLRT_OK] = MLO_OK, [MLRT_ERR_IO] = MLO_ERR_IO, [MLRT_ERR_FORMAT] = MLO_ERR_FORMAT,
+		[MLRT_ERR_VERSION] = MLO_ERR_FORMAT, [MLRT_ERR_TARGET] = MLO_ERR_TARGET,
+		[MLRT_ERR_ARGUMENT] = MLO_ERR_USAGE, [MLRT_ERR_NOMEM] = MLO_ERR_NOMEM, [MLRT_ERR_THREAD] = MLO_ERR_IO,
+	};
+
+	return mlo_error(d, status[e->status], "%s", e->text);
+}
+
+/* -- what a model has ----------------------------------------------------------------------- */
+
+static MloStatus tensor_of_info(ModelTensor *t, const MlrtTensorInfo *info, MloDiag *d)
+{
+	*t = (ModelTensor){.name = info->name, .elem = mlo_elem_from_text(info->elem, strlen(info->elem)),
+	                   .rank = info->rank, .bytes = info->bytes};
+	if (t->elem == EL_none)
+		return mlo_error(d, MLO_ERR_UNSUPPORTED, "tensor '%s' has unknown element type '%s'", info->name, info->elem);
+	if (info->rank > MLO_MAX_RANK)
+		return mlo_error(d, MLO_ERR_LIMIT, "tensor '%s' has %d dimensions, at most %d are handled", info->name,
+		                 info->rank, MLO_MAX_RANK);
+	for (int i = 0; i < info->rank; i++)
+		t->dim[i] = info->dims[i];
+	return MLO_OK;
+}
+
+static MloStatus list_package(Model *m, MloDiag *d)
+{
+	MlrtTensorInfo info;
+
+	m->nin = mlrt_model_inputs(m->package);
+	m->nout = mlrt_model_outputs(m->package);
+	m->in = MLO_NEWN(m->arena, ModelTensor, m->nin);
+	m->out = MLO_NEWN(m->arena, ModelTensor, m->nout);
+	for (size_t i = 0; i < m->nin + m->nout; i++) {
+		bool in = i < m->nin;
+		MlrtStatus st = in ? mlrt_model_input(m->package, i, &info) : mlrt_model_output(m->package, i - m->nin, &info);
+
+		MLO_ASSERT(st == MLRT_OK);
+		MLO_TRY(tensor_of_info(in ? &m->in[i] : &m->out[i - m->nin], &info, d));
+	}
+	return MLO_OK;
+}
+
+static MloStatus tensor_of_value(ModelTensor *t, const char *name, const MloType *type, MloDiag *d)
+{
+	int64_t bytes = mlo_type_bytes(type);
+
+	*t = (ModelTensor){.name = name, .elem = type->elem, .rank = type->rank, .bytes = (size_t)bytes};
+	if (bytes < 0)
+		return mlo_error(d, MLO_ERR_UNSUPPORTED, "'%s' has a shape that depends on data", name);
+	for (int i = 0; i < type->rank; i++)
+		t->dim[i] = type->dim[i].k;
+	return MLO_OK;
+}
+
+static MloStatus list_graph(Model *m, const MloGraph *g, MloDiag *d)
+{
+	m->nin = g->ninputs;
+	m->nout = g->noutputs;
+	m->in = MLO_NEWN(m->arena, ModelTensor, m->nin);
+	m->out = MLO_NEWN(m->arena, ModelTensor, m->nout);
+	for (size_t i = 0; i < m->nin; i++)
+		MLO_TRY(tensor_of_value(&m->in[i], g->inputs[i]->name, &g->inputs[i]->type, d));
+	for (size_t i = 0; i < m->nout; i++)
+		MLO_TRY(tensor_of_value(&m->out[i], g->output_names[i], &g->outputs[i]->type, d));
+	return MLO_OK;
+}
+
+/* -- opening -------------------------------------------------------------------------------- */
+
+static MloStatus start_session(Model *m, const ModelOptions *opt, MloDiag *d)
+{
+	MlrtSessionOptions so = {.threads = opt->threads};
+	MlrtError e = {0};
+
+	MLO_TRY(list_package(m, d));
+	if (mlrt_session_new(m->package, &so, &m->session, &e) != MLRT_OK)
+		return model_runtime_error(d, &e);
+	return MLO_OK;
+}
+
+static MloStatus open_package(Model *m, const ModelOptions *opt, MloDiag *d)
+{
+	MlrtOpenOptions oo = {.variant = opt->variant};
+	MlrtError e = {0};
+	struct stat st;
+	double start = cli_now();
+
+	if (opt->reference) {
+		mlo_error(d, MLO_ERR_USAGE, "'%s' is a package, which the reference executor cannot run", m->path);
+		mlo_hint(d, "give the ONNX model it was made from");
+		return MLO_ERR_USAGE;
+	}
+	if (mlrt_model_open(m->path, &oo, &m->package, &e) != MLRT_OK)
+		return model_runtime_error(d, &e);
+	m->package_bytes = stat(m->path, &st) == 0 ? (size_t)st.st_size : 0;
+	MLO_TRY(start_session(m, opt, d));
+	m->load_seconds = cli_now() - start;
+	return MLO_OK;
+}
+
+static MloStatus compile_here(Model *m, const MloGraph *g, const ModelOptions *opt, MloDiag *d)
+{
+	MloptOptions co = MLOPT_OPTIONS_INIT;
+	MlrtError e = {0};
+	MloCompiled made;
+	double start;
+
+	co.cache_dir = opt->cache_dir ? opt->cache_dir : mlo_default_cache(m->arena);
+	MLO_TRY(mlo_compile_graph(m->arena, g, &co, NULL, &made, d));
+	m->package_bytes = made.n;
+	m->compile_seconds = made.report.seconds;
+	start = cli_now();
+	if (mlrt_model_open_memory(made.bytes, made.n, NULL, &m->package, &e) != MLRT_OK)
+		return model_runtime_error(d, &e);
+	MLO_TRY(start_session(m, opt, d));
+	m->load_seconds = cli_now() - start;
+	return MLO_OK;
+}
+
+static MloStatus open_graph(Model *m, const MloGraph *g, const ModelOptions *opt, MloDiag *d)
+{
+	size_t before = d->nerrors;
+
+	if (!opt->reference)
+		return compile_here(m, g, opt, d);
+	MLO_TRY(list_graph(m, g, d));
+	m->exec = mlo_exec_new(g, opt->threads, d);
+	if (m->exec)
+		return MLO_OK;
+	return d->nerrors > before ? MLO_ERR_MODEL : mlo_error(d, MLO_ERR_NOMEM, "out of memory");
+}
+
+static MloStatus open_onnx(Model *m, const ModelOptions *opt, MloDiag *d)
+{
+	MloLoadOptions lo = {.shapes = opt->shapes, .nshapes = opt->nshapes, .quiet = opt->quiet};
+
+	MLO_TRY(mlo_load_model(m->path, &lo, &m->graph, d));
+	cli_flush_diag(d);
+	d->where = m->path;
+	return open_graph(m, m->graph, opt, d);
+}
+
+static MloStatus begin(Model *m, const char *path)
+{
+	*m = (Model){.arena = mlo_arena_new(), .path = path};
+	return m->arena ? MLO_OK : MLO_ERR_NOMEM;
+}
+
+MloStatus model_open(Model *m, const char *path, const ModelOptions *opt, MloDiag *d)
+{
+	MloStatus st;
+
+	MLO_TRY(begin(m, path));
+	st = model_is_package(path) ? open_package(m, opt, d) : open_onnx(m, opt, d);
+	d->where = NULL;
+	if (st != MLO_OK)
+		model_close(m);
+	return st;
+}
+
+MloStatus model_open_graph(Model *m, const MloGraph *g, const ModelOptions *opt, MloDiag *d)
+{
+	MloStatus st;
+
+	MLO_TRY(begin(m, g->name));
+	st = open_graph(m, g, opt, d);
+	if (st != MLO_OK)
+		model_close(m);
+	return st;
+}
+
+void model_close(Model *m)
+{
+	mlrt_session_free(m->session);
+	mlrt_model_close(m->package);
+	if (m->exec)
+		mlo_exec_free(m->exec);
+	mlo_graph_free(m->graph);
+	mlo_arena_free(m->arena);
+	*m = (Model){0};
+}
+
+/* -- running -------------------------------------------------------------------------------- */
+
+enum { MAX_IO = 4096 };
+
+static MloStatus run_package(Model *m, MloTensor *const *in, MloTensor *const *out, MloDiag *d)
+{
+	const void *inputs[m->nin + 1];
+	void *outputs[m->nout + 1];
+	MlrtError e = {0};
+
+	for (size_t i = 0; i < m->nin; i++)
+		inputs[i] = in[i]->data;
+	for (size_t i = 0; i < m->nout; i++)
+		outputs[i] = (void *)out[i]->data;
+	if (mlrt_session_run(m->session, inputs, outputs, &e) != MLRT_OK)
+		return model_runtime_error(d, &e);
+	return MLO_OK;
+}
+
+static MloStatus run_reference(Model *m, MloTensor *const *in, MloTensor *const *out, MloDiag *d)
+{
+	const MloTensor *results[m->nout + 1];
+
+	MLO_TRY(mlo_exec_run(m->exec, (const MloTensor *const *)in, results, d));
+	for (size_t i = 0; i < m->nout; i++)
+		memcpy((void *)out[i]->data, results[i]->data, m->out[i].bytes);
+	return MLO_OK;
+}
+
+MloStatus model_run(Model *m, MloTensor *const *in, MloTensor *const *out, MloDiag *d)
+{
+	if (m->nin > MAX_IO || m->nout > MAX_IO)
+		return mlo_error(d, MLO_ERR_LIMIT, "more than %d inputs or outputs", MAX_IO);
+	return m->exec ? run_reference(m, in, out, d) : run_package(m, in, out, d);
+}
+
+/* -- tensors -------------------------------------------------------------------------------- */
+
+MloTensor *model_tensor(MloArena *a, const ModelTensor *t)
+{
+	return mlo_tensor_new(a, t->elem, t->rank, t->dim);
+}
+
+MloTensor **model_outputs(MloArena *a, const Model *m)
+{
+	MloTensor **out = MLO_NEWN(a, MloTensor *, m->nout);
+
+	for (size_t i = 0; i < m->nout; i++)
+		out[i] = model_tensor(a, &m->out[i]);
+	return out;
+}
+
+/* splitmix64 (Steele, Lea, Flood 2014). */
+static uint64_t next_random(uint64_t *state)
+{
+	uint64_t z = *state += 0x9e3779b97f4a7c15u;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+	return z ^ z >> 31;
+}
+
+MloTensor *model_random(MloArena *a, const ModelTensor *t, uint64_t seed)
+{
+	MloTensor *x = model_tensor(a, t);
+	uint64_t state = seed;
+
+	if (t->elem == EL_str || mlo_elem_class(t->elem) == EC_COMPLEX)
+		return x;
+	for (int64_t i = 0, n = mlo_tensor_elems(x); i < n; i++) {
+		uint64_t r = next_random(&state);
+
+		if (mlo_elem_is_float(t->elem))
+			mlo_tensor_set_f64(x, i, (double)(r >> 40) / (1 << 23) - 1);
+		else
+			mlo_tensor_set_i64(x, i, (int64_t)(r >> 63));
+	}
+	return x;
+}
+
+MloStatus model_find_input(const Model *m, const char *name, size_t *index, MloDiag *d)
+{
+	MloStr names = {.arena = m->arena};
+
+	for (size_t i = 0; i < m->nin; i++) {
+		if (strcmp(m->in[i].name, name) == 0) {
+			*index = i;
+			return MLO_OK;
+		}
+		mlo_str_add(&names, "%s'%s' %s", i ? ", " : "", m->in[i].name, model_type_text(m->arena, &m->in[i]));
+	}
+	mlo_error(d, MLO_ERR_USAGE, "%s has no input '%s'", m->path, name);
+	mlo_note(d, "its inputs are %s", mlo_str_text(&names));
+	return MLO_ERR_USAGE;
+}
+
+const char *model_type_text(MloArena *a, const ModelTensor *t)
+{
+	MloStr s = {.arena = a};
+	MloType type = mlo_type(t->elem, t->rank, t->dim);
+
+	mlo_type_print(&s, &type);
+	return mlo_str_text(&s);
+}

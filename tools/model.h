@@ -1,0 +1,60 @@
+/* tools/model.h -- MODEL|PACKAGE: something that can be run, whatever it was made from.
+ *
+ * An ONNX model is compiled in memory for this machine, or run by the reference executor; a package
+ * is opened by the runtime.  Inputs and outputs are dense tensors in the order of the model. */
+#ifndef MLO_TOOLS_MODEL_H
+#define MLO_TOOLS_MODEL_H
+#include "ir/exec.h"
+#include "mlopt/runtime.h"
+#include "tools/compile.h"
+
+typedef struct ModelOptions {
+	const char *const *shapes; /* of an ONNX model; a package has its shapes */
+	size_t nshapes;
+	bool reference;            /* run the plain graph (an ONNX model only) */
+	bool quiet;                /* no warning about dimensions taken as 1 */
+	int threads;               /* 0: what this process may use */
+	const char *variant;       /* of a package; NULL: the best that fits */
+	const char *cache_dir;     /* NULL: the default one */
+} ModelOptions;
+
+typedef struct ModelTensor {
+	const char *name;
+	MloElem elem;
+	int rank;
+	int64_t dim[MLO_MAX_RANK];
+	size_t bytes;
+} ModelTensor;
+
+typedef struct Model {
+	MloArena *arena;
+	const char *path;
+	MloGraph *graph;        /* as imported; NULL for a package */
+	MlrtModel *package;     /* NULL under `reference` */
+	MlrtSession *session;
+	MloExec *exec;          /* under `reference` */
+	size_t package_bytes;
+	double compile_seconds, load_seconds;
+	ModelTensor *in, *out;
+	size_t nin, nout;
+} Model;
+
+/* Is this file a package (by its first bytes)? */
+bool model_is_package(const char *path);
+/* `m` needs model_close() only after MLO_OK. */
+MloStatus model_open(Model *m, const char *path, const ModelOptions *opt, MloDiag *d) MLO_CHECKED;
+/* The same from a graph that the caller keeps; `keep` adds nothing, the graph's outputs are run. */
+MloStatus model_open_graph(Model *m, const MloGraph *g, const ModelOptions *opt, MloDiag *d) MLO_CHECKED;
+void model_close(Model *m);
+/* out[i]->data is filled; see model_outputs(). */
+MloStatus model_run(Model *m, MloTensor *const *in, MloTensor *const *out, MloDiag *d) MLO_CHECKED;
+
+MloTensor *model_tensor(MloArena *a, const ModelTensor *t);         /* zeroed */
+MloTensor **model_outputs(MloArena *a, const Model *m);
+/* Uniform in [-1, 1) for floats, 0 or 1 for integers: the same for the same seed everywhere. */
+MloTensor *model_random(MloArena *a, const ModelTensor *t, uint64_t seed);
+/* The index of an input, or an error that lists the names. */
+MloStatus model_find_input(const Model *m, const char *name, size_t *index, MloDiag *d) MLO_CHECKED;
+const char *model_type_text(MloArena *a, const ModelTensor *t);     /* f32[1,3,224,224] */
+MloStatus model_runtime_error(MloDiag *d, const MlrtError *e);
+#endif
