@@ -500,6 +500,13 @@ bool mlo_dim_differ(MloDim a, MloDim b)
 	return r.lo > 0 || r.hi < 0;
 }
 
+bool mlo_dim_le(MloDim a, MloDim b)
+{
+	Poly diff = poly_sub(b, a);
+
+	return diff.n >= 0 && poly_range(diff.t, diff.n).lo >= 0;
+}
+
 void mlo_dim_range(MloDim d, int64_t *lo, int64_t *hi)
 {
 	Range r = dim_range(d);

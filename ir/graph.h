@@ -127,6 +127,11 @@ void mlo_attr_set_s(MloGraph *g, MloNode *n, int slot, const char *v);
 void mlo_attr_set_ints(MloGraph *g, MloNode *n, int slot, const int64_t *v, int count);
 void mlo_attr_set_floats(MloGraph *g, MloNode *n, int slot, const double *v, int count);
 
+/* An error about a node: "node 'NAME' (TYPE, opset N): TEXT", in the user's words. */
+MloStatus mlo_node_error(MloDiag *d, MloStatus st, const MloNode *n, const char *fmt, ...) MLO_PRINTF(4, 5);
+/* The value's name, or "%ID" written into buf. */
+const char *mlo_value_name(const MloValue *v, char buf[24]);
+
 /* Result types of one node from its operands (values of constant operands are read too).
  * On failure a diagnostic that names the node and the values is recorded. */
 MloStatus mlo_infer_node(MloGraph *g, MloNode *n, MloDiag *d) MLO_CHECKED;

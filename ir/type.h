@@ -47,6 +47,7 @@ MloDim mlo_dim_div(MloSymbols *t, MloDim a, MloDim b);        /* floor; exact qu
 MloDim mlo_dim_max(MloSymbols *t, MloDim a, MloDim b);
 bool mlo_dim_same(MloDim a, MloDim b);                        /* provably equal */
 bool mlo_dim_differ(MloDim a, MloDim b);                      /* provably different (ranges) */
+bool mlo_dim_le(MloDim a, MloDim b);                          /* provably a <= b */
 void mlo_dim_range(MloDim d, int64_t *lo, int64_t *hi);
 void mlo_dim_print(MloStr *out, MloDim d);
 /* Parses "3", "batch", "4*seq+1", "(a+b)/2". Returns false when malformed. */
