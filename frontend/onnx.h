@@ -1,0 +1,43 @@
+/* frontend/onnx.h -- reading ONNX models and tensors. */
+#ifndef MLO_FRONTEND_ONNX_H
+#define MLO_FRONTEND_ONNX_H
+#include "ir/graph.h"
+
+/* A size the user gives: the shape of an input ("x=1x3x224x224") or, with rank 1, the value of a
+ * named dimension ("batch=8").  An entry of -1 leaves the dimension as the model has it. */
+typedef struct MloBindDim {
+	const char *name;
+	int rank;
+	int64_t dim[MLO_MAX_RANK];
+} MloBindDim;
+
+typedef struct MloOnnxOptions {
+	const MloBindDim *bind;
+	size_t nbind;
+} MloOnnxOptions;
+
+/* Parses "NAME=1x3x224x224" ("?" leaves a dimension open; "NAME=" is a scalar). The name is copied into `a`. */
+MloStatus mlo_bind_parse(MloArena *a, const char *text, MloBindDim *out, MloDiag *d) MLO_CHECKED;
+
+/* A model file to a graph; NULL on error, all independent errors reported.  `opt` may be NULL.
+ * Operators are adapted to the forms of ir/ops.def.  Input types are as declared (sizes that are
+ * not known become symbols); results have types only as far as the import needed them: run
+ * mlo_infer_graph() or the pass `infer`.  Weights point into the mapped file, which stays mapped
+ * until the graph is freed.  Model data is kept as graph meta: keys "onnx.ir_version",
+ * "onnx.opset.DOMAIN", "onnx.producer_name", "onnx.producer_version", "onnx.domain",
+ * "onnx.model_version", "onnx.doc_string", "onnx.graph_doc_string", and metadata_props as they are. */
+MloGraph *mlo_onnx_load(const char *path, const MloOnnxOptions *opt, MloDiag *d);
+/* The same from memory, which may go away afterwards (weights are copied). `where` names it in
+ * messages; external data must lie in `dir` (NULL: is refused). */
+MloGraph *mlo_onnx_load_memory(const void *p, size_t n, const char *where, const char *dir,
+                               const MloOnnxOptions *opt, MloDiag *d);
+
+/* A tensor from a .pb file (a serialised TensorProto, as in ONNX test data) or from such bytes.
+ * NULL on error; the result is a copy owned by `a`. `what` names the tensor if it has no name. */
+MloTensor *mlo_onnx_read_tensor(MloArena *a, const char *path, MloDiag *d);
+MloTensor *mlo_onnx_tensor_memory(MloArena *a, const void *p, size_t n, const char *what, MloDiag *d);
+
+/* Every importer row, for documentation: false past the end. */
+bool mlo_onnx_operator(size_t i, const char **domain, const char **type, int *since);
+enum { MLO_ONNX_OPSET_MIN = 7, MLO_ONNX_OPSET_MAX = 28 };
+#endif

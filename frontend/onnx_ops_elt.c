@@ -1,0 +1,159 @@
+/* frontend/onnx_ops_elt.c -- importers of elementwise operators, and import_plain. */
+#include <string.h>
+
+#include "frontend/onnx_ops.h"
+
+void import_plain(OnnxNode *n)
+{
+	onnx_plain(n, n->row->op);
+}
+
+static bool known_elem(OnnxNode *n, int64_t code)
+{
+	if (code >= 0 && code <= 255 && mlo_elem_from_onnx((int)code) != EL_none)
+		return true;
+	onnx_fail(n, MLO_ERR_MODEL, "element type %lld is not known", (long long)code);
+	return false;
+}
+
+/* `round_mode` (opset 24) speaks of the scale type f8e8m0 only. */
+static bool round_mode_ok(OnnxNode *n, int64_t to)
+{
+	const char *mode = onnx_str(n, "round_mode", "up");
+
+	if (to != mlo_elem_onnx(EL_f8e8m0) || !strcmp(mode, "up"))
+		return true;
+	onnx_fail(n, MLO_ERR_UNSUPPORTED, "round_mode '%s' is not supported", mode);
+	return false;
+}
+
+static void cast_to(OnnxNode *n, int64_t to)
+{
+	MloNode *m;
+
+	if (!known_elem(n, to) || !round_mode_ok(n, to))
+		return;
+	m = onnx_node(n, OP_cast, n->in, 1, 1);
+	mlo_attr_set_i(m, ATTR_cast_to, to);
+	mlo_attr_set_i(m, ATTR_cast_saturate, onnx_int(n, "saturate", 1));
+	onnx_finish(n, m);
+}
+
+void import_cast(OnnxNode *n)
+{
+	if (!onnx_arity(n, 1, 1))
+		return;
+	if (!onnx_attr(n, "to"))
+		onnx_fail(n, MLO_ERR_MODEL, "attribute 'to' is missing");
+	else
+		cast_to(n, onnx_int(n, "to", 0));
+}
+
+void import_cast_like(OnnxNode *n)
+{
+	if (!onnx_arity(n, 2, 2))
+		return;
+	if (n->in[1]->type.elem == EL_none)
+		onnx_fail(n, MLO_ERR_UNSUPPORTED, "the element type of operand 1 is not known");
+	else
+		cast_to(n, mlo_elem_onnx(n->in[1]->type.elem));
+}
+
+/* The float type that a constant beside `v` takes: v's own, or f32 where it is not known. */
+static MloElem elem_beside(const MloValue *v)
+{
+	return v->type.elem == EL_none ? EL_f32 : v->type.elem;
+}
+
+/* Clip-6: the bounds are attributes. */
+void import_clip_attr(OnnxNode *n)
+{
+	MloValue *in[3] = {0};
+	MloElem e;
+
+	if (!onnx_arity(n, 1, 1))
+		return;
+	e = elem_beside(n->in[0]);
+	in[0] = n->in[0];
+	if (onnx_attr(n, "min"))
+		in[1] = onnx_scalar(n, e, onnx_float(n, "min", 0));
+	if (onnx_attr(n, "max"))
+		in[2] = onnx_scalar(n, e, onnx_float(n, "max", 0));
+	onnx_finish(n, onnx_node(n, OP_clip, in, in[2] ? 3 : in[1] ? 2 : 1, 1));
+}
+
+/* max(0, x) + min(0, alpha * (exp(x / alpha) - 1)) is alpha * elu(x / alpha). */
+void import_celu(OnnxNode *n)
+{
+	double alpha = onnx_float(n, "alpha", 1);
+	MloValue *a, *v;
+
+	if (!onnx_arity(n, 1, 1))
+		return;
+	a = onnx_scalar(n, elem_beside(n->in[0]), alpha);
+	v = onnx_op1(n, OP_elu, onnx_op2(n, OP_div, n->in[0], a));
+	onnx_result(n, 0, onnx_op2(n, OP_mul, v, a));
+}
+
+void import_thresholded_relu(OnnxNode *n)
+{
+	double alpha = onnx_float(n, "alpha", 1);
+	MloElem e;
+	MloValue *above;
+
+	if (!onnx_arity(n, 1, 1))
+		return;
+	e = elem_beside(n->in[0]);
+	above = onnx_op2(n, OP_greater, n->in[0], onnx_scalar(n, e, alpha));
+	onnx_result(n, 0, onnx_op3(n, OP_where, above, n->in[0], onnx_scalar(n, e, 0)));
+}
+
+/* True when the operand asks for training behaviour, or may do so at run time. */
+static bool may_train(OnnxNode *n, const MloValue *v)
+{
+	if (!v || (v->data && mlo_tensor_elems(v->data) == 1 && mlo_tensor_i64(v->data, 0) == 0))
+		return false;
+	onnx_fail(n, MLO_ERR_UNSUPPORTED, "training mode is not supported");
+	return true;
+}
+
+/* Dropout does nothing at inference; its mask keeps everything. */
+void import_dropout(OnnxNode *n)
+{
+	onnx_ignore(n, "ratio");
+	onnx_ignore(n, "seed");
+	if (!onnx_arity(n, 1, n->opset < 12 ? 1 : 3) || may_train(n, onnx_in(n, 2)))
+		return;
+	onnx_result(n, 0, onnx_op1(n, OP_identity, n->in[0]));
+	if (onnx_wanted(n, 1)) {
+		MloValue *shape = onnx_op1(n, OP_shape, n->in[0]);
+		MloNode *mask = onnx_node(n, OP_constant_of_shape, &shape, 1, 1);
+		MloElem e = n->opset < 10 ? elem_beside(n->in[0]) : EL_bool;
+
+		mlo_attr_set_i(mask, ATTR_constant_of_shape_elem, mlo_elem_onnx(e));
+		mlo_attr_set_f(mask, ATTR_constant_of_shape_value, 1);
+		onnx_result(n, 1, onnx_infer(n, mask));
+	}
+}
+
+static MloValue *chain(OnnxNode *n)
+{
+	MloValue *v = n->in[0];
+
+	for (uint32_t i = 1; i < n->nin; i++)
+		v = onnx_op2(n, n->row->op, v, n->in[i]);
+	return v;
+}
+
+void import_variadic(OnnxNode *n)
+{
+	if (onnx_arity(n, n->nin ? n->nin : 1, UINT32_MAX))
+		onnx_result(n, 0, chain(n));
+}
+
+void import_mean(OnnxNode *n)
+{
+	if (!onnx_arity(n, n->nin ? n->nin : 1, UINT32_MAX))
+		return;
+	onnx_result(n, 0, onnx_op2(n, OP_div, chain(n), onnx_scalar(n, elem_beside(n->in[0]), n->nin)));
+}
