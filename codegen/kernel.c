@@ -173,9 +173,19 @@ const KStmt *mlo_kernel_nest(const MloKernel *k, const KStmt **par, int max, int
 	return body;
 }
 
+uint64_t mlo_kernel_scratch(const MloKernel *k)
+{
+	uint64_t at = 0;
+
+	for (size_t i = 0; i < k->arg.n; i++)
+		if (k->arg.items[i].dir == KA_SCRATCH)
+			at += ((uint64_t)k->arg.items[i].count * mlo_elem_bits(k->arg.items[i].elem) / 8 + 63) / 64 * 64;
+	return at;
+}
+
 int64_t mlo_contract_chunks(const KContract *c)
 {
-	int64_t n = c->ny == 1 ? c->nx : c->ny;
+	int64_t n = mlo_contract_by_columns(c) ? c->nx : c->ny;
 
 	return (n + c->y_chunk - 1) / c->y_chunk;
 }

@@ -114,7 +114,7 @@ typedef struct KContract {
 	int var[5];                   /* b0, b1, y, x, c: variable numbers used by the epilogue */
 	/* schedule: */
 	int lanes, vecs, cols, rows;  /* register tile: rows x cols outputs (y, x) x vecs vectors of channels */
-	int64_t y_chunk;              /* rows (or, if ny == 1, columns) per task */
+	int64_t y_chunk;              /* rows (columns, see mlo_contract_by_columns) per task */
 	bool c_outer;                 /* task order: channel tiles outer (true) or chunks outer */
 } KContract;
 
@@ -175,8 +175,14 @@ MloElem mlo_kernel_load_type(MloElem elem);
  * fastest); answers the statements that one task runs. LETs may stand before the outermost loop. */
 enum { MLO_KERNEL_MAX_PAR = 8 };
 const KStmt *mlo_kernel_nest(const MloKernel *k, const KStmt **par, int max, int *n);
+/* Chunks are ranges of columns when there is one row and one column of taps (1x1, matrix products). */
+static inline bool mlo_contract_by_columns(const KContract *c)
+{
+	return c->ny == 1 && c->nkx == 1 && c->px == 0;
+}
 int64_t mlo_contract_chunks(const KContract *c);
 int64_t mlo_contract_ctiles(const KContract *c); /* channel tiles */
+uint64_t mlo_kernel_scratch(const MloKernel *k); /* bytes of scratch memory per thread, 64-byte pieces */
 
 void mlo_kernel_print(MloStr *out, const MloKernel *k, bool with_name);
 MloKernel *mlo_kernel_parse(MloArena *a, const char *text, size_t n, MloDiag *d);

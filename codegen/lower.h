@@ -33,6 +33,10 @@ MloStatus mlo_lower_contract(MloLowerCx *cx, MloNode *first, MloNode *last, MloL
 MloStatus mlo_lower_loops(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
 MloStatus mlo_lower_call(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
 
+/* Whether mlo_lower_contract has a form for the contraction `anchor` when its group starts at `first`
+ * (reshapes and transposes between the two become strides of the operands). */
+bool mlo_can_lower_contract(MloLowerCx *cx, const MloNode *first, const MloNode *anchor);
+
 /* Is v computed inside the group and needed nowhere else? */
 bool mlo_group_internal(const MloGraph *g, const MloNode *first, const MloNode *last, const MloValue *v);
 

@@ -332,3 +332,11 @@ const char *mlo_node_name(const MloNode *n)
 {
 	return n->origin && n->origin->name ? n->origin->name : mlo_op_info(n->op)->name;
 }
+
+void mlo_graph_set_output(MloGraph *g, uint32_t i, MloValue *v)
+{
+	MLO_ASSERT(i < g->noutputs && g->outputs[i]->nuse > 0);
+	g->outputs[i]->nuse--;
+	v->nuse++;
+	g->outputs[i] = v;
+}

@@ -101,6 +101,7 @@ MloValue *mlo_graph_op(MloGraph *g, MloNode *before, MloOp op, const MloNode *li
 
 void mlo_node_set_in(MloGraph *g, MloNode *n, uint32_t i, MloValue *v);
 void mlo_graph_replace(MloGraph *g, MloValue *old, MloValue *with); /* every use, graph outputs too */
+void mlo_graph_set_output(MloGraph *g, uint32_t i, MloValue *v);     /* another value under the same name */
 void mlo_graph_remove(MloGraph *g, MloNode *n);                     /* its results must be unused */
 void mlo_graph_move(MloGraph *g, MloNode *n, MloNode *before);      /* NULL: to the end */
 bool mlo_node_used(const MloNode *n);

@@ -1,0 +1,26 @@
+/* codegen/contract.h -- what lowering, scheduling and emission of contractions agree on. */
+#ifndef MLO_CODEGEN_CONTRACT_H
+#define MLO_CODEGEN_CONTRACT_H
+#include "codegen/kernel.h"
+#include "targets/target.h"
+
+/* One input channel per output channel: A is read in vectors, not broadcast. */
+static inline bool contract_is_depthwise(const KContract *c)
+{
+	return c->nk == 1 && c->group_c == 1 && c->group_k == 1;
+}
+
+/* Every group's channels start at the first lane of a block of A. */
+static inline bool contract_group_aligned(const KContract *c)
+{
+	return c->group_k % c->a.block == 0;
+}
+
+/* Fills the schedule fields from the extents and the target's facts. */
+void mlo_schedule_contract(const MloTarget *t, KContract *c);
+/* "7x32 chunk 14 c-outer" for reports. */
+void mlo_schedule_text(MloStr *out, const KContract *c);
+
+/* Does the epilogue hold vector math that is too long to repeat for every accumulator? */
+bool contract_heavy_epilogue(const MloKernel *k, const KStmt *s);
+#endif

@@ -1,0 +1,528 @@
+/* codegen/emit_contract.c -- contractions: register tiles of products, epilogue on the accumulators.
+ *
+ * One generator serves convolution, depthwise convolution and matrix products (KContract says what
+ * they have in common).  A task is one tile of vecs*lanes channels over one chunk of rows.  Inside,
+ * each register tile keeps `cols` positions x `vecs` vectors of sums in registers over the whole
+ * reduction: per term it loads `vecs` vectors of weights and `cols` broadcast inputs for
+ * cols*vecs multiply-adds, the blocking of Goto and van de Geijn, "Anatomy of high-performance
+ * matrix multiplication" (2008), applied to direct convolution as in Georganas et al., "Anatomy of
+ * high-performance deep learning convolutions on SIMD architectures" (2018).
+ *
+ * Borders cost nothing inside: tap rows outside the image shorten the ky loop, tap columns outside
+ * are left out when the code of the (few) border tiles is generated. */
+#include "codegen/contract.h"
+#include "codegen/emit_internal.h"
+
+typedef struct Tile {
+	Emit *e;
+	const KStmt *s;
+	const KContract *c;
+	LLVMTypeRef vec;            /* <lanes x float> */
+	LLVMTypeRef f32;
+	LLVMValueRef *acc;          /* cols x vecs allocas, promoted to registers by LLVM */
+	LLVMValueRef a0;            /* A at this batch (element offset) */
+	LLVMValueRef b0;            /* B at this batch and channel tile */
+	LLVMValueRef b[2];          /* batch indices */
+	LLVMValueRef kk0;           /* first channel of the group */
+	LLVMValueRef ct, c_first;   /* channel tile, its first channel */
+	LLVMValueRef y;
+	LLVMValueRef ky_lo, ky_hi;  /* taps inside the image for this y */
+	LLVMValueRef bmask[16];     /* per vector: lanes of B inside its row, or NULL (packed, or no tail) */
+	int64_t wtile;              /* vecs * lanes */
+	bool depthwise;
+} Tile;
+
+static LLVMValueRef add(Emit *e, LLVMValueRef a, LLVMValueRef b)
+{
+	return LLVMBuildNSWAdd(e->b, a, b, "");
+}
+
+static LLVMValueRef mulc(Emit *e, LLVMValueRef a, int64_t c)
+{
+	return LLVMBuildNSWMul(e->b, a, emit_i64(e, c), "");
+}
+
+static LLVMValueRef addc(Emit *e, LLVMValueRef a, int64_t c)
+{
+	return c ? LLVMBuildNSWAdd(e->b, a, emit_i64(e, c), "") : a;
+}
+
+/* Quotient and remainder of a value that is never negative. */
+static LLVMValueRef divc(Emit *e, LLVMValueRef a, int64_t c)
+{
+	return LLVMBuildUDiv(e->b, a, emit_i64(e, c), "");
+}
+
+static LLVMValueRef remc(Emit *e, LLVMValueRef a, int64_t c)
+{
+	return LLVMBuildURem(e->b, a, emit_i64(e, c), "");
+}
+
+static LLVMValueRef pick(Emit *e, LLVMIntPredicate p, LLVMValueRef a, LLVMValueRef b)
+{
+	return LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, p, a, b, ""), a, b, "");
+}
+
+static LLVMValueRef at_f32(Tile *t, LLVMValueRef base, LLVMValueRef off)
+{
+	return LLVMBuildInBoundsGEP2(t->e->b, t->f32, base, &off, 1, "");
+}
+
+static LLVMValueRef load_at(Tile *t, LLVMTypeRef type, LLVMValueRef base, LLVMValueRef off)
+{
+	LLVMValueRef v = LLVMBuildLoad2(t->e->b, type, at_f32(t, base, off), "");
+
+	LLVMSetAlignment(v, 4);
+	return v;
+}
+
+static LLVMValueRef splat(Tile *t, LLVMValueRef s)
+{
+	Emit *e = t->e;
+	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);
+	LLVMValueRef v = LLVMBuildInsertElement(e->b, LLVMGetPoison(t->vec), s, LLVMConstInt(i32, 0, 0), "");
+
+	return LLVMBuildShuffleVector(e->b, v, LLVMGetPoison(t->vec),
+	                              LLVMConstNull(LLVMVectorType(i32, (unsigned)t->c->lanes)), "");
+}
+
+static LLVMValueRef fma_vec(Tile *t, LLVMValueRef a, LLVMValueRef b, LLVMValueRef acc)
+{
+	static const char name[] = "llvm.fmuladd";
+	Emit *e = t->e;
+	unsigned id = LLVMLookupIntrinsicID(name, sizeof name - 1);
+	LLVMValueRef fn = LLVMGetIntrinsicDeclaration(e->mod, id, &t->vec, 1);
+	LLVMValueRef args[] = {a, b, acc};
+
+	return LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->ctx, id, &t->vec, 1), fn, args, 3, "");
+}
+
+static LLVMValueRef load_masked(Tile *t, LLVMValueRef base, LLVMValueRef off, LLVMValueRef mask)
+{
+	static const char name[] = "llvm.masked.load";
+	Emit *e = t->e;
+	LLVMTypeRef types[] = {t->vec, LLVMPointerTypeInContext(e->ctx, 0)};
+	unsigned id = LLVMLookupIntrinsicID(name, sizeof name - 1);
+	LLVMValueRef args[] = {at_f32(t, base, off), LLVMConstInt(LLVMInt32TypeInContext(e->ctx), 4, 0), mask,
+	                       LLVMConstNull(t->vec)};
+
+	return LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->ctx, id, types, 2),
+	                      LLVMGetIntrinsicDeclaration(e->mod, id, types, 2), args, 4, "");
+}
+
+static LLVMValueRef load_weights(Tile *t, LLVMValueRef off, int j)
+{
+	LLVMValueRef base = t->e->arg[t->c->b_arg];
+
+	off = addc(t->e, off, (int64_t)j * t->c->lanes);
+	return t->bmask[j] ? load_masked(t, base, off, t->bmask[j]) : load_at(t, t->vec, base, off);
+}
+
+/* -- the terms ------------------------------------------------------------------------------ */
+
+/* One term for `cols` columns: a_off[] is where column i reads, skip[i] leaves it out. */
+static void emit_term(Tile *t, int cols, LLVMValueRef a_off, const bool *skip, LLVMValueRef b_off)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMValueRef w[16];
+
+	for (int j = 0; j < c->vecs; j++)
+		w[j] = load_weights(t, b_off, j);
+	for (int i = 0; i < cols; i++) {
+		LLVMValueRef off = addc(e, a_off, (int64_t)i * c->sx * c->a.x), x = NULL;
+
+		if (skip && skip[i])
+			continue;
+		if (!t->depthwise)
+			x = splat(t, load_at(t, t->f32, e->arg[c->a_arg], off));
+		for (int j = 0; j < c->vecs; j++) {
+			LLVMValueRef *acc = &t->acc[i * c->vecs + j];
+			LLVMValueRef sum = LLVMBuildLoad2(e->b, t->vec, *acc, "");
+
+			if (t->depthwise)
+				x = load_at(t, t->vec, e->arg[c->a_arg], addc(e, off, j * c->a.blk));
+			LLVMBuildStore(e->b, fma_vec(t, x, w[j], sum), *acc);
+		}
+	}
+}
+
+/* A run of n terms whose channels lie `step` apart in A, unrolled by `unroll`. */
+static void emit_run(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, int64_t n, int64_t step,
+                     int64_t bstep, const bool *skip)
+{
+	enum { UNROLL = 4 };
+	Emit *e = t->e;
+	int64_t main_n = n / UNROLL * UNROLL;
+	EmitLoop l;
+
+	if (main_n > UNROLL) {
+		LLVMValueRef k = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, main_n), emit_i64(e, UNROLL), "k");
+
+		for (int u = 0; u < UNROLL; u++)
+			emit_term(t, cols, add(e, a_off, mulc(e, addc(e, k, u), step)), skip,
+			          add(e, b_off, mulc(e, addc(e, k, u), bstep)));
+		emit_end(e, &l);
+	} else {
+		main_n = 0;
+	}
+	for (int64_t k = main_n; k < n; k++)
+		emit_term(t, cols, addc(e, a_off, k * step), skip, addc(e, b_off, k * bstep));
+}
+
+/* All channels of one tap. a_off: this tap's pixel of the first column at channel 0. */
+static void emit_channels(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, const bool *skip)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	int64_t bstep = c->b.packed ? t->wtile : c->b.k;
+	int64_t block = c->a.block, whole = c->nk / block, rest = c->nk % block;
+	EmitLoop l;
+
+	if (t->depthwise) {
+		emit_term(t, cols, a_off, skip, b_off);
+	} else if (contract_group_aligned(c)) {
+		/* channels start at a block's first lane: whole blocks, then the rest */
+		if (whole > 1) {
+			LLVMValueRef kb = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, whole), emit_i64(e, 1), "kb");
+
+			emit_run(t, cols, add(e, a_off, mulc(e, kb, c->a.blk)), add(e, b_off, mulc(e, kb, block * bstep)),
+			         block, c->a.k, bstep, skip);
+			emit_end(e, &l);
+		} else if (whole == 1) {
+			emit_run(t, cols, a_off, b_off, block, c->a.k, bstep, skip);
+		}
+		if (rest)
+			emit_run(t, cols, addc(e, a_off, whole * c->a.blk), addc(e, b_off, whole * block * bstep), rest,
+			         c->a.k, bstep, skip);
+	} else {
+		LLVMValueRef k = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, c->nk), emit_i64(e, 1), "k");
+		LLVMValueRef kk = add(e, t->kk0, k);
+		LLVMValueRef off = add(e, mulc(e, divc(e, kk, block), c->a.blk), mulc(e, remc(e, kk, block), c->a.k));
+
+		emit_term(t, cols, add(e, a_off, off), skip, add(e, b_off, mulc(e, k, bstep)));
+		emit_end(e, &l);
+	}
+}
+
+/* Sums of one register tile: taps x channels.  x0: first column; edge: x0 is the constant x_const
+ * and some columns' taps may lie outside the image. */
+static void emit_sums(Tile *t, int cols, LLVMValueRef x0, bool edge, int64_t x_const)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	EmitLoop ly, lx;
+	LLVMValueRef ky, row, ix0 = addc(e, mulc(e, x0, c->sx), -c->px);
+	int64_t tap = c->nk * t->wtile;
+	bool one_ky = c->nky == 1 && c->py == 0;
+
+	ky = one_ky ? emit_i64(e, 0) : emit_for(e, &ly, t->ky_lo, t->ky_hi, emit_i64(e, 1), "ky");
+	row = add(e, t->a0, mulc(e, add(e, addc(e, mulc(e, t->y, c->sy), -c->py), mulc(e, ky, c->dy)), c->a.y));
+	if (edge) {
+		for (int64_t kx = 0; kx < c->nkx; kx++) {
+			bool skip[64], any = false;
+
+			for (int i = 0; i < cols; i++) {
+				int64_t ix = (x_const + i) * c->sx + kx * c->dx - c->px;
+
+				skip[i] = ix < 0 || ix >= c->in_x;
+				any |= !skip[i];
+			}
+			if (any)
+				emit_channels(t, cols, add(e, row, mulc(e, addc(e, ix0, kx * c->dx), c->a.x)),
+				              add(e, t->b0, mulc(e, addc(e, mulc(e, ky, c->nkx), kx), tap)), skip);
+		}
+	} else if (c->nkx == 1) {
+		emit_channels(t, cols, add(e, row, mulc(e, ix0, c->a.x)), add(e, t->b0, mulc(e, ky, tap)), NULL);
+	} else {
+		LLVMValueRef kx = emit_for(e, &lx, emit_i64(e, 0), emit_i64(e, c->nkx), emit_i64(e, 1), "kx");
+
+		emit_channels(t, cols, add(e, row, mulc(e, add(e, ix0, mulc(e, kx, c->dx)), c->a.x)),
+		              add(e, t->b0, mulc(e, add(e, mulc(e, ky, c->nkx), kx), tap)), NULL);
+		emit_end(e, &lx);
+	}
+	if (!one_ky)
+		emit_end(e, &ly);
+}
+
+/* -- the epilogue --------------------------------------------------------------------------- */
+
+static LLVMValueRef tail_mask(Tile *t, int64_t real)
+{
+	LLVMValueRef bit[64];
+	LLVMTypeRef i1 = LLVMInt1TypeInContext(t->e->ctx);
+
+	for (int i = 0; i < t->c->lanes; i++)
+		bit[i] = LLVMConstInt(i1, i < real, 0);
+	return LLVMConstVector(bit, (unsigned)t->c->lanes);
+}
+
+static void epilogue_at(Tile *t, LLVMValueRef x, int j, LLVMValueRef product, int64_t real)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+
+	e->var[c->var[0]] = t->b[0];
+	e->var[c->var[1]] = t->b[1];
+	e->var[c->var[2]] = t->y;
+	e->var[c->var[3]] = x;
+	e->var[c->var[4]] = addc(e, t->c_first, (int64_t)j * c->lanes);
+	e->product = product;
+	e->lanes = c->lanes;
+	e->vec_var = c->var[4];
+	e->vec_aligned = true;
+	e->mask = real < c->lanes ? tail_mask(t, real) : NULL;
+	emit_stmts(e, t->s->body);
+	e->lanes = 0;
+	e->vec_var = -1;
+	e->mask = NULL;
+	e->product = NULL;
+}
+
+/* Heavy epilogues (vector math) are emitted once per vector and looped over the columns. */
+static void epilogue_loop(Tile *t, int cols, LLVMValueRef x0, int64_t real_channels)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+
+	for (int j = 0; j < c->vecs; j++) {
+		int64_t real = real_channels - (int64_t)j * c->lanes;
+		LLVMValueRef buf, i, v;
+		EmitLoop l;
+
+		if (real <= 0)
+			break;
+		buf = emit_alloca(e, LLVMArrayType(t->vec, (unsigned)cols), "");
+		for (int k = 0; k < cols; k++) {
+			LLVMValueRef at = emit_i64(e, k);
+
+			v = LLVMBuildLoad2(e->b, t->vec, t->acc[k * c->vecs + j], "");
+			LLVMBuildStore(e->b, v, LLVMBuildInBoundsGEP2(e->b, t->vec, buf, &at, 1, ""));
+		}
+		i = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, cols), emit_i64(e, 1), "col");
+		v = LLVMBuildLoad2(e->b, t->vec, LLVMBuildInBoundsGEP2(e->b, t->vec, buf, &i, 1, ""), "");
+		epilogue_at(t, add(e, x0, i), j, v, real);
+		emit_end(e, &l);
+	}
+}
+
+static void epilogue_cols(Tile *t, int cols, LLVMValueRef x0, int64_t real_channels)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+
+	if (contract_heavy_epilogue(e->k, t->s) && cols > 1) {
+		epilogue_loop(t, cols, x0, real_channels);
+		return;
+	}
+	for (int i = 0; i < cols; i++) {
+		for (int j = 0; j < c->vecs; j++) {
+			int64_t real = real_channels - (int64_t)j * c->lanes;
+
+			if (real > 0)
+				epilogue_at(t, addc(e, x0, i), j,
+				            LLVMBuildLoad2(e->b, t->vec, t->acc[i * c->vecs + j], ""), real);
+		}
+	}
+}
+
+/* The last channel tile may be partial: its stores are masked, in code of their own. */
+static void emit_epilogue(Tile *t, int cols, LLVMValueRef x0)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	int64_t tiles = (c->nc + t->wtile - 1) / t->wtile, rest = c->nc - (tiles - 1) * t->wtile;
+	LLVMBasicBlockRef part, full, join;
+
+	if (rest == t->wtile || tiles == 1) {
+		epilogue_cols(t, cols, x0, rest);
+		return;
+	}
+	part = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "partial");
+	full = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "full");
+	join = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "stored");
+	LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, t->ct, emit_i64(e, tiles - 1), ""), part, full);
+	LLVMPositionBuilderAtEnd(e->b, part);
+	epilogue_cols(t, cols, x0, rest);
+	LLVMBuildBr(e->b, join);
+	LLVMPositionBuilderAtEnd(e->b, full);
+	epilogue_cols(t, cols, x0, t->wtile);
+	LLVMBuildBr(e->b, join);
+	LLVMPositionBuilderAtEnd(e->b, join);
+}
+
+/* -- tiles, rows, tasks --------------------------------------------------------------------- */
+
+static void emit_tile(Tile *t, int cols, LLVMValueRef x0, bool edge, int64_t x_const)
+{
+	Emit *e = t->e;
+
+	for (int i = 0; i < cols * t->c->vecs; i++)
+		LLVMBuildStore(e->b, LLVMConstNull(t->vec), t->acc[i]);
+	emit_sums(t, cols, x0, edge, x_const);
+	emit_epilogue(t, cols, x0);
+}
+
+static bool tile_at_edge(const KContract *c, int64_t x0, int64_t cols)
+{
+	return x0 * c->sx - c->px < 0 || (x0 + cols - 1) * c->sx + (c->nkx - 1) * c->dx - c->px >= c->in_x;
+}
+
+/* All columns of one row: border tiles one by one, inner ones in a loop. */
+static void emit_row(Tile *t)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	int64_t x = 0;
+
+	while (x < c->nx) {
+		int64_t cols = c->nx - x < c->cols ? c->nx - x : c->cols, n = 0;
+
+		while (x + (n + 1) * c->cols <= c->nx && !tile_at_edge(c, x + n * c->cols, c->cols))
+			n++;
+		if (n > 1) {
+			EmitLoop l;
+			LLVMValueRef x0 = emit_for(e, &l, emit_i64(e, x), emit_i64(e, x + n * c->cols), emit_i64(e, c->cols), "x");
+
+			emit_tile(t, c->cols, x0, false, 0);
+			emit_end(e, &l);
+			x += n * c->cols;
+		} else {
+			emit_tile(t, (int)cols, emit_i64(e, x), tile_at_edge(c, x, cols), x);
+			x += cols;
+		}
+	}
+}
+
+/* Taps ky with 0 <= y*sy + ky*dy - py < in_y. */
+static void row_bounds(Tile *t)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMValueRef top = addc(e, mulc(e, t->y, c->sy), -c->py), zero = emit_i64(e, 0), lo, hi;
+
+	lo = pick(e, LLVMIntSGT, LLVMBuildNSWSub(e->b, zero, top, ""), zero);
+	t->ky_lo = divc(e, addc(e, lo, c->dy - 1), c->dy);
+	hi = pick(e, LLVMIntSGT, addc(e, LLVMBuildNSWSub(e->b, emit_i64(e, c->in_y), top, ""), c->dy - 1), zero);
+	t->ky_hi = pick(e, LLVMIntSLT, divc(e, hi, c->dy), emit_i64(e, c->nky));
+}
+
+static void emit_rows(Tile *t, LLVMValueRef chunk)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMValueRef lo = mulc(e, chunk, c->y_chunk), hi;
+	EmitLoop l;
+
+	hi = pick(e, LLVMIntSLT, addc(e, lo, c->y_chunk), emit_i64(e, c->ny));
+	t->y = emit_for(e, &l, lo, hi, emit_i64(e, 1), "y");
+	row_bounds(t);
+	emit_row(t);
+	emit_end(e, &l);
+}
+
+/* ny == 1, chunks of columns: whole tiles in a loop, the last chunk's rest behind it. */
+static void emit_columns(Tile *t, LLVMValueRef chunk)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMValueRef lo = mulc(e, chunk, c->y_chunk), hi, whole = emit_i64(e, c->nx / c->cols * c->cols);
+	int64_t rest = c->nx % c->cols;
+	EmitLoop l;
+
+	t->y = emit_i64(e, 0);
+	row_bounds(t);
+	hi = pick(e, LLVMIntSLT, addc(e, lo, c->y_chunk), whole);
+	if (c->nx >= c->cols) {
+		emit_tile(t, c->cols, emit_for(e, &l, lo, hi, emit_i64(e, c->cols), "x"), false, 0);
+		emit_end(e, &l);
+	}
+	if (rest) {
+		LLVMBasicBlockRef tail = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "rest");
+		LLVMBasicBlockRef join = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "done");
+		int64_t chunks = (c->nx + c->y_chunk - 1) / c->y_chunk;
+
+		LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, chunk, emit_i64(e, chunks - 1), ""), tail, join);
+		LLVMPositionBuilderAtEnd(e->b, tail);
+		emit_tile(t, (int)rest, whole, false, 0);
+		LLVMBuildBr(e->b, join);
+		LLVMPositionBuilderAtEnd(e->b, join);
+	}
+}
+
+/* B read in place must not be read past its row's end. */
+static void weight_masks(Tile *t)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx);
+	LLVMTypeRef ivec = LLVMVectorType(i64, (unsigned)c->lanes);
+
+	if (c->b.packed || c->nc % t->wtile == 0)
+		return;
+	for (int j = 0; j < c->vecs; j++) {
+		LLVMValueRef lane[64], first = addc(e, t->c_first, (int64_t)j * c->lanes), room;
+
+		for (int i = 0; i < c->lanes; i++)
+			lane[i] = emit_i64(e, i);
+		room = LLVMBuildInsertElement(e->b, LLVMGetPoison(ivec), LLVMBuildNSWSub(e->b, emit_i64(e, c->nc), first, ""),
+		                              emit_i64(e, 0), "");
+		room = LLVMBuildShuffleVector(e->b, room, LLVMGetPoison(ivec),
+		                              LLVMConstNull(LLVMVectorType(LLVMInt32TypeInContext(e->ctx), (unsigned)c->lanes)), "");
+		t->bmask[j] = LLVMBuildICmp(e->b, LLVMIntSLT, LLVMConstVector(lane, (unsigned)c->lanes), room, "");
+	}
+}
+
+/* Splits the task number into batch, chunk and channel tile; sets the bases that follow. */
+static LLVMValueRef task_parts(Tile *t, LLVMValueRef task)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	int64_t chunks = mlo_contract_chunks(c), tiles = mlo_contract_ctiles(c);
+	LLVMValueRef inner = remc(e, task, c->c_outer ? chunks : tiles);
+	LLVMValueRef outer = divc(e, task, c->c_outer ? chunks : tiles);
+	LLVMValueRef n = divc(e, outer, c->c_outer ? tiles : chunks), chunk;
+
+	outer = remc(e, outer, c->c_outer ? tiles : chunks);
+	t->ct = c->c_outer ? outer : inner;
+	chunk = c->c_outer ? inner : outer;
+	t->b[0] = divc(e, n, c->nb1);
+	t->b[1] = remc(e, n, c->nb1);
+	t->c_first = mulc(e, t->ct, t->wtile);
+	weight_masks(t);
+	t->a0 = add(e, mulc(e, t->b[0], c->a.b0), mulc(e, t->b[1], c->a.b1));
+	if (c->b.packed)
+		t->b0 = mulc(e, t->ct, c->nky * c->nkx * c->nk * t->wtile);
+	else
+		t->b0 = add(e, t->c_first, add(e, mulc(e, t->b[0], c->b.b0), mulc(e, t->b[1], c->b.b1)));
+	if (t->depthwise) {
+		t->kk0 = t->c_first;
+		t->a0 = add(e, t->a0, mulc(e, divc(e, t->c_first, c->a.block), c->a.blk));
+	} else {
+		t->kk0 = mulc(e, divc(e, t->c_first, c->group_c), c->group_k);
+		if (contract_group_aligned(c) && c->group_k)
+			t->a0 = add(e, t->a0, mulc(e, divc(e, t->kk0, c->a.block), c->a.blk));
+	}
+	return chunk;
+}
+
+void emit_contract(Emit *e, const KStmt *s)
+{
+	const KContract *c = s->contract;
+	Tile t = {.e = e, .s = s, .c = c, .wtile = (int64_t)c->vecs * c->lanes, .depthwise = contract_is_depthwise(c)};
+	LLVMValueRef chunk, acc[512];
+	EmitLoop l;
+
+	MLO_ASSERT(c->cols * c->vecs <= 512 && c->cols <= 64 && c->vecs <= 16 && c->lanes <= 64);
+	t.f32 = LLVMFloatTypeInContext(e->ctx);
+	t.vec = LLVMVectorType(t.f32, (unsigned)c->lanes);
+	t.acc = acc;
+	for (int i = 0; i < c->cols * c->vecs; i++)
+		acc[i] = emit_alloca(e, t.vec, "");
+	chunk = task_parts(&t, emit_for(e, &l, e->begin, e->end, emit_i64(e, 1), "task"));
+	if (mlo_contract_by_columns(c))
+		emit_columns(&t, chunk);
+	else
+		emit_rows(&t, chunk);
+	emit_end(e, &l);
+}

@@ -1,0 +1,209 @@
+/* passes/fuse.c -- put nodes into groups that become one kernel each.
+ *
+ * Requires: types, static shapes, layouts.  Keeps: values, types, layouts.  Gives: groups.
+ *
+ * A group is grown from an anchor: a contraction takes the reshapes and transposes of its operands
+ * (they become strides) and the elementwise nodes behind it (they work on the accumulators); a
+ * reduction, a row-wise normalisation or an elementwise node takes elementwise neighbours.  A node
+ * joins only if its operand is read by nobody else, so that nothing is computed twice.  Members move
+ * down to the last one: what lies between cannot depend on them. */
+#include "codegen/lower.h"
+#include "passes/pass.h"
+
+typedef struct Fuser {
+	MloGraph *g;
+	MloPassCx *cx;
+	MloLowerCx lower;
+	uint32_t groups;
+	int lanes;
+} Fuser;
+
+static MloOpKind kind_of(const MloNode *n)
+{
+	return mlo_op_info(n->op)->kind;
+}
+
+static bool same_storage(const MloValue *a, const MloValue *b)
+{
+	return a->layout.block == b->layout.block && mlo_type_elems(&a->type) == mlo_type_elems(&b->type);
+}
+
+/* Moves the contiguous nodes first..last before `at`, in order. */
+static void move_down(Fuser *f, MloNode *first, MloNode *last, MloNode *at)
+{
+	for (MloNode *n = first, *next;; n = next) {
+		bool end = n == last;
+
+		next = n->next;
+		if (at != n)
+			mlo_graph_move(f->g, n, at);
+		if (end)
+			return;
+	}
+}
+
+/* -- contractions --------------------------------------------------------------------------- */
+
+/* Reshapes and transposes that only feed operand i of the anchor become part of the group if the
+ * operand can then be read by strides.  Answers the new first node. */
+static MloNode *absorb_operand(Fuser *f, MloNode *first, MloNode *anchor, uint32_t i)
+{
+	MloNode *chain[8];
+	int n = 0;
+
+	for (MloValue *v = anchor->in[i]; n < 8 && v && v->def; v = v->def->in[0]) {
+		MloNode *d = v->def;
+
+		if ((d->op != OP_transpose && d->op != OP_reshape) || d->group || !mlo_only_user(f->g, v) || d->in[0]->layout.block)
+			break;
+		chain[n++] = d;
+	}
+	while (n > 0) {
+		MloNode *start = chain[n - 1];
+
+		for (int k = n - 1; k >= 0; k--)
+			mlo_graph_move(f->g, chain[k], first);
+		if (mlo_can_lower_contract(&f->lower, start, anchor))
+			return start;
+		n--;
+	}
+	return first;
+}
+
+/* Does every run of `lanes` channels stay one run in memory behind this movement? */
+static bool keeps_lanes(Fuser *f, const MloNode *n)
+{
+	const MloType *x = &n->in[0]->type, *y = &n->out[0]->type;
+	const int64_t *perm;
+	int np;
+
+	if (x->rank < 1 || y->rank < 1 || n->in[0]->layout.block || n->out[0]->layout.block)
+		return false;
+	if (n->op == OP_reshape)
+		return y->dim[y->rank - 1].k == x->dim[x->rank - 1].k ||
+		       (y->dim[y->rank - 1].k % f->lanes == 0 && x->dim[x->rank - 1].k % y->dim[y->rank - 1].k == 0);
+	if (n->op != OP_transpose)
+		return false;
+	perm = mlo_attr_ints(n, ATTR_transpose_perm, &np);
+	return np == x->rank && perm[np - 1] == x->rank - 1;
+}
+
+static bool joins_epilogue(Fuser *f, const MloValue *v, const MloNode *u, bool matrix)
+{
+	if (!u || u->group || u->nout != 1)
+		return false;
+	if (kind_of(u) == OK_ELTWISE)
+		return same_storage(v, u->out[0]) && mlo_can_lower_eltwise(u);
+	return matrix && keeps_lanes(f, u);
+}
+
+static void set_group(Fuser *f, MloNode *first, MloNode *last)
+{
+	f->groups++;
+	for (MloNode *n = first;; n = n->next) {
+		n->group = f->groups;
+		if (n == last)
+			return;
+	}
+}
+
+/* Grows first..last by single users of the running value while `joins` allows. */
+static MloNode *grow_down(Fuser *f, MloNode **first, MloNode *last, bool matrix)
+{
+	for (;;) {
+		MloValue *v = last->out[0];
+		MloNode *u = mlo_only_user(f->g, v), *start = *first;
+
+		if (!joins_epilogue(f, v, u, matrix))
+			return last;
+		if (last->next != u)
+			move_down(f, start, last, u);
+		last = u;
+		f->cx->changed++;
+	}
+}
+
+static void fuse_contraction(Fuser *f, MloNode *anchor)
+{
+	MloNode *first = anchor, *last;
+	bool matrix = anchor->op == OP_matmul || anchor->op == OP_gemm;
+
+	if (!mlo_can_lower_contract(&f->lower, anchor, anchor)) {
+		/* a second operand may only be readable through its producers' strides */
+		if (!matrix)
+			return;
+	}
+	if (matrix)
+		for (uint32_t i = 0; i < 2; i++)
+			first = absorb_operand(f, first, anchor, i);
+	if (!mlo_can_lower_contract(&f->lower, first, anchor))
+		return;
+	last = grow_down(f, &first, anchor, matrix);
+	set_group(f, first, last);
+}
+
+/* -- loops ---------------------------------------------------------------------------------- */
+
+/* Elementwise producers that only feed `n` move before it and join: answers the new first node. */
+static MloNode *absorb_producers(Fuser *f, MloNode *first, MloNode *n, const MloValue *shape, int depth)
+{
+	for (uint32_t i = 0; i < n->nin && depth < 8; i++) {
+		MloNode *d = n->in[i] ? n->in[i]->def : NULL;
+
+		if (!d || d->group || kind_of(d) != OK_ELTWISE || d->nout != 1 || !mlo_only_user(f->g, n->in[i]) ||
+		    !same_storage(n->in[i], shape) || !mlo_can_lower_loops_node(d))
+			continue;
+		mlo_graph_move(f->g, d, first);
+		first = absorb_producers(f, d, d, shape, depth + 1);
+		f->cx->changed++;
+	}
+	return first;
+}
+
+static bool takes_prologue(const MloNode *n)
+{
+	MloOpKind k = kind_of(n);
+
+	return k == OK_ELTWISE || k == OK_REDUCE || k == OK_ROWWISE;
+}
+
+static void fuse_loops(Fuser *f, MloNode *n)
+{
+	MloNode *first = n, *last = n;
+	MloOpKind k = kind_of(n);
+
+	if (!mlo_can_lower_loops_node(n) || n->nout != 1)
+		return;
+	if (k == OK_ELTWISE) {
+		/* an elementwise node whose only reader takes it is absorbed from there */
+		MloNode *u = mlo_only_user(f->g, n->out[0]);
+
+		if (u && !u->group && takes_prologue(u) && u->nout == 1 && mlo_can_lower_loops_node(u) &&
+		    same_storage(n->out[0], kind_of(u) == OK_ELTWISE ? u->out[0] : u->in[0]) && u->in[0] &&
+		    (kind_of(u) == OK_ELTWISE || u->in[0] == n->out[0]))
+			return;
+	}
+	if (takes_prologue(n) && n->in[0])
+		first = absorb_producers(f, n, n, k == OK_ELTWISE ? n->out[0] : n->in[0], 0);
+	if (k == OK_REDUCE || k == OK_ROWWISE || k == OK_POOL)
+		last = grow_down(f, &first, n, false);
+	set_group(f, first, last);
+}
+
+MloStatus mlo_pass_fuse(MloGraph *g, MloPassCx *cx)
+{
+	Fuser f = {.g = g, .cx = cx, .lanes = cx->target->vector_bytes / 4};
+
+	f.lower = (MloLowerCx){.arena = cx->arena, .graph = g, .target = cx->target};
+	for (MloNode *n = g->first, *next; n; n = next) {
+		next = n->next;
+		if (kind_of(n) == OK_CONTRACT && !n->group)
+			fuse_contraction(&f, n);
+	}
+	for (MloNode *n = g->first, *next; n; n = next) {
+		next = n->next;
+		if (!n->group && kind_of(n) != OK_CONTRACT)
+			fuse_loops(&f, n);
+	}
+	return MLO_OK;
+}
