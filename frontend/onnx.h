@@ -39,5 +39,5 @@ MloTensor *mlo_onnx_tensor_memory(MloArena *a, const void *p, size_t n, const ch
 
 /* Every importer row, for documentation: false past the end. */
 bool mlo_onnx_operator(size_t i, const char **domain, const char **type, int *since);
-enum { MLO_ONNX_OPSET_MIN = 7, MLO_ONNX_OPSET_MAX = 28 };
+enum { MLO_ONNX_OPSET_MIN = 1, MLO_ONNX_OPSET_MAX = 28 };
 #endif

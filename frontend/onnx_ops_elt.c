@@ -122,6 +122,7 @@ void import_dropout(OnnxNode *n)
 {
 	onnx_ignore(n, "ratio");
 	onnx_ignore(n, "seed");
+	onnx_ignore(n, "is_test");
 	if (!onnx_arity(n, 1, n->opset < 12 ? 1 : 3) || may_train(n, onnx_in(n, 2)))
 		return;
 	onnx_result(n, 0, onnx_op1(n, OP_identity, n->in[0]));

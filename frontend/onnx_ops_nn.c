@@ -5,6 +5,9 @@
 void import_batch_norm(OnnxNode *n)
 {
 	onnx_ignore(n, "momentum");
+	if (n->opset < 7 && onnx_int(n, "is_test", 0) == 0)
+		onnx_fail(n, MLO_ERR_UNSUPPORTED, "training mode is not supported");
+	onnx_ignore(n, "consumed_inputs");
 	if (onnx_int(n, "training_mode", 0) != 0)
 		onnx_fail(n, MLO_ERR_UNSUPPORTED, "training mode is not supported");
 	if (n->opset < 9 && onnx_int(n, "spatial", 1) != 1)

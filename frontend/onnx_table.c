@@ -79,7 +79,7 @@ static size_t distance(const char *a, const char *b, size_t limit)
 
 const char *onnx_op_nearest(const char *domain, const char *type)
 {
-	size_t limit = strlen(type) / 3 + 1;
+	size_t limit = strlen(type) < 6 ? 1 : strlen(type) / 3;
 	const char *best = NULL;
 
 	for (size_t i = 0; i < NROWS; i++) {
@@ -125,7 +125,7 @@ static const char *reason(Check *c, const char *domain, const char *type, int op
 	if (opset == 0)
 		return "the model does not say which opset of the domain it uses";
 	if (first)
-		return mlo_sprintf(c->im->tmp, "it came with opset %d", first->since);
+		return mlo_sprintf(c->im->tmp, "only its forms from opset %d on are known", first->since);
 	return "no such operator is known";
 }
 
