@@ -1,0 +1,155 @@
+/* tools/inspect_package.c -- reports on a package, from its manifest. */
+#include <string.h>
+
+#include "targets/target.h"
+#include "tools/cli.h"
+#include "tools/inspect.h"
+
+static const char *text_of(json_t *j, const char *key)
+{
+	const char *s = json_string_value(json_object_get(j, key));
+
+	return s ? s : "";
+}
+
+static double number_of(json_t *j, const char *key)
+{
+	return json_number_value(json_object_get(j, key));
+}
+
+static void print_tensors(json_t *list, const char *what)
+{
+	json_t *t, *dim;
+	size_t i, k;
+
+	json_array_foreach(list, i, t) {
+		printf("%-8s %s: %s[", what, text_of(t, "name"), text_of(t, "elem"));
+		json_array_foreach(json_object_get(t, "dims"), k, dim)
+			printf("%s%lld", k ? "," : "", (long long)json_integer_value(dim));
+		printf("]\n");
+	}
+}
+
+/* "conv1 Conv + bn1 BatchNormalization + relu1 Relu" */
+static void print_origin(json_t *step)
+{
+	json_t *nodes = json_object_get(step, "nodes"), *ops = json_object_get(step, "ops"), *name;
+	size_t i;
+
+	json_array_foreach(nodes, i, name) {
+		const char *op = json_string_value(json_array_get(ops, i));
+
+		printf("%s%s(%s)", i ? " + " : " ", json_string_value(name) ? json_string_value(name) : "?", op ? op : "?");
+	}
+}
+
+static bool computes(json_t *step, const char *node)
+{
+	json_t *name;
+	size_t i;
+
+	json_array_foreach(json_object_get(step, "nodes"), i, name) {
+		if (json_string_value(name) && strcmp(json_string_value(name), node) == 0)
+			return true;
+	}
+	return false;
+}
+
+static size_t print_steps(json_t *variant, const char *node)
+{
+	json_t *steps = json_object_get(variant, "steps"), *s;
+	double total = 0;
+	size_t i, shown = 0;
+
+	json_array_foreach(steps, i, s)
+		total += number_of(s, "flops");
+	printf("\n%4s %-8s %10s %6s %10s  %-20s %s\n", "step", "tier", "flop", "share", "bytes", "result", "kernel: nodes");
+	json_array_foreach(steps, i, s) {
+		double flops = number_of(s, "flops");
+
+		if (node && !computes(s, node))
+			continue;
+		printf("%4zu %-8s %10s %5.1f%% %10s  %-20s %s:", i, text_of(s, "tier"), cli_count(flops),
+		       total > 0 ? 100 * flops / total : 0, cli_bytes(number_of(s, "bytes")), text_of(s, "shape"),
+		       text_of(s, "name"));
+		print_origin(s);
+		if (*text_of(s, "schedule"))
+			printf(" [%s]", text_of(s, "schedule"));
+		putchar('\n');
+		shown++;
+	}
+	return shown;
+}
+
+static void print_variant(json_t *v)
+{
+	json_t *steps = json_object_get(v, "steps"), *s, *need;
+	size_t i, tier[3] = {0};
+	double flops = 0;
+
+	json_array_foreach(steps, i, s) {
+		const char *t = text_of(s, "tier");
+
+		tier[*t == 'c' ? 0 : *t == 'l' && t[1] == 'o' ? 1 : 2]++;
+		flops += number_of(s, "flops");
+	}
+	printf("variant  %s: %zu steps (%zu contract, %zu loops, %zu library), %s flop, arena %s, needs", text_of(v, "name"),
+	       json_array_size(steps), tier[0], tier[1], tier[2], cli_count(flops), cli_bytes(number_of(v, "arena_bytes")));
+	json_array_foreach(json_object_get(v, "needs"), i, need)
+		printf("%s%s", i ? "," : " ", json_string_value(need) ? json_string_value(need) : "?");
+	printf("%s\n", i ? "" : " nothing more");
+}
+
+/* Named, or the first of this machine's architecture that its CPU can run, or the first. */
+static json_t *pick_variant(json_t *list, const char *name)
+{
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(list, i, v) {
+		if (name && strcmp(text_of(v, "name"), name) == 0)
+			return v;
+	}
+	if (name)
+		return NULL;
+	json_array_foreach(list, i, v) {
+		for (size_t s = 0; mlo_target_at(s); s++) {
+			const MloTargetSet *set = mlo_target_at(s);
+
+			for (size_t k = 0; k < 8 && set->variant[k]; k++) {
+				if (strcmp(set->variant[k]->name, text_of(v, "name")) == 0 &&
+				    mlo_target_runs_here(set->variant[k], NULL, 0))
+					return v;
+			}
+		}
+	}
+	return json_array_get(list, 0);
+}
+
+MloStatus inspect_package(json_t *manifest, size_t file_bytes, const char *variant, const char *node, bool json,
+                          MloDiag *d)
+{
+	json_t *variants = json_object_get(manifest, "variants"), *v = pick_variant(variants, variant), *each;
+	json_t *meta = json_object_get(manifest, "meta");
+	size_t i;
+
+	if (!v)
+		return mlo_error(d, MLO_ERR_USAGE, "the package has no variant '%s'", variant ? variant : "");
+	if (json) {
+		json_dumpf(manifest, stdout, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
+		putchar('\n');
+		return MLO_OK;
+	}
+	printf("%s: package of %s, made by %s for target %s\n", text_of(manifest, "name"), cli_bytes((double)file_bytes),
+	       text_of(manifest, "tool"), text_of(json_object_get(manifest, "options"), "target"));
+	printf("model    xxh3 %s, %s parameters, %s multiply-adds\n", text_of(manifest, "model_hash"),
+	       cli_count(number_of(meta, "mlopt.parameters")), cli_count(number_of(meta, "mlopt.macs")));
+	print_tensors(json_object_get(manifest, "inputs"), "input");
+	print_tensors(json_object_get(manifest, "outputs"), "output");
+	json_array_foreach(variants, i, each)
+		print_variant(each);
+	printf("\nsteps of %s:", text_of(v, "name"));
+	if (print_steps(v, node) == 0 && node)
+		return mlo_error(d, MLO_ERR_USAGE, "no step computes node '%s' (it may have been folded away)", node);
+	return MLO_OK;
+}
