@@ -1,0 +1,65 @@
+// tools/ort_peer.js -- ONNX Runtime behind a pipe, one JSON line per request and per answer.
+//
+//   {"do":"load","model":PATH,"threads":N,"inputs":[{"name","type","dims"}]} -> {"ok":true,"version"}
+//   {"do":"run","seconds":S}  runs at least once -> {"ok":true,"ms":[...]}
+'use strict';
+const ort = require('onnxruntime-node');
+const version = require('onnxruntime-node/package.json').version;
+const arrays = {
+	float32: Float32Array, float64: Float64Array, uint8: Uint8Array, int8: Int8Array, uint16: Uint16Array,
+	int16: Int16Array, int32: Int32Array, uint32: Uint32Array, int64: BigInt64Array, uint64: BigUint64Array,
+	bool: Uint8Array,
+};
+let session, feeds;
+
+function fill(type, n) {
+	const data = new arrays[type](n);
+	const big = type === 'int64' || type === 'uint64';
+	for (let i = 0; i < n; i++) {
+		const v = type.startsWith('float') ? Math.random() * 2 - 1 : i & 1;
+		data[i] = big ? BigInt(v) : v;
+	}
+	return data;
+}
+
+async function load(request) {
+	session = await ort.InferenceSession.create(request.model, {
+		executionProviders: ['cpu'], intraOpNumThreads: request.threads, interOpNumThreads: 1,
+		graphOptimizationLevel: 'all', logSeverityLevel: 3,
+	});
+	feeds = {};
+	for (const input of request.inputs) {
+		const n = input.dims.reduce((a, b) => a * b, 1);
+		feeds[input.name] = new ort.Tensor(input.type, fill(input.type, n), input.dims);
+	}
+	await session.run(feeds);
+	return {ok: true, version};
+}
+
+async function run(request) {
+	const ms = [];
+	const end = process.hrtime.bigint() + BigInt(Math.round(request.seconds * 1e9));
+	let now;
+	do {
+		const start = process.hrtime.bigint();
+		await session.run(feeds);
+		now = process.hrtime.bigint();
+		ms.push(Number(now - start) / 1e6);
+	} while (now < end);
+	return {ok: true, ms};
+}
+
+async function main() {
+	const lines = require('readline').createInterface({input: process.stdin});
+	for await (const line of lines) {
+		let answer;
+		try {
+			const request = JSON.parse(line);
+			answer = await (request.do === 'load' ? load(request) : run(request));
+		} catch (e) {
+			answer = {ok: false, error: String(e.message).split('\n')[0]};
+		}
+		process.stdout.write(JSON.stringify(answer) + '\n');
+	}
+}
+main();

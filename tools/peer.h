@@ -1,0 +1,15 @@
+/* tools/peer.h -- another runtime, measured beside ours: ONNX Runtime in a Node.js process.
+ *
+ * Node finds `onnxruntime-node` through NODE_PATH or ./node_modules.  The peer runs only when asked,
+ * so that measurements can be interleaved. */
+#ifndef MLO_TOOLS_PEER_H
+#define MLO_TOOLS_PEER_H
+#include "tools/model.h"
+
+typedef struct Peer Peer;
+/* NULL with the reason in `why` when it is not installed or cannot run the model. Ends with `a`. */
+Peer *peer_start(MloArena *a, const char *model, const ModelTensor *in, size_t nin, int threads, char *why, size_t n);
+const char *peer_version(const Peer *p);
+/* Runs for that long, at least once; adds milliseconds per run through `add`. False: the peer is gone. */
+bool peer_run(Peer *p, double seconds, void (*add)(void *user, double ms), void *user);
+#endif
