@@ -161,7 +161,7 @@ typedef struct Target {
 
 static bool target_of(const MloNode *n, Target *t)
 {
-	const MloTensor *w = n->nin > 1 ? n->in[1]->data : NULL;
+	const MloTensor *w = n->nin > 1 && n->in[1] ? n->in[1]->data : NULL;
 	bool transposed = n->op == OP_conv_transpose;
 
 	if (!w || !folding_type(w->elem) || n->out[0]->type.rank < 1)

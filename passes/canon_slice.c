@@ -220,7 +220,7 @@ bool canon_gather(MloGraph *g, MloNode *n, MloPassCx *cx)
 	MloValue *x = n->in[0], *y;
 	MloType to = n->out[0]->type;
 	int64_t start[MLO_MAX_RANK] = {0}, end[MLO_MAX_RANK], axis = mlo_attr_i(n, ATTR_gather_axis);
-	int64_t spec[MLO_MAX_RANK], first, count;
+	int64_t spec[MLO_MAX_RANK], first = 0, count;
 	bool allowzero;
 
 	if (!n->in[1]->data || n->in[1]->type.rank > 1 || x->type.rank < 0)

@@ -203,11 +203,13 @@ MloValue *mlo_rw_reshape(MloGraph *g, MloNode *before, const MloNode *like, MloV
 
 void mlo_rw_sweep(MloGraph *g, MloNode *n)
 {
-	MloValue **in = n->in;
+	/* Removing clears the operands; small lists are kept here, others in the arena. */
+	MloValue *few[4], **in = n->nin <= 4 ? few : MLO_NEWN(g->arena, MloValue *, n->nin);
 	uint32_t nin = n->nin;
 
 	if (mlo_node_used(n) || !mlo_op_has(n->op, TR_PURE))
 		return;
+	memcpy(in, n->in, nin * sizeof *in);
 	mlo_graph_remove(g, n);
 	for (uint32_t i = 0; i < nin; i++) {
 		bool again = false;

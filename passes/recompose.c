@@ -219,9 +219,10 @@ static MloNode *recompose_product(MloGraph *g, MloNode *root, MloPassCx *cx)
 	if (!mlo_elem_is_float(root->out[0]->type.elem))
 		return NULL;
 	p = product_of(root->out[0]);
-	(n = recompose_gelu(g, root, &p, cx)) || (n = recompose_swish(g, root, &p, cx)) ||
-		(n = recompose_hard_swish(g, root, &p, cx)) ||
-		(n = recompose_hard_sigmoid(g, root, &p, cx));
+	n = recompose_gelu(g, root, &p, cx);
+	n = n ? n : recompose_swish(g, root, &p, cx);
+	n = n ? n : recompose_hard_swish(g, root, &p, cx);
+	n = n ? n : recompose_hard_sigmoid(g, root, &p, cx);
 	return n;
 }
 
