@@ -1,0 +1,55 @@
+/* codegen/emit_internal.h -- what the files of the emitter share beyond emit.h. */
+#ifndef MLO_CODEGEN_EMIT_INTERNAL_H
+#define MLO_CODEGEN_EMIT_INTERNAL_H
+#include "codegen/emit.h"
+
+/* Capabilities of the target that its facts imply. */
+bool emit_has(const Emit *e, const char *need);     /* x86 feature by name ("fma"); true on other machines */
+bool emit_has_masks(const Emit *e, unsigned bytes); /* masked loads and stores of elements this wide */
+
+/* Lanes of a value or type: 0 for scalars. */
+int emit_lanes(LLVMValueRef v);
+LLVMTypeRef emit_vec(LLVMTypeRef scalar, int lanes); /* lanes 0: the scalar itself */
+LLVMTypeRef emit_scalar_type(LLVMTypeRef t);
+LLVMTypeRef emit_int_like(Emit *e, LLVMTypeRef t);   /* integers as wide as t's floats, same lanes */
+LLVMValueRef emit_splat(Emit *e, LLVMValueRef v, int lanes);
+LLVMValueRef emit_iota(Emit *e, LLVMTypeRef scalar, int lanes, int64_t step); /* 0, step, 2*step, ... */
+LLVMValueRef emit_const_f(LLVMTypeRef t, double v);  /* splat when t is a vector */
+LLVMValueRef emit_const_i(LLVMTypeRef t, int64_t v);
+
+/* Call an intrinsic overloaded on the n types `over`. */
+LLVMValueRef emit_intrinsic(Emit *e, const char *name, LLVMTypeRef *over, unsigned n, LLVMValueRef *args,
+                            unsigned nargs);
+LLVMValueRef emit_unary(Emit *e, const char *name, LLVMValueRef x); /* overloaded on x's type */
+LLVMValueRef emit_select(Emit *e, LLVMValueRef c, LLVMValueRef a, LLVMValueRef b);
+LLVMValueRef emit_fma(Emit *e, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c);
+LLVMValueRef emit_rint(Emit *e, LLVMValueRef x);
+LLVMValueRef emit_floor(Emit *e, LLVMValueRef x);
+LLVMValueRef emit_pow(Emit *e, LLVMValueRef x, LLVMValueRef y);
+LLVMValueRef emit_fmod(Emit *e, LLVMValueRef x, LLVMValueRef y);
+LLVMValueRef emit_minmax(Emit *e, MloElem type, bool max, LLVMValueRef a, LLVMValueRef b);
+LLVMValueRef emit_combine(Emit *e, KOp accop, MloElem type, LLVMValueRef a, LLVMValueRef b);
+LLVMValueRef emit_alloca(Emit *e, LLVMTypeRef t, const char *name); /* in the entry block */
+LLVMTypeRef emit_mem_type(Emit *e, MloElem elem);    /* as stored: bool is i8, f16 and bf16 are i16 */
+
+/* An index in a vector context: base + stride * lane, or (vec != NULL) any index per lane. */
+typedef struct LaneIdx {
+	LLVMValueRef base;
+	int64_t stride;
+	LLVMValueRef vec; /* lanes x i32 or i64 */
+} LaneIdx;
+LaneIdx emit_lane_idx(Emit *e, const KIdx *x);
+LLVMValueRef emit_lane_vec(Emit *e, const KIdx *x);  /* always as a vector of i32 or i64 */
+
+/* All guards: *uniform is an i1 or NULL (holds always), *mask a vector of i1 or NULL. */
+void emit_guard(Emit *e, const KGuard *g, LLVMValueRef *uniform, LLVMValueRef *mask);
+
+LLVMValueRef emit_value(Emit *e, const KInst *in);   /* emit_ops.c */
+LLVMValueRef emit_load(Emit *e, const KInst *in);
+void emit_store(Emit *e, const KStmt *s);
+void emit_loop(Emit *e, const KStmt *s);
+void emit_acc_init(Emit *e, const KStmt *s);
+void emit_acc(Emit *e, const KStmt *s);
+LLVMValueRef emit_accum(Emit *e, int acc);
+void emit_call(Emit *e, const KStmt *s);             /* emit_call.c */
+#endif

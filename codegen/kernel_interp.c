@@ -1,0 +1,564 @@
+/* codegen/kernel_interp.c -- runs kernels plainly, checking every access.
+ *
+ * The definition of what a kernel means: emission is tested against it.  Float arithmetic rounds to
+ * the value's type after every operation; vec and par loops run in order. */
+#include <math.h>
+#include <string.h>
+
+#include "codegen/kernel.h"
+#include "codegen/kernel_text.h"
+#include "ir/exec.h"
+
+typedef union Cell {
+	double f;   /* f32 values are kept rounded */
+	int64_t i;  /* integers sign- or zero-extended, u64 as its bits; bool 0 or 1 */
+} Cell;
+
+typedef struct Interp {
+	const MloKernel *k;
+	MloArena *a;
+	unsigned char **mem;   /* per argument, scratch included */
+	Cell *val, *acc;
+	int64_t *var;
+	double product;
+	MloDiag *d;
+	bool failed;
+} Interp;
+
+static MloElem type_of(const Interp *p, int value)
+{
+	return p->k->value.items[value].type;
+}
+
+static void fail(Interp *p, const char *what, int arg, int64_t i)
+{
+	if (!p->failed)
+		mlo_error(p->d, MLO_ERR_INTERNAL, "kernel '%s': %s a%d[%lld] of %lld elements", p->k->name, what,
+		          arg, (long long)i, (long long)p->k->arg.items[arg].count);
+	p->failed = true;
+}
+
+/* -- numbers ---------------------------------------------------------------------------------------- */
+
+static double round_to(MloElem t, double v)
+{
+	return t == EL_f32 ? (double)(float)v : v;
+}
+
+/* The low bits of v as a number of integer type t. */
+static int64_t wrap(MloElem t, uint64_t v)
+{
+	unsigned bits = mlo_elem_bits(t), up = 64 - bits;
+
+	if (t == EL_bool)
+		return v != 0;
+	return mlo_elem_class(t) == EC_INT ? (int64_t)(v << up) >> up : (int64_t)(v << up >> up);
+}
+
+static int64_t saturate(MloElem t, double v)
+{
+	unsigned bits = mlo_elem_bits(t);
+	bool sign = mlo_elem_class(t) == EC_INT;
+	double top = ldexp(1, (int)bits - sign), bottom = sign ? -top : 0;
+
+	if (isnan(v))
+		return 0;
+	v = trunc(v);
+	if (v >= top)
+		return sign ? (int64_t)(UINT64_MAX >> (65 - bits)) : (int64_t)(UINT64_MAX >> (64 - bits));
+	if (v < bottom)
+		return sign ? -(int64_t)(UINT64_MAX >> (65 - bits)) - 1 : 0;
+	return sign ? (int64_t)v : (int64_t)(uint64_t)v;
+}
+
+static Cell convert(MloElem from, MloElem to, Cell v)
+{
+	bool wide = from == EL_u64;
+
+	if (from == to)
+		return v;
+	if (mlo_elem_is_float(from)) {
+		if (to == EL_bool)
+			return (Cell){.i = v.f != 0};
+		return mlo_elem_is_float(to) ? (Cell){.f = round_to(to, v.f)} : (Cell){.i = saturate(to, v.f)};
+	}
+	if (to == EL_f32)
+		return (Cell){.f = wide ? (float)(uint64_t)v.i : (float)v.i};
+	if (to == EL_f64)
+		return (Cell){.f = wide ? (double)(uint64_t)v.i : (double)v.i};
+	return (Cell){.i = to == EL_bool ? v.i != 0 : wrap(to, (uint64_t)v.i)};
+}
+
+/* -- memory ------------------------------------------------------------------------------------------- */
+
+static float f16_to_f32(uint16_t h)
+{
+	int e = h >> 10 & 31, m = h & 1023;
+	float v = e == 31 ? (m ? NAN : INFINITY) : e ? ldexpf((float)(m + 1024), e - 25) : ldexpf((float)m, -24);
+
+	return h >> 15 ? -v : v;
+}
+
+static uint16_t f32_to_f16(float f)
+{
+	uint16_t sign = signbit(f) ? 0x8000 : 0;
+	double a = fabs((double)f), unit;
+	int e;
+
+	if (isnan(f))
+		return sign | 0x7e00;
+	if (a >= 65520)
+		return sign | 0x7c00;
+	frexp(a, &e);
+	e = e < -13 ? -13 : e;
+	unit = ldexp(1, e - 11);
+	a = nearbyint(a / unit);
+	return (uint16_t)(sign | (a < 1024 ? (int)a : ((e + 13) << 10) + (int)a));
+}
+
+static Cell load_elem(MloElem t, const unsigned char *p)
+{
+	uint64_t bits = 0;
+	uint32_t w;
+	float f;
+	double g;
+
+	memcpy(&bits, p, mlo_elem_bits(t) / 8);
+	if (t == EL_f32 || t == EL_bf16) {
+		w = (uint32_t)(t == EL_f32 ? bits : bits << 16);
+		memcpy(&f, &w, 4);
+		return (Cell){.f = f};
+	}
+	if (t == EL_f16)
+		return (Cell){.f = f16_to_f32((uint16_t)bits)};
+	if (t == EL_f64) {
+		memcpy(&g, &bits, 8);
+		return (Cell){.f = g};
+	}
+	return (Cell){.i = wrap(t, bits)};
+}
+
+static void store_elem(MloElem t, unsigned char *p, Cell v)
+{
+	uint64_t bits = (uint64_t)v.i;
+	uint32_t w;
+	float f;
+
+	if (t == EL_f32 || t == EL_bf16) {
+		f = (float)v.f;
+		memcpy(&w, &f, 4);
+		bits = w;
+		if (t == EL_bf16)
+			bits = isnan(f) ? (w >> 16 | 0x40) : (w + 0x7fff + (w >> 16 & 1)) >> 16;
+	} else if (t == EL_f16) {
+		bits = f32_to_f16((float)v.f);
+	} else if (t == EL_f64) {
+		memcpy(&bits, &v.f, 8);
+	}
+	memcpy(p, &bits, mlo_elem_bits(t) / 8);
+}
+
+static unsigned char *element(Interp *p, int arg, int64_t i, const char *what)
+{
+	const KArg *a = &p->k->arg.items[arg];
+
+	if (i < 0 || i >= a->count) {
+		fail(p, what, arg, i);
+		return NULL;
+	}
+	return p->mem[arg] + i * (mlo_elem_bits(a->elem) / 8);
+}
+
+/* -- expressions -------------------------------------------------------------------------------------- */
+
+static int64_t floor_div(int64_t a, int64_t c)
+{
+	return a / c - (a % c < 0);
+}
+
+static int64_t idx(Interp *p, const KIdx *x)
+{
+	int64_t a, b;
+
+	if (x->op == KI_CONST)
+		return x->k;
+	if (x->op == KI_VAR)
+		return p->var[x->k];
+	if (x->op == KI_VALUE)
+		return p->val[x->k].i;
+	a = idx(p, x->a);
+	if (x->op == KI_MUL)
+		return a * x->k;
+	if (x->op == KI_DIV)
+		return floor_div(a, x->k);
+	if (x->op == KI_MOD)
+		return a - floor_div(a, x->k) * x->k;
+	b = idx(p, x->b);
+	return x->op == KI_ADD ? a + b : x->op == KI_MIN ? (a < b ? a : b) : (a > b ? a : b);
+}
+
+static bool guarded(Interp *p, const KGuard *g)
+{
+	for (; g; g = g->next) {
+		int64_t v = idx(p, g->e);
+
+		if (v < 0 || v >= g->extent)
+			return false;
+	}
+	return true;
+}
+
+/* -- operations ------------------------------------------------------------------------------------------ */
+
+static double float_op(KOp op, double a, double b, double c)
+{
+	double r;
+
+	switch (op) {
+	case K_add: return a + b;
+	case K_sub: return a - b;
+	case K_mul: return a * b;
+	case K_div: return a / b;
+	case K_fmod: return fmod(a, b);
+	case K_mod:
+		r = fmod(a, b);
+		return r != 0 && (r < 0) != (b < 0) ? r + b : r;
+	case K_fma: return fma(a, b, c);
+	case K_min: return isnan(a) ? a : isnan(b) ? b : a < b ? a : b;
+	case K_max: return isnan(a) ? a : isnan(b) ? b : a > b ? a : b;
+	case K_pow: return pow(a, b);
+	case K_neg: return -a;
+	case K_abs: return fabs(a);
+	case K_sign: return a > 0 ? 1 : a < 0 ? -1 : a;
+	case K_floor: return floor(a);
+	case K_ceil: return ceil(a);
+	case K_rint: return nearbyint(a);
+	case K_sqrt: return sqrt(a);
+	case K_exp: return exp(a);
+	case K_log: return log(a);
+	case K_tanh: return tanh(a);
+	case K_erf: return erf(a);
+	case K_sin: return sin(a);
+	case K_cos: return cos(a);
+	case K_sigmoid: return a < 0 ? exp(a) / (1 + exp(a)) : 1 / (1 + exp(-a));
+	default: MLO_BUG("float operation %d", (int)op);
+	}
+}
+
+static int64_t quotient(MloElem t, int64_t a, int64_t b)
+{
+	if (b == 0)
+		return 0;
+	if (mlo_elem_class(t) != EC_INT)
+		return (int64_t)((uint64_t)a / (uint64_t)b);
+	return b == -1 ? (int64_t)-(uint64_t)a : a / b;
+}
+
+static int64_t remainder_of(MloElem t, int64_t a, int64_t b)
+{
+	return b == 0 ? 0 : (int64_t)((uint64_t)a - (uint64_t)quotient(t, a, b) * (uint64_t)b);
+}
+
+static int64_t power(MloElem t, int64_t x, int64_t y)
+{
+	uint64_t r = 1, p = (uint64_t)x;
+
+	if (mlo_elem_class(t) == EC_INT && y < 0)
+		return x == 1 ? 1 : x == -1 ? (y & 1 ? -1 : 1) : 0;
+	for (uint64_t n = (uint64_t)y; n; n >>= 1, p *= p)
+		if (n & 1)
+			r *= p;
+	return (int64_t)r;
+}
+
+static int64_t int_op(KOp op, MloElem t, int64_t a, int64_t b, int64_t c)
+{
+	bool sign = mlo_elem_class(t) == EC_INT, less = sign ? a < b : (uint64_t)a < (uint64_t)b;
+	int64_t r;
+
+	switch (op) {
+	case K_add: return (int64_t)((uint64_t)a + (uint64_t)b);
+	case K_sub: return (int64_t)((uint64_t)a - (uint64_t)b);
+	case K_mul: return (int64_t)((uint64_t)a * (uint64_t)b);
+	case K_fma: return (int64_t)((uint64_t)a * (uint64_t)b + (uint64_t)c);
+	case K_div: return quotient(t, a, b);
+	case K_fmod: return remainder_of(t, a, b);
+	case K_mod:
+		r = remainder_of(t, a, b);
+		return sign && r != 0 && (r < 0) != (b < 0) ? r + b : r;
+	case K_min: return less ? a : b;
+	case K_max: return less ? b : a;
+	case K_pow: return power(t, a, b);
+	case K_neg: return (int64_t)-(uint64_t)a;
+	case K_abs: return sign && a < 0 ? (int64_t)-(uint64_t)a : a;
+	case K_sign: return sign && a < 0 ? -1 : a != 0;
+	case K_floor: case K_ceil: case K_rint: return a;
+	case K_and: return a & b;
+	case K_or: return a | b;
+	case K_xor: return a ^ b;
+	case K_not: return t == EL_bool ? !a : ~a;
+	default: MLO_BUG("integer operation %d", (int)op);
+	}
+}
+
+static bool compare(KOp op, MloElem t, Cell a, Cell b)
+{
+	bool eq, lt;
+
+	if (mlo_elem_is_float(t)) {
+		eq = a.f == b.f;
+		lt = a.f < b.f;
+	} else {
+		eq = a.i == b.i;
+		lt = mlo_elem_class(t) == EC_INT ? a.i < b.i : (uint64_t)a.i < (uint64_t)b.i;
+	}
+	return op == K_eq ? eq : op == K_lt ? lt : lt || eq;
+}
+
+static Cell operate(Interp *p, const KInst *in)
+{
+	int operand[3] = {in->a, in->b, in->c};
+	Cell v[3] = {0};
+
+	for (int i = 0; i < mlo_kop_operands[in->op]; i++)
+		v[i] = p->val[operand[i]];
+	if (in->op == K_cast)
+		return convert(type_of(p, in->a), in->type, v[0]);
+	if (in->op == K_select)
+		return v[0].i ? v[1] : v[2];
+	if (in->op == K_eq || in->op == K_lt || in->op == K_le)
+		return (Cell){.i = compare(in->op, type_of(p, in->a), v[0], v[1])};
+	if (!mlo_elem_is_float(in->type))
+		return (Cell){.i = wrap(in->type, (uint64_t)int_op(in->op, in->type, v[0].i, v[1].i, v[2].i))};
+	if (in->op == K_fma && in->type == EL_f32)
+		return (Cell){.f = fmaf((float)v[0].f, (float)v[1].f, (float)v[2].f)};
+	return (Cell){.f = round_to(in->type, float_op(in->op, v[0].f, v[1].f, v[2].f))};
+}
+
+static Cell load(Interp *p, const KInst *in)
+{
+	unsigned char *at;
+
+	if (!guarded(p, in->guard))
+		return mlo_elem_is_float(in->type) ? (Cell){.f = round_to(in->type, in->other)}
+		                                   : (Cell){.i = wrap(in->type, (uint64_t)(int64_t)in->other)};
+	at = element(p, in->arg, idx(p, in->idx), "reads");
+	return at ? load_elem(p->k->arg.items[in->arg].elem, at) : (Cell){0};
+}
+
+static Cell value(Interp *p, const KInst *in)
+{
+	if (in->op == K_const)
+		return mlo_elem_is_float(in->type) ? (Cell){.f = round_to(in->type, in->imm)}
+		                                   : (Cell){.i = wrap(in->type, (uint64_t)in->ival)};
+	if (in->op == K_index)
+		return convert(EL_i64, in->type, (Cell){.i = idx(p, in->idx)});
+	if (in->op == K_load)
+		return load(p, in);
+	if (in->op == K_accum)
+		return p->acc[in->arg];
+	if (in->op == K_product)
+		return (Cell){.f = p->product};
+	return operate(p, in);
+}
+
+/* -- statements ---------------------------------------------------------------------------------------- */
+
+static void run(Interp *p, const KStmt *s);
+
+static void accumulate(Interp *p, const KStmt *s)
+{
+	MloElem t = type_of(p, s->value);
+	Cell a = p->acc[s->acc], b = p->val[s->value];
+
+	if (mlo_elem_is_float(t))
+		p->acc[s->acc].f = round_to(t, float_op(s->accop, a.f, b.f, 0));
+	else
+		p->acc[s->acc].i = wrap(t, (uint64_t)int_op(s->accop, t, a.i, b.i, 0));
+}
+
+static void statement(Interp *p, const KStmt *s)
+{
+	unsigned char *at;
+
+	switch (s->kind) {
+	case KS_LET:
+		p->val[s->value] = value(p, &p->k->value.items[s->value]);
+		break;
+	case KS_STORE:
+		if (!guarded(p, s->guard))
+			break;
+		at = element(p, s->arg, idx(p, s->idx), "writes");
+		if (at)
+			store_elem(p->k->arg.items[s->arg].elem, at, p->val[s->value]);
+		break;
+	case KS_LOOP:
+		for (int64_t i = 0, n = idx(p, s->extent); i < n && !p->failed; i++) {
+			p->var[s->var] = i;
+			run(p, s->body);
+		}
+		break;
+	case KS_ACC_INIT:
+		p->acc[s->acc] = p->val[s->value];
+		break;
+	case KS_ACC:
+		accumulate(p, s);
+		break;
+	default:
+		MLO_BUG("statement kind %d inside a loop", (int)s->kind);
+	}
+}
+
+static void run(Interp *p, const KStmt *s)
+{
+	for (; s && !p->failed; s = s->next)
+		statement(p, s);
+}
+
+/* -- contractions ------------------------------------------------------------------------------------------ */
+
+static double contract_term(Interp *p, const KContract *c, const int64_t *o, int64_t a, int64_t tap, int64_t k)
+{
+	int64_t kk = o[4] / c->group_c * c->group_k + k, w = (int64_t)c->vecs * c->lanes, b;
+	unsigned char *pa, *pb;
+
+	a += kk / c->a.block * c->a.blk + kk % c->a.block * c->a.k;
+	if (c->b.packed)
+		b = ((o[4] / w * c->nky * c->nkx + tap) * c->nk + k) * w + o[4] % w;
+	else
+		b = o[0] * c->b.b0 + o[1] * c->b.b1 + k * c->b.k + o[4];
+	pa = element(p, c->a_arg, a, "reads");
+	pb = element(p, c->b_arg, b, "reads");
+	if (!pa || !pb)
+		return 0;
+	return load_elem(p->k->arg.items[c->a_arg].elem, pa).f * load_elem(p->k->arg.items[c->b_arg].elem, pb).f;
+}
+
+static double contract_one(Interp *p, const KContract *c, const int64_t *o)
+{
+	double sum = 0;
+
+	for (int64_t ky = 0; ky < c->nky; ky++)
+		for (int64_t kx = 0; kx < c->nkx; kx++) {
+			int64_t iy = o[2] * c->sy + ky * c->dy - c->py, ix = o[3] * c->sx + kx * c->dx - c->px;
+			int64_t a = o[0] * c->a.b0 + o[1] * c->a.b1 + iy * c->a.y + ix * c->a.x;
+
+			if (iy < 0 || iy >= c->in_y || ix < 0 || ix >= c->in_x)
+				continue;
+			for (int64_t k = 0; k < c->nk && !p->failed; k++)
+				sum += contract_term(p, c, o, a, ky * c->nkx + kx, k);
+		}
+	return (float)sum;
+}
+
+/* The part of the output that one task makes: lo[] and hi[] over b0, b1, y, x, c. */
+static void contract_task(const KContract *c, int64_t task, int64_t *lo, int64_t *hi)
+{
+	int64_t chunks = mlo_contract_chunks(c), tiles = mlo_contract_ctiles(c), per = chunks * tiles;
+	int64_t batch = task / per, rest = task % per, w = (int64_t)c->vecs * c->lanes;
+	int64_t chunk = c->c_outer ? rest % chunks : rest / tiles, tile = c->c_outer ? rest / chunks : rest % tiles;
+	int64_t n[5] = {c->nb0, c->nb1, c->ny, c->nx, c->nc};
+	int split = mlo_contract_by_columns(c) ? 3 : 2;
+
+	for (int i = 0; i < 5; i++) {
+		lo[i] = 0;
+		hi[i] = n[i];
+	}
+	lo[0] = batch / c->nb1;
+	lo[1] = batch % c->nb1;
+	lo[split] = chunk * c->y_chunk;
+	lo[4] = tile * w;
+	hi[0] = lo[0] + 1;
+	hi[1] = lo[1] + 1;
+	hi[split] = lo[split] + c->y_chunk < n[split] ? lo[split] + c->y_chunk : n[split];
+	hi[4] = lo[4] + w < c->nc ? lo[4] + w : c->nc;
+}
+
+static void contract(Interp *p, const KStmt *s, int64_t task)
+{
+	const KContract *c = s->contract;
+	int64_t lo[5], hi[5], o[5];
+
+	contract_task(c, task, lo, hi);
+	o[0] = lo[0];
+	o[1] = lo[1];
+	for (o[2] = lo[2]; o[2] < hi[2]; o[2]++)
+		for (o[3] = lo[3]; o[3] < hi[3]; o[3]++)
+			for (o[4] = lo[4]; o[4] < hi[4] && !p->failed; o[4]++) {
+				p->product = contract_one(p, c, o);
+				for (int i = 0; i < 5; i++)
+					p->var[c->var[i]] = o[i];
+				run(p, s->body);
+			}
+}
+
+/* -- calls ---------------------------------------------------------------------------------------------------- */
+
+static RefTensor *call_tensors(Interp *p, KCallTensor *t, int n)
+{
+	RefTensor *r = MLO_NEWN(p->a, RefTensor, (size_t)n + 1);
+
+	for (int i = 0; i < n; i++)
+		if (t[i].arg >= 0)
+			r[i] = (RefTensor){.data = p->mem[t[i].arg], .dim = t[i].dim, .rank = t[i].rank,
+			                   .elem = (int32_t)t[i].elem};
+	return r;
+}
+
+static void call(Interp *p, const KCall *c)
+{
+	RefAttr *attr = MLO_NEWN(p->a, RefAttr, (size_t)mlo_op_info(c->op)->nattr + 1);
+	RefCall r = {.in = call_tensors(p, c->in, c->nin), .out = call_tensors(p, c->out, c->nout), .attr = attr,
+	             .nin = c->nin, .nout = c->nout};
+
+	mlo_ref_attrs(p->a, c->node, attr);
+	mlo_ref_kernel(c->op)(&r);
+}
+
+/* -- entry ------------------------------------------------------------------------------------------------------ */
+
+static void run_tasks(Interp *p, int64_t begin, int64_t end)
+{
+	const KStmt *par[MLO_KERNEL_MAX_PAR], *body;
+	int n;
+
+	body = mlo_kernel_nest(p->k, par, MLO_KERNEL_MAX_PAR, &n);
+	if (n)
+		for (const KStmt *s = p->k->body; s->kind == KS_LET; s = s->next)
+			statement(p, s);
+	for (int64_t t = begin; t < end && !p->failed; t++) {
+		int64_t rest = t;
+
+		for (int i = n - 1; i >= 0; i--) {
+			p->var[par[i]->var] = rest % par[i]->extent->k;
+			rest /= par[i]->extent->k;
+		}
+		run(p, body);
+	}
+}
+
+MloStatus mlo_kernel_interp(const MloKernel *k, void *const *args, int64_t begin, int64_t end, MloDiag *d)
+{
+	MloArena *a = mlo_arena_new();
+	Interp p = {.k = k, .a = a, .d = d};
+	const KStmt *s = k->body;
+
+	if (!a)
+		return mlo_error(d, MLO_ERR_NOMEM, "out of memory");
+	p.mem = MLO_NEWN(a, unsigned char *, k->arg.n + 1);
+	p.val = MLO_NEWN(a, Cell, k->value.n + 1);
+	p.acc = MLO_NEWN(a, Cell, (size_t)k->nacc + 1);
+	p.var = MLO_NEWN(a, int64_t, (size_t)k->nvar + 1);
+	for (size_t i = 0; i < k->arg.n; i++)
+		p.mem[i] = k->arg.items[i].dir != KA_SCRATCH ? args[i]
+		           : mlo_alloc(a, (size_t)k->arg.items[i].count, mlo_elem_bits(k->arg.items[i].elem) / 8);
+	if (s && s->kind == KS_CONTRACT)
+		for (int64_t t = begin; t < end && !p.failed; t++)
+			contract(&p, s, t);
+	else if (s && s->kind == KS_CALL && begin < end)
+		call(&p, s->call);
+	else if (s)
+		run_tasks(&p, begin, end);
+	mlo_arena_free(a);
+	return p.failed ? MLO_ERR_INTERNAL : MLO_OK;
+}

@@ -1,0 +1,299 @@
+/* codegen/kernel_text.c -- prints kernels; kernel_parse.c reads the text back exactly. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "codegen/kernel.h"
+#include "codegen/kernel_text.h"
+
+const char *const mlo_kop_name[K_COUNT] = {
+#define KOP(id, n, meaning) #id,
+#include "codegen/kops.def"
+};
+const int mlo_kop_operands[K_COUNT] = {
+#define KOP(id, n, meaning) n,
+#include "codegen/kops.def"
+};
+const char *const mlo_kloop_name[] = {"seq", "par", "vec"};
+const char *const mlo_kdir_name[] = {"in", "out", "inout", "scratch"};
+const KContractField mlo_kcontract_fields[] = {
+#define FIELD(kind, member) {#member, offsetof(KContract, member), kind},
+	FIELD(KF_I64, nb0) FIELD(KF_I64, nb1) FIELD(KF_I64, ny) FIELD(KF_I64, nx) FIELD(KF_I64, nc)
+	FIELD(KF_I64, nk) FIELD(KF_I64, nky) FIELD(KF_I64, nkx)
+	FIELD(KF_I64, sy) FIELD(KF_I64, sx) FIELD(KF_I64, dy) FIELD(KF_I64, dx)
+	FIELD(KF_I64, py) FIELD(KF_I64, px) FIELD(KF_I64, in_y) FIELD(KF_I64, in_x)
+	FIELD(KF_I64, group_c) FIELD(KF_I64, group_k) FIELD(KF_INT, a_arg) FIELD(KF_INT, b_arg)
+	FIELD(KF_I64, a.b0) FIELD(KF_I64, a.b1) FIELD(KF_I64, a.y) FIELD(KF_I64, a.x)
+	FIELD(KF_I64, a.block) FIELD(KF_I64, a.blk) FIELD(KF_I64, a.k)
+	FIELD(KF_BOOL, b.packed) FIELD(KF_I64, b.b0) FIELD(KF_I64, b.b1) FIELD(KF_I64, b.k)
+	FIELD(KF_INT, var[0]) FIELD(KF_INT, var[1]) FIELD(KF_INT, var[2]) FIELD(KF_INT, var[3])
+	FIELD(KF_INT, var[4])
+	FIELD(KF_INT, lanes) FIELD(KF_INT, vecs) FIELD(KF_INT, cols) FIELD(KF_INT, rows)
+	FIELD(KF_I64, y_chunk) FIELD(KF_BOOL, c_outer)
+#undef FIELD
+	{0},
+};
+
+int64_t mlo_kcontract_get(const KContract *c, const KContractField *f)
+{
+	const char *p = (const char *)c + f->offset;
+
+	return f->kind == KF_I64 ? *(const int64_t *)p : f->kind == KF_INT ? *(const int *)p : *(const bool *)p;
+}
+
+/* -- pieces -------------------------------------------------------------------------------------- */
+
+static void number(MloStr *o, double v)
+{
+	if (isnan(v))
+		mlo_str_add(o, "nan");
+	else if (isinf(v))
+		mlo_str_add(o, v < 0 ? "-inf" : "inf");
+	else
+		mlo_str_add(o, "%.17g", v);
+}
+
+/* Precedence: 0 sums, 1 products, 2 atoms.  Left operands continue a chain, right ones do not. */
+static void idx(MloStr *o, const KIdx *e, int prec)
+{
+	static const char *const sign[] = {[KI_MUL] = "*", [KI_DIV] = "/", [KI_MOD] = " mod "};
+	int mine = e->op == KI_ADD ? 0 : e->op >= KI_MUL && e->op <= KI_MOD ? 1 : 2;
+
+	if (mine < prec)
+		mlo_str_add(o, "(");
+	switch (e->op) {
+	case KI_CONST:
+		mlo_str_add(o, "%lld", (long long)e->k);
+		break;
+	case KI_VAR:
+		mlo_str_add(o, "v%d", (int)e->k);
+		break;
+	case KI_VALUE:
+		mlo_str_add(o, "%%%d", (int)e->k);
+		break;
+	case KI_ADD:
+		idx(o, e->a, 0);
+		mlo_str_add(o, " + ");
+		idx(o, e->b, 1);
+		break;
+	case KI_MIN:
+	case KI_MAX:
+		mlo_str_add(o, e->op == KI_MIN ? "min(" : "max(");
+		idx(o, e->a, 0);
+		mlo_str_add(o, ", ");
+		idx(o, e->b, 0);
+		mlo_str_add(o, ")");
+		break;
+	default:
+		idx(o, e->a, 1);
+		mlo_str_add(o, "%s%lld", sign[e->op], (long long)e->k);
+	}
+	if (mine < prec)
+		mlo_str_add(o, ")");
+}
+
+void mlo_kidx_print(MloStr *o, const KIdx *e)
+{
+	idx(o, e, 0);
+}
+
+static void guards(MloStr *o, const KGuard *g)
+{
+	for (const char *word = " if "; g; g = g->next, word = " & ") {
+		mlo_str_add(o, "%s", word);
+		idx(o, g->e, 0);
+		mlo_str_add(o, " < %lld", (long long)g->extent);
+	}
+}
+
+static void inst(MloStr *o, int value, const KInst *in)
+{
+	int operand[3] = {in->a, in->b, in->c};
+
+	mlo_str_add(o, "%%%d = %s.%s", value, mlo_kop_name[in->op], mlo_elem_text(in->type));
+	for (int i = 0; i < mlo_kop_operands[in->op]; i++)
+		mlo_str_add(o, "%s%%%d", i ? ", " : " ", operand[i]);
+	if (in->op == K_const) {
+		mlo_str_add(o, " ");
+		if (mlo_elem_is_float(in->type))
+			number(o, in->imm);
+		else
+			mlo_str_add(o, "%lld", (long long)in->ival);
+	} else if (in->op == K_accum) {
+		mlo_str_add(o, " acc%d", in->arg);
+	} else if (in->op == K_index) {
+		mlo_str_add(o, " ");
+		idx(o, in->idx, 0);
+	} else if (in->op == K_load) {
+		mlo_str_add(o, " a%d[", in->arg);
+		idx(o, in->idx, 0);
+		mlo_str_add(o, "]");
+		guards(o, in->guard);
+		if (in->guard) {
+			mlo_str_add(o, " else ");
+			number(o, in->other);
+		}
+	}
+}
+
+static void text(MloStr *o, const char *s)
+{
+	mlo_str_add(o, "\"");
+	for (; *s; s++) {
+		if (*s == '"' || *s == '\\' || (unsigned char)*s < 32)
+			mlo_str_add(o, "\\%02x", (unsigned char)*s);
+		else
+			mlo_str_addn(o, s, 1);
+	}
+	mlo_str_add(o, "\"");
+}
+
+/* -- statements ----------------------------------------------------------------------------------- */
+
+static void contract(MloStr *o, const KContract *c)
+{
+	mlo_str_add(o, "contract");
+	for (const KContractField *f = mlo_kcontract_fields; f->name; f++)
+		mlo_str_add(o, " %s=%lld", f->name, (long long)mlo_kcontract_get(c, f));
+}
+
+static void call_tensors(MloStr *o, const KCallTensor *t, int n)
+{
+	mlo_str_add(o, "(");
+	for (int i = 0; i < n; i++) {
+		if (i)
+			mlo_str_add(o, ", ");
+		if (t[i].arg < 0) {
+			mlo_str_add(o, "none");
+			continue;
+		}
+		mlo_str_add(o, "a%d %s[", t[i].arg, mlo_elem_text(t[i].elem));
+		for (int j = 0; j < t[i].rank; j++)
+			mlo_str_add(o, "%s%lld", j ? "," : "", (long long)t[i].dim[j]);
+		mlo_str_add(o, "]");
+	}
+	mlo_str_add(o, ")");
+}
+
+static void attr(MloStr *o, const MloAttr *a, MloAttrKind kind)
+{
+	if (kind == AK_INT)
+		mlo_str_add(o, "%lld", (long long)a->i);
+	else if (kind == AK_FLOAT)
+		number(o, a->f);
+	else if (kind == AK_STR)
+		text(o, a->s ? a->s : "");
+	else
+		mlo_str_add(o, "[");
+	for (int i = 0; kind >= AK_INTS && i < a->n; i++) {
+		mlo_str_add(o, "%s", i ? ", " : "");
+		if (kind == AK_INTS)
+			mlo_str_add(o, "%lld", (long long)a->ints[i]);
+		else
+			number(o, a->floats[i]);
+	}
+	if (kind >= AK_INTS)
+		mlo_str_add(o, "]");
+}
+
+static void call(MloStr *o, const KCall *c)
+{
+	const MloOpInfo *info = mlo_op_info(c->op);
+	const char *sep = "";
+
+	mlo_str_add(o, "call %s ", info->name);
+	call_tensors(o, c->in, c->nin);
+	mlo_str_add(o, " -> ");
+	call_tensors(o, c->out, c->nout);
+	mlo_str_add(o, " {");
+	for (int i = 0; c->node && i < info->nattr; i++) {
+		if (!c->node->attr[i].set)
+			continue;
+		mlo_str_add(o, "%s%s=", sep, info->attr[i].name);
+		attr(o, &c->node->attr[i], info->attr[i].kind);
+		sep = ", ";
+	}
+	mlo_str_add(o, "}");
+}
+
+static void body(MloStr *o, const MloKernel *k, const KStmt *s, int depth);
+
+static void block(MloStr *o, const MloKernel *k, const KStmt *s, int depth)
+{
+	mlo_str_add(o, " {\n");
+	body(o, k, s->body, depth + 1);
+	mlo_str_add(o, "%*s}", depth * 2, "");
+}
+
+static void stmt(MloStr *o, const MloKernel *k, const KStmt *s, int depth)
+{
+	switch (s->kind) {
+	case KS_LET:
+		inst(o, s->value, &k->value.items[s->value]);
+		break;
+	case KS_STORE:
+		mlo_str_add(o, "a%d[", s->arg);
+		idx(o, s->idx, 0);
+		mlo_str_add(o, "] = %%%d", s->value);
+		guards(o, s->guard);
+		break;
+	case KS_LOOP:
+		mlo_str_add(o, "%s v%d < ", mlo_kloop_name[s->loop], s->var);
+		idx(o, s->extent, 0);
+		block(o, k, s, depth);
+		break;
+	case KS_ACC_INIT:
+		mlo_str_add(o, "acc%d = %%%d", s->acc, s->value);
+		break;
+	case KS_ACC:
+		mlo_str_add(o, "acc%d %s %%%d", s->acc, mlo_kop_name[s->accop], s->value);
+		break;
+	case KS_CONTRACT:
+		contract(o, s->contract);
+		block(o, k, s, depth);
+		break;
+	case KS_CALL:
+		call(o, s->call);
+	}
+}
+
+static void body(MloStr *o, const MloKernel *k, const KStmt *s, int depth)
+{
+	for (; s; s = s->next) {
+		mlo_str_add(o, "%*s", depth * 2, "");
+		stmt(o, k, s, depth);
+		mlo_str_add(o, "\n");
+	}
+}
+
+void mlo_kernel_print(MloStr *out, const MloKernel *k, bool with_name)
+{
+	mlo_str_add(out, "kernel%s%s(", with_name ? " " : "", with_name ? k->name : "");
+	for (size_t i = 0; i < k->arg.n; i++) {
+		const KArg *a = &k->arg.items[i];
+
+		mlo_str_add(out, "%s%s %s[%lld]", i ? ", " : "", mlo_kdir_name[a->dir], mlo_elem_text(a->elem),
+		            (long long)a->count);
+	}
+	mlo_str_add(out, ") vars(");
+	for (int i = 0; i < k->nvar; i++)
+		mlo_str_add(out, "%s%lld", i ? ", " : "", (long long)k->var_extent[i]);
+	mlo_str_add(out, ") {\n");
+	body(out, k, k->body, 1);
+	mlo_str_add(out, "}\n");
+}
+
+uint64_t mlo_kernel_key(const MloKernel *k)
+{
+	MloArena *a = mlo_arena_new();
+	MloStr s = {.arena = a};
+	uint64_t key;
+
+	if (!a)
+		MLO_BUG("out of memory");
+	mlo_kernel_print(&s, k, false);
+	key = XXH3_64bits(s.s, s.n);
+	mlo_arena_free(a);
+	return key;
+}

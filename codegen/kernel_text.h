@@ -1,0 +1,22 @@
+/* codegen/kernel_text.h -- names that the printer, the parser and the verifier of kernels share. */
+#ifndef MLO_CODEGEN_KERNEL_TEXT_H
+#define MLO_CODEGEN_KERNEL_TEXT_H
+#include "codegen/kernel.h"
+
+extern const char *const mlo_kop_name[K_COUNT];
+extern const int mlo_kop_operands[K_COUNT];
+extern const char *const mlo_kloop_name[]; /* by KLoopKind */
+extern const char *const mlo_kdir_name[];  /* by KArgDir */
+
+/* The members of a contraction, in the order of the text. */
+typedef enum KFieldKind { KF_I64, KF_INT, KF_BOOL } KFieldKind;
+typedef struct KContractField {
+	const char *name;
+	size_t offset;
+	KFieldKind kind;
+} KContractField;
+extern const KContractField mlo_kcontract_fields[]; /* ends with a NULL name */
+int64_t mlo_kcontract_get(const KContract *c, const KContractField *f);
+
+void mlo_kidx_print(MloStr *o, const KIdx *e);
+#endif

@@ -1,0 +1,358 @@
+/* codegen/kernel_verify.c -- checks every invariant of a kernel that can be seen. */
+#include <string.h>
+
+#include "codegen/kernel.h"
+#include "codegen/kernel_text.h"
+
+typedef struct Scope {
+	const MloKernel *k;
+	MloDiag *d;
+	bool *value, *var, *acc;   /* visible here */
+	MloElem *acc_type;
+	bool *let;                 /* defined anywhere */
+	int vec_var;               /* of the enclosing vec loop, or -1 */
+	bool epilogue;             /* inside a contraction */
+	size_t errors;
+} Scope;
+
+static void wrong(Scope *s, const char *fmt, ...) MLO_PRINTF(2, 3);
+static void wrong(Scope *s, const char *fmt, ...)
+{
+	char buf[256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(buf, sizeof buf, fmt, ap);
+	va_end(ap);
+	s->errors++;
+	mlo_error(s->d, MLO_ERR_INTERNAL, "kernel '%s': %s", s->k->name, buf);
+}
+
+/* -- expressions --------------------------------------------------------------------------------- */
+
+static bool value_ok(Scope *s, int v, const char *user)
+{
+	if (v >= 0 && (size_t)v < s->k->value.n && s->value[v])
+		return true;
+	wrong(s, "%s uses %%%d, which is not defined there", user, v);
+	return false;
+}
+
+static void check_idx(Scope *s, const KIdx *x, const char *user)
+{
+	if (!x) {
+		wrong(s, "%s has no index", user);
+		return;
+	}
+	if (x->op == KI_VAR && (x->k < 0 || x->k >= s->k->nvar || !s->var[x->k]))
+		wrong(s, "%s uses v%lld outside of its loop", user, (long long)x->k);
+	if (x->op == KI_VALUE && value_ok(s, (int)x->k, user) && !mlo_elem_is_int(s->k->value.items[x->k].type))
+		wrong(s, "%s: index %%%lld is %s, not an integer", user, (long long)x->k,
+		      mlo_elem_text(s->k->value.items[x->k].type));
+	if ((x->op == KI_DIV || x->op == KI_MOD) && x->k <= 0)
+		wrong(s, "%s divides by %lld", user, (long long)x->k);
+	if (x->op != KI_CONST && x->op != KI_VAR && x->op != KI_VALUE) {
+		check_idx(s, x->a, user);
+		if (x->op == KI_ADD || x->op == KI_MIN || x->op == KI_MAX)
+			check_idx(s, x->b, user);
+	}
+}
+
+static bool mentions(const KIdx *x, KIdxOp op, int64_t k)
+{
+	return (x->op == op && (k < 0 || x->k == k)) || (x->a && mentions(x->a, op, k)) ||
+	       (x->b && mentions(x->b, op, k));
+}
+
+static void check_guard(Scope *s, const KGuard *g, const char *user)
+{
+	for (; g; g = g->next)
+		check_idx(s, g->e, user);
+}
+
+static bool arg_ok(Scope *s, int arg, const char *user)
+{
+	if (arg >= 0 && (size_t)arg < s->k->arg.n)
+		return true;
+	wrong(s, "%s names argument a%d of %zu", user, arg, s->k->arg.n);
+	return false;
+}
+
+/* Constant bounds that are certainly outside the argument. */
+static void check_access(Scope *s, int arg, const KIdx *x, const KGuard *g, const char *user)
+{
+	int64_t lo, hi, count;
+
+	check_idx(s, x, user);
+	check_guard(s, g, user);
+	if (!arg_ok(s, arg, user) || s->errors || g || mentions(x, KI_VALUE, -1))
+		return;
+	count = s->k->arg.items[arg].count;
+	kx_range(s->k, x, &lo, &hi);
+	if (lo >= count || hi < 0)
+		wrong(s, "%s touches a%d[%lld..%lld], which has %lld elements", user, arg, (long long)lo,
+		      (long long)hi, (long long)count);
+}
+
+/* -- instructions ---------------------------------------------------------------------------------- */
+
+typedef enum Rule { R_FREE, R_NUMBER, R_FLOAT, R_COMPARE, R_BITS, R_SELECT } Rule;
+static const Rule rule[K_COUNT] = {
+	[K_add] = R_NUMBER, [K_sub] = R_NUMBER, [K_mul] = R_NUMBER, [K_div] = R_NUMBER, [K_mod] = R_NUMBER,
+	[K_fmod] = R_NUMBER, [K_fma] = R_NUMBER, [K_min] = R_NUMBER, [K_max] = R_NUMBER, [K_pow] = R_NUMBER,
+	[K_neg] = R_NUMBER, [K_abs] = R_NUMBER, [K_sign] = R_NUMBER, [K_floor] = R_NUMBER,
+	[K_ceil] = R_NUMBER, [K_rint] = R_NUMBER, [K_sqrt] = R_FLOAT, [K_exp] = R_FLOAT, [K_log] = R_FLOAT,
+	[K_tanh] = R_FLOAT, [K_erf] = R_FLOAT, [K_sin] = R_FLOAT, [K_cos] = R_FLOAT, [K_sigmoid] = R_FLOAT,
+	[K_eq] = R_COMPARE, [K_lt] = R_COMPARE, [K_le] = R_COMPARE, [K_and] = R_BITS, [K_or] = R_BITS,
+	[K_xor] = R_BITS, [K_not] = R_BITS, [K_select] = R_SELECT,
+};
+
+static bool value_type(MloElem t)
+{
+	return t == EL_bool || t == EL_f32 || t == EL_f64 || (mlo_elem_is_int(t) && mlo_elem_bits(t) >= 8);
+}
+
+static bool memory_type(MloElem t)
+{
+	return value_type(t) || t == EL_f16 || t == EL_bf16;
+}
+
+static void check_types(Scope *s, const KInst *in, const MloElem *t, int n, const char *user)
+{
+	Rule r = rule[in->op];
+	MloElem want = r == R_COMPARE ? t[0] : in->type;
+
+	if (r == R_FREE)
+		return;
+	if ((r == R_NUMBER && in->type == EL_bool) || (r == R_FLOAT && !mlo_elem_is_float(in->type)) ||
+	    (r == R_COMPARE && in->type != EL_bool) || (r == R_BITS && mlo_elem_is_float(in->type)))
+		wrong(s, "%s cannot have type %s", user, mlo_elem_text(in->type));
+	for (int i = 0; i < n; i++) {
+		MloElem w = r == R_SELECT && i == 0 ? EL_bool : want;
+
+		if (t[i] != w)
+			wrong(s, "%s: operand %d is %s, expected %s", user, i, mlo_elem_text(t[i]),
+			      mlo_elem_text(w));
+	}
+}
+
+static void check_leaf(Scope *s, const KInst *in, const char *user)
+{
+	if (in->op == K_product && (!s->epilogue || in->type != EL_f32))
+		wrong(s, "%s is not an f32 inside a contraction", user);
+	if (in->op == K_index)
+		check_idx(s, in->idx, user);
+	if (in->op == K_load) {
+		check_access(s, in->arg, in->idx, in->guard, user);
+		if (arg_ok(s, in->arg, user) && in->type != mlo_kernel_load_type(s->k->arg.items[in->arg].elem))
+			wrong(s, "%s loads from a%d of %s", user, in->arg,
+			      mlo_elem_text(s->k->arg.items[in->arg].elem));
+	}
+	if (in->op == K_accum) {
+		if (in->arg < 0 || in->arg >= s->k->nacc || !s->acc[in->arg])
+			wrong(s, "%s reads acc%d before it is set", user, in->arg);
+		else if (s->acc_type[in->arg] != in->type)
+			wrong(s, "%s: acc%d is %s", user, in->arg, mlo_elem_text(s->acc_type[in->arg]));
+	}
+}
+
+static void check_let(Scope *s, int value)
+{
+	const KInst *in = &s->k->value.items[value];
+	int operand[3] = {in->a, in->b, in->c}, n;
+	MloElem t[3] = {0};
+	char user[48];
+
+	if ((unsigned)in->op >= K_COUNT) {
+		wrong(s, "%%%d has no operation", value);
+		return;
+	}
+	snprintf(user, sizeof user, "%%%d = %s.%s", value, mlo_kop_name[in->op], mlo_elem_text(in->type));
+	if (!value_type(in->type))
+		wrong(s, "%s: values of this type do not exist", user);
+	n = mlo_kop_operands[in->op];
+	for (int i = 0; i < n; i++) {
+		if (!value_ok(s, operand[i], user))
+			return;
+		t[i] = s->k->value.items[operand[i]].type;
+	}
+	check_types(s, in, t, n, user);
+	check_leaf(s, in, user);
+}
+
+/* -- statements --------------------------------------------------------------------------------------- */
+
+static void check_body(Scope *s, const KStmt *first);
+
+static void check_store(Scope *s, const KStmt *st)
+{
+	char user[48];
+
+	snprintf(user, sizeof user, "store to a%d", st->arg);
+	check_access(s, st->arg, st->idx, st->guard, user);
+	if (!value_ok(s, st->value, user) || !arg_ok(s, st->arg, user))
+		return;
+	if (s->k->arg.items[st->arg].dir == KA_IN)
+		wrong(s, "%s, which is an input", user);
+	if (s->k->value.items[st->value].type != mlo_kernel_load_type(s->k->arg.items[st->arg].elem))
+		wrong(s, "%s of %s: value %%%d is %s", user, mlo_elem_text(s->k->arg.items[st->arg].elem),
+		      st->value, mlo_elem_text(s->k->value.items[st->value].type));
+}
+
+static void check_loop(Scope *s, const KStmt *st)
+{
+	int outer = s->vec_var;
+	char user[48];
+
+	snprintf(user, sizeof user, "loop v%d", st->var);
+	check_idx(s, st->extent, user);
+	if (st->var < 0 || st->var >= s->k->nvar || s->var[st->var]) {
+		wrong(s, "%s: the variable does not exist or is in use", user);
+		return;
+	}
+	if (st->extent && mentions(st->extent, KI_VALUE, -1))
+		wrong(s, "%s: the extent depends on data", user);
+	if (st->extent && outer >= 0 && mentions(st->extent, KI_VAR, outer))
+		wrong(s, "%s: the extent depends on the vec variable v%d", user, outer);
+	if (st->loop == KL_VEC && (outer >= 0 || s->epilogue))
+		wrong(s, "%s: vec inside vec", user);
+	s->var[st->var] = true;
+	if (st->loop == KL_VEC)
+		s->vec_var = st->var;
+	check_body(s, st->body);
+	s->vec_var = outer;
+	s->var[st->var] = false;
+}
+
+static void check_acc(Scope *s, const KStmt *st)
+{
+	MloElem t;
+	char user[32];
+
+	snprintf(user, sizeof user, "acc%d", st->acc);
+	if (st->acc < 0 || st->acc >= s->k->nacc || !value_ok(s, st->value, user))
+		return;
+	t = s->k->value.items[st->value].type;
+	if (st->kind == KS_ACC_INIT) {
+		s->acc[st->acc] = true;
+		s->acc_type[st->acc] = t;
+		return;
+	}
+	if (!s->acc[st->acc])
+		wrong(s, "%s is updated before it is set", user);
+	else if (s->acc_type[st->acc] != t || t == EL_bool)
+		wrong(s, "%s of %s takes a value of %s", user, mlo_elem_text(s->acc_type[st->acc]),
+		      mlo_elem_text(t));
+	if (st->accop != K_add && st->accop != K_mul && st->accop != K_min && st->accop != K_max)
+		wrong(s, "%s cannot accumulate with %s", user, mlo_kop_name[st->accop]);
+}
+
+static void check_contract(Scope *s, const KStmt *st)
+{
+	const KContract *c = st->contract;
+
+	if (st != s->k->body || st->next)
+		wrong(s, "a contraction is not alone in the kernel");
+	if (c->nb0 < 1 || c->nb1 < 1 || c->ny < 1 || c->nx < 1 || c->nc < 1 || c->nk < 0 || c->nky < 1 ||
+	    c->nkx < 1)
+		wrong(s, "contraction of empty extents");
+	if (c->y_chunk < 1 || c->lanes < 1 || c->vecs < 1 || c->cols < 1 || c->rows < 1)
+		wrong(s, "contraction without a schedule");
+	if (c->a.block < 1)
+		wrong(s, "contraction with a channel block of %lld", (long long)c->a.block);
+	if (!c->b.packed && (c->nky != 1 || c->nkx != 1))
+		wrong(s, "contraction with taps, but weights that are not packed");
+	if (c->group_c < 1 || c->group_k < 0)
+		wrong(s, "contraction with groups of %lld channels", (long long)c->group_c);
+	if (!arg_ok(s, c->a_arg, "contraction") || !arg_ok(s, c->b_arg, "contraction"))
+		return;
+	for (int i = 0; i < 5; i++) {
+		if (c->var[i] < 0 || c->var[i] >= s->k->nvar)
+			wrong(s, "contraction with variable v%d", c->var[i]);
+		else
+			s->var[c->var[i]] = true;
+	}
+	s->epilogue = true;
+	check_body(s, st->body);
+}
+
+static void check_call(Scope *s, const KStmt *st)
+{
+	const KCall *c = st->call;
+
+	if (st != s->k->body || st->next)
+		wrong(s, "a call is not alone in the kernel");
+	for (int i = 0; i < c->nin; i++)
+		if (c->in[i].arg >= 0)
+			arg_ok(s, c->in[i].arg, "call");
+	for (int i = 0; i < c->nout; i++)
+		if (c->out[i].arg >= 0)
+			arg_ok(s, c->out[i].arg, "call");
+}
+
+static void check_stmt(Scope *s, const KStmt *st)
+{
+	switch (st->kind) {
+	case KS_LET:
+		if (st->value < 0 || (size_t)st->value >= s->k->value.n || s->let[st->value]) {
+			wrong(s, "%%%d is defined twice or does not exist", st->value);
+			return;
+		}
+		check_let(s, st->value);
+		s->let[st->value] = s->value[st->value] = true;
+		break;
+	case KS_STORE:
+		check_store(s, st);
+		break;
+	case KS_LOOP:
+		check_loop(s, st);
+		break;
+	case KS_ACC_INIT:
+	case KS_ACC:
+		check_acc(s, st);
+		break;
+	case KS_CONTRACT:
+		check_contract(s, st);
+		break;
+	case KS_CALL:
+		check_call(s, st);
+	}
+}
+
+static void check_body(Scope *s, const KStmt *first)
+{
+	for (const KStmt *st = first; st; st = st->next)
+		check_stmt(s, st);
+	for (const KStmt *st = first; st; st = st->next) {
+		if (st->kind == KS_LET && st->value >= 0 && (size_t)st->value < s->k->value.n)
+			s->value[st->value] = false;
+		if (st->kind == KS_ACC_INIT && st->acc >= 0 && st->acc < s->k->nacc)
+			s->acc[st->acc] = false;
+	}
+}
+
+MloStatus mlo_kernel_verify(const MloKernel *k, MloDiag *d)
+{
+	MloArena *a = mlo_arena_new();
+	Scope s = {.k = k, .d = d, .vec_var = -1};
+	bool call = k->body && k->body->kind == KS_CALL;
+
+	if (!a)
+		return mlo_error(d, MLO_ERR_NOMEM, "out of memory");
+	s.value = MLO_NEWN(a, bool, k->value.n + 1);
+	s.let = MLO_NEWN(a, bool, k->value.n + 1);
+	s.var = MLO_NEWN(a, bool, (size_t)k->nvar + 1);
+	s.acc = MLO_NEWN(a, bool, (size_t)k->nacc + 1);
+	s.acc_type = MLO_NEWN(a, MloElem, (size_t)k->nacc + 1);
+	for (size_t i = 0; i < k->arg.n; i++) {
+		const KArg *arg = &k->arg.items[i];
+
+		if (arg->count < 0)
+			wrong(&s, "a%zu has %lld elements", i, (long long)arg->count);
+		if (!call && !memory_type(arg->elem))
+			wrong(&s, "a%zu: elements of %s are for calls only", i, mlo_elem_text(arg->elem));
+	}
+	check_body(&s, k->body);
+	mlo_arena_free(a);
+	return s.errors ? MLO_ERR_INTERNAL : MLO_OK;
+}
