@@ -169,7 +169,8 @@ MLRT_LOCAL Pool *mlrt_pool_new(int threads, const MlrtAllocator *al, MlrtError *
 	memset(p, 0, bytes);
 	p->allocator = *al;
 	p->bytes = bytes;
-	p->spin = spin_ticks();
+	/* More threads than CPUs: who spins keeps off the CPU the one it waits for. */
+	p->spin = threads <= mlrt_cpu_count("") ? spin_ticks() : 0;
 	p->worker = (Worker *)(((uintptr_t)p + head + LINE - 1) / LINE * LINE);
 	/* The application's signals are for the application's threads. */
 	sigfillset(&all);
