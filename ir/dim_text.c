@@ -1,4 +1,5 @@
 /* ir/dim_text.c -- symbolic dimensions as text: "batch", "4*seq+1", "(a+b)/2", "max(a,b)". */
+#include <stdlib.h>
 #include <string.h>
 
 #include "ir/dim_impl.h"
@@ -61,6 +62,66 @@ void mlo_dim_print(MloStr *out, MloDim d)
 	}
 	for (int i = 0; i < d.e->n; i++)
 		print_term(out, &d.e->t[i], i == 0);
+}
+
+/* -- tables --------------------------------------------------------------------------------- */
+
+static bool narrowed(const Atom *x)
+{
+	return x->kind == ATOM_SYM && (x->lo != 0 || x->hi != MLO_MAX_ELEMS);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp((*(const Atom *const *)a)->name, (*(const Atom *const *)b)->name);
+}
+
+void mlo_symbols_print(MloStr *out, const MloSymbols *t)
+{
+	struct { const Atom **items; size_t n, cap; } list = {0};
+
+	for (const Atom *x = t->atoms; x; x = x->older)
+		if (narrowed(x))
+			MLO_PUSH(out->arena, &list, x);
+	if (list.n)
+		qsort(list.items, list.n, sizeof *list.items, by_name);
+	for (size_t i = 0; i < list.n; i++) {
+		mlo_str_add(out, "  sym ");
+		mlo_text_symbol(out, list.items[i]->name);
+		mlo_str_add(out, " = %lld..%lld\n", (long long)list.items[i]->lo, (long long)list.items[i]->hi);
+	}
+}
+
+void mlo_symbols_copy(MloSymbols *to, const MloSymbols *from)
+{
+	to->fresh = from->fresh;
+	for (const Atom *x = from->atoms; x; x = x->older)
+		if (x->kind == ATOM_SYM)
+			mlo_sym_range(to, x->name, x->lo, x->hi);
+}
+
+static MloDim copy_atom(MloSymbols *to, const Atom *x)
+{
+	if (x->kind == ATOM_SYM)
+		return mlo_dim_sym(to, x->name);
+	return (x->kind == ATOM_DIV ? mlo_dim_div : mlo_dim_max)(to, mlo_dim_copy(to, x->a),
+	                                                         mlo_dim_copy(to, x->b));
+}
+
+MloDim mlo_dim_copy(MloSymbols *to, MloDim d)
+{
+	MloDim sum = mlo_dim(0);
+
+	if (!d.e)
+		return d;
+	for (int i = 0; i < d.e->n; i++) {
+		MloDim p = mlo_dim(d.e->t[i].coef);
+
+		for (int j = 0; j < d.e->t[i].n; j++)
+			p = mlo_dim_mul(to, p, copy_atom(to, d.e->t[i].atom[j]));
+		sum = mlo_dim_add(to, sum, p);
+	}
+	return sum;
 }
 
 /* -- parsing: sum of products of factors ---------------------------------------------------- */

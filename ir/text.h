@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include "ir/base/arena.h"
+#include "ir/type.h"
 
 /* "..." with \" \\ \n \t \r and \xHH for everything outside printable ASCII except UTF-8 bytes. */
 void mlo_text_quote(MloStr *out, const char *s, size_t n);
@@ -18,6 +19,12 @@ bool mlo_text_is_ident(const char *s, size_t n);
 size_t mlo_text_ident_len(const char *p, const char *end); /* 0 when none stands there */
 void mlo_text_symbol(MloStr *out, const char *name);
 char *mlo_text_read_symbol(MloArena *a, const char **p, const char *end);
+
+/* "  sym NAME = LO..HI" lines of the sizes whose range was narrowed, by name; and all of them copied. */
+void mlo_symbols_print(MloStr *out, const MloSymbols *t);
+void mlo_symbols_copy(MloSymbols *to, const MloSymbols *from);
+/* d rebuilt in another table. */
+MloDim mlo_dim_copy(MloSymbols *to, MloDim d);
 
 /* Numbers that read back exactly.  mlo_text_double adds the suffix f where the value is a float32
  * whose short form only reads back as one. */

@@ -1,0 +1,46 @@
+/* tests/fuzz/fuzz_ir.c -- any text: the parser refuses it, or printing and parsing again is a fixed point. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "ir/graph.h"
+
+static const char *print(MloArena *a, const MloGraph *g, size_t *n)
+{
+	MloStr s = {.arena = a};
+
+	mlo_print(&s, g, true);
+	*n = s.n;
+	return mlo_str_text(&s);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	MloDiag d = {0};
+	MloGraph *g = mlo_parse((const char *)data, size, NULL, NULL, &d), *h, *copy;
+	const char *once, *twice, *cloned;
+	size_t n, m;
+
+	if (!g) {
+		MLO_ASSERT(d.nerrors > 0);
+		mlo_diag_free(&d);
+		return 0;
+	}
+	once = print(g->arena, g, &n);
+	h = mlo_parse(once, n, NULL, NULL, &d);
+	MLO_ASSERT(h != NULL);
+	twice = print(h->arena, h, &m);
+	MLO_ASSERT(n == m && !memcmp(once, twice, n));
+	copy = mlo_graph_clone(g);
+	MLO_ASSERT(copy != NULL);
+	cloned = print(copy->arena, copy, &m);
+	MLO_ASSERT(n == m && !memcmp(once, cloned, n));
+	/* Inferred again, all types stay what they are. */
+	MLO_ASSERT(mlo_infer_graph(copy, NULL) == MLO_OK && mlo_verify(copy, NULL) == MLO_OK);
+	mlo_graph_free(copy);
+	mlo_graph_free(h);
+	mlo_graph_free(g);
+	mlo_diag_free(&d);
+	return 0;
+}
