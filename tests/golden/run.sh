@@ -1,0 +1,32 @@
+#!/bin/sh
+# tests/golden/run.sh -- golden tests: runs `mlopt opt` on each DIR/*.ir and compares its output.
+#
+#   tests/golden/run.sh MLOPT DIR        BLESS=1 rewrites the expected parts
+#
+# A test file:  comments, among them '# RUN: OPTIONS' for `mlopt opt`; a graph; a line '# ----';
+# what `mlopt opt` must print (standard output, then messages with the file's name taken out).
+mlopt=$1 dir=$2
+[ -x "$mlopt" ] && [ -d "$dir" ] || { echo "usage: $0 MLOPT DIR" >&2; exit 2; }
+tmp=$(mktemp -d) || exit 2
+trap 'rm -rf "$tmp"' EXIT
+failed=0 count=0
+for test in "$dir"/*.ir; do
+	count=$((count + 1))
+	run=$(sed -n 's/^# RUN: //p' "$test" | head -n 1)
+	sed '/^# ----$/,$d' "$test" >"$tmp/in.ir"
+	# shellcheck disable=SC2086 # the options are several words
+	"$mlopt" opt "$tmp/in.ir" $run >"$tmp/got" 2>"$tmp/err"
+	sed "s|$tmp/in.ir|in.ir|" "$tmp/err" >>"$tmp/got"
+	sed '1,/^# ----$/d' "$test" >"$tmp/want"
+	if [ -n "$BLESS" ]; then
+		{ cat "$tmp/in.ir"; echo '# ----'; cat "$tmp/got"; } >"$tmp/new"
+		cmp -s "$tmp/new" "$test" || { cp "$tmp/new" "$test"; echo "blessed $test"; }
+	elif ! grep -q '^# ----$' "$test" || ! diff -u "$tmp/want" "$tmp/got" >"$tmp/diff"; then
+		echo "FAIL $test"
+		sed 1,2d "$tmp/diff" 2>/dev/null
+		failed=$((failed + 1))
+	fi
+done
+[ "$count" -gt 0 ] || { echo "no tests in $dir" >&2; exit 2; }
+[ "$failed" -eq 0 ] || { echo "$failed of $count golden tests failed"; exit 1; }
+echo "$count golden tests passed"
