@@ -1,0 +1,204 @@
+/* tools/bench.c -- measures one model and its baselines, interleaved in short slices. */
+#include "tools/bench.h"
+
+#include <string.h>
+
+#include "tools/cli.h"
+#include "tools/peer.h"
+
+static const double SLICE = 0.1; /* seconds: short against the machine's moods */
+
+typedef struct Contest {
+	MloArena *a;
+	MloDiag *d;
+	const BenchOptions *opt;
+	const Machine *machine;
+	Model ours, reference;
+	bool has_reference;
+	Peer *ort;
+	MloTensor **in, **out;
+	Samples samples[BENCH_CONTESTANTS];
+	double spent[BENCH_CONTESTANTS], peak;
+} Contest;
+
+static MloStatus slice_of(Contest *c, Model *m, int who, double seconds, bool keep)
+{
+	double start = cli_now(), end = start, t;
+
+	do {
+		t = cli_now();
+		MLO_TRY(model_run(m, c->in, c->out, c->d));
+		end = cli_now();
+		if (keep)
+			samples_add(c->a, &c->samples[who], 1e3 * (end - t));
+	} while (end - start < seconds);
+	c->spent[who] += end - start;
+	return MLO_OK;
+}
+
+static void add_ort(void *user, double ms)
+{
+	Contest *c = user;
+
+	samples_add(c->a, &c->samples[BENCH_ORT], ms);
+	c->spent[BENCH_ORT] += ms / 1e3;
+}
+
+static void drop(void *user, double ms)
+{
+}
+
+static MloStatus warm_up(Contest *c)
+{
+	MLO_TRY(slice_of(c, &c->ours, BENCH_OURS, c->opt->warmup, false));
+	if (c->has_reference)
+		MLO_TRY(slice_of(c, &c->reference, BENCH_REFERENCE, c->opt->warmup / 2, false));
+	if (c->ort && !peer_run(c->ort, c->opt->warmup, drop, NULL))
+		c->ort = NULL;
+	memset(c->spent, 0, sizeof c->spent);
+	return MLO_OK;
+}
+
+/* Everybody gets the same time; a slow baseline gets fewer runs, but at least one. */
+static MloStatus contest(Contest *c, int threads)
+{
+	double duration = c->opt->duration;
+
+	while (c->spent[BENCH_OURS] < duration) {
+		MLO_TRY(slice_of(c, &c->ours, BENCH_OURS, SLICE, true));
+		if (c->ort && c->spent[BENCH_ORT] < duration && !peer_run(c->ort, SLICE, add_ort, c))
+			c->ort = NULL;
+		if (c->has_reference && c->spent[BENCH_REFERENCE] < duration)
+			MLO_TRY(slice_of(c, &c->reference, BENCH_REFERENCE, SLICE, true));
+		if (c->machine) {
+			double peak = machine_peak(c->machine, threads, SLICE / 4);
+
+			c->peak = peak > c->peak ? peak : c->peak;
+		}
+		cli_progress(c->ours.path, c->spent[BENCH_OURS], duration);
+	}
+	return MLO_OK;
+}
+
+static MloStatus start_baselines(Contest *c, BenchResult *r, int threads)
+{
+	const char *onnx = c->ours.graph ? c->ours.path : c->opt->baseline;
+	ModelOptions ro = c->opt->model;
+	MloDiag quiet = {0};
+	char why[256] = "not asked for";
+
+	if (onnx && !c->opt->no_peer) {
+		ro.reference = ro.quiet = true;
+		ro.threads = threads;
+		c->has_reference = model_open(&c->reference, onnx, &ro, &quiet) == MLO_OK;
+		mlo_diag_free(&quiet);
+		c->ort = peer_start(c->a, onnx, c->ours.in, c->ours.nin, threads, why, sizeof why);
+	} else if (!c->opt->no_peer) {
+		snprintf(why, sizeof why, "--baseline MODEL.onnx names the model of a package");
+	}
+	if (c->ort)
+		r->ort_version = mlo_strdup(c->a, peer_version(c->ort));
+	else
+		r->ort_missing = mlo_strdup(c->a, why);
+	return MLO_OK;
+}
+
+static void free_json(void *j)
+{
+	json_decref(j);
+}
+
+static json_t *variant_of(json_t *manifest, const char *name)
+{
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(json_object_get(manifest, "variants"), i, v) {
+		const char *s = json_string_value(json_object_get(v, "name"));
+
+		if (s && strcmp(s, name) == 0)
+			return v;
+	}
+	return NULL;
+}
+
+/* Name, cost and memory, from the manifest of what was run. */
+static MloStatus read_facts(Contest *c, BenchResult *r)
+{
+	const Model *m = &c->ours;
+	size_t n;
+	const char *text = mlrt_model_manifest(m->package, &n);
+	json_t *j = json_loadb(text, n, 0, NULL), *variant;
+	const char *name = json_string_value(json_object_get(j, "name"));
+
+	if (!j)
+		return mlo_error(c->d, MLO_ERR_FORMAT, "%s: the manifest is not JSON", m->path);
+	mlo_defer(c->a, free_json, j);
+	r->manifest = j;
+	r->name = mlo_strdup(c->a, name ? name : m->path);
+	r->variant = mlo_strdup(c->a, mlrt_model_variant(m->package));
+	variant = variant_of(j, r->variant);
+	r->flops = 2 * json_number_value(json_object_get(json_object_get(j, "meta"), "mlopt.macs"));
+	r->threads = mlrt_session_threads(m->session);
+	r->load_ms = 1e3 * m->load_seconds;
+	r->compile_s = m->compile_seconds;
+	r->package_bytes = m->package_bytes;
+	r->memory_bytes = m->package_bytes + mlrt_model_arena_bytes(m->package) +
+	                  (size_t)json_integer_value(json_object_get(variant, "scratch_bytes")) * (size_t)r->threads;
+	for (size_t i = 0; i < m->nin; i++)
+		r->memory_bytes += m->in[i].bytes;
+	for (size_t i = 0; i < m->nout; i++)
+		r->memory_bytes += m->out[i].bytes;
+	r->batch = m->nin && m->in[0].rank > 1 ? (size_t)m->in[0].dim[0] : 1;
+	return MLO_OK;
+}
+
+/* After the contest, so that reading clocks does not disturb it. */
+static MloStatus profile(Contest *c, BenchResult *r)
+{
+	MlrtSession *s = c->ours.session;
+	double start = cli_now();
+	size_t runs = 0;
+
+	r->nsteps = mlrt_session_steps(s);
+	r->step = MLO_NEWN(c->a, BenchStep, r->nsteps);
+	mlrt_session_profile(s, 1);
+	for (; runs < 3 || cli_now() - start < c->opt->duration / 2; runs++)
+		MLO_TRY(model_run(&c->ours, c->in, c->out, c->d));
+	mlrt_session_profile(s, 0);
+	for (size_t i = 0; i < r->nsteps; i++)
+		r->step[i].ms = (double)mlrt_session_step_ns(s, i) / 1e6 / (double)runs;
+	return MLO_OK;
+}
+
+static MloStatus measure(Contest *c, BenchResult *r)
+{
+	MLO_TRY(read_facts(c, r));
+	MLO_TRY(start_baselines(c, r, r->threads));
+	c->in = MLO_NEWN(c->a, MloTensor *, c->ours.nin);
+	c->out = model_outputs(c->a, &c->ours);
+	for (size_t i = 0; i < c->ours.nin; i++)
+		c->in[i] = model_random(c->a, &c->ours.in[i], i + 1);
+	MLO_TRY(warm_up(c));
+	MLO_TRY(contest(c, r->threads));
+	for (int i = 0; i < BENCH_CONTESTANTS; i++)
+		r->latency[i] = samples_latency(&c->samples[i]);
+	r->peak = c->peak;
+	return c->opt->profile ? profile(c, r) : MLO_OK;
+}
+
+MloStatus bench_model(MloArena *a, const char *path, const BenchOptions *opt, const Machine *m, BenchResult *r,
+                      MloDiag *d)
+{
+	Contest c = {.a = a, .d = d, .opt = opt, .machine = m};
+	MloStatus st;
+
+	*r = (BenchResult){.path = path};
+	MLO_TRY(model_open(&c.ours, path, &opt->model, d));
+	cli_flush_diag(d);
+	st = measure(&c, r);
+	if (c.has_reference)
+		model_close(&c.reference);
+	model_close(&c.ours);
+	return st;
+}

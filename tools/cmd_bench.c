@@ -1,0 +1,132 @@
+/* tools/cmd_bench.c -- mlopt bench: how fast models are, and against what. */
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "targets/target.h"
+#include "tools/bench.h"
+#include "tools/cli.h"
+#include "tools/outfile.h"
+
+enum { O_JSON = 256, O_DURATION, O_WARMUP, O_NO_PEER, O_PROFILE, O_SHAPE, O_BASELINE, O_VARIANT };
+static const CliOption options[] = {
+	{'n', "threads", "N", "threads (default: what this process may use)"},
+	{O_DURATION, "duration", "S", "seconds of measurement per contestant (default: 3)"},
+	{O_WARMUP, "warmup", "S", "seconds before that (default: 0.5)"},
+	{O_JSON, "json", "FILE", "write the figures as JSON ('-': to standard output, instead of the table)"},
+	{O_PROFILE, "profile", NULL, "also show the time of each step"},
+	{O_NO_PEER, "no-peer", NULL, "no baselines"},
+	{O_BASELINE, "baseline", "MODEL.onnx", "the model a package was made from, to measure baselines with"},
+	{O_SHAPE, "shape", "NAME=1x3x8x8", "shape of an input of an ONNX model, or size of a dimension"},
+	{O_VARIANT, "variant", "NAME", "use that variant of a package"},
+	{0},
+};
+static const CliSpec spec = {
+	"MODEL.onnx|PACKAGE... [option]...",
+	"Measures latency, throughput, share of the machine's multiply-add peak, load time and memory.\n"
+	"Baselines are measured in the same run, in turns of 0.1 s with the same number of threads: the\n"
+	"reference executor (plain graph, OpenBLAS), and ONNX Runtime where Node.js finds onnxruntime-node\n"
+	"(NODE_PATH or ./node_modules). Memory: package, arena, scratch, inputs and outputs.",
+	options,
+	"mlopt bench resnet50.onnx --threads 1\n"
+	"mlopt bench a.mlopt b.mlopt --json bench.json\n"
+	"mlopt bench resnet50.mlopt --baseline resnet50.onnx --profile",
+};
+
+enum { MAX_SHAPES = 64 };
+typedef struct Request {
+	BenchOptions opt;
+	const char *json;
+	const char *shape[MAX_SHAPES];
+} Request;
+
+static bool take(Request *r, int o)
+{
+	switch (o) {
+	case 'n': return cli_int("--threads", optarg, 0, 4096, &r->opt.model.threads);
+	case O_DURATION: return cli_real("--duration", optarg, 0, 86400, &r->opt.duration);
+	case O_WARMUP: return cli_real("--warmup", optarg, 0, 3600, &r->opt.warmup);
+	case O_JSON: r->json = optarg; return true;
+	case O_PROFILE: r->opt.profile = true; return true;
+	case O_NO_PEER: r->opt.no_peer = true; return true;
+	case O_BASELINE: r->opt.baseline = optarg; return true;
+	case O_VARIANT: r->opt.model.variant = optarg; return true;
+	case O_SHAPE:
+		if (r->opt.model.nshapes == MAX_SHAPES)
+			return cli_usage("more than %d --shape options", MAX_SHAPES), false;
+		r->shape[r->opt.model.nshapes++] = optarg;
+		return true;
+	default: return false;
+	}
+}
+
+static MloStatus write_json(MloArena *a, const Request *r, json_t *models, MloDiag *d)
+{
+	json_t *j = json_pack("{s:O,s:{s:s,s:s}}", "models", models, "machine", "cpu", machine_cpu(a), "variant",
+	                      mlo_target_native()->name);
+	char *text = j ? json_dumps(j, JSON_INDENT(1) | JSON_PRESERVE_ORDER) : NULL;
+	MloStatus st = MLO_OK;
+
+	json_decref(j);
+	if (!text)
+		return mlo_error(d, MLO_ERR_NOMEM, "out of memory");
+	if (strcmp(r->json, "-") == 0)
+		puts(text);
+	else
+		st = mlo_write_file(r->json, text, strlen(text), d);
+	free(text);
+	return st;
+}
+
+static MloStatus bench_all(MloArena *a, const Request *r, char **paths, int n, json_t *models, MloDiag *d)
+{
+	Machine *m;
+	MloStatus worst = MLO_OK;
+
+	MLO_TRY(machine_open(a, &m, d));
+	for (int i = 0; i < n; i++) {
+		MloArena *own = mlo_arena_new(); /* freed with it: the baseline's process */
+		BenchResult result;
+		MloStatus st = own ? bench_model(own, paths[i], &r->opt, m, &result, d) : MLO_ERR_NOMEM;
+
+		/* One bad model does not stop the others. */
+		if (st != MLO_OK)
+			worst = st;
+		if (st == MLO_OK && (!r->json || strcmp(r->json, "-") != 0))
+			bench_print(&result);
+		if (st == MLO_OK)
+			json_array_append_new(models, bench_json(&result));
+		mlo_arena_free(own);
+	}
+	if (r->json)
+		MLO_TRY(write_json(a, r, models, d));
+	return worst;
+}
+
+int cmd_bench(int argc, char **argv)
+{
+	Request r = {.opt = {.duration = 3, .warmup = 0.5}};
+	MloDiag d = {0};
+	MloArena *a;
+	MloStatus st;
+	json_t *models;
+	int o;
+
+	while ((o = cli_next(&spec, argc, argv)) != CLI_END) {
+		if (o < 0)
+			return cli_stop(o);
+		if (!take(&r, o))
+			return CLI_USAGE;
+	}
+	if (!cli_operands(&spec, argc, argv, 1, -1))
+		return CLI_USAGE;
+	r.opt.model.shapes = r.shape;
+	a = mlo_arena_new();
+	if (!a)
+		return cli_finish(&d, MLO_ERR_NOMEM);
+	models = json_array();
+	st = bench_all(a, &r, argv + optind, argc - optind, models, &d);
+	json_decref(models);
+	mlo_arena_free(a);
+	return cli_finish(&d, st);
+}
