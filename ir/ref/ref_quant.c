@@ -1,0 +1,67 @@
+/* ir/ref/ref_quant.c -- linear quantization, per tensor, per axis and in blocks.
+ *
+ * The arithmetic is float32, as ONNX's is: rounding x / scale in a wider type would move ties. */
+#include "ir/ref/ref_elem.h"
+
+/* Which scale belongs to element i of x. */
+typedef struct Scales {
+	int64_t inner, axis, block, rows; /* elements below the axis; its size; block; scales along it */
+	bool single;
+} Scales;
+
+static Scales scales(const RefTensor *x, const RefTensor *scale, int64_t axis_attr, int64_t block)
+{
+	Scales s = {1, 1, 1, 1, true};
+	if (scale->rank == 0 || (scale->rank == 1 && scale->dim[0] == 1 && !block))
+		return s;
+	int axis = ref_axis(axis_attr, x->rank);
+	s.single = false;
+	s.inner = ref_count_dims(x->dim, axis + 1, x->rank);
+	s.axis = x->dim[axis];
+	s.block = block ? block : 1;
+	s.rows = block ? scale->dim[axis] : 0;
+	return s;
+}
+
+REF_INLINE int64_t scale_at(const Scales *s, int64_t i)
+{
+	if (s->single)
+		return 0;
+	int64_t k = i / s->inner % s->axis;
+	if (!s->rows)
+		return k;
+	return (i / s->inner / s->axis * s->rows + k / s->block) * s->inner + i % s->inner;
+}
+
+void ref_quantize_linear(const RefCall *c)
+{
+	const RefTensor *x = &c->in[0], *scale = &c->in[1], *zero = ref_in(c, 2), *y = &c->out[0];
+	const RefAttr *a = c->attr;
+	Scales s = scales(x, scale, a[ATTR_quantize_linear_axis].i, a[ATTR_quantize_linear_block_size].i);
+	bool whole = !ref_is_float(y->elem), saturate = a[ATTR_quantize_linear_saturate].i != 0;
+	for (int64_t i = 0, n = ref_count(y); i < n; i++) {
+		int64_t k = scale_at(&s, i);
+		float v = (float)ref_get_f64(x, i) / (float)ref_get_f64(scale, k);
+		if (whole)
+			ref_put_f64(y, i, refm_rint(v) + (zero ? (double)ref_get_i64(zero, k) : 0));
+		else
+			ref_put_cast(y, i, v + (zero ? ref_get_f64(zero, k) : 0), saturate);
+	}
+}
+
+void ref_dequantize_linear(const RefCall *c)
+{
+	const RefTensor *x = &c->in[0], *scale = &c->in[1], *zero = ref_in(c, 2), *y = &c->out[0];
+	const RefAttr *a = c->attr;
+	Scales s = scales(x, scale, a[ATTR_dequantize_linear_axis].i, a[ATTR_dequantize_linear_block_size].i);
+	bool whole = !ref_is_float(x->elem);
+	for (int64_t i = 0, n = ref_count(y); i < n; i++) {
+		int64_t k = scale_at(&s, i);
+		float v;
+		if (whole)
+			v = (float)(ref_get_i64(x, i) - (zero ? ref_get_i64(zero, k) : 0));
+		else
+			v = (float)(ref_get_f64(x, i) - (zero ? ref_get_f64(zero, k) : 0));
+		ref_put_f64(y, i, v * (float)ref_get_f64(scale, k));
+	}
+}
