@@ -178,7 +178,8 @@ char *mlo_strndup(MloArena *a, const char *s, size_t n)
 {
 	char *copy = mlo_alloc(a, n + 1, 1);
 
-	memcpy(copy, s, n);
+	if (n)
+		memcpy(copy, s, n);
 	return copy;
 }
 
