@@ -66,44 +66,69 @@ bool onnx_map_file(MloArena *owner, int fd, const char *what, OnnxBytes *out, Ml
 	return true;
 }
 
+/* Is it a path below a folder: relative, without "..", ending in a name? */
+static bool stays_inside(const char *path)
+{
+	const char *s = path;
+
+	if (*s == '/')
+		return false;
+	for (;;) {
+		size_t n = strcspn(s, "/");
+		bool dots = (n == 1 && *s == '.') || (n == 2 && s[0] == '.' && s[1] == '.');
+
+		if (n == 2 && dots)
+			return false;
+		if (!s[n])
+			return n > 0 && !dots;
+		s += n + 1;
+	}
+}
+
+/* Opens the first `n` bytes of `s` in the folder `fd`, which is closed. */
+static int step(int fd, const char *s, size_t n, bool last)
+{
+	int flags = last ? O_RDONLY | O_NONBLOCK | O_NOCTTY : O_PATH | O_DIRECTORY;
+	char part[256];
+	int next, err;
+
+	if (n >= sizeof part) {
+		next = -1;
+		errno = ENAMETOOLONG;
+	} else {
+		memcpy(part, s, n);
+		part[n] = 0;
+		next = openat(fd, part, flags | O_NOFOLLOW | O_CLOEXEC);
+	}
+	err = errno;
+	close(fd);
+	errno = err;
+	return next;
+}
+
 /* Opens dir/location step by step; -1 with *why set when that is refused or fails. */
 static int open_confined(const char *dir, const char *location, const char **why)
 {
-	int fd = open(*dir ? dir : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	const char *s = location;
+	bool last = false;
+	int fd;
 
-	*why = "the path must be relative and stay in the folder of the model";
-	if (!*s || *s == '/')
-		goto refuse;
-	while (fd >= 0) {
-		char part[256];
-		size_t n = strcspn(s, "/");
-		bool last = !s[n];
-		int next;
-
-		if (n >= sizeof part || (n == 2 && !memcmp(s, "..", 2)) || (last && (n == 0 || (n == 1 && *s == '.'))))
-			goto refuse;
-		memcpy(part, s, n);
-		part[n] = 0;
-		s += n + !last;
-		if (n == 0 || (n == 1 && *part == '.'))
-			continue;
-		next = openat(fd, part, O_NOFOLLOW | O_CLOEXEC | (last ? O_RDONLY | O_NONBLOCK | O_NOCTTY : O_PATH | O_DIRECTORY));
-		*why = next >= 0                         ? NULL
-		       : errno == ELOOP || errno == ENOTDIR ? "symbolic links are refused"
-		                                         : strerror(errno);
-		close(fd);
-		fd = next;
-		if (last)
-			return fd;
+	if (!stays_inside(location)) {
+		*why = "the path must be relative and stay in the folder of the model";
+		return -1;
 	}
-	if (!*why)
-		*why = strerror(errno);
-	return -1;
-refuse:
-	if (fd >= 0)
-		close(fd);
-	return -1;
+	fd = open(*dir ? dir : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	while (fd >= 0 && !last) {
+		size_t n = strcspn(s, "/");
+
+		last = !s[n];
+		if (n > 0 && !(n == 1 && *s == '.'))
+			fd = step(fd, s, n, last);
+		s += n + !last;
+	}
+	if (fd < 0)
+		*why = errno == ELOOP || errno == ENOTDIR ? "symbolic links are refused" : strerror(errno);
+	return fd;
 }
 
 static const OnnxFile *map_external(OnnxSource *src, const char *location, const char *what, MloDiag *d)

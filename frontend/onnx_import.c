@@ -5,7 +5,8 @@
 #include <fcntl.h>
 #include <string.h>
 
-enum { MAX_NODES = 1 << 20 };
+/* Functions may multiply nodes: this many per node of the main graph, and some. */
+enum { NODES_FREE = 1 << 16, NODES_FACTOR = 16 };
 
 void onnx_error(OnnxImport *im, MloStatus st, const char *fmt, ...)
 {
@@ -42,17 +43,25 @@ int onnx_opset(const OnnxImport *im, const OnnxScope *sc, const char *domain)
 	return v ? v : opset_in(im->model->opset_import, im->model->n_opset_import, domain);
 }
 
+static const char *function_key(const OnnxImport *im, const char *domain, const char *name, const char *overload)
+{
+	return mlo_sprintf(im->tmp, "%s:%s:%s", onnx_domain(domain), onnx_text(name), onnx_text(overload));
+}
+
+static void index_functions(OnnxImport *im)
+{
+	im->functions.arena = im->tmp;
+	for (size_t i = 0; i < im->model->n_functions; i++) {
+		Onnx__FunctionProto *f = im->model->functions[i];
+
+		if (!onnx_names_add(&im->functions, function_key(im, f->domain, f->name, f->overload), f))
+			onnx_error(im, MLO_ERR_MODEL, "function '%s' is defined twice", onnx_text(f->name));
+	}
+}
+
 const Onnx__FunctionProto *onnx_function(const OnnxImport *im, const Onnx__NodeProto *p)
 {
-	for (size_t i = 0; i < im->model->n_functions; i++) {
-		const Onnx__FunctionProto *f = im->model->functions[i];
-
-		if (!strcmp(onnx_text(f->name), onnx_text(p->op_type)) &&
-		    !strcmp(onnx_domain(f->domain), onnx_domain(p->domain)) &&
-		    !strcmp(onnx_text(f->overload), onnx_text(p->overload)))
-			return f;
-	}
-	return NULL;
+	return im->functions.n ? onnx_names_get(&im->functions, function_key(im, p->domain, p->op_type, p->overload)) : NULL;
 }
 
 static bool check_opset(OnnxImport *im, Onnx__OperatorSetIdProto *const *list, size_t n)
@@ -195,9 +204,9 @@ void onnx_import_node(OnnxImport *im, OnnxScope *sc, const Onnx__NodeProto *p)
 	MloOrigin *origin = origin_of(im, sc, p, opset);
 	OnnxNode n = {.im = im, .scope = sc, .g = im->g, .opset = opset, .origin = origin};
 
-	if (im->ncreated++ >= MAX_NODES) {
-		if (im->ncreated == MAX_NODES + 1)
-			onnx_error(im, MLO_ERR_LIMIT, "more than %d nodes", MAX_NODES);
+	if (im->ncreated++ >= im->max_nodes) {
+		if (im->ncreated == im->max_nodes + 1)
+			onnx_error(im, MLO_ERR_LIMIT, "more than %zu nodes after functions are inlined", im->max_nodes);
 		return;
 	}
 	p = drop_absent(im, sc, p);
@@ -222,7 +231,7 @@ void onnx_import_nodes(OnnxImport *im, OnnxScope *sc, Onnx__NodeProto *const *no
 {
 	const size_t *order = onnx_sort(im, node, n);
 
-	for (size_t i = 0; order && i < n && im->ncreated <= MAX_NODES; i++)
+	for (size_t i = 0; order && i < n && im->ncreated <= im->max_nodes; i++)
 		onnx_import_node(im, sc, node[order[i]]);
 }
 
@@ -293,7 +302,9 @@ static void import_model(OnnxImport *im)
 	OnnxScope main = {.prefix = "", .values = {.arena = im->tmp}};
 	const Onnx__GraphProto *gp = im->model->graph;
 
-	if (!check_opsets(im) || !onnx_check_operators(im))
+	im->max_nodes = NODES_FREE + NODES_FACTOR * gp->n_node;
+	index_functions(im);
+	if (im->status != MLO_OK || !check_opsets(im) || !onnx_check_operators(im))
 		return;
 	onnx_import_meta(im);
 	if (!onnx_import_inputs(im, &main) && im->status == MLO_OK)

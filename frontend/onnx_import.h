@@ -36,9 +36,11 @@ typedef struct OnnxImport {
 	MloDiag *diag;
 	const MloOnnxOptions *opt;
 	const Onnx__ModelProto *model;
+	OnnxNames functions; /* of the model, by domain, name, overload */
 	OnnxSource src;
 	MloStatus status;   /* of the first error */
-	uint32_t ncreated;  /* ONNX nodes imported, inlined ones included */
+	size_t ncreated;    /* ONNX nodes imported, inlined ones included */
+	size_t max_nodes;
 	MloValue poison;    /* stands for results of nodes that failed */
 } OnnxImport;
 

@@ -173,7 +173,7 @@ void import_resize(OnnxNode *n)
 		nin = v ? i + 1 : nin;
 	}
 	if (!in[2] == !in[3]) {
-		onnx_fail(n, MLO_ERR_MODEL, "%s scales and sizes", in[2] ? "has both" : "has neither");
+		onnx_fail(n, MLO_ERR_MODEL, "has %s", in[2] ? "both scales and sizes" : "neither scales nor sizes");
 		return;
 	}
 	m = onnx_node(n, OP_resize, in, nin, 1);

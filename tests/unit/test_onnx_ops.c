@@ -1,0 +1,273 @@
+/* tests/unit/test_onnx_ops.c -- what older forms of ONNX operators become. */
+#include <CUnit/CUnit.h>
+#include <string.h>
+
+#include "tests/unit/onnx_fixture.h"
+
+void suite_onnx_ops(void);
+
+static const int64_t two[] = {1, 2};
+
+/* A model with x f32[2,3,4], one node and the result y. */
+static Onnx__NodeProto *one(OnnxFix *f, int opset, const char *type, const char *in, const char *out)
+{
+	ox_model(f, opset);
+	ox_in(f, "x", EL_f32, "2x3x4");
+	ox_out(f, "y");
+	return ox_node(f, type, in, out);
+}
+
+static void expect(OnnxFix *f, const char *ops, const char *type)
+{
+	if (!ox_load(f))
+		mlo_diag_print(&f->diag, "test", stderr);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(f->g);
+	CU_ASSERT_STRING_EQUAL(ox_ops(f), ops);
+	if (strcmp(ox_type(f, 0), type) != 0)
+		CU_FAIL(ox_type(f, 0));
+}
+
+static void axes_become_an_operand(void)
+{
+	static const struct { const char *type, *ops, *result; } rows[] = {
+		{"ReduceMean", "reduce_mean", "f32[2,1,1]"},
+		{"ReduceSum", "reduce_sum", "f32[2,1,1]"},
+		{"ReduceL2", "reduce_l2", "f32[2,1,1]"},
+		{"ReduceL1", "abs reduce_sum", "f32[2,1,1]"},
+		{"ReduceSumSquare", "mul reduce_sum", "f32[2,1,1]"},
+		{"ReduceLogSum", "reduce_sum log", "f32[2,1,1]"},
+		{"Unsqueeze", "unsqueeze", "f32[2,1,1,3,4]"},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		OnnxFix f;
+
+		ox_ints(&f, one(&f, 11, rows[i].type, "x", "y"), "axes", 2, two);
+		expect(&f, rows[i].ops, rows[i].result);
+		ox_free(&f);
+	}
+}
+
+static void softmax_of_old_flattens(void)
+{
+	OnnxFix f;
+
+	one(&f, 12, "Softmax", "x", "y"); /* axis 1 of 3 */
+	expect(&f, "shape flatten softmax reshape", "f32[2,3,4]");
+	CU_ASSERT_EQUAL(mlo_attr_i(ox_at(&f, 1), ATTR_flatten_axis), 1);
+	ox_free(&f);
+	ox_int(&f, one(&f, 12, "Softmax", "x", "y"), "axis", 2); /* the last one: as today */
+	expect(&f, "softmax", "f32[2,3,4]");
+	CU_ASSERT_EQUAL(mlo_attr_i(ox_at(&f, 0), ATTR_softmax_axis), -1);
+	ox_free(&f);
+	one(&f, 13, "LogSoftmax", "x", "y");
+	expect(&f, "log_softmax", "f32[2,3,4]");
+	ox_free(&f);
+}
+
+static void clip_bounds_become_operands(void)
+{
+	OnnxFix f;
+
+	ox_float(&f, one(&f, 6, "Clip", "x", "y"), "max", 6);
+	expect(&f, "clip", "f32[2,3,4]");
+	CU_ASSERT_PTR_NULL(ox_at(&f, 0)->in[1]);
+	CU_ASSERT(ox_operand(&f, 0, 2)->rank == 0 && mlo_tensor_f64(ox_operand(&f, 0, 2), 0) == 6);
+	ox_free(&f);
+}
+
+static void movement_attributes_become_operands(void)
+{
+	OnnxFix f;
+	Onnx__NodeProto *n;
+
+	n = one(&f, 9, "Slice", "x", "y");
+	ox_ints(&f, n, "starts", 2, (int64_t[]){0, 1});
+	ox_ints(&f, n, "ends", 2, (int64_t[]){2, 1000});
+	ox_ints(&f, n, "axes", 2, two);
+	expect(&f, "slice", "f32[2,2,3]");
+	ox_free(&f);
+	n = one(&f, 9, "Pad", "x", "y");
+	ox_ints(&f, n, "pads", 6, (int64_t[]){0, 1, 2, 3, 0, 0});
+	ox_float(&f, n, "value", 2.5f);
+	expect(&f, "pad", "f32[5,4,6]");
+	CU_ASSERT_EQUAL(mlo_tensor_f64(ox_operand(&f, 0, 2), 0), 2.5);
+	ox_free(&f);
+	n = one(&f, 11, "Split", "x", "y z");
+	ox_int(&f, n, "axis", 1);
+	ox_ints(&f, n, "split", 2, two);
+	expect(&f, "split", "f32[2,1,4]");
+	ox_free(&f);
+	n = one(&f, 18, "Split", "x", "y z");
+	ox_int(&f, n, "axis", -2);
+	ox_int(&f, n, "num_outputs", 2); /* 3 = 2 + 1 */
+	expect(&f, "split", "f32[2,2,4]");
+	ox_free(&f);
+	ox_ints(&f, one(&f, 4, "Reshape", "x", "y"), "shape", 2, (int64_t[]){0, -1});
+	expect(&f, "reshape", "f32[2,12]");
+	ox_free(&f);
+}
+
+static void resizing_of_old_is_asymmetric(void)
+{
+	static const struct { const char *type; int opset; } rows[] = {{"Upsample", 7}, {"Upsample", 9}, {"Resize", 10}};
+	static const float scales[] = {1, 2, 2};
+
+	for (size_t i = 0; i < 3; i++) {
+		OnnxFix f;
+		Onnx__NodeProto *n = one(&f, rows[i].opset, rows[i].type, i ? "x s" : "x", "y");
+
+		if (i) {
+			ox_const(&f, "s", EL_f32, "3", scales, sizeof scales);
+		} else {
+			Onnx__AttributeProto *a = ox_attr(&f, n, "scales", ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOATS);
+
+			a->floats = mlo_dup(f.a, scales, sizeof scales);
+			a->n_floats = 3;
+		}
+		expect(&f, "resize", "f32[2,6,8]");
+		CU_ASSERT_STRING_EQUAL(mlo_attr_s(f.g->first, ATTR_resize_coordinate_transformation_mode), "asymmetric");
+		CU_ASSERT_STRING_EQUAL(mlo_attr_s(f.g->first, ATTR_resize_nearest_mode), "floor");
+		ox_free(&f);
+	}
+}
+
+static void empty_resize_operands_are_absent(void)
+{
+	OnnxFix f;
+
+	one(&f, 11, "Resize", "x e e s", "y");
+	ox_const(&f, "e", EL_f32, "0", "", 0);
+	ox_const(&f, "s", EL_i64, "3", (int64_t[]){2, 3, 9}, 24);
+	expect(&f, "resize", "f32[2,3,9]");
+	CU_ASSERT(f.g->first->nin == 4 && !f.g->first->in[1] && !f.g->first->in[2]);
+	ox_free(&f);
+	one(&f, 11, "Resize", "x e e", "y");
+	ox_const(&f, "e", EL_f32, "0", "", 0);
+	CU_ASSERT_PTR_NULL(ox_load(&f));
+	CU_ASSERT(ox_says(&f, "has neither scales nor sizes"));
+	ox_free(&f);
+}
+
+static void many_operands_become_a_chain(void)
+{
+	static const struct { const char *type, *in, *ops; } rows[] = {
+		{"Sum", "x x x", "add add"}, {"Max", "x x", "max"}, {"Min", "x", "identity"}, {"Mean", "x x x", "add add div"},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		OnnxFix f;
+
+		one(&f, 13, rows[i].type, rows[i].in, "y");
+		expect(&f, rows[i].ops, "f32[2,3,4]");
+		CU_ASSERT_STRING_EQUAL(f.g->last->out[0]->name, "y");
+		ox_free(&f);
+	}
+}
+
+static void dropout_keeps_everything(void)
+{
+	OnnxFix f;
+
+	one(&f, 13, "Dropout", "x", "z y");
+	expect(&f, "identity shape constant_of_shape", "bool[2,3,4]");
+	ox_free(&f);
+	one(&f, 13, "Dropout", "x - t", "y");
+	ox_const(&f, "t", EL_bool, "", "\1", 1);
+	CU_ASSERT_PTR_NULL(ox_load(&f));
+	CU_ASSERT(ox_says(&f, "training mode"));
+	ox_free(&f);
+}
+
+static void broadcasting_of_old(void)
+{
+	OnnxFix f;
+	Onnx__NodeProto *n = one(&f, 6, "Add", "x b", "y");
+
+	ox_int(&f, n, "broadcast", 1);
+	ox_int(&f, n, "axis", 1);
+	ox_const(&f, "b", EL_f32, "3", (float[]){1, 2, 3}, 12);
+	expect(&f, "unsqueeze add", "f32[2,3,4]");
+	CU_ASSERT_EQUAL(mlo_tensor_i64(ox_operand(&f, 0, 1), 0), 1);
+	ox_free(&f);
+}
+
+/* Every attribute that can hold a constant. */
+static void constants(void)
+{
+	static const struct { const char *attr; int kind; const char *type; double first; } rows[] = {
+		{"value", ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR, "f32[2]", 7},
+		{"value_float", ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT, "f32[]", 1.5},
+		{"value_int", ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT, "i64[]", -3},
+		{"value_floats", ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOATS, "f32[2]", 2.5},
+		{"value_ints", ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS, "i64[2]", 1},
+	};
+	float floats[] = {2.5f, 1};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		OnnxFix f;
+		Onnx__AttributeProto *a = ox_attr(&f, one(&f, 13, "Constant", "", "y"), rows[i].attr, rows[i].kind);
+
+		a->t = ox_tensor(&f, "", EL_f32, "2");
+		ox_raw(&f, a->t, (float[]){7, 8}, 8);
+		*a = (Onnx__AttributeProto){.base = a->base, .name = a->name, .has_type = 1, .type = a->type, .t = i ? NULL : a->t,
+		                            .has_f = 1, .f = 1.5f, .has_i = 1, .i = -3, .floats = floats, .n_floats = 2,
+		                            .ints = (int64_t *)two, .n_ints = 2};
+		expect(&f, "", rows[i].type);
+		CU_ASSERT_PTR_NOT_NULL_FATAL(f.g->outputs[0]->data);
+		CU_ASSERT_EQUAL(mlo_tensor_f64(f.g->outputs[0]->data, 0), rows[i].first);
+		CU_ASSERT_STRING_EQUAL(f.g->outputs[0]->name, "y");
+		ox_free(&f);
+	}
+}
+
+static void constant_of_shape_keeps_its_value(void)
+{
+	static const struct { int64_t v; const char *ops; } rows[] = {{5, "constant_of_shape"}, {INT64_MAX, "expand"}};
+
+	for (size_t i = 0; i < 2; i++) {
+		OnnxFix f;
+		Onnx__AttributeProto *a = ox_attr(&f, one(&f, 13, "ConstantOfShape", "s", "y"), "value",
+		                                  ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR);
+
+		a->t = ox_tensor(&f, "", EL_i64, "1");
+		ox_raw(&f, a->t, &rows[i].v, 8);
+		ox_const(&f, "s", EL_i64, "2", two, sizeof two);
+		expect(&f, rows[i].ops, "i64[1,2]");
+		ox_free(&f);
+	}
+}
+
+/* A later row must not lie below an earlier one, and every type must be found from its first opset on. */
+static void rows_are_consistent(void)
+{
+	const char *domain, *type, *last = "";
+	int since, before = 0;
+	size_t n = 0;
+
+	for (; mlo_onnx_operator(n, &domain, &type, &since); n++) {
+		CU_ASSERT(since >= 1 && since <= MLO_ONNX_OPSET_MAX);
+		CU_ASSERT(strcmp(type, last) != 0 || since > before);
+		last = type;
+		before = since;
+	}
+	CU_ASSERT(n > 100);
+}
+
+void suite_onnx_ops(void)
+{
+	CU_pSuite s = CU_add_suite("onnx_ops", NULL, NULL);
+
+	CU_add_test(s, "axes become an operand", axes_become_an_operand);
+	CU_add_test(s, "softmax of old flattens", softmax_of_old_flattens);
+	CU_add_test(s, "clip bounds become operands", clip_bounds_become_operands);
+	CU_add_test(s, "movement attributes become operands", movement_attributes_become_operands);
+	CU_add_test(s, "resizing of old is asymmetric", resizing_of_old_is_asymmetric);
+	CU_add_test(s, "empty resize operands are absent", empty_resize_operands_are_absent);
+	CU_add_test(s, "many operands become a chain", many_operands_become_a_chain);
+	CU_add_test(s, "dropout keeps everything", dropout_keeps_everything);
+	CU_add_test(s, "broadcasting of old", broadcasting_of_old);
+	CU_add_test(s, "constants", constants);
+	CU_add_test(s, "constant of shape keeps its value", constant_of_shape_keeps_its_value);
+	CU_add_test(s, "rows are consistent", rows_are_consistent);
+}
