@@ -28,7 +28,7 @@ MloStatus mlo_compile_graph(MloArena *a, const MloGraph *g, const MloptOptions *
 /* Multiply-adds of one run of a graph with static shapes, and of one node. */
 double mlo_graph_macs(const MloGraph *g);
 double mlo_node_macs(const MloNode *n);
-/* Elements of all float constants that nodes use. */
+/* Elements of all constants that nodes use, but shapes, indices and the like. */
 int64_t mlo_graph_params(const MloGraph *g);
 
 /* Where objects are kept by default: $XDG_CACHE_HOME/mlopt or ~/.cache/mlopt, or NULL; owned by `a`. */

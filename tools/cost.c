@@ -65,6 +65,7 @@ double mlo_graph_macs(const MloGraph *g)
 	return sum;
 }
 
+/* Shapes, axes and indices are i64, which no weight is. */
 int64_t mlo_graph_params(const MloGraph *g)
 {
 	int64_t sum = 0;
@@ -72,7 +73,7 @@ int64_t mlo_graph_params(const MloGraph *g)
 	for (size_t i = 0; i < g->consts.n; i++) {
 		const MloValue *v = g->consts.items[i];
 
-		if (v->nuse && mlo_elem_is_float(v->type.elem))
+		if (v->nuse && v->type.elem != EL_i64 && v->type.elem != EL_bool && v->type.elem != EL_str)
 			sum += mlo_tensor_elems(v->data);
 	}
 	return sum;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "frontend/onnx.h"
+#include "passes/pass.h"
 #include "tools/compile.h"
 
 typedef struct Loader {
@@ -115,6 +116,17 @@ static MloStatus import_complete(Loader *l, MloGraph **out)
 	return import(l, out);
 }
 
+static bool is_static(const MloGraph *g)
+{
+	for (const MloNode *n = g->first; n; n = n->next) {
+		for (uint32_t i = 0; i < n->nout; i++) {
+			if (n->out[i] && !mlo_type_static(&n->out[i]->type))
+				return false;
+		}
+	}
+	return true;
+}
+
 static MloStatus load(Loader *l, MloGraph **out)
 {
 	for (size_t i = 0; i < l->opt->nshapes; i++) {
@@ -124,7 +136,11 @@ static MloStatus load(Loader *l, MloGraph **out)
 		MLO_PUSH(l->a, &l->bind, b);
 	}
 	MLO_TRY(import_complete(l, out));
-	return mlo_infer_graph(*out, l->d);
+	MLO_TRY(mlo_infer_graph(*out, l->d));
+	/* Shapes that the model computes from constants become known by computing them. */
+	if (!l->opt->keep_symbols && !is_static(*out))
+		return mlo_passes_run(*out, "infer,fold,dce", NULL, NULL, l->d);
+	return MLO_OK;
 }
 
 /* "dir/model.onnx" -> "model" */
