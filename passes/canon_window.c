@@ -274,6 +274,19 @@ static MloOp global_pool(MloOp op)
 	return op == OP_average_pool || op == OP_reduce_mean ? OP_global_average_pool : OP_global_max_pool;
 }
 
+bool canon_unit_window(MloGraph *g, MloNode *n, MloPassCx *cx)
+{
+	Window w;
+
+	(void)cx;
+	if (n->nout > 1 || !window_of(n, &w) || !w.complete)
+		return false;
+	for (int i = 0; i < w.n; i++)
+		if (w.kernel[i] != 1 || w.stride[i] != 1 || w.pad[i] || w.pad[w.n + i])
+			return false;
+	return mlo_rw_replace(g, n, n->in[0]);
+}
+
 bool canon_whole_window(MloGraph *g, MloNode *n, MloPassCx *cx)
 {
 	Window w;

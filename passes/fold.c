@@ -20,10 +20,12 @@ typedef struct Fold {
 
 static void replace(Fold *f, MloNode *n, uint32_t i, const MloTensor *t)
 {
-	MloValue *old = n->out[i], *c = mlo_graph_const(f->g, t, old->name);
+	MloValue *old = n->out[i];
+	bool output = mlo_is_output(f->g, old);
+	MloValue *c = mlo_graph_const(f->g, t, output ? NULL : old->name);
 
-	/* A graph output keeps a node that defines it. */
-	if (mlo_is_output(f->g, old)) {
+	/* A graph output keeps a node that defines it, and the name. */
+	if (output) {
 		MloNode *id = mlo_rw_node(f->g, n, OP_identity, n, &c, 1);
 
 		c = mlo_rw_done(f->g, id, f->cx);

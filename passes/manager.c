@@ -70,7 +70,20 @@ static unsigned props_seen(const MloGraph *g)
 	return have;
 }
 
-/* Names a graph input with an open dimension: that is where the user can act. */
+/* "x : f32[batch,3]", and how to bind its sizes: open ones are shown as 1. */
+static void explain_input(const MloValue *in, MloArena *a, MloDiag *d)
+{
+	MloStr type = {.arena = a}, shape = {.arena = a};
+
+	mlo_type_print(&type, &in->type);
+	mlo_note(d, "input '%s' : %s", in->name, mlo_str_text(&type));
+	for (int i = 0; i < in->type.rank; i++)
+		mlo_str_add(&shape, "%s%lld", i ? "x" : "",
+		            mlo_dim_known(in->type.dim[i]) ? (long long)in->type.dim[i].k : 1);
+	mlo_hint(d, "give it sizes: --shape %s=%s", in->name, mlo_str_text(&shape));
+}
+
+/* Names the graph inputs with open dimensions: that is where the user can act. */
 static MloStatus not_static(const MloGraph *g, const char *pass, MloDiag *d)
 {
 	MloArena *a = mlo_arena_new();
@@ -78,15 +91,9 @@ static MloStatus not_static(const MloGraph *g, const char *pass, MloDiag *d)
 	if (!a)
 		return mlo_error(d, MLO_ERR_NOMEM, "out of memory");
 	mlo_error(d, MLO_ERR_MODEL, "pass '%s' needs static shapes, this model has open dimensions", pass);
-	for (uint32_t i = 0; i < g->ninputs; i++) {
-		MloStr s = {.arena = a};
-
-		if (mlo_type_static(&g->inputs[i]->type))
-			continue;
-		mlo_type_print(&s, &g->inputs[i]->type);
-		mlo_note(d, "input '%s' : %s", g->inputs[i]->name, mlo_str_text(&s));
-		mlo_hint(d, "--shape %s=1x... fixes them", g->inputs[i]->name);
-	}
+	for (uint32_t i = 0; i < g->ninputs; i++)
+		if (!mlo_type_static(&g->inputs[i]->type))
+			explain_input(g->inputs[i], a, d);
 	mlo_arena_free(a);
 	return MLO_ERR_MODEL;
 }

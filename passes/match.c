@@ -207,7 +207,8 @@ void mlo_rw_sweep(MloGraph *g, MloNode *n)
 	MloValue *few[4], **in = n->nin <= 4 ? few : MLO_NEWN(g->arena, MloValue *, n->nin);
 	uint32_t nin = n->nin;
 
-	if (mlo_node_used(n) || !mlo_op_has(n->op, TR_PURE))
+	/* No first operand: it went already, on another path from the same root. */
+	if (!n->in[0] || mlo_node_used(n) || !mlo_op_has(n->op, TR_PURE))
 		return;
 	memcpy(in, n->in, nin * sizeof *in);
 	mlo_graph_remove(g, n);
