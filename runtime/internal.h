@@ -103,7 +103,7 @@ MLRT_LOCAL void mlrt_program_free(Program *p);
 typedef struct Pool Pool;
 MLRT_LOCAL Pool *mlrt_pool_new(int threads, const MlrtAllocator *al, MlrtError *err); /* threads >= 2 */
 MLRT_LOCAL void mlrt_pool_free(Pool *p);
-/* task(arg, i) for i in [0, n), n <= threads; i = 0 on the calling thread, i on worker i. */
+/* task(arg, i) once for each i in [0, n), n <= threads; returns when all have returned. */
 MLRT_LOCAL void mlrt_pool_run(Pool *p, void (*task)(void *arg, int i), void *arg, int n);
 
 struct MlrtModel {

@@ -1,11 +1,14 @@
 /* runtime/threads.c -- a small pool: workers spin for a while, then sleep on a futex.
  *
- * Each worker has a mailbox of one cache line.  The caller writes the task into it and exchanges the
- * state to WORK; the worker answers by exchanging it back to IDLE.  So a fork and join costs two
- * transfers of one line per worker, and a system call only when the other side went to sleep:
+ * Each worker has a mailbox of one cache line.  The caller writes the task into it and sets the
+ * state to WORK; the worker takes it by setting BUSY, and answers with IDLE.  So a fork and join costs
+ * two transfers of one line per worker, and a system call only when the other side went to sleep.
+ * When the caller has done its own part it takes back what no worker has begun: a worker that sleeps
+ * or was preempted delays nobody, and the cut into parts, hence the result, stays the same.
  *
  *   IDLE    the worker spins               PARKED  the worker sleeps: wake it after setting WORK
- *   WORK    the worker has a task          AWAITED the caller sleeps: the worker wakes it when done
+ *   WORK    there is a task, not begun     BUSY    the worker runs it
+ *   AWAITED BUSY, and the caller sleeps: the worker wakes it when done
  *   QUIT    the worker returns */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -21,7 +24,7 @@
 
 #include "runtime/internal.h"
 
-enum { IDLE, PARKED, WORK, AWAITED, QUIT };
+enum { IDLE, PARKED, WORK, BUSY, AWAITED, QUIT };
 enum { SPIN_US = 100, LINE = 128 };
 
 typedef struct Worker {
@@ -110,7 +113,7 @@ static void futex_wake(_Atomic uint32_t *word)
 	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
-/* Waits until *state is not `busy`: spins, then announces the sleep by `asleep` and sleeps. */
+/* Waits while *state is `busy`: spins, then announces the sleep by `asleep` and sleeps. */
 static uint32_t await(_Atomic uint32_t *state, uint32_t busy, uint32_t asleep, uint64_t limit)
 {
 	uint32_t now = spin_while(state, busy, limit);
@@ -124,11 +127,21 @@ static uint32_t await(_Atomic uint32_t *state, uint32_t busy, uint32_t asleep, u
 	return now;
 }
 
+/* Takes a task that was not begun: by the worker, who is then BUSY, or back by the caller. */
+static bool take(Worker *w, uint32_t next)
+{
+	uint32_t expected = WORK;
+
+	return atomic_compare_exchange_strong(&w->state, &expected, next);
+}
+
 static void *worker_main(void *arg)
 {
 	Worker *w = arg;
 
 	while (await(&w->state, IDLE, PARKED, w->spin) != QUIT) {
+		if (!take(w, BUSY))
+			continue;
 		w->task(w->arg, w->number);
 		if (atomic_exchange(&w->state, IDLE) == AWAITED)
 			futex_wake(&w->state);
@@ -151,7 +164,10 @@ MLRT_LOCAL void mlrt_pool_run(Pool *p, void (*task)(void *arg, int i), void *arg
 	}
 	task(arg, 0);
 	for (int i = 1; i < n; i++)
-		await(&p->worker[i - 1].state, WORK, AWAITED, p->spin);
+		if (take(&p->worker[i - 1], IDLE))
+			task(arg, i);
+	for (int i = 1; i < n; i++)
+		await(&p->worker[i - 1].state, BUSY, AWAITED, p->spin);
 }
 
 MLRT_LOCAL Pool *mlrt_pool_new(int threads, const MlrtAllocator *al, MlrtError *err)
