@@ -43,19 +43,18 @@ static MloDim slice_pos(InferCx *c, MloDim dim, MloDim p)
 {
 	int64_t lo, hi;
 
-	if (!p.e && p.k < 0) {
-		mlo_dim_range(dim, &lo, &hi);
-		if (p.k < -hi)
-			return mlo_dim(0);
-		p = mlo_dim_add(c->syms, dim, p);
-	}
-	return larger(c, mlo_dim(0), smaller(c, dim, p));
+	if (p.e || p.k >= 0)
+		return smaller(c, dim, p);
+	mlo_dim_range(dim, &lo, &hi);
+	if (p.k < -hi)
+		return mlo_dim(0);
+	return larger(c, mlo_dim(0), mlo_dim_add(c->syms, dim, p));
 }
 
 static MloDim slice_dim(InferCx *c, MloDim dim, MloDim start, MloDim end, MloDim step)
 {
 	int64_t lo, hi;
-	MloDim n;
+	MloDim n, from;
 
 	if (dim_is_unknown(dim) || dim_is_unknown(start) || dim_is_unknown(end) || dim_is_unknown(step) || step.e)
 		return DIM_UNKNOWN;
@@ -68,8 +67,10 @@ static MloDim slice_dim(InferCx *c, MloDim dim, MloDim start, MloDim end, MloDim
 		return infer_div(c, infer_add(c, dim, mlo_dim(-(step.k + 1))), mlo_dim(-step.k));
 	}
 	/* A symbolic position is a size, so it is not negative. */
-	n = mlo_dim_sub(c->syms, slice_pos(c, dim, end), slice_pos(c, dim, start));
-	n = larger(c, mlo_dim(0), n);
+	from = slice_pos(c, dim, start);
+	n = slice_pos(c, dim, end);
+	if (!dim_is(from, 0))
+		n = larger(c, mlo_dim(0), mlo_dim_sub(c->syms, n, from));
 	return infer_div(c, infer_add(c, n, mlo_dim(step.k - 1)), step);
 }
 

@@ -91,15 +91,15 @@ static void print_type(Printer *p, const MloValue *v)
 
 /* -- constants ------------------------------------------------------------------------------ */
 
-/* Storage of element i as raw bits, to see whether its printed number gives the same. */
-static bool reads_back(const MloTensor *t, int64_t i, double v)
+/* Element i is a NaN: does "nan" or "-nan" give the same bits? */
+static bool plain_nan(const MloTensor *t, int64_t i, double v)
 {
 	unsigned char bytes[8] = {0};
 	int64_t one = 1;
 	MloTensor e = {.elem = t->elem, .rank = 1, .dim = {one}, .data = bytes, .nbytes = 8};
 	unsigned bits = mlo_elem_bits(t->elem);
 
-	mlo_tensor_set_f64(&e, 0, v);
+	mlo_tensor_set_f64(&e, 0, signbit(v) ? -(double)NAN : (double)NAN);
 	if (bits < 8)
 		return true; /* no type of fewer bits holds a NaN */
 	return !memcmp(bytes, (const char *)t->data + (size_t)i * (bits / 8), bits / 8);
@@ -124,7 +124,7 @@ static void print_complex(MloStr *out, const MloTensor *t, int64_t i)
 		double v = mlo_tensor_f64(&parts, 2 * i + k);
 
 		mlo_str_add(out, "%s", k ? ":" : "");
-		if (isnan(v) && !reads_back(&parts, 2 * i + k, v))
+		if (isnan(v) && !plain_nan(&parts, 2 * i + k, v))
 			print_bits(out, &parts, 2 * i + k);
 		else if (part == EL_f32)
 			mlo_text_f32(out, (float)v);
@@ -161,7 +161,7 @@ static void print_elem(MloStr *out, const MloTensor *t, int64_t i)
 		return;
 	case EC_FLOAT:
 		v = mlo_tensor_f64(t, i);
-		if (isnan(v) && !reads_back(t, i, v)) /* NaNs keep their payload */
+		if (isnan(v) && !plain_nan(t, i, v)) /* NaNs keep their payload */
 			print_bits(out, t, i);
 		else if (t->elem == EL_f64)
 			mlo_text_f64(out, v);
