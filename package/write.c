@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define XXH_INLINE_ALL
@@ -147,6 +149,27 @@ static bool write_pieces(int fd, const Pieces *pieces)
 	return ok && fsync(fd) == 0;
 }
 
+/* A file size limit (ulimit -f) must end in EFBIG and a tidy folder, not in a signal that kills the
+ * process: the signal is held back in this thread, and taken off before it is let through again. */
+static bool write_quietly(int fd, const Pieces *pieces)
+{
+	const struct timespec now = {0};
+	sigset_t limit, old;
+	bool ok;
+	int e;
+
+	sigemptyset(&limit);
+	sigaddset(&limit, SIGXFSZ);
+	pthread_sigmask(SIG_BLOCK, &limit, &old);
+	ok = write_pieces(fd, pieces);
+	e = errno;
+	if (!sigismember(&old, SIGXFSZ))
+		sigtimedwait(&limit, NULL, &now);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	errno = e;
+	return ok;
+}
+
 /* Opens a new file beside `path`; its name goes to *name. */
 static int open_temporary(MloArena *a, const char *path, const char **name)
 {
@@ -208,7 +231,7 @@ MloStatus mlo_package_write(const MloPackage *p, const char *manifest, const cha
 	fd = open_temporary(p->arena, target, &temporary);
 	if (fd < 0)
 		return mlo_error(d, MLO_ERR_IO, "%s: cannot create: %s", path, strerror(errno));
-	ok = write_pieces(fd, &pieces);
+	ok = write_quietly(fd, &pieces);
 	e = errno;
 	if (close(fd) != 0 && ok) {
 		ok = false;
