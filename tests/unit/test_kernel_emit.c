@@ -1,0 +1,172 @@
+/* tests/unit/test_kernel_emit.c -- machine code against the interpreter, on random kernels.
+ *
+ * A failure prints the kernel and its seed; MLO_TEST_SEED=SEED runs that kernel first. */
+#include <CUnit/CUnit.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/unit/kernel_random.h"
+
+enum { KERNELS = 150 };
+
+static double as_number(MloElem t, const unsigned char *p)
+{
+	uint32_t w = 0;
+	uint16_t h = 0;
+	double d;
+	float f;
+
+	if (t == EL_f64) {
+		memcpy(&d, p, 8);
+		return d;
+	}
+	if (t == EL_f32) {
+		memcpy(&f, p, 4);
+		return f;
+	}
+	memcpy(&h, p, 2);
+	if (t == EL_bf16) {
+		w = (uint32_t)h << 16;
+		memcpy(&f, &w, 4);
+		return f;
+	}
+	d = (h >> 10 & 31) == 31 ? (h & 1023 ? NAN : INFINITY)
+	    : h >> 10 & 31 ? ldexp((h & 1023) + 1024, (h >> 10 & 31) - 25) : ldexp(h & 1023, -24);
+	return h >> 15 ? -d : d;
+}
+
+static bool same(MloElem t, bool approx, const unsigned char *a, const unsigned char *b)
+{
+	double x, y, e;
+
+	if (!mlo_elem_is_float(t))
+		return memcmp(a, b, mlo_elem_bits(t) / 8) == 0;
+	x = as_number(t, a);
+	y = as_number(t, b);
+	if (x == y || (isnan(x) && isnan(y)))
+		return true;
+	e = !approx ? 0 : t == EL_f32 ? 1e-6 : t == EL_f16 ? 2e-3 : 1e-2;
+	return fabs(x - y) <= e * fabs(y) + (approx ? 1e-38 : 0);
+}
+
+/* Compares every result, and the bytes around them. */
+static bool compare(const MloKernel *k, bool approx, KernelBuffers *got, KernelBuffers *want, uint64_t seed, const char *where)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	for (int i = 0; i < got->n; i++) {
+		const KArg *a = &k->arg.items[i];
+		size_t size = mlo_elem_bits(a->elem) / 8, n = (size_t)a->count * size;
+		size_t at = (size_t)((char *)got->arg[i] - (char *)got->map[i]) - page;
+		unsigned char *g = got->arg[i], *w = want->arg[i];
+
+		if (memcmp((char *)got->map[i] + page, (char *)want->map[i] + page, at) ||
+		    memcmp(g + n, w + n, got->bytes[i] - at - n)) {
+			printf("\n  %s: seed %llu: bytes around a%d changed", where, (unsigned long long)seed, i);
+			return false;
+		}
+		for (size_t j = 0; j < n; j += size)
+			if (!same(a->elem, approx, g + j, w + j)) {
+				printf("\n  %s: seed %llu: a%d[%zu] differs: ", where, (unsigned long long)seed, i, j / size);
+				for (size_t b = size; b-- > 0;)
+					printf("%02x", g[j + b]);
+				printf(", expected ");
+				for (size_t b = size; b-- > 0;)
+					printf("%02x", w[j + b]);
+				return false;
+			}
+	}
+	return true;
+}
+
+static bool run_one(MloArena *a, const MloKernel *k, KernelFn *fn, uint64_t seed, bool approx, const char *where)
+{
+	bool low = seed & 1, ok;
+	KernelBuffers got = kernel_buffers_new(a, k, seed, low), want = kernel_buffers_new(a, k, seed, low);
+	int64_t mid = k->ntasks / 2;
+	MloDiag d = {0};
+
+	ok = mlo_kernel_interp(k, want.arg, 0, k->ntasks, &d) == MLO_OK;
+	if (ok) {
+		fn(got.arg, mid, k->ntasks, NULL); /* tasks in two pieces */
+		fn(got.arg, 0, mid, NULL);
+		ok = compare(k, approx, &got, &want, seed, where);
+	}
+	mlo_diag_print(&d, "test", stdout);
+	mlo_diag_free(&d);
+	kernel_buffers_free(&got);
+	kernel_buffers_free(&want);
+	return ok;
+}
+
+static void show(MloArena *a, const MloKernel *k)
+{
+	MloStr s = {.arena = a};
+
+	mlo_kernel_print(&s, k, true);
+	printf("\n%s", mlo_str_text(&s));
+}
+
+static void differential(int which, const MloTarget *t, uint64_t first)
+{
+	MloArena *a = mlo_arena_new();
+	MloKernel *k[KERNELS];
+	bool approx[KERNELS];
+	KernelImage im;
+	MloDiag d = {0};
+	bool fma = which == 0;
+	int bad = 0;
+
+	for (int i = 0; i < KERNELS; i++) {
+		k[i] = kernel_random_new(a, first + (uint64_t)i, fma, &approx[i]);
+		if (mlo_kernel_verify(k[i], &d) != MLO_OK) {
+			show(a, k[i]);
+			mlo_diag_print(&d, "test", stdout);
+			CU_FAIL_FATAL("a random kernel does not verify");
+		}
+	}
+	if (!kernel_image_load(&im, t, k, KERNELS, &d)) {
+		mlo_diag_print(&d, "test", stdout);
+		CU_FAIL_FATAL("compilation failed");
+	}
+	for (int i = 0; i < KERNELS && bad < 3; i++)
+		if (!run_one(a, k[i], im.fn[i], first + (uint64_t)i, approx[i], t->name)) {
+			show(a, k[i]);
+			bad++;
+		}
+	CU_ASSERT_EQUAL(bad, 0);
+	kernel_image_free(&im);
+	mlo_diag_free(&d);
+	mlo_arena_free(a);
+}
+
+static void native(void)
+{
+	differential(0, kernel_test_target(0), kernel_test_seed(1000));
+}
+
+static void baseline(void)
+{
+	differential(1, kernel_test_target(1), kernel_test_seed(2000));
+}
+
+static void narrow(void)
+{
+	MloTarget t = *kernel_test_target(0);
+
+	t.vector_bytes = t.vector_bytes > 16 ? t.vector_bytes / 2 : 16;
+	differential(0, &t, kernel_test_seed(3000));
+}
+
+void suite_kernel_emit(void);
+void suite_kernel_emit(void)
+{
+	CU_pSuite s = CU_add_suite("kernel_emit", NULL, NULL);
+
+	CU_add_test(s, "random kernels, native", native);
+	CU_add_test(s, "random kernels, baseline", baseline);
+	CU_add_test(s, "random kernels, half the vector width", narrow);
+}
