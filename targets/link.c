@@ -108,7 +108,7 @@ static MloStatus find_symbols(const MloBytes *elf, const char *const *symbols, s
 		for (size_t k = 0; k < sh[s].sh_size / sizeof *sym; k++) {
 			const char *name = names + sym[k].st_name;
 
-			if (sym[k].st_shndx == SHN_UNDEF)
+			if (sym[k].st_shndx == SHN_UNDEF || ELF64_ST_TYPE(sym[k].st_info) != STT_FUNC)
 				continue;
 			/* symbols are few per image (hundreds): a scan is enough */
 			for (size_t i = 0; i < nsymbols; i++) {
