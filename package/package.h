@@ -15,10 +15,11 @@ int mlo_package_blob(MloPackage *p, enum MlrtBlobKind kind, const void *data, si
 
 /* Writes the file at `path`: all of it or nothing, also on a full disk; an older file there is
  * replaced in one step.  `manifest` is JSON text as runtime/format.h describes. */
-MloStatus mlo_package_write(const MloPackage *p, const char *manifest, const char *path, MloDiag *d) MLO_CHECKED;
+MloStatus mlo_package_write(const MloPackage *p, const char *manifest, const char *path,
+			    MloDiag *d) MLO_CHECKED;
 /* The same bytes in memory of the arena `a`. */
-MloStatus mlo_package_bytes(const MloPackage *p, const char *manifest, MloArena *a, unsigned char **bytes, size_t *n,
-                            MloDiag *d) MLO_CHECKED;
+MloStatus mlo_package_bytes(const MloPackage *p, const char *manifest, MloArena *a, unsigned char **bytes,
+			    size_t *n, MloDiag *d) MLO_CHECKED;
 
 /* A package file opened for inspection, whatever CPU it is for: mapped, and checked as the runtime
  * checks it up to the table and blobs.  Everything lives until the arena is freed. */

@@ -106,15 +106,15 @@ static void layout(const MloPackage *p, const char *manifest, Pieces *out)
 	h->header_hash = XXH3_64bits(h, sizeof *h); /* its own field is still 0 */
 }
 
-MloStatus mlo_package_bytes(const MloPackage *p, const char *manifest, MloArena *a, unsigned char **bytes, size_t *n,
-                            MloDiag *d)
+MloStatus mlo_package_bytes(const MloPackage *p, const char *manifest, MloArena *a, unsigned char **bytes,
+			    size_t *n, MloDiag *d)
 {
 	Pieces pieces = {0};
 	size_t at = 0;
 
 	if (strlen(manifest) > MLRT_MANIFEST_MAX)
-		return mlo_error(d, MLO_ERR_LIMIT, "manifest of %zu bytes, at most %d are possible", strlen(manifest),
-		                 MLRT_MANIFEST_MAX);
+		return mlo_error(d, MLO_ERR_LIMIT, "manifest of %zu bytes, at most %d are possible",
+				 strlen(manifest), MLRT_MANIFEST_MAX);
 	layout(p, manifest, &pieces);
 	*n = pieces.total;
 	*bytes = mlo_alloc(a, pieces.total, 1); /* zeroed */
@@ -188,8 +188,12 @@ static int open_temporary(MloArena *a, const char *path, const char **name)
 static void sync_folder(MloArena *a, const char *path)
 {
 	const char *slash = strrchr(path, '/');
-	const char *folder = !slash ? "." : slash == path ? "/" : mlo_strndup(a, path, (size_t)(slash - path));
-	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	const char *folder = ".";
+	int fd;
+
+	if (slash)
+		folder = slash == path ? "/" : mlo_strndup(a, path, (size_t)(slash - path));
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd >= 0) {
 		fsync(fd);
@@ -225,7 +229,7 @@ MloStatus mlo_package_write(const MloPackage *p, const char *manifest, const cha
 
 	if (strlen(manifest) > MLRT_MANIFEST_MAX)
 		return mlo_error(d, MLO_ERR_LIMIT, "%s: manifest of %zu bytes, at most %d are possible", path,
-		                 strlen(manifest), MLRT_MANIFEST_MAX);
+				 strlen(manifest), MLRT_MANIFEST_MAX);
 	layout(p, manifest, &pieces);
 	MLO_TRY(real_target(p->arena, path, &target, d));
 	fd = open_temporary(p->arena, target, &temporary);
@@ -243,8 +247,8 @@ MloStatus mlo_package_write(const MloPackage *p, const char *manifest, const cha
 	}
 	if (!ok) {
 		unlink(temporary);
-		return mlo_error(d, MLO_ERR_IO, "%s: cannot write %llu bytes: %s", path, (unsigned long long)pieces.total,
-		                 strerror(e));
+		return mlo_error(d, MLO_ERR_IO, "%s: cannot write %llu bytes: %s", path,
+				 (unsigned long long)pieces.total, strerror(e));
 	}
 	sync_folder(p->arena, target);
 	return MLO_OK;

@@ -23,14 +23,15 @@ static MlrtStatus check_header(const Container *c, MlrtError *err)
 		return mlrt_fail(err, MLRT_ERR_FORMAT, "not a package (no " MLRT_MAGIC " at its start)");
 	if (h->major != MLRT_FORMAT_MAJOR)
 		return mlrt_fail(err, MLRT_ERR_VERSION, "package of format %u.%u, this runtime reads %d.x",
-		                 h->major, h->minor, MLRT_FORMAT_MAJOR);
+				 h->major, h->minor, MLRT_FORMAT_MAJOR);
 	if (h->header_bytes < sizeof *h || h->header_bytes > MAX_HEADER || h->header_bytes > c->file_bytes)
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: header of %u bytes", (unsigned)h->header_bytes);
+		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: header of %u bytes",
+				 (unsigned)h->header_bytes);
 	if (mlrt_header_hash(c->file, h->header_bytes) != h->header_hash)
 		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: hash of the header differs");
 	if (h->file_bytes != c->file_bytes)
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: has %zu bytes, its header says %llu", c->file_bytes,
-		                 (unsigned long long)h->file_bytes);
+		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: has %zu bytes, its header says %llu",
+				 c->file_bytes, (unsigned long long)h->file_bytes);
 	/* What a later minor version may use is known to be unused only up to ours. */
 	if (h->minor <= MLRT_FORMAT_MINOR &&
 	    (h->header_bytes != sizeof *h || !is_zero((const void *)h->reserved, sizeof h->reserved)))
@@ -48,11 +49,12 @@ static MlrtStatus check_places(const Container *c, MlrtError *err)
 	if (h->manifest_offset != h->header_bytes || h->manifest_bytes > n - h->manifest_offset ||
 	    h->manifest_bytes > MLRT_MANIFEST_MAX)
 		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: manifest at %llu of %llu bytes",
-		                 (unsigned long long)h->manifest_offset, (unsigned long long)h->manifest_bytes);
+				 (unsigned long long)h->manifest_offset,
+				 (unsigned long long)h->manifest_bytes);
 	if (h->table_offset != ((end + 7) & ~7ull) || h->table_offset > n || h->nblobs > MAX_BLOBS ||
 	    h->nblobs > (n - h->table_offset) / sizeof(MlrtBlob))
 		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: table at %llu of %llu blobs",
-		                 (unsigned long long)h->table_offset, (unsigned long long)h->nblobs);
+				 (unsigned long long)h->table_offset, (unsigned long long)h->nblobs);
 	if (!is_zero(c->file + end, h->table_offset - end))
 		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: padding before the table is not zero");
 	if (mlrt_hash(c->file + h->manifest_offset, h->manifest_bytes) != h->manifest_hash)
@@ -73,13 +75,14 @@ static MlrtStatus check_blobs(const Container *c, bool skip_hashes, MlrtError *e
 
 		if (b->offset != at || at > c->file_bytes || b->bytes > c->file_bytes - at)
 			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: blob %zu at %llu of %llu bytes", i,
-			                 (unsigned long long)b->offset, (unsigned long long)b->bytes);
+					 (unsigned long long)b->offset, (unsigned long long)b->bytes);
 		if (c->header.minor <= MLRT_FORMAT_MINOR &&
 		    (b->kind < MLRT_CODE || b->kind > MLRT_GOLDEN || b->flags != 0))
 			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: blob %zu has kind %u, flags %u", i,
-			                 (unsigned)b->kind, (unsigned)b->flags);
+					 (unsigned)b->kind, (unsigned)b->flags);
 		if (!is_zero(c->file + end, at - end))
-			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: padding before blob %zu is not zero", i);
+			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: padding before blob %zu is not zero",
+					 i);
 		if (!skip_hashes && mlrt_hash(c->file + at, b->bytes) != b->hash)
 			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: hash of blob %zu differs", i);
 		end = at + b->bytes;
@@ -89,7 +92,8 @@ static MlrtStatus check_blobs(const Container *c, bool skip_hashes, MlrtError *e
 	return MLRT_OK;
 }
 
-MLRT_LOCAL MlrtStatus mlrt_container_read(Container *c, const void *file, size_t n, bool skip_hashes, MlrtError *err)
+MLRT_LOCAL MlrtStatus mlrt_container_read(Container *c, const void *file, size_t n, bool skip_hashes,
+					  MlrtError *err)
 {
 	MlrtStatus st;
 

@@ -49,8 +49,8 @@ typedef struct Mapping { /* of a file, of copied bytes, or borrowed (base NULL) 
 } Mapping;
 MLRT_LOCAL MlrtStatus mlrt_map_file(const char *path, int *fd, Mapping *m, MlrtError *err);
 /* Bytes to run: mapped from fd at `offset` where that can be done (fd >= 0), else a copy of `src`. */
-MLRT_LOCAL MlrtStatus mlrt_map_code(int fd, uint64_t offset, const unsigned char *src, size_t bytes, Mapping *m,
-                                    MlrtError *err);
+MLRT_LOCAL MlrtStatus mlrt_map_code(int fd, uint64_t offset, const unsigned char *src, size_t bytes,
+				    Mapping *m, MlrtError *err);
 MLRT_LOCAL void mlrt_unmap(Mapping *m);
 MLRT_LOCAL MlrtAllocator mlrt_default_allocator(void);
 
@@ -59,10 +59,11 @@ typedef struct Container {
 	const unsigned char *file;
 	size_t file_bytes;
 	MlrtHeader header;
-	char *manifest;   /* a copy with a NUL behind it */
-	MlrtBlob *blob;   /* a copy of the table */
+	char *manifest; /* a copy with a NUL behind it */
+	MlrtBlob *blob; /* a copy of the table */
 } Container;
-MLRT_LOCAL MlrtStatus mlrt_container_read(Container *c, const void *file, size_t n, bool skip_hashes, MlrtError *err);
+MLRT_LOCAL MlrtStatus mlrt_container_read(Container *c, const void *file, size_t n, bool skip_hashes,
+					  MlrtError *err);
 MLRT_LOCAL void mlrt_container_free(Container *c);
 
 /* manifest.c: what the runtime needs of the manifest. Strings live in `strings`. */
@@ -96,7 +97,7 @@ typedef struct Program {
 	const MlrtArg *arg;
 } Program;
 MLRT_LOCAL MlrtStatus mlrt_program_read(Program *p, const Container *c, const Manifest *m, const Variant *v,
-                                        MlrtError *err);
+					MlrtError *err);
 MLRT_LOCAL void mlrt_program_free(Program *p);
 
 /* threads.c: a pool for one caller at a time. */

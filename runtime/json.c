@@ -232,8 +232,10 @@ static MlrtStatus read_container(JsonReader *r, uint32_t node, bool object, int 
 
 static MlrtStatus read_value(JsonReader *r, int depth, uint32_t *out)
 {
-	static const struct { const char *word; JsonKind kind; } words[] = {
-		{"true", JSON_BOOL}, {"false", JSON_BOOL}, {"null", JSON_NULL}};
+	static const struct {
+		const char *word;
+		JsonKind kind;
+	} words[] = {{"true", JSON_BOOL}, {"false", JSON_BOOL}, {"null", JSON_NULL}};
 	uint32_t node;
 	int c;
 
@@ -268,7 +270,8 @@ MLRT_LOCAL MlrtStatus mlrt_json_parse(Json *j, const char *text, size_t n, MlrtE
 
 	*j = (Json){.text = text};
 	if (n > MLRT_MANIFEST_MAX)
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "manifest: %zu bytes, at most %d are read", n, MLRT_MANIFEST_MAX);
+		return mlrt_fail(err, MLRT_ERR_FORMAT, "manifest: %zu bytes, at most %d are read", n,
+				 MLRT_MANIFEST_MAX);
 	j->cap = 256;
 	j->n = 1; /* number 0 is "none" */
 	j->node = calloc(j->cap, sizeof *j->node);

@@ -6,12 +6,15 @@
 #include "runtime/json.h"
 
 /* Element types by storage: bits (below 8: packed) and alignment in bytes. */
-static const struct Elem { const char *name; unsigned bits, align; } elems[] = {
-	{"f32", 32, 4}, {"f64", 64, 8}, {"f16", 16, 2}, {"bf16", 16, 2}, {"i8", 8, 1}, {"i16", 16, 2},
-	{"i32", 32, 4}, {"i64", 64, 8}, {"u8", 8, 1}, {"u16", 16, 2}, {"u32", 32, 4}, {"u64", 64, 8},
-	{"bool", 8, 1}, {"c64", 64, 4}, {"c128", 128, 8}, {"f8e4m3fn", 8, 1}, {"f8e4m3fnuz", 8, 1},
-	{"f8e5m2", 8, 1}, {"f8e5m2fnuz", 8, 1}, {"f8e8m0", 8, 1}, {"u4", 4, 1}, {"i4", 4, 1},
-	{"f4e2m1", 4, 1}, {"u2", 2, 1}, {"i2", 2, 1},
+static const struct Elem {
+	const char *name;
+	unsigned bits, align;
+} elems[] = {
+	{"f32", 32, 4},     {"f64", 64, 8},       {"f16", 16, 2},   {"bf16", 16, 2},      {"i8", 8, 1},
+	{"i16", 16, 2},     {"i32", 32, 4},       {"i64", 64, 8},   {"u8", 8, 1},         {"u16", 16, 2},
+	{"u32", 32, 4},     {"u64", 64, 8},       {"bool", 8, 1},   {"c64", 64, 4},       {"c128", 128, 8},
+	{"f8e4m3fn", 8, 1}, {"f8e4m3fnuz", 8, 1}, {"f8e5m2", 8, 1}, {"f8e5m2fnuz", 8, 1}, {"f8e8m0", 8, 1},
+	{"u4", 4, 1},       {"i4", 4, 1},         {"f4e2m1", 4, 1}, {"u2", 2, 1},         {"i2", 2, 1},
 };
 
 typedef struct Reader {
@@ -85,16 +88,18 @@ static MlrtStatus read_tensor(Reader *r, const char *what, size_t i, uint32_t no
 	t->info.elem = text_member(r, node, "elem");
 	elem = elem_named(t->info.elem);
 	if (!elem)
-		return mlrt_fail(r->err, MLRT_ERR_FORMAT, "manifest: %s '%.80s' has the unknown element type '%.20s'",
-		                 what, t->info.name, t->info.elem ? t->info.elem : "");
+		return mlrt_fail(r->err, MLRT_ERR_FORMAT,
+				 "manifest: %s '%.80s' has the unknown element type '%.20s'", what,
+				 t->info.name, t->info.elem ? t->info.elem : "");
 	if (!read_dims(r, mlrt_json_get(&r->json, node, "dims"), t, &count))
 		return missing(r, what, i, "dims");
 	if (!size_member(r, node, "bytes", &bytes))
 		return missing(r, what, i, "bytes");
 	if (__builtin_mul_overflow(count, elem->bits, &bits) || bits > INT64_MAX || (bits + 7) / 8 != bytes ||
 	    bytes > SIZE_MAX / 2)
-		return mlrt_fail(r->err, MLRT_ERR_FORMAT, "manifest: %s '%.80s' states %llu bytes, its shape differs", what,
-		                 t->info.name, (unsigned long long)bytes);
+		return mlrt_fail(r->err, MLRT_ERR_FORMAT,
+				 "manifest: %s '%.80s' states %llu bytes, its shape differs", what,
+				 t->info.name, (unsigned long long)bytes);
 	t->info.bytes = bytes;
 	t->info.dims = t->dims;
 	t->align = elem->align;
@@ -191,7 +196,7 @@ static MlrtStatus read_all(Reader *r, Manifest *m, const Container *c)
 		return mlrt_fail(r->err, MLRT_ERR_FORMAT, "manifest: no format number");
 	if (format != MLRT_FORMAT_MAJOR)
 		return mlrt_fail(r->err, MLRT_ERR_VERSION, "manifest of format %lld, this runtime reads %d",
-		                 (long long)format, MLRT_FORMAT_MAJOR);
+				 (long long)format, MLRT_FORMAT_MAJOR);
 	st = read_tensors(r, "inputs", "input", &m->input, &m->ninputs);
 	if (!st)
 		st = read_tensors(r, "outputs", "output", &m->output, &m->noutputs);

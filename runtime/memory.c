@@ -71,8 +71,8 @@ static void *copy_to_memfd(const unsigned char *src, size_t bytes)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-MLRT_LOCAL MlrtStatus mlrt_map_code(int fd, uint64_t offset, const unsigned char *src, size_t bytes, Mapping *m,
-                                    MlrtError *err)
+MLRT_LOCAL MlrtStatus mlrt_map_code(int fd, uint64_t offset, const unsigned char *src, size_t bytes,
+				    Mapping *m, MlrtError *err)
 {
 	const long page = sysconf(_SC_PAGESIZE);
 	void *p = NULL;
@@ -91,7 +91,8 @@ MLRT_LOCAL MlrtStatus mlrt_map_code(int fd, uint64_t offset, const unsigned char
 	if (!p)
 		p = copy_to_memfd(src, bytes);
 	if (!p)
-		return mlrt_fail(err, MLRT_ERR_IO, "cannot map %zu bytes of code: %s", bytes, strerror(errno));
+		return mlrt_fail(err, MLRT_ERR_IO, "cannot map %zu bytes of code: %s", bytes,
+				 strerror(errno));
 	__builtin___clear_cache((char *)p, (char *)p + bytes);
 	*m = (Mapping){p, bytes, p, bytes};
 	return MLRT_OK;
@@ -116,7 +117,7 @@ static void *default_alloc(void *user, size_t bytes)
 	if (posix_memalign(&p, align, bytes) != 0)
 		return NULL;
 	if (align == HUGE_PAGE)
-		madvise(p, bytes & ~(size_t)(HUGE_PAGE - 1), MADV_HUGEPAGE); /* a wish: failure changes nothing */
+		madvise(p, bytes & ~(size_t)(HUGE_PAGE - 1), MADV_HUGEPAGE); /* only a wish */
 	return p;
 }
 

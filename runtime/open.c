@@ -22,7 +22,8 @@ static bool misfit(const Variant *v, char *why, size_t n)
 
 		if (answer == CPU_YES)
 			continue;
-		snprintf(why, n, answer == CPU_NO ? "needs %.40s" : "needs %.40s, unknown to this runtime", need);
+		snprintf(why, n, answer == CPU_NO ? "needs %.40s" : "needs %.40s, unknown to this runtime",
+			 need);
 		return true;
 	}
 	return false;
@@ -38,12 +39,13 @@ static MlrtStatus choose_named(MlrtModel *m, const char *name, MlrtError *err)
 		if (strcmp(v->name, name) != 0)
 			continue;
 		if (misfit(v, why, sizeof why))
-			return mlrt_fail(err, MLRT_ERR_TARGET, "variant '%.80s' does not run on this CPU: it %s", name, why);
+			return mlrt_fail(err, MLRT_ERR_TARGET,
+					 "variant '%.80s' does not run on this CPU: it %s", name, why);
 		m->variant = v;
 		return MLRT_OK;
 	}
 	return mlrt_fail(err, MLRT_ERR_ARGUMENT, "no variant '%.80s'; the first of %zu is '%.80s'", name,
-	                 m->manifest.nvariants, m->manifest.variant[0].name);
+			 m->manifest.nvariants, m->manifest.variant[0].name);
 }
 
 /* The first that fits: they are listed best first. */
@@ -60,7 +62,8 @@ static MlrtStatus choose_best(MlrtModel *m, MlrtError *err)
 			return MLRT_OK;
 		}
 		if (used < sizeof text)
-			used += (size_t)snprintf(text + used, sizeof text - used, "%s'%.40s' %s", i ? "; " : "", v->name, why);
+			used += (size_t)snprintf(text + used, sizeof text - used, "%s'%.40s' %s",
+						 i ? "; " : "", v->name, why);
 	}
 	return mlrt_fail(err, MLRT_ERR_TARGET, "no variant runs on this CPU: %s", text);
 }
@@ -99,7 +102,8 @@ static MlrtStatus place_weights(MlrtModel *m, MlrtError *err)
 		return MLRT_OK;
 	p = mmap(NULL, b->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p == MAP_FAILED)
-		return mlrt_fail(err, MLRT_ERR_NOMEM, "no memory for %llu bytes of weights", (unsigned long long)b->bytes);
+		return mlrt_fail(err, MLRT_ERR_NOMEM, "no memory for %llu bytes of weights",
+				 (unsigned long long)b->bytes);
 	memcpy(p, src, b->bytes);
 	m->weights = (Mapping){p, b->bytes, p, b->bytes};
 	return MLRT_OK;
@@ -126,7 +130,8 @@ static MlrtStatus open_bytes(MlrtModel *m, int fd, const MlrtOpenOptions *opt, M
 	return st ? st : place_weights(m, err);
 }
 
-MlrtStatus mlrt_model_open_memory(const void *bytes, size_t n, const MlrtOpenOptions *opt, MlrtModel **out, MlrtError *err)
+MlrtStatus mlrt_model_open_memory(const void *bytes, size_t n, const MlrtOpenOptions *opt, MlrtModel **out,
+				  MlrtError *err)
 {
 	MlrtModel *m;
 	MlrtStatus st;

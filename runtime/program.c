@@ -37,13 +37,15 @@ static MlrtStatus check_args(const Program *p, const Spaces *s, const char *vari
 		uint64_t bytes;
 
 		if (!space_of(s, a, &bytes))
-			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': argument %u is in space %u, index %u",
-			                 variant, (unsigned)i, (unsigned)a->space, (unsigned)a->index);
-		if (a->offset > bytes || a->bytes > bytes - a->offset)
 			return mlrt_fail(err, MLRT_ERR_FORMAT,
-			                 "damaged: variant '%.80s': argument %u touches %llu bytes at %llu of %llu", variant,
-			                 (unsigned)i, (unsigned long long)a->bytes, (unsigned long long)a->offset,
-			                 (unsigned long long)bytes);
+					 "damaged: variant '%.80s': argument %u is in space %u, index %u",
+					 variant, (unsigned)i, (unsigned)a->space, (unsigned)a->index);
+		if (a->offset > bytes || a->bytes > bytes - a->offset)
+			return mlrt_fail(
+				err, MLRT_ERR_FORMAT,
+				"damaged: variant '%.80s': argument %u touches %llu bytes at %llu of %llu",
+				variant, (unsigned)i, (unsigned long long)a->bytes,
+				(unsigned long long)a->offset, (unsigned long long)bytes);
 	}
 	return MLRT_OK;
 }
@@ -57,47 +59,57 @@ static MlrtStatus check_steps(const Program *p, const Spaces *s, const Variant *
 		const MlrtStep *step = &p->step[i];
 
 		if (step->code >= s->code || (step->code & misaligned))
-			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': step %u starts at %llu of %llu code bytes",
-			                 v->name, (unsigned)i, (unsigned long long)step->code, (unsigned long long)s->code);
+			return mlrt_fail(
+				err, MLRT_ERR_FORMAT,
+				"damaged: variant '%.80s': step %u starts at %llu of %llu code bytes",
+				v->name, (unsigned)i, (unsigned long long)step->code,
+				(unsigned long long)s->code);
 		if (step->first_arg > p->head->nargs || step->nargs > p->head->nargs - step->first_arg)
-			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': step %u has arguments %u to %u of %u",
-			                 v->name, (unsigned)i, (unsigned)step->first_arg,
-			                 (unsigned)(step->first_arg + step->nargs), (unsigned)p->head->nargs);
+			return mlrt_fail(err, MLRT_ERR_FORMAT,
+					 "damaged: variant '%.80s': step %u has arguments %u to %u of %u",
+					 v->name, (unsigned)i, (unsigned)step->first_arg,
+					 (unsigned)(step->first_arg + step->nargs), (unsigned)p->head->nargs);
 		if (step->ntasks == 0 || step->flags > 1)
-			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': step %u has %u tasks, flags %u",
-			                 v->name, (unsigned)i, (unsigned)step->ntasks, (unsigned)step->flags);
+			return mlrt_fail(err, MLRT_ERR_FORMAT,
+					 "damaged: variant '%.80s': step %u has %u tasks, flags %u", v->name,
+					 (unsigned)i, (unsigned)step->ntasks, (unsigned)step->flags);
 	}
 	return MLRT_OK;
 }
 
 static MlrtStatus check_head(const MlrtProgram *h, size_t bytes, const Variant *v, MlrtError *err)
 {
-	const uint64_t need = sizeof *h + (uint64_t)h->nsteps * sizeof(MlrtStep) + (uint64_t)h->nargs * sizeof(MlrtArg);
+	const uint64_t need =
+		sizeof *h + (uint64_t)h->nsteps * sizeof(MlrtStep) + (uint64_t)h->nargs * sizeof(MlrtArg);
 
 	if (h->magic != MLRT_PROGRAM_MAGIC || h->reserved != 0 || need != bytes)
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': program of %u steps, %u arguments in %zu bytes",
-		                 v->name, (unsigned)h->nsteps, (unsigned)h->nargs, bytes);
+		return mlrt_fail(err, MLRT_ERR_FORMAT,
+				 "damaged: variant '%.80s': program of %u steps, %u arguments in %zu bytes",
+				 v->name, (unsigned)h->nsteps, (unsigned)h->nargs, bytes);
 	if (h->arena_bytes != v->arena_bytes || h->scratch_bytes != v->scratch_bytes)
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': program and manifest state different memory sizes",
-		                 v->name);
+		return mlrt_fail(
+			err, MLRT_ERR_FORMAT,
+			"damaged: variant '%.80s': program and manifest state different memory sizes",
+			v->name);
 	if (h->arena_bytes > INT64_MAX / 2 || h->scratch_bytes > INT64_MAX / (1 << 16))
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': needs %llu bytes and %llu per thread", v->name,
-		                 (unsigned long long)h->arena_bytes, (unsigned long long)h->scratch_bytes);
+		return mlrt_fail(err, MLRT_ERR_FORMAT,
+				 "damaged: variant '%.80s': needs %llu bytes and %llu per thread", v->name,
+				 (unsigned long long)h->arena_bytes, (unsigned long long)h->scratch_bytes);
 	return MLRT_OK;
 }
 
 MLRT_LOCAL MlrtStatus mlrt_program_read(Program *p, const Container *c, const Manifest *m, const Variant *v,
-                                        MlrtError *err)
+					MlrtError *err)
 {
 	const MlrtBlob *b = &c->blob[v->program];
 	const Spaces s = {m, v->arena_bytes, v->weights == UINT64_MAX ? 0 : c->blob[v->weights].bytes,
-	                  c->blob[v->code].bytes};
+			  c->blob[v->code].bytes};
 	MlrtStatus st;
 
 	*p = (Program){0};
 	if (b->bytes < sizeof *p->head)
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': program of %llu bytes", v->name,
-		                 (unsigned long long)b->bytes);
+		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': program of %llu bytes",
+				 v->name, (unsigned long long)b->bytes);
 	/* A copy: small, aligned, and out of reach of whoever writes to the file later. */
 	p->copy = malloc(b->bytes);
 	if (!p->copy)

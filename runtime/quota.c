@@ -61,8 +61,10 @@ static long quota_at(const char *root, const char *dir, bool v2)
 		    sscanf(line, "%lld %lld", &quota, &period) != 2)
 			return 0;
 	} else {
-		if (!read_line(root, dir, "cpu.cfs_quota_us", line, sizeof line) || sscanf(line, "%lld", &quota) != 1 ||
-		    !read_line(root, dir, "cpu.cfs_period_us", line, sizeof line) || sscanf(line, "%lld", &period) != 1)
+		if (!read_line(root, dir, "cpu.cfs_quota_us", line, sizeof line) ||
+		    sscanf(line, "%lld", &quota) != 1 ||
+		    !read_line(root, dir, "cpu.cfs_period_us", line, sizeof line) ||
+		    sscanf(line, "%lld", &period) != 1)
 			return 0;
 	}
 	if (quota <= 0 || period <= 0)
@@ -116,7 +118,8 @@ static bool find_mount(const char *root, bool v2, char *mount)
 		return false;
 	while (!found && fgets(line, sizeof line, f))
 		if (sscanf(line, "%*s %4095s %63s %1023s", mount, type, opts) == 3)
-			found = v2 ? strcmp(type, "cgroup2") == 0 : strcmp(type, "cgroup") == 0 && has_word(opts, "cpu");
+			found = v2 ? strcmp(type, "cgroup2") == 0
+				   : strcmp(type, "cgroup") == 0 && has_word(opts, "cpu");
 	fclose(f);
 	return found;
 }

@@ -57,7 +57,7 @@ static void run_part(void *arg, int i)
 	const Call *c = split->call;
 
 	c->kernel(c->args, c->ntasks * i / c->parts, c->ntasks * (i + 1) / c->parts,
-	          split->session->scratch + (size_t)i * split->session->scratch_stride);
+		  split->session->scratch + (size_t)i * split->session->scratch_stride);
 }
 
 static void run_call(const MlrtSession *s, const Call *c)
@@ -85,12 +85,13 @@ static MlrtStatus check_pointer(const Tensor *t, const char *what, const void *p
 	if (!p && t->info.bytes > 0)
 		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "%s '%.200s' is NULL", what, t->info.name);
 	if ((uintptr_t)p % t->align != 0)
-		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "%s '%.200s' at %p is not aligned to %zu bytes", what, t->info.name,
-		                 p, t->align);
+		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "%s '%.200s' at %p is not aligned to %zu bytes",
+				 what, t->info.name, p, t->align);
 	return MLRT_OK;
 }
 
-static MlrtStatus check_pointers(const Manifest *m, const void *const *inputs, void *const *outputs, MlrtError *err)
+static MlrtStatus check_pointers(const Manifest *m, const void *const *inputs, void *const *outputs,
+				 MlrtError *err)
 {
 	MlrtStatus st = MLRT_OK;
 
@@ -107,8 +108,9 @@ static MlrtStatus check_pointers(const Manifest *m, const void *const *inputs, v
 			const uintptr_t in = (uintptr_t)inputs[i];
 
 			if (in < out + out_bytes && out < in + m->input[i].info.bytes)
-				return mlrt_fail(err, MLRT_ERR_ARGUMENT, "input '%.200s' and output '%.200s' overlap",
-				                 m->input[i].info.name, m->output[o].info.name);
+				return mlrt_fail(err, MLRT_ERR_ARGUMENT,
+						 "input '%.200s' and output '%.200s' overlap",
+						 m->input[i].info.name, m->output[o].info.name);
 		}
 	}
 	return st;
@@ -192,8 +194,8 @@ static void *allocate(const MlrtAllocator *al, size_t bytes, MlrtError *err)
 	if (!p) {
 		mlrt_fail(err, MLRT_ERR_NOMEM, "no memory for %zu bytes", bytes);
 	} else if ((uintptr_t)p % MLRT_ALIGN != 0) {
-		mlrt_fail(err, MLRT_ERR_ARGUMENT, "the allocator's block of %zu bytes is not aligned to %d", bytes,
-		          MLRT_ALIGN);
+		mlrt_fail(err, MLRT_ERR_ARGUMENT, "the allocator's block of %zu bytes is not aligned to %d",
+			  bytes, MLRT_ALIGN);
 		al->release(al->user, p, bytes);
 		p = NULL;
 	}
@@ -207,7 +209,7 @@ static MlrtSession *new_tables(const MlrtModel *m, const MlrtAllocator *al, Mlrt
 	const size_t nargs = p->head->nargs, nsteps = p->head->nsteps;
 	const size_t nin = count_args(p, MLRT_INPUT), nout = count_args(p, MLRT_OUTPUT);
 	const size_t bytes = sizeof(MlrtSession) + nsteps * (sizeof(Call) + sizeof(uint64_t)) +
-	                     (nin + nout) * sizeof(Patch) + nargs * sizeof(void *);
+			     (nin + nout) * sizeof(Patch) + nargs * sizeof(void *);
 	MlrtSession *s = allocate(al, bytes, err);
 
 	if (!s)
@@ -248,10 +250,12 @@ static MlrtStatus set_threads(MlrtSession *s, const MlrtSessionOptions *opt, Mlr
 	int n = opt ? opt->threads : 0;
 
 	if (n < 0 || n > MAX_THREADS)
-		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "%d threads, between 1 and %d are possible", n, MAX_THREADS);
+		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "%d threads, between 1 and %d are possible", n,
+				 MAX_THREADS);
 	if (foreign && (foreign->threads < 1 || foreign->threads > MAX_THREADS || !foreign->parallel))
-		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "a pool of %d threads, between 1 and %d are possible",
-		                 foreign->threads, MAX_THREADS);
+		return mlrt_fail(err, MLRT_ERR_ARGUMENT,
+				 "a pool of %d threads, between 1 and %d are possible", foreign->threads,
+				 MAX_THREADS);
 	if (foreign) {
 		s->foreign = *foreign;
 		s->threads = n > 0 && n < foreign->threads ? n : foreign->threads;

@@ -201,7 +201,8 @@ MLRT_LOCAL Pool *mlrt_pool_new(int threads, const MlrtAllocator *al, MlrtError *
 	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (e) {
-		mlrt_fail(err, MLRT_ERR_THREAD, "cannot start thread %d of %d: %s", p->nworkers + 2, threads, strerror(e));
+		mlrt_fail(err, MLRT_ERR_THREAD, "cannot start thread %d of %d: %s", p->nworkers + 2, threads,
+			  strerror(e));
 		mlrt_pool_free(p);
 		return NULL;
 	}

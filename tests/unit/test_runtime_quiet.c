@@ -1,8 +1,8 @@
 /* tests/unit/test_runtime_quiet.c -- a run allocates nothing and asks the kernel for nothing but wake-ups.
  *
- * A child process forbids itself all system calls but futex and a thread's first and last ones, then runs a model many times:
- * the kernel ends it at the first other call.  malloc() and its family are counted by definitions
- * that stand before the C library's. */
+ * A child process forbids itself all system calls but futex and a thread's first and last ones, then runs a
+ * model many times: the kernel ends it at the first other call.  malloc() and its family are counted by
+ * definitions that stand before the C library's. */
 #include <CUnit/CUnit.h>
 #include <errno.h>
 #include <linux/filter.h>
@@ -79,7 +79,8 @@ static void runs_without_malloc(void)
 		MlrtSession *s = NULL;
 		long before = mallocs;
 
-		CU_ASSERT_EQUAL_FATAL(mlrt_session_new(m, &(MlrtSessionOptions){.threads = threads}, &s, NULL), MLRT_OK);
+		CU_ASSERT_EQUAL_FATAL(
+			mlrt_session_new(m, &(MlrtSessionOptions){.threads = threads}, &s, NULL), MLRT_OK);
 		CU_ASSERT(mallocs > before); /* the counter counts */
 		fix_data(&d, threads);
 		before = mallocs;

@@ -105,7 +105,8 @@ static void *run_job(void *arg)
 	MlrtSession *s = NULL;
 	FixData d;
 
-	j->wrong = mlrt_session_new(j->model, &(MlrtSessionOptions){.threads = j->threads}, &s, NULL) != MLRT_OK;
+	j->wrong =
+		mlrt_session_new(j->model, &(MlrtSessionOptions){.threads = j->threads}, &s, NULL) != MLRT_OK;
 	for (int run = 0; !j->wrong && run < 300; run++) {
 		fix_data(&d, j->seed + run);
 		j->wrong = fix_run(s, &d, NULL) != MLRT_OK || !fix_right(&d);
@@ -160,7 +161,8 @@ static void backwards(void *user, void (*task)(void *arg, int i), void *arg, int
 static void pool_of_the_application(void)
 {
 	Foreign foreign = {0};
-	const MlrtPool pool = {&foreign, 3, backwards}, none = {&foreign, 0, backwards}, null = {&foreign, 2, NULL};
+	const MlrtPool pool = {&foreign, 3, backwards}, none = {&foreign, 0, backwards},
+		       null = {&foreign, 2, NULL};
 	MlrtSession *s = NULL;
 	Fixture f;
 	FixData d;
@@ -168,8 +170,10 @@ static void pool_of_the_application(void)
 	fix_init(&f);
 	fix_build(&f);
 	MlrtModel *m = fix_open(&f);
-	CU_ASSERT_EQUAL(mlrt_session_new(m, &(MlrtSessionOptions){.pool = &none}, &s, NULL), MLRT_ERR_ARGUMENT);
-	CU_ASSERT_EQUAL(mlrt_session_new(m, &(MlrtSessionOptions){.pool = &null}, &s, NULL), MLRT_ERR_ARGUMENT);
+	CU_ASSERT_EQUAL(mlrt_session_new(m, &(MlrtSessionOptions){.pool = &none}, &s, NULL),
+			MLRT_ERR_ARGUMENT);
+	CU_ASSERT_EQUAL(mlrt_session_new(m, &(MlrtSessionOptions){.pool = &null}, &s, NULL),
+			MLRT_ERR_ARGUMENT);
 	CU_ASSERT_EQUAL_FATAL(mlrt_session_new(m, &(MlrtSessionOptions){.pool = &pool}, &s, NULL), MLRT_OK);
 	CU_ASSERT_EQUAL(mlrt_session_threads(s), 3);
 	fix_data(&d, 5);
@@ -227,7 +231,8 @@ static void memory_of_the_application(void)
 	fix_init(&f);
 	fix_build(&f);
 	MlrtModel *m = fix_open(&f);
-	CU_ASSERT_EQUAL(mlrt_session_new(m, &(MlrtSessionOptions){.allocator = &half}, &s, &err), MLRT_ERR_ARGUMENT);
+	CU_ASSERT_EQUAL(mlrt_session_new(m, &(MlrtSessionOptions){.allocator = &half}, &s, &err),
+			MLRT_ERR_ARGUMENT);
 	CU_ASSERT_EQUAL_FATAL(mlrt_session_new(m, &opt, &s, &err), MLRT_OK);
 	CU_ASSERT(heap.live > 256);
 	calls = heap.calls;
@@ -262,18 +267,22 @@ static void wrong_pointers_are_refused(void)
 	MlrtModel *m = fix_open(&f);
 	MlrtSession *s = new_session(m, 1), *none;
 	CU_ASSERT_EQUAL(mlrt_session_run(s, NULL, (void *[]){d.y, d.where}, &err), MLRT_ERR_ARGUMENT);
-	CU_ASSERT_EQUAL(mlrt_session_run(s, (const void *[]){NULL}, (void *[]){d.y, d.where}, &err), MLRT_ERR_ARGUMENT);
+	CU_ASSERT_EQUAL(mlrt_session_run(s, (const void *[]){NULL}, (void *[]){d.y, d.where}, &err),
+			MLRT_ERR_ARGUMENT);
 	CU_ASSERT_STRING_EQUAL(err.text, "input 'x' is NULL");
-	CU_ASSERT_EQUAL(mlrt_session_run(s, (const void *[]){d.x}, (void *[]){d.y, NULL}, &err), MLRT_ERR_ARGUMENT);
+	CU_ASSERT_EQUAL(mlrt_session_run(s, (const void *[]){d.x}, (void *[]){d.y, NULL}, &err),
+			MLRT_ERR_ARGUMENT);
 	CU_ASSERT_EQUAL(mlrt_session_run(s, (const void *[]){odd + 1}, (void *[]){d.y, d.where}, &err),
-	                MLRT_ERR_ARGUMENT);
+			MLRT_ERR_ARGUMENT);
 	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "not aligned to 4"));
 	CU_ASSERT_EQUAL(mlrt_session_run(s, (const void *[]){d.x}, (void *[]){d.x + 39, d.where}, &err),
-	                MLRT_ERR_ARGUMENT);
+			MLRT_ERR_ARGUMENT);
 	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "overlap"));
-	CU_ASSERT_EQUAL(mlrt_session_new(m, &(MlrtSessionOptions){.threads = -1}, &none, &err), MLRT_ERR_ARGUMENT);
+	CU_ASSERT_EQUAL(mlrt_session_new(m, &(MlrtSessionOptions){.threads = -1}, &none, &err),
+			MLRT_ERR_ARGUMENT);
 	CU_ASSERT_PTR_NULL(none);
-	CU_ASSERT_EQUAL(mlrt_session_new(m, &(MlrtSessionOptions){.threads = 100000}, &none, &err), MLRT_ERR_ARGUMENT);
+	CU_ASSERT_EQUAL(mlrt_session_new(m, &(MlrtSessionOptions){.threads = 100000}, &none, &err),
+			MLRT_ERR_ARGUMENT);
 	CU_ASSERT_EQUAL(mlrt_session_new(NULL, NULL, &none, &err), MLRT_ERR_ARGUMENT);
 	mlrt_session_free(NULL);
 	mlrt_model_close(NULL);
