@@ -156,8 +156,9 @@ static MloDim atom_dim(MloSymbols *t, const Atom *x)
 
 static Poly poly_of(MloDim d)
 {
-	Poly p = {.n = 0};
+	Poly p;
 
+	p.n = 0; /* the terms behind p.n stay unset: there are many */
 	if (d.e) {
 		p.n = d.e->n;
 		memcpy(p.t, d.e->t, (size_t)p.n * sizeof p.t[0]);
@@ -379,13 +380,15 @@ static void split_by_const(const Poly *a, int64_t b, Poly *q, Poly *r)
 
 MloDim mlo_dim_div(MloSymbols *t, MloDim a, MloDim b)
 {
-	Poly p = poly_of(a), d = poly_of(b), q, r;
+	Poly p, d, q, r;
 	MloDim rest;
 
 	if (!b.e && b.k == 0)
 		return mlo_dim_fresh(t, "quotient");
 	if (!a.e && !b.e)
 		return mlo_dim(floor_div(a.k, b.k));
+	p = poly_of(a);
+	d = poly_of(b);
 	if (poly_div(p, &d, &q))
 		return intern(t, &q);
 	if (b.e || b.k < 0) {
@@ -405,8 +408,11 @@ MloDim mlo_dim_div(MloSymbols *t, MloDim a, MloDim b)
 
 MloDim mlo_dim_max(MloSymbols *t, MloDim a, MloDim b)
 {
-	Poly diff = poly_sub(a, b);
+	Poly diff;
 
+	if (!a.e && !b.e)
+		return a.k >= b.k ? a : b;
+	diff = poly_sub(a, b);
 	if (diff.n == 0)
 		return a;
 	if (diff.n == 1 && diff.t[0].n == 0)
@@ -491,9 +497,12 @@ bool mlo_dim_same(MloDim a, MloDim b)
 
 bool mlo_dim_differ(MloDim a, MloDim b)
 {
-	Poly diff = poly_sub(a, b);
+	Poly diff;
 	Range r;
 
+	if (!a.e && !b.e)
+		return a.k != b.k;
+	diff = poly_sub(a, b);
 	if (diff.n < 0)
 		return false;
 	r = poly_range(diff.t, diff.n);
@@ -502,8 +511,11 @@ bool mlo_dim_differ(MloDim a, MloDim b)
 
 bool mlo_dim_le(MloDim a, MloDim b)
 {
-	Poly diff = poly_sub(b, a);
+	Poly diff;
 
+	if (!a.e && !b.e)
+		return a.k <= b.k;
+	diff = poly_sub(b, a);
 	return diff.n >= 0 && poly_range(diff.t, diff.n).lo >= 0;
 }
 
