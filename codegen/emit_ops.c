@@ -82,6 +82,35 @@ static LLVMValueRef op_product(Emit *e, const KInst *in, MloElem type, LLVMValue
 
 /* -- casts ------------------------------------------------------------------------------------ */
 
+/* Float to integer by clamping first: x86's conversions answer one fixed number for whatever does not
+ * fit, and LLVM's own saturating conversion falls back to single lanes there. */
+static LLVMValueRef saturate(Emit *e, MloElem from, MloElem to, LLVMValueRef x)
+{
+	unsigned bits = mlo_elem_bits(to), mantissa = from == EL_f32 ? 24 : 53;
+	bool sign = is_signed(to), narrow = bits <= 16;
+	LLVMTypeRef t = LLVMTypeOf(x), i = emit_vec(emit_type(e, to), emit_lanes(x)), via = i;
+	double lo = sign ? -ldexp(1, (int)bits - 1) : 0, top = ldexp(1, (int)bits - sign), hi = top - 1;
+	LLVMValueRef y, r, c;
+
+	if (bits - sign > mantissa) /* the largest float below the limit */
+		hi = top - ldexp(1, (int)(bits - sign - mantissa));
+	c = LLVMBuildFCmp(e->b, LLVMRealOGT, x, emit_const_f(t, lo), ""); /* NaN: lo */
+	y = emit_select(e, c, x, emit_const_f(t, lo));
+	c = LLVMBuildFCmp(e->b, LLVMRealOLT, y, emit_const_f(t, hi), "");
+	y = emit_select(e, c, y, emit_const_f(t, hi));
+	if (narrow)
+		via = emit_vec(LLVMInt32TypeInContext(e->ctx), emit_lanes(x));
+	r = sign || narrow ? LLVMBuildFPToSI(e->b, y, via, "") : LLVMBuildFPToUI(e->b, y, via, "");
+	r = narrow ? LLVMBuildTrunc(e->b, r, i, "") : r;
+	if (hi != top - 1 || bits == 64) {
+		c = LLVMBuildFCmp(e->b, LLVMRealOGE, x, emit_const_f(t, top), "");
+		r = emit_select(e, c, emit_const_i(i, (int64_t)(UINT64_MAX >> (64 - bits + sign))), r);
+	}
+	if (sign)
+		r = emit_select(e, LLVMBuildFCmp(e->b, LLVMRealUNO, x, x, ""), zero(r), r);
+	return r;
+}
+
 static LLVMValueRef op_cast(Emit *e, const KInst *in, MloElem from, LLVMValueRef *v)
 {
 	LLVMTypeRef t = emit_vec(emit_type(e, in->type), emit_lanes(v[0]));
@@ -95,6 +124,8 @@ static LLVMValueRef op_cast(Emit *e, const KInst *in, MloElem from, LLVMValueRef
 		return LLVMBuildFCmp(e->b, LLVMRealUNE, v[0], zero(v[0]), "");
 	if (mlo_elem_is_float(in->type))
 		return LLVMBuildFPCast(e->b, v[0], t, "");
+	if (e->t->arch[0] == 'x')
+		return saturate(e, from, in->type, v[0]);
 	return emit_intrinsic(e, is_signed(in->type) ? "llvm.fptosi.sat" : "llvm.fptoui.sat", over, 2, v, 1);
 }
 

@@ -133,7 +133,7 @@ V emit_rint(Emit *e, V x)
 	V a, r;
 
 	if (emit_has(e, "avx2"))
-		return emit_unary(e, "llvm.rint", x);
+		return emit_unary(e, "llvm.roundeven", x);
 	a = fabs_(e, x);
 	r = sub(e, add(e, a, num(x, big)), num(x, big));
 	return copysign_(e, emit_select(e, lt(e, a, big), r, a), x);
