@@ -5,7 +5,8 @@
  * with constant weights is one scale s and shift t per output channel:
  *     (w . x + b) * s + t  =  (w * s) . x + (b * s + t)
  * The whole chain is gathered in double precision first, so weights are rounded once. A value that
- * has another reader ends the chain before it. */
+ * has another reader ends the chain before it.  In front of a matmul such a chain folds as well:
+ *     (x * s + t) @ w  =  x @ (diag(s) w) + t @ w */
 #include <math.h>
 #include <string.h>
 
@@ -17,6 +18,17 @@ typedef struct Affine {
 	double *scale, *shift;
 	bool scaled, shifted;
 } Affine;
+
+static Affine affine_new(MloArena *a, int64_t n, int rank, int axis)
+{
+	Affine f = {.n = n, .rank = rank, .axis = axis};
+
+	f.scale = MLO_NEWN(a, double, n + 1);
+	f.shift = MLO_NEWN(a, double, n + 1);
+	for (int64_t i = 0; i < n; i++)
+		f.scale[i] = 1;
+	return f;
+}
 
 typedef bool AffineStep(const MloNode *n, const MloValue *x, Affine *f);
 
@@ -239,7 +251,7 @@ static MloValue *rebuild(MloGraph *g, MloNode *n, const Target *t, const Affine 
 	if (n->op != OP_matmul && fresh_bias)
 		in[2] = make_bias(g, n, t->bias, f);
 	r = mlo_rw_node(g, n, n->op, n, in, in[2] ? 3 : 2);
-	memcpy(r->attr, n->attr, sizeof *n->attr * (size_t)mlo_op_info(n->op)->nattr);
+	mlo_rw_copy_attrs(r, n);
 	y = mlo_rw_done(g, r, cx);
 	y->type = n->out[0]->type;
 	if (n->op == OP_matmul && fresh_bias)
@@ -250,18 +262,14 @@ static MloValue *rebuild(MloGraph *g, MloNode *n, const Target *t, const Affine 
 static bool fold_after(MloGraph *g, MloNode *n, MloPassCx *cx)
 {
 	Target t;
-	Affine f = {0};
+	Affine f;
 	MloNode *last = n, *step;
 	int count = 0;
 	MloValue *y;
 
 	if (!target_of(n, &t))
 		return false;
-	f = (Affine){.n = t.n, .rank = n->out[0]->type.rank, .axis = t.axis};
-	f.scale = MLO_NEWN(cx->arena, double, t.n + 1);
-	f.shift = MLO_NEWN(cx->arena, double, t.n + 1);
-	for (int64_t i = 0; i < t.n; i++)
-		f.scale[i] = 1;
+	f = affine_new(cx->arena, t.n, n->out[0]->type.rank, t.axis);
 	while ((step = next_step(g, last->out[0], &f))) {
 		last = step;
 		count++;
@@ -273,6 +281,65 @@ static bool fold_after(MloGraph *g, MloNode *n, MloPassCx *cx)
 	for (MloNode *s = n; s != last; s = mlo_only_user(g, s->out[0]))
 		mlo_origin_add(g, y->def, s->origin);
 	return mlo_rw_replace(g, last, y);
+}
+
+/* -- chains in front of a matmul ---------------------------------------------------------------------- */
+
+enum { MAX_BEFORE = 8 };
+
+/* The chain that makes x out of the returned value, as one scale and shift along the last axis. */
+static MloValue *chain_before(MloValue *x, Affine *f)
+{
+	MloNode *chain[MAX_BEFORE];
+	int n = 0;
+
+	while (n < MAX_BEFORE && x->nuse == 1 && x->def && step_of(x->def->op) && x->def->op != OP_batch_norm) {
+		int side = mlo_const_side(x->def);
+		MloValue *y = side >= 0 ? x->def->in[1 - side] : NULL;
+
+		if (!y || !mlo_type_same(&y->type, &x->type))
+			break;
+		chain[n++] = x->def;
+		x = y;
+	}
+	/* Forwards, as it is computed. One that does not fit: then nothing is done. */
+	for (int i = n - 1; i >= 0; i--)
+		if (!step_of(chain[i]->op)(chain[i], chain[i]->in[1 - mlo_const_side(chain[i])], f))
+			return NULL;
+	return n ? x : NULL;
+}
+
+static MloNode *fold_before(MloGraph *g, MloNode *n, MloPassCx *cx)
+{
+	const MloTensor *w = n->op == OP_matmul ? n->in[1]->data : NULL;
+	MloTensor *scaled, *bias;
+	MloValue *x, *y;
+	Affine f;
+
+	if (!w || w->rank != 2 || !folding_type(w->elem) || n->in[0]->nuse != 1 || n->in[0]->type.rank < 1)
+		return NULL;
+	f = affine_new(cx->arena, w->dim[0], n->in[0]->type.rank, n->in[0]->type.rank - 1);
+	if (!(x = chain_before(n->in[0], &f)))
+		return NULL;
+	scaled = mlo_tensor_new(g->arena, w->elem, 2, w->dim);
+	bias = mlo_tensor_new(g->arena, w->elem, 1, &w->dim[1]);
+	for (int64_t j = 0; j < w->dim[1]; j++) {
+		double sum = 0;
+
+		for (int64_t i = 0; i < w->dim[0]; i++) {
+			double v = mlo_tensor_f64(w, i * w->dim[1] + j);
+
+			mlo_tensor_set_f64(scaled, i * w->dim[1] + j, v * f.scale[i]);
+			sum += v * f.shift[i];
+		}
+		mlo_tensor_set_f64(bias, j, sum);
+	}
+	y = mlo_rw_op(g, n, OP_matmul, n, cx, x, mlo_graph_const(g, scaled, n->in[1]->name));
+	mlo_origin_add(g, y->def, n->in[0]->def->origin);
+	if (f.shifted)
+		y = mlo_rw_op(g, n, OP_add, n, cx, y, mlo_graph_const(g, bias, NULL));
+	mlo_rw_replace(g, n, y);
+	return f.shifted ? y->def->in[0]->def : y->def;
 }
 
 bool mlo_bn_folds(const MloNode *n)
@@ -299,8 +366,11 @@ bool mlo_bn_folds(const MloNode *n)
 MloStatus mlo_pass_bnfold(MloGraph *g, MloPassCx *cx)
 {
 	for (MloNode *n = g->first, *next; n; n = next) {
-		MloNode *prev = n->prev;
+		MloNode *prev, *before = mlo_node_used(n) ? fold_before(g, n, cx) : NULL;
 
+		cx->changed += before != NULL;
+		n = before ? before : n;
+		prev = n->prev;
 		next = n->next;
 		if (n->nout == 1 && mlo_node_used(n) && fold_after(g, n, cx)) {
 			cx->changed++;

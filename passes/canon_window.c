@@ -348,7 +348,7 @@ bool canon_reduce_axes(MloGraph *g, MloNode *n, MloPassCx *cx)
 	} else {
 		MloNode *r = mlo_rw_node(g, n, n->op, n, (MloValue *[]){x, y}, 2);
 
-		memcpy(r->attr, n->attr, sizeof *n->attr * (size_t)mlo_op_info(n->op)->nattr);
+		mlo_rw_copy_attrs(r, n);
 		return mlo_rw_replace(g, n, mlo_rw_done(g, r, cx));
 	}
 	return true;

@@ -136,6 +136,13 @@ MloNode *mlo_rw_node(MloGraph *g, MloNode *before, MloOp op, const MloNode *like
 	return n;
 }
 
+void mlo_rw_copy_attrs(MloNode *to, const MloNode *from)
+{
+	MLO_ASSERT(to->op == from->op);
+	for (int i = 0; i < mlo_op_info(from->op)->nattr; i++)
+		to->attr[i] = from->attr[i];
+}
+
 MloValue *mlo_rw_done(MloGraph *g, MloNode *n, MloPassCx *cx)
 {
 	if (mlo_infer_node(g, n, cx->diag) != MLO_OK)

@@ -53,6 +53,7 @@ MloValue *mlo_rw_map(MloGraph *g, const MloValue *c, double (*f)(double x, doubl
 MloNode *mlo_rw_node(MloGraph *g, MloNode *before, MloOp op, const MloNode *like,
                      MloValue *const *in, uint32_t nin);
 MloValue *mlo_rw_done(MloGraph *g, MloNode *n, MloPassCx *cx); /* infers; the result */
+void mlo_rw_copy_attrs(MloNode *to, const MloNode *from); /* of the same operator */
 /* Both steps for an operator whose attributes keep their defaults. */
 MloValue *mlo_rw_op(MloGraph *g, MloNode *before, MloOp op, const MloNode *like,
                     MloPassCx *cx, MloValue *a, MloValue *b);

@@ -260,6 +260,12 @@ static MloValue *gen_dense(Gen *r)
 		mlo_attr_set_f(m, ATTR_gemm_alpha, 0.75);
 	if (upto(r, 2))
 		mlo_attr_set_f(m, ATTR_gemm_beta, 0.5);
+	if (!upto(r, 3)) { /* scaled and shifted before */
+		MloValue *y = op2(r, OP_add, op2(r, OP_mul, x, vec(r, 0.5, 1.5, k)), vec(r, -1, 1, k));
+
+		mlo_node_set_in(r->g, m, 0, y);
+		mlo_graph_move(r->g, m, NULL);
+	}
 	x = done(r, m);
 	return upto(r, 2) ? x : op2(r, OP_mul, x, vec(r, 0.5, 1.5, n));
 }
