@@ -156,7 +156,7 @@ static AffineStep *step_of(MloOp op)
 	return NULL;
 }
 
-/* -- contractions ------------------------------------------------------------------------------------- */
+/* -- contractions ---------------------------------------------------------------------------- */
 
 static bool folding_type(MloElem e)
 {
@@ -283,7 +283,7 @@ static bool fold_after(MloGraph *g, MloNode *n, MloPassCx *cx)
 	return mlo_rw_replace(g, last, y);
 }
 
-/* -- chains in front of a matmul ---------------------------------------------------------------------- */
+/* -- chains in front of a matmul ------------------------------------------------------------- */
 
 enum { MAX_BEFORE = 8 };
 

@@ -119,7 +119,7 @@ bool canon_pow(MloGraph *g, MloNode *n, MloPassCx *cx)
 	return k == -1 && mlo_rw_replace(g, n, mlo_rw_op(g, n, OP_reciprocal, n, cx, x, NULL));
 }
 
-/* -- relu, clip, min, max ----------------------------------------------------------------------- */
+/* -- relu, clip, min, max -------------------------------------------------------------------- */
 
 typedef struct Bounds {
 	double lo, hi; /* infinite: open */
@@ -221,7 +221,7 @@ bool canon_bound(MloGraph *g, MloNode *n, MloPassCx *cx)
 	return mlo_rw_replace(g, n, make_clip(g, n, x, b, cx));
 }
 
-/* -- batch norm ----------------------------------------------------------------------------------- */
+/* -- batch norm ------------------------------------------------------------------------------ */
 
 bool canon_batch_norm(MloGraph *g, MloNode *n, MloPassCx *cx)
 {
@@ -252,7 +252,7 @@ bool canon_batch_norm(MloGraph *g, MloNode *n, MloPassCx *cx)
 	return mlo_rw_replace(g, n, x);
 }
 
-/* -- gemm ------------------------------------------------------------------------------------------ */
+/* -- gemm ------------------------------------------------------------------------------------ */
 
 static double times(double x, double k)
 {

@@ -3,7 +3,7 @@
 
 #include "passes/canon.h"
 
-/* -- reshape and its special cases ----------------------------------------------------------------- */
+/* -- reshape and its special cases ----------------------------------------------------------- */
 
 bool canon_to_reshape(MloGraph *g, MloNode *n, MloPassCx *cx)
 {
@@ -41,7 +41,7 @@ bool canon_reshape(MloGraph *g, MloNode *n, MloPassCx *cx)
 	return y && mlo_rw_replace(g, n, y);
 }
 
-/* -- transpose -------------------------------------------------------------------------------------- */
+/* -- transpose ------------------------------------------------------------------------------- */
 
 static void perm_of(const MloNode *n, int64_t *perm)
 {
@@ -97,7 +97,7 @@ bool canon_transpose(MloGraph *g, MloNode *n, MloPassCx *cx)
 	return mlo_rw_replace(g, n, mlo_rw_done(g, t, cx));
 }
 
-/* -- repetition and resampling by nothing ------------------------------------------------------------- */
+/* -- repetition and resampling by nothing ---------------------------------------------------- */
 
 bool canon_expand(MloGraph *g, MloNode *n, MloPassCx *cx)
 {
@@ -127,7 +127,7 @@ bool canon_resize(MloGraph *g, MloNode *n, MloPassCx *cx)
 	return mlo_rw_replace(g, n, n->in[0]);
 }
 
-/* -- axes --------------------------------------------------------------------------------------------- */
+/* -- axes ------------------------------------------------------------------------------------ */
 
 bool canon_axis(MloGraph *g, MloNode *n, MloPassCx *cx)
 {
@@ -141,7 +141,7 @@ bool canon_axis(MloGraph *g, MloNode *n, MloPassCx *cx)
 	return true;
 }
 
-/* -- pad ------------------------------------------------------------------------------------------------ */
+/* -- pad ------------------------------------------------------------------------------------- */
 
 /* Pads of all axes, begins then ends; false when they are not constant. */
 static bool full_pads(const MloNode *n, int64_t *pads)

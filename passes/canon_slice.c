@@ -35,7 +35,7 @@ static MloValue *make_slice(MloGraph *g, MloNode *n, MloValue *x, const int64_t 
 	return mlo_rw_done(g, mlo_rw_node(g, n, OP_slice, n, in, 4), cx);
 }
 
-/* -- slice ------------------------------------------------------------------------------------------ */
+/* -- slice ----------------------------------------------------------------------------------- */
 
 /* A slice with constant bounds and steps of 1: start and end per axis; end -1: the whole axis (its
  * size may be unknown).  False when it is anything else. */
@@ -163,7 +163,7 @@ bool canon_slice_chain(MloGraph *g, MloNode *n, MloPassCx *cx)
 	return mlo_rw_replace(g, n, make_slice(g, n, inner->in[0], start, end, cx));
 }
 
-/* -- split and gather --------------------------------------------------------------------------------- */
+/* -- split and gather ------------------------------------------------------------------------ */
 
 bool canon_split(MloGraph *g, MloNode *n, MloPassCx *cx)
 {
@@ -243,7 +243,7 @@ bool canon_gather(MloGraph *g, MloNode *n, MloPassCx *cx)
 	return y && mlo_rw_replace(g, n, y);
 }
 
-/* -- concat --------------------------------------------------------------------------------------------- */
+/* -- concat ---------------------------------------------------------------------------------- */
 
 static bool rebuild_concat(MloGraph *g, MloNode *n, MloValue **in, uint32_t count, MloPassCx *cx)
 {

@@ -6,7 +6,7 @@
 
 enum { MAX_SPATIAL = MLO_MAX_RANK - 2 };
 
-/* -- the common attributes of windowed operators ------------------------------------------------------ */
+/* -- the common attributes of windowed operators --------------------------------------------- */
 
 typedef struct Window {
 	int n;                                /* spatial dimensions */
@@ -176,7 +176,7 @@ bool canon_unread(MloGraph *g, MloNode *n, MloPassCx *cx)
 	return true;
 }
 
-/* -- padding before windows ------------------------------------------------------------------------------ */
+/* -- padding before windows ------------------------------------------------------------------ */
 
 /* The constant padding of the operand: spatial pads (begins, ends) and its value. */
 static const MloNode *padding_before(const MloNode *n, int64_t *pads, double *value)
@@ -267,7 +267,7 @@ bool canon_pad_max(MloGraph *g, MloNode *n, MloPassCx *cx)
 	return take_padding(g, n, p, &w, pads);
 }
 
-/* -- global pooling ---------------------------------------------------------------------------------------- */
+/* -- global pooling -------------------------------------------------------------------------- */
 
 static MloOp global_pool(MloOp op)
 {

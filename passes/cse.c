@@ -46,7 +46,7 @@ static uint64_t mix(uint64_t h, const void *p, size_t n)
 	return XXH3_64bits_withSeed(p, n, h);
 }
 
-/* -- constants ---------------------------------------------------------------------------------------- */
+/* -- constants ------------------------------------------------------------------------------- */
 
 static uint64_t const_key(const MloTensor *t)
 {
@@ -82,7 +82,7 @@ static void share_constants(MloGraph *g, MloPassCx *cx)
 	}
 }
 
-/* -- nodes ---------------------------------------------------------------------------------------------- */
+/* -- nodes ----------------------------------------------------------------------------------- */
 
 /* Attribute `slot` as bytes: the value that is in force, so that a default equals its spelling out. */
 static uint64_t attr_key(const MloNode *n, int slot, uint64_t h)

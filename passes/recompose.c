@@ -81,7 +81,7 @@ static MloNode *replace1(MloGraph *g, MloNode *root, MloOp op, MloValue *x, int 
 	return replace(g, root, n, cx);
 }
 
-/* -- gelu --------------------------------------------------------------------------------------------- */
+/* -- gelu ------------------------------------------------------------------------------------ */
 
 /* erf(x / sqrt 2): x. */
 static MloValue *erf_argument(const MloValue *v)
@@ -150,7 +150,7 @@ static MloNode *recompose_gelu(MloGraph *g, MloNode *root, const Product *p, Mlo
 	return NULL;
 }
 
-/* -- swish, hard_swish, hard_sigmoid --------------------------------------------------------------------- */
+/* -- swish, hard_swish, hard_sigmoid --------------------------------------------------------- */
 
 static MloNode *recompose_swish(MloGraph *g, MloNode *root, const Product *p, MloPassCx *cx)
 {
@@ -226,7 +226,7 @@ static MloNode *recompose_product(MloGraph *g, MloNode *root, MloPassCx *cx)
 	return n;
 }
 
-/* -- softmax ------------------------------------------------------------------------------------------------ */
+/* -- softmax --------------------------------------------------------------------------------- */
 
 /* The single axis a reduction with keepdims goes over, or -1. */
 static int one_kept_axis(const MloNode *r)
@@ -257,7 +257,7 @@ static MloNode *recompose_softmax(MloGraph *g, MloNode *root, MloPassCx *cx)
 	return replace(g, root, n, cx);
 }
 
-/* -- layer norm ------------------------------------------------------------------------------------------- */
+/* -- layer norm ------------------------------------------------------------------------------ */
 
 typedef struct Norm {
 	MloValue *x;
@@ -418,7 +418,7 @@ static MloNode *recompose_layer_norm(MloGraph *g, MloNode *root, MloPassCx *cx)
 	return replace(g, root, n, cx);
 }
 
-/* -- the pass ------------------------------------------------------------------------------------------------ */
+/* -- the pass -------------------------------------------------------------------------------- */
 
 static const struct Matcher {
 	MloOp root;

@@ -1,5 +1,5 @@
 #!/bin/sh
-# tests/golden/run.sh -- golden tests: runs `mlopt opt` on each DIR/*.ir and compares its output.
+# tests/golden/run.sh -- golden tests: runs `mlopt opt` on each *.ir below DIR and compares its output.
 #
 #   tests/golden/run.sh MLOPT DIR        BLESS=1 rewrites the expected parts
 #
@@ -10,12 +10,13 @@ mlopt=$1 dir=$2
 tmp=$(mktemp -d) || exit 2
 trap 'rm -rf "$tmp"' EXIT
 failed=0 count=0
-for test in "$dir"/*.ir; do
+find "$dir" -name '*.ir' | LC_ALL=C sort >"$tmp/tests"
+while read -r test; do
 	count=$((count + 1))
 	run=$(sed -n 's/^# RUN: //p' "$test" | head -n 1)
 	sed '/^# ----$/,$d' "$test" >"$tmp/in.ir"
 	# shellcheck disable=SC2086 # the options are several words
-	"$mlopt" opt "$tmp/in.ir" $run >"$tmp/got" 2>"$tmp/err"
+	"$mlopt" opt "$tmp/in.ir" $run >"$tmp/got" 2>"$tmp/err" </dev/null
 	sed "s|$tmp/in.ir|in.ir|" "$tmp/err" >>"$tmp/got"
 	sed '1,/^# ----$/d' "$test" >"$tmp/want"
 	if [ -n "$BLESS" ]; then
@@ -26,7 +27,7 @@ for test in "$dir"/*.ir; do
 		sed 1,2d "$tmp/diff" 2>/dev/null
 		failed=$((failed + 1))
 	fi
-done
+done <"$tmp/tests"
 [ "$count" -gt 0 ] || { echo "no tests in $dir" >&2; exit 2; }
 [ "$failed" -eq 0 ] || { echo "$failed of $count golden tests failed"; exit 1; }
 echo "$count golden tests passed"

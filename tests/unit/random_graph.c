@@ -13,7 +13,7 @@ typedef struct Gen {
 	int npool;
 } Gen;
 
-/* -- numbers -------------------------------------------------------------------------------------- */
+/* -- numbers --------------------------------------------------------------------------------- */
 
 static uint64_t next_random(uint64_t *s)
 {
@@ -34,7 +34,7 @@ static double between(uint64_t *s, double lo, double hi)
 	return lo + (hi - lo) * (double)(next_random(s) >> 11) * 0x1p-53;
 }
 
-/* -- building ------------------------------------------------------------------------------------- */
+/* -- building -------------------------------------------------------------------------------- */
 
 static MloValue *weights(Gen *r, double lo, double hi, int rank, const int64_t *dims)
 {
@@ -117,7 +117,7 @@ static MloValue *pick(Gen *r, bool image)
 	return r->pool[0];
 }
 
-/* -- patterns --------------------------------------------------------------------------------------- */
+/* -- patterns -------------------------------------------------------------------------------- */
 
 static MloValue *channel_const(Gen *r, const MloValue *x, double lo, double hi)
 {

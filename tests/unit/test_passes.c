@@ -11,7 +11,7 @@
 
 static const char everything[] = "infer,fold,canon,fold,cse,recompose,bnfold,canon,fold,cse,dce";
 
-/* -- results stay -------------------------------------------------------------------------------- */
+/* -- results stay ---------------------------------------------------------------------------- */
 
 static double nmse(const MloTensor *got, const MloTensor *want)
 {
@@ -122,7 +122,7 @@ static void passes_are_idempotent(void)
 	}
 }
 
-/* -- the manager -------------------------------------------------------------------------------------- */
+/* -- the manager ----------------------------------------------------------------------------- */
 
 static MloGraph *dead_chain(void)
 {
