@@ -378,8 +378,23 @@ static void split_by_const(const Poly *a, int64_t b, Poly *q, Poly *r)
 	}
 }
 
+/* floor((floor(x / k) + c) / b) is floor((x + c*k) / (k*b)): num / *den becomes that quotient. */
+static bool merge_quotients(MloSymbols *t, const Poly *num, int64_t b, MloDim *x, int64_t *den)
+{
+	const Atom *q = num->n && num->t[0].n == 1 && num->t[0].coef == 1 ? num->t[0].atom[0] : NULL;
+	int64_t c = num->n == 2 && num->t[1].n == 0 ? num->t[1].coef : 0;
+
+	if (!q || q->kind != ATOM_DIV || q->b.e || q->b.k < 1 || num->n != 1 + (c != 0))
+		return false;
+	if (__builtin_mul_overflow(q->b.k, b, den) || __builtin_mul_overflow(q->b.k, c, &c))
+		return false;
+	*x = mlo_dim_add(t, q->a, mlo_dim(c));
+	return true;
+}
+
 MloDim mlo_dim_div(MloSymbols *t, MloDim a, MloDim b)
 {
+	int64_t den;
 	Poly p, d, q, r;
 	MloDim rest;
 
@@ -397,6 +412,8 @@ MloDim mlo_dim_div(MloSymbols *t, MloDim a, MloDim b)
 		return atom_dim(t, intern_atom(t, ATOM_DIV, NULL, a, b));
 	}
 	split_by_const(&p, b.k, &q, &r);
+	if (merge_quotients(t, &r, b.k, &rest, &den))
+		return mlo_dim_add(t, intern(t, &q), mlo_dim_div(t, rest, mlo_dim(den)));
 	rest = intern(t, &r);
 	if (!rest.e)
 		return mlo_dim_add(t, intern(t, &q), mlo_dim(floor_div(rest.k, b.k)));

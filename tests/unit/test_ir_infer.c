@@ -110,6 +110,7 @@ static const Case good[] = {
 	 "f32[5]"},
 	{"%x: f32[n]", "const %s: i64[1] = [0]\nconst %e: i64[1] = [5]\n%r = slice(%x, %s, %e)",
 	 "f32[n-max(5,n)+5]"},
+	{"%x: f32[n]", "const %s: i64[1] = [0]\nconst %e: i64[1] = [1000000000]\n%r = slice(%x, %s, %e)", "f32[n]"},
 	{"%x: f32[2,n]", "const %p: i64[4] = [0, 1, 3, 2]\n%r = pad(%x, %p)", "f32[5,n+3]"},
 	{"%x: f32[2,4]", "const %p: i64[2] = [1, -2]\nconst %a: i64[1] = [-1]\n%r = pad(%x, %p, _, %a)",
 	 "f32[2,3]"},
