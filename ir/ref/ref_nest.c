@@ -88,7 +88,10 @@ void ref_copy(void *dst, int64_t i, const void *src, int64_t j, int64_t n, int b
 	int64_t bytes = bits / 8;
 	uint8_t *d = (uint8_t *)dst + i * bytes;
 	const uint8_t *s = (const uint8_t *)src + j * bytes;
-	for (int64_t k = 0; k < n * bytes; k++)
+	int64_t k = 0, size = n * bytes;
+	for (; k + 32 <= size; k += 32)
+		__builtin_memcpy(d + k, s + k, 32); /* of constant size: plain moves, no call */
+	for (; k < size; k++)
 		d[k] = s[k];
 }
 

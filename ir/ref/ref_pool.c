@@ -66,6 +66,22 @@ REF_INLINE double window_sum(const RefTensor *x, int64_t base, const RefGeom *g,
 	return sum;
 }
 
+REF_INLINE int64_t window_max_f32(const float *x, const RefGeom *g, const Window *w, int64_t best)
+{
+	int64_t k[REF_GEOM_DIMS] = {0, 0, 0, 0, 0, 0};
+	int last = g->nd - 1;
+	float max = x[best];
+	do {
+		int64_t at = offset_of(g, w, k);
+		for (int64_t i = 0; i < w->n[last]; i++, at += g->dilation[last])
+			if (x[at] > max || (x[at] != x[at] && max == max)) {
+				max = x[at];
+				best = at;
+			}
+	} while (advance(k, w->n, last));
+	return best;
+}
+
 /* Offset (from base) of the maximum; the first of equals; NaN is larger than everything. */
 REF_INLINE int64_t window_max(const RefTensor *x, int64_t base, const RefGeom *g, const Window *w, bool f32)
 {
@@ -73,6 +89,8 @@ REF_INLINE int64_t window_max(const RefTensor *x, int64_t base, const RefGeom *g
 	int last = g->nd - 1;
 	int64_t best = offset_of(g, w, k);
 	double max = load(x, base + best, f32);
+	if (f32)
+		return window_max_f32((const float *)x->data + base, g, w, best);
 	do {
 		int64_t at = offset_of(g, w, k);
 		for (int64_t i = 0; i < w->n[last]; i++, at += g->dilation[last]) {

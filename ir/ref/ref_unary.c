@@ -24,6 +24,17 @@ REF_INLINE void unary(const RefCall *c, UnaryF64 *f64, const double *p, UnaryI64
 	}
 }
 
+/* Where float32 arithmetic gives the same result, without a detour. */
+typedef float UnaryF32(float x, float p, float q);
+
+REF_INLINE void unary_f32(const RefCall *c, UnaryF32 *f32, float p, float q)
+{
+	const float *x = c->in[0].data;
+	float *y = c->out[0].data;
+	for (int64_t i = 0, n = ref_count(&c->out[0]); i < n; i++)
+		y[i] = f32(x[i], p, q);
+}
+
 REF_INLINE double relu(double x, const double *p)
 {
 	(void)p;
@@ -32,11 +43,42 @@ REF_INLINE double relu(double x, const double *p)
 
 REF_INLINE int64_t relu_i(int64_t x, bool is_unsigned) { return !is_unsigned && x < 0 ? 0 : x; }
 
-void ref_relu(const RefCall *c) { unary(c, relu, NULL, relu_i); }
+REF_INLINE float clip_f(float x, float lo, float hi)
+{
+	float v = x < lo ? lo : x;
+	return v > hi ? hi : v;
+}
+
+/* Not inlined: with variable bounds compilers take min and max instructions, not branches. */
+static __attribute__((noinline)) void clip_f32(const RefCall *c, float lo, float hi)
+{
+	unary_f32(c, clip_f, lo, hi);
+}
+
+void ref_relu(const RefCall *c)
+{
+	if (c->in[0].elem == EL_f32)
+		clip_f32(c, 0, (float)refm_inf());
+	else
+		unary(c, relu, NULL, relu_i);
+}
 
 REF_INLINE double leaky_relu(double x, const double *p) { return x < 0 ? p[0] * x : x; }
 
-void ref_leaky_relu(const RefCall *c) { unary(c, leaky_relu, &c->attr[ATTR_leaky_relu_alpha].f, NULL); }
+REF_INLINE float leaky_relu_f(float x, float p, float q)
+{
+	(void)q;
+	return x < 0 ? p * x : x;
+}
+
+void ref_leaky_relu(const RefCall *c)
+{
+	const double *alpha = &c->attr[ATTR_leaky_relu_alpha].f;
+	if (c->in[0].elem == EL_f32 && (double)(float)*alpha == *alpha)
+		unary_f32(c, leaky_relu_f, (float)*alpha, 0);
+	else
+		unary(c, leaky_relu, alpha, NULL);
+}
 
 REF_INLINE double sigmoid(double x, const double *p)
 {
@@ -304,15 +346,15 @@ void ref_clip(const RefCall *c)
 	int64_t n = ref_count(y);
 	if (ref_is_float(x->elem)) {
 		double a = lo ? ref_get_f64(lo, 0) : -refm_inf(), b = hi ? ref_get_f64(hi, 0) : refm_inf();
-		bool f32 = x->elem == EL_f32;
+		if (x->elem == EL_f32) {
+			clip_f32(c, (float)a, (float)b);
+			return;
+		}
 		for (int64_t i = 0; i < n; i++) {
-			double v = f32 ? ((const float *)x->data)[i] : ref_get_f64(x, i);
+			double v = ref_get_f64(x, i);
 			v = v < a ? a : v;
 			v = v > b ? b : v;
-			if (f32)
-				((float *)y->data)[i] = (float)v;
-			else
-				ref_put_f64(y, i, v);
+			ref_put_f64(y, i, v);
 		}
 		return;
 	}
