@@ -16,7 +16,8 @@ typedef struct MloOnnxOptions {
 	size_t nbind;
 } MloOnnxOptions;
 
-/* Parses "NAME=1x3x224x224" ("?" leaves a dimension open; "NAME=" is a scalar). The name is copied into `a`. */
+/* Parses "NAME=1x3x224x224" ("?" leaves a dimension open; "NAME=" is a scalar). The name is copied into `a`.
+ */
 MloStatus mlo_bind_parse(MloArena *a, const char *text, MloBindDim *out, MloDiag *d) MLO_CHECKED;
 
 /* A model file to a graph; NULL on error, all independent errors reported.  `opt` may be NULL.
@@ -30,7 +31,7 @@ MloGraph *mlo_onnx_load(const char *path, const MloOnnxOptions *opt, MloDiag *d)
 /* The same from memory, which may go away afterwards (weights are copied). `where` names it in
  * messages; external data must lie in `dir` (NULL: is refused). */
 MloGraph *mlo_onnx_load_memory(const void *p, size_t n, const char *where, const char *dir,
-                               const MloOnnxOptions *opt, MloDiag *d);
+			       const MloOnnxOptions *opt, MloDiag *d);
 
 /* A tensor from a .pb file (a serialised TensorProto, as in ONNX test data) or from such bytes.
  * NULL on error; the result is a copy owned by `a`. `what` names the tensor if it has no name. */

@@ -12,13 +12,15 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "raw_data is little-en
 /* Which typed field of TensorProto holds an element type. */
 typedef enum DataField { DF_INT32, DF_FLOAT, DF_DOUBLE, DF_INT64, DF_UINT64, DF_STRING } DataField;
 
-static const DataField data_field[EL_COUNT] = { /* all others: int32_data */
-	[EL_f32] = DF_FLOAT,  [EL_c64] = DF_FLOAT,  [EL_f64] = DF_DOUBLE, [EL_c128] = DF_DOUBLE,
-	[EL_i64] = DF_INT64,  [EL_u32] = DF_UINT64, [EL_u64] = DF_UINT64, [EL_str] = DF_STRING,
+static const DataField data_field[EL_COUNT] = {
+	/* all others: int32_data */
+	[EL_f32] = DF_FLOAT, [EL_c64] = DF_FLOAT,  [EL_f64] = DF_DOUBLE, [EL_c128] = DF_DOUBLE,
+	[EL_i64] = DF_INT64, [EL_u32] = DF_UINT64, [EL_u64] = DF_UINT64, [EL_str] = DF_STRING,
 };
 
 /* Rank, dimensions and size limits; fills all of `t` but data. */
-static bool tensor_shape(MloTensor *t, int code, size_t rank, const int64_t *dims, const char *what, MloDiag *d)
+static bool tensor_shape(MloTensor *t, int code, size_t rank, const int64_t *dims, const char *what,
+			 MloDiag *d)
 {
 	MloElem e = mlo_elem_from_onnx(code);
 	MloType type;
@@ -29,12 +31,14 @@ static bool tensor_shape(MloTensor *t, int code, size_t rank, const int64_t *dim
 		return false;
 	}
 	if (rank > MLO_MAX_RANK) {
-		mlo_error(d, MLO_ERR_LIMIT, "tensor '%s': %zu dimensions, at most %d are supported", what, rank, MLO_MAX_RANK);
+		mlo_error(d, MLO_ERR_LIMIT, "tensor '%s': %zu dimensions, at most %d are supported", what,
+			  rank, MLO_MAX_RANK);
 		return false;
 	}
 	for (size_t i = 0; i < rank; i++)
 		if (dims[i] < 0) {
-			mlo_error(d, MLO_ERR_MODEL, "tensor '%s': dimension %zu is %lld", what, i, (long long)dims[i]);
+			mlo_error(d, MLO_ERR_MODEL, "tensor '%s': dimension %zu is %lld", what, i,
+				  (long long)dims[i]);
 			return false;
 		}
 	type = mlo_type(e, (int)rank, dims);
@@ -53,7 +57,8 @@ static bool length_is(size_t have, size_t want, const char *field, const char *w
 {
 	if (have == want)
 		return true;
-	mlo_error(d, MLO_ERR_FORMAT, "tensor '%s': %s has %zu entries, its type and shape need %zu", what, field, have, want);
+	mlo_error(d, MLO_ERR_FORMAT, "tensor '%s': %s has %zu entries, its type and shape need %zu", what,
+		  field, have, want);
 	return false;
 }
 
@@ -153,8 +158,9 @@ static bool raw_data(MloArena *a, OnnxBytes raw, bool borrow, MloTensor *t, cons
 		return false;
 	}
 	if (raw.n != t->nbytes) {
-		mlo_error(d, MLO_ERR_FORMAT, "tensor '%s': raw data has %zu bytes, its type and shape need %zu", what, raw.n,
-		          t->nbytes);
+		mlo_error(d, MLO_ERR_FORMAT,
+			  "tensor '%s': raw data has %zu bytes, its type and shape need %zu", what, raw.n,
+			  t->nbytes);
 		return false;
 	}
 	t->data = borrow && raw.n ? raw.p : mlo_dup(a, raw.p, raw.n);
@@ -176,7 +182,8 @@ MloTensor *onnx_tensor(MloArena *a, OnnxSource *src, const Onnx__TensorProto *p,
 		return NULL;
 	}
 	if (p->has_data_location && p->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL)
-		ok = onnx_external_bytes(src, p, t.nbytes, what, &raw, d) && raw_data(a, raw, true, &t, what, d);
+		ok = onnx_external_bytes(src, p, t.nbytes, what, &raw, d) &&
+		     raw_data(a, raw, true, &t, what, d);
 	else if (p->has_raw_data)
 		ok = raw_data(a, onnx_raw_bytes(p, src->bytes), src->borrow, &t, what, d);
 	else
@@ -207,25 +214,29 @@ static int64_t sparse_index(const MloTensor *idx, const MloTensor *dense, int64_
 	return at;
 }
 
-static bool fill_dense(MloTensor *dense, const MloTensor *val, const MloTensor *idx, const char *what, MloDiag *d)
+static bool fill_dense(MloTensor *dense, const MloTensor *val, const MloTensor *idx, const char *what,
+		       MloDiag *d)
 {
 	size_t width = mlo_elem_bits(val->elem) / 8;
 	int64_t n = mlo_tensor_elems(val);
-	bool ok = val->rank == 1 && idx->elem == EL_i64 && (idx->rank == 1 || idx->rank == 2) && idx->dim[0] == n &&
-	          (idx->rank == 1 || idx->dim[1] == dense->rank);
+	bool ok = val->rank == 1 && idx->elem == EL_i64 && (idx->rank == 1 || idx->rank == 2) &&
+		  idx->dim[0] == n && (idx->rank == 1 || idx->dim[1] == dense->rank);
 
 	if (!ok || width == 0 || val->elem == EL_str) {
-		mlo_error(d, MLO_ERR_MODEL, "sparse tensor '%s': values and indices do not fit together", what);
+		mlo_error(d, MLO_ERR_MODEL, "sparse tensor '%s': values and indices do not fit together",
+			  what);
 		return false;
 	}
 	for (int64_t i = 0; i < n; i++) {
 		int64_t at = sparse_index(idx, dense, i);
 
 		if (at < 0) {
-			mlo_error(d, MLO_ERR_MODEL, "sparse tensor '%s': index of value %lld is outside", what, (long long)i);
+			mlo_error(d, MLO_ERR_MODEL, "sparse tensor '%s': index of value %lld is outside",
+				  what, (long long)i);
 			return false;
 		}
-		memcpy((char *)dense->data + (size_t)at * width, (const char *)val->data + (size_t)i * width, width);
+		memcpy((char *)dense->data + (size_t)at * width, (const char *)val->data + (size_t)i * width,
+		       width);
 	}
 	return true;
 }
@@ -233,8 +244,8 @@ static bool fill_dense(MloTensor *dense, const MloTensor *val, const MloTensor *
 /* A sparse tensor may claim any dense size; beyond this ratio it is refused. */
 enum { SPARSE_FREE = 16 << 20, SPARSE_RATIO = 1024 };
 
-MloTensor *onnx_sparse_tensor(MloArena *a, OnnxSource *src, const Onnx__SparseTensorProto *p, const char *what,
-                              MloDiag *d)
+MloTensor *onnx_sparse_tensor(MloArena *a, OnnxSource *src, const Onnx__SparseTensorProto *p,
+			      const char *what, MloDiag *d)
 {
 	const MloTensor *val, *idx;
 	MloTensor t, *dense;
@@ -248,8 +259,9 @@ MloTensor *onnx_sparse_tensor(MloArena *a, OnnxSource *src, const Onnx__SparseTe
 	if (!val || !idx || !tensor_shape(&t, p->values->data_type, p->n_dims, p->dims, what, d))
 		return NULL;
 	if (t.nbytes > SPARSE_FREE && t.nbytes / SPARSE_RATIO > val->nbytes) {
-		mlo_error(d, MLO_ERR_LIMIT, "sparse tensor '%s': %zu bytes when dense, for %zu bytes of values", what,
-		          t.nbytes, val->nbytes);
+		mlo_error(d, MLO_ERR_LIMIT,
+			  "sparse tensor '%s': %zu bytes when dense, for %zu bytes of values", what, t.nbytes,
+			  val->nbytes);
 		return NULL;
 	}
 	dense = mlo_tensor_new(a, t.elem, t.rank, t.dim);

@@ -6,22 +6,23 @@
 
 /* Where tensor contents come from. */
 typedef struct OnnxSource {
-	OnnxBytes bytes;  /* the message that the structs were unpacked from */
-	bool borrow;      /* `bytes` outlive the tensors: point into them instead of copying */
-	const char *dir;  /* folder that external data must lie in; NULL: none is allowed */
-	MloArena *owner;  /* external files stay mapped until it is freed */
+	OnnxBytes bytes;        /* the message that the structs were unpacked from */
+	bool borrow;            /* `bytes` outlive the tensors: point into them instead of copying */
+	const char *dir;        /* folder that external data must lie in; NULL: none is allowed */
+	MloArena *owner;        /* external files stay mapped until it is freed */
 	struct OnnxFile *files; /* those mapped so far */
 } OnnxSource;
 
 /* Both return NULL on error, with a diagnostic about the tensor `what`. Shapes are checked before
  * anything is allocated; what is allocated is bounded by what the file really holds. */
-MloTensor *onnx_tensor(MloArena *a, OnnxSource *src, const Onnx__TensorProto *t, const char *what, MloDiag *d);
-MloTensor *onnx_sparse_tensor(MloArena *a, OnnxSource *src, const Onnx__SparseTensorProto *t, const char *what,
-                              MloDiag *d);
+MloTensor *onnx_tensor(MloArena *a, OnnxSource *src, const Onnx__TensorProto *t, const char *what,
+		       MloDiag *d);
+MloTensor *onnx_sparse_tensor(MloArena *a, OnnxSource *src, const Onnx__SparseTensorProto *t,
+			      const char *what, MloDiag *d);
 
 /* A whole file, mapped read-only until `owner` is freed. `fd` is closed. */
 bool onnx_map_file(MloArena *owner, int fd, const char *what, OnnxBytes *out, MloDiag *d);
 /* The bytes of an external tensor: frontend/onnx_extern.c. */
 bool onnx_external_bytes(OnnxSource *src, const Onnx__TensorProto *t, size_t nbytes, const char *what,
-                         OnnxBytes *out, MloDiag *d);
+			 OnnxBytes *out, MloDiag *d);
 #endif

@@ -149,7 +149,7 @@ static const OnnxFile *map_external(OnnxSource *src, const char *location, const
 	}
 	if (fd < 0) {
 		mlo_error(d, MLO_ERR_IO, "tensor '%s': external data '%s' in '%s': %s", what, location,
-		          *src->dir ? src->dir : ".", why);
+			  *src->dir ? src->dir : ".", why);
 		return NULL;
 	}
 	f = MLO_NEW(src->owner, OnnxFile);
@@ -174,7 +174,7 @@ static bool decimal(const char *s, uint64_t *v)
 }
 
 bool onnx_external_bytes(OnnxSource *src, const Onnx__TensorProto *t, size_t nbytes, const char *what,
-                         OnnxBytes *out, MloDiag *d)
+			 OnnxBytes *out, MloDiag *d)
 {
 	const char *location = NULL;
 	uint64_t offset = 0, length = nbytes;
@@ -193,27 +193,30 @@ bool onnx_external_bytes(OnnxSource *src, const Onnx__TensorProto *t, size_t nby
 		else if (!strcmp(key, "length"))
 			number = &length;
 		if (number && !decimal(value, number)) {
-			mlo_error(d, MLO_ERR_FORMAT, "tensor '%s': external data %s '%s' is not a number", what, key, value);
+			mlo_error(d, MLO_ERR_FORMAT, "tensor '%s': external data %s '%s' is not a number",
+				  what, key, value);
 			return false;
 		}
 	}
 	if (!location || !src->dir) {
-		mlo_error(d, location ? MLO_ERR_UNSUPPORTED : MLO_ERR_FORMAT, "tensor '%s': external data %s", what,
-		          location ? "is not allowed here" : "without a location");
+		mlo_error(d, location ? MLO_ERR_UNSUPPORTED : MLO_ERR_FORMAT, "tensor '%s': external data %s",
+			  what, location ? "is not allowed here" : "without a location");
 		return false;
 	}
 	f = map_external(src, location, what, d);
 	if (!f)
 		return false;
 	if (length != nbytes) {
-		mlo_error(d, MLO_ERR_FORMAT, "tensor '%s': external data '%s' has length %llu, its type needs %zu bytes",
-		          what, location, (unsigned long long)length, nbytes);
+		mlo_error(d, MLO_ERR_FORMAT,
+			  "tensor '%s': external data '%s' has length %llu, its type needs %zu bytes", what,
+			  location, (unsigned long long)length, nbytes);
 		return false;
 	}
 	if (offset > f->bytes.n || length > f->bytes.n - offset) {
 		mlo_error(d, MLO_ERR_FORMAT,
-		          "tensor '%s': external data '%s': %llu bytes at offset %llu are beyond its end at %zu", what,
-		          location, (unsigned long long)length, (unsigned long long)offset, f->bytes.n);
+			  "tensor '%s': external data '%s': %llu bytes at offset %llu are beyond its end at "
+			  "%zu",
+			  what, location, (unsigned long long)length, (unsigned long long)offset, f->bytes.n);
 		return false;
 	}
 	*out = (OnnxBytes){f->bytes.p + offset, nbytes};

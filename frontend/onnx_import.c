@@ -32,7 +32,8 @@ static int opset_in(Onnx__OperatorSetIdProto *const *list, size_t n, const char 
 {
 	for (size_t i = 0; i < n; i++)
 		if (!strcmp(onnx_domain(list[i]->domain), domain))
-			return list[i]->version > 0 && list[i]->version < INT32_MAX ? (int)list[i]->version : 0;
+			return list[i]->version > 0 && list[i]->version < INT32_MAX ? (int)list[i]->version
+										    : 0;
 	return 0;
 }
 
@@ -43,7 +44,8 @@ int onnx_opset(const OnnxImport *im, const OnnxScope *sc, const char *domain)
 	return v ? v : opset_in(im->model->opset_import, im->model->n_opset_import, domain);
 }
 
-static const char *function_key(const OnnxImport *im, const char *domain, const char *name, const char *overload)
+static const char *function_key(const OnnxImport *im, const char *domain, const char *name,
+				const char *overload)
 {
 	return mlo_sprintf(im->tmp, "%s:%s:%s", onnx_domain(domain), onnx_text(name), onnx_text(overload));
 }
@@ -61,7 +63,9 @@ static void index_functions(OnnxImport *im)
 
 const Onnx__FunctionProto *onnx_function(const OnnxImport *im, const Onnx__NodeProto *p)
 {
-	return im->functions.n ? onnx_names_get(&im->functions, function_key(im, p->domain, p->op_type, p->overload)) : NULL;
+	return im->functions.n
+		       ? onnx_names_get(&im->functions, function_key(im, p->domain, p->op_type, p->overload))
+		       : NULL;
 }
 
 static bool check_opset(OnnxImport *im, Onnx__OperatorSetIdProto *const *list, size_t n)
@@ -72,7 +76,7 @@ static bool check_opset(OnnxImport *im, Onnx__OperatorSetIdProto *const *list, s
 		if (list[i]->version >= MLO_ONNX_OPSET_MIN && list[i]->version <= MLO_ONNX_OPSET_MAX)
 			continue;
 		onnx_error(im, MLO_ERR_UNSUPPORTED, "the model is of opset %lld, %d to %d are supported",
-		           (long long)list[i]->version, MLO_ONNX_OPSET_MIN, MLO_ONNX_OPSET_MAX);
+			   (long long)list[i]->version, MLO_ONNX_OPSET_MIN, MLO_ONNX_OPSET_MAX);
 		mlo_hint(im->diag, "export it with another opset, or convert it with onnx.version_converter");
 		return false;
 	}
@@ -103,27 +107,32 @@ static bool operands(OnnxImport *im, OnnxScope *sc, const Onnx__NodeProto *p, co
 			continue;
 		in[i] = onnx_names_get(&sc->values, p->input[i]);
 		if (!in[i])
-			onnx_error(im, MLO_ERR_MODEL, "node '%s' (%s): operand '%s' is no input, initialiser or result of a node",
-			           name, onnx_text(p->op_type), p->input[i]);
+			onnx_error(
+				im, MLO_ERR_MODEL,
+				"node '%s' (%s): operand '%s' is no input, initialiser or result of a node",
+				name, onnx_text(p->op_type), p->input[i]);
 		ok = ok && in[i] && in[i] != &im->poison;
 	}
 	return ok;
 }
 
 /* A NULL result is one that an optional operand of a function passed through. */
-static void define_results(OnnxImport *im, OnnxScope *sc, const Onnx__NodeProto *p, const char *name, MloValue *const *out)
+static void define_results(OnnxImport *im, OnnxScope *sc, const Onnx__NodeProto *p, const char *name,
+			   MloValue *const *out)
 {
 	for (size_t i = 0; i < p->n_output; i++)
-		if (*p->output[i] && !onnx_names_add(&sc->values, p->output[i], out[i] ? out[i] : &im->poison))
-			onnx_error(im, MLO_ERR_MODEL, "node '%s' (%s): '%s' is defined twice", name, onnx_text(p->op_type),
-			           p->output[i]);
+		if (*p->output[i] &&
+		    !onnx_names_add(&sc->values, p->output[i], out[i] ? out[i] : &im->poison))
+			onnx_error(im, MLO_ERR_MODEL, "node '%s' (%s): '%s' is defined twice", name,
+				   onnx_text(p->op_type), p->output[i]);
 }
 
 static void check_attributes(OnnxNode *n)
 {
 	for (size_t i = 0; i < n->p->n_attribute && !n->failed; i++)
 		if (i >= 64 || !(n->asked >> i & 1))
-			onnx_fail(n, MLO_ERR_UNSUPPORTED, "attribute '%s' is not known", onnx_text(n->p->attribute[i]->name));
+			onnx_fail(n, MLO_ERR_UNSUPPORTED, "attribute '%s' is not known",
+				  onnx_text(n->p->attribute[i]->name));
 }
 
 static void run_importer(OnnxNode *n)
@@ -134,31 +143,34 @@ static void run_importer(OnnxNode *n)
 		if (n->failed)
 			n->out[i] = NULL;
 		else if (onnx_wanted(n, i) && !n->out[i])
-			onnx_fail(n, MLO_ERR_UNSUPPORTED, "result %u ('%s') is not supported", i, n->p->output[i]);
+			onnx_fail(n, MLO_ERR_UNSUPPORTED, "result %u ('%s') is not supported", i,
+				  n->p->output[i]);
 	}
 }
 
 /* Imports the body of a function in place of the call. */
-static void inline_call(OnnxImport *im, OnnxScope *sc, const Onnx__NodeProto *p, const Onnx__FunctionProto *fn,
-                        const char *name, MloValue *const *in, MloValue **out)
+static void inline_call(OnnxImport *im, OnnxScope *sc, const Onnx__NodeProto *p,
+			const Onnx__FunctionProto *fn, const char *name, MloValue *const *in, MloValue **out)
 {
 	OnnxScope inner = {.parent = sc, .call = p, .fn = fn, .values = {.arena = im->tmp}};
 
 	inner.prefix = mlo_sprintf(im->g->arena, "%s/", name);
 	if (p->n_input > fn->n_input || p->n_output > fn->n_output) {
-		onnx_error(im, MLO_ERR_MODEL, "node '%s': function '%s' takes %zu operands and gives %zu results", name,
-		           onnx_text(fn->name), fn->n_input, fn->n_output);
+		onnx_error(im, MLO_ERR_MODEL,
+			   "node '%s': function '%s' takes %zu operands and gives %zu results", name,
+			   onnx_text(fn->name), fn->n_input, fn->n_output);
 		return;
 	}
 	for (size_t i = 0; i < fn->n_input; i++)
 		if (i < p->n_input && in[i] && !onnx_names_add(&inner.values, fn->input[i], in[i]))
-			onnx_error(im, MLO_ERR_MODEL, "function '%s': '%s' is defined twice", onnx_text(fn->name), fn->input[i]);
+			onnx_error(im, MLO_ERR_MODEL, "function '%s': '%s' is defined twice",
+				   onnx_text(fn->name), fn->input[i]);
 	onnx_import_nodes(im, &inner, fn->node, fn->n_node);
 	for (size_t i = 0; i < p->n_output; i++) {
 		out[i] = onnx_names_get(&inner.values, fn->output[i]);
 		if (!out[i] && *p->output[i])
-			onnx_error(im, MLO_ERR_MODEL, "function '%s' does not define its result '%s'", onnx_text(fn->name),
-			           fn->output[i]);
+			onnx_error(im, MLO_ERR_MODEL, "function '%s' does not define its result '%s'",
+				   onnx_text(fn->name), fn->output[i]);
 	}
 }
 
@@ -206,7 +218,8 @@ void onnx_import_node(OnnxImport *im, OnnxScope *sc, const Onnx__NodeProto *p)
 
 	if (im->ncreated++ >= im->max_nodes) {
 		if (im->ncreated == im->max_nodes + 1)
-			onnx_error(im, MLO_ERR_LIMIT, "more than %zu nodes after functions are inlined", im->max_nodes);
+			onnx_error(im, MLO_ERR_LIMIT, "more than %zu nodes after functions are inlined",
+				   im->max_nodes);
 		return;
 	}
 	p = drop_absent(im, sc, p);
@@ -264,7 +277,8 @@ void onnx_import_meta(OnnxImport *im)
 	for (size_t i = 0; i < m->n_opset_import && i < 256; i++) {
 		const char *domain = onnx_domain(m->opset_import[i]->domain);
 
-		add_meta_int(im, mlo_sprintf(im->tmp, "onnx.opset.%s", *domain ? domain : "ai.onnx"), m->opset_import[i]->version);
+		add_meta_int(im, mlo_sprintf(im->tmp, "onnx.opset.%s", *domain ? domain : "ai.onnx"),
+			     m->opset_import[i]->version);
 	}
 	add_meta(im, "onnx.producer_name", m->producer_name);
 	add_meta(im, "onnx.producer_version", m->producer_version);
@@ -289,7 +303,8 @@ static void import_outputs(OnnxImport *im, OnnxScope *sc)
 		MloValue *v = onnx_names_get(&sc->values, name);
 
 		if (!v)
-			onnx_error(im, MLO_ERR_MODEL, "output '%s' is no input, initialiser or result of a node", name);
+			onnx_error(im, MLO_ERR_MODEL,
+				   "output '%s' is no input, initialiser or result of a node", name);
 		else if (!onnx_names_add(&seen, name, v))
 			onnx_error(im, MLO_ERR_MODEL, "output '%s' is listed twice", name);
 		else if (v != &im->poison)
@@ -401,7 +416,7 @@ MloGraph *mlo_onnx_load(const char *path, const MloOnnxOptions *opt, MloDiag *d)
 }
 
 MloGraph *mlo_onnx_load_memory(const void *p, size_t n, const char *where, const char *dir,
-                               const MloOnnxOptions *opt, MloDiag *d)
+			       const MloOnnxOptions *opt, MloDiag *d)
 {
 	return run_load(&(Load){.bytes = {p, n}, .dir = dir, .opt = opt, .diag = d}, where);
 }

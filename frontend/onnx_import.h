@@ -15,19 +15,19 @@ typedef struct OnnxNames {
 	struct OnnxName {
 		const char *key;
 		void *val;
-	} *slots;
+	} * slots;
 	size_t n, cap;
 } OnnxNames;
-void *onnx_names_get(const OnnxNames *m, const char *key); /* NULL when absent */
+void *onnx_names_get(const OnnxNames *m, const char *key);     /* NULL when absent */
 bool onnx_names_add(OnnxNames *m, const char *key, void *val); /* false when it was there already */
 
 /* One body of nodes being imported: the main graph or a call of a model-local function. */
 typedef struct OnnxScope {
-	const struct OnnxScope *parent;    /* of the caller; NULL for the main graph */
-	const Onnx__NodeProto *call;       /* the calling node */
+	const struct OnnxScope *parent; /* of the caller; NULL for the main graph */
+	const Onnx__NodeProto *call;    /* the calling node */
 	const Onnx__FunctionProto *fn;
-	const char *prefix;                /* before names of inner nodes and values: "call/" */
-	OnnxNames values;                  /* MloValue by name */
+	const char *prefix; /* before names of inner nodes and values: "call/" */
+	OnnxNames values;   /* MloValue by name */
 } OnnxScope;
 
 typedef struct OnnxImport {
@@ -38,10 +38,10 @@ typedef struct OnnxImport {
 	const Onnx__ModelProto *model;
 	OnnxNames functions; /* of the model, by domain, name, overload */
 	OnnxSource src;
-	MloStatus status;   /* of the first error */
-	size_t ncreated;    /* ONNX nodes imported, inlined ones included */
+	MloStatus status; /* of the first error */
+	size_t ncreated;  /* ONNX nodes imported, inlined ones included */
 	size_t max_nodes;
-	MloValue poison;    /* stands for results of nodes that failed */
+	MloValue poison; /* stands for results of nodes that failed */
 } OnnxImport;
 
 typedef struct OnnxNode OnnxNode;
@@ -55,8 +55,8 @@ typedef struct OnnxOp {
 	MloOp op; /* what it becomes, or its main part */
 } OnnxOp;
 const OnnxOp *onnx_op_find(const char *domain, const char *type, int opset); /* newest row up to opset */
-const OnnxOp *onnx_op_first(const char *domain, const char *type);            /* of any opset */
-const char *onnx_op_nearest(const char *domain, const char *type);            /* similar name or NULL */
+const OnnxOp *onnx_op_first(const char *domain, const char *type);           /* of any opset */
+const char *onnx_op_nearest(const char *domain, const char *type);           /* similar name or NULL */
 
 struct OnnxNode {
 	OnnxImport *im;
@@ -66,17 +66,18 @@ struct OnnxNode {
 	MloGraph *g;
 	int opset;
 	MloOrigin *origin;
-	MloValue **in;   /* nin operands, NULL where absent; trailing absent ones are cut */
+	MloValue **in; /* nin operands, NULL where absent; trailing absent ones are cut */
 	uint32_t nin;
-	MloValue **out;  /* nout results, to be set with onnx_result() */
+	MloValue **out; /* nout results, to be set with onnx_result() */
 	uint32_t nout;
-	uint64_t asked;  /* attributes that the importer looked up */
+	uint64_t asked; /* attributes that the importer looked up */
 	bool failed;
 };
 
 /* -- mistakes of the model ------------------------------------------------------------------ */
 void onnx_fail(OnnxNode *n, MloStatus st, const char *fmt, ...) MLO_PRINTF(3, 4);
-bool onnx_arity(OnnxNode *n, uint32_t min, uint32_t max); /* records an error unless min..max operands are there */
+bool onnx_arity(OnnxNode *n, uint32_t min,
+		uint32_t max); /* records an error unless min..max operands are there */
 
 /* -- attributes: the default when absent; a wrong kind is an error of the model ---------------- */
 const Onnx__AttributeProto *onnx_attr(OnnxNode *n, const char *name); /* function references resolved */
@@ -86,14 +87,14 @@ double onnx_float(OnnxNode *n, const char *name, double def);
 const char *onnx_str(OnnxNode *n, const char *name, const char *def);
 const int64_t *onnx_ints(OnnxNode *n, const char *name, int *count); /* NULL when absent */
 const float *onnx_floats(OnnxNode *n, const char *name, int *count);
-void onnx_ignore(OnnxNode *n, const char *name);                     /* means nothing for inference */
+void onnx_ignore(OnnxNode *n, const char *name); /* means nothing for inference */
 
 /* -- operands ---------------------------------------------------------------------------------- */
 MloValue *onnx_in(const OnnxNode *n, uint32_t i); /* NULL when absent */
 MloValue *onnx_scalar(OnnxNode *n, MloElem e, double v);
-MloValue *onnx_i64s(OnnxNode *n, const int64_t *v, int count);           /* a vector */
-MloValue *onnx_ints_operand(OnnxNode *n, const char *name);              /* attribute to vector; NULL when absent */
-bool onnx_empty(const MloValue *v);                                     /* known to have no elements */
+MloValue *onnx_i64s(OnnxNode *n, const int64_t *v, int count); /* a vector */
+MloValue *onnx_ints_operand(OnnxNode *n, const char *name);    /* attribute to vector; NULL when absent */
+bool onnx_empty(const MloValue *v);                            /* known to have no elements */
 
 /* -- results ------------------------------------------------------------------------------------- */
 MloNode *onnx_node(OnnxNode *n, MloOp op, MloValue *const *in, uint32_t nin, uint32_t nout);
@@ -101,15 +102,18 @@ MloValue *onnx_infer(OnnxNode *n, MloNode *m); /* types of the results as far as
 MloValue *onnx_op1(OnnxNode *n, MloOp op, MloValue *a);
 MloValue *onnx_op2(OnnxNode *n, MloOp op, MloValue *a, MloValue *b);
 MloValue *onnx_op3(OnnxNode *n, MloOp op, MloValue *a, MloValue *b, MloValue *c);
-void onnx_attrs(OnnxNode *n, MloNode *m);      /* every attribute of m's operator that the ONNX node gives */
+void onnx_attrs(OnnxNode *n, MloNode *m); /* every attribute of m's operator that the ONNX node gives */
 void onnx_result(OnnxNode *n, uint32_t i, MloValue *v); /* v becomes the i-th result */
-void onnx_finish(OnnxNode *n, MloNode *m);     /* infers m; its results become those of n */
-void onnx_plain(OnnxNode *n, MloOp op);        /* same operands, attributes and results */
-bool onnx_wanted(const OnnxNode *n, uint32_t i); /* does the model name result i? */
+void onnx_finish(OnnxNode *n, MloNode *m);              /* infers m; its results become those of n */
+void onnx_plain(OnnxNode *n, MloOp op);                 /* same operands, attributes and results */
+bool onnx_wanted(const OnnxNode *n, uint32_t i);        /* does the model name result i? */
 
 /* -- the driver's parts ---------------------------------------------------------------------------- */
-static inline const char *onnx_text(const char *s) { return s ? s : ""; }
-const char *onnx_domain(const char *domain); /* "" for ai.onnx */
+static inline const char *onnx_text(const char *s)
+{
+	return s ? s : "";
+}
+const char *onnx_domain(const char *domain);                                   /* "" for ai.onnx */
 int onnx_opset(const OnnxImport *im, const OnnxScope *sc, const char *domain); /* 0: not imported */
 const Onnx__FunctionProto *onnx_function(const OnnxImport *im, const Onnx__NodeProto *p);
 void onnx_error(OnnxImport *im, MloStatus st, const char *fmt, ...) MLO_PRINTF(3, 4);

@@ -11,7 +11,8 @@ MloStatus mlo_bind_parse(MloArena *a, const char *text, MloBindDim *out, MloDiag
 
 	*out = (MloBindDim){0};
 	if (!eq || eq == text)
-		return mlo_error(d, MLO_ERR_USAGE, "shape '%s': expected NAME=SIZExSIZE..., such as x=1x3x224x224", text);
+		return mlo_error(d, MLO_ERR_USAGE,
+				 "shape '%s': expected NAME=SIZExSIZE..., such as x=1x3x224x224", text);
 	out->name = mlo_strndup(a, text, (size_t)(eq - text));
 	for (s = eq + 1; *s;) {
 		char *end = (char *)s + 1;
@@ -24,7 +25,8 @@ MloStatus mlo_bind_parse(MloArena *a, const char *text, MloBindDim *out, MloDiag
 				return mlo_error(d, MLO_ERR_USAGE, "shape '%s': '%s' is not a size", text, s);
 		}
 		if (out->rank == MLO_MAX_RANK)
-			return mlo_error(d, MLO_ERR_USAGE, "shape '%s': at most %d dimensions are supported", text, MLO_MAX_RANK);
+			return mlo_error(d, MLO_ERR_USAGE, "shape '%s': at most %d dimensions are supported",
+					 text, MLO_MAX_RANK);
 		out->dim[out->rank++] = v;
 		if (*end != 'x' && *end != ',' && *end)
 			return mlo_error(d, MLO_ERR_USAGE, "shape '%s': '%s' is not a size", text, s);
@@ -63,15 +65,16 @@ static void bind_symbol(Inputs *c, const char *sym, int64_t v)
 	if (!old) {
 		onnx_names_add(&c->sizes, sym, (void *)(uintptr_t)(v + 1));
 	} else if ((int64_t)old - 1 != v) {
-		onnx_error(c->im, MLO_ERR_USAGE, "dimension '%s' is bound to both %lld and %lld", sym, (long long)old - 1,
-		           (long long)v);
+		onnx_error(c->im, MLO_ERR_USAGE, "dimension '%s' is bound to both %lld and %lld", sym,
+			   (long long)old - 1, (long long)v);
 		c->ok = false;
 	}
 }
 
 static const Onnx__TypeProto__Tensor *tensor_type(const Onnx__ValueInfoProto *v)
 {
-	return v->type && v->type->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE ? v->type->tensor_type : NULL;
+	return v->type && v->type->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE ? v->type->tensor_type
+										     : NULL;
 }
 
 /* A shape given for an input also fixes the names among its declared dimensions. */
@@ -82,8 +85,8 @@ static void bind_input(Inputs *c, const Onnx__ValueInfoProto *v, const MloBindDi
 	if (!t || !t->shape)
 		return;
 	if ((size_t)b->rank != t->shape->n_dim) {
-		onnx_error(c->im, MLO_ERR_USAGE, "input '%s' has %zu dimensions, the given shape has %d", v->name,
-		           t->shape->n_dim, b->rank);
+		onnx_error(c->im, MLO_ERR_USAGE, "input '%s' has %zu dimensions, the given shape has %d",
+			   v->name, t->shape->n_dim, b->rank);
 		c->ok = false;
 		return;
 	}
@@ -92,12 +95,14 @@ static void bind_input(Inputs *c, const Onnx__ValueInfoProto *v, const MloBindDi
 
 		if (b->dim[i] < 0)
 			continue;
-		if (dim->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM && *dim->dim_param)
+		if (dim->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM &&
+		    *dim->dim_param)
 			bind_symbol(c, dim->dim_param, b->dim[i]);
-		if (dim->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE && dim->dim_value >= 0 &&
-		    dim->dim_value != b->dim[i]) {
-			onnx_error(c->im, MLO_ERR_USAGE, "input '%s': dimension %d is %lld in the model, %lld in the given shape",
-			           v->name, i, (long long)dim->dim_value, (long long)b->dim[i]);
+		if (dim->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE &&
+		    dim->dim_value >= 0 && dim->dim_value != b->dim[i]) {
+			onnx_error(c->im, MLO_ERR_USAGE,
+				   "input '%s': dimension %d is %lld in the model, %lld in the given shape",
+				   v->name, i, (long long)dim->dim_value, (long long)b->dim[i]);
 			c->ok = false;
 		}
 	}
@@ -133,7 +138,8 @@ static void use_symbol(Inputs *c, const char *sym)
 			c->used[i] = true;
 }
 
-static MloDim input_dim(Inputs *c, const char *input, const Onnx__TensorShapeProto__Dimension *dim, int64_t given)
+static MloDim input_dim(Inputs *c, const char *input, const Onnx__TensorShapeProto__Dimension *dim,
+			int64_t given)
 {
 	MloSymbols *syms = c->im->g->syms;
 
@@ -142,15 +148,16 @@ static MloDim input_dim(Inputs *c, const char *input, const Onnx__TensorShapePro
 		uintptr_t size = (uintptr_t)onnx_names_get(&c->sizes, dim->dim_param);
 
 		use_symbol(c, dim->dim_param);
-		return size ? mlo_dim((int64_t)size - 1) : mlo_dim_sym(syms, mlo_strdup(c->im->g->arena, dim->dim_param));
+		return size ? mlo_dim((int64_t)size - 1)
+			    : mlo_dim_sym(syms, mlo_strdup(c->im->g->arena, dim->dim_param));
 	}
 	if (given >= 0)
 		return mlo_dim(given);
 	if (dim->value_case != ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE || dim->dim_value == -1)
 		return mlo_dim_fresh(syms, mlo_strdup(c->im->g->arena, input));
 	if (dim->dim_value < 0 || dim->dim_value > MLO_MAX_ELEMS) {
-		onnx_error(c->im, dim->dim_value < 0 ? MLO_ERR_MODEL : MLO_ERR_LIMIT, "input '%s' has a dimension of %lld", input,
-		           (long long)dim->dim_value);
+		onnx_error(c->im, dim->dim_value < 0 ? MLO_ERR_MODEL : MLO_ERR_LIMIT,
+			   "input '%s' has a dimension of %lld", input, (long long)dim->dim_value);
 		c->ok = false;
 		return mlo_dim(1);
 	}
@@ -168,23 +175,26 @@ static bool input_type(Inputs *c, const Onnx__ValueInfoProto *v, MloType *type)
 	}
 	*type = (MloType){.elem = mlo_elem_from_onnx(t->elem_type), .rank = MLO_RANK_UNKNOWN};
 	if (type->elem == EL_none) {
-		onnx_error(c->im, MLO_ERR_MODEL, "input '%s' has unknown element type %d", v->name, t->elem_type);
+		onnx_error(c->im, MLO_ERR_MODEL, "input '%s' has unknown element type %d", v->name,
+			   t->elem_type);
 		return false;
 	}
 	if (t->shape && t->shape->n_dim > MLO_MAX_RANK) {
-		onnx_error(c->im, MLO_ERR_LIMIT, "input '%s' has %zu dimensions, at most %d are supported", v->name,
-		           t->shape->n_dim, MLO_MAX_RANK);
+		onnx_error(c->im, MLO_ERR_LIMIT, "input '%s' has %zu dimensions, at most %d are supported",
+			   v->name, t->shape->n_dim, MLO_MAX_RANK);
 		return false;
 	}
 	if (!t->shape && b) {
 		type->rank = b->rank;
 		for (int i = 0; i < b->rank; i++)
 			type->dim[i] = b->dim[i] >= 0 ? mlo_dim(b->dim[i])
-			                              : mlo_dim_fresh(c->im->g->syms, mlo_strdup(c->im->g->arena, v->name));
+						      : mlo_dim_fresh(c->im->g->syms,
+								      mlo_strdup(c->im->g->arena, v->name));
 	} else if (t->shape) {
 		type->rank = (int)t->shape->n_dim;
 		for (int i = 0; i < type->rank; i++)
-			type->dim[i] = input_dim(c, v->name, t->shape->dim[i], b && b->rank == type->rank ? b->dim[i] : -1);
+			type->dim[i] = input_dim(c, v->name, t->shape->dim[i],
+						 b && b->rank == type->rank ? b->dim[i] : -1);
 	}
 	if (mlo_type_static(type) && mlo_type_bytes(type) < 0) {
 		onnx_error(c->im, MLO_ERR_LIMIT, "input '%s' is too large", v->name);
@@ -241,7 +251,8 @@ static void report_unused(Inputs *c)
 		for (size_t k = 0; k < gp->n_input && k < 16; k++)
 			if (gp->input[k]->name)
 				mlo_str_add(&names, "%s'%s'", names.n ? ", " : "", gp->input[k]->name);
-		onnx_error(c->im, MLO_ERR_USAGE, "no input or dimension is called '%s'", c->im->opt->bind[i].name);
+		onnx_error(c->im, MLO_ERR_USAGE, "no input or dimension is called '%s'",
+			   c->im->opt->bind[i].name);
 		mlo_hint(c->im->diag, "inputs: %s", mlo_str_text(&names));
 		c->ok = false;
 	}
@@ -258,7 +269,8 @@ bool onnx_import_inputs(OnnxImport *im, OnnxScope *sc)
 	bind_all(&c);
 	for (size_t i = 0; i < gp->n_input; i++)
 		if (is_input(&c, gp->input[i]))
-			in[n++] = gp->input[i]; /* before inputs are defined: a second one of that name is an error */
+			in[n++] = gp->input[i]; /* before inputs are defined: a second one of that name is an
+						   error */
 	for (size_t i = 0; i < n; i++) {
 		MloType type;
 
@@ -269,7 +281,8 @@ bool onnx_import_inputs(OnnxImport *im, OnnxScope *sc)
 			c.ok = false;
 			define(&c, in[i]->name, &im->poison);
 		} else {
-			define(&c, in[i]->name, mlo_graph_input(im->g, mlo_strdup(im->g->arena, in[i]->name), &type));
+			define(&c, in[i]->name,
+			       mlo_graph_input(im->g, mlo_strdup(im->g->arena, in[i]->name), &type));
 		}
 	}
 	if (c.ok)

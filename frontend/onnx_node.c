@@ -33,7 +33,8 @@ bool onnx_arity(OnnxNode *n, uint32_t min, uint32_t max)
 
 /* -- attributes ------------------------------------------------------------------------------- */
 
-static const Onnx__AttributeProto *in_list(Onnx__AttributeProto *const *list, size_t n, const char *name, size_t *at)
+static const Onnx__AttributeProto *in_list(Onnx__AttributeProto *const *list, size_t n, const char *name,
+					   size_t *at)
 {
 	for (size_t i = 0; i < n; i++)
 		if (list[i]->name && !strcmp(list[i]->name, name)) {
@@ -58,7 +59,8 @@ static const Onnx__AttributeProto *resolve(const OnnxScope *sc, const Onnx__Attr
 			a = given;
 			sc = sc->parent;
 		} else {
-			a = in_list(sc->fn->attribute_proto, sc->fn->n_attribute_proto, a->ref_attr_name, &at);
+			a = in_list(sc->fn->attribute_proto, sc->fn->n_attribute_proto, a->ref_attr_name,
+				    &at);
 			return a && a->ref_attr_name && *a->ref_attr_name ? NULL : a;
 		}
 	}
@@ -87,7 +89,7 @@ static Onnx__AttributeProto__AttributeType kind_of(const Onnx__AttributeProto *a
 	       : a->t        ? ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR
 	       : a->n_floats ? ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOATS
 	       : a->n_ints   ? ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS
-	                     : ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__UNDEFINED;
+			     : ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__UNDEFINED;
 }
 
 bool onnx_attr_is(OnnxNode *n, const Onnx__AttributeProto *a, Onnx__AttributeProto__AttributeType kind)
@@ -97,9 +99,10 @@ bool onnx_attr_is(OnnxNode *n, const Onnx__AttributeProto *a, Onnx__AttributePro
 	if (kind_of(a) == kind)
 		return true;
 	want = protobuf_c_enum_descriptor_get_value(&onnx__attribute_proto__attribute_type__descriptor, kind);
-	have = protobuf_c_enum_descriptor_get_value(&onnx__attribute_proto__attribute_type__descriptor, kind_of(a));
+	have = protobuf_c_enum_descriptor_get_value(&onnx__attribute_proto__attribute_type__descriptor,
+						    kind_of(a));
 	onnx_fail(n, MLO_ERR_MODEL, "attribute '%s' is of kind %s, %s is needed", onnx_text(a->name),
-	          have ? have->name : "unknown", want->name);
+		  have ? have->name : "unknown", want->name);
 	return false;
 }
 
@@ -134,7 +137,7 @@ const int64_t *onnx_ints(OnnxNode *n, const char *name, int *count)
 	*count = 0;
 	/* an empty list without a type is indistinguishable from no value */
 	if (!a || (kind_of(a) != ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__UNDEFINED &&
-	           !onnx_attr_is(n, a, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS)))
+		   !onnx_attr_is(n, a, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS)))
 		return NULL;
 	if (a->n_ints > INT32_MAX) {
 		onnx_fail(n, MLO_ERR_LIMIT, "attribute '%s' is too long", name);
@@ -151,7 +154,7 @@ const float *onnx_floats(OnnxNode *n, const char *name, int *count)
 
 	*count = 0;
 	if (!a || (kind_of(a) != ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__UNDEFINED &&
-	           !onnx_attr_is(n, a, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOATS)))
+		   !onnx_attr_is(n, a, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOATS)))
 		return NULL;
 	if (a->n_floats > INT32_MAX) {
 		onnx_fail(n, MLO_ERR_LIMIT, "attribute '%s' is too long", name);

@@ -43,9 +43,11 @@ static const MloTensor *sparse_attr(OnnxNode *n, const Onnx__AttributeProto *a)
 	const MloTensor *t = NULL;
 
 	if (a->sparse_tensor)
-		t = onnx_sparse_tensor(n->g->arena, &n->im->src, a->sparse_tensor, n->origin->name, n->im->diag);
+		t = onnx_sparse_tensor(n->g->arena, &n->im->src, a->sparse_tensor, n->origin->name,
+				       n->im->diag);
 	if (!t)
-		onnx_fail(n, MLO_ERR_MODEL, "attribute '%s' is not a valid sparse tensor", onnx_text(a->name));
+		onnx_fail(n, MLO_ERR_MODEL, "attribute '%s' is not a valid sparse tensor",
+			  onnx_text(a->name));
 	return t;
 }
 
@@ -81,7 +83,8 @@ void import_constant(OnnxNode *n)
 	const MloTensor *t = constant_value(n);
 
 	if (t && !n->failed && onnx_wanted(n, 0))
-		n->out[0] = mlo_graph_const(n->g, t, mlo_sprintf(n->g->arena, "%s%s", n->scope->prefix, n->p->output[0]));
+		n->out[0] = mlo_graph_const(
+			n->g, t, mlo_sprintf(n->g->arena, "%s%s", n->scope->prefix, n->p->output[0]));
 }
 
 /* The fill value is a float attribute of the IR; integers that it cannot hold are expanded. */
@@ -107,7 +110,8 @@ void import_constant_of_shape(OnnxNode *n)
 		t = tensor_attr(n, a);
 		if (!t)
 			return;
-		if (mlo_tensor_elems(t) != 1 || mlo_elem_class(t->elem) == EC_STRING || mlo_elem_class(t->elem) == EC_COMPLEX) {
+		if (mlo_tensor_elems(t) != 1 || mlo_elem_class(t->elem) == EC_STRING ||
+		    mlo_elem_class(t->elem) == EC_COMPLEX) {
 			onnx_fail(n, MLO_ERR_MODEL, "attribute 'value' is not one number");
 			return;
 		}

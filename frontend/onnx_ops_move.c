@@ -66,7 +66,8 @@ void import_split(OnnxNode *n)
 		in[1] = uneven_sizes(n, axis);
 	}
 	if (parts != n->nout)
-		onnx_fail(n, MLO_ERR_MODEL, "num_outputs is %lld, but the node has %u results", (long long)parts, n->nout);
+		onnx_fail(n, MLO_ERR_MODEL, "num_outputs is %lld, but the node has %u results",
+			  (long long)parts, n->nout);
 	m = onnx_node(n, OP_split, in, in[1] ? 2 : 1, n->nout);
 	mlo_attr_set_i(m, ATTR_split_axis, axis);
 	onnx_finish(n, m);
@@ -173,7 +174,8 @@ void import_resize(OnnxNode *n)
 		nin = v ? i + 1 : nin;
 	}
 	if (!in[2] == !in[3]) {
-		onnx_fail(n, MLO_ERR_MODEL, "has %s", in[2] ? "both scales and sizes" : "neither scales nor sizes");
+		onnx_fail(n, MLO_ERR_MODEL, "has %s",
+			  in[2] ? "both scales and sizes" : "neither scales nor sizes");
 		return;
 	}
 	m = onnx_node(n, OP_resize, in, nin, 1);

@@ -88,7 +88,8 @@ void import_reduce_sum_square(OnnxNode *n)
 void import_reduce_log_sum(OnnxNode *n)
 {
 	if (onnx_arity(n, 1, 2))
-		onnx_result(n, 0, onnx_op1(n, OP_log, onnx_infer(n, reduction(n, OP_reduce_sum, n->in[0], 18))));
+		onnx_result(n, 0,
+			    onnx_op1(n, OP_log, onnx_infer(n, reduction(n, OP_reduce_sum, n->in[0], 18))));
 }
 
 /* -- quantization ------------------------------------------------------------------------------- */

@@ -29,7 +29,8 @@ void import_binary_old(OnnxNode *n)
 	if (wanted && ra != MLO_RANK_UNKNOWN && rb != MLO_RANK_UNKNOWN && axis != ra - rb) {
 		axis += axis < 0 ? ra : 0;
 		if (axis < 0 || axis + rb > ra) {
-			onnx_fail(n, MLO_ERR_MODEL, "axis %lld does not fit operands of %d and %d dimensions", (long long)axis, ra, rb);
+			onnx_fail(n, MLO_ERR_MODEL, "axis %lld does not fit operands of %d and %d dimensions",
+				  (long long)axis, ra, rb);
 			return;
 		}
 		b = append_ones(n, b, ra - rb - (int)axis);

@@ -3,7 +3,6 @@
 
 #include "frontend/onnx_ops.h"
 
-
 static const OnnxOp rows[] = {
 #define ONNX(domain, type, since, fn, op) {domain, type, since, import_##fn, OP_##op},
 #define ONNX_NOT(domain, type, why)
@@ -35,8 +34,8 @@ const OnnxOp *onnx_op_find(const char *domain, const char *type, int opset)
 	const OnnxOp *best = NULL;
 
 	for (size_t i = 0; i < NROWS; i++)
-		if (!strcmp(rows[i].type, type) && !strcmp(rows[i].domain, domain) && rows[i].since <= opset &&
-		    (!best || rows[i].since > best->since))
+		if (!strcmp(rows[i].type, type) && !strcmp(rows[i].domain, domain) &&
+		    rows[i].since <= opset && (!best || rows[i].since > best->since))
 			best = &rows[i];
 	return best;
 }
@@ -107,7 +106,10 @@ typedef struct Unknown {
 typedef struct Check {
 	OnnxImport *im;
 	OnnxNames found; /* Unknown by "domain:type" */
-	struct { Unknown **items; size_t n, cap; } list;
+	struct {
+		Unknown **items;
+		size_t n, cap;
+	} list;
 	OnnxNames calls; /* functions: being checked, or done */
 	bool ok;
 } Check;
@@ -144,7 +146,8 @@ static void unknown(Check *c, const Onnx__NodeProto *p, const char *domain, int 
 	u->count++;
 }
 
-static void check_nodes(Check *c, const Onnx__FunctionProto *fn, Onnx__NodeProto *const *node, size_t n, int depth);
+static void check_nodes(Check *c, const Onnx__FunctionProto *fn, Onnx__NodeProto *const *node, size_t n,
+			int depth);
 
 static void check_call(Check *c, const Onnx__FunctionProto *fn, int depth)
 {
@@ -155,7 +158,8 @@ static void check_call(Check *c, const Onnx__FunctionProto *fn, int depth)
 		return;
 	if (state || depth >= MAX_CALLS) {
 		onnx_error(c->im, state ? MLO_ERR_MODEL : MLO_ERR_LIMIT,
-		           state ? "function '%s' calls itself" : "function '%s' is called too deep", onnx_text(fn->name));
+			   state ? "function '%s' calls itself" : "function '%s' is called too deep",
+			   onnx_text(fn->name));
 		c->ok = false;
 		return;
 	}
@@ -166,7 +170,8 @@ static void check_call(Check *c, const Onnx__FunctionProto *fn, int depth)
 	*state = done;
 }
 
-static void check_nodes(Check *c, const Onnx__FunctionProto *fn, Onnx__NodeProto *const *node, size_t n, int depth)
+static void check_nodes(Check *c, const Onnx__FunctionProto *fn, Onnx__NodeProto *const *node, size_t n,
+			int depth)
 {
 	OnnxScope sc = {.fn = fn};
 
@@ -191,8 +196,8 @@ static void report(Check *c, const Unknown *u)
 
 	if (u->count > 1)
 		snprintf(more, sizeof more, " and %zu more", u->count - 1);
-	onnx_error(c->im, MLO_ERR_UNSUPPORTED, "node '%s'%s: operator '%s' of domain '%s', opset %d: %s", name, more,
-	           onnx_text(p->op_type), *domain ? domain : "ai.onnx", u->opset, u->why);
+	onnx_error(c->im, MLO_ERR_UNSUPPORTED, "node '%s'%s: operator '%s' of domain '%s', opset %d: %s",
+		   name, more, onnx_text(p->op_type), *domain ? domain : "ai.onnx", u->opset, u->why);
 	if (near && strcmp(near, onnx_text(p->op_type)) != 0)
 		mlo_hint(c->im->diag, "the nearest operator known is '%s'", near);
 }

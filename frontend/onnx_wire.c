@@ -10,11 +10,11 @@
 #include <string.h>
 
 enum {
-	MAX_DEPTH = 64,            /* messages inside messages; protobuf-c itself recurses without limit */
-	LEN_BYTES = 5,             /* room left for the length of a message, as a padded varint */
+	MAX_DEPTH = 64, /* messages inside messages; protobuf-c itself recurses without limit */
+	LEN_BYTES = 5,  /* room left for the length of a message, as a padded varint */
 	CHUNK = 256 << 10,
-	BUDGET_BASE = 64 << 20,    /* unpacked structs may take this plus ... */
-	BUDGET_FACTOR = 16,        /* ... this times the file's size */
+	BUDGET_BASE = 64 << 20, /* unpacked structs may take this plus ... */
+	BUDGET_FACTOR = 16,     /* ... this times the file's size */
 };
 
 typedef struct Place {
@@ -25,7 +25,7 @@ typedef struct Skim {
 	const uint8_t *src;
 	uint8_t *out;
 	size_t n, cap;
-	size_t bad;       /* where the first malformed field starts */
+	size_t bad; /* where the first malformed field starts */
 	bool deep, nomem;
 } Skim;
 
@@ -167,7 +167,7 @@ typedef struct Pool {
 	struct Chunk {
 		struct Chunk *next;
 		max_align_t data[];
-	} *chunks;
+	} * chunks;
 	size_t used, cap; /* of the newest chunk */
 	size_t left;      /* budget */
 } Pool;
@@ -214,8 +214,8 @@ static void pool_release(void *obj, void *p)
 	(void)p;
 }
 
-static void *unpack_skeleton(MloArena *a, const ProtobufCMessageDescriptor *desc, const Skim *s,
-                             size_t nsrc, MloDiag *d)
+static void *unpack_skeleton(MloArena *a, const ProtobufCMessageDescriptor *desc, const Skim *s, size_t nsrc,
+			     MloDiag *d)
 {
 	Pool *pool = calloc(1, sizeof *pool);
 	ProtobufCAllocator alloc = {pool_alloc, pool_release, pool};
@@ -226,14 +226,16 @@ static void *unpack_skeleton(MloArena *a, const ProtobufCMessageDescriptor *desc
 		return NULL;
 	}
 	pool->left = nsrc > (SIZE_MAX - BUDGET_BASE) / BUDGET_FACTOR ? SIZE_MAX
-	                                                             : BUDGET_BASE + nsrc * BUDGET_FACTOR;
+								     : BUDGET_BASE + nsrc * BUDGET_FACTOR;
 	msg = protobuf_c_message_unpack(desc, &alloc, s->n, s->out);
 	if (!msg) {
 		if (pool->left < 1 << 20)
-			mlo_error(d, MLO_ERR_LIMIT, "the parts of the model need more than %u times the size of the file",
-			          BUDGET_FACTOR);
+			mlo_error(d, MLO_ERR_LIMIT,
+				  "the parts of the model need more than %u times the size of the file",
+				  BUDGET_FACTOR);
 		else
-			mlo_error(d, MLO_ERR_FORMAT, "not an ONNX %s: a field has the wrong type", desc->short_name);
+			mlo_error(d, MLO_ERR_FORMAT, "not an ONNX %s: a field has the wrong type",
+				  desc->short_name);
 		pool_free(pool);
 		return NULL;
 	}
@@ -253,10 +255,11 @@ void *onnx_unpack(MloArena *a, const ProtobufCMessageDescriptor *desc, OnnxBytes
 	else if (s.nomem)
 		mlo_error(d, MLO_ERR_NOMEM, "out of memory");
 	else if (s.deep)
-		mlo_error(d, MLO_ERR_LIMIT, "messages are nested more than %d deep at byte %zu", MAX_DEPTH, s.bad);
+		mlo_error(d, MLO_ERR_LIMIT, "messages are nested more than %d deep at byte %zu", MAX_DEPTH,
+			  s.bad);
 	else
 		mlo_error(d, MLO_ERR_FORMAT, "not an ONNX %s: malformed or cut short at byte %zu",
-		          desc->short_name, s.bad);
+			  desc->short_name, s.bad);
 	free(s.out);
 	return msg;
 }

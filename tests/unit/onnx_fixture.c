@@ -5,13 +5,13 @@
 #include <string.h>
 
 /* Appends to one of protobuf-c's arrays. */
-#define APPEND(f, list, count, item)                                                               \
-	do {                                                                                       \
-		void *more = mlo_alloc((f)->a, (count) + 1, sizeof *(list));                       \
-		if (count)                                                                         \
-			memcpy(more, (list), (count) * sizeof *(list));                            \
-		(list) = more;                                                                     \
-		(list)[(count)++] = (item);                                                        \
+#define APPEND(f, list, count, item)                                                                         \
+	do {                                                                                                 \
+		void *more = mlo_alloc((f)->a, (count) + 1, sizeof *(list));                                 \
+		if (count)                                                                                   \
+			memcpy(more, (list), (count) * sizeof *(list));                                      \
+		(list) = more;                                                                               \
+		(list)[(count)++] = (item);                                                                  \
 	} while (0)
 
 static Onnx__OperatorSetIdProto *opset_of(OnnxFix *f, const char *domain, int version)
@@ -124,7 +124,8 @@ Onnx__NodeProto *ox_node(OnnxFix *f, const char *type, const char *in, const cha
 	return n;
 }
 
-Onnx__FunctionProto *ox_function(OnnxFix *f, const char *domain, const char *name, const char *in, const char *out)
+Onnx__FunctionProto *ox_function(OnnxFix *f, const char *domain, const char *name, const char *in,
+				 const char *out)
 {
 	Onnx__FunctionProto *fn = MLO_NEW(f->a, Onnx__FunctionProto);
 
@@ -137,7 +138,8 @@ Onnx__FunctionProto *ox_function(OnnxFix *f, const char *domain, const char *nam
 	return fn;
 }
 
-Onnx__NodeProto *ox_inner(OnnxFix *f, Onnx__FunctionProto *fn, const char *type, const char *in, const char *out)
+Onnx__NodeProto *ox_inner(OnnxFix *f, Onnx__FunctionProto *fn, const char *type, const char *in,
+			  const char *out)
 {
 	Onnx__NodeProto *n = new_node(f, type, in, out);
 

@@ -34,8 +34,13 @@ static void raw_bytes_are_the_elements(void)
 
 static void typed_fields_are_narrowed(void)
 {
-	static const struct { MloElem e; int32_t in; int64_t bits; } rows[] = {
-		{EL_i8, -3, -3}, {EL_u8, 250, 250}, {EL_i16, -300, -300}, {EL_u16, 65535, 65535}, {EL_i32, -70000, -70000},
+	static const struct {
+		MloElem e;
+		int32_t in;
+		int64_t bits;
+	} rows[] = {
+		{EL_i8, -3, -3},        {EL_u8, 250, 250},        {EL_i16, -300, -300},
+		{EL_u16, 65535, 65535}, {EL_i32, -70000, -70000},
 	};
 	OnnxFix f;
 
@@ -98,7 +103,8 @@ static void half_floats_and_nibbles(void)
 	p->int32_data = nibbles;
 	p->n_int32_data = 2;
 	t = reread(&f, p);
-	CU_ASSERT(t && t->nbytes == 2 && mlo_tensor_i64(t, 0) == 1 && mlo_tensor_i64(t, 1) == 2 && mlo_tensor_i64(t, 2) == -1);
+	CU_ASSERT(t && t->nbytes == 2 && mlo_tensor_i64(t, 0) == 1 && mlo_tensor_i64(t, 1) == 2 &&
+		  mlo_tensor_i64(t, 2) == -1);
 	ox_free(&f);
 }
 
@@ -128,7 +134,12 @@ static void strings_and_bools(void)
 /* Each must be refused with these words, and without memory for what it claims. */
 static void bad_tensors_are_refused(void)
 {
-	static const struct { const char *shape; MloElem e; size_t raw; const char *says; } rows[] = {
+	static const struct {
+		const char *shape;
+		MloElem e;
+		size_t raw;
+		const char *says;
+	} rows[] = {
 		{"2x3", EL_f32, 20, "raw data has 20 bytes, its type and shape need 24"},
 		{"-1", EL_f32, 4, "dimension 0 is -1"},
 		{"1152921504606846976", EL_u8, 4, "too large"},
@@ -158,7 +169,8 @@ static void bad_tensors_are_refused(void)
 	ox_free(&f);
 }
 
-static Onnx__SparseTensorProto *sparse(OnnxFix *f, const float *v, const int64_t *at, const char *index_shape, int64_t rows)
+static Onnx__SparseTensorProto *sparse(OnnxFix *f, const float *v, const int64_t *at, const char *index_shape,
+				       int64_t rows)
 {
 	Onnx__SparseTensorProto *s = MLO_NEW(f->a, Onnx__SparseTensorProto);
 
@@ -181,7 +193,8 @@ static void sparse_initialisers_become_dense(void)
 		Onnx__SparseTensorProto *s;
 
 		ox_model(&f, 17);
-		s = form ? sparse(&f, v, (int64_t[]){0, 1, 2, 0}, "2x2", 3) : sparse(&f, v, (int64_t[]){1, 4}, "2", 3);
+		s = form ? sparse(&f, v, (int64_t[]){0, 1, 2, 0}, "2x2", 3)
+			 : sparse(&f, v, (int64_t[]){1, 4}, "2", 3);
 		f.graph.sparse_initializer = &s;
 		f.graph.n_sparse_initializer = 1;
 		ox_in(&f, "x", EL_f32, "3x2");
@@ -196,8 +209,13 @@ static void sparse_initialisers_become_dense(void)
 
 static void bad_sparse_initialisers(void)
 {
-	static const struct { int64_t at[2], rows; const char *says; } rows[] = {
-		{{1, 6}, 3, "index of value 1 is outside"}, {{-1, 2}, 3, "outside"}, {{0, 1}, (int64_t)1 << 36, "when dense"},
+	static const struct {
+		int64_t at[2], rows;
+		const char *says;
+	} rows[] = {
+		{{1, 6}, 3, "index of value 1 is outside"},
+		{{-1, 2}, 3, "outside"},
+		{{0, 1}, (int64_t)1 << 36, "when dense"},
 	};
 	OnnxFix f;
 

@@ -47,8 +47,9 @@ static int set_up(void)
 
 static int tear_down(void)
 {
-	static const char *const all[] = {"model/w.bin", "model/sub/w.bin", "model/two_names.bin", "model/soft.bin",
-	                                  "model/soft", "model/fifo", "hard.bin", "outside.bin"};
+	static const char *const all[] = {"model/w.bin",    "model/sub/w.bin", "model/two_names.bin",
+					  "model/soft.bin", "model/soft",      "model/fifo",
+					  "hard.bin",       "outside.bin"};
 
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
 		unlink(in_dir(all[i]));
@@ -93,7 +94,9 @@ static void data_is_found(void)
 
 static void paths_are_confined(void)
 {
-	static const struct { const char *where, *says; } rows[] = {
+	static const struct {
+		const char *where, *says;
+	} rows[] = {
 		{"../outside.bin", "must be relative and stay"},
 		{"sub/../w.bin", "must be relative and stay"},
 		{"/etc/passwd", "must be relative and stay"},
@@ -121,7 +124,9 @@ static void paths_are_confined(void)
 
 static void extents_are_bounded(void)
 {
-	static const struct { const char *offset, *length, *says; } rows[] = {
+	static const struct {
+		const char *offset, *length, *says;
+	} rows[] = {
 		{"5", "8", "beyond its end at 12"},
 		{"18446744073709551612", "8", "beyond its end"},
 		{"18446744073709551616", "8", "is not a number"},

@@ -102,24 +102,69 @@ static void all_unknown_operators_are_reported(void)
 }
 
 /* One mistake each, with the words that must explain it. */
-static void undefined(OnnxFix *f) { ox_node(f, "Relu", "nobody", "y"); }
-static void twice(OnnxFix *f) { ox_node(f, "Relu", "x", "y"); ox_node(f, "Exp", "x", "y"); }
-static void again(OnnxFix *f) { ox_in(f, "x", EL_f32, "1"); ox_node(f, "Relu", "x", "y"); }
-static void no_result(OnnxFix *f) { ox_node(f, "Relu", "x", "z"); }
-static void too_many(OnnxFix *f) { ox_node(f, "Relu", "x x", "y"); }
-static void too_few(OnnxFix *f) { ox_node(f, "Add", "x", "y"); }
-static void extra(OnnxFix *f) { ox_node(f, "Relu", "x", "y z"); }
-static void attribute(OnnxFix *f) { ox_int(f, ox_node(f, "Relu", "x", "y"), "colour", 1); }
-static void kind(OnnxFix *f) { ox_float(f, ox_node(f, "Softmax", "x", "y"), "axis", 1); }
+static void undefined(OnnxFix *f)
+{
+	ox_node(f, "Relu", "nobody", "y");
+}
+static void twice(OnnxFix *f)
+{
+	ox_node(f, "Relu", "x", "y");
+	ox_node(f, "Exp", "x", "y");
+}
+static void again(OnnxFix *f)
+{
+	ox_in(f, "x", EL_f32, "1");
+	ox_node(f, "Relu", "x", "y");
+}
+static void no_result(OnnxFix *f)
+{
+	ox_node(f, "Relu", "x", "z");
+}
+static void too_many(OnnxFix *f)
+{
+	ox_node(f, "Relu", "x x", "y");
+}
+static void too_few(OnnxFix *f)
+{
+	ox_node(f, "Add", "x", "y");
+}
+static void extra(OnnxFix *f)
+{
+	ox_node(f, "Relu", "x", "y z");
+}
+static void attribute(OnnxFix *f)
+{
+	ox_int(f, ox_node(f, "Relu", "x", "y"), "colour", 1);
+}
+static void kind(OnnxFix *f)
+{
+	ox_float(f, ox_node(f, "Softmax", "x", "y"), "axis", 1);
+}
 static void train(OnnxFix *f)
 {
 	ox_const(f, "w", EL_f32, "1", (float[]){1}, 4);
 	ox_int(f, ox_node(f, "BatchNormalization", "x w w w w", "y"), "training_mode", 1);
 }
-static void negative(OnnxFix *f) { ox_in(f, "z", EL_f32, "-7"); ox_node(f, "Relu", "x", "y"); }
-static void ranks(OnnxFix *f) { ox_in(f, "z", EL_f32, "1x1x1x1x1x1x1x1x1"); ox_node(f, "Relu", "x", "y"); }
-static void claims(OnnxFix *f) { ox_in(f, "z", EL_f32, "1048576x1048576x1048576"); ox_node(f, "Relu", "x", "y"); }
-static void weight(OnnxFix *f) { ox_const(f, "w", EL_f32, "8", "1234", 4); ox_node(f, "Relu", "w", "y"); }
+static void negative(OnnxFix *f)
+{
+	ox_in(f, "z", EL_f32, "-7");
+	ox_node(f, "Relu", "x", "y");
+}
+static void ranks(OnnxFix *f)
+{
+	ox_in(f, "z", EL_f32, "1x1x1x1x1x1x1x1x1");
+	ox_node(f, "Relu", "x", "y");
+}
+static void claims(OnnxFix *f)
+{
+	ox_in(f, "z", EL_f32, "1048576x1048576x1048576");
+	ox_node(f, "Relu", "x", "y");
+}
+static void weight(OnnxFix *f)
+{
+	ox_const(f, "w", EL_f32, "8", "1234", 4);
+	ox_node(f, "Relu", "w", "y");
+}
 static void recursion(OnnxFix *f)
 {
 	ox_inner(f, ox_function(f, "my", "A", "a", "b"), "my.B", "a", "b");
@@ -129,7 +174,10 @@ static void recursion(OnnxFix *f)
 
 static void mistakes_are_explained(void)
 {
-	static const struct { void (*build)(OnnxFix *); const char *says; } rows[] = {
+	static const struct {
+		void (*build)(OnnxFix *);
+		const char *says;
+	} rows[] = {
 		{undefined, "operand 'nobody' is no input"},
 		{twice, "'y' is defined twice"},
 		{again, "'x' is defined twice"},
@@ -193,7 +241,11 @@ static void sized(OnnxFix *f, const char *const *bind, size_t n)
 
 static void sizes_can_be_bound(void)
 {
-	static const struct { const char *bind[2]; size_t n; const char *type, *says; } rows[] = {
+	static const struct {
+		const char *bind[2];
+		size_t n;
+		const char *type, *says;
+	} rows[] = {
 		{{0}, 0, "f32[batch,3,x#1]", NULL},
 		{{"batch=4"}, 1, "f32[4,3,x#1]", NULL},
 		{{"x=2x3x5"}, 1, "f32[2,3,5]", NULL},
@@ -219,7 +271,8 @@ static void sizes_can_be_bound(void)
 
 static void bindings_are_parsed(void)
 {
-	static const char *const bad[] = {"x", "=3", "x=3x", "x=axb", "x=-1", "x=3y4", "x=1x1x1x1x1x1x1x1x1", "x=99999999999999999999"};
+	static const char *const bad[] = {
+		"x", "=3", "x=3x", "x=axb", "x=-1", "x=3y4", "x=1x1x1x1x1x1x1x1x1", "x=99999999999999999999"};
 	MloArena *a = mlo_arena_new();
 	MloBindDim b;
 
@@ -250,8 +303,12 @@ static void functions_are_inlined(void)
 	ox_inner(&f, fn, "Clip", "t b", "c");
 	def = MLO_NEW(f.a, Onnx__AttributeProto);
 	onnx__attribute_proto__init(def);
-	*def = (Onnx__AttributeProto){.base = def->base, .name = "slope", .has_type = true,
-	                              .type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT, .has_f = true, .f = 0.5f};
+	*def = (Onnx__AttributeProto){.base = def->base,
+				      .name = "slope",
+				      .has_type = true,
+				      .type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT,
+				      .has_f = true,
+				      .f = 0.5f};
 	fn->attribute_proto = &def;
 	fn->n_attribute_proto = 1;
 	ox_in(&f, "x", EL_f32, "2");
@@ -311,21 +368,23 @@ static void model_data_is_kept(void)
 	CU_ASSERT_PTR_NOT_NULL_FATAL(ox_load(&f));
 	for (const MloMeta *m = f.g->meta; m; m = m->next)
 		found += (!strcmp(m->key, "onnx.producer_name") && !strcmp(m->value, "tester")) ||
-		         (!strcmp(m->key, "onnx.opset.ai.onnx") && !strcmp(m->value, "17")) ||
-		         (!strcmp(m->key, "licence") && !strcmp(m->value, "free"));
+			 (!strcmp(m->key, "onnx.opset.ai.onnx") && !strcmp(m->value, "17")) ||
+			 (!strcmp(m->key, "licence") && !strcmp(m->value, "free"));
 	CU_ASSERT_EQUAL(found, 3);
 	ox_free(&f);
 }
 
 static void files_that_are_no_models(void)
 {
-	static const char *const text[] = {"", "hello, world", "\x08\x08", "\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"};
+	static const char *const text[] = {"", "hello, world", "\x08\x08",
+					   "\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"};
 
 	for (size_t i = 0; i < sizeof text / sizeof *text; i++) {
 		MloDiag d = {0};
 
 		CU_ASSERT_PTR_NULL(mlo_onnx_load_memory(text[i], strlen(text[i]), "t", NULL, NULL, &d));
-		CU_ASSERT(d.nerrors == 1 && d.lines[0].status == MLO_ERR_FORMAT && !strcmp(d.lines[0].where, "t"));
+		CU_ASSERT(d.nerrors == 1 && d.lines[0].status == MLO_ERR_FORMAT &&
+			  !strcmp(d.lines[0].where, "t"));
 		mlo_diag_free(&d);
 	}
 	CU_ASSERT_PTR_NULL(mlo_onnx_load("/nonexistent/model.onnx", NULL, NULL));

@@ -29,7 +29,9 @@ static void expect(OnnxFix *f, const char *ops, const char *type)
 
 static void axes_become_an_operand(void)
 {
-	static const struct { const char *type, *ops, *result; } rows[] = {
+	static const struct {
+		const char *type, *ops, *result;
+	} rows[] = {
 		{"ReduceMean", "reduce_mean", "f32[2,1,1]"},
 		{"ReduceSum", "reduce_sum", "f32[2,1,1]"},
 		{"ReduceL2", "reduce_l2", "f32[2,1,1]"},
@@ -110,7 +112,10 @@ static void movement_attributes_become_operands(void)
 
 static void resizing_of_old_is_asymmetric(void)
 {
-	static const struct { const char *type; int opset; } rows[] = {{"Upsample", 7}, {"Upsample", 9}, {"Resize", 10}};
+	static const struct {
+		const char *type;
+		int opset;
+	} rows[] = {{"Upsample", 7}, {"Upsample", 9}, {"Resize", 10}};
 	static const float scales[] = {1, 2, 2};
 
 	for (size_t i = 0; i < 3; i++) {
@@ -120,13 +125,15 @@ static void resizing_of_old_is_asymmetric(void)
 		if (i) {
 			ox_const(&f, "s", EL_f32, "3", scales, sizeof scales);
 		} else {
-			Onnx__AttributeProto *a = ox_attr(&f, n, "scales", ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOATS);
+			Onnx__AttributeProto *a =
+				ox_attr(&f, n, "scales", ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOATS);
 
 			a->floats = mlo_dup(f.a, scales, sizeof scales);
 			a->n_floats = 3;
 		}
 		expect(&f, "resize", "f32[2,6,8]");
-		CU_ASSERT_STRING_EQUAL(mlo_attr_s(f.g->first, ATTR_resize_coordinate_transformation_mode), "asymmetric");
+		CU_ASSERT_STRING_EQUAL(mlo_attr_s(f.g->first, ATTR_resize_coordinate_transformation_mode),
+				       "asymmetric");
 		CU_ASSERT_STRING_EQUAL(mlo_attr_s(f.g->first, ATTR_resize_nearest_mode), "floor");
 		ox_free(&f);
 	}
@@ -151,8 +158,13 @@ static void empty_resize_operands_are_absent(void)
 
 static void many_operands_become_a_chain(void)
 {
-	static const struct { const char *type, *in, *ops; } rows[] = {
-		{"Sum", "x x x", "add add"}, {"Max", "x x", "max"}, {"Min", "x", "identity"}, {"Mean", "x x x", "add add div"},
+	static const struct {
+		const char *type, *in, *ops;
+	} rows[] = {
+		{"Sum", "x x x", "add add"},
+		{"Max", "x x", "max"},
+		{"Min", "x", "identity"},
+		{"Mean", "x x x", "add add div"},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -195,7 +207,12 @@ static void broadcasting_of_old(void)
 /* Every attribute that can hold a constant. */
 static void constants(void)
 {
-	static const struct { const char *attr; int kind; const char *type; double first; } rows[] = {
+	static const struct {
+		const char *attr;
+		int kind;
+		const char *type;
+		double first;
+	} rows[] = {
 		{"value", ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR, "f32[2]", 7},
 		{"value_float", ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT, "f32[]", 1.5},
 		{"value_int", ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT, "i64[]", -3},
@@ -206,13 +223,24 @@ static void constants(void)
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		OnnxFix f;
-		Onnx__AttributeProto *a = ox_attr(&f, one(&f, 13, "Constant", "", "y"), rows[i].attr, rows[i].kind);
+		Onnx__AttributeProto *a =
+			ox_attr(&f, one(&f, 13, "Constant", "", "y"), rows[i].attr, rows[i].kind);
 
 		a->t = ox_tensor(&f, "", EL_f32, "2");
 		ox_raw(&f, a->t, (float[]){7, 8}, 8);
-		*a = (Onnx__AttributeProto){.base = a->base, .name = a->name, .has_type = 1, .type = a->type, .t = i ? NULL : a->t,
-		                            .has_f = 1, .f = 1.5f, .has_i = 1, .i = -3, .floats = floats, .n_floats = 2,
-		                            .ints = (int64_t *)two, .n_ints = 2};
+		*a = (Onnx__AttributeProto){.base = a->base,
+					    .name = a->name,
+					    .has_type = 1,
+					    .type = a->type,
+					    .t = i ? NULL : a->t,
+					    .has_f = 1,
+					    .f = 1.5f,
+					    .has_i = 1,
+					    .i = -3,
+					    .floats = floats,
+					    .n_floats = 2,
+					    .ints = (int64_t *)two,
+					    .n_ints = 2};
 		expect(&f, "", rows[i].type);
 		CU_ASSERT_PTR_NOT_NULL_FATAL(f.g->outputs[0]->data);
 		CU_ASSERT_EQUAL(mlo_tensor_f64(f.g->outputs[0]->data, 0), rows[i].first);
@@ -223,12 +251,15 @@ static void constants(void)
 
 static void constant_of_shape_keeps_its_value(void)
 {
-	static const struct { int64_t v; const char *ops; } rows[] = {{5, "constant_of_shape"}, {INT64_MAX, "expand"}};
+	static const struct {
+		int64_t v;
+		const char *ops;
+	} rows[] = {{5, "constant_of_shape"}, {INT64_MAX, "expand"}};
 
 	for (size_t i = 0; i < 2; i++) {
 		OnnxFix f;
 		Onnx__AttributeProto *a = ox_attr(&f, one(&f, 13, "ConstantOfShape", "s", "y"), "value",
-		                                  ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR);
+						  ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR);
 
 		a->t = ox_tensor(&f, "", EL_i64, "1");
 		ox_raw(&f, a->t, &rows[i].v, 8);
