@@ -50,9 +50,9 @@ static int list_operators(void)
 
 static MloStatus inspect_model(const Request *r, MloDiag *d)
 {
-	MloLoadOptions lo = {.shapes = r->shape, .nshapes = r->nshapes, .quiet = true};
+	MloStatus st, inferred;
+	MloLoadOptions lo = {.shapes = r->shape, .nshapes = r->nshapes, .quiet = true, .inferred = &inferred};
 	MloGraph *g;
-	MloStatus st;
 
 	MLO_TRY(mlo_load_model(r->path, &lo, &g, d));
 	d->where = r->path;
@@ -67,7 +67,7 @@ static MloStatus inspect_model(const Request *r, MloDiag *d)
 	}
 	d->where = NULL;
 	mlo_graph_free(g);
-	return st;
+	return st == MLO_OK ? inferred : st; /* a model with a mistake can be looked at */
 }
 
 static MloStatus inspect_package_file(const Request *r, MloDiag *d)

@@ -9,6 +9,7 @@ typedef struct MloLoadOptions {
 	size_t nshapes;
 	bool keep_symbols;         /* leave dimensions that no shape binds symbolic */
 	bool quiet;                /* no warning about them */
+	MloStatus *inferred;       /* not NULL: what type inference says goes there, and is no failure */
 } MloLoadOptions;
 
 /* Imports a model and infers its types.  Dimensions of inputs that nothing binds become 1, with a

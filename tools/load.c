@@ -127,6 +127,34 @@ static bool is_static(const MloGraph *g)
 	return true;
 }
 
+/* The way on from an error that names a node. */
+static void hint_node(Loader *l, size_t from)
+{
+	for (size_t i = from; l->d && i < l->d->n; i++) {
+		const char *text = l->d->lines[i].text;
+		size_t n = text && strncmp(text, "node '", 6) == 0 ? strcspn(text + 6, "'") : 0;
+
+		if (n && i + 1 == l->d->n && l->d->lines[i].severity == MLO_DIAG_ERROR)
+			mlo_hint(l->d, "mlopt inspect %s --node '%.*s'", l->path, (int)n, text + 6);
+	}
+}
+
+static MloStatus infer(Loader *l, MloGraph *g)
+{
+	size_t before = l->d ? l->d->n : 0;
+	MloStatus st = mlo_infer_graph(g, l->d);
+
+	if (st != MLO_OK)
+		hint_node(l, before);
+	/* Shapes that the model computes from constants become known by computing them. */
+	else if (!l->opt->keep_symbols && !is_static(g))
+		st = mlo_passes_run(g, "infer,fold,dce", NULL, NULL, l->d);
+	if (!l->opt->inferred)
+		return st;
+	*l->opt->inferred = st;
+	return MLO_OK;
+}
+
 static MloStatus load(Loader *l, MloGraph **out)
 {
 	for (size_t i = 0; i < l->opt->nshapes; i++) {
@@ -136,11 +164,9 @@ static MloStatus load(Loader *l, MloGraph **out)
 		MLO_PUSH(l->a, &l->bind, b);
 	}
 	MLO_TRY(import_complete(l, out));
-	MLO_TRY(mlo_infer_graph(*out, l->d));
-	/* Shapes that the model computes from constants become known by computing them. */
-	if (!l->opt->keep_symbols && !is_static(*out))
-		return mlo_passes_run(*out, "infer,fold,dce", NULL, NULL, l->d);
-	return MLO_OK;
+	if (l->d)
+		l->d->where = l->path;
+	return infer(l, *out);
 }
 
 /* "dir/model.onnx" -> "model" */

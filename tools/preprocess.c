@@ -32,14 +32,13 @@ static MloStatus read_list(const char *key, const char *s, size_t n, double *lis
 	const char *end = s + n;
 
 	*count = 0;
-	while (s < end) {
+	while (s < end) { /* a number, then the end or ':' and another number */
 		if (*count == PREPROCESS_MAX_CHANNELS)
 			return mlo_error(d, MLO_ERR_USAGE, "--preprocess: %s lists more than %d channels", key, PREPROCESS_MAX_CHANNELS);
 		if (!read_number(s, &s, &list[*count]) || s > end || (s < end && *s != ':'))
 			break;
 		++*count;
-		s += s < end;
-		if (s == end)
+		if (s++ == end)
 			return MLO_OK;
 	}
 	return mlo_error(d, MLO_ERR_USAGE, "--preprocess: %s expects numbers separated by ':', not '%.*s'", key, (int)n,

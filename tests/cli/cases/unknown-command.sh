@@ -1,0 +1,2 @@
+# A typing mistake is answered with the nearest command.
+"$mlopt" benhc
