@@ -1,6 +1,6 @@
 /* tests/conform/run.c -- runs the ONNX backend cases of a folder and compares with what is expected.
  *
- * usage: conform [--runner reference] [--case NAME] [--print] DIRECTORY [EXPECTED]
+ * usage: run [--runner reference] [--case NAME] [--print] DIRECTORY [EXPECTED]
  *
  * DIRECTORY holds one folder per case: model.onnx, test_data_set_0/input_0.pb, output_0.pb, ...
  * EXPECTED has lines "CASE pass" or "CASE fail REASON"; a case that is not listed is not run.  A
@@ -214,17 +214,17 @@ static int print_all(Runner *run, const char *dir)
 	return n < 0;
 }
 
-/* One line of the list; returns whether things are as it says. */
-static bool check_line(Runner *run, const char *dir, char *line, const char *only)
+/* One line of the list: 1 when things are as it says, 0 when not, -1 when it names no case to run. */
+static int check_line(Runner *run, const char *dir, char *line, const char *only)
 {
 	char *save, *name = strtok_r(line, " \t\n", &save), *status = strtok_r(NULL, " \t\n", &save);
 	char why[400] = "";
 	if (!name || *name == '#' || (only && strcmp(name, only) != 0))
-		return true;
+		return -1;
 	bool expect_pass = status && strcmp(status, "pass") == 0;
 	if (!expect_pass && (!status || strcmp(status, "fail") != 0)) {
 		fprintf(stderr, "conform: %s: status must be pass or fail\n", name);
-		return false;
+		return 0;
 	}
 	bool passed = run_case(run, dir, name, why, sizeof why) == OUT_PASS;
 	if (passed != expect_pass)
@@ -236,16 +236,19 @@ static int check_list(Runner *run, const char *dir, const char *list, const char
 {
 	FILE *f = fopen(list, "r");
 	char line[1000];
-	int lines = 0, wrong = 0;
+	int cases = 0, wrong = 0;
 	if (!f) {
 		fprintf(stderr, "conform: %s: %s\n", list, strerror(errno));
 		return 2;
 	}
-	for (; fgets(line, sizeof line, f); lines++)
-		wrong += !check_line(run, dir, line, only);
+	while (fgets(line, sizeof line, f)) {
+		int r = check_line(run, dir, line, only);
+		cases += r >= 0;
+		wrong += r == 0;
+	}
 	fclose(f);
-	printf("conform: %d lines, %d not as expected\n", lines, wrong);
-	return wrong > 0 || lines == 0;
+	printf("%d passed, %d failed, 0 skipped\n", cases - wrong, wrong);
+	return wrong > 0 || cases == 0;
 }
 
 int main(int argc, char **argv)
@@ -268,7 +271,7 @@ int main(int argc, char **argv)
 		if (strcmp(runner, runners[k].name) == 0)
 			run = runners[k].run;
 	if (!run || argc - i != (print ? 1 : 2)) {
-		fprintf(stderr, "usage: conform [--runner reference] [--case NAME] [--print] DIRECTORY [EXPECTED]\n");
+		fprintf(stderr, "usage: run [--runner reference] [--case NAME] [--print] DIRECTORY [EXPECTED]\n");
 		return 2;
 	}
 	return print ? print_all(run, argv[i]) : check_list(run, argv[i], argv[i + 1], only);
