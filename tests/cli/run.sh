@@ -1,16 +1,16 @@
 #!/bin/sh
 # tests/cli/run.sh -- command line tests: runs each cases/NAME.sh and compares what it does, exactly.
 #
-#   tests/cli/run.sh MLOPT [NAME]...        BLESS=1 rewrites the expected files
+#   tests/cli/run.sh MLOPT DIR [NAME]...        BLESS=1 rewrites the expected files; DIR is this folder
 #
 # A test is a script; NAME.stdout, NAME.stderr and NAME.exit beside it are what it must print and return
 # (a missing one: nothing, nothing, 0).  It runs in an empty folder with $mlopt, and $models, the folder
 # of the test models; that folder reads MODELS in the expected files.
 # A script that cannot run here says why on standard output, "SKIP: ...", and exits with 77.
 mlopt=$1
-[ -x "$mlopt" ] || { echo "usage: $0 MLOPT [NAME]..." >&2; exit 2; }
-shift
-here=$(cd "$(dirname "$0")" && pwd) || exit 2
+[ -x "$mlopt" ] && [ -d "$2/cases" ] || { echo "usage: $0 MLOPT DIR [NAME]..." >&2; exit 2; }
+here=$(cd "$2" && pwd) || exit 2
+shift 2
 mlopt=$(cd "$(dirname "$mlopt")" && pwd)/$(basename "$mlopt")
 models=$here/models cases=$here/cases
 tmp=$(mktemp -d) || exit 2
@@ -46,7 +46,7 @@ for name; do
 	(cd "$tmp/work" && sh "$cases/$name.sh") >"$tmp/out" 2>"$tmp/err" </dev/null
 	echo $? >"$tmp/got.exit"
 	if [ "$(cat "$tmp/got.exit")" = 77 ]; then
-		echo "skipped $name: $(sed -n 's/^SKIP: //p' "$tmp/out")"
+		echo "SKIP $name: $(sed -n 's/^SKIP: //p' "$tmp/out")"
 		skipped=$((skipped + 1))
 		continue
 	fi
