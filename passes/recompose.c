@@ -418,6 +418,48 @@ static MloNode *recompose_layer_norm(MloGraph *g, MloNode *root, MloPassCx *cx)
 	return replace(g, root, n, cx);
 }
 
+/* -- the scale of attention scores ---------------------------------------------------------------- */
+
+/* Whether v is x @ w [+ b] with constants and has one reader: bnfold takes a scale of it in. */
+static bool is_projection(const MloValue *v)
+{
+	const MloNode *add = mlo_def_only(v, OP_add), *mul;
+	int side = add ? mlo_const_side(add) : -1;
+
+	mul = mlo_def_only(side >= 0 ? add->in[1 - side] : v, OP_matmul);
+	return mul && mul->in[1]->data && !mul->in[0]->data;
+}
+
+/* (q @ k) / c, where q is a projection that was only moved about: scale the projection. */
+static MloNode *recompose_scale(MloGraph *g, MloNode *root, MloPassCx *cx)
+{
+	int side = mlo_const_side(root);
+	MloNode *dot = side >= 0 ? mlo_def_only(root->in[1 - side], OP_matmul) : NULL;
+	double c;
+
+	if (!dot || !mlo_const_scalar(root->in[side], &c) || (root->op == OP_div && (side != 1 || c == 0)))
+		return NULL;
+	if (!mlo_elem_is_float(root->out[0]->type.elem) || !mlo_type_same(&root->out[0]->type, &dot->out[0]->type))
+		return NULL;
+	for (uint32_t i = 0; i < 2; i++) {
+		MloNode *user = dot, *move;
+		MloValue *v = dot->in[i], *k;
+		uint32_t slot = i;
+
+		while ((move = mlo_def_only(v, OP_reshape)) || (move = mlo_def_only(v, OP_transpose))) {
+			user = move;
+			slot = 0;
+			v = move->in[0];
+		}
+		if (!is_projection(v))
+			continue;
+		k = mlo_rw_scalar(g, v->type.elem, root->op == OP_div ? 1 / c : c);
+		mlo_node_set_in(g, user, slot, mlo_rw_op(g, user, OP_mul, root, cx, v, k));
+		return mlo_rw_replace(g, root, dot->out[0]) ? dot : NULL;
+	}
+	return NULL;
+}
+
 /* -- the pass -------------------------------------------------------------------------------- */
 
 static const struct Matcher {
@@ -425,7 +467,8 @@ static const struct Matcher {
 	MloNode *(*match)(MloGraph *g, MloNode *root, MloPassCx *cx); /* the node that took its place */
 } matchers[] = {
 	{OP_div, recompose_softmax},    {OP_div, recompose_layer_norm}, {OP_mul, recompose_layer_norm},
-	{OP_mul, recompose_product},    {OP_div, recompose_product},
+	{OP_mul, recompose_product},    {OP_div, recompose_product},    {OP_mul, recompose_scale},
+	{OP_div, recompose_scale},
 };
 
 MloStatus mlo_pass_recompose(MloGraph *g, MloPassCx *cx)

@@ -352,9 +352,33 @@ static MloValue *gen_mean(Gen *r)
 	return done(r, n);
 }
 
+/* Scaled products of two projections, as attention makes them. */
+static MloValue *gen_scores(Gen *r)
+{
+	MloValue *x = op1(r, OP_flatten, pick(r, false)), *side[2], *y;
+	int64_t k = dim(x, 1), heads = 1 + upto(r, 3);
+
+	for (int i = 0; i < 2; i++) {
+		MloNode *t;
+
+		side[i] = op2(r, OP_matmul, x, weights(r, -0.3, 0.3, 2, (int64_t[]){k, 4 * heads}));
+		if (upto(r, 2))
+			side[i] = op2(r, OP_add, side[i], vec(r, -1, 1, 4 * heads));
+		side[i] = op2(r, OP_reshape, side[i], INTS(r, 0, heads, -1));
+		t = node(r, OP_transpose, side[i], NULL, NULL);
+		mlo_attr_set_ints(r->g, t, ATTR_transpose_perm,
+		                  i ? (int64_t[]){1, 2, 0} : (int64_t[]){1, 0, 2}, 3);
+		side[i] = done(r, t);
+	}
+	if (!upto(r, 4))
+		keep(r, side[0]);
+	y = op2(r, OP_matmul, side[0], side[1]);
+	return op2(r, upto(r, 2) ? OP_div : OP_mul, y, num(r, 3));
+}
+
 static MloValue *(*const patterns[])(Gen *r) = {
 	gen_conv, gen_conv_transpose, gen_batch_norm, gen_affine, gen_pool, gen_activation, gen_activation,
-	gen_norm, gen_dense, gen_move, gen_move, gen_concat, gen_sum, gen_mean,
+	gen_norm, gen_dense, gen_scores, gen_move, gen_move, gen_concat, gen_sum, gen_mean,
 };
 
 MloGraph *random_graph(uint64_t seed, int size)
