@@ -47,6 +47,24 @@ int mlo_lower_eltwise(KCursor *at, const MloNode *n, const int *operand);
 /* Whether mlo_lower_eltwise has a form for n (fusion asks before it groups). */
 bool mlo_can_lower_eltwise(const MloNode *n);
 
+/* Whether the loop tier has a form for this node: its operator, types and attributes.
+ *
+ * mlo_lower_loops takes a group of contiguous nodes that all pass this test, with any number of
+ * elementwise and movement nodes and at most one reduction, pooling or row-wise node ("anchor"):
+ *   - before the anchor: anything. It is computed once per read: broadcasting, overlapping windows
+ *     and two-pass reductions (arg_max) repeat it, so only cheap maps belong in front of those.
+ *   - after a reduction or pooling: elementwise and movement nodes that keep the number of elements
+ *     (no expand, and no broadcast against something larger): one kernel result depends on it.
+ *   - after a row-wise node: elementwise nodes of the same shape; every result of the group has
+ *     that shape, results in front of the anchor too. Dense layouts only.
+ *   - results needed outside may be any values of the group; results of different shapes get a
+ *     loop nest each, and what they share is computed again in each.
+ *   - concat as the group's result is a nest per operand; in the middle of an expression it is a
+ *     chain of guarded loads and choices (slow).
+ *   - an operand and a result must not share memory unless the group is elementwise only and both
+ *     have the same type and layout. */
+bool mlo_can_lower_loops_node(const MloNode *n);
+
 /* The flat element offset of v at a logical index (rank entries), respecting v->layout. */
 const KIdx *mlo_lower_offset(MloKernel *k, const MloValue *v, const KIdx *const *index);
 /* Elements that v's buffer holds, padding lanes of blocked layouts included. */

@@ -1,0 +1,132 @@
+/* codegen/lower.c -- offsets of values in memory, and which values stay inside a group. */
+#include "codegen/lower.h"
+
+#include "codegen/lower_loops.h"
+
+bool mlo_group_internal(const MloGraph *g, const MloNode *first, const MloNode *last, const MloValue *v)
+{
+	(void)g;
+	uint32_t uses = 0;
+	bool defined = false;
+	for (const MloNode *n = first;; n = n->next) {
+		for (uint32_t i = 0; i < n->nin; i++)
+			uses += n->in[i] == v;
+		defined |= v->def == n;
+		if (n == last)
+			break;
+	}
+	return defined && uses == v->nuse; /* nuse counts graph outputs too */
+}
+
+int64_t mlo_value_storage(const MloValue *v)
+{
+	const MloType *t = &v->type;
+	int64_t n = 1;
+	for (int d = 0; d < t->rank; d++) {
+		int64_t k = t->dim[d].k;
+		if (d == 1 && v->layout.block)
+			k = (k + v->layout.block - 1) / v->layout.block * v->layout.block;
+		n *= k;
+	}
+	return n;
+}
+
+/* acc = index of the inner dimensions (size elements); next is the index of the dimension outside.
+ * Undoes a split by division: (x / size) * size + x % size is x, also part by part. */
+static const KIdx *append(MloKernel *k, const KIdx *next, int64_t size, const KIdx *acc)
+{
+	if (acc->op == KI_MOD && acc->k == size) {
+		const KIdx *x = acc->a;
+		if (next->op == KI_DIV && next->k == size && kx_equal(next->a, x))
+			return x;
+		if (next->op == KI_MOD && next->a->op == KI_DIV && next->a->k == size && kx_equal(next->a->a, x))
+			return kx_mod(k, x, size * next->k);
+	}
+	return kx_add(k, kx_mul(k, next, size), acc);
+}
+
+const KIdx *mlo_lower_offset(MloKernel *k, const MloValue *v, const KIdx *const *index)
+{
+	const MloType *t = &v->type;
+	int64_t B = v->layout.block, size = 1;
+	const KIdx *acc = kx_const(k, 0);
+	const KIdx *part[MLO_MAX_RANK + 1];
+	int64_t extent[MLO_MAX_RANK + 1];
+	int n = 0;
+	for (int d = 0; d < t->rank; d++) {
+		bool split = d == 1 && B;
+		part[n] = split ? kx_div(k, index[d], B) : index[d];
+		extent[n++] = split ? (t->dim[d].k + B - 1) / B : t->dim[d].k;
+	}
+	if (B) {
+		part[n] = kx_mod(k, index[1], B);
+		extent[n++] = B;
+	}
+	bool first = true;
+	for (int d = n - 1; d >= 0; d--) {
+		if (extent[d] == 1)
+			continue;
+		acc = first ? part[d] : append(k, part[d], size, acc);
+		first = false;
+		size *= extent[d];
+	}
+	return acc;
+}
+
+bool lw_elem_ok(MloElem e)
+{
+	return e == EL_f32 || e == EL_f64 || e == EL_i32 || e == EL_i64 || e == EL_u8 || e == EL_i8 || e == EL_bool;
+}
+
+int lw_axis(int64_t axis, int rank)
+{
+	return (int)(axis < 0 ? axis + rank : axis);
+}
+
+bool lw_const_i64s(const MloValue *v, int64_t *out, int *n, int max)
+{
+	*n = 0;
+	if (!v)
+		return true;
+	if (!v->data)
+		return false;
+	int64_t count = mlo_tensor_elems(v->data);
+	if (count > max)
+		return false;
+	for (int64_t i = 0; i < count; i++)
+		out[i] = mlo_tensor_i64(v->data, i);
+	*n = (int)count;
+	return true;
+}
+
+static bool types_ok(const MloNode *n)
+{
+	for (uint32_t i = 0; i < n->nin + n->nout; i++) {
+		const MloValue *v = i < n->nin ? n->in[i] : n->out[i - n->nin];
+		if (!v)
+			continue;
+		if (!mlo_type_static(&v->type) || mlo_type_elems(&v->type) < 1 || !lw_elem_ok(v->type.elem))
+			return false;
+	}
+	return n->nout > 0 && n->out[0];
+}
+
+bool mlo_can_lower_loops_node(const MloNode *n)
+{
+	if (!types_ok(n))
+		return false;
+	switch (mlo_op_info(n->op)->kind) {
+	case OK_ELTWISE:
+		return mlo_can_lower_eltwise(n);
+	case OK_MOVE:
+		return lw_can_move(n);
+	case OK_REDUCE:
+		return lw_can_reduce(n);
+	case OK_POOL:
+		return lw_can_pool(n);
+	case OK_ROWWISE:
+		return lw_can_rowwise(n);
+	default:
+		return false;
+	}
+}

@@ -1,0 +1,406 @@
+/* codegen/lower_expr.c -- building expressions: open loops, placement, loads, memoised values. */
+#include "codegen/lower_loops.h"
+
+void lw_init(Lower *w, MloLowerCx *cx, MloNode *first, MloNode *last, MloNode *anchor, const char *name)
+{
+	*w = (Lower){.cx = cx, .arena = cx->arena, .first = first, .last = last, .anchor = anchor, .vec_var = -1};
+	w->k = mlo_kernel_new(cx->arena, name);
+	w->level[0].at = kb_top(w->k);
+}
+
+/* -- levels ------------------------------------------------------------------------------- */
+
+int lw_open(Lower *w, KLoopKind kind, const KIdx *extent)
+{
+	MLO_ASSERT(w->top + 1 < LW_LEVELS);
+	LwLevel *l = &w->level[w->top];
+	int var;
+	l->loop = l->at.tail;
+	KCursor in = kb_loop(&l->at, kind, extent, &var);
+	w->top++;
+	w->level[w->top] = (LwLevel){.at = in};
+	while (w->var_level.n <= (size_t)var)
+		MLO_PUSH(w->arena, &w->var_level, w->top);
+	w->var_level.items[var] = w->top;
+	if (kind == KL_PAR)
+		w->npar = w->top;
+	if (kind == KL_VEC)
+		w->vec_var = var;
+	return var;
+}
+
+void lw_close(Lower *w)
+{
+	size_t keep = 0;
+	for (size_t i = 0; i < w->memo.n; i++)
+		if (w->memo.items[i].level < w->top)
+			w->memo.items[keep++] = w->memo.items[i];
+	w->memo.n = keep;
+	if (w->vec_var >= 0 && w->var_level.items[w->vec_var] == w->top)
+		w->vec_var = -1;
+	w->top--;
+	w->level[w->top].loop = NULL;
+}
+
+/* A cursor at the end of level `level`, before the loop that is open there; end_at puts it back. */
+static KCursor begin_at(Lower *w, int level, KStmt **kept)
+{
+	*kept = NULL;
+	if (level == w->top)
+		return w->level[level].at;
+	KStmt **slot = w->level[level].loop;
+	MLO_ASSERT(slot);
+	*kept = *slot;
+	*slot = NULL;
+	return (KCursor){w->k, slot};
+}
+
+static void end_at(Lower *w, int level, KCursor at, KStmt *kept)
+{
+	if (level == w->top) {
+		w->level[level].at = at;
+	} else {
+		*at.tail = kept;
+		w->level[level].loop = at.tail;
+	}
+	while (w->val_level.n < w->k->value.n)
+		MLO_PUSH(w->arena, &w->val_level, level);
+}
+
+static int val_level(const Lower *w, int v)
+{
+	return v < 0 ? w->npar : w->val_level.items[v];
+}
+
+static int idx_level(const Lower *w, const KIdx *e)
+{
+	if (!e)
+		return w->npar;
+	if (e->op == KI_VAR)
+		return w->var_level.items[e->k];
+	if (e->op == KI_VALUE)
+		return val_level(w, (int)e->k);
+	int a = idx_level(w, e->a), b = idx_level(w, e->b);
+	return a > b ? a : b;
+}
+
+bool lw_uses_var(const Lower *w, const KIdx *e, int var)
+{
+	if (!e || var < 0)
+		return false;
+	if (e->op == KI_VAR)
+		return e->k == var;
+	if (e->op == KI_VALUE)
+		return val_level(w, (int)e->k) >= w->var_level.items[var];
+	return lw_uses_var(w, e->a, var) || lw_uses_var(w, e->b, var);
+}
+
+static int max_level(int a, int b) { return a > b ? a : b; }
+
+static int place(Lower *w, int level, KInst in)
+{
+	KStmt *kept;
+	level = max_level(level, w->npar);
+	KCursor at = begin_at(w, level, &kept);
+	int v = kb_let(&at, in);
+	end_at(w, level, at, kept);
+	return v;
+}
+
+/* -- instructions ------------------------------------------------------------------------- */
+
+int lw_op(Lower *w, KOp op, MloElem t, int a, int b, int c)
+{
+	int level = max_level(val_level(w, a), max_level(val_level(w, b), val_level(w, c)));
+	return place(w, level, (KInst){.op = op, .type = t, .a = a, .b = b, .c = c});
+}
+
+int lw_const(Lower *w, MloElem t, double f)
+{
+	KStmt *kept;
+	KCursor at = begin_at(w, w->npar, &kept);
+	int v = mlo_elem_is_float(t) ? kb_const_f(&at, t, f) : kb_const_i(&at, t, (int64_t)f);
+	end_at(w, w->npar, at, kept);
+	return v;
+}
+
+int lw_const_i(Lower *w, MloElem t, int64_t i)
+{
+	KStmt *kept;
+	KCursor at = begin_at(w, w->npar, &kept);
+	int v = kb_const_i(&at, t, i);
+	end_at(w, w->npar, at, kept);
+	return v;
+}
+
+static void note(Lower *w, const KIdx *idx, const KGuard *guard, bool store, bool number)
+{
+	if (!w->probe)
+		return;
+	LwAccess a = {.idx = idx, .guard = guard, .store = store, .number = number, .inner = w->in_red};
+	MLO_PUSH(w->arena, &w->access, a);
+}
+
+int lw_number(Lower *w, MloElem t, const KIdx *e)
+{
+	KStmt *kept;
+	int level = idx_level(w, e);
+	note(w, e, NULL, false, true);
+	KCursor at = begin_at(w, level, &kept);
+	int v = kb_index(&at, t, e);
+	end_at(w, level, at, kept);
+	return v;
+}
+
+int lw_load_arg(Lower *w, int arg, const KIdx *idx, const KGuard *guard, double other)
+{
+	KStmt *kept;
+	int level = idx_level(w, idx);
+	for (const KGuard *g = guard; g; g = g->next)
+		level = max_level(level, idx_level(w, g->e));
+	if (w->k->arg.items[arg].dir == KA_SCRATCH)
+		level = w->top;
+	note(w, idx, guard, false, false);
+	KCursor at = begin_at(w, level, &kept);
+	int v = kb_load(&at, arg, idx, guard, other);
+	end_at(w, level, at, kept);
+	return v;
+}
+
+/* Conditions under which v has an element (padding lanes count) at the index. */
+static const KGuard *guards(Lower *w, const MloValue *v, const Ix *ix, bool lanes)
+{
+	const KGuard *guard = NULL;
+	for (int d = v->type.rank - 1; d >= 0; d--) {
+		int64_t extent = lw_dim(v, d), B = v->layout.block;
+		if (d == 1 && B && lanes)
+			extent = (extent + B - 1) / B * B;
+		if (ix_within(ix[d], extent))
+			continue;
+		KGuard *g = MLO_NEW(w->arena, KGuard);
+		*g = (KGuard){.e = ix[d].e, .extent = extent, .next = guard};
+		guard = g;
+	}
+	return guard;
+}
+
+static const KIdx *offset(Lower *w, const MloValue *v, const Ix *ix)
+{
+	const KIdx *e[MLO_MAX_RANK];
+	for (int d = 0; d < v->type.rank; d++)
+		e[d] = ix[d].e;
+	return mlo_lower_offset(w->k, v, e);
+}
+
+int lw_load(Lower *w, const MloValue *v, const Ix *ix, double other, bool lanes)
+{
+	if (v->data && mlo_type_elems(&v->type) == 1 && !guards(w, v, ix, lanes)) {
+		MloElem t = v->type.elem;
+		if (mlo_elem_is_float(t))
+			return lw_const(w, t, mlo_tensor_f64(v->data, 0));
+		return lw_const_i(w, t, mlo_tensor_i64(v->data, 0));
+	}
+	return lw_load_arg(w, lw_arg(w, v, KA_IN), offset(w, v, ix), guards(w, v, ix, lanes), other);
+}
+
+void lw_store(Lower *w, const MloValue *v, const Ix *ix, int value)
+{
+	const KIdx *idx = offset(w, v, ix);
+	const KGuard *guard = guards(w, v, ix, true);
+	note(w, idx, guard, true, false);
+	kb_store(&w->level[w->top].at, lw_arg(w, v, KA_OUT), idx, guard, value);
+}
+
+void lw_store_arg(Lower *w, int arg, const KIdx *idx, int value)
+{
+	kb_store(&w->level[w->top].at, arg, idx, NULL, value);
+}
+
+int lw_acc_init(Lower *w, int value)
+{
+	return kb_acc_init(&w->level[w->top].at, value);
+}
+
+void lw_acc(Lower *w, int acc, KOp op, int value)
+{
+	kb_acc(&w->level[w->top].at, acc, op, value);
+}
+
+int lw_accum(Lower *w, int acc, MloElem t)
+{
+	int v = kb_accum(&w->level[w->top].at, acc, t);
+	while (w->val_level.n < w->k->value.n)
+		MLO_PUSH(w->arena, &w->val_level, w->top);
+	return v;
+}
+
+/* -- arguments ---------------------------------------------------------------------------- */
+
+static int new_arg(Lower *w, KArgDir dir, MloElem e, int64_t count, MloBinding b)
+{
+	int arg = mlo_kernel_arg(w->k, dir, e, count);
+	MLO_ASSERT((size_t)arg == w->bind.n);
+	MLO_PUSH(w->arena, &w->bind, b);
+	return arg;
+}
+
+int lw_arg(Lower *w, const MloValue *v, KArgDir dir)
+{
+	for (size_t i = 0; i < w->bind.n; i++)
+		if (w->bind.items[i].value == v)
+			return (int)i;
+	return new_arg(w, dir, v->type.elem, mlo_value_storage(v), (MloBinding){.value = (MloValue *)v});
+}
+
+int lw_table(Lower *w, const MloTensor *t)
+{
+	for (size_t i = 0; i < w->bind.n; i++)
+		if (w->bind.items[i].packed && mlo_tensor_equal(w->bind.items[i].packed, t))
+			return (int)i;
+	return new_arg(w, KA_IN, t->elem, mlo_tensor_elems(t), (MloBinding){.packed = t});
+}
+
+int lw_scratch(Lower *w, MloElem e, int64_t count)
+{
+	return new_arg(w, KA_SCRATCH, e, count, (MloBinding){0});
+}
+
+/* -- values ------------------------------------------------------------------------------- */
+
+bool lw_inside(const Lower *w, const MloValue *v)
+{
+	if (!v->def)
+		return false;
+	for (const MloNode *n = w->first;; n = n->next) {
+		if (n == v->def)
+			return true;
+		if (n == w->last)
+			return false;
+	}
+}
+
+bool lw_depends(const Lower *w, const MloValue *v, const MloNode *on)
+{
+	if (!on || !v || !lw_inside(w, v))
+		return false;
+	if (v->def == on)
+		return true;
+	for (uint32_t i = 0; i < v->def->nin; i++)
+		if (lw_depends(w, v->def->in[i], on))
+			return true;
+	return false;
+}
+
+void lw_remember(Lower *w, const MloValue *v, const Ix *ix, int value)
+{
+	LwMemo m = {.v = v, .value = value, .level = max_level(val_level(w, value), 0)};
+	for (int d = 0; d < v->type.rank; d++) {
+		m.ix[d] = ix[d];
+		m.level = max_level(m.level, idx_level(w, ix[d].e));
+	}
+	MLO_PUSH(w->arena, &w->memo, m);
+}
+
+static int recall(const Lower *w, const MloValue *v, const Ix *ix)
+{
+	for (size_t i = w->memo.n; i-- > 0;) {
+		const LwMemo *m = &w->memo.items[i];
+		bool same = m->v == v;
+		for (int d = 0; same && d < v->type.rank; d++)
+			same = kx_equal(m->ix[d].e, ix[d].e);
+		if (same)
+			return m->value;
+	}
+	return -1;
+}
+
+static int eltwise(Lower *w, const MloNode *n, const Ix *ix)
+{
+	int *x = MLO_NEWN(w->arena, int, n->nin);
+	const MloType *ot = &n->out[0]->type;
+	int level = w->npar;
+	for (uint32_t i = 0; i < n->nin; i++) {
+		x[i] = -1;
+		if (!n->in[i])
+			continue;
+		const MloType *t = &n->in[i]->type;
+		Ix in[MLO_MAX_RANK];
+		for (int d = 0; d < t->rank; d++) {
+			int o = d + ot->rank - t->rank;
+			bool bcast = t->dim[d].k == 1 && (o < 0 || ot->dim[o].k != 1);
+			in[d] = bcast || o < 0 ? ix_const(w, 0) : ix[o];
+		}
+		x[i] = lw_expr(w, n->in[i], in);
+		level = max_level(level, val_level(w, x[i]));
+	}
+	KStmt *kept;
+	KCursor at = begin_at(w, level, &kept);
+	int v = mlo_lower_eltwise(&at, n, x);
+	end_at(w, level, at, kept);
+	MLO_ASSERT(v >= 0);
+	return v;
+}
+
+int lw_expr(Lower *w, const MloValue *v, const Ix *ix)
+{
+	int r = recall(w, v, ix);
+	if (r >= 0)
+		return r;
+	const MloNode *n = v->def;
+	if (!lw_inside(w, v)) {
+		r = lw_load(w, v, ix, 0, true);
+	} else {
+		MloOpKind kind = mlo_op_info(n->op)->kind;
+		if (kind == OK_ELTWISE)
+			r = eltwise(w, n, ix);
+		else if (kind == OK_MOVE)
+			r = lw_move(w, n, v, ix);
+		else if (kind == OK_POOL)
+			r = lw_pool(w, n, ix);
+		else
+			r = lw_reduce(w, n, ix);
+	}
+	lw_remember(w, v, ix, r);
+	return r;
+}
+
+/* -- indices ------------------------------------------------------------------------------ */
+
+static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
+
+Ix ix_const(Lower *w, int64_t v) { return (Ix){kx_const(w->k, v), v, v}; }
+bool ix_within(Ix a, int64_t extent) { return a.lo >= 0 && a.hi < extent; }
+Ix ix_add(Lower *w, Ix a, Ix b) { return (Ix){kx_add(w->k, a.e, b.e), a.lo + b.lo, a.hi + b.hi}; }
+
+Ix ix_addc(Lower *w, Ix a, int64_t c)
+{
+	return c ? ix_add(w, a, ix_const(w, c)) : a;
+}
+
+Ix ix_mul(Lower *w, Ix a, int64_t c)
+{
+	Ix r = {kx_mul(w->k, a.e, c), a.lo * c, a.hi * c};
+	if (c < 0)
+		r = (Ix){r.e, a.hi * c, a.lo * c};
+	return r;
+}
+
+Ix ix_div(Lower *w, Ix a, int64_t c)
+{
+	int64_t lo = floor_div(a.lo, c), hi = floor_div(a.hi, c);
+	if (lo == hi)
+		return ix_const(w, lo);
+	return (Ix){kx_div(w->k, a.e, c), lo, hi};
+}
+
+Ix ix_mod(Lower *w, Ix a, int64_t c)
+{
+	if (ix_within(a, c))
+		return a;
+	if (c == 1)
+		return ix_const(w, 0);
+	int64_t q = floor_div(a.lo, c);
+	if (q == floor_div(a.hi, c)) /* one period: a plain difference */
+		return ix_addc(w, a, -q * c);
+	return (Ix){kx_mod(w->k, a.e, c), 0, c - 1};
+}

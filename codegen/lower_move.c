@@ -1,0 +1,349 @@
+/* codegen/lower_move.c -- movement operators as index maps: where an element of the result comes from. */
+#include <string.h>
+
+#include "codegen/lower_loops.h"
+
+typedef int MoveFn(Lower *w, const MloNode *n, const MloValue *v, const Ix *ix);
+
+static int64_t clamp64(int64_t v, int64_t lo, int64_t hi) { return v < lo ? lo : v > hi ? hi : v; }
+
+static Ix ix_clamp(Lower *w, Ix a, int64_t extent)
+{
+	if (ix_within(a, extent))
+		return a;
+	const KIdx *e = kx_max(w->k, kx_min(w->k, a.e, kx_const(w->k, extent - 1)), kx_const(w->k, 0));
+	return (Ix){e, clamp64(a.lo, 0, extent - 1), clamp64(a.hi, 0, extent - 1)};
+}
+
+static int move_transpose(Lower *w, const MloNode *n, const MloValue *v, const Ix *ix)
+{
+	int count, rank = v->type.rank;
+	const int64_t *perm = mlo_attr_ints(n, ATTR_transpose_perm, &count);
+	Ix in[MLO_MAX_RANK];
+	for (int d = 0; d < rank; d++)
+		in[count ? perm[d] : rank - 1 - d] = ix[d];
+	return lw_expr(w, n->in[0], in);
+}
+
+/* Index maps of one stretch of dimensions with equal products on both sides. */
+static void resplit(Lower *w, const Ix *ix, const MloDim *from, int nfrom, Ix *out, const MloDim *to, int nto)
+{
+	Ix flat = ix_const(w, 0);
+	for (int d = 0; d < nfrom; d++)
+		flat = d ? ix_add(w, ix_mul(w, flat, from[d].k), ix[d]) : ix[d];
+	for (int d = nto - 1; d > 0; d--) {
+		out[d] = ix_mod(w, flat, to[d].k);
+		flat = ix_div(w, flat, to[d].k);
+	}
+	if (nto)
+		out[0] = flat;
+}
+
+static int move_reshape(Lower *w, const MloNode *n, const MloValue *v, const Ix *ix)
+{
+	const MloType *o = &v->type, *t = &n->in[0]->type;
+	Ix in[MLO_MAX_RANK];
+	for (int i = 0, j = 0; i < o->rank || j < t->rank;) {
+		int i0 = i, j0 = j;
+		int64_t po = i < o->rank ? o->dim[i++].k : 1, pi = j < t->rank ? t->dim[j++].k : 1;
+		while (po != pi) {
+			if (po < pi)
+				po *= o->dim[i++].k;
+			else
+				pi *= t->dim[j++].k;
+		}
+		resplit(w, ix + i0, o->dim + i0, i - i0, in + j0, t->dim + j0, j - j0);
+	}
+	return lw_expr(w, n->in[0], in);
+}
+
+#define move_flatten move_reshape
+#define move_squeeze move_reshape
+#define move_unsqueeze move_reshape
+
+bool lw_is_reshape(const MloNode *n)
+{
+	return n->op == OP_reshape || n->op == OP_flatten || n->op == OP_squeeze || n->op == OP_unsqueeze;
+}
+
+static int move_expand(Lower *w, const MloNode *n, const MloValue *v, const Ix *ix)
+{
+	const MloType *t = &n->in[0]->type;
+	Ix in[MLO_MAX_RANK];
+	for (int d = 0; d < t->rank; d++)
+		in[d] = t->dim[d].k == 1 ? ix_const(w, 0) : ix[d + v->type.rank - t->rank];
+	return lw_expr(w, n->in[0], in);
+}
+
+static int move_tile(Lower *w, const MloNode *n, const MloValue *v, const Ix *ix)
+{
+	Ix in[MLO_MAX_RANK];
+	for (int d = 0; d < v->type.rank; d++)
+		in[d] = ix_mod(w, ix[d], lw_dim(n->in[0], d));
+	return lw_expr(w, n->in[0], in);
+}
+
+static int move_relayout(Lower *w, const MloNode *n, const MloValue *v, const Ix *ix)
+{
+	(void)v;
+	return lw_expr(w, n->in[0], ix);
+}
+
+static int move_depth_to_space(Lower *w, const MloNode *n, const MloValue *v, const Ix *ix)
+{
+	int64_t b = mlo_attr_i(n, ATTR_depth_to_space_blocksize);
+	const char *mode = mlo_attr_s(n, ATTR_depth_to_space_mode);
+	Ix block = ix_add(w, ix_mul(w, ix_mod(w, ix[2], b), b), ix_mod(w, ix[3], b));
+	Ix c = mode && mode[0] == 'C' ? ix_add(w, ix_mul(w, ix[1], b * b), block)
+	                              : ix_add(w, ix_mul(w, block, lw_dim(v, 1)), ix[1]);
+	Ix in[4] = {ix[0], c, ix_div(w, ix[2], b), ix_div(w, ix[3], b)};
+	return lw_expr(w, n->in[0], in);
+}
+
+/* -- slice and split ---------------------------------------------------------------------- */
+
+static int move_slice(Lower *w, const MloNode *n, const MloValue *v, const Ix *ix)
+{
+	int64_t start[MLO_MAX_RANK], axis[MLO_MAX_RANK], step[MLO_MAX_RANK];
+	int ns, na, nt, rank = v->type.rank;
+	bool ok = lw_const_i64s(n->in[1], start, &ns, MLO_MAX_RANK);
+	ok = ok && lw_const_i64s(n->nin > 3 ? n->in[3] : NULL, axis, &na, MLO_MAX_RANK);
+	ok = ok && lw_const_i64s(n->nin > 4 ? n->in[4] : NULL, step, &nt, MLO_MAX_RANK);
+	MLO_ASSERT(ok);
+	Ix in[MLO_MAX_RANK];
+	for (int d = 0; d < rank; d++)
+		in[d] = ix[d];
+	for (int i = 0; i < ns; i++) {
+		int d = na ? lw_axis(axis[i], rank) : i;
+		int64_t k = lw_dim(n->in[0], d), by = nt ? step[i] : 1;
+		int64_t from = start[i] < 0 ? start[i] + k : start[i];
+		from = by > 0 ? clamp64(from, 0, k) : clamp64(from, 0, k - 1);
+		in[d] = ix_addc(w, ix_mul(w, ix[d], by), from);
+	}
+	return lw_expr(w, n->in[0], in);
+}
+
+static int move_split(Lower *w, const MloNode *n, const MloValue *v, const Ix *ix)
+{
+	int axis = lw_axis(mlo_attr_i(n, ATTR_split_axis), v->type.rank);
+	int64_t sizes[256], from = 0;
+	int given;
+	bool ok = lw_const_i64s(n->nin > 1 ? n->in[1] : NULL, sizes, &given, 256);
+	MLO_ASSERT(ok);
+	int64_t part = (lw_dim(n->in[0], axis) + n->nout - 1) / n->nout;
+	for (uint32_t i = 0; i < v->out_index; i++)
+		from += given ? sizes[i] : part;
+	Ix in[MLO_MAX_RANK];
+	for (int d = 0; d < v->type.rank; d++)
+		in[d] = d == axis ? ix_addc(w, ix[d], from) : ix[d];
+	return lw_expr(w, n->in[0], in);
+}
+
+/* -- pad ---------------------------------------------------------------------------------- */
+
+/* Elements put before and after each dimension. */
+static bool pad_amounts(const MloNode *n, int64_t *before, int64_t *after)
+{
+	int rank = n->in[0]->type.rank, np, na;
+	int64_t pads[2 * MLO_MAX_RANK], axes[MLO_MAX_RANK];
+	if (!lw_const_i64s(n->in[1], pads, &np, 2 * MLO_MAX_RANK) ||
+	    !lw_const_i64s(n->nin > 3 ? n->in[3] : NULL, axes, &na, MLO_MAX_RANK))
+		return false;
+	for (int d = 0; d < rank; d++)
+		before[d] = after[d] = 0;
+	for (int i = 0; i < np / 2; i++) {
+		int d = na ? lw_axis(axes[i], rank) : i;
+		before[d] = pads[i];
+		after[d] = pads[i + np / 2];
+	}
+	return true;
+}
+
+/* A bool: is every index inside the operand? -1: always. Channels that only pad a block count as inside
+ * unless `strict`. */
+static int inside(Lower *w, const MloValue *x, const Ix *in, bool strict)
+{
+	int cond = -1;
+	for (int d = 0; d < x->type.rank; d++) {
+		if (ix_within(in[d], lw_dim(x, d)) || (d == 1 && x->layout.block && !strict))
+			continue;
+		int i = lw_number(w, EL_i64, in[d].e);
+		int low = lw_op(w, K_le, EL_bool, lw_const_i(w, EL_i64, 0), i, -1);
+		int high = lw_op(w, K_lt, EL_bool, i, lw_const_i(w, EL_i64, lw_dim(x, d)), -1);
+		int both = lw_op(w, K_and, EL_bool, low, high, -1);
+		cond = cond < 0 ? both : lw_op(w, K_and, EL_bool, cond, both, -1);
+	}
+	return cond;
+}
+
+int lw_padded(Lower *w, const MloValue *x, const Ix *in, double fill, bool strict)
+{
+	if (!lw_inside(w, x))
+		return lw_load(w, x, in, fill, !strict);
+	int v = lw_expr(w, x, in);
+	int cond = inside(w, x, in, strict);
+	MloElem t = x->type.elem;
+	return cond < 0 ? v : lw_op(w, K_select, t, cond, v, lw_const(w, t, fill));
+}
+
+static int pad_constant(Lower *w, const MloNode *n, const Ix *in)
+{
+	const MloValue *x = n->in[0], *fill = n->nin > 2 ? n->in[2] : NULL;
+	if (!fill || fill->data)
+		return lw_padded(w, x, in, fill ? mlo_tensor_f64(fill->data, 0) : 0, true);
+	int v = lw_expr(w, x, in);
+	int cond = inside(w, x, in, true);
+	Ix zero[1] = {ix_const(w, 0)};
+	return cond < 0 ? v : lw_op(w, K_select, x->type.elem, cond, v, lw_expr(w, fill, zero));
+}
+
+static int move_pad(Lower *w, const MloNode *n, const MloValue *v, const Ix *ix)
+{
+	const char *mode = mlo_attr_s(n, ATTR_pad_mode);
+	int64_t before[MLO_MAX_RANK], after[MLO_MAX_RANK];
+	bool ok = pad_amounts(n, before, after);
+	MLO_ASSERT(ok);
+	Ix in[MLO_MAX_RANK];
+	for (int d = 0; d < v->type.rank; d++) {
+		int64_t k = lw_dim(n->in[0], d);
+		Ix i = in[d] = ix_addc(w, ix[d], -before[d]);
+		if (!mode || mode[0] == 'c' || ix_within(i, k))
+			continue;
+		if (mode[0] == 'r') { /* mirrored at both ends */
+			Ix neg = ix_mul(w, i, -1);
+			const KIdx *a = kx_max(w->k, i.e, neg.e);
+			const KIdx *b = kx_add(w->k, kx_mul(w->k, a, -1), kx_const(w->k, 2 * (k - 1)));
+			i = (Ix){kx_min(w->k, a, b), i.lo, i.hi};
+		}
+		in[d] = mode[0] == 'w' ? ix_mod(w, i, k) : ix_clamp(w, i, k);
+	}
+	if (!mode || mode[0] == 'c')
+		return pad_constant(w, n, in);
+	return lw_expr(w, n->in[0], in);
+}
+
+static bool can_pad(const MloNode *n)
+{
+	const char *mode = mlo_attr_s(n, ATTR_pad_mode);
+	int64_t before[MLO_MAX_RANK], after[MLO_MAX_RANK];
+	if (!pad_amounts(n, before, after))
+		return false;
+	for (int d = 0; mode && mode[0] == 'r' && d < n->in[0]->type.rank; d++)
+		if (before[d] >= lw_dim(n->in[0], d) || after[d] >= lw_dim(n->in[0], d))
+			return false;
+	return true;
+}
+
+/* -- gather and concat -------------------------------------------------------------------- */
+
+/* Any data is memory safe: negative indices count from the end, then all are clamped. */
+static int move_gather(Lower *w, const MloNode *n, const MloValue *v, const Ix *ix)
+{
+	const MloType *t = &n->in[0]->type, *it = &n->in[1]->type;
+	int axis = lw_axis(mlo_attr_i(n, ATTR_gather_axis), t->rank);
+	int64_t extent = t->dim[axis].k;
+	(void)v;
+	int i = lw_expr(w, n->in[1], ix + axis);
+	if (it->elem != EL_i64)
+		i = lw_op(w, K_cast, EL_i64, i, -1, -1);
+	int neg = lw_op(w, K_lt, EL_bool, i, lw_const_i(w, EL_i64, 0), -1);
+	int wrapped = lw_op(w, K_add, EL_i64, i, lw_const_i(w, EL_i64, extent), -1);
+	i = lw_op(w, K_select, EL_i64, neg, wrapped, i);
+	i = lw_op(w, K_max, EL_i64, i, lw_const_i(w, EL_i64, 0), -1);
+	i = lw_op(w, K_min, EL_i64, i, lw_const_i(w, EL_i64, extent - 1), -1);
+	Ix in[MLO_MAX_RANK];
+	for (int d = 0; d < t->rank; d++)
+		in[d] = d < axis ? ix[d] : ix[d + it->rank - 1 + (d == axis)];
+	in[axis] = (Ix){kx_value(w->k, i), 0, extent - 1};
+	return lw_expr(w, n->in[0], in);
+}
+
+/* In the middle of an expression: every operand under guards, then a choice. */
+static int move_concat(Lower *w, const MloNode *n, const MloValue *v, const Ix *ix)
+{
+	int axis = lw_axis(mlo_attr_i(n, ATTR_concat_axis), v->type.rank), r = -1;
+	int64_t from = 0;
+	for (uint32_t i = 0; i < n->nin; i++) {
+		int64_t k = lw_dim(n->in[i], axis);
+		Ix in[MLO_MAX_RANK];
+		memcpy(in, ix, (size_t)v->type.rank * sizeof *in);
+		in[axis] = ix_addc(w, ix[axis], -from);
+		from += k;
+		bool last = i + 1 == n->nin;
+		if (in[axis].hi < 0 || (in[axis].lo >= k && !(last && r < 0)))
+			continue;
+		int x = lw_expr(w, n->in[i], in);
+		if (r >= 0) {
+			int at = lw_number(w, EL_i64, in[axis].e);
+			int here = lw_op(w, K_le, EL_bool, lw_const_i(w, EL_i64, 0), at, -1);
+			x = lw_op(w, K_select, v->type.elem, here, x, r);
+		}
+		r = x;
+	}
+	return r;
+}
+
+static int move_resize(Lower *w, const MloNode *n, const MloValue *v, const Ix *ix)
+{
+	(void)v;
+	return lw_resize(w, n, ix);
+}
+
+/* -- table -------------------------------------------------------------------------------- */
+
+#define PICK_ELTWISE(id) NULL
+#define PICK_CONTRACT(id) NULL
+#define PICK_REDUCE(id) NULL
+#define PICK_POOL(id) NULL
+#define PICK_ROWWISE(id) NULL
+#define PICK_MOVE(id) move_##id
+#define PICK_SHAPE(id) NULL
+#define PICK_OTHER(id) NULL
+static MoveFn *const move_fn[OP_COUNT] = {
+#define OP(id, lo, hi, olo, ohi, kind, ...) [OP_##id] = PICK_##kind(id),
+#define ATTR(...)
+#include "ir/ops.def"
+};
+
+int lw_move(Lower *w, const MloNode *n, const MloValue *v, const Ix *ix)
+{
+	return move_fn[n->op](w, n, v, ix);
+}
+
+static bool can_slice(const MloNode *n)
+{
+	int64_t tmp[MLO_MAX_RANK];
+	int count;
+	for (uint32_t i = 1; i < n->nin; i++)
+		if (i != 2 && !lw_const_i64s(n->in[i], tmp, &count, MLO_MAX_RANK))
+			return false;
+	return true;
+}
+
+static bool can_split(const MloNode *n)
+{
+	int64_t tmp[256];
+	int count;
+	return n->nout <= LW_STORES && lw_const_i64s(n->nin > 1 ? n->in[1] : NULL, tmp, &count, 256);
+}
+
+static bool can_gather(const MloNode *n)
+{
+	MloElem e = n->in[1]->type.elem;
+	return e == EL_i64 || e == EL_i32;
+}
+
+static const struct { MloOp op; bool (*ok)(const MloNode *n); } limits[] = {
+	{OP_slice, can_slice}, {OP_split, can_split}, {OP_pad, can_pad},
+	{OP_gather, can_gather}, {OP_resize, lw_can_resize},
+};
+
+bool lw_can_move(const MloNode *n)
+{
+	if (!move_fn[n->op])
+		return false;
+	for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
+		if (limits[i].op == n->op)
+			return limits[i].ok(n);
+	return true;
+}
