@@ -1,6 +1,7 @@
 /* codegen/kernel_verify.c -- checks every invariant of a kernel that can be seen. */
 #include <string.h>
 
+#include "codegen/contract.h"
 #include "codegen/kernel.h"
 #include "codegen/kernel_text.h"
 
@@ -264,6 +265,9 @@ static void check_contract(Scope *s, const KStmt *st)
 		wrong(s, "contraction with taps, but weights that are not packed");
 	if (c->group_c < 1 || c->group_k < 0)
 		wrong(s, "contraction with groups of %lld channels", (long long)c->group_c);
+	if (contract_is_depthwise(c) && c->nc > 1 && (c->a.block != c->lanes || c->a.k != 1))
+		wrong(s, "depthwise contraction of blocks of %lld channels in vectors of %d", (long long)c->a.block,
+		      c->lanes);
 	if (!arg_ok(s, c->a_arg, "contraction") || !arg_ok(s, c->b_arg, "contraction"))
 		return;
 	for (int i = 0; i < 5; i++) {

@@ -1,0 +1,242 @@
+/* tests/unit/test_kernel_contract.c -- contractions: machine code against the interpreter.
+ *
+ * Small integers as data: sums are exact whatever their order.  A failure prints the kernel. */
+#include <CUnit/CUnit.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "codegen/contract.h"
+#include "tests/unit/kernel_random.h"
+
+enum { KERNELS = 60 };
+
+static int64_t pick(KernelRandom *r, int64_t lo, int64_t hi)
+{
+	return lo + kernel_random(r, (uint32_t)(hi - lo + 1));
+}
+
+static void taps(KernelRandom *r, KContract *c)
+{
+	c->nky = pick(r, 1, 3);
+	c->nkx = pick(r, 1, 3);
+	c->sy = pick(r, 1, 2);
+	c->sx = pick(r, 1, 2);
+	c->dy = pick(r, 1, 2);
+	c->dx = pick(r, 1, 2);
+	c->py = pick(r, 0, (c->nky - 1) * c->dy);
+	c->px = pick(r, 0, (c->nkx - 1) * c->dx);
+	c->in_y = (c->ny - 1) * c->sy + (c->nky - 1) * c->dy + 1 - c->py - pick(r, 0, c->py);
+	c->in_x = (c->nx - 1) * c->sx + (c->nkx - 1) * c->dx + 1 - c->px - pick(r, 0, c->px);
+	c->in_y = c->in_y < 1 ? 1 : c->in_y;
+	c->in_x = c->in_x < 1 ? 1 : c->in_x;
+}
+
+/* Strides of A for `channels` of them; answers its size. */
+static int64_t layout(KernelRandom *r, KContract *c, int64_t channels, int block)
+{
+	int64_t plane = c->in_y * c->in_x, image;
+	/* depthwise: lowering makes none but in blocks of one vector */
+	uint32_t form = contract_is_depthwise(c) ? 2 : kernel_random(r, 3);
+
+	if (form == 0) { /* channels last */
+		c->a.block = channels;
+		c->a.blk = 0;
+		c->a.k = 1;
+		c->a.x = channels;
+		image = plane * channels;
+	} else if (form == 1) { /* channels first */
+		c->a.block = 1;
+		c->a.blk = plane;
+		c->a.k = 0;
+		c->a.x = 1;
+		image = plane * channels;
+	} else {
+		c->a.block = block;
+		c->a.blk = plane * block;
+		c->a.k = 1;
+		c->a.x = block;
+		image = plane * block * ((channels + block - 1) / block);
+	}
+	c->a.y = c->in_x * c->a.x;
+	c->a.b1 = image;
+	c->a.b0 = image * c->nb1;
+	return c->a.b0 * c->nb0;
+}
+
+/* relu(product + bias[c]), stored with channels last or first. */
+static void epilogue(KernelRandom *r, MloKernel *k, KCursor at, const KContract *c, int bias, int out)
+{
+	const KIdx *v[5], *x;
+	bool first = kernel_random(r, 4) == 0;
+	static const int last_order[] = {0, 1, 2, 3, 4}, first_order[] = {0, 1, 4, 2, 3};
+	int64_t n[5] = {c->nb0, c->nb1, c->ny, c->nx, c->nc};
+	int s;
+
+	x = kx_const(k, 0);
+	for (int i = 0; i < 5; i++) {
+		int j = first ? first_order[i] : last_order[i];
+		v[j] = kx_var(k, c->var[j]);
+		x = kx_add(k, kx_mul(k, x, n[j]), v[j]);
+	}
+	s = kb_op(&at, K_product, EL_f32, -1, -1, -1);
+	s = kb_op(&at, K_add, EL_f32, s, kb_load(&at, bias, v[4], NULL, 0), -1);
+	if (kernel_random(r, 2))
+		s = kb_op(&at, K_max, EL_f32, s, kb_const_f(&at, EL_f32, 0), -1);
+	kb_store(&at, out, x, NULL, s);
+}
+
+static MloKernel *random_contract(MloArena *a, uint64_t seed, const MloTarget *t)
+{
+	KernelRandom r = {seed};
+	MloKernel *k = mlo_kernel_new(a, "contract");
+	KContract c = {.nb0 = pick(&r, 1, 2), .nb1 = pick(&r, 1, 2), .ny = pick(&r, 1, 5), .nx = pick(&r, 1, 19),
+	               .nc = pick(&r, 1, 70), .nk = pick(&r, 1, 20), .nky = 1, .nkx = 1, .sy = 1, .sx = 1, .dy = 1, .dx = 1};
+	uint32_t form = kernel_random(&r, 4); /* packed, in place, grouped, depthwise */
+	int64_t channels = c.nk, na, nb, w;
+	KCursor top = kb_top(k);
+	int bias, out;
+
+	c.group_c = c.nc;
+	if (form == 1) {
+		c.in_y = c.ny;
+		c.in_x = c.nx;
+	} else {
+		taps(&r, &c);
+	}
+	if (form == 2) {
+		c.group_c = t->vector_bytes / 4;
+		c.nc = c.group_c * pick(&r, 1, 3);
+		c.group_k = c.nk;
+		channels = c.nk * (c.nc / c.group_c);
+	} else if (form == 3) {
+		c.nk = c.group_c = c.group_k = 1;
+		channels = c.nc;
+	}
+	na = layout(&r, &c, channels, t->block);
+	c.b.packed = form != 1;
+	mlo_schedule_contract(t, &c);
+	w = (int64_t)c.vecs * c.lanes;
+	nb = (c.nc + w - 1) / w * c.nky * c.nkx * c.nk * w;
+	if (!c.b.packed) {
+		c.b.k = c.nc + pick(&r, 0, 3);
+		c.b.b1 = c.b.k * c.nk;
+		c.b.b0 = pick(&r, 0, 1) * c.b.b1 * c.nb1;
+		nb = c.b.b1 * c.nb1 * c.nb0;
+	}
+	c.a_arg = mlo_kernel_arg(k, KA_IN, EL_f32, na);
+	c.b_arg = mlo_kernel_arg(k, KA_IN, EL_f32, nb);
+	bias = mlo_kernel_arg(k, KA_IN, EL_f32, c.nc);
+	out = mlo_kernel_arg(k, KA_OUT, EL_f32, c.nb0 * c.nb1 * c.ny * c.nx * c.nc);
+	for (int i = 0; i < 5; i++)
+		c.var[i] = mlo_kernel_var(k, (int64_t[]){c.nb0, c.nb1, c.ny, c.nx, c.nc}[i]);
+	epilogue(&r, k, kb_contract(&top, &c), &c, bias, out);
+	kb_finish(k);
+	return k;
+}
+
+/* All three inputs are tame: kernel_buffers_new() fills the last three with small integers. */
+static bool agrees(MloArena *a, const MloKernel *k, KernelFn *fn, uint64_t seed, MloDiag *d)
+{
+	KernelBuffers got = kernel_buffers_new(a, k, seed, seed & 1), want = kernel_buffers_new(a, k, seed, seed & 1);
+	int out = (int)k->arg.n - 1;
+	bool ok = mlo_kernel_interp(k, want.arg, 0, k->ntasks, d) == MLO_OK;
+
+	for (int64_t t = k->ntasks; ok && t-- > 0;)
+		fn(got.arg, t, t + 1, NULL);
+	for (int64_t i = 0; ok && i < k->arg.items[out].count; i++)
+		if (((float *)got.arg[out])[i] != ((float *)want.arg[out])[i]) {
+			printf("\n  seed %llu: [%lld] is %g, expected %g", (unsigned long long)seed, (long long)i,
+			       ((float *)got.arg[out])[i], ((float *)want.arg[out])[i]);
+			ok = false;
+		}
+	kernel_buffers_free(&got);
+	kernel_buffers_free(&want);
+	return ok;
+}
+
+static void differential(const MloTarget *t, uint64_t first)
+{
+	MloArena *a = mlo_arena_new();
+	MloKernel *k[KERNELS];
+	KernelImage im;
+	MloDiag d = {0};
+	int bad = 0;
+
+	for (int i = 0; i < KERNELS; i++) {
+		k[i] = random_contract(a, first + (uint64_t)i, t);
+		CU_ASSERT_EQUAL(mlo_kernel_verify(k[i], &d), MLO_OK);
+	}
+	if (!kernel_image_load(&im, t, k, KERNELS, &d)) {
+		mlo_diag_print(&d, "test", stdout);
+		CU_FAIL_FATAL("compilation failed");
+	}
+	for (int i = 0; i < KERNELS && bad < 3; i++)
+		if (!agrees(a, k[i], im.fn[i], first + (uint64_t)i, &d)) {
+			MloStr s = {.arena = a};
+			mlo_kernel_print(&s, k[i], true);
+			printf("\n%s", mlo_str_text(&s));
+			bad++;
+		}
+	CU_ASSERT_EQUAL(bad, 0);
+	mlo_diag_print(&d, "test", stdout);
+	kernel_image_free(&im);
+	mlo_diag_free(&d);
+	mlo_arena_free(a);
+}
+
+static void native(void)
+{
+	differential(kernel_test_target(0), kernel_test_seed(100));
+}
+
+static void baseline(void)
+{
+	differential(kernel_test_target(1), kernel_test_seed(200));
+}
+
+/* The interpreter itself, against the definition of a 3x3 convolution. */
+static void interpreter(void)
+{
+	enum { Y = 4, X = 5, K = 3, C = 2 };
+	static const char text[] =
+		"kernel conv(in f32[60], in f32[108], out f32[40]) vars(1, 1, 4, 5, 2) {"
+		" contract nb0=1 nb1=1 ny=4 nx=5 nc=2 nk=3 nky=3 nkx=3 sy=1 sx=1 dy=1 dx=1 py=1 px=1 in_y=4 in_x=5"
+		" group_c=2 group_k=0 a_arg=0 b_arg=1 a.b0=0 a.b1=0 a.y=15 a.x=3 a.block=3 a.blk=0 a.k=1 b.packed=1"
+		" b.b0=0 b.b1=0 b.k=0 var[0]=0 var[1]=1 var[2]=2 var[3]=3 var[4]=4 lanes=4 vecs=1 cols=4 rows=1"
+		" y_chunk=3 c_outer=1 { %0 = product.f32 a2[v2*10 + v3*2 + v4] = %0 } }";
+	MloArena *a = mlo_arena_new();
+	MloDiag d = {0};
+	MloKernel *k = mlo_kernel_parse(a, text, sizeof text - 1, &d);
+	float in[Y][X][K], w[9][K][4] = {0}, out[Y][X][C];
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(k);
+	for (int i = 0; i < Y * X * K; i++)
+		(&in[0][0][0])[i] = (float)(i * 7 % 11) - 5;
+	for (int i = 0; i < 9 * K * C; i++)
+		w[i / (K * C)][i / C % K][i % C] = (float)(i * 5 % 13) - 6;
+	CU_ASSERT_EQUAL(mlo_kernel_interp(k, (void *[]){in, w, out}, 0, k->ntasks, &d), MLO_OK);
+	for (int o = 0; o < Y * X * C; o++) {
+		int y = o / (X * C), x = o / C % X, c = o % C;
+		float sum = 0;
+
+		for (int t = 0; t < 9 * K; t++) {
+			int iy = y + t / (3 * K) - 1, ix = x + t / K % 3 - 1;
+			if (iy >= 0 && iy < Y && ix >= 0 && ix < X)
+				sum += in[iy][ix][t % K] * w[t / K][t % K][c];
+		}
+		CU_ASSERT_EQUAL(out[y][x][c], sum);
+	}
+	mlo_diag_free(&d);
+	mlo_arena_free(a);
+}
+
+void suite_kernel_contract(void);
+void suite_kernel_contract(void)
+{
+	CU_pSuite s = CU_add_suite("kernel_contract", NULL, NULL);
+
+	CU_add_test(s, "the interpreter convolves", interpreter);
+	CU_add_test(s, "random contractions, native", native);
+	CU_add_test(s, "random contractions, baseline", baseline);
+}
