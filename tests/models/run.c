@@ -1,0 +1,214 @@
+/* tests/models/run.c -- whole models against outputs recorded with another runtime.
+ *
+ * usage: run [NAME...].  Looks for the folders of tests/models/models.list (GROUP/NAME, each with
+ * model.onnx, meta.json, in/, out/) in $MLOPT_MODELS, and for NAME.onnx with NAME.in<i>.npy and
+ * NAME.out<i>.npy in $MLOPT_ZOO.  Each model runs natively from memory on one thread, from a file on
+ * two, and emulated for aarch64 where the emulator is there. */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/support/support.h"
+#include "tools/compile.h"
+#include "tools/npy.h"
+
+/* The bound for float32 models: normalised mean squared error of each output. */
+#define BOUND 1e-8
+
+typedef struct Model {
+	const char *name;
+	char onnx[4096];
+	MloArena *a;
+	MloGraph *g;
+	MloTensor *in[64], *want[64];
+} Model;
+
+static MloTensor *read_npy(Model *m, const char *path, MloDiag *d)
+{
+	MloTensor *t = NULL;
+
+	return mlo_npy_read(m->a, path, &t, d) == MLO_OK ? t : NULL;
+}
+
+/* Inputs bind the dimensions that the model leaves open. */
+static MloStatus load_bound(Model *m, const char *const *names, size_t n, MloDiag *d)
+{
+	const char **shape = MLO_NEWN(m->a, const char *, n + 1);
+	MloLoadOptions opt = {.shapes = shape, .nshapes = n};
+
+	for (size_t i = 0; i < n; i++) {
+		MloStr s = {.arena = m->a};
+
+		mlo_str_add(&s, "%s=", names[i]);
+		for (int k = 0; k < m->in[i]->rank; k++)
+			mlo_str_add(&s, "%s%lld", k ? "x" : "", (long long)m->in[i]->dim[k]);
+		shape[i] = mlo_str_text(&s);
+	}
+	return mlo_load_model(m->onnx, &opt, &m->g, d);
+}
+
+static MloStatus load_folder(Model *m, const char *folder, MloDiag *d)
+{
+	char path[5000];
+	json_error_t je;
+	json_t *meta, *in, *out, *v;
+	const char *key, *names[64];
+	MloTensor *t[64];
+	size_t n = 0;
+	MloStatus st;
+
+	snprintf(path, sizeof path, "%s/meta.json", folder);
+	snprintf(m->onnx, sizeof m->onnx, "%s/model.onnx", folder);
+	meta = json_load_file(path, 0, &je);
+	in = json_object_get(meta, "inputs");
+	out = json_object_get(meta, "outputs");
+	json_object_foreach(in, key, v) {
+		snprintf(path, sizeof path, "%s/%s", folder, json_string_value(v));
+		names[n] = key;
+		m->in[n] = t[n] = read_npy(m, path, d);
+		if (!t[n++])
+			return MLO_ERR_IO;
+	}
+	st = load_bound(m, names, n, d);
+	for (uint32_t i = 0; st == MLO_OK && i < m->g->ninputs; i++)
+		for (size_t k = 0; k < n; k++)
+			if (!strcmp(names[k], m->g->inputs[i]->name))
+				m->in[i] = t[k];
+	for (uint32_t i = 0; st == MLO_OK && i < m->g->noutputs; i++) {
+		const char *file = json_string_value(json_object_get(out, m->g->output_names[i]));
+
+		snprintf(path, sizeof path, "%s/%s", folder, file ? file : "");
+		m->want[i] = read_npy(m, path, d);
+		if (!m->want[i])
+			st = MLO_ERR_IO;
+	}
+	json_decref(meta);
+	return st;
+}
+
+static MloStatus load_zoo(Model *m, const char *stem, MloDiag *d)
+{
+	char path[5000];
+	MloLoadOptions opt = {.quiet = true};
+
+	snprintf(m->onnx, sizeof m->onnx, "%s.onnx", stem);
+	MLO_TRY(mlo_load_model(m->onnx, &opt, &m->g, d));
+	for (uint32_t i = 0; i < m->g->ninputs; i++) {
+		snprintf(path, sizeof path, "%s.in%u.npy", stem, i);
+		if (!(m->in[i] = read_npy(m, path, d)))
+			return MLO_ERR_IO;
+	}
+	for (uint32_t i = 0; i < m->g->noutputs; i++) {
+		snprintf(path, sizeof path, "%s.out%u.npy", stem, i);
+		if (!(m->want[i] = read_npy(m, path, d)))
+			return MLO_ERR_IO;
+	}
+	return MLO_OK;
+}
+
+static double seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void run_how(Model *m, const char *how_name, const RunHow *how, Score *score)
+{
+	MloDiag d = {0};
+	MloTensor *out[64];
+	double worst = 0, start = seconds();
+	MloStatus st = support_run(m->a, m->g, how, (const MloTensor *const *)m->in, out, &d);
+
+	for (uint32_t i = 0; st == MLO_OK && i < m->g->noutputs; i++) {
+		double e = support_nmse(out[i], m->want[i]);
+
+		worst = e > worst ? e : worst;
+	}
+	if (st == MLO_OK && worst <= BOUND) {
+		printf("ok %-28s %-14s NMSE %.1e  %.1f s\n", m->name, how_name, worst, seconds() - start);
+		score->passed++;
+	} else {
+		printf("FAIL %-26s %-14s NMSE %.1e\n", m->name, how_name, worst);
+		mlo_diag_print(&d, "models", stdout);
+		score->failed++;
+	}
+	mlo_diag_free(&d);
+	fflush(stdout);
+}
+
+static void run_model(const char *name, const char *path, bool zoo, const char *emulator, const char *scratch, Score *score)
+{
+	const char *runner = getenv("MLOPT_TEST_RUNNER");
+	Model m = {.name = name, .a = mlo_arena_new()};
+	MloDiag d = {0};
+	RunHow native = {.target = "native", .level = 2, .threads = 1, .scratch = scratch};
+	RunHow file = {.target = "native", .level = 2, .threads = 2, .file = true, .scratch = scratch};
+	RunHow arm = {.target = "aarch64", .level = 2, .threads = 1, .emulator = emulator, .runner = runner, .scratch = scratch};
+
+	if ((zoo ? load_zoo(&m, path, &d) : load_folder(&m, path, &d)) != MLO_OK) {
+		printf("FAIL %s: cannot be loaded\n", name);
+		mlo_diag_print(&d, "models", stdout);
+		score->failed++;
+	} else {
+		run_how(&m, "native", &native, score);
+		run_how(&m, "file-2-threads", &file, score);
+		if (*emulator && runner && *runner)
+			run_how(&m, "aarch64-qemu", &arm, score);
+		else
+			score->skipped++;
+	}
+	mlo_diag_free(&d);
+	mlo_graph_free(m.g);
+	mlo_arena_free(m.a);
+}
+
+static bool wanted(const char *name, int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		if (strstr(name, argv[i]))
+			return true;
+	return argc < 2;
+}
+
+int main(int argc, char **argv)
+{
+	static const char *const qemu[] = {"qemu-aarch64-static", "qemu-aarch64", NULL};
+	const char *models = getenv("MLOPT_MODELS"), *zoo = getenv("MLOPT_ZOO"), *list = getenv("MLOPT_MODEL_LIST");
+	const char *emulator = support_tool("MLOPT_TEST_QEMU", qemu);
+	char scratch[] = "/tmp/mlopt-models-XXXXXX", line[256], path[4096], cmd[128];
+	Score score = {0};
+	FILE *f = list ? fopen(list, "r") : NULL;
+
+	if (!f || !mkdtemp(scratch)) {
+		fprintf(stderr, "run: MLOPT_MODEL_LIST must name the list of models\n");
+		return 2;
+	}
+	if (!*emulator || !getenv("MLOPT_TEST_RUNNER"))
+		printf("SKIP aarch64: no emulator, or no cross compiler built the runner\n");
+	while (fgets(line, sizeof line, f)) {
+		bool big = !strchr(line, '/');
+		const char *folder = big ? zoo : models;
+
+		line[strcspn(line, " \n")] = 0;
+		if (!*line || *line == '#' || !wanted(line, argc, argv))
+			continue;
+		snprintf(path, sizeof path, "%s/%s%s", folder ? folder : "", line, big ? ".onnx" : "/model.onnx");
+		if (!folder || access(path, R_OK)) {
+			printf("SKIP %s: not in %s\n", line, big ? "MLOPT_ZOO" : "MLOPT_MODELS");
+			score.skipped++;
+			continue;
+		}
+		snprintf(path, sizeof path, "%s/%s", folder, line);
+		run_model(line, path, big, emulator, scratch, &score);
+	}
+	fclose(f);
+	snprintf(cmd, sizeof cmd, "rm -rf %s", scratch);
+	if (system(cmd))
+		fprintf(stderr, "cannot remove %s\n", scratch);
+	return support_finish(&score);
+}

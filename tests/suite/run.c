@@ -1,0 +1,274 @@
+/* tests/suite/run.c -- every case (text IR with seeded random inputs) on every runtime.
+ *
+ * usage: run FOLDER [CASE [RUNTIME]]; environment: MLOPT_TEST_RUNNER (the emulated program).
+ * The oracle is the reference executor on the graph as written. A line `# input NAME LO HI` in a case
+ * bounds the random values of an input. */
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "codegen/compile.h"
+#include "ir/exec.h"
+#include "passes/pass.h"
+#include "tests/support/support.h"
+
+typedef enum Kind { TEXT, INTERP, MEMORY, FILE_, EMULATED } Kind;
+#define FILE FILE_
+typedef struct Runtime { const char *name; Kind kind; const char *target, *variant; int level, threads; } Runtime;
+static const Runtime runtimes[] = {
+#define RUNTIME(name, kind, target, variant, level, threads) {name, kind, target, variant, level, threads},
+#include "tests/suite/runtimes.def"
+};
+#undef FILE
+enum { NRUNTIMES = sizeof runtimes / sizeof *runtimes };
+
+typedef struct Case {
+	const char *name;
+	MloArena *a;
+	MloGraph *g;
+	const char *text;
+	size_t n;
+	const MloTensor *in[64];
+	MloTensor *want[64];
+} Case;
+
+static uint64_t next_random(uint64_t *s)
+{
+	*s ^= *s << 13;
+	*s ^= *s >> 7;
+	*s ^= *s << 17;
+	return *s;
+}
+
+/* Bounds from the case's comments; default -2..2. */
+static void bounds(const Case *c, const char *input, double *lo, double *hi)
+{
+	const char *p = c->text;
+	char name[128];
+
+	*lo = -2;
+	*hi = 2;
+	while ((p = strstr(p, "# input "))) {
+		if (sscanf(p, "# input %127s %lf %lf", name, lo, hi) == 3 && !strcmp(name, input))
+			return;
+		*lo = -2;
+		*hi = 2;
+		p++;
+	}
+}
+
+static MloTensor *random_input(const Case *c, const MloValue *v, uint64_t *seed)
+{
+	int64_t dims[MLO_MAX_RANK];
+	MloTensor *t;
+	double lo, hi;
+
+	for (int d = 0; d < v->type.rank; d++)
+		dims[d] = v->type.dim[d].k;
+	t = mlo_tensor_new(c->a, v->type.elem, v->type.rank, dims);
+	bounds(c, v->name, &lo, &hi);
+	for (int64_t i = 0; i < mlo_tensor_elems(t); i++) {
+		double u = (double)(next_random(seed) >> 11) / 9007199254740992.0, x = lo + u * (hi - lo);
+
+		mlo_tensor_set_f64(t, i, mlo_elem_is_float(t->elem) ? x : (double)(int64_t)(lo + u * (hi - lo + 0.999)));
+	}
+	return t;
+}
+
+static char *read_text(MloArena *a, const char *path, size_t *n)
+{
+	FILE *f = fopen(path, "rb");
+	char *p = mlo_alloc(a, 1 << 20, 1);
+
+	*n = f ? fread(p, 1, (1 << 20) - 1, f) : 0;
+	if (f)
+		fclose(f);
+	return p;
+}
+
+static MloStatus open_case(Case *c, const char *path, MloDiag *d)
+{
+	uint64_t seed = 0x9e3779b97f4a7c15u;
+
+	c->a = mlo_arena_new();
+	c->text = read_text(c->a, path, &c->n);
+	c->g = mlo_parse(c->text, c->n, NULL, NULL, d);
+	if (!c->g)
+		return MLO_ERR_MODEL;
+	MLO_TRY(mlo_infer_graph(c->g, d));
+	MLO_TRY(mlo_verify(c->g, d));
+	for (uint32_t i = 0; i < c->g->ninputs; i++)
+		c->in[i] = random_input(c, c->g->inputs[i], &seed);
+	return mlo_exec_graph(c->a, c->g, c->in, c->want, NULL, NULL, d);
+}
+
+/* -- runtimes ------------------------------------------------------------------------------- */
+
+static MloStatus run_text(Case *c, MloTensor **out, MloDiag *d)
+{
+	MloStr one = {.arena = c->a}, two = {.arena = c->a};
+	MloGraph *g;
+	MloStatus st;
+
+	mlo_print(&one, c->g, true);
+	g = mlo_parse(mlo_str_text(&one), one.n, NULL, NULL, d);
+	if (!g)
+		return MLO_ERR_MODEL;
+	mlo_print(&two, g, true);
+	if (strcmp(mlo_str_text(&one), mlo_str_text(&two)))
+		return mlo_error(d, MLO_ERR_INTERNAL, "print(parse(print(g))) differs from print(g)");
+	st = mlo_exec_graph(c->a, g, c->in, out, NULL, NULL, d);
+	mlo_graph_free(g);
+	return st;
+}
+
+static const MloTarget *find_variant(const Runtime *r, MloDiag *d)
+{
+	const MloTargetSet *s = mlo_target_find(r->target, d);
+
+	for (int i = 0; s && s->variant[i]; i++)
+		if (!r->variant || !strcmp(s->variant[i]->name, r->variant))
+			return s->variant[i];
+	return NULL;
+}
+
+static MloStatus run_interp(Case *c, const Runtime *r, MloTensor **out, MloDiag *d)
+{
+	const MloTarget *t = find_variant(r, d);
+	MloGraph *g = mlo_graph_clone(c->g);
+	const void *in[64];
+	void *res[64];
+	MloStatus st;
+
+	for (uint32_t i = 0; i < g->ninputs; i++)
+		in[i] = c->in[i]->data;
+	for (uint32_t i = 0; i < g->noutputs; i++) {
+		out[i] = mlo_tensor_new(c->a, c->want[i]->elem, c->want[i]->rank, c->want[i]->dim);
+		res[i] = (void *)out[i]->data;
+	}
+	st = t ? mlo_passes_run(g, r->level ? "O2" : "O0", t, &(MloPassOptions){.verify_each = true, .limit = -1}, d) : MLO_ERR_TARGET;
+	if (st == MLO_OK)
+		st = mlo_codegen_interp(g, t, in, res, d);
+	mlo_graph_free(g);
+	return st;
+}
+
+/* Why a row cannot run here, or NULL. */
+static const char *unavailable(const Runtime *r, const char *emulator, const char *runner)
+{
+	static char why[128];
+	MloDiag d = {0};
+	const MloTarget *t;
+
+	if (r->kind == TEXT || r->kind == INTERP)
+		return NULL;
+	if (r->kind == EMULATED)
+		return !*emulator ? "no qemu-aarch64" : !runner || !*runner ? "no aarch64 compiler built the runner" : NULL;
+	t = find_variant(r, &d);
+	mlo_diag_free(&d);
+	return !t ? "no such variant" : mlo_target_runs_here(t, why, sizeof why) ? NULL : why;
+}
+
+static double tolerance(const MloTensor *t)
+{
+	return !mlo_elem_is_float(t->elem) ? 0 : t->elem == EL_f64 ? 1e-18 : mlo_elem_bits(t->elem) < 32 ? 1e-4 : 1e-10;
+}
+
+static MloStatus run_on(Case *c, const Runtime *r, const char *emulator, const char *scratch, MloDiag *d)
+{
+	MloTensor *out[64] = {0};
+	RunHow how = {.target = r->target, .variant = r->variant, .level = r->level, .threads = r->threads,
+	              .file = r->kind == FILE_, .emulator = r->kind == EMULATED ? emulator : NULL,
+	              .runner = getenv("MLOPT_TEST_RUNNER"), .scratch = scratch};
+
+	if (r->kind == TEXT)
+		MLO_TRY(run_text(c, out, d));
+	else if (r->kind == INTERP)
+		MLO_TRY(run_interp(c, r, out, d));
+	else
+		MLO_TRY(support_run(c->a, c->g, &how, c->in, out, d));
+	for (uint32_t i = 0; i < c->g->noutputs; i++) {
+		double e = support_nmse(out[i], c->want[i]);
+
+		if (!(e <= tolerance(c->want[i])))
+			return mlo_error(d, MLO_ERR_INTERNAL, "output %u: NMSE %g, allowed %g", i, e, tolerance(c->want[i]));
+	}
+	return MLO_OK;
+}
+
+static void run_case(const char *folder, const char *file, const char *only, const char *emulator, const char *scratch, Score *score)
+{
+	char path[4096];
+	Case c = {.name = file};
+	MloDiag d = {0};
+
+	snprintf(path, sizeof path, "%s/%s", folder, file);
+	if (open_case(&c, path, &d) != MLO_OK) {
+		printf("FAIL %s: the reference cannot run it\n", file);
+		mlo_diag_print(&d, "suite", stdout);
+		score->failed++;
+	} else {
+		for (int i = 0; i < NRUNTIMES; i++) {
+			const Runtime *r = &runtimes[i];
+			const char *why = unavailable(r, emulator, getenv("MLOPT_TEST_RUNNER"));
+			MloDiag rd = {0};
+
+			if (only && strcmp(only, r->name))
+				continue;
+			if (why) {
+				score->skipped++;
+			} else if (run_on(&c, r, emulator, scratch, &rd) == MLO_OK) {
+				score->passed++;
+			} else {
+				score->failed++;
+				printf("FAIL %s on %s\n", file, r->name);
+				mlo_diag_print(&rd, "suite", stdout);
+			}
+			mlo_diag_free(&rd);
+		}
+	}
+	mlo_diag_free(&d);
+	mlo_graph_free(c.g);
+	mlo_arena_free(c.a);
+	fflush(stdout);
+}
+
+static int is_case(const struct dirent *e)
+{
+	size_t n = strlen(e->d_name);
+
+	return n > 3 && !strcmp(e->d_name + n - 3, ".ir");
+}
+
+int main(int argc, char **argv)
+{
+	static const char *const names[] = {"qemu-aarch64-static", "qemu-aarch64", NULL};
+	const char *emulator = support_tool("MLOPT_TEST_QEMU", names);
+	char scratch[] = "/tmp/mlopt-suite-XXXXXX", cmd[128];
+	struct dirent **list;
+	Score score = {0};
+	int n;
+
+	if (argc < 2 || (n = scandir(argv[1], &list, is_case, alphasort)) < 0 || !mkdtemp(scratch)) {
+		fprintf(stderr, "usage: run FOLDER [CASE [RUNTIME]]\n");
+		return 2;
+	}
+	for (int i = 0; i < NRUNTIMES; i++) {
+		const char *why = unavailable(&runtimes[i], emulator, getenv("MLOPT_TEST_RUNNER"));
+
+		if (why)
+			printf("SKIP all cases on %s: %s\n", runtimes[i].name, why);
+	}
+	for (int i = 0; i < n; i++) {
+		if (argc < 3 || !strncmp(list[i]->d_name, argv[2], strlen(argv[2])))
+			run_case(argv[1], list[i]->d_name, argc > 3 ? argv[3] : NULL, emulator, scratch, &score);
+		free(list[i]);
+	}
+	free(list);
+	snprintf(cmd, sizeof cmd, "rm -rf %s", scratch);
+	if (system(cmd))
+		fprintf(stderr, "cannot remove %s\n", scratch);
+	return support_finish(&score);
+}

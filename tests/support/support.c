@@ -1,0 +1,151 @@
+/* tests/support/support.c -- compile, run, compare. */
+#include "tests/support/support.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tools/compile.h"
+
+static MloStatus here(const char *path, const MloCompiled *c, const RunHow *how, const void *const *in, void *const *out,
+                      MloDiag *d)
+{
+	MlrtOpenOptions oo = {.variant = how->variant};
+	MlrtSessionOptions so = {.threads = how->threads};
+	MlrtModel *m = NULL;
+	MlrtSession *s = NULL;
+	MlrtError err = {0};
+	MlrtStatus st = path ? mlrt_model_open(path, &oo, &m, &err) : mlrt_model_open_memory(c->bytes, c->n, &oo, &m, &err);
+
+	if (!st)
+		st = mlrt_session_new(m, &so, &s, &err);
+	/* twice: the second run finds the arena as the first left it */
+	for (int i = 0; i < 2 && !st; i++)
+		st = mlrt_session_run(s, in, out, &err);
+	mlrt_session_free(s);
+	mlrt_model_close(m);
+	return st ? mlo_error(d, MLO_ERR_INTERNAL, "runtime: %s", err.text) : MLO_OK;
+}
+
+static bool save(const char *path, const void *p, size_t n)
+{
+	FILE *f = fopen(path, "wb");
+	bool ok = f && fwrite(p, 1, n, f) == n;
+
+	return f && !fclose(f) && ok;
+}
+
+static bool load(const char *path, void *p, size_t n)
+{
+	FILE *f = fopen(path, "rb");
+	bool ok = f && fread(p, 1, n, f) == n;
+
+	if (f)
+		fclose(f);
+	return ok;
+}
+
+static MloStatus emulated(const char *path, const RunHow *how, const MloTensor *const *in, size_t nin, MloTensor **out,
+                          size_t nout, MloDiag *d)
+{
+	char file[4096], cmd[8192];
+	int status;
+
+	for (size_t i = 0; i < nin; i++) {
+		snprintf(file, sizeof file, "%s/in%zu.bin", how->scratch, i);
+		if (!save(file, in[i]->data, in[i]->nbytes))
+			return mlo_error(d, MLO_ERR_IO, "cannot write %s", file);
+	}
+	snprintf(cmd, sizeof cmd, "%s %s %s %d %s", how->emulator, how->runner, path, how->threads, how->scratch);
+	status = system(cmd);
+	if (!WIFEXITED(status) || WEXITSTATUS(status))
+		return mlo_error(d, MLO_ERR_INTERNAL, "'%s' failed with status %d", cmd, status);
+	for (size_t i = 0; i < nout; i++) {
+		snprintf(file, sizeof file, "%s/out%zu.bin", how->scratch, i);
+		if (!load(file, (void *)out[i]->data, out[i]->nbytes))
+			return mlo_error(d, MLO_ERR_IO, "cannot read %s", file);
+	}
+	return MLO_OK;
+}
+
+MloStatus support_run(MloArena *a, const MloGraph *g, const RunHow *how, const MloTensor *const *inputs,
+                      MloTensor **outputs, MloDiag *d)
+{
+	MloptOptions opt = MLOPT_OPTIONS_INIT;
+	const void *in[64];
+	void *out[64];
+	char path[4096];
+	bool file = how->file || how->emulator;
+	MloCompiled c;
+	MloStatus st;
+
+	opt.target = how->target;
+	opt.level = how->level;
+	opt.verify_each = 1;
+	MLO_ASSERT(g->ninputs <= 64 && g->noutputs <= 64);
+	snprintf(path, sizeof path, "%s/case.mlopt", how->scratch);
+	MLO_TRY(mlo_compile_graph(a, g, &opt, file ? path : NULL, &c, d));
+	for (uint32_t i = 0; i < g->ninputs; i++)
+		in[i] = inputs[i]->data;
+	for (uint32_t i = 0; i < g->noutputs; i++) {
+		int64_t dims[MLO_MAX_RANK];
+		const MloType *t = &g->outputs[i]->type;
+
+		for (int k = 0; k < t->rank; k++)
+			dims[k] = t->dim[k].k;
+		outputs[i] = mlo_tensor_new(a, t->elem, t->rank, dims);
+		out[i] = (void *)outputs[i]->data;
+		memset(out[i], 0xff, outputs[i]->nbytes); /* what is not written shows */
+	}
+	if (how->emulator)
+		st = emulated(path, how, inputs, g->ninputs, outputs, g->noutputs, d);
+	else
+		st = here(file ? path : NULL, &c, how, in, out, d);
+	if (file)
+		unlink(path);
+	return st;
+}
+
+double support_nmse(const MloTensor *got, const MloTensor *want)
+{
+	int64_t n = mlo_tensor_elems(want);
+	double err = 0, ref = 0;
+
+	if (mlo_tensor_elems(got) != n || got->elem != want->elem)
+		return INFINITY;
+	for (int64_t i = 0; i < n; i++) {
+		double x = mlo_tensor_f64(got, i), y = mlo_tensor_f64(want, i);
+
+		if (isnan(x) != isnan(y) || isinf(x) != isinf(y) || (isinf(x) && x != y))
+			return INFINITY;
+		if (isnan(x) || isinf(x))
+			continue;
+		err += (x - y) * (x - y);
+		ref += y * y;
+	}
+	return ref > 0 ? err / ref : err;
+}
+
+int support_finish(const Score *s)
+{
+	printf("%d passed, %d failed, %d skipped\n", s->passed, s->failed, s->skipped);
+	return s->failed != 0;
+}
+
+const char *support_tool(const char *env, const char *const *names)
+{
+	const char *set = getenv(env);
+	static char cmd[4096];
+
+	if (set)
+		return set;
+	for (; *names; names++) {
+		snprintf(cmd, sizeof cmd, "command -v %s >/dev/null 2>&1", *names);
+		if (system(cmd) == 0)
+			return *names;
+	}
+	return "";
+}

@@ -1,0 +1,31 @@
+/* tests/support/support.h -- what test programs share: compile a graph, run it somewhere, compare. */
+#ifndef MLO_TESTS_SUPPORT_H
+#define MLO_TESTS_SUPPORT_H
+#include "ir/graph.h"
+#include "mlopt/runtime.h"
+
+typedef struct RunHow {
+	const char *target;   /* of mlopt targets */
+	const char *variant;  /* forced when opening; NULL: the best that fits */
+	int level;            /* optimisation: 0 or 2 */
+	int threads;
+	bool file;            /* through a file on disk, else from memory */
+	const char *emulator; /* command that runs `runner`, NULL: this process */
+	const char *runner;   /* program for the emulator */
+	const char *scratch;  /* folder for files */
+} RunHow;
+
+/* Compiles g and runs it once; outputs are tensors in `a`.  The caller has checked static shapes. */
+MloStatus support_run(MloArena *a, const MloGraph *g, const RunHow *how, const MloTensor *const *inputs,
+                      MloTensor **outputs, MloDiag *d);
+
+/* Normalised mean squared error of got against want: sum (got-want)^2 / sum want^2 (plain sum when
+ * want is all zero); infinite when one is NaN where the other is not.  Integers: the same formula. */
+double support_nmse(const MloTensor *got, const MloTensor *want);
+
+/* Counts for the last line of a test program. */
+typedef struct Score { int passed, failed, skipped; } Score;
+int support_finish(const Score *s); /* prints "N passed, N failed, N skipped"; exit status */
+/* Path of a program or "" : first of the environment variable, then PATH. */
+const char *support_tool(const char *env, const char *const *names);
+#endif
