@@ -1,0 +1,215 @@
+/* codegen/emit_call.c -- calls of reference kernels, imported from the bitcode library.
+ *
+ * The kernel's descriptions (RefCall and what it points to) are built on the stack by stores, so
+ * that the image needs no relocation; dimensions and attribute lists are constant data without
+ * pointers.  The reference kernel is inlined into its caller: shapes and attributes propagate. */
+#include <llvm-c/BitReader.h>
+#include <llvm-c/Linker.h>
+#include <llvm-c/Transforms/PassBuilder.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "codegen/emit_internal.h"
+#include "ir/exec.h"
+#include "ir/ref/bitcode.h"
+
+static LLVMTypeRef ptr_type(Emit *e) { return LLVMPointerTypeInContext(e->ctx, 0); }
+static LLVMTypeRef i64_type(Emit *e) { return LLVMInt64TypeInContext(e->ctx); }
+
+/* -- import ------------------------------------------------------------------------------- */
+
+/* Everything but `keep` becomes private to the module, and what is not used goes. */
+static void strip(LLVMModuleRef m, const char *keep)
+{
+	for (LLVMValueRef f = LLVMGetFirstFunction(m); f; f = LLVMGetNextFunction(f)) {
+		size_t n;
+		if (!LLVMIsDeclaration(f) && strcmp(LLVMGetValueName2(f, &n), keep))
+			LLVMSetLinkage(f, LLVMInternalLinkage);
+	}
+	for (LLVMValueRef g = LLVMGetFirstGlobal(m); g; g = LLVMGetNextGlobal(g))
+		if (!LLVMIsDeclaration(g))
+			LLVMSetLinkage(g, LLVMInternalLinkage);
+	LLVMPassBuilderOptionsRef opt = LLVMCreatePassBuilderOptions();
+	LLVMErrorRef err = LLVMRunPasses(m, "globaldce", NULL, opt);
+	LLVMDisposePassBuilderOptions(opt);
+	if (err)
+		LLVMConsumeError(err);
+}
+
+static LLVMModuleRef read_library(Emit *e)
+{
+	size_t n;
+	const void *bytes = mlo_ref_bitcode(e->t->arch, &n);
+	LLVMModuleRef lib = NULL;
+	if (!bytes) {
+		mlo_error(e->diag, MLO_ERR_TARGET, "no kernel library for architecture %s", e->t->arch);
+		return NULL;
+	}
+	LLVMMemoryBufferRef buf = LLVMCreateMemoryBufferWithMemoryRangeCopy(bytes, n, "ref");
+	if (LLVMParseBitcodeInContext2(e->ctx, buf, &lib)) {
+		mlo_error(e->diag, MLO_ERR_INTERNAL, "the kernel library cannot be read");
+		lib = NULL;
+	}
+	LLVMDisposeMemoryBuffer(buf);
+	return lib;
+}
+
+static void inline_always(Emit *e, LLVMValueRef fn)
+{
+	LLVMAttributeIndex at = (LLVMAttributeIndex)LLVMAttributeFunctionIndex;
+	unsigned always = LLVMGetEnumAttributeKindForName("alwaysinline", 12);
+	LLVMRemoveEnumAttributeAtIndex(fn, at, LLVMGetEnumAttributeKindForName("noinline", 8));
+	LLVMAddAttributeAtIndex(fn, at, LLVMCreateEnumAttribute(e->ctx, always, 0));
+}
+
+/* The reference kernel of op in the module being built; NULL after a diagnostic. */
+static LLVMValueRef import(Emit *e, MloOp op)
+{
+	char name[80];
+	snprintf(name, sizeof name, "ref_%s", mlo_op_info(op)->name);
+	LLVMModuleRef lib = read_library(e);
+	if (!lib)
+		return NULL;
+	strip(lib, name);
+	for (LLVMValueRef f = LLVMGetFirstFunction(lib); f; f = LLVMGetNextFunction(f))
+		if (!LLVMIsDeclaration(f))
+			mlo_object_function(e->t, f);
+	LLVMSetTarget(lib, LLVMGetTarget(e->mod));
+	LLVMSetDataLayout(lib, LLVMGetDataLayoutStr(e->mod));
+	if (LLVMLinkModules2(e->mod, lib)) {
+		mlo_error(e->diag, MLO_ERR_INTERNAL, "%s cannot be linked from the kernel library", name);
+		return NULL;
+	}
+	LLVMValueRef fn = LLVMGetNamedFunction(e->mod, name);
+	if (!fn || LLVMIsDeclaration(fn)) {
+		mlo_error(e->diag, MLO_ERR_INTERNAL, "%s is missing in the kernel library", name);
+		return NULL;
+	}
+	LLVMSetLinkage(fn, LLVMInternalLinkage);
+	inline_always(e, fn);
+	return fn;
+}
+
+/* -- descriptions ------------------------------------------------------------------------- */
+
+/* Private constant data; NULL pointer when empty. */
+static LLVMValueRef data(Emit *e, LLVMValueRef init)
+{
+	LLVMValueRef g = LLVMAddGlobal(e->mod, LLVMTypeOf(init), "call.data");
+	LLVMSetInitializer(g, init);
+	LLVMSetGlobalConstant(g, true);
+	LLVMSetLinkage(g, LLVMPrivateLinkage);
+	LLVMSetUnnamedAddress(g, LLVMGlobalUnnamedAddr);
+	return g;
+}
+
+static LLVMValueRef ints(Emit *e, const int64_t *v, int64_t n)
+{
+	LLVMValueRef item[64];
+	if (!v || n <= 0)
+		return LLVMConstNull(ptr_type(e));
+	LLVMValueRef *items = n <= 64 ? item : malloc((size_t)n * sizeof *items);
+	if (!items)
+		return LLVMConstNull(ptr_type(e));
+	for (int64_t i = 0; i < n; i++)
+		items[i] = emit_i64(e, v[i]);
+	LLVMValueRef g = data(e, LLVMConstArray2(i64_type(e), items, (uint64_t)n));
+	if (items != item)
+		free(items);
+	return g;
+}
+
+static LLVMValueRef floats(Emit *e, const double *v, int64_t n)
+{
+	LLVMValueRef items[64];
+	if (!v || n <= 0 || n > 64)
+		return LLVMConstNull(ptr_type(e));
+	for (int64_t i = 0; i < n; i++)
+		items[i] = LLVMConstReal(LLVMDoubleTypeInContext(e->ctx), v[i]);
+	return data(e, LLVMConstArray2(LLVMDoubleTypeInContext(e->ctx), items, (uint64_t)n));
+}
+
+static LLVMValueRef string(Emit *e, const char *s)
+{
+	return s ? data(e, LLVMConstStringInContext2(e->ctx, s, strlen(s), false)) : LLVMConstNull(ptr_type(e));
+}
+
+static void put(Emit *e, LLVMTypeRef type, LLVMValueRef at, unsigned field, LLVMValueRef v)
+{
+	LLVMBuildStore(e->b, v, LLVMBuildStructGEP2(e->b, type, at, field, ""));
+}
+
+static LLVMValueRef element(Emit *e, LLVMTypeRef type, LLVMValueRef array, int i)
+{
+	LLVMValueRef n = emit_i64(e, i);
+	return LLVMBuildInBoundsGEP2(e->b, type, array, &n, 1, "");
+}
+
+static LLVMTypeRef struct_type(Emit *e, LLVMTypeRef *fields, unsigned n)
+{
+	return LLVMStructTypeInContext(e->ctx, fields, n, false);
+}
+
+static LLVMValueRef int32(Emit *e, int64_t v)
+{
+	return LLVMConstInt(LLVMInt32TypeInContext(e->ctx), (uint64_t)v, true);
+}
+
+/* RefTensor[n] */
+static LLVMValueRef tensors(Emit *e, const KCallTensor *t, int n)
+{
+	LLVMTypeRef p = ptr_type(e), i32 = LLVMInt32TypeInContext(e->ctx);
+	LLVMTypeRef type = struct_type(e, (LLVMTypeRef[]){p, p, i32, i32}, 4);
+	LLVMValueRef array = emit_alloca(e, LLVMArrayType2(type, (uint64_t)(n ? n : 1)), "tensors");
+	for (int i = 0; i < n; i++) {
+		LLVMValueRef at = element(e, type, array, i);
+		bool here = t[i].arg >= 0;
+		put(e, type, at, 0, here ? e->arg[t[i].arg] : LLVMConstNull(p));
+		put(e, type, at, 1, ints(e, t[i].dim, here ? t[i].rank : 0));
+		put(e, type, at, 2, int32(e, here ? t[i].rank : 0));
+		put(e, type, at, 3, int32(e, here ? (int64_t)t[i].elem : 0));
+	}
+	return array;
+}
+
+/* RefAttr[n] */
+static LLVMValueRef attributes(Emit *e, const KCall *c)
+{
+	int n = mlo_op_info(c->op)->nattr;
+	RefAttr attr[64] = {{0}};
+	MLO_ASSERT(n <= 64);
+	mlo_ref_attrs(e->k->arena, c->node, attr);
+	LLVMTypeRef p = ptr_type(e), i64 = i64_type(e), f64 = LLVMDoubleTypeInContext(e->ctx);
+	LLVMTypeRef type = struct_type(e, (LLVMTypeRef[]){i64, f64, p, p, p, i64}, 6);
+	LLVMValueRef array = emit_alloca(e, LLVMArrayType2(type, (uint64_t)(n ? n : 1)), "attrs");
+	for (int i = 0; i < n; i++) {
+		LLVMValueRef at = element(e, type, array, i);
+		put(e, type, at, 0, emit_i64(e, attr[i].i));
+		put(e, type, at, 1, LLVMConstReal(f64, attr[i].f));
+		put(e, type, at, 2, string(e, attr[i].s));
+		put(e, type, at, 3, ints(e, attr[i].ints, attr[i].n));
+		put(e, type, at, 4, floats(e, attr[i].floats, attr[i].n));
+		put(e, type, at, 5, emit_i64(e, attr[i].n));
+	}
+	return array;
+}
+
+void emit_call(Emit *e, const KStmt *s)
+{
+	const KCall *c = s->call;
+	LLVMValueRef fn = import(e, c->op);
+	if (!fn)
+		return;
+	EmitLoop l;
+	LLVMTypeRef p = ptr_type(e), i32 = LLVMInt32TypeInContext(e->ctx);
+	LLVMTypeRef type = struct_type(e, (LLVMTypeRef[]){p, p, p, i32, i32}, 5);
+	emit_for(e, &l, e->begin, e->end, emit_i64(e, 1), "task");
+	LLVMValueRef call = emit_alloca(e, type, "call");
+	put(e, type, call, 0, tensors(e, c->in, c->nin));
+	put(e, type, call, 1, tensors(e, c->out, c->nout));
+	put(e, type, call, 2, attributes(e, c));
+	put(e, type, call, 3, int32(e, c->nin));
+	put(e, type, call, 4, int32(e, c->nout));
+	LLVMBuildCall2(e->b, LLVMGlobalGetValueType(fn), fn, &call, 1, "");
+	emit_end(e, &l);
+}
