@@ -208,7 +208,8 @@ static void bind_args(Emit *e, LLVMValueRef args)
 			e->arg[i] = LLVMBuildInBoundsGEP2(e->b, i8, e->scratch, &n, 1, "scratch");
 			at += ((uint64_t)a->count * mlo_elem_bits(a->elem) / 8 + 63) / 64 * 64;
 		} else {
-			e->arg[i] = LLVMBuildLoad2(e->b, ptr, LLVMBuildInBoundsGEP2(e->b, ptr, args, &n, 1, ""), "arg");
+			e->arg[i] = LLVMBuildLoad2(e->b, ptr,
+						   LLVMBuildInBoundsGEP2(e->b, ptr, args, &n, 1, ""), "arg");
 		}
 	}
 }
@@ -256,7 +257,8 @@ static void emit_body(Emit *e)
 static LLVMValueRef new_function(Emit *e, const char *symbol)
 {
 	LLVMTypeRef ptr = LLVMPointerTypeInContext(e->ctx, 0), i64 = LLVMInt64TypeInContext(e->ctx);
-	LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(e->ctx), (LLVMTypeRef[]){ptr, i64, i64, ptr}, 4, false);
+	LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(e->ctx),
+					    (LLVMTypeRef[]){ptr, i64, i64, ptr}, 4, false);
 	LLVMValueRef fn = LLVMAddFunction(e->mod, symbol, type);
 	unsigned kind = LLVMGetEnumAttributeKindForName("nounwind", 8);
 

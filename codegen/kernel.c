@@ -177,9 +177,12 @@ uint64_t mlo_kernel_scratch(const MloKernel *k)
 {
 	uint64_t at = 0;
 
-	for (size_t i = 0; i < k->arg.n; i++)
-		if (k->arg.items[i].dir == KA_SCRATCH)
-			at += ((uint64_t)k->arg.items[i].count * mlo_elem_bits(k->arg.items[i].elem) / 8 + 63) / 64 * 64;
+	for (size_t i = 0; i < k->arg.n; i++) {
+		const KArg *a = &k->arg.items[i];
+
+		if (a->dir == KA_SCRATCH)
+			at += ((uint64_t)a->count * mlo_elem_bits(a->elem) / 8 + 63) / 64 * 64;
+	}
 	return at;
 }
 

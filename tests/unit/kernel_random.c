@@ -127,7 +127,8 @@ static int divisor(Gen *g, KCursor *at, MloElem t)
 
 static int random_op(Gen *g, KCursor *at)
 {
-	static const KOp two[] = {K_add, K_sub, K_mul, K_min, K_max}, one[] = {K_neg, K_abs, K_sign, K_floor, K_ceil, K_rint};
+	static const KOp two[] = {K_add, K_sub, K_mul, K_min, K_max},
+			 one[] = {K_neg, K_abs, K_sign, K_floor, K_ceil, K_rint};
 	static const KOp by[] = {K_div, K_mod, K_fmod}, cmp[] = {K_eq, K_lt, K_le}, bits[] = {K_and, K_or, K_xor};
 	MloElem t = type_of(g, g->pool[rnd(g, (uint32_t)g->npool)]);
 	uint32_t form = rnd(g, 12);
@@ -295,7 +296,8 @@ MloKernel *kernel_random_new(MloArena *a, uint64_t seed, bool fma, bool *approx)
 
 static void fill(KernelRandom *r, MloElem t, bool tame, unsigned char *p)
 {
-	static const float odd[] = {INFINITY, -INFINITY, NAN, 1e30f, -3e-40f, 0.5f, 2.5f, -1.5f, 70000, 3e9f, -0.25f, 1e-6f};
+	static const float odd[] = {INFINITY, -INFINITY, NAN,   1e30f, -3e-40f, 0.5f,
+				    2.5f,     -1.5f,     70000, 3e9f,  -0.25f,  1e-6f};
 	double v = (double)kernel_random(r, 17) - 8;
 	uint64_t bits = (uint64_t)kernel_random(r, UINT32_MAX) << 32 | kernel_random(r, UINT32_MAX);
 	uint32_t w;
@@ -338,8 +340,10 @@ KernelBuffers kernel_buffers_new(MloArena *a, const MloKernel *k, uint64_t seed,
 		ninputs += k->arg.items[i].dir == KA_IN;
 	for (int i = 0; i < b.n; i++) {
 		const KArg *arg = &k->arg.items[i];
-		size_t size = mlo_elem_bits(arg->elem) / 8, n = (size_t)arg->count * size, whole = (n + page - 1) / page * page;
-		unsigned char *m = mmap(NULL, whole + 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		size_t size = mlo_elem_bits(arg->elem) / 8, n = (size_t)arg->count * size,
+		       whole = (n + page - 1) / page * page;
+		unsigned char *m = mmap(NULL, whole + 2 * page, PROT_READ | PROT_WRITE,
+					MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 		mprotect(m, page, PROT_NONE);
 		mprotect(m + page + whole, page, PROT_NONE);

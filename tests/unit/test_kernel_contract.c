@@ -9,7 +9,7 @@
 #include "codegen/contract.h"
 #include "tests/unit/kernel_random.h"
 
-enum { KERNELS = 60 };
+enum { KERNELS = 30 };
 
 static int64_t pick(KernelRandom *r, int64_t lo, int64_t hi)
 {
@@ -90,8 +90,18 @@ static MloKernel *random_contract(MloArena *a, uint64_t seed, const MloTarget *t
 {
 	KernelRandom r = {seed};
 	MloKernel *k = mlo_kernel_new(a, "contract");
-	KContract c = {.nb0 = pick(&r, 1, 2), .nb1 = pick(&r, 1, 2), .ny = pick(&r, 1, 5), .nx = pick(&r, 1, 19),
-	               .nc = pick(&r, 1, 70), .nk = pick(&r, 1, 20), .nky = 1, .nkx = 1, .sy = 1, .sx = 1, .dy = 1, .dx = 1};
+	KContract c = {.nb0 = pick(&r, 1, 2),
+		       .nb1 = pick(&r, 1, 2),
+		       .ny = pick(&r, 1, 5),
+		       .nx = pick(&r, 1, 19),
+		       .nc = pick(&r, 1, 70),
+		       .nk = pick(&r, 1, 20),
+		       .nky = 1,
+		       .nkx = 1,
+		       .sy = 1,
+		       .sx = 1,
+		       .dy = 1,
+		       .dx = 1};
 	uint32_t form = kernel_random(&r, 4); /* packed, in place, grouped, depthwise */
 	int64_t channels = c.nk, na, nb, w;
 	KCursor top = kb_top(k);

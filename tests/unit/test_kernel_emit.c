@@ -10,7 +10,7 @@
 
 #include "tests/unit/kernel_random.h"
 
-enum { KERNELS = 150 };
+enum { KERNELS = 80 };
 
 static double as_number(MloElem t, const unsigned char *p)
 {
@@ -53,7 +53,8 @@ static bool same(MloElem t, bool approx, const unsigned char *a, const unsigned 
 }
 
 /* Compares every result, and the bytes around them. */
-static bool compare(const MloKernel *k, bool approx, KernelBuffers *got, KernelBuffers *want, uint64_t seed, const char *where)
+static bool compare(const MloKernel *k, bool approx, KernelBuffers *got, KernelBuffers *want, uint64_t seed,
+		    const char *where)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 
@@ -70,7 +71,8 @@ static bool compare(const MloKernel *k, bool approx, KernelBuffers *got, KernelB
 		}
 		for (size_t j = 0; j < n; j += size)
 			if (!same(a->elem, approx, g + j, w + j)) {
-				printf("\n  %s: seed %llu: a%d[%zu] differs: ", where, (unsigned long long)seed, i, j / size);
+				printf("\n  %s: seed %llu: a%d[%zu] differs: ", where,
+				       (unsigned long long)seed, i, j / size);
 				for (size_t b = size; b-- > 0;)
 					printf("%02x", g[j + b]);
 				printf(", expected ");

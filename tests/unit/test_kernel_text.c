@@ -118,7 +118,8 @@ static void verifier(void)
 	rejects(BODY("in f32[4]", "", "%0 = const.f32 1 a0[1] = %0"), "store to a0, which is an input");
 	rejects(BODY("out f32[4]", "", "%0 = const.i32 1 a0[1] = %0"), "store to a0 of f32: value %0 is i32");
 	rejects(BODY("", "", "%0 = const.i32 1 %1 = exp.i32 %0"), "%1 = exp.i32 cannot have type i32");
-	rejects(BODY("", "", "%0 = const.i32 1 %1 = const.i64 1 %2 = add.i32 %0, %1"), "operand 1 is i64, expected i32");
+	rejects(BODY("", "", "%0 = const.i32 1 %1 = const.i64 1 %2 = add.i32 %0, %1"),
+		"operand 1 is i64, expected i32");
 	rejects(BODY("", "3", "%0 = index.i32 v0"), "%0 = index.i32 uses v0 outside of its loop");
 	rejects(BODY("", "3, 3", "vec v0 < 3 { vec v1 < 3 { } }"), "loop v1: vec inside vec");
 	rejects(BODY("", "3, 3", "vec v0 < 3 { seq v1 < v0 + 1 { } }"), "the extent depends on the vec variable v0");
@@ -279,7 +280,8 @@ static void interpreter_checks_bounds(void)
 	MloArena *a = mlo_arena_new();
 	MloDiag d = {0};
 	float x[4] = {1, 2, 3, 4}, y[5] = {0};
-	MloKernel *k = parse(a, BODY("in f32[4], out f32[5]", "5", "seq v0 < 5 { %0 = load.f32 a0[v0] a1[v0] = %0 }"), &d);
+	MloKernel *k = parse(
+		a, BODY("in f32[4], out f32[5]", "5", "seq v0 < 5 { %0 = load.f32 a0[v0] a1[v0] = %0 }"), &d);
 
 	CU_ASSERT_PTR_NOT_NULL_FATAL(k);
 	CU_ASSERT_EQUAL(mlo_kernel_interp(k, (void *[]){x, y}, 0, 1, &d), MLO_ERR_INTERNAL);

@@ -32,8 +32,10 @@ static const Case cases[NOPS] = {
 	{K_sigmoid, "sigmoid", exact_sigmoid, -110, 110, 4, 9e-16},
 };
 
-static const double special[] = {0, -0.0, 1, -1, 0x1p-149, -0x1p-149, 0x1p-126, 0x1p-130, 88.72283, 88.7229, -87.3, -103.9,
-                                 -104, 0.5, 0.625, -0.625, 0.92, 3.9, 4, 9, 1e5, -1e5, INFINITY, -INFINITY, NAN, 3e38, -3e38};
+static const double special[] = {0,        -0.0,     1,         -1,    0x1p-149, -0x1p-149, 0x1p-126,
+				 0x1p-130, 88.72283, 88.7229,   -87.3, -103.9,   -104,      0.5,
+				 0.625,    -0.625,   0.92,      3.9,   4,        9,         1e5,
+				 -1e5,     INFINITY, -INFINITY, NAN,   3e38,     -3e38};
 
 /* y[i] = op(x[i]) over n elements in a vec loop; lanes follow from the type and the target. */
 static MloKernel *unary(MloArena *a, KOp op, MloElem type, int64_t n)
@@ -71,7 +73,8 @@ static void fill(const Case *c, float *x, KernelRandom *r)
 		if (i % 4 == 1)
 			x[i] = c->lo < 0 && kernel_random(r, 2) ? -small : small;
 		if (i % 4 == 2) /* any positive float, for log all binades */
-			x[i] = c->op == K_log ? ldexpf((float)u + 1, (int)kernel_random(r, 275) - 149) : (float)(u * 8 - 4);
+			x[i] = c->op == K_log ? ldexpf((float)u + 1, (int)kernel_random(r, 275) - 149)
+					      : (float)(u * 8 - 4);
 		if (i % 4 == 3)
 			x[i] = (float)((c->lo < -30 ? -30 : c->lo) + 60 * u);
 	}
@@ -98,7 +101,8 @@ static void check_f32(const MloTarget *t)
 		im.fn[i]((void *[]){x, y}, 0, 1, NULL);
 		for (int j = 0; j < N; j++) {
 			bool far = fabs(x[j]) > 1e6 && (cases[i].op == K_sin || cases[i].op == K_cos) && !isinf(x[j]);
-			double e = far ? (fabs(y[j]) <= 1.000001 ? 0 : INFINITY) : ulp_error(y[j], cases[i].exact(x[j]));
+			double e = far ? (fabs(y[j]) <= 1.000001 ? 0 : INFINITY)
+				       : ulp_error(y[j], cases[i].exact(x[j]));
 
 			if (!(e <= worst)) {
 				worst = e;
@@ -159,7 +163,8 @@ static void f64_native(void)
 		for (int j = 0; j < N; j++) {
 			double want = cases[i].exact(x[j]), e = fabs(y[j] - want);
 
-			if ((angle && fabs(x[j]) > 1e5 && !isinf(x[j])) || want == y[j] || (isnan(want) && isnan(y[j])))
+			if ((angle && fabs(x[j]) > 1e5 && !isinf(x[j])) || want == y[j] ||
+			    (isnan(want) && isnan(y[j])))
 				continue;
 			if (!angle)
 				e /= fabs(want);
@@ -204,7 +209,8 @@ static void pow_fmod(void)
 	KernelRandom r = {kernel_test_seed(3)};
 	MloKernel *k[4] = {binary(a, K_pow, EL_f32, M), binary(a, K_fmod, EL_f32, M), binary(a, K_pow, EL_f64, M),
 	                   binary(a, K_fmod, EL_f64, M)};
-	float v[S] = {0, -0.f, 1, -1, 2, -2, 3, -3, 0.5f, -0.5f, INFINITY, -INFINITY, NAN, 1e30f, 1e-30f, 0x1p-149f, 1.5f, -7.25f};
+	float v[S] = {0,     -0.f,     1,         -1,  2,     -2,     3,         -3,   0.5f,
+		      -0.5f, INFINITY, -INFINITY, NAN, 1e30f, 1e-30f, 0x1p-149f, 1.5f, -7.25f};
 	MloDiag d = {0};
 
 	for (int i = 18; i < S; i++)
@@ -227,12 +233,14 @@ static void pow_fmod(void)
 				double w = op ? fmod(x[i], y[i]) : pow(x[i], y[i]);
 				double dw = op ? fmod(dx[i], dy[i]) : pow(dx[i], dy[i]);
 				bool ok = ulp_error(z[i], w) <= (op ? 0 : 1.1);
-				bool dok = dz[i] == dw || (isnan(dz[i]) && isnan(dw)) || (!op && fabs(dz[i] - dw) <= 1e-12 * fabs(dw));
+				bool dok = dz[i] == dw || (isnan(dz[i]) && isnan(dw)) ||
+					   (!op && fabs(dz[i] - dw) <= 1e-12 * fabs(dw));
 
 				if (!ok && bad++ < 5)
 					printf("\n  f32 op %d (%g, %g): %g, expected %g", op, x[i], y[i], z[i], w);
 				if (!dok && bad++ < 5)
-					printf("\n  f64 op %d (%g, %g): %g, expected %g", op, dx[i], dy[i], dz[i], dw);
+					printf("\n  f64 op %d (%g, %g): %g, expected %g", op, dx[i], dy[i],
+					       dz[i], dw);
 			}
 		}
 		CU_ASSERT_EQUAL(bad, 0);
