@@ -209,7 +209,15 @@ static MloStatus deliver(Compiler *c, MloArena *a, const char *path, MloCompiled
 	MLO_TRY(mlo_manifest_text(c->a, &(MloManifest){c->graph, c->opt, c->listed, c->nvariants}, &manifest, c->d));
 	fill_report(c, &out->report);
 	if (path) {
-		MLO_TRY(mlo_package_write(c->package, manifest, path, c->d));
+		const char *where = c->d ? c->d->where : NULL;
+		MloStatus written;
+
+		if (c->d)
+			c->d->where = NULL; /* messages are about the output, not the model */
+		written = mlo_package_write(c->package, manifest, path, c->d);
+		if (c->d)
+			c->d->where = where;
+		MLO_TRY(written);
 		out->n = stat(path, &st) == 0 ? (size_t)st.st_size : 0;
 	} else {
 		MLO_TRY(mlo_package_bytes(c->package, manifest, a, &out->bytes, &out->n, c->d));

@@ -12,6 +12,9 @@ typedef struct MloLoadOptions {
 	MloStatus *inferred;       /* not NULL: what type inference says goes there, and is no failure */
 } MloLoadOptions;
 
+/* Graph meta of a loaded model: xxh3 of the file, in hexadecimal. */
+#define MLO_MODEL_HASH "mlopt.model_hash"
+
 /* Imports a model and infers its types.  Dimensions of inputs that nothing binds become 1, with a
  * warning that shows the option. `opt` may be NULL. The graph's name is the file's, without suffix. */
 MloStatus mlo_load_model(const char *path, const MloLoadOptions *opt, MloGraph **out, MloDiag *d) MLO_CHECKED;

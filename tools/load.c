@@ -1,10 +1,14 @@
 /* tools/load.c -- a model file to a graph whose dimensions all have sizes. */
 #include <ctype.h>
+#include <inttypes.h>
 #include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include "frontend/onnx.h"
 #include "passes/pass.h"
 #include "tools/compile.h"
+#include "tools/npy.h"
 
 typedef struct Loader {
 	MloArena *a;
@@ -155,6 +159,23 @@ static MloStatus infer(Loader *l, MloGraph *g)
 	return MLO_OK;
 }
 
+/* Which file this graph is: the manifest tells later. */
+static MloStatus note_hash(Loader *l, MloGraph *g)
+{
+	MloMeta *m = MLO_NEW(g->arena, MloMeta);
+	const void *bytes;
+	size_t n;
+
+	MLO_TRY(mlo_map_file(l->a, l->path, &bytes, &n, l->d));
+	*m = (MloMeta){MLO_MODEL_HASH, mlo_sprintf(g->arena, "%016" PRIx64, (uint64_t)XXH3_64bits(bytes, n)), NULL};
+	for (MloMeta **at = &g->meta;; at = &(*at)->next) {
+		if (!*at) {
+			*at = m;
+			return MLO_OK;
+		}
+	}
+}
+
 static MloStatus load(Loader *l, MloGraph **out)
 {
 	for (size_t i = 0; i < l->opt->nshapes; i++) {
@@ -164,6 +185,7 @@ static MloStatus load(Loader *l, MloGraph **out)
 		MLO_PUSH(l->a, &l->bind, b);
 	}
 	MLO_TRY(import_complete(l, out));
+	MLO_TRY(note_hash(l, *out));
 	if (l->d)
 		l->d->where = l->path;
 	return infer(l, *out);

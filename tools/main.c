@@ -120,6 +120,7 @@ int main(int argc, char **argv)
 	signal(SIGINT, on_interrupt);
 	signal(SIGTERM, on_interrupt);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a write past the limit fails and is reported */
 	if (argc < 2) {
 		print_overview(stderr);
 		return CLI_USAGE;

@@ -145,7 +145,7 @@ static json_t *options(const MloptOptions *opt)
 static json_t *build(const MloManifest *m)
 {
 	const MloGraph *g = m->graph;
-	const char *hash = meta_of(g, "mlopt.model_hash");
+	const char *hash = meta_of(g, MLO_MODEL_HASH);
 	json_t *j = json_object(), *ins = json_array(), *outs = json_array(), *vars = json_array();
 	char tool[64];
 

@@ -42,7 +42,7 @@ if [ $# -eq 0 ]; then
 	done
 fi
 for name; do
-	rm -rf "$tmp/work" && mkdir "$tmp/work" || exit 2
+	rm -rf "$tmp/work" "$tmp/cache" && mkdir "$tmp/work" || exit 2
 	(cd "$tmp/work" && sh "$cases/$name.sh") >"$tmp/out" 2>"$tmp/err" </dev/null
 	echo $? >"$tmp/got.exit"
 	if [ "$(cat "$tmp/got.exit")" = 77 ]; then
