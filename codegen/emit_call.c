@@ -12,6 +12,7 @@
 #include "codegen/emit_internal.h"
 #include "ir/exec.h"
 #include "ir/ref/bitcode.h"
+#include "targets/object.h"
 
 static LLVMTypeRef ptr_type(Emit *e) { return LLVMPointerTypeInContext(e->ctx, 0); }
 static LLVMTypeRef i64_type(Emit *e) { return LLVMInt64TypeInContext(e->ctx); }
