@@ -33,19 +33,31 @@ REF_INLINE int64_t scale_at(const Scales *s, int64_t i)
 	return (i / s->inner / s->axis * s->rows + k / s->block) * s->inner + i % s->inner;
 }
 
+/* How many elements from any multiple of that number on share their scale. */
+REF_INLINE int64_t run_length(const Scales *s, int64_t n)
+{
+	return s->single ? n : s->rows ? 1 : s->inner;
+}
+
 void ref_quantize_linear(const RefCall *c)
 {
 	const RefTensor *x = &c->in[0], *scale = &c->in[1], *zero = ref_in(c, 2), *y = &c->out[0];
 	const RefAttr *a = c->attr;
 	Scales s = scales(x, scale, a[ATTR_quantize_linear_axis].i, a[ATTR_quantize_linear_block_size].i);
 	bool whole = !ref_is_float(y->elem), saturate = a[ATTR_quantize_linear_saturate].i != 0;
-	for (int64_t i = 0, n = ref_count(y); i < n; i++) {
-		int64_t k = scale_at(&s, i);
-		float v = (float)ref_get_f64(x, i) / (float)ref_get_f64(scale, k);
-		if (whole)
-			ref_put_f64(y, i, refm_rint(v) + (zero ? (double)ref_get_i64(zero, k) : 0));
-		else
-			ref_put_cast(y, i, v + (zero ? ref_get_f64(zero, k) : 0), saturate);
+	bool f32 = x->elem == EL_f32;
+	int64_t n = ref_count(y), run = run_length(&s, n);
+	for (int64_t first = 0; first < n; first += run) {
+		int64_t k = scale_at(&s, first);
+		float factor = (float)ref_get_f64(scale, k);
+		double z = zero ? ref_get_f64(zero, k) : 0;
+		for (int64_t i = first; i < first + run; i++) {
+			float v = (f32 ? ((const float *)x->data)[i] : (float)ref_get_f64(x, i)) / factor;
+			if (whole)
+				ref_put_f64(y, i, refm_rint(v) + z);
+			else
+				ref_put_cast(y, i, v + z, saturate);
+		}
 	}
 }
 
@@ -55,13 +67,14 @@ void ref_dequantize_linear(const RefCall *c)
 	const RefAttr *a = c->attr;
 	Scales s = scales(x, scale, a[ATTR_dequantize_linear_axis].i, a[ATTR_dequantize_linear_block_size].i);
 	bool whole = !ref_is_float(x->elem);
-	for (int64_t i = 0, n = ref_count(y); i < n; i++) {
-		int64_t k = scale_at(&s, i);
-		float v;
-		if (whole)
-			v = (float)(ref_get_i64(x, i) - (zero ? ref_get_i64(zero, k) : 0));
-		else
-			v = (float)(ref_get_f64(x, i) - (zero ? ref_get_f64(zero, k) : 0));
-		ref_put_f64(y, i, v * (float)ref_get_f64(scale, k));
+	int64_t n = ref_count(y), run = run_length(&s, n);
+	for (int64_t first = 0; first < n; first += run) {
+		int64_t k = scale_at(&s, first), zi = zero && whole ? ref_get_i64(zero, k) : 0;
+		float factor = (float)ref_get_f64(scale, k);
+		double zf = zero && !whole ? ref_get_f64(zero, k) : 0;
+		for (int64_t i = first; i < first + run; i++) {
+			float v = whole ? (float)(ref_get_i64(x, i) - zi) : (float)(ref_get_f64(x, i) - zf);
+			ref_put_f64(y, i, v * factor);
+		}
 	}
 }
