@@ -195,7 +195,7 @@ MloStatus mlo_geometry(MloSymbols *syms, const MloNode *n, const MloType *x, con
 	bool ceil_mode = slot >= 0 && mlo_attr_i(n, slot) != 0;
 	bool transposed = mlo_attr_slot(n->op, "output_padding", 14) >= 0;
 	int64_t want[MLO_MAX_SPATIAL];
-	AutoPad mode;
+	AutoPad mode = PAD_NOTSET;
 
 	*out = (MloGeometry){.spatial = x->rank - 2, .exact = true};
 	if (out->spatial < 1)

@@ -3,10 +3,6 @@
 
 #include <stdio.h>
 
-#define OP(id, lo, hi, olo, ohi, kind, traits, rule, meaning) InferRule infer_##rule;
-#define ATTR(op, name, kind, def)
-#include "ir/ops.def"
-
 static InferRule *const rules[OP_COUNT] = {
 #define OP(id, lo, hi, olo, ohi, kind, traits, rule, meaning) [OP_##id] = infer_##rule,
 #define ATTR(op, name, kind, def)
@@ -263,7 +259,7 @@ MloStatus infer_axes(InferCx *c, uint32_t i, int rank, bool axis[MLO_MAX_RANK], 
 		axis[k] = false;
 	*known = infer_ints(c, i, v, &n);
 	for (int k = 0; *known && k < n; k++) {
-		int a;
+		int a = 0;
 
 		MLO_TRY(infer_axis(c, v[k], rank, &a));
 		if (axis[a])

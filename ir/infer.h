@@ -15,6 +15,9 @@ typedef struct InferCx {
 } InferCx;
 
 typedef MloStatus InferRule(InferCx *c);
+#define OP(id, lo, hi, olo, ohi, kind, traits, rule, meaning) InferRule infer_##rule;
+#define ATTR(op, name, kind, def)
+#include "ir/ops.def"
 
 /* The number INT64_MIN stands for "unknown" while a rule works; it never leaves infer_out(). */
 #define DIM_UNKNOWN ((MloDim){INT64_MIN, NULL})

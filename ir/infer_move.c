@@ -265,10 +265,10 @@ static MloStatus split_sizes(InferCx *c, MloDim whole, const MloTensor **sizes)
 MloStatus infer_split(InferCx *c)
 {
 	const MloType *x = infer_in(c, 0);
-	const MloTensor *sizes;
+	const MloTensor *sizes = NULL;
 	MloType t = *x;
 	InferValues v = {.n = -1};
-	int axis;
+	int axis = 0;
 
 	if (x->rank >= 0) {
 		MLO_TRY(infer_axis(c, mlo_attr_i(c->n, ATTR_split_axis), x->rank, &axis));
@@ -277,7 +277,7 @@ MloStatus infer_split(InferCx *c)
 			infer_values(c, c->n->in[1], &v);
 	}
 	for (uint32_t i = 0; i < c->n->nout; i++) {
-		if (x->rank >= 0 && sizes)
+		if (sizes)
 			t.dim[axis] = mlo_dim(mlo_tensor_i64(sizes, i));
 		else if (x->rank >= 0 && infer_in(c, 1))
 			t.dim[axis] = v.n == (int)c->n->nout ? v.d[i] : DIM_UNKNOWN;
