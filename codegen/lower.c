@@ -3,7 +3,8 @@
 
 #include "codegen/lower_loops.h"
 
-bool mlo_group_internal(const MloGraph *g, const MloNode *first, const MloNode *last, const MloValue *v)
+bool mlo_group_internal(const MloGraph *g, const MloNode *first, const MloNode *last,
+                        const MloValue *v)
 {
 	(void)g;
 	uint32_t uses = 0;
@@ -75,7 +76,8 @@ const KIdx *mlo_lower_offset(MloKernel *k, const MloValue *v, const KIdx *const 
 
 bool lw_elem_ok(MloElem e)
 {
-	return e == EL_f32 || e == EL_f64 || e == EL_i32 || e == EL_i64 || e == EL_u8 || e == EL_i8 || e == EL_bool;
+	return e == EL_f32 || e == EL_f64 || e == EL_i32 || e == EL_i64 || e == EL_u8 ||
+	       e == EL_i8 || e == EL_bool;
 }
 
 int lw_axis(int64_t axis, int rank)

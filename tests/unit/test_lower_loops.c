@@ -202,6 +202,33 @@ static void every_map(void)
 	}
 }
 
+/* Random shapes under templates: %s is the shape, %d an axis. */
+static void random_shapes(void)
+{
+	static const char *const text[] = {
+		"graph (%%x: f32[%s]) -> (%%y) { %%t = transpose(%%x) %%y = exp(%%t) } # %d",
+		"graph (%%x: f32[%s]) -> (%%y) { %%r = relu(%%x) %%y = softmax(%%r) {axis=%d} }",
+		"graph (%%x: f32[%s]) -> (%%y) { const %%a: i64[1] = [%d] %%y = reduce_mean(%%x, %%a) {keepdims=0} }",
+		"graph (%%x: f32[%s]) -> (%%y) { %%n = neg(%%x) %%y = arg_max(%%n) {axis=%d} }",
+		"graph (%%x: i32[%s]) -> (%%y) { %%n = abs(%%x) %%y = concat(%%n, %%x) {axis=%d} }",
+		"graph (%%x: f32[%s]) -> (%%y) { %%f = flatten(%%x) {axis=%d} %%y = transpose(%%f) }",
+		"graph (%%x: f32[%s]@c8) -> (%%y) { %%r = relayout(%%x) %%y = flatten(%%r) {axis=%d} }",
+		"graph (%%x: f32[%s]@c8) -> (%%y) { %%r = tanh(%%x) const %%a: i64[1] = [%d] %%y = reduce_max(%%r, %%a) }",
+	};
+	char shape[64], full[400];
+	uint64_t seed = 2024;
+	for (int i = 0; i < 48; i++) {
+		state = seed += 977;
+		const char *t = text[i % 8];
+		snprintf(shape, sizeof shape, "%d,%d,%d,%d", (int)pick(1, 3), (int)pick(1, 20), (int)pick(1, 9), (int)pick(1, 40));
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+		snprintf(full, sizeof full, t, shape, (int)pick(0, 3));
+#pragma GCC diagnostic pop
+		CU_ASSERT(run_case(full, i & 8 ? 16 : 64, true));
+	}
+}
+
 /* Groups the loop tier must not take: a reduction whose result is spread out again, two anchors. */
 static void refuses(void)
 {
@@ -234,5 +261,6 @@ void suite_lower_loops(void)
 	CU_add_test(s, "reductions", reductions);
 	CU_add_test(s, "pooling", pooling);
 	CU_add_test(s, "rows", rows);
+	CU_add_test(s, "random shapes", random_shapes);
 	CU_add_test(s, "groups refused", refuses);
 }
