@@ -209,7 +209,8 @@ static bool sort_results(Lower *w, Rows *r)
 				return false;
 		/* After the normalisation only maps of the same shape: rows are finished one by one. */
 		bool after = n != w->anchor && v && lw_depends(w, v, w->anchor);
-		if (after && (mlo_op_info(n->op)->kind != OK_ELTWISE || mlo_type_elems(&v->type) != mlo_type_elems(&main->type)))
+		if (after && (mlo_op_info(n->op)->kind != OK_ELTWISE ||
+		              mlo_type_elems(&v->type) != mlo_type_elems(&main->type)))
 			return false;
 		if (n == w->last)
 			return r->nlate > 0;

@@ -128,7 +128,8 @@ static int place_of(Lower *w, const MloNode *n, const Ix *ix, int best)
 	MloElem e = n->in[0]->type.elem;
 	int slot = n->op == OP_arg_max ? ATTR_arg_max_select_last_index : ATTR_arg_min_select_last_index;
 	bool last = mlo_attr_i(n, slot);
-	int axis = lw_axis(mlo_attr_i(n, n->op == OP_arg_max ? ATTR_arg_max_axis : ATTR_arg_min_axis), n->in[0]->type.rank);
+	int along = n->op == OP_arg_max ? ATTR_arg_max_axis : ATTR_arg_min_axis;
+	int axis = lw_axis(mlo_attr_i(n, along), n->in[0]->type.rank);
 	int64_t extent = lw_dim(n->in[0], axis);
 	Ix in[MLO_MAX_RANK];
 	int none = lw_const_i(w, EL_i64, last ? 0 : extent - 1);
