@@ -13,7 +13,8 @@ static LLVMValueRef splat(LLVMBuilderRef b, LLVMTypeRef type, LLVMValueRef scala
 	LLVMTypeRef i32 = LLVMInt32TypeInContext(LLVMGetTypeContext(type));
 	LLVMValueRef v = LLVMBuildInsertElement(b, LLVMGetPoison(type), scalar, LLVMConstInt(i32, 0, 0), "");
 
-	return LLVMBuildShuffleVector(b, v, LLVMGetPoison(type), LLVMConstNull(LLVMVectorType(i32, LLVMGetVectorSize(type))), "");
+	return LLVMBuildShuffleVector(b, v, LLVMGetPoison(type),
+				      LLVMConstNull(LLVMVectorType(i32, LLVMGetVectorSize(type))), "");
 }
 
 /* void burn(i64 n, float *sink): x[c] = x[c] * sink[0] + sink[1] in `chains` vectors, n times. */
@@ -22,12 +23,15 @@ static void build(LLVMModuleRef m, const MloTarget *t, int chains)
 	LLVMContextRef ctx = LLVMGetModuleContext(m);
 	LLVMBuilderRef b = LLVMCreateBuilderInContext(ctx);
 	LLVMTypeRef i64 = LLVMInt64TypeInContext(ctx), f32 = LLVMFloatTypeInContext(ctx);
-	LLVMTypeRef vec = LLVMVectorType(f32, (unsigned)t->vector_bytes / 4), args[2] = {i64, LLVMPointerTypeInContext(ctx, 0)};
-	LLVMValueRef fn = LLVMAddFunction(m, "mlopt_burn", LLVMFunctionType(LLVMVoidTypeInContext(ctx), args, 2, 0));
+	LLVMTypeRef vec = LLVMVectorType(f32, (unsigned)t->vector_bytes / 4),
+		    args[2] = {i64, LLVMPointerTypeInContext(ctx, 0)};
+	LLVMValueRef fn =
+		LLVMAddFunction(m, "mlopt_burn", LLVMFunctionType(LLVMVoidTypeInContext(ctx), args, 2, 0));
 	LLVMBasicBlockRef entry = LLVMAppendBasicBlockInContext(ctx, fn, "entry");
 	LLVMBasicBlockRef loop = LLVMAppendBasicBlockInContext(ctx, fn, "loop");
 	LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(ctx, fn, "done");
-	LLVMValueRef sink = LLVMGetParam(fn, 1), one = LLVMConstInt(i64, 1, 0), scale, shift, i, next, sum, x[MAX_CHAINS];
+	LLVMValueRef sink = LLVMGetParam(fn, 1), one = LLVMConstInt(i64, 1, 0), scale, shift, i, next, sum,
+		     x[MAX_CHAINS];
 	unsigned id = LLVMLookupIntrinsicID("llvm.fmuladd", 12);
 	LLVMValueRef fma = LLVMGetIntrinsicDeclaration(m, id, &vec, 1);
 	LLVMTypeRef fma_type = LLVMIntrinsicGetType(ctx, id, &vec, 1);
@@ -42,7 +46,8 @@ static void build(LLVMModuleRef m, const MloTarget *t, int chains)
 	for (int c = 0; c < chains; c++)
 		x[c] = LLVMBuildPhi(b, vec, "x");
 	next = LLVMBuildAdd(b, i, one, "next");
-	LLVMAddIncoming(i, (LLVMValueRef[]){LLVMConstInt(i64, 0, 0), next}, (LLVMBasicBlockRef[]){entry, loop}, 2);
+	LLVMAddIncoming(i, (LLVMValueRef[]){LLVMConstInt(i64, 0, 0), next},
+			(LLVMBasicBlockRef[]){entry, loop}, 2);
 	for (int c = 0; c < chains; c++) {
 		/* Different starts, or the chains would be one. */
 		LLVMValueRef lane = LLVMConstReal(f32, c), lanes[64], y;
@@ -50,8 +55,9 @@ static void build(LLVMModuleRef m, const MloTarget *t, int chains)
 		for (int k = 0; k < t->vector_bytes / 4; k++)
 			lanes[k] = lane;
 		y = LLVMBuildCall2(b, fma_type, fma, (LLVMValueRef[]){x[c], scale, shift}, 3, "");
-		LLVMAddIncoming(x[c], (LLVMValueRef[]){LLVMConstVector(lanes, (unsigned)t->vector_bytes / 4), y},
-		                (LLVMBasicBlockRef[]){entry, loop}, 2);
+		LLVMAddIncoming(x[c],
+				(LLVMValueRef[]){LLVMConstVector(lanes, (unsigned)t->vector_bytes / 4), y},
+				(LLVMBasicBlockRef[]){entry, loop}, 2);
 		x[c] = y;
 	}
 	LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntSLT, next, LLVMGetParam(fn, 0), ""), loop, done);

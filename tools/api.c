@@ -6,8 +6,10 @@
 
 #include "tools/compile.h"
 
-_Static_assert((int)MLOPT_ERR_INTERNAL == (int)MLO_ERR_INTERNAL && (int)MLOPT_ERR_LIMIT == (int)MLO_ERR_LIMIT &&
-               (int)MLOPT_ERR_INTERNAL + 1 == (int)MLO_STATUS_COUNT, "MloptStatus follows ir/base/status.def");
+_Static_assert((int)MLOPT_ERR_INTERNAL == (int)MLO_ERR_INTERNAL &&
+		       (int)MLOPT_ERR_LIMIT == (int)MLO_ERR_LIMIT &&
+		       (int)MLOPT_ERR_INTERNAL + 1 == (int)MLO_STATUS_COUNT,
+	       "MloptStatus follows ir/base/status.def");
 _Static_assert((int)MLOPT_HINT == (int)MLO_DIAG_HINT, "MloptSeverity follows MloSeverity");
 
 struct MloptModel {
@@ -54,7 +56,8 @@ static void run_load(void *arg)
 {
 	Call *c = arg;
 
-	c->status = mlo_load_model(c->model->path, &(MloLoadOptions){.keep_symbols = true}, &c->model->graph, &c->diag);
+	c->status = mlo_load_model(c->model->path, &(MloLoadOptions){.keep_symbols = true}, &c->model->graph,
+				   &c->diag);
 }
 
 MloptStatus mlopt_model_load(const char *path, MloptModel **out, MloptMessageFn *msg, void *user)
@@ -112,7 +115,8 @@ static void run_compile(void *arg)
 	else if (c->opt.nshapes || !all_static(c->model->graph))
 		c->status = mlo_load_model(c->model->path, &lo, &loaded, &c->diag);
 	if (c->status == MLO_OK)
-		c->status = mlo_compile_graph(a, loaded ? loaded : c->model->graph, &c->opt, c->path, &out, &c->diag);
+		c->status = mlo_compile_graph(a, loaded ? loaded : c->model->graph, &c->opt, c->path, &out,
+					      &c->diag);
 	if (c->status == MLO_OK && !c->path) {
 		c->bytes = malloc(out.n);
 		if (c->bytes)
@@ -127,7 +131,7 @@ static void run_compile(void *arg)
 }
 
 static MloptStatus compile(MloptModel *m, const MloptOptions *opt, Call *c, MloptReport *report,
-                           MloptMessageFn *msg, void *user)
+			   MloptMessageFn *msg, void *user)
 {
 	static const MloptOptions defaults = MLOPT_OPTIONS_INIT;
 	MloptStatus st;
@@ -143,8 +147,8 @@ static MloptStatus compile(MloptModel *m, const MloptOptions *opt, Call *c, Mlop
 	return st;
 }
 
-MloptStatus mlopt_compile(MloptModel *m, const MloptOptions *opt, void **bytes, size_t *n, MloptReport *report,
-                          MloptMessageFn *msg, void *user)
+MloptStatus mlopt_compile(MloptModel *m, const MloptOptions *opt, void **bytes, size_t *n,
+			  MloptReport *report, MloptMessageFn *msg, void *user)
 {
 	Call c = {0};
 	MloptStatus st = compile(m, opt, &c, report, msg, user);
@@ -155,7 +159,7 @@ MloptStatus mlopt_compile(MloptModel *m, const MloptOptions *opt, void **bytes, 
 }
 
 MloptStatus mlopt_compile_file(MloptModel *m, const MloptOptions *opt, const char *path, MloptReport *report,
-                               MloptMessageFn *msg, void *user)
+			       MloptMessageFn *msg, void *user)
 {
 	Call c = {.path = path};
 

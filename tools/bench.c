@@ -113,7 +113,8 @@ static json_t *variant_of(json_t *manifest, const char *name)
 	json_t *v;
 	size_t i;
 
-	json_array_foreach(json_object_get(manifest, "variants"), i, v) {
+	json_array_foreach(json_object_get(manifest, "variants"), i, v)
+	{
 		const char *s = json_string_value(json_object_get(v, "name"));
 
 		if (s && strcmp(s, name) == 0)
@@ -143,8 +144,9 @@ static MloStatus read_facts(Contest *c, BenchResult *r)
 	r->load_ms = 1e3 * m->load_seconds;
 	r->compile_s = m->compile_seconds;
 	r->package_bytes = m->package_bytes;
-	r->memory_bytes = m->package_bytes + mlrt_model_arena_bytes(m->package) +
-	                  (size_t)json_integer_value(json_object_get(variant, "scratch_bytes")) * (size_t)r->threads;
+	r->memory_bytes =
+		m->package_bytes + mlrt_model_arena_bytes(m->package) +
+		(size_t)json_integer_value(json_object_get(variant, "scratch_bytes")) * (size_t)r->threads;
 	for (size_t i = 0; i < m->nin; i++)
 		r->memory_bytes += m->in[i].bytes;
 	for (size_t i = 0; i < m->nout; i++)
@@ -187,8 +189,8 @@ static MloStatus measure(Contest *c, BenchResult *r)
 	return c->opt->profile ? profile(c, r) : MLO_OK;
 }
 
-MloStatus bench_model(MloArena *a, const char *path, const BenchOptions *opt, const Machine *m, BenchResult *r,
-                      MloDiag *d)
+MloStatus bench_model(MloArena *a, const char *path, const BenchOptions *opt, const Machine *m,
+		      BenchResult *r, MloDiag *d)
 {
 	Contest c = {.a = a, .d = d, .opt = opt, .machine = m};
 	MloStatus st;

@@ -9,35 +9,35 @@
 
 typedef struct BenchOptions {
 	ModelOptions model;
-	double duration, warmup;   /* seconds per contestant */
-	bool no_peer;              /* no baselines */
+	double duration, warmup; /* seconds per contestant */
+	bool no_peer;            /* no baselines */
 	bool profile;
-	const char *baseline;      /* the ONNX model of a package */
+	const char *baseline; /* the ONNX model of a package */
 } BenchOptions;
 
 enum { BENCH_OURS, BENCH_REFERENCE, BENCH_ORT, BENCH_CONTESTANTS };
 
 typedef struct BenchStep {
-	double ms;                 /* mean of one run */
+	double ms; /* mean of one run */
 } BenchStep;
 
 typedef struct BenchResult {
 	const char *name, *path, *variant;
 	int threads;
 	Latency latency[BENCH_CONTESTANTS]; /* runs == 0: was not measured */
-	const char *ort_version;   /* or NULL */
-	const char *ort_missing;   /* why */
-	double flops;              /* of one run */
-	double peak;               /* GFLOP/s of this machine, same threads, same time */
+	const char *ort_version;            /* or NULL */
+	const char *ort_missing;            /* why */
+	double flops;                       /* of one run */
+	double peak;                        /* GFLOP/s of this machine, same threads, same time */
 	double load_ms, compile_s;
 	size_t package_bytes, memory_bytes, batch;
-	BenchStep *step;           /* with profile */
+	BenchStep *step; /* with profile */
 	size_t nsteps;
-	json_t *manifest;          /* borrowed: freed with the arena */
+	json_t *manifest; /* borrowed: freed with the arena */
 } BenchResult;
 
-MloStatus bench_model(MloArena *a, const char *path, const BenchOptions *opt, const Machine *m, BenchResult *r,
-                      MloDiag *d) MLO_CHECKED;
+MloStatus bench_model(MloArena *a, const char *path, const BenchOptions *opt, const Machine *m,
+		      BenchResult *r, MloDiag *d) MLO_CHECKED;
 void bench_print(const BenchResult *r);
 json_t *bench_json(const BenchResult *r);
 #endif

@@ -19,7 +19,8 @@ static void print_latency(const BenchResult *r, int who)
 
 	if (!l->runs)
 		return;
-	printf("  %-11s %10.4f %10.4f %10.4f %10.4f %8zu", contestant[who], l->min, l->median, l->p90, l->p99, l->runs);
+	printf("  %-11s %10.4f %10.4f %10.4f %10.4f %8zu", contestant[who], l->min, l->median, l->p90, l->p99,
+	       l->runs);
 	if (who != BENCH_OURS && r->latency[BENCH_OURS].median > 0)
 		printf("  mlopt is %.2f times as fast", l->median / r->latency[BENCH_OURS].median);
 	putchar('\n');
@@ -37,7 +38,8 @@ static json_t *steps_of(const BenchResult *r)
 	json_t *v;
 	size_t i;
 
-	json_array_foreach(json_object_get(r->manifest, "variants"), i, v) {
+	json_array_foreach(json_object_get(r->manifest, "variants"), i, v)
+	{
 		if (strcmp(text_of(v, "name"), r->variant) == 0)
 			return json_object_get(v, "steps");
 	}
@@ -95,13 +97,14 @@ void bench_print(const BenchResult *r)
 	if (r->ort_missing)
 		cli_note("mlopt: note: %s: no ONNX Runtime baseline: %s", r->name, r->ort_missing);
 	if (noise > 0.15)
-		cli_note("mlopt: warning: %s: the machine is noisy: the median is %.0f%% above the minimum", r->name, 100 * noise);
+		cli_note("mlopt: warning: %s: the machine is noisy: the median is %.0f%% above the minimum",
+			 r->name, 100 * noise);
 }
 
 static json_t *latency_json(const Latency *l)
 {
-	return json_pack("{s:f,s:f,s:f,s:f,s:f}", "min", l->min, "median", l->median, "p90", l->p90, "p99", l->p99, "mean",
-	                 l->mean);
+	return json_pack("{s:f,s:f,s:f,s:f,s:f}", "min", l->min, "median", l->median, "p90", l->p90, "p99",
+			 l->p99, "mean", l->mean);
 }
 
 json_t *bench_json(const BenchResult *r)
@@ -115,7 +118,8 @@ json_t *bench_json(const BenchResult *r)
 	json_object_set_new(j, "threads", json_integer(r->threads));
 	json_object_set_new(j, "runs", json_integer((json_int_t)ours->runs));
 	json_object_set_new(j, "latency_ms", latency_json(ours));
-	json_object_set_new(j, "throughput", json_real(ours->mean > 0 ? 1e3 * (double)r->batch / ours->mean : 0));
+	json_object_set_new(j, "throughput",
+			    json_real(ours->mean > 0 ? 1e3 * (double)r->batch / ours->mean : 0));
 	json_object_set_new(j, "gflops", json_real(gflops(r)));
 	json_object_set_new(j, "peak_gflops", json_real(r->peak));
 	json_object_set_new(j, "peak_share", json_real(r->peak > 0 ? gflops(r) / r->peak : 0));
@@ -128,10 +132,12 @@ json_t *bench_json(const BenchResult *r)
 		const Latency *l = &r->latency[who];
 
 		if (l->runs)
-			json_array_append_new(baselines, json_pack("{s:s,s:s,s:I,s:o,s:f}", "name", contestant[who], "version",
-			                      who == BENCH_ORT && r->ort_version ? r->ort_version : "", "runs",
-			                      (json_int_t)l->runs, "latency_ms", latency_json(l), "speedup",
-			                      ours->median > 0 ? l->median / ours->median : 0));
+			json_array_append_new(
+				baselines,
+				json_pack("{s:s,s:s,s:I,s:o,s:f}", "name", contestant[who], "version",
+					  who == BENCH_ORT && r->ort_version ? r->ort_version : "", "runs",
+					  (json_int_t)l->runs, "latency_ms", latency_json(l), "speedup",
+					  ours->median > 0 ? l->median / ours->median : 0));
 	}
 	json_object_set_new(j, "baselines", baselines);
 	for (size_t i = 0; i < r->nsteps; i++)

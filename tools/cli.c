@@ -32,7 +32,7 @@ static void print_help(const CliSpec *spec, const char *command)
 		if (show->id < 256)
 			snprintf(dash, sizeof dash, "-%c, ", show->id);
 		snprintf(left, sizeof left, "%s--%s%s%s", dash, show->name, show->arg ? " " : "",
-		         show->arg ? show->arg : "");
+			 show->arg ? show->arg : "");
 		printf("  %-30s %s\n", left, show->help);
 		if (!o->name)
 			break;
@@ -55,7 +55,8 @@ static void unknown_option(const CliSpec *spec, const char *command, const char 
 	for (size_t i = 0; i < n; i++)
 		names[i] = spec->options[i].name;
 	names[n] = "help";
-	snprintf(bare, sizeof bare, "%.*s", (int)strcspn(word + strspn(word, "-"), "="), word + strspn(word, "-"));
+	snprintf(bare, sizeof bare, "%.*s", (int)strcspn(word + strspn(word, "-"), "="),
+		 word + strspn(word, "-"));
 	near = cli_nearest(bare, names);
 	cli_usage("unknown option '%s' of '%s'", word, command);
 	if (near)
@@ -185,7 +186,10 @@ int cli_finish(MloDiag *d, MloStatus st)
 	if (st != MLO_OK && d->nerrors == 0)
 		mlo_error(d, st, "%s", mlo_status_text(st));
 	cli_flush_diag(d);
-	return st == MLO_OK ? CLI_OK : st == MLO_ERR_USAGE ? CLI_USAGE : st == MLO_ERR_INTERNAL ? CLI_INTERNAL : CLI_FAULT;
+	return st == MLO_OK             ? CLI_OK
+	       : st == MLO_ERR_USAGE    ? CLI_USAGE
+	       : st == MLO_ERR_INTERNAL ? CLI_INTERNAL
+					: CLI_FAULT;
 }
 
 int cli_close_stdout(int status)
@@ -196,7 +200,8 @@ int cli_close_stdout(int status)
 	if (fflush(stdout) != 0)
 		bad = true;
 	if (bad) {
-		fprintf(stderr, "mlopt: error: standard output: %s\n", errno ? strerror(errno) : "write failed");
+		fprintf(stderr, "mlopt: error: standard output: %s\n",
+			errno ? strerror(errno) : "write failed");
 		return status == CLI_OK ? CLI_FAULT : status;
 	}
 	return status;

@@ -27,8 +27,8 @@ typedef struct CliOption {
 
 /* What --help says and cli_next() accepts.  `options` ends with a row of zeroes. */
 typedef struct CliSpec {
-	const char *usage;    /* "MODEL.onnx [-o OUT] [options]" */
-	const char *about;    /* a paragraph */
+	const char *usage; /* "MODEL.onnx [-o OUT] [options]" */
+	const char *about; /* a paragraph */
 	const CliOption *options;
 	const char *examples; /* one command line per line */
 } CliSpec;
@@ -37,7 +37,10 @@ enum { CLI_END = -1, CLI_BAD = -2, CLI_HELP = -3 };
 /* The next option's id; its value is in `optarg`.  CLI_END: only operands remain, from argv[optind]
  * on.  CLI_BAD: an error was printed, exit with CLI_USAGE.  CLI_HELP: help was printed, exit with 0. */
 int cli_next(const CliSpec *spec, int argc, char **argv);
-static inline int cli_stop(int next) { return next == CLI_HELP ? CLI_OK : CLI_USAGE; }
+static inline int cli_stop(int next)
+{
+	return next == CLI_HELP ? CLI_OK : CLI_USAGE;
+}
 /* Checks that between lo and hi operands remain (hi < 0: any number); prints an error if not. */
 bool cli_operands(const CliSpec *spec, int argc, char **argv, int lo, int hi);
 

@@ -16,7 +16,8 @@ static const CliOption options[] = {
 	{O_JSON, "json", "FILE", "write the figures as JSON ('-': to standard output, instead of the table)"},
 	{O_PROFILE, "profile", NULL, "also show the time of each step"},
 	{O_NO_PEER, "no-peer", NULL, "no baselines"},
-	{O_BASELINE, "baseline", "MODEL.onnx", "the model a package was made from, to measure baselines with"},
+	{O_BASELINE, "baseline", "MODEL.onnx",
+	 "the model a package was made from, to measure baselines with"},
 	{O_SHAPE, "shape", "NAME=1x3x8x8", "shape of an input of an ONNX model, or size of a dimension"},
 	{O_VARIANT, "variant", "NAME", "use that variant of a package"},
 	{0},
@@ -43,27 +44,41 @@ typedef struct Request {
 static bool take(Request *r, int o)
 {
 	switch (o) {
-	case 'n': return cli_int("--threads", optarg, 0, 4096, &r->opt.model.threads);
-	case O_DURATION: return cli_real("--duration", optarg, 0, 86400, &r->opt.duration);
-	case O_WARMUP: return cli_real("--warmup", optarg, 0, 3600, &r->opt.warmup);
-	case O_JSON: r->json = optarg; return true;
-	case O_PROFILE: r->opt.profile = true; return true;
-	case O_NO_PEER: r->opt.no_peer = true; return true;
-	case O_BASELINE: r->opt.baseline = optarg; return true;
-	case O_VARIANT: r->opt.model.variant = optarg; return true;
+	case 'n':
+		return cli_int("--threads", optarg, 0, 4096, &r->opt.model.threads);
+	case O_DURATION:
+		return cli_real("--duration", optarg, 0, 86400, &r->opt.duration);
+	case O_WARMUP:
+		return cli_real("--warmup", optarg, 0, 3600, &r->opt.warmup);
+	case O_JSON:
+		r->json = optarg;
+		return true;
+	case O_PROFILE:
+		r->opt.profile = true;
+		return true;
+	case O_NO_PEER:
+		r->opt.no_peer = true;
+		return true;
+	case O_BASELINE:
+		r->opt.baseline = optarg;
+		return true;
+	case O_VARIANT:
+		r->opt.model.variant = optarg;
+		return true;
 	case O_SHAPE:
 		if (r->opt.model.nshapes == MAX_SHAPES)
 			return cli_usage("more than %d --shape options", MAX_SHAPES), false;
 		r->shape[r->opt.model.nshapes++] = optarg;
 		return true;
-	default: return false;
+	default:
+		return false;
 	}
 }
 
 static MloStatus write_json(MloArena *a, const Request *r, json_t *models, MloDiag *d)
 {
-	json_t *j = json_pack("{s:O,s:{s:s,s:s}}", "models", models, "machine", "cpu", machine_cpu(a), "variant",
-	                      mlo_target_native()->name);
+	json_t *j = json_pack("{s:O,s:{s:s,s:s}}", "models", models, "machine", "cpu", machine_cpu(a),
+			      "variant", mlo_target_native()->name);
 	char *text = j ? json_dumps(j, JSON_INDENT(1) | JSON_PRESERVE_ORDER) : NULL;
 	MloStatus st = MLO_OK;
 

@@ -18,7 +18,8 @@ enum { O_SHAPE = 256, O_SEED, O_TOLERANCE, O_ALL };
 static const CliOption options[] = {
 	{'i', "input", "NAME=FILE.npy", "an input (default: random)"},
 	{O_SEED, "seed", "N", "seed of random inputs (default: 1)"},
-	{O_TOLERANCE, "tolerance", "NMSE", "largest normalised mean square error that passes (default: 1e-6)"},
+	{O_TOLERANCE, "tolerance", "NMSE",
+	 "largest normalised mean square error that passes (default: 1e-6)"},
 	{O_ALL, "all-values", NULL, "compare every value of the model, which keeps nodes from being fused"},
 	{O_SHAPE, "shape", "NAME=1x3x8x8", "shape of an input of an ONNX model, or size of a dimension"},
 	{'n', "threads", "N", "threads (default: what this process may use)"},
@@ -27,7 +28,8 @@ static const CliOption options[] = {
 static const CliSpec spec = {
 	"MODEL.onnx [PACKAGE] [option]...",
 	"Compares compiled results with the reference executor: the result of every fused group, or, when a\n"
-	"PACKAGE of the model is given, its outputs. Prints the error of each and exits with 1 if one is above\n"
+	"PACKAGE of the model is given, its outputs. Prints the error of each and exits with 1 if one is "
+	"above\n"
 	"the tolerance. NMSE: sum of squared differences over sum of squared reference values.",
 	options,
 	"mlopt compare resnet50.onnx\n"
@@ -84,7 +86,9 @@ static MloStatus add_group_results(Request *r, const MloGraph *model, MloGraph *
 	st = mlo_passes_run(g, "O2", mlo_target_native(), NULL, r->d);
 	for (const MloNode *n = g->first; st == MLO_OK && n; n = n->next) {
 		for (uint32_t i = 0; i < n->nout; i++) {
-			const MloValue *v = n->out[i] && used_outside(g, n, n->out[i]) ? value_named(to, n->out[i]->name) : NULL;
+			const MloValue *v = n->out[i] && used_outside(g, n, n->out[i])
+						    ? value_named(to, n->out[i]->name)
+						    : NULL;
 
 			if (v && mlo_type_static(&v->type) && !mlo_is_output(to, v))
 				mlo_graph_output(to, (MloValue *)v, v->name);
@@ -110,8 +114,8 @@ static void add_all_results(MloGraph *g)
 
 typedef struct Error {
 	double nmse, max_abs;
-	int64_t worst;    /* element with the largest difference */
-	bool wrong_kind;  /* a NaN or infinity on one side only */
+	int64_t worst;   /* element with the largest difference */
+	bool wrong_kind; /* a NaN or infinity on one side only */
 } Error;
 
 static Error error_of(const MloTensor *want, const MloTensor *have)
@@ -151,9 +155,9 @@ static MloStatus given_input(Request *r, Model *m, MloTensor **in, const char *t
 		MLO_TRY(model_find_input(m, mlo_strndup(r->a, text, (size_t)(eq - text)), &at, r->d));
 	MLO_TRY(mlo_npy_read(r->a, eq ? eq + 1 : text, &t, r->d));
 	if (t->elem != m->in[at].elem || t->nbytes != m->in[at].bytes)
-		return mlo_error(r->d, MLO_ERR_MODEL, "input '%s' is %s, '%s' holds %lld elements of %s", m->in[at].name,
-		                 model_type_text(r->a, &m->in[at]), eq ? eq + 1 : text, (long long)mlo_tensor_elems(t),
-		                 mlo_elem_text(t->elem));
+		return mlo_error(r->d, MLO_ERR_MODEL, "input '%s' is %s, '%s' holds %lld elements of %s",
+				 m->in[at].name, model_type_text(r->a, &m->in[at]), eq ? eq + 1 : text,
+				 (long long)mlo_tensor_elems(t), mlo_elem_text(t->elem));
 	in[at] = t;
 	return MLO_OK;
 }
@@ -174,11 +178,13 @@ static const char *maker(Request *r, const MloGraph *g, size_t i)
 {
 	const MloNode *n = g->outputs[i]->def;
 
-	return n ? mlo_sprintf(r->a, "%s (%s)", mlo_node_name(n), n->origin ? n->origin->op : mlo_op_info(n->op)->name)
-	         : "graph input";
+	return n ? mlo_sprintf(r->a, "%s (%s)", mlo_node_name(n),
+			       n->origin ? n->origin->op : mlo_op_info(n->op)->name)
+		 : "graph input";
 }
 
-static MloStatus report(Request *r, const MloGraph *g, const Model *m, MloTensor *const *want, MloTensor *const *have)
+static MloStatus report(Request *r, const MloGraph *g, const Model *m, MloTensor *const *want,
+			MloTensor *const *have)
 {
 	size_t bad = 0, width = 20;
 
@@ -191,8 +197,8 @@ static MloStatus report(Request *r, const MloGraph *g, const Model *m, MloTensor
 		if (m->out[i].elem == EL_str || mlo_elem_class(m->out[i].elem) == EC_COMPLEX)
 			continue;
 		e = error_of(want[i], have[i]);
-		printf("%-*s %-22s %10.2e %10.2e  %s", (int)width, m->out[i].name, model_type_text(r->a, &m->out[i]), e.nmse,
-		       e.max_abs, maker(r, g, i));
+		printf("%-*s %-22s %10.2e %10.2e  %s", (int)width, m->out[i].name,
+		       model_type_text(r->a, &m->out[i]), e.nmse, e.max_abs, maker(r, g, i));
 		if (e.nmse > r->tolerance || e.wrong_kind) {
 			printf("  <- differs at element %lld: %g, expected %g", (long long)e.worst,
 			       mlo_tensor_f64(have[i], e.worst), mlo_tensor_f64(want[i], e.worst));
@@ -201,8 +207,8 @@ static MloStatus report(Request *r, const MloGraph *g, const Model *m, MloTensor
 		putchar('\n');
 	}
 	if (bad)
-		return mlo_error(r->d, MLO_ERR_MODEL, "%s: %zu of %zu values differ by more than NMSE %g", r->path, bad, m->nout,
-		                 r->tolerance);
+		return mlo_error(r->d, MLO_ERR_MODEL, "%s: %zu of %zu values differ by more than NMSE %g",
+				 r->path, bad, m->nout, r->tolerance);
 	printf("all %zu values agree within NMSE %g\n", m->nout, r->tolerance);
 	return MLO_OK;
 }
@@ -223,8 +229,10 @@ static MloStatus compare_models(Request *r, const MloGraph *g, Model *reference,
 
 	if (!same_tensors(reference->in, reference->nin, compiled->in, compiled->nin) ||
 	    !same_tensors(reference->out, reference->nout, compiled->out, compiled->nout))
-		return mlo_error(r->d, MLO_ERR_MODEL, "'%s' has other inputs or outputs than %s: is it made from that model, "
-		                 "with these shapes?", r->package, r->path);
+		return mlo_error(r->d, MLO_ERR_MODEL,
+				 "'%s' has other inputs or outputs than %s: is it made from that model, "
+				 "with these shapes?",
+				 r->package, r->path);
 	MLO_TRY(make_inputs(r, reference, in));
 	MLO_TRY(model_run(reference, in, want, r->d));
 	MLO_TRY(model_run(compiled, in, have, r->d));
@@ -239,7 +247,8 @@ static MloStatus compare_graph(Request *r, const MloGraph *g)
 
 	ro.reference = true;
 	MLO_TRY(model_open_graph(&reference, g, &ro, r->d));
-	st = r->package ? model_open(&compiled, r->package, &r->opt, r->d) : model_open_graph(&compiled, g, &r->opt, r->d);
+	st = r->package ? model_open(&compiled, r->package, &r->opt, r->d)
+			: model_open_graph(&compiled, g, &r->opt, r->d);
 	if (st == MLO_OK) {
 		st = compare_models(r, g, &reference, &compiled);
 		model_close(&compiled);
@@ -255,7 +264,8 @@ static MloStatus run(Request *r)
 	MloStatus st = MLO_OK;
 
 	if (model_is_package(r->path))
-		return mlo_error(r->d, MLO_ERR_USAGE, "'%s' is a package: name its ONNX model first", r->path);
+		return mlo_error(r->d, MLO_ERR_USAGE, "'%s' is a package: name its ONNX model first",
+				 r->path);
 	if (r->package && !model_is_package(r->package))
 		return mlo_error(r->d, MLO_ERR_USAGE, "'%s' is not a package", r->package);
 	MLO_TRY(mlo_load_model(r->path, &lo, &model, r->d));
@@ -277,10 +287,15 @@ static MloStatus run(Request *r)
 static bool take(Request *r, int o)
 {
 	switch (o) {
-	case 'n': return cli_int("--threads", optarg, 0, 4096, &r->opt.threads);
-	case O_SEED: return cli_int("--seed", optarg, 0, 1000000000, &r->seed);
-	case O_TOLERANCE: return cli_real("--tolerance", optarg, 0, 1, &r->tolerance);
-	case O_ALL: r->all = true; return true;
+	case 'n':
+		return cli_int("--threads", optarg, 0, 4096, &r->opt.threads);
+	case O_SEED:
+		return cli_int("--seed", optarg, 0, 1000000000, &r->seed);
+	case O_TOLERANCE:
+		return cli_real("--tolerance", optarg, 0, 1, &r->tolerance);
+	case O_ALL:
+		r->all = true;
+		return true;
 	case 'i':
 		if (r->ninputs == MAX_INPUTS)
 			return cli_usage("more than %d --input options", MAX_INPUTS), false;
@@ -291,7 +306,8 @@ static bool take(Request *r, int o)
 			return cli_usage("more than %d --shape options", MAX_SHAPES), false;
 		r->shape[r->opt.nshapes++] = optarg;
 		return true;
-	default: return false;
+	default:
+		return false;
 	}
 }
 

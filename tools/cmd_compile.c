@@ -6,8 +6,20 @@
 #include "tools/cli.h"
 #include "tools/compile.h"
 
-enum { O_SHAPE = 256, O_JOBS, O_CACHE_DIR, O_NO_CACHE, O_NAME, O_DUMP_AFTER, O_DUMP_KERNELS, O_DUMP_LLVM,
-       O_DUMP_ASM, O_TIME, O_VERIFY, O_LIMIT };
+enum {
+	O_SHAPE = 256,
+	O_JOBS,
+	O_CACHE_DIR,
+	O_NO_CACHE,
+	O_NAME,
+	O_DUMP_AFTER,
+	O_DUMP_KERNELS,
+	O_DUMP_LLVM,
+	O_DUMP_ASM,
+	O_TIME,
+	O_VERIFY,
+	O_LIMIT
+};
 
 static const CliOption options[] = {
 	{'o', "output", "FILE", "the package to write (default: the model's name with .mlopt)"},
@@ -87,26 +99,51 @@ static bool take_pass(Request *r, const char *name)
 static bool take(Request *r, int o)
 {
 	switch (o) {
-	case 'o': r->output = optarg; break;
-	case 't': r->opt.target = optarg; break;
-	case 'O': return take_level(r, optarg);
-	case 'j': return cli_int("--jobs", optarg, 0, 1024, &r->opt.jobs);
-	case O_NAME: r->opt.name = optarg; break;
-	case O_CACHE_DIR: r->opt.cache_dir = optarg; break;
-	case O_NO_CACHE: r->no_cache = true; break;
-	case O_DUMP_AFTER: return take_pass(r, optarg);
-	case O_DUMP_KERNELS: r->opt.dump_kernels = 1; break;
-	case O_DUMP_LLVM: r->opt.dump_llvm = 1; break;
-	case O_DUMP_ASM: r->opt.dump_asm = 1; break;
-	case O_TIME: r->opt.timing = timing; break;
-	case O_VERIFY: r->opt.verify_each = 1; break;
-	case O_LIMIT: return cli_int("--pass-limit", optarg, 0, 1000, &r->opt.pass_limit);
+	case 'o':
+		r->output = optarg;
+		break;
+	case 't':
+		r->opt.target = optarg;
+		break;
+	case 'O':
+		return take_level(r, optarg);
+	case 'j':
+		return cli_int("--jobs", optarg, 0, 1024, &r->opt.jobs);
+	case O_NAME:
+		r->opt.name = optarg;
+		break;
+	case O_CACHE_DIR:
+		r->opt.cache_dir = optarg;
+		break;
+	case O_NO_CACHE:
+		r->no_cache = true;
+		break;
+	case O_DUMP_AFTER:
+		return take_pass(r, optarg);
+	case O_DUMP_KERNELS:
+		r->opt.dump_kernels = 1;
+		break;
+	case O_DUMP_LLVM:
+		r->opt.dump_llvm = 1;
+		break;
+	case O_DUMP_ASM:
+		r->opt.dump_asm = 1;
+		break;
+	case O_TIME:
+		r->opt.timing = timing;
+		break;
+	case O_VERIFY:
+		r->opt.verify_each = 1;
+		break;
+	case O_LIMIT:
+		return cli_int("--pass-limit", optarg, 0, 1000, &r->opt.pass_limit);
 	case O_SHAPE:
 		if (r->opt.nshapes == MAX_SHAPES)
 			return cli_usage("more than %d --shape options", MAX_SHAPES), false;
 		r->shapes[r->opt.nshapes++] = optarg;
 		break;
-	default: return false;
+	default:
+		return false;
 	}
 	return true;
 }
@@ -122,13 +159,13 @@ static const char *default_output(MloArena *a, const char *model)
 
 static void print_summary(const Request *r, const MloptReport *m)
 {
-	fprintf(stderr, "%s: %zu nodes -> %zu groups (%zu contract, %zu loops, %zu library)", r->output, m->nodes,
-	        m->groups, m->contract, m->loops, m->library);
+	fprintf(stderr, "%s: %zu nodes -> %zu groups (%zu contract, %zu loops, %zu library)", r->output,
+		m->nodes, m->groups, m->contract, m->loops, m->library);
 	if (m->variants > 1)
 		fprintf(stderr, " in %zu variants", m->variants);
-	fprintf(stderr, ", %zu kernels (%zu cached); %s: code %s, weights %s; arena %s; %.2f s\n", m->kernels, m->cache_hits,
-	        cli_bytes((double)m->package_bytes), cli_bytes((double)m->code_bytes), cli_bytes((double)m->weight_bytes),
-	        cli_bytes((double)m->arena_bytes), m->seconds);
+	fprintf(stderr, ", %zu kernels (%zu cached); %s: code %s, weights %s; arena %s; %.2f s\n", m->kernels,
+		m->cache_hits, cli_bytes((double)m->package_bytes), cli_bytes((double)m->code_bytes),
+		cli_bytes((double)m->weight_bytes), cli_bytes((double)m->arena_bytes), m->seconds);
 }
 
 static MloStatus compile(Request *r, MloArena *a, MloDiag *d)

@@ -25,12 +25,14 @@ static const CliSpec spec = {
 	"MODEL.onnx|PACKAGE --data FILE --labels FILE [option]...",
 	"Measures the accuracy of a classifier.\n\n"
 	"A RECIPE is a list of scale=S, mean=M, std=D, layout=nchw and order=bgr, each optional: an element\n"
-	"becomes (x * S - M) / D; M and D may list one number per channel (0.4914:0.4822:0.4465); S may be a\n"
+	"becomes (x * S - M) / D; M and D may list one number per channel (0.4914:0.4822:0.4465); S may be "
+	"a\n"
 	"fraction (1/255); layout=nchw takes pictures stored as [H,W] or [H,W,C] to [C,H,W].",
 	options,
 	"mlopt eval fashion.onnx --data t10k-images-idx3-ubyte.gz --labels t10k-labels-idx1-ubyte.gz \\\n"
 	"    --preprocess scale=1/255,mean=0.286,std=0.353,layout=nchw\n"
-	"mlopt eval cifar.mlopt --data x.npy --labels y.npy --metric top5 --limit 1000 --preprocess scale=1/255",
+	"mlopt eval cifar.mlopt --data x.npy --labels y.npy --metric top5 --limit 1000 --preprocess "
+	"scale=1/255",
 };
 
 enum { MAX_SHAPES = 64 };
@@ -48,7 +50,7 @@ typedef struct Eval {
 	MloTensor *data, *label;
 	MloPreprocess pre;
 	MloTensor **in, **out;
-	size_t scores;              /* which output */
+	size_t scores; /* which output */
 	int64_t batch, classes, samples, correct;
 } Eval;
 
@@ -58,10 +60,10 @@ static MloStatus check_labels(Request *r, Eval *e)
 
 	if (!mlo_elem_is_int(e->label->elem))
 		return mlo_error(r->d, MLO_ERR_MODEL, "'%s' holds %s, labels are whole numbers", r->labels,
-		                 mlo_elem_text(e->label->elem));
+				 mlo_elem_text(e->label->elem));
 	if (have != n)
-		return mlo_error(r->d, MLO_ERR_MODEL, "'%s' holds %lld samples, '%s' %lld labels", r->data, (long long)n,
-		                 r->labels, (long long)have);
+		return mlo_error(r->d, MLO_ERR_MODEL, "'%s' holds %lld samples, '%s' %lld labels", r->data,
+				 (long long)n, r->labels, (long long)have);
 	e->samples = r->limit && r->limit < n ? r->limit : n;
 	if (!e->samples)
 		return mlo_error(r->d, MLO_ERR_MODEL, "'%s' holds no samples", r->data);
@@ -77,16 +79,20 @@ static MloStatus find_scores(Request *r, Eval *e)
 			break;
 	}
 	if (e->scores >= e->m.nout)
-		return mlo_error(r->d, MLO_ERR_USAGE, "%s has no output '%s'", r->path, r->output ? r->output : "");
+		return mlo_error(r->d, MLO_ERR_USAGE, "%s has no output '%s'", r->path,
+				 r->output ? r->output : "");
 	t = &e->m.out[e->scores];
 	if (t->elem == EL_str || mlo_elem_class(t->elem) == EC_COMPLEX)
-		return mlo_error(r->d, MLO_ERR_UNSUPPORTED, "output '%s' holds %s, not scores", t->name, mlo_elem_text(t->elem));
+		return mlo_error(r->d, MLO_ERR_UNSUPPORTED, "output '%s' holds %s, not scores", t->name,
+				 mlo_elem_text(t->elem));
 	if (t->rank < 1 || t->dim[0] != e->batch)
-		return mlo_error(r->d, MLO_ERR_MODEL, "output '%s' is %s, its first dimension is not the batch of %lld",
-		                 t->name, model_type_text(r->a, t), (long long)e->batch);
+		return mlo_error(r->d, MLO_ERR_MODEL,
+				 "output '%s' is %s, its first dimension is not the batch of %lld", t->name,
+				 model_type_text(r->a, t), (long long)e->batch);
 	e->classes = mlo_tensor_elems(e->out[e->scores]) / (e->batch ? e->batch : 1);
 	if (e->classes < 1)
-		return mlo_error(r->d, MLO_ERR_MODEL, "output '%s' is %s: no scores", t->name, model_type_text(r->a, t));
+		return mlo_error(r->d, MLO_ERR_MODEL, "output '%s' is %s: no scores", t->name,
+				 model_type_text(r->a, t));
 	return MLO_OK;
 }
 
@@ -101,7 +107,8 @@ static MloStatus prepare(Request *r, Eval *e)
 static MloStatus bind(Request *r, Eval *e)
 {
 	if (e->m.nin != 1)
-		return mlo_error(r->d, MLO_ERR_UNSUPPORTED, "%s has %zu inputs, eval feeds one", r->path, e->m.nin);
+		return mlo_error(r->d, MLO_ERR_UNSUPPORTED, "%s has %zu inputs, eval feeds one", r->path,
+				 e->m.nin);
 	MLO_TRY(mlo_preprocess_bind(&e->pre, e->data, e->m.in[0].rank, e->m.in[0].dim, r->d));
 	e->batch = e->m.in[0].dim[0];
 	e->in = MLO_NEWN(r->a, MloTensor *, 1);
@@ -119,7 +126,8 @@ static bool is_hit(const Eval *e, int64_t sample, int64_t label, int top)
 	int better = 0;
 
 	if (e->classes == 1) /* the model names the class itself */
-		return mlo_elem_is_int(t->elem) ? mlo_tensor_i64(t, at) == label : (mlo_tensor_f64(t, at) > 0.5) == (label != 0);
+		return mlo_elem_is_int(t->elem) ? mlo_tensor_i64(t, at) == label
+						: (mlo_tensor_f64(t, at) > 0.5) == (label != 0);
 	if (label < 0 || label >= e->classes)
 		return false;
 	mine = mlo_tensor_f64(t, at + label);
@@ -165,7 +173,8 @@ static MloStatus run(Request *r)
 
 static bool take_metric(Request *r, const char *text)
 {
-	if (strncmp(text, "top", 3) == 0 && strspn(text + 3, "0123456789") == strlen(text + 3) && atoi(text + 3) > 0) {
+	if (strncmp(text, "top", 3) == 0 && strspn(text + 3, "0123456789") == strlen(text + 3) &&
+	    atoi(text + 3) > 0) {
 		r->top = atoi(text + 3);
 		return true;
 	}
@@ -176,20 +185,34 @@ static bool take_metric(Request *r, const char *text)
 static bool take(Request *r, int o)
 {
 	switch (o) {
-	case O_DATA: r->data = optarg; return true;
-	case O_LABELS: r->labels = optarg; return true;
-	case O_METRIC: return take_metric(r, optarg);
-	case O_PREPROCESS: r->recipe = optarg; return true;
-	case O_LIMIT: return cli_int("--limit", optarg, 1, 2000000000, &r->limit);
-	case O_OUTPUT: r->output = optarg; return true;
-	case O_REFERENCE: r->opt.reference = true; return true;
-	case 'n': return cli_int("--threads", optarg, 0, 4096, &r->opt.threads);
+	case O_DATA:
+		r->data = optarg;
+		return true;
+	case O_LABELS:
+		r->labels = optarg;
+		return true;
+	case O_METRIC:
+		return take_metric(r, optarg);
+	case O_PREPROCESS:
+		r->recipe = optarg;
+		return true;
+	case O_LIMIT:
+		return cli_int("--limit", optarg, 1, 2000000000, &r->limit);
+	case O_OUTPUT:
+		r->output = optarg;
+		return true;
+	case O_REFERENCE:
+		r->opt.reference = true;
+		return true;
+	case 'n':
+		return cli_int("--threads", optarg, 0, 4096, &r->opt.threads);
 	case O_SHAPE:
 		if (r->opt.nshapes == MAX_SHAPES)
 			return cli_usage("more than %d --shape options", MAX_SHAPES), false;
 		r->shape[r->opt.nshapes++] = optarg;
 		return true;
-	default: return false;
+	default:
+		return false;
 	}
 }
 

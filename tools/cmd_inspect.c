@@ -84,7 +84,8 @@ static MloStatus inspect_package_file(const Request *r, MloDiag *d)
 	if (st == MLO_OK) {
 		manifest = json_loadb(p.manifest, p.manifest_bytes, 0, &e);
 		st = manifest ? inspect_package(manifest, p.nbytes, r->variant, r->node, r->json, d)
-		              : mlo_error(d, MLO_ERR_FORMAT, "'%s': the manifest is not JSON: %s", r->path, e.text);
+			      : mlo_error(d, MLO_ERR_FORMAT, "'%s': the manifest is not JSON: %s", r->path,
+					  e.text);
 		json_decref(manifest);
 	}
 	mlo_arena_free(a);
@@ -94,17 +95,28 @@ static MloStatus inspect_package_file(const Request *r, MloDiag *d)
 static bool take(Request *r, int o)
 {
 	switch (o) {
-	case O_NODE: r->node = optarg; return true;
-	case O_JSON: r->json = true; return true;
-	case O_OPS: r->ops = true; return true;
-	case O_GRAPH: r->graph = true; return true;
-	case O_VARIANT: r->variant = optarg; return true;
+	case O_NODE:
+		r->node = optarg;
+		return true;
+	case O_JSON:
+		r->json = true;
+		return true;
+	case O_OPS:
+		r->ops = true;
+		return true;
+	case O_GRAPH:
+		r->graph = true;
+		return true;
+	case O_VARIANT:
+		r->variant = optarg;
+		return true;
 	case O_SHAPE:
 		if (r->nshapes == MAX_SHAPES)
 			return cli_usage("more than %d --shape options", MAX_SHAPES), false;
 		r->shape[r->nshapes++] = optarg;
 		return true;
-	default: return false;
+	default:
+		return false;
 	}
 }
 

@@ -18,16 +18,19 @@ static const CliSpec spec = {
 
 static const char *kind_text(uint32_t kind)
 {
-	static const char *const text[] = {[MLRT_CODE] = "code", [MLRT_WEIGHTS] = "weights", [MLRT_PROGRAM] = "program",
-	                                   [MLRT_GOLDEN] = "golden"};
+	static const char *const text[] = {[MLRT_CODE] = "code",
+					   [MLRT_WEIGHTS] = "weights",
+					   [MLRT_PROGRAM] = "program",
+					   [MLRT_GOLDEN] = "golden"};
 
 	return kind && kind < sizeof text / sizeof *text ? text[kind] : "unknown";
 }
 
 static MloStatus verify(const char *path, const MloPackageFile *p, json_t *manifest, MloDiag *d)
 {
-	printf("%s: ok, %zu variants, %zu blobs, %s\n", path, json_array_size(json_object_get(manifest, "variants")),
-	       p->nblobs, cli_bytes((double)p->nbytes));
+	printf("%s: ok, %zu variants, %zu blobs, %s\n", path,
+	       json_array_size(json_object_get(manifest, "variants")), p->nblobs,
+	       cli_bytes((double)p->nbytes));
 	return MLO_OK;
 }
 
@@ -39,7 +42,8 @@ static void print_users(json_t *manifest, size_t i)
 	json_t *v;
 	size_t k;
 
-	json_array_foreach(json_object_get(manifest, "variants"), k, v) {
+	json_array_foreach(json_object_get(manifest, "variants"), k, v)
+	{
 		for (size_t r = 0; r < 3; r++) {
 			json_t *number = json_object_get(v, roles[r]);
 			const char *name = json_string_value(json_object_get(v, "name"));
@@ -60,12 +64,13 @@ static MloStatus list(const char *path, const MloPackageFile *p, json_t *manifes
 
 	printf("%s: %s, %zu bytes, made by %s\n", path, name ? name : "?", p->nbytes, tool ? tool : "?");
 	printf("%4s %-8s %12s %12s  %-16s  %s\n", "blob", "kind", "offset", "bytes", "hash", "used by");
-	printf("%4s %-8s %12zu %12zu  %-16s  %s\n", "-", "manifest", sizeof(MlrtHeader), p->manifest_bytes, "", "all");
+	printf("%4s %-8s %12zu %12zu  %-16s  %s\n", "-", "manifest", sizeof(MlrtHeader), p->manifest_bytes,
+	       "", "all");
 	for (size_t i = 0; i < p->nblobs; i++) {
 		const MlrtBlob *b = &p->blob[i];
 
-		printf("%4zu %-8s %12" PRIu64 " %12" PRIu64 "  %016" PRIx64 "  ", i, kind_text(b->kind), b->offset, b->bytes,
-		       b->hash);
+		printf("%4zu %-8s %12" PRIu64 " %12" PRIu64 "  %016" PRIx64 "  ", i, kind_text(b->kind),
+		       b->offset, b->bytes, b->hash);
 		print_users(manifest, i);
 	}
 	return MLO_OK;
@@ -87,7 +92,8 @@ static MloStatus act(Action *action, const char *path, MloDiag *d)
 	if (st == MLO_OK) {
 		manifest = json_loadb(p.manifest, p.manifest_bytes, 0, &e);
 		st = manifest ? action(path, &p, manifest, d)
-		              : mlo_error(d, MLO_ERR_FORMAT, "'%s': the manifest is not JSON: %s", path, e.text);
+			      : mlo_error(d, MLO_ERR_FORMAT, "'%s': the manifest is not JSON: %s", path,
+					  e.text);
 		json_decref(manifest);
 	}
 	mlo_arena_free(a);
@@ -96,7 +102,10 @@ static MloStatus act(Action *action, const char *path, MloDiag *d)
 
 int cmd_package(int argc, char **argv)
 {
-	static const struct { const char *name; Action *run; } actions[] = {{"verify", verify}, {"list", list}};
+	static const struct {
+		const char *name;
+		Action *run;
+	} actions[] = {{"verify", verify}, {"list", list}};
 	static const char *const names[] = {"verify", "list", NULL};
 	int status = CLI_OK, o;
 	Action *action = NULL;

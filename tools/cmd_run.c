@@ -13,7 +13,8 @@
 
 enum { O_SHAPE = 256, O_SEED, O_OUTPUT_DIR, O_REFERENCE, O_VARIANT };
 static const CliOption options[] = {
-	{'i', "input", "NAME=FILE|random", "an input from a .npy or .pb file (NAME= may be left out if there is one)"},
+	{'i', "input", "NAME=FILE|random",
+	 "an input from a .npy or .pb file (NAME= may be left out if there is one)"},
 	{O_OUTPUT_DIR, "output-dir", "DIR", "write each output to DIR/NAME.npy"},
 	{O_SEED, "seed", "N", "seed of random inputs (default: 1)"},
 	{O_SHAPE, "shape", "NAME=1x3x8x8", "shape of an input of an ONNX model (default: from its file)"},
@@ -87,7 +88,8 @@ static void shape_from_file(Request *r, const MloValue *in)
 		const Given *g = &r->given[i];
 		MloStr s = {.arena = r->a};
 
-		if (!g->tensor || (g->name && strcmp(g->name, in->name) != 0) || r->opt.nshapes == 2 * MAX_INPUTS)
+		if (!g->tensor || (g->name && strcmp(g->name, in->name) != 0) ||
+		    r->opt.nshapes == 2 * MAX_INPUTS)
 			continue;
 		mlo_str_add(&s, "%s=", in->name);
 		for (int k = 0; k < g->tensor->rank; k++)
@@ -138,8 +140,8 @@ static MloStatus collect_inputs(Request *r, Model *m, MloTensor **in, MloDiag *d
 		size_t at = 0;
 
 		if (!g->name && m->nin != 1)
-			return mlo_error(d, MLO_ERR_USAGE, "%s has %zu inputs: write --input NAME=%s", m->path, m->nin,
-			                 g->file ? g->file : "random");
+			return mlo_error(d, MLO_ERR_USAGE, "%s has %zu inputs: write --input NAME=%s",
+					 m->path, m->nin, g->file ? g->file : "random");
 		if (g->name)
 			MLO_TRY(model_find_input(m, g->name, &at, d));
 		if (!g->tensor)
@@ -149,7 +151,8 @@ static MloStatus collect_inputs(Request *r, Model *m, MloTensor **in, MloDiag *d
 
 			memcpy(have.dim, g->tensor->dim, sizeof have.dim);
 			return mlo_error(d, MLO_ERR_MODEL, "input '%s' is %s, '%s' holds %s", m->in[at].name,
-			                 model_type_text(r->a, &m->in[at]), g->file, model_type_text(r->a, &have));
+					 model_type_text(r->a, &m->in[at]), g->file,
+					 model_type_text(r->a, &have));
 		}
 		in[at] = g->tensor;
 	}
@@ -229,9 +232,11 @@ static MloStatus write_outputs(Request *r, const Model *m, MloTensor *const *out
 	const char **taken = MLO_NEWN(r->a, const char *, m->nout);
 
 	if (mkdir(r->output_dir, 0777) != 0 && errno != EEXIST)
-		return mlo_error(d, MLO_ERR_IO, "cannot create folder '%s': %s", r->output_dir, strerror(errno));
+		return mlo_error(d, MLO_ERR_IO, "cannot create folder '%s': %s", r->output_dir,
+				 strerror(errno));
 	for (size_t i = 0; i < m->nout; i++) {
-		const char *path = mlo_sprintf(r->a, "%s/%s.npy", r->output_dir, file_name(r->a, m, i, taken));
+		const char *path =
+			mlo_sprintf(r->a, "%s/%s.npy", r->output_dir, file_name(r->a, m, i, taken));
 
 		MLO_TRY(mlo_npy_write(path, out[i], d));
 	}
@@ -273,12 +278,21 @@ static bool take(Request *r, int o)
 			return cli_usage("more than %d --shape options", MAX_INPUTS), false;
 		r->shape[r->opt.nshapes++] = optarg;
 		return true;
-	case O_OUTPUT_DIR: r->output_dir = optarg; return true;
-	case O_SEED: return cli_int("--seed", optarg, 0, 1000000000, &r->seed);
-	case O_REFERENCE: r->opt.reference = true; return true;
-	case O_VARIANT: r->opt.variant = optarg; return true;
-	case 'n': return cli_int("--threads", optarg, 0, 4096, &r->opt.threads);
-	default: return false;
+	case O_OUTPUT_DIR:
+		r->output_dir = optarg;
+		return true;
+	case O_SEED:
+		return cli_int("--seed", optarg, 0, 1000000000, &r->seed);
+	case O_REFERENCE:
+		r->opt.reference = true;
+		return true;
+	case O_VARIANT:
+		r->opt.variant = optarg;
+		return true;
+	case 'n':
+		return cli_int("--threads", optarg, 0, 4096, &r->opt.threads);
+	default:
+		return false;
 	}
 }
 

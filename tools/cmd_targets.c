@@ -22,8 +22,8 @@ static void print_variant(const MloTarget *t)
 	bool here = mlo_target_runs_here(t, why, sizeof why);
 
 	printf("    %-20s %s, %d-bit vectors, needs %s%s%s%s\n", t->name, t->cpu, 8 * t->vector_bytes,
-	       t->needs && *t->needs ? t->needs : "nothing more", here ? "; runs here" : "; not here: ",
-	       here ? "" : why, "");
+	       t->needs && *t->needs ? t->needs : "nothing more",
+	       here ? "; runs here" : "; not here: ", here ? "" : why, "");
 }
 
 static void print_set(const MloTargetSet *s, bool verbose)
@@ -31,7 +31,7 @@ static void print_set(const MloTargetSet *s, bool verbose)
 	char names[128];
 
 	snprintf(names, sizeof names, "%s%s%s", s->name, s->aliases && *s->aliases ? "," : "",
-	         s->aliases ? s->aliases : "");
+		 s->aliases ? s->aliases : "");
 	printf("%-28s %s\n", names, s->summary);
 	if (!verbose)
 		return;

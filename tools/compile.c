@@ -17,10 +17,10 @@ typedef struct Compiler {
 	MloArena *a;
 	MloDiag *d;
 	const MloptOptions *opt;
-	const MloGraph *graph;       /* as given */
+	const MloGraph *graph; /* as given */
 	const MloTargetSet *targets;
 	size_t nvariants;
-	MloVariant *made;            /* nvariants each */
+	MloVariant *made; /* nvariants each */
 	MloManifestVariant *listed;
 	MloPackage *package;
 } Compiler;
@@ -56,9 +56,13 @@ static void dump_pass(void *user, const char *pass, const char *text)
 static MloStatus run_passes(Compiler *c, MloGraph *g, const char *passes, const MloTarget *t)
 {
 	MloPassOptions po = {
-		.dump_after = c->opt->dump_after, .dump = dump_pass, .dump_user = (void *)c->opt,
-		.verify_each = c->opt->verify_each, .limit = c->opt->pass_limit,
-		.timing = c->opt->timing, .timing_user = c->opt->timing_user,
+		.dump_after = c->opt->dump_after,
+		.dump = dump_pass,
+		.dump_user = (void *)c->opt,
+		.verify_each = c->opt->verify_each,
+		.limit = c->opt->pass_limit,
+		.timing = c->opt->timing,
+		.timing_user = c->opt->timing_user,
 	};
 
 	return mlo_passes_run(g, passes, t, &po, c->d);
@@ -75,7 +79,9 @@ static MloStatus clone(Compiler *c, const MloGraph *g, MloGraph **out)
 
 static const char *pipeline_text(int level)
 {
-	static const struct { const char *name, *passes; } rows[] = {
+	static const struct {
+		const char *name, *passes;
+	} rows[] = {
 #define PIPELINE(name, passes) {#name, passes},
 #include "passes/pipelines.def"
 	};
@@ -117,9 +123,13 @@ static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, 
 {
 	const MloTarget *t = c->targets->variant[i];
 	MloCodegenOptions co = {
-		.jobs = c->opt->jobs, .cache_dir = c->opt->cache_dir,
-		.dump = c->opt->dump, .dump_user = c->opt->dump_user,
-		.dump_kernels = c->opt->dump_kernels, .dump_llvm = c->opt->dump_llvm, .dump_asm = c->opt->dump_asm,
+		.jobs = c->opt->jobs,
+		.cache_dir = c->opt->cache_dir,
+		.dump = c->opt->dump,
+		.dump_user = c->opt->dump_user,
+		.dump_kernels = c->opt->dump_kernels,
+		.dump_llvm = c->opt->dump_llvm,
+		.dump_asm = c->opt->dump_asm,
 	};
 	MloVariant *v = &c->made[i];
 	MloGraph *g;
@@ -133,7 +143,8 @@ static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, 
 	if (c->opt->timing)
 		c->opt->timing(c->opt->timing_user, "codegen", now() - start, v->nkernels);
 	c->listed[i] = (MloManifestVariant){
-		.target = t, .made = v,
+		.target = t,
+		.made = v,
 		.code = add_blob(c, MLRT_CODE, &v->code),
 		.weights = add_blob(c, MLRT_WEIGHTS, &v->weights),
 		.program = add_blob(c, MLRT_PROGRAM, &v->program),
@@ -167,7 +178,8 @@ static MloStatus check_static(const MloGraph *g, MloDiag *d)
 {
 	for (uint32_t i = 0; i < g->ninputs; i++) {
 		if (!mlo_type_static(&g->inputs[i]->type))
-			return mlo_error(d, MLO_ERR_UNSUPPORTED, "input '%s' has no static shape", g->inputs[i]->name);
+			return mlo_error(d, MLO_ERR_UNSUPPORTED, "input '%s' has no static shape",
+					 g->inputs[i]->name);
 	}
 	for (uint32_t i = 0; i < g->noutputs; i++) {
 		MloStr s = {.arena = g->arena};
@@ -176,7 +188,7 @@ static MloStatus check_static(const MloGraph *g, MloDiag *d)
 			continue;
 		mlo_type_print(&s, &g->outputs[i]->type);
 		return mlo_error(d, MLO_ERR_UNSUPPORTED, "output '%s' has a shape that depends on data: %s",
-		                 g->output_names[i], mlo_str_text(&s));
+				 g->output_names[i], mlo_str_text(&s));
 	}
 	return MLO_OK;
 }
@@ -206,7 +218,8 @@ static MloStatus deliver(Compiler *c, MloArena *a, const char *path, MloCompiled
 	const char *manifest;
 	struct stat st;
 
-	MLO_TRY(mlo_manifest_text(c->a, &(MloManifest){c->graph, c->opt, c->listed, c->nvariants}, &manifest, c->d));
+	MLO_TRY(mlo_manifest_text(c->a, &(MloManifest){c->graph, c->opt, c->listed, c->nvariants}, &manifest,
+				  c->d));
 	fill_report(c, &out->report);
 	if (path) {
 		const char *where = c->d ? c->d->where : NULL;
@@ -227,7 +240,7 @@ static MloStatus deliver(Compiler *c, MloArena *a, const char *path, MloCompiled
 }
 
 MloStatus mlo_compile_graph(MloArena *a, const MloGraph *g, const MloptOptions *opt, const char *path,
-                            MloCompiled *out, MloDiag *d)
+			    MloCompiled *out, MloDiag *d)
 {
 	Compiler c = {.a = mlo_arena_new(), .d = d, .opt = opt, .graph = g};
 	double start = now();

@@ -7,9 +7,9 @@
 typedef struct MloLoadOptions {
 	const char *const *shapes; /* "INPUT=1x3x224x224" and "SYMBOL=8" */
 	size_t nshapes;
-	bool keep_symbols;         /* leave dimensions that no shape binds symbolic */
-	bool quiet;                /* no warning about them */
-	MloStatus *inferred;       /* not NULL: what type inference says goes there, and is no failure */
+	bool keep_symbols;   /* leave dimensions that no shape binds symbolic */
+	bool quiet;          /* no warning about them */
+	MloStatus *inferred; /* not NULL: what type inference says goes there, and is no failure */
 } MloLoadOptions;
 
 /* Graph meta of a loaded model: xxh3 of the file, in hexadecimal. */
@@ -27,7 +27,7 @@ typedef struct MloCompiled {
 /* A package from a graph with static shapes, which is left as it is: a file at `path`, or (NULL)
  * bytes in `a`.  opt->shapes are only recorded. */
 MloStatus mlo_compile_graph(MloArena *a, const MloGraph *g, const MloptOptions *opt, const char *path,
-                            MloCompiled *out, MloDiag *d) MLO_CHECKED;
+			    MloCompiled *out, MloDiag *d) MLO_CHECKED;
 
 /* Multiply-adds of one run of a graph with static shapes, and of one node. */
 double mlo_graph_macs(const MloGraph *g);

@@ -16,7 +16,10 @@ enum { CHUNK = 1 << 20 };
 
 static MloElem idx_elem(unsigned code)
 {
-	static const struct { unsigned code; MloElem elem; } types[] = {
+	static const struct {
+		unsigned code;
+		MloElem elem;
+	} types[] = {
 		{0x08, EL_u8}, {0x09, EL_i8}, {0x0b, EL_i16}, {0x0c, EL_i32}, {0x0d, EL_f32}, {0x0e, EL_f64},
 	};
 
@@ -44,7 +47,8 @@ static void reverse_elements(unsigned char *p, size_t n, size_t size)
 	}
 }
 
-static MloStatus parse_idx(MloArena *a, const unsigned char *p, size_t n, const char *name, MloTensor **out, MloDiag *d)
+static MloStatus parse_idx(MloArena *a, const unsigned char *p, size_t n, const char *name, MloTensor **out,
+			   MloDiag *d)
 {
 	MloElem elem = idx_elem(p[2]);
 	int rank = p[3];
@@ -54,17 +58,20 @@ static MloStatus parse_idx(MloArena *a, const unsigned char *p, size_t n, const 
 	MloTensor *t;
 
 	if (elem == EL_none)
-		return mlo_error(d, MLO_ERR_FORMAT, "'%s' has IDX type code 0x%02x, which does not exist", name, p[2]);
+		return mlo_error(d, MLO_ERR_FORMAT, "'%s' has IDX type code 0x%02x, which does not exist",
+				 name, p[2]);
 	if (rank > MLO_MAX_RANK)
-		return mlo_error(d, MLO_ERR_LIMIT, "'%s' has %d dimensions, at most %d are read", name, rank, MLO_MAX_RANK);
+		return mlo_error(d, MLO_ERR_LIMIT, "'%s' has %d dimensions, at most %d are read", name, rank,
+				 MLO_MAX_RANK);
 	if (n < head)
 		return mlo_error(d, MLO_ERR_FORMAT, "'%s' ends inside its IDX header (%zu bytes)", name, n);
 	for (int i = 0; i < rank; i++)
 		dim[i] = be32(p + 4 + 4 * i);
 	type = mlo_type(elem, rank, dim);
 	if (mlo_type_bytes(&type) < 0 || (uint64_t)mlo_type_bytes(&type) != n - head)
-		return mlo_error(d, MLO_ERR_FORMAT, "'%s' holds %zu bytes of data, its IDX header announces %lld", name, n - head,
-		                 (long long)mlo_type_bytes(&type));
+		return mlo_error(d, MLO_ERR_FORMAT,
+				 "'%s' holds %zu bytes of data, its IDX header announces %lld", name,
+				 n - head, (long long)mlo_type_bytes(&type));
 	t = MLO_NEW(a, MloTensor);
 	t->elem = elem;
 	t->rank = rank;
@@ -89,10 +96,12 @@ static MloStatus inflate_all(z_stream *z, unsigned char **buf, size_t *n, const 
 
 	while (rc != Z_STREAM_END) {
 		if (*n == cap) {
-			unsigned char *bigger = cap < MAX_UNPACKED ? realloc(*buf, cap ? 2 * cap : CHUNK) : NULL;
+			unsigned char *bigger =
+				cap < MAX_UNPACKED ? realloc(*buf, cap ? 2 * cap : CHUNK) : NULL;
 
 			if (cap >= MAX_UNPACKED)
-				return mlo_error(d, MLO_ERR_LIMIT, "'%s' unpacks to more than %zu bytes", name, MAX_UNPACKED);
+				return mlo_error(d, MLO_ERR_LIMIT, "'%s' unpacks to more than %zu bytes",
+						 name, MAX_UNPACKED);
 			if (!bigger)
 				return mlo_error(d, MLO_ERR_NOMEM, "out of memory unpacking '%s'", name);
 			*buf = bigger;
@@ -103,8 +112,8 @@ static MloStatus inflate_all(z_stream *z, unsigned char **buf, size_t *n, const 
 		rc = inflate(z, Z_NO_FLUSH);
 		*n = (size_t)(z->next_out - *buf);
 		if (rc != Z_OK && rc != Z_STREAM_END)
-			return mlo_error(d, MLO_ERR_FORMAT, "'%s' is damaged or truncated gzip data: %s", name,
-			                 z->msg ? z->msg : "it ends too early");
+			return mlo_error(d, MLO_ERR_FORMAT, "'%s' is damaged or truncated gzip data: %s",
+					 name, z->msg ? z->msg : "it ends too early");
 	}
 	return MLO_OK;
 }
@@ -114,8 +123,8 @@ static void free_buffer(void *p)
 	free(p);
 }
 
-static MloStatus unpack(MloArena *a, const void *bytes, size_t n, const char *name, const void **out, size_t *nout,
-                        MloDiag *d)
+static MloStatus unpack(MloArena *a, const void *bytes, size_t n, const char *name, const void **out,
+			size_t *nout, MloDiag *d)
 {
 	z_stream z = {.next_in = (unsigned char *)(uintptr_t)bytes, .avail_in = (uInt)n};
 	unsigned char *buf = NULL;
@@ -137,7 +146,8 @@ static MloStatus unpack(MloArena *a, const void *bytes, size_t n, const char *na
 	return MLO_OK;
 }
 
-MloStatus mlo_dataset_parse(MloArena *a, const void *bytes, size_t n, const char *name, MloTensor **out, MloDiag *d)
+MloStatus mlo_dataset_parse(MloArena *a, const void *bytes, size_t n, const char *name, MloTensor **out,
+			    MloDiag *d)
 {
 	const unsigned char *p = bytes;
 

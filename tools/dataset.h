@@ -7,5 +7,5 @@
 MloStatus mlo_dataset_read(MloArena *a, const char *path, MloTensor **out, MloDiag *d) MLO_CHECKED;
 /* From memory that outlives `a`; `name` is what messages call it. */
 MloStatus mlo_dataset_parse(MloArena *a, const void *bytes, size_t n, const char *name, MloTensor **out,
-                            MloDiag *d) MLO_CHECKED;
+			    MloDiag *d) MLO_CHECKED;
 #endif

@@ -46,7 +46,8 @@ static int by_cost(const void *a, const void *b)
 	return (int)x->op - (int)y->op;
 }
 
-static void print_tensors(MloArena *a, const char *what, MloValue *const *v, const char *const *names, uint32_t n)
+static void print_tensors(MloArena *a, const char *what, MloValue *const *v, const char *const *names,
+			  uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
 		printf("%-8s %s: %s\n", what, names ? names[i] : v[i]->name, type_text(a, &v[i]->type));
@@ -98,7 +99,8 @@ static void print_origin(const MloGraph *g)
 	for (const MloMeta *m = g->meta; m; m = m->next) {
 		bool opset = strncmp(m->key, "onnx.opset.", 11) == 0;
 
-		if (!opset && strcmp(m->key, "onnx.producer_name") != 0 && strcmp(m->key, "onnx.ir_version") != 0)
+		if (!opset && strcmp(m->key, "onnx.producer_name") != 0 &&
+		    strcmp(m->key, "onnx.ir_version") != 0)
 			continue;
 		printf("%s%s %s", sep, m->key + 5, m->value);
 		sep = ", ";
@@ -118,8 +120,8 @@ MloStatus inspect_graph(const MloGraph *g, bool json, MloDiag *d)
 		print_json(g, count, nodes);
 		return MLO_OK;
 	}
-	printf("%s: %zu nodes, %s parameters, %s multiply-adds\n", g->name, nodes, cli_count((double)mlo_graph_params(g)),
-	       cli_count(macs));
+	printf("%s: %zu nodes, %s parameters, %s multiply-adds\n", g->name, nodes,
+	       cli_count((double)mlo_graph_params(g)), cli_count(macs));
 	print_origin(g);
 	print_tensors(g->arena, "input", g->inputs, NULL, g->ninputs);
 	print_tensors(g->arena, "output", g->outputs, g->output_names, g->noutputs);
@@ -168,9 +170,15 @@ static void print_attr(const MloNode *n, const MloAttrInfo *info, const MloAttr 
 		return;
 	printf("  %s =", info->name);
 	switch (info->kind) {
-	case AK_INT: printf(" %lld", (long long)a->i); break;
-	case AK_FLOAT: printf(" %g", a->f); break;
-	case AK_STR: printf(" %s", a->s); break;
+	case AK_INT:
+		printf(" %lld", (long long)a->i);
+		break;
+	case AK_FLOAT:
+		printf(" %g", a->f);
+		break;
+	case AK_STR:
+		printf(" %s", a->s);
+		break;
 	case AK_INTS:
 		for (int32_t i = 0; i < a->n; i++)
 			printf(" %lld", (long long)a->ints[i]);

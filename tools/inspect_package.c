@@ -22,7 +22,8 @@ static void print_tensors(json_t *list, const char *what)
 	json_t *t, *dim;
 	size_t i, k;
 
-	json_array_foreach(list, i, t) {
+	json_array_foreach(list, i, t)
+	{
 		printf("%-8s %s: %s[", what, text_of(t, "name"), text_of(t, "elem"));
 		json_array_foreach(json_object_get(t, "dims"), k, dim)
 			printf("%s%lld", k ? "," : "", (long long)json_integer_value(dim));
@@ -36,10 +37,12 @@ static void print_origin(json_t *step)
 	json_t *nodes = json_object_get(step, "nodes"), *ops = json_object_get(step, "ops"), *name;
 	size_t i;
 
-	json_array_foreach(nodes, i, name) {
+	json_array_foreach(nodes, i, name)
+	{
 		const char *op = json_string_value(json_array_get(ops, i));
 
-		printf("%s%s(%s)", i ? " + " : " ", json_string_value(name) ? json_string_value(name) : "?", op ? op : "?");
+		printf("%s%s(%s)", i ? " + " : " ", json_string_value(name) ? json_string_value(name) : "?",
+		       op ? op : "?");
 	}
 }
 
@@ -48,7 +51,8 @@ static bool computes(json_t *step, const char *node)
 	json_t *name;
 	size_t i;
 
-	json_array_foreach(json_object_get(step, "nodes"), i, name) {
+	json_array_foreach(json_object_get(step, "nodes"), i, name)
+	{
 		if (json_string_value(name) && strcmp(json_string_value(name), node) == 0)
 			return true;
 	}
@@ -61,17 +65,18 @@ static size_t print_steps(json_t *variant, const char *node)
 	double total = 0;
 	size_t i, shown = 0;
 
+	json_array_foreach(steps, i, s) total += number_of(s, "flops");
+	printf("\n%4s %-8s %10s %6s %10s  %-20s %s\n", "step", "tier", "flop", "share", "bytes", "result",
+	       "kernel: nodes");
 	json_array_foreach(steps, i, s)
-		total += number_of(s, "flops");
-	printf("\n%4s %-8s %10s %6s %10s  %-20s %s\n", "step", "tier", "flop", "share", "bytes", "result", "kernel: nodes");
-	json_array_foreach(steps, i, s) {
+	{
 		double flops = number_of(s, "flops");
 
 		if (node && !computes(s, node))
 			continue;
 		printf("%4zu %-8s %10s %5.1f%% %10s  %-20s %s:", i, text_of(s, "tier"), cli_count(flops),
-		       total > 0 ? 100 * flops / total : 0, cli_bytes(number_of(s, "bytes")), text_of(s, "shape"),
-		       text_of(s, "name"));
+		       total > 0 ? 100 * flops / total : 0, cli_bytes(number_of(s, "bytes")),
+		       text_of(s, "shape"), text_of(s, "name"));
 		print_origin(s);
 		if (*text_of(s, "schedule"))
 			printf(" [%s]", text_of(s, "schedule"));
@@ -87,14 +92,16 @@ static void print_variant(json_t *v)
 	size_t i, tier[3] = {0};
 	double flops = 0;
 
-	json_array_foreach(steps, i, s) {
+	json_array_foreach(steps, i, s)
+	{
 		const char *t = text_of(s, "tier");
 
 		tier[*t == 'c' ? 0 : *t == 'l' && t[1] == 'o' ? 1 : 2]++;
 		flops += number_of(s, "flops");
 	}
-	printf("variant  %s: %zu steps (%zu contract, %zu loops, %zu library), %s flop, arena %s, needs", text_of(v, "name"),
-	       json_array_size(steps), tier[0], tier[1], tier[2], cli_count(flops), cli_bytes(number_of(v, "arena_bytes")));
+	printf("variant  %s: %zu steps (%zu contract, %zu loops, %zu library), %s flop, arena %s, needs",
+	       text_of(v, "name"), json_array_size(steps), tier[0], tier[1], tier[2], cli_count(flops),
+	       cli_bytes(number_of(v, "arena_bytes")));
 	json_array_foreach(json_object_get(v, "needs"), i, need)
 		printf("%s%s", i ? "," : " ", json_string_value(need) ? json_string_value(need) : "?");
 	printf("%s\n", i ? "" : " nothing more");
@@ -106,13 +113,15 @@ static json_t *pick_variant(json_t *list, const char *name)
 	json_t *v;
 	size_t i;
 
-	json_array_foreach(list, i, v) {
+	json_array_foreach(list, i, v)
+	{
 		if (name && strcmp(text_of(v, "name"), name) == 0)
 			return v;
 	}
 	if (name)
 		return NULL;
-	json_array_foreach(list, i, v) {
+	json_array_foreach(list, i, v)
+	{
 		for (size_t s = 0; mlo_target_at(s); s++) {
 			const MloTargetSet *set = mlo_target_at(s);
 
@@ -126,8 +135,8 @@ static json_t *pick_variant(json_t *list, const char *name)
 	return json_array_get(list, 0);
 }
 
-MloStatus inspect_package(json_t *manifest, size_t file_bytes, const char *variant, const char *node, bool json,
-                          MloDiag *d)
+MloStatus inspect_package(json_t *manifest, size_t file_bytes, const char *variant, const char *node,
+			  bool json, MloDiag *d)
 {
 	json_t *variants = json_object_get(manifest, "variants"), *v = pick_variant(variants, variant), *each;
 	json_t *meta = json_object_get(manifest, "meta");
@@ -140,16 +149,17 @@ MloStatus inspect_package(json_t *manifest, size_t file_bytes, const char *varia
 		putchar('\n');
 		return MLO_OK;
 	}
-	printf("%s: package of %s, made by %s for target %s\n", text_of(manifest, "name"), cli_bytes((double)file_bytes),
-	       text_of(manifest, "tool"), text_of(json_object_get(manifest, "options"), "target"));
+	printf("%s: package of %s, made by %s for target %s\n", text_of(manifest, "name"),
+	       cli_bytes((double)file_bytes), text_of(manifest, "tool"),
+	       text_of(json_object_get(manifest, "options"), "target"));
 	printf("model    xxh3 %s, %s parameters, %s multiply-adds\n", text_of(manifest, "model_hash"),
 	       cli_count(number_of(meta, "mlopt.parameters")), cli_count(number_of(meta, "mlopt.macs")));
 	print_tensors(json_object_get(manifest, "inputs"), "input");
 	print_tensors(json_object_get(manifest, "outputs"), "output");
-	json_array_foreach(variants, i, each)
-		print_variant(each);
+	json_array_foreach(variants, i, each) print_variant(each);
 	printf("\nsteps of %s:", text_of(v, "name"));
 	if (print_steps(v, node) == 0 && node)
-		return mlo_error(d, MLO_ERR_USAGE, "no step computes node '%s' (it may have been folded away)", node);
+		return mlo_error(d, MLO_ERR_USAGE,
+				 "no step computes node '%s' (it may have been folded away)", node);
 	return MLO_OK;
 }

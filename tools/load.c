@@ -15,7 +15,10 @@ typedef struct Loader {
 	MloDiag *d;
 	const char *path;
 	const MloLoadOptions *opt;
-	struct { MloBindDim *items; size_t n, cap; } bind;
+	struct {
+		MloBindDim *items;
+		size_t n, cap;
+	} bind;
 } Loader;
 
 static const char *dim_text(Loader *l, MloDim dim)
@@ -39,7 +42,8 @@ static void default_symbols(Loader *l, MloSymbols *syms, MloDim dim, MloStr *nam
 
 		while (!whole && (isalnum((unsigned char)s[n]) || (s[n] && strchr("_#.", s[n]))))
 			n++;
-		if (n == 0 || (!whole && (isdigit((unsigned char)*s) || (n == 3 && memcmp(s, "max", 3) == 0)))) {
+		if (n == 0 ||
+		    (!whole && (isdigit((unsigned char)*s) || (n == 3 && memcmp(s, "max", 3) == 0)))) {
 			s += n ? n : 1;
 			continue;
 		}
@@ -75,8 +79,9 @@ static MloStatus complete_input(Loader *l, MloSymbols *syms, const MloValue *in)
 			default_symbols(l, syms, in->type.dim[i], &names);
 			mlo_dim_range(in->type.dim[i], &b.dim[i], &hi);
 			if (b.dim[i] != hi)
-				return mlo_error(l->d, MLO_ERR_USAGE, "dimension %d of input '%s' (%s) is not known", i, in->name,
-				                 dim_text(l, in->type.dim[i]));
+				return mlo_error(l->d, MLO_ERR_USAGE,
+						 "dimension %d of input '%s' (%s) is not known", i, in->name,
+						 dim_text(l, in->type.dim[i]));
 		}
 		mlo_str_add(&shape, "%s%lld", i ? "x" : "", (long long)b.dim[i]);
 	}
@@ -167,7 +172,8 @@ static MloStatus note_hash(Loader *l, MloGraph *g)
 	size_t n;
 
 	MLO_TRY(mlo_map_file(l->a, l->path, &bytes, &n, l->d));
-	*m = (MloMeta){MLO_MODEL_HASH, mlo_sprintf(g->arena, "%016" PRIx64, (uint64_t)XXH3_64bits(bytes, n)), NULL};
+	*m = (MloMeta){MLO_MODEL_HASH, mlo_sprintf(g->arena, "%016" PRIx64, (uint64_t)XXH3_64bits(bytes, n)),
+		       NULL};
 	for (MloMeta **at = &g->meta;; at = &(*at)->next) {
 		if (!*at) {
 			*at = m;

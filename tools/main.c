@@ -21,12 +21,14 @@ static const struct Command {
 
 static void print_overview(FILE *to)
 {
-	fprintf(to, "Usage: mlopt COMMAND [OPTION]... [OPERAND]...\n\n"
-	            "mlopt compiles trained ONNX models into native packages for a named target.\n\nCommands:\n");
+	fprintf(to,
+		"Usage: mlopt COMMAND [OPTION]... [OPERAND]...\n\n"
+		"mlopt compiles trained ONNX models into native packages for a named target.\n\nCommands:\n");
 	for (const struct Command *c = commands; c->name; c++)
 		fprintf(to, "  %-10s %s\n", c->name, c->summary);
 	fprintf(to, "\n'mlopt COMMAND --help' explains one command and shows examples.\n"
-	            "Exit status: 0 success, 1 the model or data is at fault, 2 wrong usage, 3 internal error.\n");
+		    "Exit status: 0 success, 1 the model or data is at fault, 2 wrong usage, 3 internal "
+		    "error.\n");
 }
 
 static const struct Command *find_command(const char *name)
@@ -62,7 +64,8 @@ int cmd_help(int argc, char **argv)
 	if (!c)
 		return CLI_USAGE;
 	if (c->run == cmd_help) {
-		printf("Usage: mlopt help [COMMAND]\n\nExplains a command.\n\nExamples:\n  mlopt help compile\n");
+		printf("Usage: mlopt help [COMMAND]\n\nExplains a command.\n\nExamples:\n  mlopt help "
+		       "compile\n");
 		return CLI_OK;
 	}
 	call[0] = argv[1];

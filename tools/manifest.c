@@ -120,7 +120,8 @@ static json_t *meta(const MloGraph *g)
 	json_t *j = json_object();
 
 	for (const MloMeta *m = g->meta; m; m = m->next) {
-		json_t *value = strncmp(m->key, "mlopt.", 6) && strlen(m->value) <= MAX_META ? text(m->value) : NULL;
+		json_t *value =
+			strncmp(m->key, "mlopt.", 6) && strlen(m->value) <= MAX_META ? text(m->value) : NULL;
 
 		if (value && json_object_set_new(j, m->key, value) != 0)
 			json_object_set_new(j, "unreadable", text("a key that is not UTF-8"));

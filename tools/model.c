@@ -22,9 +22,14 @@ bool model_is_package(const char *path)
 MloStatus model_runtime_error(MloDiag *d, const MlrtError *e)
 {
 	static const MloStatus status[] = {
-		[MLRT_OK] = MLO_OK, [MLRT_ERR_IO] = MLO_ERR_IO, [MLRT_ERR_FORMAT] = MLO_ERR_FORMAT,
-		[MLRT_ERR_VERSION] = MLO_ERR_FORMAT, [MLRT_ERR_TARGET] = MLO_ERR_TARGET,
-		[MLRT_ERR_ARGUMENT] = MLO_ERR_USAGE, [MLRT_ERR_NOMEM] = MLO_ERR_NOMEM, [MLRT_ERR_THREAD] = MLO_ERR_IO,
+		[MLRT_OK] = MLO_OK,
+		[MLRT_ERR_IO] = MLO_ERR_IO,
+		[MLRT_ERR_FORMAT] = MLO_ERR_FORMAT,
+		[MLRT_ERR_VERSION] = MLO_ERR_FORMAT,
+		[MLRT_ERR_TARGET] = MLO_ERR_TARGET,
+		[MLRT_ERR_ARGUMENT] = MLO_ERR_USAGE,
+		[MLRT_ERR_NOMEM] = MLO_ERR_NOMEM,
+		[MLRT_ERR_THREAD] = MLO_ERR_IO,
 	};
 
 	return mlo_error(d, status[e->status], "%s", e->text);
@@ -34,13 +39,16 @@ MloStatus model_runtime_error(MloDiag *d, const MlrtError *e)
 
 static MloStatus tensor_of_info(ModelTensor *t, const MlrtTensorInfo *info, MloDiag *d)
 {
-	*t = (ModelTensor){.name = info->name, .elem = mlo_elem_from_text(info->elem, strlen(info->elem)),
-	                   .rank = info->rank, .bytes = info->bytes};
+	*t = (ModelTensor){.name = info->name,
+			   .elem = mlo_elem_from_text(info->elem, strlen(info->elem)),
+			   .rank = info->rank,
+			   .bytes = info->bytes};
 	if (t->elem == EL_none)
-		return mlo_error(d, MLO_ERR_UNSUPPORTED, "tensor '%s' has unknown element type '%s'", info->name, info->elem);
+		return mlo_error(d, MLO_ERR_UNSUPPORTED, "tensor '%s' has unknown element type '%s'",
+				 info->name, info->elem);
 	if (info->rank > MLO_MAX_RANK)
-		return mlo_error(d, MLO_ERR_LIMIT, "tensor '%s' has %d dimensions, at most %d are handled", info->name,
-		                 info->rank, MLO_MAX_RANK);
+		return mlo_error(d, MLO_ERR_LIMIT, "tensor '%s' has %d dimensions, at most %d are handled",
+				 info->name, info->rank, MLO_MAX_RANK);
 	for (int i = 0; i < info->rank; i++)
 		t->dim[i] = info->dims[i];
 	return MLO_OK;
@@ -56,7 +64,8 @@ static MloStatus list_package(Model *m, MloDiag *d)
 	m->out = MLO_NEWN(m->arena, ModelTensor, m->nout);
 	for (size_t i = 0; i < m->nin + m->nout; i++) {
 		bool in = i < m->nin;
-		MlrtStatus st = in ? mlrt_model_input(m->package, i, &info) : mlrt_model_output(m->package, i - m->nin, &info);
+		MlrtStatus st = in ? mlrt_model_input(m->package, i, &info)
+				   : mlrt_model_output(m->package, i - m->nin, &info);
 
 		MLO_ASSERT(st == MLRT_OK);
 		MLO_TRY(tensor_of_info(in ? &m->in[i] : &m->out[i - m->nin], &info, d));
@@ -110,7 +119,8 @@ static MloStatus open_package(Model *m, const ModelOptions *opt, MloDiag *d)
 	double start = cli_now();
 
 	if (opt->reference) {
-		mlo_error(d, MLO_ERR_USAGE, "'%s' is a package, which the reference executor cannot run", m->path);
+		mlo_error(d, MLO_ERR_USAGE, "'%s' is a package, which the reference executor cannot run",
+			  m->path);
 		mlo_hint(d, "give the ONNX model it was made from");
 		return MLO_ERR_USAGE;
 	}
@@ -293,7 +303,8 @@ MloStatus model_find_input(const Model *m, const char *name, size_t *index, MloD
 			*index = i;
 			return MLO_OK;
 		}
-		mlo_str_add(&names, "%s'%s' %s", i ? ", " : "", m->in[i].name, model_type_text(m->arena, &m->in[i]));
+		mlo_str_add(&names, "%s'%s' %s", i ? ", " : "", m->in[i].name,
+			    model_type_text(m->arena, &m->in[i]));
 	}
 	mlo_error(d, MLO_ERR_USAGE, "%s has no input '%s'", m->path, name);
 	mlo_note(d, "its inputs are %s", mlo_str_text(&names));

@@ -11,11 +11,11 @@
 typedef struct ModelOptions {
 	const char *const *shapes; /* of an ONNX model; a package has its shapes */
 	size_t nshapes;
-	bool reference;            /* run the plain graph (an ONNX model only) */
-	bool quiet;                /* no warning about dimensions taken as 1 */
-	int threads;               /* 0: what this process may use */
-	const char *variant;       /* of a package; NULL: the best that fits */
-	const char *cache_dir;     /* NULL: the default one */
+	bool reference;        /* run the plain graph (an ONNX model only) */
+	bool quiet;            /* no warning about dimensions taken as 1 */
+	int threads;           /* 0: what this process may use */
+	const char *variant;   /* of a package; NULL: the best that fits */
+	const char *cache_dir; /* NULL: the default one */
 } ModelOptions;
 
 typedef struct ModelTensor {
@@ -29,10 +29,10 @@ typedef struct ModelTensor {
 typedef struct Model {
 	MloArena *arena;
 	const char *path;
-	MloGraph *graph;        /* as imported; NULL for a package */
-	MlrtModel *package;     /* NULL under `reference` */
+	MloGraph *graph;    /* as imported; NULL for a package */
+	MlrtModel *package; /* NULL under `reference` */
 	MlrtSession *session;
-	MloExec *exec;          /* under `reference` */
+	MloExec *exec; /* under `reference` */
 	size_t package_bytes;
 	double compile_seconds, load_seconds;
 	ModelTensor *in, *out;
@@ -49,12 +49,12 @@ void model_close(Model *m);
 /* out[i]->data is filled; see model_outputs(). */
 MloStatus model_run(Model *m, MloTensor *const *in, MloTensor *const *out, MloDiag *d) MLO_CHECKED;
 
-MloTensor *model_tensor(MloArena *a, const ModelTensor *t);         /* zeroed */
+MloTensor *model_tensor(MloArena *a, const ModelTensor *t); /* zeroed */
 MloTensor **model_outputs(MloArena *a, const Model *m);
 /* Uniform in [-1, 1) for floats, 0 or 1 for integers: the same for the same seed everywhere. */
 MloTensor *model_random(MloArena *a, const ModelTensor *t, uint64_t seed);
 /* The index of an input, or an error that lists the names. */
 MloStatus model_find_input(const Model *m, const char *name, size_t *index, MloDiag *d) MLO_CHECKED;
-const char *model_type_text(MloArena *a, const ModelTensor *t);     /* f32[1,3,224,224] */
+const char *model_type_text(MloArena *a, const ModelTensor *t); /* f32[1,3,224,224] */
 MloStatus model_runtime_error(MloDiag *d, const MlrtError *e);
 #endif

@@ -60,9 +60,9 @@ static const struct Dtype {
 	char kind, size;
 	MloElem elem;
 } dtypes[] = {
-	{'b', 1, EL_bool}, {'i', 1, EL_i8}, {'i', 2, EL_i16}, {'i', 4, EL_i32}, {'i', 8, EL_i64},
-	{'u', 1, EL_u8}, {'u', 2, EL_u16}, {'u', 4, EL_u32}, {'u', 8, EL_u64},
-	{'f', 2, EL_f16}, {'f', 4, EL_f32}, {'f', 8, EL_f64}, {'c', 8, EL_c64},
+	{'b', 1, EL_bool}, {'i', 1, EL_i8},  {'i', 2, EL_i16}, {'i', 4, EL_i32}, {'i', 8, EL_i64},
+	{'u', 1, EL_u8},   {'u', 2, EL_u16}, {'u', 4, EL_u32}, {'u', 8, EL_u64}, {'f', 2, EL_f16},
+	{'f', 4, EL_f32},  {'f', 8, EL_f64}, {'c', 8, EL_c64},
 };
 
 /* complex128 stands alone: its size has two digits. */
@@ -226,7 +226,7 @@ static void copy_swapped(unsigned char *to, const unsigned char *from, size_t n,
 
 /* Column-major to row-major: walks the result in order and steps the source index along. */
 static void copy_fortran(unsigned char *to, const unsigned char *from, int rank, const int64_t *dim,
-                         size_t size, int64_t elems)
+			 size_t size, int64_t elems)
 {
 	int64_t index[MLO_MAX_RANK] = {0}, stride[MLO_MAX_RANK], at = 0;
 
@@ -249,9 +249,11 @@ static MloStatus locate_header(const unsigned char *p, size_t n, const char *nam
 	size_t len, at;
 
 	if (n < 10 || memcmp(p, "\x93NUMPY", 6) != 0)
-		return mlo_error(d, MLO_ERR_FORMAT, "'%s' is not a .npy file (no NUMPY magic, %zu bytes)", name, n);
+		return mlo_error(d, MLO_ERR_FORMAT, "'%s' is not a .npy file (no NUMPY magic, %zu bytes)",
+				 name, n);
 	if (p[6] < 1 || p[6] > 3)
-		return mlo_error(d, MLO_ERR_UNSUPPORTED, "'%s' has .npy version %d.%d, known are 1 to 3", name, p[6], p[7]);
+		return mlo_error(d, MLO_ERR_UNSUPPORTED, "'%s' has .npy version %d.%d, known are 1 to 3",
+				 name, p[6], p[7]);
 	at = p[6] == 1 ? 10 : 12;
 	if (n < at)
 		return mlo_error(d, MLO_ERR_FORMAT, "'%s' ends inside its header (%zu bytes)", name, n);
@@ -259,8 +261,9 @@ static MloStatus locate_header(const unsigned char *p, size_t n, const char *nam
 	if (p[6] > 1)
 		len |= (size_t)p[10] << 16 | (size_t)p[11] << 24;
 	if (len > n - at)
-		return mlo_error(d, MLO_ERR_FORMAT, "'%s' ends inside its header: %zu bytes announced, %zu there",
-		                 name, len, n - at);
+		return mlo_error(d, MLO_ERR_FORMAT,
+				 "'%s' ends inside its header: %zu bytes announced, %zu there", name, len,
+				 n - at);
 	*c = (Cursor){(const char *)p + at, (const char *)p + at + len};
 	return MLO_OK;
 }
@@ -270,7 +273,8 @@ static void take_data(MloArena *a, MloTensor *t, const void *data, const Header 
 {
 	size_t size = mlo_elem_bits(t->elem) / 8;
 	size_t unit = mlo_elem_class(t->elem) == EC_COMPLEX ? size / 2 : size;
-	bool swap = unit > 1 && (h->descr[0] == '>') == host_is_little() && h->descr[0] != '=' && h->descr[0] != '|';
+	bool swap = unit > 1 && (h->descr[0] == '>') == host_is_little() && h->descr[0] != '=' &&
+		    h->descr[0] != '|';
 	unsigned char *copy;
 
 	t->data = data;
@@ -288,7 +292,8 @@ static void take_data(MloArena *a, MloTensor *t, const void *data, const Header 
 		t->data = mlo_dup(a, t->data, t->nbytes);
 }
 
-MloStatus mlo_npy_parse(MloArena *a, const void *bytes, size_t n, const char *name, MloTensor **out, MloDiag *d)
+MloStatus mlo_npy_parse(MloArena *a, const void *bytes, size_t n, const char *name, MloTensor **out,
+			MloDiag *d)
 {
 	Header h = {.rank = 0};
 	Cursor c;
@@ -304,17 +309,20 @@ MloStatus mlo_npy_parse(MloArena *a, const void *bytes, size_t n, const char *na
 		return mlo_error(d, MLO_ERR_FORMAT, "'%s' has a malformed .npy header", name);
 	elem = strchr("<>=|", h.descr[0]) && h.descr[0] ? elem_of(h.descr + 1) : EL_none;
 	if (elem == EL_none)
-		return mlo_error(d, MLO_ERR_UNSUPPORTED, "'%s' holds elements of NumPy type '%s', only plain numbers are read",
-		                 name, h.descr);
+		return mlo_error(d, MLO_ERR_UNSUPPORTED,
+				 "'%s' holds elements of NumPy type '%s', only plain numbers are read", name,
+				 h.descr);
 	if (h.rank > MLO_MAX_RANK)
-		return mlo_error(d, MLO_ERR_LIMIT, "'%s' has %d dimensions, at most %d are read", name, h.rank, MLO_MAX_RANK);
+		return mlo_error(d, MLO_ERR_LIMIT, "'%s' has %d dimensions, at most %d are read", name,
+				 h.rank, MLO_MAX_RANK);
 	type = mlo_type(elem, h.rank, h.dim);
 	want = mlo_type_bytes(&type);
 	if (want < 0)
 		return mlo_error(d, MLO_ERR_LIMIT, "'%s' claims more elements than can be", name);
 	if ((uint64_t)want > have)
-		return mlo_error(d, MLO_ERR_FORMAT, "'%s' is truncated: %lld bytes of data announced, %zu there", name,
-		                 (long long)want, have);
+		return mlo_error(d, MLO_ERR_FORMAT,
+				 "'%s' is truncated: %lld bytes of data announced, %zu there", name,
+				 (long long)want, have);
 	t = MLO_NEW(a, MloTensor);
 	t->elem = elem;
 	t->rank = h.rank;
@@ -426,7 +434,7 @@ static MloStatus write_tensor(MloArena *a, const char *path, const MloTensor *t,
 	mlo_str_add(&head, "{'descr': '%s', 'fortran_order': False, 'shape': (", descr);
 	for (int i = 0; i < t->rank; i++)
 		mlo_str_add(&head, i && t->rank > 1 ? " %lld%s" : "%lld%s", (long long)t->dim[i],
-		            i + 1 < t->rank || t->rank == 1 ? "," : "");
+			    i + 1 < t->rank || t->rank == 1 ? "," : "");
 	mlo_str_add(&head, "), }");
 	while ((sizeof prefix + head.n + 1) % 64)
 		mlo_str_add(&head, " ");

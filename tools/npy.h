@@ -10,7 +10,7 @@
 MloStatus mlo_npy_read(MloArena *a, const char *path, MloTensor **out, MloDiag *d) MLO_CHECKED;
 /* From memory that outlives `a`; `name` is what messages call it. */
 MloStatus mlo_npy_parse(MloArena *a, const void *bytes, size_t n, const char *name, MloTensor **out,
-                        MloDiag *d) MLO_CHECKED;
+			MloDiag *d) MLO_CHECKED;
 /* Version 1.0, C order.  Types that NumPy lacks are widened: bf16 and 8-bit floats to f32, 4-bit and
  * 2-bit integers to 8 bits. Strings become fixed-width Unicode. */
 MloStatus mlo_npy_write(const char *path, const MloTensor *t, MloDiag *d) MLO_CHECKED;

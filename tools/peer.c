@@ -95,7 +95,8 @@ static char *read_line(Peer *p, double seconds)
 			p->buf = bigger;
 			p->cap += 1 << 20;
 		}
-		if (poll(&poll_for, 1, (int)(1000 * (end - cli_now())) > 0 ? (int)(1000 * (end - cli_now())) : 0) <= 0)
+		if (poll(&poll_for, 1,
+			 (int)(1000 * (end - cli_now())) > 0 ? (int)(1000 * (end - cli_now())) : 0) <= 0)
 			return NULL;
 		got = read(p->from, p->buf + p->n, p->cap - p->n);
 		if (got <= 0)
@@ -119,10 +120,13 @@ static json_t *ask(Peer *p, json_t *request, double seconds)
 /* ONNX Runtime's name of an element type, as its JavaScript interface spells it. */
 static const char *type_name(MloElem e)
 {
-	static const struct { MloElem elem; const char *name; } names[] = {
-		{EL_f32, "float32"}, {EL_f64, "float64"}, {EL_u8, "uint8"}, {EL_i8, "int8"}, {EL_u16, "uint16"},
-		{EL_i16, "int16"}, {EL_i32, "int32"}, {EL_u32, "uint32"}, {EL_i64, "int64"}, {EL_u64, "uint64"},
-		{EL_bool, "bool"},
+	static const struct {
+		MloElem elem;
+		const char *name;
+	} names[] = {
+		{EL_f32, "float32"}, {EL_f64, "float64"}, {EL_u8, "uint8"},  {EL_i8, "int8"},
+		{EL_u16, "uint16"},  {EL_i16, "int16"},   {EL_i32, "int32"}, {EL_u32, "uint32"},
+		{EL_i64, "int64"},   {EL_u64, "uint64"},  {EL_bool, "bool"},
 	};
 
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -153,7 +157,8 @@ static json_t *load_request(const char *model, const ModelTensor *in, size_t nin
 	return request;
 }
 
-Peer *peer_start(MloArena *a, const char *model, const ModelTensor *in, size_t nin, int threads, char *why, size_t n)
+Peer *peer_start(MloArena *a, const char *model, const ModelTensor *in, size_t nin, int threads, char *why,
+		 size_t n)
 {
 	Peer *p = calloc(1, sizeof *p);
 	json_t *answer;
@@ -177,7 +182,9 @@ Peer *peer_start(MloArena *a, const char *model, const ModelTensor *in, size_t n
 	error = json_string_value(json_object_get(answer, "error"));
 	p->version = version ? strdup(version) : NULL;
 	if (!p->version)
-		snprintf(why, n, "%s", error ? error : "node with onnxruntime-node not found (NODE_PATH or ./node_modules)");
+		snprintf(why, n, "%s",
+			 error ? error
+			       : "node with onnxruntime-node not found (NODE_PATH or ./node_modules)");
 	json_decref(answer);
 	return p->version ? p : NULL;
 }
@@ -189,11 +196,12 @@ const char *peer_version(const Peer *p)
 
 bool peer_run(Peer *p, double seconds, void (*add)(void *user, double ms), void *user)
 {
-	json_t *answer = ask(p, json_pack("{s:s,s:f}", "do", "run", "seconds", seconds), seconds + EXTRA_SECONDS), *ms;
+	json_t *answer = ask(p, json_pack("{s:s,s:f}", "do", "run", "seconds", seconds),
+			     seconds + EXTRA_SECONDS),
+	       *ms;
 	size_t i;
 
-	json_array_foreach(json_object_get(answer, "ms"), i, ms)
-		add(user, json_number_value(ms));
+	json_array_foreach(json_object_get(answer, "ms"), i, ms) add(user, json_number_value(ms));
 	i = json_array_size(json_object_get(answer, "ms"));
 	json_decref(answer);
 	return i > 0;

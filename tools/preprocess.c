@@ -34,15 +34,16 @@ static MloStatus read_list(const char *key, const char *s, size_t n, double *lis
 	*count = 0;
 	while (s < end) { /* a number, then the end or ':' and another number */
 		if (*count == PREPROCESS_MAX_CHANNELS)
-			return mlo_error(d, MLO_ERR_USAGE, "--preprocess: %s lists more than %d channels", key, PREPROCESS_MAX_CHANNELS);
+			return mlo_error(d, MLO_ERR_USAGE, "--preprocess: %s lists more than %d channels",
+					 key, PREPROCESS_MAX_CHANNELS);
 		if (!read_number(s, &s, &list[*count]) || s > end || (s < end && *s != ':'))
 			break;
 		++*count;
 		if (s++ == end)
 			return MLO_OK;
 	}
-	return mlo_error(d, MLO_ERR_USAGE, "--preprocess: %s expects numbers separated by ':', not '%.*s'", key, (int)n,
-	                 end - n);
+	return mlo_error(d, MLO_ERR_USAGE, "--preprocess: %s expects numbers separated by ':', not '%.*s'",
+			 key, (int)n, end - n);
 }
 
 static bool is(const char *s, size_t n, const char *word)
@@ -52,9 +53,12 @@ static bool is(const char *s, size_t n, const char *word)
 
 static MloStatus read_layout(MloPreprocess *p, const char *s, size_t n, MloDiag *d)
 {
-	static const struct { const char *text; bool from_last, to_first; } forms[] = {
-		{"nchw", true, true}, {"nhwc-nchw", true, true}, {"nhwc", true, false}, {"nhwc-nhwc", true, false},
-		{"nchw-nchw", false, true}, {"nchw-nhwc", false, false},
+	static const struct {
+		const char *text;
+		bool from_last, to_first;
+	} forms[] = {
+		{"nchw", true, true},       {"nhwc-nchw", true, true},  {"nhwc", true, false},
+		{"nhwc-nhwc", true, false}, {"nchw-nchw", false, true}, {"nchw-nhwc", false, false},
 	};
 
 	for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
@@ -64,10 +68,12 @@ static MloStatus read_layout(MloPreprocess *p, const char *s, size_t n, MloDiag 
 			return MLO_OK;
 		}
 	}
-	return mlo_error(d, MLO_ERR_USAGE, "--preprocess: layout is nchw, nhwc, or FROM-TO of these, not '%.*s'", (int)n, s);
+	return mlo_error(d, MLO_ERR_USAGE,
+			 "--preprocess: layout is nchw, nhwc, or FROM-TO of these, not '%.*s'", (int)n, s);
 }
 
-static MloStatus read_item(MloPreprocess *p, const char *key, size_t nkey, const char *s, size_t n, MloDiag *d)
+static MloStatus read_item(MloPreprocess *p, const char *key, size_t nkey, const char *s, size_t n,
+			   MloDiag *d)
 {
 	int count;
 
@@ -105,7 +111,8 @@ MloStatus mlo_preprocess_parse(MloPreprocess *p, const char *text, MloDiag *d)
 		size_t n = strcspn(text, ","), key = strcspn(text, "=");
 
 		if (key >= n)
-			return mlo_error(d, MLO_ERR_USAGE, "--preprocess: '%.*s' is not KEY=VALUE", (int)n, text);
+			return mlo_error(d, MLO_ERR_USAGE, "--preprocess: '%.*s' is not KEY=VALUE", (int)n,
+					 text);
 		MLO_TRY(read_item(p, text, key, text + key + 1, n - key - 1, d));
 		text += n + (text[n] == ',');
 	}
@@ -141,20 +148,22 @@ static MloStatus mismatch(const int64_t *have, int nhave, const int64_t *want, i
 		return mlo_error(d, MLO_ERR_NOMEM, "out of memory");
 	add_dims(&h, have, nhave);
 	add_dims(&w, want, nwant);
-	mlo_error(d, MLO_ERR_MODEL, "a sample is [%s] after preprocessing, the model takes [%s]", mlo_str_text(&h),
-	          mlo_str_text(&w));
+	mlo_error(d, MLO_ERR_MODEL, "a sample is [%s] after preprocessing, the model takes [%s]",
+		  mlo_str_text(&h), mlo_str_text(&w));
 	mlo_hint(d, "--preprocess layout=nchw moves channels to the front");
 	mlo_arena_free(a);
 	return MLO_ERR_MODEL;
 }
 
-MloStatus mlo_preprocess_bind(MloPreprocess *p, const MloTensor *data, int rank, const int64_t *dim, MloDiag *d)
+MloStatus mlo_preprocess_bind(MloPreprocess *p, const MloTensor *data, int rank, const int64_t *dim,
+			      MloDiag *d)
 {
 	int64_t have[MLO_MAX_RANK], a[MLO_MAX_RANK], b[MLO_MAX_RANK];
 	int n = data->rank - 1, na;
 
 	if (n < 0 || rank < 1)
-		return mlo_error(d, MLO_ERR_MODEL, "data and model input need a first dimension that counts samples");
+		return mlo_error(d, MLO_ERR_MODEL,
+				 "data and model input need a first dimension that counts samples");
 	memcpy(have, data->dim + 1, (size_t)n * sizeof *have);
 	/* A picture without a channel dimension has one channel. */
 	p->channels = n >= 3 ? p->from_last ? have[n - 1] : have[0] : 1;
@@ -174,7 +183,7 @@ MloStatus mlo_preprocess_bind(MloPreprocess *p, const MloTensor *data, int rank,
 		return mismatch(have, n, dim + 1, rank - 1, d);
 	if ((p->nmean > 1 && p->nmean != p->channels) || (p->nstd > 1 && p->nstd != p->channels))
 		return mlo_error(d, MLO_ERR_MODEL, "--preprocess lists %d channels, the data has %lld",
-		                 p->nmean > 1 ? p->nmean : p->nstd, (long long)p->channels);
+				 p->nmean > 1 ? p->nmean : p->nstd, (long long)p->channels);
 	return MLO_OK;
 }
 
@@ -187,7 +196,8 @@ static double one(const MloPreprocess *p, double x, int64_t channel)
 	return (x * p->scale - mean) / std;
 }
 
-void mlo_preprocess_apply(const MloPreprocess *p, const MloTensor *data, int64_t first, int64_t count, MloTensor *in)
+void mlo_preprocess_apply(const MloPreprocess *p, const MloTensor *data, int64_t first, int64_t count,
+			  MloTensor *in)
 {
 	int64_t size = p->channels * p->pixels;
 	const unsigned char *bytes = data->elem == EL_u8 ? data->data : NULL;

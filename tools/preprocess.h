@@ -15,17 +15,19 @@ enum { PREPROCESS_MAX_CHANNELS = 64 };
 typedef struct MloPreprocess {
 	double scale;
 	double mean[PREPROCESS_MAX_CHANNELS], std[PREPROCESS_MAX_CHANNELS];
-	int nmean, nstd;              /* 0 or 1: the same for all channels */
-	bool from_last, to_first;     /* where channels stand in a sample: last dimension, first dimension */
+	int nmean, nstd;          /* 0 or 1: the same for all channels */
+	bool from_last, to_first; /* where channels stand in a sample: last dimension, first dimension */
 	bool reverse;
 	/* Set by mlo_preprocess_bind(): */
-	int64_t channels, pixels;     /* of one sample */
+	int64_t channels, pixels; /* of one sample */
 } MloPreprocess;
 
 /* NULL or "": nothing is changed but the element type. */
 MloStatus mlo_preprocess_parse(MloPreprocess *p, const char *text, MloDiag *d) MLO_CHECKED;
 /* Checks that samples of `data` ([N, ...]) become samples of a model input [B, ...]. */
-MloStatus mlo_preprocess_bind(MloPreprocess *p, const MloTensor *data, int rank, const int64_t *dim, MloDiag *d) MLO_CHECKED;
+MloStatus mlo_preprocess_bind(MloPreprocess *p, const MloTensor *data, int rank, const int64_t *dim,
+			      MloDiag *d) MLO_CHECKED;
 /* Samples first .. first+count-1 of data into samples 0 .. count-1 of `in`. */
-void mlo_preprocess_apply(const MloPreprocess *p, const MloTensor *data, int64_t first, int64_t count, MloTensor *in);
+void mlo_preprocess_apply(const MloPreprocess *p, const MloTensor *data, int64_t first, int64_t count,
+			  MloTensor *in);
 #endif

@@ -31,7 +31,7 @@ typedef enum MloptStatus {
 	MLOPT_ERR_LIMIT,       /* larger than is allowed */
 	MLOPT_ERR_USAGE,       /* wrong options */
 	MLOPT_ERR_NOMEM,
-	MLOPT_ERR_TARGET,      /* unknown target, or a target problem */
+	MLOPT_ERR_TARGET, /* unknown target, or a target problem */
 	MLOPT_ERR_INTERNAL
 } MloptStatus;
 
@@ -48,30 +48,33 @@ typedef struct MloptOptions {
 	const char *target;        /* a name of `mlopt targets`; NULL: this machine */
 	const char *const *shapes; /* "INPUT=1x3x224x224" or "SYMBOL=8", nshapes of them */
 	size_t nshapes;
-	int level;                 /* 0: no optimisation, 2: all */
-	int jobs;                  /* compile threads; 0: one per core */
-	const char *cache_dir;     /* object cache; NULL: none */
-	const char *name;          /* model name in the package; NULL: the file's name */
+	int level;             /* 0: no optimisation, 2: all */
+	int jobs;              /* compile threads; 0: one per core */
+	const char *cache_dir; /* object cache; NULL: none */
+	const char *name;      /* model name in the package; NULL: the file's name */
 	/* For developers; all optional. */
-	const char *dump_after;    /* pass name or "all" */
+	const char *dump_after; /* pass name or "all" */
 	int dump_kernels, dump_llvm, dump_asm;
 	void (*dump)(void *user, const char *kind, const char *name, const char *text);
 	void *dump_user;
 	void (*timing)(void *user, const char *pass, double seconds, size_t changed);
 	void *timing_user;
 	int verify_each;
-	int pass_limit;            /* run at most that many passes; < 0: all */
+	int pass_limit; /* run at most that many passes; < 0: all */
 } MloptOptions;
-#define MLOPT_OPTIONS_INIT {.size = sizeof(MloptOptions), .level = 2, .pass_limit = -1}
+#define MLOPT_OPTIONS_INIT                                                                                   \
+	{                                                                                                    \
+		.size = sizeof(MloptOptions), .level = 2, .pass_limit = -1                                   \
+	}
 
 /* What a compilation did, summed over the variants of the target. */
 typedef struct MloptReport {
-	size_t nodes;              /* of the model as imported */
+	size_t nodes; /* of the model as imported */
 	size_t variants, groups;
 	size_t contract, loops, library; /* groups by tier */
 	size_t kernels, cache_hits;
 	uint64_t package_bytes, code_bytes, weight_bytes, arena_bytes;
-	double macs;               /* multiply-adds of one run */
+	double macs; /* multiply-adds of one run */
 	double seconds;
 } MloptReport;
 
@@ -82,10 +85,10 @@ MLOPT_API MloptStatus mlopt_model_load(const char *path, MloptModel **out, Mlopt
 MLOPT_API void mlopt_model_free(MloptModel *m); /* NULL is fine */
 /* Compiles into memory: *bytes is malloc'ed, for the caller to free. `report` may be NULL. */
 MLOPT_API MloptStatus mlopt_compile(MloptModel *m, const MloptOptions *opt, void **bytes, size_t *n,
-                                    MloptReport *report, MloptMessageFn *msg, void *user);
+				    MloptReport *report, MloptMessageFn *msg, void *user);
 /* Compiles into a file that appears whole or not at all. */
 MLOPT_API MloptStatus mlopt_compile_file(MloptModel *m, const MloptOptions *opt, const char *path,
-                                         MloptReport *report, MloptMessageFn *msg, void *user);
+					 MloptReport *report, MloptMessageFn *msg, void *user);
 #ifdef __cplusplus
 }
 #endif

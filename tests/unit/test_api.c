@@ -65,10 +65,12 @@ static void compiles_to_memory_the_same_each_time(void)
 	opt.name = "small";
 	CU_ASSERT_EQUAL_FATAL(mlopt_model_load(path, &m, hear, &said), MLOPT_OK);
 	for (int i = 0; i < 2; i++)
-		CU_ASSERT_EQUAL_FATAL(mlopt_compile(m, &opt, &bytes[i], &n[i], &report, hear, &said), MLOPT_OK);
+		CU_ASSERT_EQUAL_FATAL(mlopt_compile(m, &opt, &bytes[i], &n[i], &report, hear, &said),
+				      MLOPT_OK);
 	CU_ASSERT_EQUAL(said.all, 0);
 	CU_ASSERT(n[0] == n[1] && memcmp(bytes[0], bytes[1], n[0]) == 0);
-	CU_ASSERT(report.package_bytes == n[0] && report.variants == 1 && report.groups >= 1 && report.nodes == 2);
+	CU_ASSERT(report.package_bytes == n[0] && report.variants == 1 && report.groups >= 1 &&
+		  report.nodes == 2);
 	free(bytes[0]);
 	free(bytes[1]);
 	mlopt_model_free(m);

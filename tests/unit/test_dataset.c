@@ -94,12 +94,14 @@ static void channels_move_and_are_normalised(void)
 
 	for (int i = 0; i < 12; i++)
 		mlo_tensor_set_i64(data, i, i);
-	CU_ASSERT_EQUAL_FATAL(mlo_preprocess_parse(&p, "scale=1/2,mean=0:1:2,std=1:2:4,layout=nchw", NULL), MLO_OK);
+	CU_ASSERT_EQUAL_FATAL(mlo_preprocess_parse(&p, "scale=1/2,mean=0:1:2,std=1:2:4,layout=nchw", NULL),
+			      MLO_OK);
 	CU_ASSERT_EQUAL_FATAL(mlo_preprocess_bind(&p, data, in->rank, in->dim, NULL), MLO_OK);
 	mlo_preprocess_apply(&p, data, 0, 1, in);
 	for (int c = 0; c < 3; c++)
 		for (int i = 0; i < 4; i++)
-			CU_ASSERT_DOUBLE_EQUAL(mlo_tensor_f64(in, c * 4 + i), (0.5 * (i * 3 + c) - c) / (1 << c), 1e-6);
+			CU_ASSERT_DOUBLE_EQUAL(mlo_tensor_f64(in, c * 4 + i),
+					       (0.5 * (i * 3 + c) - c) / (1 << c), 1e-6);
 	mlo_arena_free(a);
 }
 
@@ -138,8 +140,9 @@ static void grey_pictures_get_a_channel(void)
 
 static void wrong_recipes_are_refused(void)
 {
-	static const char *const texts[] = {"scale", "scale=", "scale=x", "scale=1/0", "scale=1:2", "mean=1:", "mean=1;2",
-	                                    "std=0", "layout=hwc", "order=grb", "gamma=2", "scale=inf", "mean=nan"};
+	static const char *const texts[] = {"scale",   "scale=",    "scale=x", "scale=1/0",  "scale=1:2",
+					    "mean=1:", "mean=1;2",  "std=0",   "layout=hwc", "order=grb",
+					    "gamma=2", "scale=inf", "mean=nan"};
 
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
 		MloPreprocess p;

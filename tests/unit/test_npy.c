@@ -41,8 +41,8 @@ static MloTensor *parse(MloArena *a, int version, const char *head, const void *
 
 static void round_trip_of_every_type(void)
 {
-	static const MloElem types[] = {EL_f32, EL_f64, EL_f16, EL_i8, EL_i16, EL_i32, EL_i64, EL_u8, EL_u16, EL_u32,
-	                                EL_u64, EL_bool, EL_c64, EL_c128};
+	static const MloElem types[] = {EL_f32, EL_f64, EL_f16, EL_i8,  EL_i16,  EL_i32, EL_i64,
+					EL_u8,  EL_u16, EL_u32, EL_u64, EL_bool, EL_c64, EL_c128};
 	char dir[] = "/tmp/mlopt-npy-XXXXXX", path[64];
 
 	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(dir));
@@ -54,11 +54,13 @@ static void round_trip_of_every_type(void)
 			MloDiag d = {0};
 
 			for (size_t b = 0; b < t->nbytes; b++)
-				((unsigned char *)t->data)[b] = types[i] == EL_bool ? b & 1 : (unsigned char)(b * 37 + 1);
+				((unsigned char *)t->data)[b] =
+					types[i] == EL_bool ? b & 1 : (unsigned char)(b * 37 + 1);
 			CU_ASSERT_EQUAL(mlo_npy_write(path, t, &d), MLO_OK);
 			CU_ASSERT_EQUAL_FATAL(mlo_npy_read(a, path, &back, &d), MLO_OK);
 			CU_ASSERT(mlo_tensor_equal(t, back));
-			CU_ASSERT_EQUAL((uintptr_t)back->data % 64, 0); /* mapped, and aligned for the runtime */
+			CU_ASSERT_EQUAL((uintptr_t)back->data % 64,
+					0); /* mapped, and aligned for the runtime */
 			mlo_diag_free(&d);
 			mlo_arena_free(a);
 		}
@@ -91,7 +93,8 @@ static void fortran_order_is_transposed(void)
 {
 	MloArena *a = mlo_arena_new();
 	const int16_t columns[] = {1, 4, 2, 5, 3, 6}; /* of [[1,2,3],[4,5,6]] */
-	MloTensor *t = parse(a, 1, "{'descr': '<i2', 'fortran_order': True, 'shape': (2, 3), }\n", columns, sizeof columns);
+	MloTensor *t = parse(a, 1, "{'descr': '<i2', 'fortran_order': True, 'shape': (2, 3), }\n", columns,
+			     sizeof columns);
 
 	CU_ASSERT_PTR_NOT_NULL_FATAL(t);
 	for (int i = 0; i < 6; i++)
@@ -171,7 +174,8 @@ static void every_truncation_is_refused(void)
 {
 	MloArena *a = mlo_arena_new();
 	size_t n;
-	const char *p = file_of(a, 1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }\n", "12345678", 8, &n);
+	const char *p = file_of(a, 1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }\n",
+				"12345678", 8, &n);
 
 	for (size_t cut = 0; cut < n; cut++) {
 		MloTensor *t;
