@@ -48,6 +48,14 @@ static json_t *tensor(const char *name, const MloType *t)
 	return j;
 }
 
+/* A node that was rewritten into several is named once. */
+static bool listed_before(const MloOrigin *first, const MloOrigin *o)
+{
+	while (first != o && (strcmp(first->name, o->name) != 0 || strcmp(first->op, o->op) != 0))
+		first = first->next;
+	return first != o;
+}
+
 static json_t *step(const MloStepInfo *s)
 {
 	json_t *j = json_object(), *nodes = json_array(), *ops = json_array();
@@ -55,6 +63,8 @@ static json_t *step(const MloStepInfo *s)
 
 	snprintf(key, sizeof key, "%016" PRIx64, s->key);
 	for (const MloOrigin *o = s->origin; o; o = o->next) {
+		if (listed_before(s->origin, o))
+			continue;
 		json_array_append_new(nodes, text(o->name));
 		json_array_append_new(ops, text(o->op));
 	}

@@ -168,6 +168,8 @@ static MloStatus open_onnx(Model *m, const ModelOptions *opt, MloDiag *d)
 {
 	MloLoadOptions lo = {.shapes = opt->shapes, .nshapes = opt->nshapes, .quiet = opt->quiet};
 
+	if (opt->variant)
+		return mlo_error(d, MLO_ERR_USAGE, "--variant is for packages, '%s' is a model", m->path);
 	MLO_TRY(mlo_load_model(m->path, &lo, &m->graph, d));
 	cli_flush_diag(d);
 	d->where = m->path;
