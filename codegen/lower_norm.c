@@ -120,12 +120,21 @@ static int shifted(Lower *w, Rows *r, int max)
 	return lw_op(w, K_sub, r->t, operand(w, r), max, -1);
 }
 
+/* exp(d), d <= 0, with 0 instead of denormal results: those take a hundred cycles each, and masked
+ * rows are full of them. */
+static int exp_down(Lower *w, MloElem t, int d)
+{
+	int low = lw_const(w, t, t == EL_f64 ? -708 : -87);
+	int e = lw_op(w, K_exp, t, lw_op(w, K_max, t, d, low, -1), -1, -1);
+	return lw_op(w, K_select, t, lw_op(w, K_lt, EL_bool, d, low, -1), lw_const(w, t, 0), e);
+}
+
 static void row_softmax(Lower *w, Rows *r)
 {
 	int max = row_max(w, r);
 	int acc = lw_acc_init(w, lw_const(w, r->t, 0));
 	row_open(w, r);
-	int e = lw_op(w, K_exp, r->t, shifted(w, r, max), -1, -1);
+	int e = exp_down(w, r->t, shifted(w, r, max));
 	keep(w, r, e);
 	lw_acc(w, acc, K_add, e);
 	row_close(w);
@@ -140,7 +149,7 @@ static void row_log_softmax(Lower *w, Rows *r)
 	int max = row_max(w, r);
 	int acc = lw_acc_init(w, lw_const(w, r->t, 0));
 	row_open(w, r);
-	lw_acc(w, acc, K_add, lw_op(w, K_exp, r->t, shifted(w, r, max), -1, -1));
+	lw_acc(w, acc, K_add, exp_down(w, r->t, shifted(w, r, max)));
 	row_close(w);
 	int log_sum = lw_op(w, K_log, r->t, lw_accum(w, acc, r->t), -1, -1);
 	row_open(w, r);
