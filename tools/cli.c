@@ -180,16 +180,20 @@ void cli_flush_diag(MloDiag *d)
 	mlo_diag_free(d);
 }
 
+int cli_status(MloStatus st)
+{
+	if (st == MLO_OK)
+		return CLI_OK;
+	return st == MLO_ERR_USAGE ? CLI_USAGE : st == MLO_ERR_INTERNAL ? CLI_INTERNAL : CLI_FAULT;
+}
+
 int cli_finish(MloDiag *d, MloStatus st)
 {
 	/* A failure always says something, even where no diagnostic could be recorded. */
 	if (st != MLO_OK && d->nerrors == 0)
 		mlo_error(d, st, "%s", mlo_status_text(st));
 	cli_flush_diag(d);
-	return st == MLO_OK             ? CLI_OK
-	       : st == MLO_ERR_USAGE    ? CLI_USAGE
-	       : st == MLO_ERR_INTERNAL ? CLI_INTERNAL
-					: CLI_FAULT;
+	return cli_status(st);
 }
 
 int cli_close_stdout(int status)

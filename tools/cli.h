@@ -53,6 +53,7 @@ bool cli_real(const char *option, const char *text, double lo, double hi, double
 
 /* Prints and frees what `d` holds and turns the status into an exit status. */
 int cli_finish(MloDiag *d, MloStatus st);
+int cli_status(MloStatus st); /* only the exit status */
 void cli_flush_diag(MloDiag *d); /* prints and empties it: warnings before long work */
 /* Flushes stdout; CLI_FAULT with a message when that fails (disk full, closed pipe). */
 int cli_close_stdout(int status);

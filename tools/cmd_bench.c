@@ -105,7 +105,7 @@ static MloStatus bench_all(MloArena *a, const Request *r, char **paths, int n, j
 		MloStatus st = own ? bench_model(own, paths[i], &r->opt, m, &result, d) : MLO_ERR_NOMEM;
 
 		/* One bad model does not stop the others. */
-		if (st != MLO_OK)
+		if (cli_finish(d, st) != CLI_OK)
 			worst = st;
 		if (st == MLO_OK && (!r->json || strcmp(r->json, "-") != 0))
 			bench_print(&result);
@@ -143,5 +143,6 @@ int cmd_bench(int argc, char **argv)
 	st = bench_all(a, &r, argv + optind, argc - optind, models, &d);
 	json_decref(models);
 	mlo_arena_free(a);
-	return cli_finish(&d, st);
+	cli_flush_diag(&d); /* failures of single models have been printed */
+	return cli_status(st);
 }
