@@ -40,6 +40,29 @@ typedef struct Work {
 
 /* -- one kernel ----------------------------------------------------------------------------- */
 
+typedef struct Emission {
+	LLVMModuleRef m;
+	const MloTarget *target;
+	const Job *job;
+	MloDiag *diag;
+	MloStatus status;
+} Emission;
+
+static void emit(void *arg)
+{
+	Emission *e = arg;
+
+	e->status = mlo_emit_kernel(e->m, e->target, e->job->kernel, e->job->symbol, e->diag);
+}
+
+/* A worker thread is outside the guard of the compilation, and LLVM's objects must be given back. */
+static MloStatus emit_guarded(const Work *w, const Job *j, LLVMModuleRef m, MloDiag *d)
+{
+	Emission e = {.m = m, .target = w->target, .job = j, .diag = d};
+
+	return mlo_guarded(emit, &e) ? e.status : mlo_error(d, MLO_ERR_NOMEM, "out of memory");
+}
+
 static MloStatus compile_kernel(Work *w, Job *j, MloDiag *d)
 {
 	LLVMContextRef ctx = LLVMContextCreate();
@@ -47,7 +70,7 @@ static MloStatus compile_kernel(Work *w, Job *j, MloDiag *d)
 	MloStatus st = mlo_object_prepare(w->target, m, d);
 
 	if (st == MLO_OK)
-		st = mlo_emit_kernel(m, w->target, j->kernel, j->symbol, d);
+		st = emit_guarded(w, j, m, d);
 	if (st == MLO_OK && w->opt->dump_llvm)
 		j->llvm_text = LLVMPrintModuleToString(m);
 	if (st == MLO_OK)

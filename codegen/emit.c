@@ -268,6 +268,11 @@ static LLVMValueRef new_function(Emit *e, const char *symbol)
 	return fn;
 }
 
+static void dispose_builder(void *b)
+{
+	LLVMDisposeBuilder(b);
+}
+
 MloStatus mlo_emit_kernel(LLVMModuleRef m, const MloTarget *t, const MloKernel *k, const char *symbol, MloDiag *d)
 {
 	MloArena *a = mlo_arena_new();
@@ -287,6 +292,7 @@ MloStatus mlo_emit_kernel(LLVMModuleRef m, const MloTarget *t, const MloKernel *
 	e.end = LLVMGetParam(e.fn, 2);
 	e.scratch = LLVMGetParam(e.fn, 3);
 	e.b = LLVMCreateBuilderInContext(e.ctx);
+	mlo_defer(a, dispose_builder, e.b);
 	entry = LLVMAppendBasicBlockInContext(e.ctx, e.fn, "entry");
 	body = LLVMAppendBasicBlockInContext(e.ctx, e.fn, "start");
 	LLVMPositionBuilderAtEnd(e.b, body);
@@ -295,7 +301,6 @@ MloStatus mlo_emit_kernel(LLVMModuleRef m, const MloTarget *t, const MloKernel *
 	LLVMBuildRetVoid(e.b);
 	LLVMPositionBuilderAtEnd(e.b, entry);
 	LLVMBuildBr(e.b, body);
-	LLVMDisposeBuilder(e.b);
 	mlo_arena_free(a);
 	return d && d->nerrors > before ? MLO_ERR_UNSUPPORTED : MLO_OK;
 }

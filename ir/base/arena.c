@@ -1,6 +1,7 @@
 /* ir/base/arena.c -- bump allocation in growing blocks. */
 #include "ir/base/arena.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,7 @@ typedef struct Guard {
 	jmp_buf jump;
 	MloArena *live;
 	struct Guard *outer;
+	bool unwinding; /* closers run; memory stays, as they may reach into each other's arenas */
 } Guard;
 
 struct MloArena {
@@ -40,6 +42,7 @@ struct MloArena {
 };
 
 static _Thread_local Guard *innermost;
+static atomic_uint fail_any; /* tests: as fail_in, counting the blocks of all arenas */
 
 static void enlist(MloArena *a, Guard *g)
 {
@@ -72,12 +75,26 @@ MloArena *mlo_arena_new(void)
 	return a;
 }
 
+/* Newest first; a closer that frees this arena again finds the rest. */
+static void run_closers(MloArena *a)
+{
+	for (Closer *c; (c = a->closers);) {
+		a->closers = c->next;
+		c->close(c->obj);
+		free(c);
+	}
+}
+
 bool mlo_guarded(void (*fn)(void *arg), void *arg)
 {
 	Guard g = {.outer = innermost};
 
 	innermost = &g;
 	if (setjmp(g.jump)) {
+		g.unwinding = true;
+		for (MloArena *a = g.live; a; a = a->next)
+			run_closers(a);
+		g.unwinding = false;
 		while (g.live)
 			mlo_arena_free(g.live);
 		innermost = g.outer;
@@ -97,12 +114,12 @@ void mlo_arena_free(MloArena *a)
 {
 	if (!a)
 		return;
-	delist(a);
-	for (Closer *c = a->closers, *next; c; c = next) {
-		next = c->next;
-		c->close(c->obj);
-		free(c);
+	if (a->owner && a->owner->unwinding) {
+		run_closers(a);
+		return;
 	}
+	delist(a);
+	run_closers(a);
 	for (Block *b = a->blocks, *next; b; b = next) {
 		next = b->next;
 		free(b->data);
@@ -120,6 +137,20 @@ static _Noreturn void out_of_memory(MloArena *a)
 	MLO_BUG("out of memory without a guard");
 }
 
+/* Whether the countdown that a test has set ends at this block; it then stays at 1. */
+static bool told_to_fail(MloArena *a)
+{
+	unsigned any = atomic_load_explicit(&fail_any, memory_order_relaxed);
+
+	if (a->fail_in == 1 || any == 1)
+		return true;
+	if (a->fail_in)
+		a->fail_in--;
+	if (any)
+		atomic_fetch_sub_explicit(&fail_any, 1, memory_order_relaxed);
+	return false;
+}
+
 static Block *new_block(MloArena *a, size_t need)
 {
 	size_t cap = a->bytes < FIRST_BLOCK ? FIRST_BLOCK : a->bytes < MAX_BLOCK ? a->bytes : MAX_BLOCK;
@@ -128,10 +159,8 @@ static Block *new_block(MloArena *a, size_t need)
 	cap = (cap + ALIGN - 1) / ALIGN * ALIGN;
 	if (cap < need)
 		cap = need;
-	if (a->fail_in != 1)
+	if (!told_to_fail(a))
 		b = malloc(sizeof *b);
-	if (a->fail_in > 1)
-		a->fail_in--;
 	if (!b)
 		out_of_memory(a);
 	b->data = aligned_alloc(ALIGN, cap);
@@ -240,7 +269,10 @@ size_t mlo_arena_bytes(const MloArena *a)
 
 void mlo_arena_fail_block(MloArena *a, unsigned n)
 {
-	a->fail_in = n;
+	if (a)
+		a->fail_in = n;
+	else
+		atomic_store(&fail_any, n);
 }
 
 void *mlo_grow(MloArena *a, void *items, size_t n, size_t *cap, size_t size)

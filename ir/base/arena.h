@@ -35,7 +35,8 @@ void mlo_arena_guard(MloArena *a, jmp_buf *guard);
 bool mlo_guarded(void (*fn)(void *arg), void *arg);
 size_t mlo_arena_bytes(const MloArena *a); /* taken from the system so far */
 
-/* Tests: the n-th block from now on (1 = next) and all after it fail to be allocated; 0 = never. */
+/* Tests: the n-th block from now on (1 = next) and all after it fail to be allocated; 0 = never.
+ * Without an arena the blocks of all arenas of the process count; one thread at a time allocates then. */
 void mlo_arena_fail_block(MloArena *a, unsigned n);
 
 /* A growable array: `T *items; size_t n, cap;` in any struct, pushed to with MLO_PUSH(arena, s, v). */
