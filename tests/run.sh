@@ -1,10 +1,11 @@
 #!/bin/sh
-# tests/run.sh BUILD SRC -- every suite; each prints "N passed, N failed, N skipped" as its last line,
-# and so does this script, summed up. Logs are kept in BUILD/tests/log/. Suites: tests/suites.list,
-# lines of `name command`; a command sees $BUILD and $SRC.
+# tests/run.sh BUILD SRC [LIST] -- every suite; each prints "N passed, N failed, N skipped" as its last line,
+# and so does this script, summed up. Logs are kept in BUILD/tests/log/. Suites: tests/suites.list, or
+# LIST: lines of `name command`; a command sees $BUILD and $SRC. SUITES="name..." runs only those.
 set -u
 BUILD=$1
 SRC=$2
+list=${3:-$SRC/tests/suites.list}
 export BUILD SRC
 log=$BUILD/tests/log
 mkdir -p "$log"
@@ -32,7 +33,7 @@ while read -r name command; do
         [ "$2" -ne 0 ] || failed=$((failed + 1))
     fi
     passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
-done <"$SRC/tests/suites.list"
+done <"$list"
 
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]

@@ -29,5 +29,5 @@ while read -r test; do
 	fi
 done <"$tmp/tests"
 [ "$count" -gt 0 ] || { echo "no tests in $dir" >&2; exit 2; }
-[ "$failed" -eq 0 ] || { echo "$failed of $count golden tests failed"; exit 1; }
-echo "$count golden tests passed"
+echo "$((count - failed)) passed, $failed failed, 0 skipped"
+[ "$failed" -eq 0 ]

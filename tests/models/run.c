@@ -20,7 +20,7 @@
 
 typedef struct Model {
 	const char *name;
-	char onnx[4096];
+	char onnx[5000];
 	MloArena *a;
 	MloGraph *g;
 	MloTensor *in[64], *want[64];

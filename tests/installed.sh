@@ -1,0 +1,76 @@
+#!/bin/sh
+# tests/installed.sh -- what `make install` puts down is usable: the program, both libraries through
+# pkg-config, the example; and the libraries export their interface and nothing else.
+# BUILD, SRC, CC are set.
+root=$(mktemp -d) || exit 2
+trap 'rm -rf "$root"' EXIT
+passed=0 failed=0
+check() { # check TEXT COMMAND...
+	text=$1
+	shift
+	if "$@" >"$root/log" 2>&1; then
+		passed=$((passed + 1))
+	else
+		echo "FAIL $text"
+		tail -n 20 "$root/log"
+		failed=$((failed + 1))
+	fi
+}
+
+MAKEFLAGS= make -C "$BUILD" install DESTDIR="$root" >"$root/log" 2>&1 ||
+	{ tail -n 20 "$root/log"; echo "0 passed, 1 failed, 0 skipped"; exit 1; }
+pc=$(dirname "$(find "$root" -name mlopt_rt.pc)")
+lib=$(dirname "$pc")
+bin=$(dirname "$(find "$root" -type f -name mlopt)")
+export PKG_CONFIG_PATH="$pc" PKG_CONFIG_SYSROOT_DIR="$root" LD_LIBRARY_PATH="$lib" XDG_CACHE_HOME="$root/cache"
+model=$SRC/tests/data/models/zoo/tiny_dscnn/model.onnx
+
+build() { # build MODULE SOURCE PROGRAM
+	${CC:-cc} -std=gnu11 -Wall -Wextra -Werror "$2" $(pkg-config --cflags --libs "$1") -pthread -o "$3"
+}
+exports() { # exports LIBRARY HEADER: every exported function is declared in the header
+	nm -D --defined-only "$1" | sed -n 's/^[0-9a-f]* [TDBRVWi] //p' | grep -vE '^(__bss_start|_edata|_end|_init|_fini)$' >"$root/names"
+	test -s "$root/names" || return 1
+	while read -r name; do
+		grep -q "\<$name(" "$2" || { echo "$1 exports $name, not in $2"; return 1; }
+	done <"$root/names"
+}
+runs() {
+	"$root/run_package" -n 3 -T 2 "$root/model.mlopt" >"$root/out" && cat "$root/out" && grep -q '^1 x 3 runs on 2 threads' "$root/out"
+}
+
+cat >"$root/compile.c" <<'END'
+#include <mlopt/mlopt.h>
+#include <stdio.h>
+
+static void say(void *user, MloptSeverity severity, const char *where, const char *text)
+{
+	(void)user;
+	(void)severity;
+	fprintf(stderr, "%s: %s\n", where, text);
+}
+
+int main(int argc, char **argv)
+{
+	MloptModel *m;
+	MloptStatus st = argc == 3 ? mlopt_model_load(argv[1], &m, say, NULL) : MLOPT_ERR_USAGE;
+
+	if (st == MLOPT_OK) {
+		st = mlopt_compile_file(m, NULL, argv[2], NULL, say, NULL);
+		mlopt_model_free(m);
+	}
+	return st;
+}
+END
+
+check "the runtime exports what runtime.h declares" exports "$lib/libmlopt_rt.so" "$SRC/include/mlopt/runtime.h"
+check "the compiler exports what mlopt.h declares" exports "$lib/libmlopt.so" "$SRC/include/mlopt/mlopt.h"
+check "the example builds with pkg-config mlopt_rt" build mlopt_rt "$SRC/examples/run_package.c" "$root/run_package"
+check "a program builds with pkg-config mlopt" build mlopt "$root/compile.c" "$root/compile"
+check "mlopt compile" "$bin/mlopt" compile "$model" -o "$root/model.mlopt"
+check "the example runs the package" runs
+check "the library compiles" "$root/compile" "$model" "$root/model.mlopt"
+check "the example runs the library's package" runs
+check "the runtime needs only the C library" sh -c "! ldd '$lib/libmlopt_rt.so' | grep -vE 'linux-vdso|libc\.so|libpthread|libdl|libm\.so|ld-linux'"
+echo "$passed passed, $failed failed, 0 skipped"
+[ "$failed" -eq 0 ]
