@@ -34,7 +34,7 @@ body() {
 	echo '#define XXH_INLINE_ALL'
 	printf '\n/* ---- xxHash ---- */\n'
 	cat "$xxhash"
-	for f in format.h internal.h json.h error.c hash.c json.c container.c manifest.c program.c memory.c cpu.c \
+	for f in format.h float_mode.h internal.h json.h error.c hash.c json.c container.c manifest.c program.c memory.c cpu.c \
 	         quota.c threads.c session.c open.c version.c; do
 		body "runtime/$f"
 	done

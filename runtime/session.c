@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "runtime/float_mode.h"
 #include "runtime/internal.h"
 
 enum { MAX_THREADS = 1024, SCRATCH_LINE = 128 };
@@ -55,9 +56,11 @@ static void run_part(void *arg, int i)
 {
 	const Split *split = arg;
 	const Call *c = split->call;
+	const uint64_t mode = mlrt_float_enter();
 
 	c->kernel(c->args, c->ntasks * i / c->parts, c->ntasks * (i + 1) / c->parts,
 		  split->session->scratch + (size_t)i * split->session->scratch_stride);
+	mlrt_float_leave(mode);
 }
 
 static void run_call(const MlrtSession *s, const Call *c)
@@ -119,6 +122,7 @@ static MlrtStatus check_pointers(const Manifest *m, const void *const *inputs, v
 MlrtStatus mlrt_session_run(MlrtSession *s, const void *const *inputs, void *const *outputs, MlrtError *err)
 {
 	const uint32_t ncalls = s->model->program.head->nsteps;
+	uint64_t mode;
 	MlrtStatus st = check_pointers(&s->model->manifest, inputs, outputs, err);
 
 	if (st)
@@ -129,6 +133,7 @@ MlrtStatus mlrt_session_run(MlrtSession *s, const void *const *inputs, void *con
 		s->arg[s->input[i].slot] = (char *)inputs[s->input[i].index] + s->input[i].offset;
 	for (size_t i = 0; i < s->noutputs; i++)
 		s->arg[s->output[i].slot] = (char *)outputs[s->output[i].index] + s->output[i].offset;
+	mode = mlrt_float_enter();
 	if (s->profiling) {
 		for (uint32_t i = 0; i < ncalls; i++) {
 			const uint64_t start = now_ns();
@@ -140,6 +145,7 @@ MlrtStatus mlrt_session_run(MlrtSession *s, const void *const *inputs, void *con
 		for (uint32_t i = 0; i < ncalls; i++)
 			run_call(s, &s->call[i]);
 	}
+	mlrt_float_leave(mode);
 	atomic_flag_clear_explicit(&s->running, memory_order_release);
 	return MLRT_OK;
 }
