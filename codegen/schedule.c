@@ -1,20 +1,45 @@
 /* codegen/schedule.c -- schedules of contractions from the target's facts, without measuring.
  *
- * The model counts, per term of the sum, cycles of one register tile: multiply-adds over the
- * vector units, loads over two load ports, and the latency of one multiply-add that every
- * accumulator has to wait for.  Tiles are chosen by the sum over all tiles of the output, so that
- * a tail costs what it really costs. */
+ * The model counts cycles of one register tile: per term of the sum, multiply-adds over the vector
+ * units, loads over two load ports, weights over the path from the second-level cache, and the
+ * latency of one multiply-add that every accumulator has to wait for; per tile, a constant.  Tiles are
+ * chosen by the sum over all tiles of the output, so that a tail costs what it really costs. */
 #include "codegen/contract.h"
 
-enum { FMA_LATENCY = 4, LOADS_PER_CYCLE = 2, WANTED_TASKS = 32, MAX_VECS = 8, MAX_COLS = 28 };
+enum { FMA_LATENCY = 4, LOADS_PER_CYCLE = 2, L2_BYTES_PER_CYCLE = 32, WANTED_TASKS = 32, MAX_VECS = 8, MAX_COLS = 28 };
+/* Loop control per term, and what a tile costs beside its terms: clearing and storing accumulators. */
+#define TERM_OVERHEAD 0.25
+#define TILE_OVERHEAD 10.0
 
-static double term_cycles(const MloTarget *t, int cols, int vecs, bool depthwise)
+static double max_of(double a, double b)
 {
-	double fma = cols * vecs / t->fma_per_cycle;
-	double loads = (double)(depthwise ? cols * vecs + vecs : cols + vecs) / LOADS_PER_CYCLE;
-	double cycles = fma > loads ? fma : loads;
+	return a > b ? a : b;
+}
 
-	return cycles > FMA_LATENCY ? cycles : FMA_LATENCY;
+static double tile_cycles(const MloTarget *t, const KContract *c, int cols, int vecs)
+{
+	bool depthwise = contract_is_depthwise(c);
+	double terms = (double)(c->nk * c->nky * c->nkx), vector = c->lanes * 4.0;
+	double term = max_of(cols * vecs / t->fma_per_cycle,
+	                     (double)(depthwise ? cols * vecs + vecs : cols + vecs) / LOADS_PER_CYCLE);
+
+	/* weights that do not stay in the first-level cache between tiles come from the second */
+	if (terms * vecs * vector > (double)t->l1d / 2)
+		term = max_of(term, vecs * vector / L2_BYTES_PER_CYCLE);
+	return terms * (max_of(term, FMA_LATENCY) + TERM_OVERHEAD) + TILE_OVERHEAD + cols * vecs;
+}
+
+/* Rows of A that lie a large power of two apart fall into the same sets of the first-level cache:
+ * more of them than it has ways (two left for the weights) would evict each other at every term. */
+static bool columns_collide(const MloTarget *t, const KContract *c, int cols)
+{
+	int64_t way = t->l1d / t->l1d_ways, stride = c->sx * c->a.x * 4, sets = 1;
+
+	if (stride < 1024 || contract_is_depthwise(c))
+		return false;
+	while (sets * stride % way && sets < cols)
+		sets++;
+	return cols > sets * (t->l1d_ways > 4 ? t->l1d_ways - 3 : t->l1d_ways);
 }
 
 static bool tile_fits(const MloTarget *t, int cols, int vecs)
@@ -25,9 +50,8 @@ static bool tile_fits(const MloTarget *t, int cols, int vecs)
 static double row_cycles(const MloTarget *t, const KContract *c, int cols, int vecs)
 {
 	int64_t whole = c->nx / cols, rest = c->nx % cols;
-	bool dw = contract_is_depthwise(c);
 
-	return (double)whole * term_cycles(t, cols, vecs, dw) + (rest ? term_cycles(t, (int)rest, vecs, dw) : 0);
+	return (double)whole * tile_cycles(t, c, cols, vecs) + (rest ? tile_cycles(t, c, (int)rest, vecs) : 0);
 }
 
 static void choose_tile(const MloTarget *t, KContract *c)
@@ -41,16 +65,13 @@ static void choose_tile(const MloTarget *t, KContract *c)
 
 		if ((vecs > nvec || splits_group) && vecs > 1)
 			continue;
-		for (int cols = 1; cols <= MAX_COLS && cols <= c->nx; cols++) {
-			double cycles;
+		for (int cols = 1; cols <= MAX_COLS && cols <= c->nx && tile_fits(t, cols, vecs); cols++) {
+			double cycles = (double)((nvec + vecs - 1) / vecs) * row_cycles(t, c, cols, vecs);
 
-			if (!tile_fits(t, cols, vecs))
+			if (columns_collide(t, c, cols))
 				break;
-			cycles = (double)((nvec + vecs - 1) / vecs) * row_cycles(t, c, cols, vecs);
-			/* a wider tile must pay: it costs code and registers */
-			if (!c->vecs || cycles < best * 0.995 ||
-			    (cycles <= best && vecs == t->tile.vecs && cols <= t->tile.cols)) {
-				best = cycles < best || !c->vecs ? cycles : best;
+			if (!c->vecs || cycles < best) {
+				best = cycles;
 				c->vecs = vecs;
 				c->cols = cols;
 			}
