@@ -185,19 +185,25 @@ static Job *make_jobs(Program *p)
 
 /* -- blobs ---------------------------------------------------------------------------------- */
 
-static MloStatus make_weights(const Program *p, MloBytes *out, MloDiag *d)
+static void make_weights(const Program *p, MloVariant *out)
 {
-	out->n = (size_t)p->weight_bytes;
-	out->data = calloc(1, out->n + 1);
-	if (!out->data)
-		return mlo_error(d, MLO_ERR_NOMEM, "out of memory for %lld bytes of weights", (long long)p->weight_bytes);
+	MloPiece *piece = MLO_NEWN(p->arena, MloPiece, 2 * p->buffer.n + 1);
+	uint64_t at = 0;
+
 	for (size_t i = 0; i < p->buffer.n; i++) {
 		const Buffer *b = &p->buffer.items[i];
 
-		if (b->kind == BUF_WEIGHT && b->bytes)
-			memcpy(out->data + b->offset, b->data->data, (size_t)b->bytes);
+		if (b->kind != BUF_WEIGHT)
+			continue;
+		if ((uint64_t)b->offset > at)
+			piece[out->nweight++] = (MloPiece){NULL, (size_t)((uint64_t)b->offset - at)};
+		piece[out->nweight++] = (MloPiece){b->data->data, (size_t)b->bytes};
+		at = (uint64_t)(b->offset + b->bytes);
 	}
-	return MLO_OK;
+	if ((uint64_t)p->weight_bytes > at)
+		piece[out->nweight++] = (MloPiece){NULL, (size_t)((uint64_t)p->weight_bytes - at)};
+	out->weight = piece;
+	out->weight_bytes = (uint64_t)p->weight_bytes;
 }
 
 /* Steps shorter than about a fork and join of threads run on the caller alone. */
@@ -289,7 +295,7 @@ static MloStatus codegen(const MloGraph *g, const MloTarget *t, const MloCodegen
 	}
 	MLO_TRY(st);
 	MLO_TRY(make_program(&p, code, &out->program, d));
-	MLO_TRY(make_weights(&p, &out->weights, d));
+	make_weights(&p, out);
 	out->arena_bytes = (uint64_t)p.arena_bytes;
 	out->scratch_bytes = (uint64_t)p.scratch_bytes;
 	out->nkernels = p.unique.n;
@@ -317,7 +323,6 @@ MloStatus mlo_codegen(const MloGraph *g, const MloTarget *t, const MloCodegenOpt
 void mlo_variant_free(MloVariant *v)
 {
 	free(v->code.data);
-	free(v->weights.data);
 	free(v->program.data);
 	mlo_arena_free(v->arena);
 	*v = (MloVariant){0};

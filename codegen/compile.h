@@ -2,6 +2,7 @@
 #ifndef MLO_CODEGEN_COMPILE_H
 #define MLO_CODEGEN_COMPILE_H
 #include "codegen/kernel.h"
+#include "ir/base/piece.h"
 #include "targets/object.h"
 #include "targets/target.h"
 
@@ -31,7 +32,10 @@ typedef struct MloStepInfo {
 /* What goes into the package for one variant. Freed by mlo_variant_free. */
 typedef struct MloVariant {
 	MloArena *arena;         /* owns steps and their strings */
-	MloBytes code, weights, program; /* program: MlrtProgram and what follows it (runtime/format.h) */
+	MloBytes code, program; /* program: MlrtProgram and what follows it (runtime/format.h) */
+	const MloPiece *weight;  /* the weights blob; data lives in `arena` and in the graph's constants */
+	size_t nweight;
+	uint64_t weight_bytes;
 	uint64_t arena_bytes, scratch_bytes;
 	MloStepInfo *steps;
 	size_t nsteps, nkernels, cache_hits;

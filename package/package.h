@@ -3,6 +3,7 @@
 #define MLO_PACKAGE_H
 #include "ir/base/arena.h"
 #include "ir/base/diag.h"
+#include "ir/base/piece.h"
 #include "runtime/format.h"
 
 /* A package under construction.  Same calls, same bytes. */
@@ -12,6 +13,8 @@ MloPackage *mlo_package_new(MloArena *a);
 /* Adds a blob and returns its number for the manifest; equal ones of a kind are kept once.  The data
  * is not copied: it must stay until the package is written. */
 int mlo_package_blob(MloPackage *p, enum MlrtBlobKind kind, const void *data, size_t n);
+/* The same from pieces in order; the list too must stay. */
+int mlo_package_pieces(MloPackage *p, enum MlrtBlobKind kind, const MloPiece *piece, size_t npieces);
 
 /* Writes the file at `path`: all of it or nothing, also on a full disk; an older file there is
  * replaced in one step.  `manifest` is JSON text as runtime/format.h describes. */

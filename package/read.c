@@ -8,6 +8,7 @@
 #include "runtime/container.c"
 #include "runtime/error.c"
 #include "runtime/hash.c"
+#include "runtime/quota.c"
 
 #include "package/package.h"
 

@@ -11,11 +11,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "runtime/format.h"
+
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 typedef struct Blob {
-	const void *data;
+	const MloPiece *piece;
+	size_t npieces;
 	MlrtBlob row; /* its offset is set by layout() */
 } Blob;
 
@@ -27,14 +30,9 @@ struct MloPackage {
 	} blob;
 };
 
-/* A run of bytes of the file; data NULL: zeros. */
-typedef struct Piece {
-	const void *data;
-	size_t n;
-} Piece;
-
+/* The bytes of the file. */
 typedef struct Pieces {
-	Piece *items;
+	MloPiece *items;
 	size_t n, cap;
 	uint64_t total;
 } Pieces;
@@ -47,26 +45,118 @@ MloPackage *mlo_package_new(MloArena *a)
 	return p;
 }
 
-int mlo_package_blob(MloPackage *p, enum MlrtBlobKind kind, const void *data, size_t n)
+/* -- hashing pieces, as mlrt_blob_hash() of the runtime hashes them when they are one ------------ */
+
+typedef struct Hasher {
+	XXH3_state_t *chunk, *all;
+	uint64_t last;       /* hash of the chunk finished last */
+	size_t in_chunk, chunks;
+} Hasher;
+
+static void end_chunk(Hasher *h)
 {
-	const MlrtBlob row = {.kind = kind, .bytes = n, .hash = XXH3_64bits(data, n)};
+	h->last = XXH3_64bits_digest(h->chunk);
+	XXH3_64bits_update(h->all, &h->last, sizeof h->last);
+	XXH3_64bits_reset(h->chunk);
+	h->chunks++;
+	h->in_chunk = 0;
+}
+
+static void hash_run(Hasher *h, const void *data, size_t n)
+{
+	static const char zeros[4096];
+
+	while (n > 0) {
+		size_t take = MLRT_HASH_CHUNK - h->in_chunk;
+
+		take = take < n ? take : n;
+		if (!data && take > sizeof zeros)
+			take = sizeof zeros;
+		XXH3_64bits_update(h->chunk, data ? data : zeros, take);
+		data = data ? (const char *)data + take : NULL;
+		n -= take;
+		h->in_chunk += take;
+		if (h->in_chunk == MLRT_HASH_CHUNK)
+			end_chunk(h);
+	}
+}
+
+static uint64_t hash_pieces(MloArena *a, const MloPiece *piece, size_t npieces)
+{
+	/* the arena's alignment is what the states ask for */
+	Hasher h = {.chunk = mlo_alloc(a, 1, sizeof(XXH3_state_t)), .all = mlo_alloc(a, 1, sizeof(XXH3_state_t))};
+
+	XXH3_64bits_reset(h.chunk);
+	XXH3_64bits_reset(h.all);
+	for (size_t i = 0; i < npieces; i++)
+		hash_run(&h, piece[i].data, piece[i].n);
+	if (h.in_chunk || !h.chunks)
+		end_chunk(&h);
+	return h.chunks == 1 ? h.last : XXH3_64bits_digest(h.all);
+}
+
+static uint64_t total_bytes(const MloPiece *piece, size_t npieces)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < npieces; i++)
+		n += piece[i].n;
+	return n;
+}
+
+/* Equal bytes however they are cut.  Hashes of 64 bits decide first, so this rarely runs in vain. */
+static bool same_pieces(const Blob *b, const MloPiece *piece, size_t npieces)
+{
+	static const char zeros[4096];
+	size_t i = 0, j = 0, at = 0, to = 0;
+
+	while (i < b->npieces && j < npieces) {
+		size_t n = b->piece[i].n - at < piece[j].n - to ? b->piece[i].n - at : piece[j].n - to;
+		const char *x = b->piece[i].data, *y = piece[j].data;
+
+		if ((!x || !y) && n > sizeof zeros)
+			n = sizeof zeros;
+		if (n && memcmp(x ? x + at : zeros, y ? y + to : zeros, n) != 0)
+			return false;
+		at += n;
+		to += n;
+		if (at == b->piece[i].n)
+			i++, at = 0;
+		if (to == piece[j].n)
+			j++, to = 0;
+	}
+	return true;
+}
+
+int mlo_package_pieces(MloPackage *p, enum MlrtBlobKind kind, const MloPiece *piece, size_t npieces)
+{
+	const MlrtBlob row = {.kind = kind, .bytes = total_bytes(piece, npieces),
+	                      .hash = hash_pieces(p->arena, piece, npieces)};
 
 	for (size_t i = 0; i < p->blob.n; i++) {
 		const Blob *b = &p->blob.items[i];
 
-		if (b->row.kind == row.kind && b->row.bytes == n && b->row.hash == row.hash &&
-		    (n == 0 || memcmp(b->data, data, n) == 0))
+		if (b->row.kind == row.kind && b->row.bytes == row.bytes && b->row.hash == row.hash &&
+		    same_pieces(b, piece, npieces))
 			return (int)i;
 	}
-	MLO_PUSH(p->arena, &p->blob, ((Blob){data, row}));
+	MLO_PUSH(p->arena, &p->blob, ((Blob){piece, npieces, row}));
 	return (int)p->blob.n - 1;
+}
+
+int mlo_package_blob(MloPackage *p, enum MlrtBlobKind kind, const void *data, size_t n)
+{
+	MloPiece *piece = MLO_NEW(p->arena, MloPiece);
+
+	*piece = (MloPiece){data, n};
+	return mlo_package_pieces(p, kind, piece, 1);
 }
 
 static void add(MloArena *a, Pieces *to, const void *data, size_t n)
 {
 	if (n == 0)
 		return;
-	MLO_PUSH(a, to, ((Piece){data, n}));
+	MLO_PUSH(a, to, ((MloPiece){data, n}));
 	to->total += n;
 }
 
@@ -98,7 +188,8 @@ static void layout(const MloPackage *p, const char *manifest, Pieces *out)
 		pad(a, out, MLRT_PAGE);
 		table[i] = p->blob.items[i].row;
 		table[i].offset = out->total;
-		add(a, out, p->blob.items[i].data, table[i].bytes);
+		for (size_t k = 0; k < p->blob.items[i].npieces; k++)
+			add(a, out, p->blob.items[i].piece[k].data, p->blob.items[i].piece[k].n);
 	}
 	h->file_bytes = out->total;
 	h->manifest_hash = XXH3_64bits(manifest, h->manifest_bytes);

@@ -83,7 +83,7 @@ static MlrtStatus check_blobs(const Container *c, bool skip_hashes, MlrtError *e
 		if (!is_zero(c->file + end, at - end))
 			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: padding before blob %zu is not zero",
 					 i);
-		if (!skip_hashes && mlrt_hash(c->file + at, b->bytes) != b->hash)
+		if (!skip_hashes && mlrt_blob_hash(c->file + at, b->bytes) != b->hash)
 			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: hash of blob %zu differs", i);
 		end = at + b->bytes;
 	}

@@ -37,6 +37,10 @@ typedef struct MlrtHeader {
 
 enum MlrtBlobKind { MLRT_CODE = 1, MLRT_WEIGHTS = 2, MLRT_PROGRAM = 3, MLRT_GOLDEN = 4 };
 
+/* hash: of a blob of up to MLRT_HASH_CHUNK bytes its xxh3-64; of a longer one the xxh3-64 of the
+ * xxh3-64 values of its chunks of that size (the last may be shorter), little-endian, in order.  So
+ * several threads can check one blob. */
+#define MLRT_HASH_CHUNK ((size_t)1 << 20)
 typedef struct MlrtBlob {
 	uint32_t kind, flags;
 	uint64_t offset, bytes, hash;

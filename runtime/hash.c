@@ -1,8 +1,14 @@
 /* runtime/hash.c -- the hash of packages: xxh3-64, from the header-only form of xxHash. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include "runtime/internal.h"
+
+enum { HASH_THREADS = 8, HASH_ALONE = 8 }; /* at most; chunks that are not worth a second thread */
 
 MLRT_LOCAL uint64_t mlrt_hash(const void *p, size_t n)
 {
@@ -20,4 +26,56 @@ MLRT_LOCAL uint64_t mlrt_header_hash(const void *header, size_t n)
 	XXH3_64bits_update(&state, zero, sizeof zero);
 	XXH3_64bits_update(&state, (const char *)header + at + sizeof zero, n - at - sizeof zero);
 	return XXH3_64bits_digest(&state);
+}
+
+typedef struct ChunkWork {
+	const unsigned char *data;
+	size_t bytes, chunks;
+	uint64_t *hash;
+	atomic_size_t next;
+} ChunkWork;
+
+static void *hash_chunks(void *arg)
+{
+	ChunkWork *w = arg;
+
+	for (;;) {
+		const size_t i = atomic_fetch_add(&w->next, 1), at = i * MLRT_HASH_CHUNK;
+
+		if (i >= w->chunks)
+			return NULL;
+		w->hash[i] = XXH3_64bits(w->data + at, w->bytes - at < MLRT_HASH_CHUNK ? w->bytes - at : MLRT_HASH_CHUNK);
+	}
+}
+
+MLRT_LOCAL uint64_t mlrt_blob_hash(const void *p, size_t n)
+{
+	ChunkWork w = {.data = p, .bytes = n, .chunks = (n + MLRT_HASH_CHUNK - 1) / MLRT_HASH_CHUNK};
+	pthread_t thread[HASH_THREADS];
+	int started = 0, wanted = 0;
+	uint64_t hash;
+
+	if (w.chunks <= 1)
+		return XXH3_64bits(p, n);
+	w.hash = malloc(w.chunks * sizeof *w.hash);
+	if (!w.hash) {
+		XXH3_state_t all;
+
+		XXH3_64bits_reset(&all);
+		for (size_t at = 0; at < n; at += MLRT_HASH_CHUNK) {
+			hash = XXH3_64bits(w.data + at, n - at < MLRT_HASH_CHUNK ? n - at : MLRT_HASH_CHUNK);
+			XXH3_64bits_update(&all, &hash, sizeof hash);
+		}
+		return XXH3_64bits_digest(&all);
+	}
+	if (w.chunks > HASH_ALONE)
+		wanted = mlrt_cpu_count("") - 1;
+	while (started < wanted && started < HASH_THREADS && !pthread_create(&thread[started], NULL, hash_chunks, &w))
+		started++;
+	hash_chunks(&w);
+	while (started > 0)
+		pthread_join(thread[--started], NULL);
+	hash = XXH3_64bits(w.hash, w.chunks * sizeof *w.hash);
+	free(w.hash);
+	return hash;
 }

@@ -28,6 +28,8 @@ MLRT_LOCAL void mlrt_error_prefix(MlrtError *err, const char *prefix);
 
 /* hash.c: xxh3-64. */
 MLRT_LOCAL uint64_t mlrt_hash(const void *p, size_t n);
+/* Of a blob (format.h says how chunks are combined); large ones by as many threads as may run. */
+MLRT_LOCAL uint64_t mlrt_blob_hash(const void *p, size_t n);
 /* Of a header whose hash field counts as zero. */
 MLRT_LOCAL uint64_t mlrt_header_hash(const void *header, size_t n);
 

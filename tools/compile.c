@@ -146,7 +146,7 @@ static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, 
 		.target = t,
 		.made = v,
 		.code = add_blob(c, MLRT_CODE, &v->code),
-		.weights = add_blob(c, MLRT_WEIGHTS, &v->weights),
+		.weights = (size_t)mlo_package_pieces(c->package, MLRT_WEIGHTS, v->weight, v->nweight),
 		.program = add_blob(c, MLRT_PROGRAM, &v->program),
 	};
 	return MLO_OK;
@@ -167,7 +167,7 @@ static void fill_report(const Compiler *c, MloptReport *r)
 		r->kernels += v->nkernels;
 		r->cache_hits += v->cache_hits;
 		r->code_bytes += v->code.n;
-		r->weight_bytes += v->weights.n;
+		r->weight_bytes += v->weight_bytes;
 		r->arena_bytes = v->arena_bytes > r->arena_bytes ? v->arena_bytes : r->arena_bytes;
 		for (size_t s = 0; s < v->nsteps; s++)
 			++*tier[v->steps[s].tier];
