@@ -47,7 +47,7 @@ static void say(void *user, MloptSeverity severity, const char *where, const cha
 {
 	(void)user;
 	(void)severity;
-	fprintf(stderr, "%s: %s\n", where, text);
+	fprintf(stderr, "%s: %s\n", where ? where : "compile", text);
 }
 
 int main(int argc, char **argv)

@@ -92,11 +92,18 @@ void mlopt_model_free(MloptModel *m)
 	free(m);
 }
 
+/* Shapes that a model computes from constants are not known before they are computed. */
 static bool all_static(const MloGraph *g)
 {
 	for (uint32_t i = 0; i < g->ninputs; i++) {
 		if (!mlo_type_static(&g->inputs[i]->type))
 			return false;
+	}
+	for (const MloNode *n = g->first; n; n = n->next) {
+		for (uint32_t i = 0; i < n->nout; i++) {
+			if (n->out[i] && !mlo_type_static(&n->out[i]->type))
+				return false;
+		}
 	}
 	return true;
 }
