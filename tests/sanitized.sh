@@ -17,14 +17,11 @@ else
 fi
 mkdir -p "$BUILD/sanitized"
 cd "$BUILD/sanitized"
-programs="mlopt tests/suite/run tests/fuzz/replay-ir tests/fuzz/replay-npy tests/fuzz/replay-onnx tests/fuzz/replay-package"
-[ "$fuzz" = no ] || programs="$programs tests/fuzz/fuzz-ir tests/fuzz/fuzz-npy tests/fuzz/fuzz-onnx tests/fuzz/fuzz-package"
 {
 	[ -f Makefile ] || "$SRC/configure" CC="$cc" CFLAGS="-O1 -g1" --disable-shared --enable-silent-rules $flags
-	! grep -q '^HAVE_CUNIT_TRUE = *$' Makefile || programs="$programs tests/unit/unit"
 	MAKEFLAGS= make -j"$(nproc)" frontend/onnx.pb-c.h tools/ort_peer.inc
-	MAKEFLAGS= make -j"$(nproc)" $programs
+	MAKEFLAGS= make -j"$(nproc)" check-core
 } >build.log 2>&1 || { tail -n 40 build.log; echo "FAIL: the sanitized build"; echo "0 passed, 1 failed, 0 skipped"; exit 1; }
 export ASAN_OPTIONS="detect_leaks=0:${ASAN_OPTIONS:-}" UBSAN_OPTIONS="print_stacktrace=1:${UBSAN_OPTIONS:-}"
 # the emulated rows have been run by the plain build
-MLOPT_TEST_RUNNER= exec "$SRC/tests/run.sh" "$BUILD/sanitized" "$SRC" "$SRC/tests/sanitized.list"
+SUITES= MLOPT_TEST_RUNNER= exec "$SRC/tests/run.sh" "$BUILD/sanitized" "$SRC" "$SRC/tests/sanitized.list"
