@@ -97,6 +97,20 @@ static MloStatus run_job(Work *w, Job *j, MloDiag *d)
 	return MLO_OK;
 }
 
+typedef struct Attempt {
+	Work *work;
+	Job *job;
+	MloDiag *diag;
+	MloStatus status;
+} Attempt;
+
+static void attempt(void *arg)
+{
+	Attempt *a = arg;
+
+	a->status = run_job(a->work, a->job, a->diag);
+}
+
 static void *worker(void *arg)
 {
 	Work *w = arg;
@@ -104,11 +118,13 @@ static void *worker(void *arg)
 	for (;;) {
 		size_t i = atomic_fetch_add(&w->next, 1);
 		MloDiag d = {0};
+		Attempt a = {.work = w, .diag = &d};
 		MloStatus st;
 
 		if (i >= w->n)
 			return NULL;
-		st = run_job(w, &w->job[w->order[i]], &d);
+		a.job = &w->job[w->order[i]];
+		st = mlo_guarded(attempt, &a) ? a.status : mlo_error(&d, MLO_ERR_NOMEM, "out of memory");
 		if (st != MLO_OK) {
 			pthread_mutex_lock(&w->lock);
 			w->status = st;

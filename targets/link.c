@@ -81,6 +81,9 @@ static MloStatus run_lld(const char *dir, const char *response, const char *imag
 		fclose(f);
 	}
 	text[n] = 0;
+	if (strstr(text, "No space left") || strstr(text, "Bus error"))
+		return mlo_error(d, MLO_ERR_IO, "cannot link kernels in '%s': no space left on device", dir);
+	text[strcspn(text, "\n")] = 0;
 	return mlo_error(d, MLO_ERR_INTERNAL, "linking kernels failed: %s", text);
 }
 
