@@ -20,6 +20,11 @@
 
 void suite_runtime_quiet(void);
 
+#ifdef __has_feature /* how clang says it */
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
 #define COUNTS_MALLOC 0
 static long mallocs;
