@@ -49,7 +49,7 @@ static bool same(MloElem t, bool approx, const unsigned char *a, const unsigned 
 	if (x == y || (isnan(x) && isnan(y)))
 		return true;
 	e = !approx ? 0 : t == EL_f32 ? 1e-6 : t == EL_f16 ? 2e-3 : 1e-2;
-	return fabs(x - y) <= e * fabs(y) + (approx ? 1e-38 : 0);
+	return fabs(x - y) <= e * fabs(y) + (approx ? 2e-38 : 0);
 }
 
 /* Compares every result, and the bytes around them. */

@@ -82,6 +82,12 @@ static void fill(const Case *c, float *x, KernelRandom *r)
 		x[i * 7] = (float)special[i];
 }
 
+/* What an f32 function is held against: sigmoid keeps its value at -87 (1.6e-38) below that. */
+static double exact_f32(const Case *c, float x)
+{
+	return c->exact(c->op == K_sigmoid && x < -87 ? -87 : x);
+}
+
 static void check_f32(const MloTarget *t)
 {
 	MloArena *a = mlo_arena_new();
@@ -102,7 +108,7 @@ static void check_f32(const MloTarget *t)
 		for (int j = 0; j < N; j++) {
 			bool far = fabs(x[j]) > 1e6 && (cases[i].op == K_sin || cases[i].op == K_cos) && !isinf(x[j]);
 			double e = far ? (fabs(y[j]) <= 1.000001 ? 0 : INFINITY)
-				       : ulp_error(y[j], cases[i].exact(x[j]));
+				       : ulp_error(y[j], exact_f32(&cases[i], x[j]));
 
 			if (!(e <= worst)) {
 				worst = e;
