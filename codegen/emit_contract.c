@@ -13,6 +13,8 @@
 #include "codegen/contract.h"
 #include "codegen/emit_internal.h"
 
+enum { CACHE_LINE = 64 };
+
 typedef struct Tile {
 	Emit *e;
 	const KStmt *s;
@@ -27,6 +29,7 @@ typedef struct Tile {
 	LLVMValueRef ct, c_first;   /* channel tile, its first channel */
 	LLVMValueRef y;
 	LLVMValueRef ky_lo, ky_hi;  /* taps inside the image for this y */
+	LLVMValueRef ahead;         /* elements from a weight to the one to prefetch, or NULL */
 	LLVMValueRef bmask[16];     /* per vector: lanes of B inside its row, or NULL (packed, or no tail) */
 	int64_t wtile;              /* vecs * lanes */
 	bool depthwise;
@@ -118,6 +121,27 @@ static LLVMValueRef load_weights(Tile *t, LLVMValueRef off, int j)
 	return t->bmask[j] ? load_masked(t, base, off, t->bmask[j]) : load_at(t, t->vec, base, off);
 }
 
+/* Weights of the next channel tile start their way from memory while this one is at work: the
+ * hardware's own prefetchers stop at page borders and start late. */
+static void prefetch_weights(Tile *t, LLVMValueRef b_off)
+{
+	static const char name[] = "llvm.prefetch";
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMTypeRef ptr = LLVMPointerTypeInContext(e->ctx, 0), i32 = LLVMInt32TypeInContext(e->ctx);
+	unsigned id = LLVMLookupIntrinsicID(name, sizeof name - 1);
+
+	for (int j = 0; j < c->vecs; j++) {
+		LLVMValueRef args[] = {NULL, LLVMConstInt(i32, 0, 0), LLVMConstInt(i32, 2, 0), LLVMConstInt(i32, 1, 0)};
+
+		if (j * c->lanes * 4 % CACHE_LINE)
+			continue;
+		args[0] = at_f32(t, e->arg[c->b_arg], addc(e, add(e, b_off, t->ahead), (int64_t)j * c->lanes));
+		LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->ctx, id, &ptr, 1),
+		               LLVMGetIntrinsicDeclaration(e->mod, id, &ptr, 1), args, 4, "");
+	}
+}
+
 /* -- the terms ------------------------------------------------------------------------------ */
 
 /* One term for `cols` columns: a_off[] is where column i reads, skip[i] leaves it out. */
@@ -129,6 +153,8 @@ static void emit_term(Tile *t, int cols, LLVMValueRef a_off, const bool *skip, L
 
 	for (int j = 0; j < c->vecs; j++)
 		w[j] = load_weights(t, b_off, j);
+	if (t->ahead)
+		prefetch_weights(t, b_off);
 	for (int i = 0; i < cols; i++) {
 		LLVMValueRef off = addc(e, a_off, (int64_t)i * c->sx * c->a.x), x = NULL;
 
@@ -473,6 +499,23 @@ static void weight_masks(Tile *t)
 	}
 }
 
+/* How far ahead weights are prefetched, where they are too many to stay in the second-level cache:
+ * in the last chunk of a channel tile (or always, when every task has a new tile) the next tile's. */
+static LLVMValueRef prefetch_distance(Tile *t, LLVMValueRef chunk)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	int64_t tile = c->nky * c->nkx * c->nk * t->wtile, chunks = mlo_contract_chunks(c);
+	LLVMValueRef last, next = emit_i64(e, tile);
+
+	if (!c->b.packed || t->depthwise || tile * mlo_contract_ctiles(c) * 4 < e->t->l2 / 2)
+		return NULL;
+	if (!c->c_outer || chunks == 1)
+		return next;
+	last = LLVMBuildICmp(e->b, LLVMIntEQ, chunk, emit_i64(e, chunks - 1), "");
+	return LLVMBuildSelect(e->b, last, next, emit_i64(e, 0), "");
+}
+
 /* Splits the task number into batch, chunk and channel tile; sets the bases that follow. */
 static LLVMValueRef task_parts(Tile *t, LLVMValueRef task)
 {
@@ -520,6 +563,7 @@ void emit_contract(Emit *e, const KStmt *s)
 	for (int i = 0; i < c->cols * c->vecs; i++)
 		acc[i] = emit_alloca(e, t.vec, "");
 	chunk = task_parts(&t, emit_for(e, &l, e->begin, e->end, emit_i64(e, 1), "task"));
+	t.ahead = prefetch_distance(&t, chunk);
 	if (mlo_contract_by_columns(c))
 		emit_columns(&t, chunk);
 	else
