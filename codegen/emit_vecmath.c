@@ -7,7 +7,7 @@
  *   exp      2       2       overflow to inf, gradual underflow, exp(-inf) = 0
  *   log      2       2       log(0) = -inf, log(x < 0) = NaN, denormal arguments exact
  *   tanh     4       1e-14 relative
- *   sigmoid  4       4       f32: below x = -87 the value there, 1.6e-38
+ *   sigmoid  4       4       f32: between 0 and 1.7e-38 below x = -87
  *   erf      4       1e-14 relative
  *   sin cos  4 for |x| <= 1e6 (f64: 1e-14 absolute for |x| <= 1e5); slowly worse up to 2^30, beyond
  *            that reduced to an angle of 0; inf gives NaN
@@ -249,8 +249,8 @@ static V math_log(Emit *e, V x)
 
 /* -- sigmoid, tanh, erf ------------------------------------------------------------------------------ */
 
-/* e^x for f32 with x within [-87, 88], where neither it nor the power of two leaves the normal
- * numbers: the exponent is added in place. */
+/* e^x for f32 with x within [-87, 88.7], where neither it nor the power of two leaves the normal
+ * numbers (2^128 times less than 1 included): the exponent is added in place. */
 static V exp_normal_f32(Emit *e, V x)
 {
 	V t = emit_fma(e, x, num(x, M_LOG2E), num(x, magic(x))), n = sub(e, t, num(x, magic(x))), r, p;
@@ -273,14 +273,14 @@ static V quo_estimate(Emit *e, V a, V b)
 	return q;
 }
 
-/* f32: 1 / (1 + e^-x), below -87 the value there.  f64: t = e^-|x| never overflows, 1 / (1 + t) or
+/* f32: 1 / (1 + e^-x); e^88.7 is still finite, its reciprocal denormal or zero.  f64: t = e^-|x| never overflows, 1 / (1 + t) or
  * t / (1 + t). */
 static V math_sigmoid(Emit *e, V x)
 {
 	V one = num(x, 1), t;
 
 	if (!is_f64(x)) {
-		t = exp_normal_f32(e, LLVMBuildFNeg(e->b, clamp(e, x, -87, 87), ""));
+		t = exp_normal_f32(e, LLVMBuildFNeg(e->b, clamp(e, x, -88.7, 87), ""));
 		return quo_estimate(e, one, add(e, t, one));
 	}
 	t = math_exp(e, LLVMBuildFNeg(e->b, fabs_(e, x), ""));
