@@ -33,16 +33,18 @@ static double coordinate(const MloNode *n, int d, int64_t i)
 {
 	const char *mode = text(n, ATTR_resize_coordinate_transformation_mode);
 	double in = (double)lw_dim(n->in[0], d), out = (double)lw_dim(n->out[0], d), x = (double)i;
-	double scale = scale_of(n, d);
+	double scale = scale_of(n, d), width = scale * in; /* before it was rounded to `out` */
 	if (!strcmp(mode, "asymmetric"))
 		return x / scale;
 	if (!strcmp(mode, "align_corners"))
-		return out <= 1 ? 0 : x * (in - 1) / (out - 1);
+		return out <= 1 || width == 1 ? 0 : x * (in - 1) / (width - 1);
+	if (!strcmp(mode, "tf_half_pixel_for_nn"))
+		return (x + 0.5) / scale;
 	if (!strcmp(mode, "pytorch_half_pixel") && out <= 1)
 		return 0;
 	double half = (x + 0.5) / scale - 0.5;
 	if (!strcmp(mode, "half_pixel_symmetric"))
-		return in / 2 * (1 - out / (scale * in)) + half;
+		return in / 2 * (1 - out / width) + half;
 	return half;
 }
 
