@@ -111,14 +111,34 @@ bool canon_tile(MloGraph *g, MloNode *n, MloPassCx *cx)
 	return mlo_const_all(n->in[1], 1) && mlo_rw_replace(g, n, n->in[0]);
 }
 
+/* Operands that say nothing: a region where none is cropped (often written as an empty tensor),
+ * and empty scales. */
+static bool drop_unread(MloGraph *g, MloNode *n, bool crops)
+{
+	bool changed = false;
+
+	for (uint32_t i = 1; i < n->nin && i < 3; i++) {
+		MloValue *v = n->in[i];
+
+		if (!v || (i == 1 ? crops : !v->data || mlo_tensor_elems(v->data) > 0))
+			continue;
+		mlo_node_set_in(g, n, i, NULL);
+		changed = true;
+	}
+	return changed;
+}
+
 bool canon_resize(MloGraph *g, MloNode *n, MloPassCx *cx)
 {
 	const MloValue *scales = n->nin > 2 ? n->in[2] : NULL;
 	const char *mode = mlo_attr_s(n, ATTR_resize_coordinate_transformation_mode);
+	bool crops = !strcmp(mode, "tf_crop_and_resize");
 
 	(void)cx;
+	if (drop_unread(g, n, crops))
+		return true;
 	/* Without scales the sizes are given: equal sizes scale by 1. */
-	if (!mlo_type_same(&n->in[0]->type, &n->out[0]->type) || !strcmp(mode, "tf_crop_and_resize"))
+	if (!mlo_type_same(&n->in[0]->type, &n->out[0]->type) || crops)
 		return false;
 	if (scales && scales->data && mlo_tensor_elems(scales->data) && !mlo_const_all(scales, 1))
 		return false;
