@@ -84,9 +84,10 @@ MloStatus support_run(MloArena *a, const MloGraph *g, const RunHow *how, const M
 
 	opt.target = how->target;
 	opt.level = how->level;
+	opt.cache_dir = how->cache;
 	opt.verify_each = 1;
 	MLO_ASSERT(g->ninputs <= 64 && g->noutputs <= 64);
-	snprintf(path, sizeof path, "%s/case.mlopt", how->scratch);
+	snprintf(path, sizeof path, "%s/case.mlopt", how->scratch ? how->scratch : ".");
 	MLO_TRY(mlo_compile_graph(a, g, &opt, file ? path : NULL, &c, d));
 	for (uint32_t i = 0; i < g->ninputs; i++)
 		in[i] = inputs[i]->data;

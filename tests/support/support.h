@@ -13,6 +13,7 @@ typedef struct RunHow {
 	const char *emulator; /* command that runs `runner`, NULL: this process */
 	const char *runner;   /* program for the emulator */
 	const char *scratch;  /* folder for files */
+	const char *cache;    /* of objects, NULL: none */
 } RunHow;
 
 /* Compiles g and runs it once; outputs are tensors in `a`.  The caller has checked static shapes. */
