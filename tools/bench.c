@@ -18,7 +18,8 @@ typedef struct Contest {
 	Peer *ort;
 	MloTensor **in, **out;
 	Samples samples[BENCH_CONTESTANTS];
-	double spent[BENCH_CONTESTANTS], peak;
+	double spent[BENCH_CONTESTANTS];
+	Samples peak; /* GFLOP/s, each measured right after a slice of ours */
 } Contest;
 
 static MloStatus slice_of(Contest *c, Model *m, int who, double seconds, bool keep)
@@ -66,15 +67,12 @@ static MloStatus contest(Contest *c, int threads)
 
 	while (c->spent[BENCH_OURS] < duration) {
 		MLO_TRY(slice_of(c, &c->ours, BENCH_OURS, SLICE, true));
+		if (c->machine)
+			samples_add(c->a, &c->peak, machine_peak(c->machine, threads, SLICE / 4));
 		if (c->ort && c->spent[BENCH_ORT] < duration && !peer_run(c->ort, SLICE, add_ort, c))
 			c->ort = NULL;
 		if (c->has_reference && c->spent[BENCH_REFERENCE] < duration)
 			MLO_TRY(slice_of(c, &c->reference, BENCH_REFERENCE, SLICE, true));
-		if (c->machine) {
-			double peak = machine_peak(c->machine, threads, SLICE / 4);
-
-			c->peak = peak > c->peak ? peak : c->peak;
-		}
 		cli_progress(c->ours.path, c->spent[BENCH_OURS], duration);
 	}
 	return MLO_OK;
@@ -185,7 +183,7 @@ static MloStatus measure(Contest *c, BenchResult *r)
 	MLO_TRY(contest(c, r->threads));
 	for (int i = 0; i < BENCH_CONTESTANTS; i++)
 		r->latency[i] = samples_latency(&c->samples[i]);
-	r->peak = c->peak;
+	r->peak = samples_latency(&c->peak).median;
 	return c->opt->profile ? profile(c, r) : MLO_OK;
 }
 
