@@ -233,7 +233,7 @@ static MloStatus concat_rest(Builder *b, MloNode *n)
 	for (uint32_t i = 0; i < n->nin; i++) {
 		MloValue *x = n->in[i], *part;
 
-		if (b->view[x->id].parent != y) {
+		if (!view_operand_in_place(b->view, n, i)) {
 			MloLowered low = copy_kernel(b, x, x);
 
 			part = MLO_NEW(b->p->arena, MloValue);
@@ -252,7 +252,7 @@ static MloStatus concat_rest(Builder *b, MloNode *n)
 static bool concat_in_place(Builder *b, const MloNode *n)
 {
 	for (uint32_t i = 0; i < n->nin; i++)
-		if (b->view[n->in[i]->id].parent == n->out[0])
+		if (view_operand_in_place(b->view, n, i))
 			return true;
 	return false;
 }

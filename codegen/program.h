@@ -47,6 +47,8 @@ int64_t kernel_scratch(const MloKernel *k); /* bytes per thread, as the emitter 
 /* views.c: which values live inside another value's buffer. parent NULL: a buffer of its own. */
 typedef struct View { MloValue *parent; int64_t offset; } View;
 View *views_find(MloArena *a, const MloGraph *g); /* indexed by value id */
+/* Operand i of concat n is computed where it belongs; of one that comes several times, only the first. */
+bool view_operand_in_place(const View *views, const MloNode *n, uint32_t i);
 /* Whether a node is nothing but views of its operands, and if not all of them, which are (concat). */
 bool view_node_free(const View *views, const MloNode *n);
 #endif

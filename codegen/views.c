@@ -166,11 +166,19 @@ View *views_find(MloArena *a, const MloGraph *g)
 	return f.view;
 }
 
+bool view_operand_in_place(const View *views, const MloNode *n, uint32_t i)
+{
+	for (uint32_t j = 0; j < i; j++)
+		if (n->in[j] == n->in[i])
+			return false;
+	return views[n->in[i]->id].parent == n->out[0];
+}
+
 bool view_node_free(const View *views, const MloNode *n)
 {
 	if (n->op == OP_concat) {
 		for (uint32_t i = 0; i < n->nin; i++)
-			if (views[n->in[i]->id].parent != n->out[0])
+			if (!view_operand_in_place(views, n, i))
 				return false;
 		return true;
 	}
