@@ -21,14 +21,16 @@ typedef struct Tile {
 	const KContract *c;
 	LLVMTypeRef vec;            /* <lanes x float> */
 	LLVMTypeRef f32;
-	LLVMValueRef *acc;          /* cols x vecs allocas, promoted to registers by LLVM */
+	LLVMValueRef *acc;          /* rows x cols x vecs allocas, promoted to registers by LLVM */
+	int rows;                   /* rows of the tile at hand, 1 or 2 */
+	int row, nrow;              /* those that take the terms emitted now */
 	LLVMValueRef a0;            /* A at this batch (element offset) */
 	LLVMValueRef b0;            /* B at this batch and channel tile */
 	LLVMValueRef b[2];          /* batch indices */
 	LLVMValueRef kk0;           /* first channel of the group */
 	LLVMValueRef ct, c_first;   /* channel tile, its first channel */
 	LLVMValueRef y;
-	LLVMValueRef ky_lo, ky_hi;  /* taps inside the image for this y */
+	LLVMValueRef ky_lo[2], ky_hi[2]; /* taps inside the image, per row of the tile */
 	LLVMValueRef ahead;         /* elements from a weight to the one to prefetch, or NULL */
 	LLVMValueRef bmask[16];     /* per vector: lanes of B inside its row, or NULL (packed, or no tail) */
 	int64_t wtile;              /* vecs * lanes */
@@ -144,33 +146,39 @@ static void prefetch_weights(Tile *t, LLVMValueRef b_off)
 
 /* -- the terms ------------------------------------------------------------------------------ */
 
+/* One term at row r, column i of the tile: the input times `vecs` weight vectors. */
+static void emit_position(Tile *t, int r, int i, LLVMValueRef a_off, const LLVMValueRef *w)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMValueRef off = addc(e, a_off, r * c->sy * c->a.y + i * c->sx * c->a.x), x = NULL;
+
+	if (!t->depthwise)
+		x = splat(t, load_at(t, t->f32, e->arg[c->a_arg], off));
+	for (int j = 0; j < c->vecs; j++) {
+		LLVMValueRef acc = t->acc[(r * c->cols + i) * c->vecs + j];
+		LLVMValueRef sum = LLVMBuildLoad2(e->b, t->vec, acc, "");
+
+		if (t->depthwise)
+			x = load_at(t, t->vec, e->arg[c->a_arg], addc(e, off, j * c->a.blk));
+		LLVMBuildStore(e->b, fma_vec(t, x, w[j], sum), acc);
+	}
+}
+
 /* One term for `cols` columns: a_off[] is where column i reads, skip[i] leaves it out. */
 static void emit_term(Tile *t, int cols, LLVMValueRef a_off, const bool *skip, LLVMValueRef b_off)
 {
 	const KContract *c = t->c;
-	Emit *e = t->e;
 	LLVMValueRef w[16];
 
 	for (int j = 0; j < c->vecs; j++)
 		w[j] = load_weights(t, b_off, j);
 	if (t->ahead)
 		prefetch_weights(t, b_off);
-	for (int i = 0; i < cols; i++) {
-		LLVMValueRef off = addc(e, a_off, (int64_t)i * c->sx * c->a.x), x = NULL;
-
-		if (skip && skip[i])
-			continue;
-		if (!t->depthwise)
-			x = splat(t, load_at(t, t->f32, e->arg[c->a_arg], off));
-		for (int j = 0; j < c->vecs; j++) {
-			LLVMValueRef *acc = &t->acc[i * c->vecs + j];
-			LLVMValueRef sum = LLVMBuildLoad2(e->b, t->vec, *acc, "");
-
-			if (t->depthwise)
-				x = load_at(t, t->vec, e->arg[c->a_arg], addc(e, off, j * c->a.blk));
-			LLVMBuildStore(e->b, fma_vec(t, x, w[j], sum), *acc);
-		}
-	}
+	for (int r = t->row; r < t->row + t->nrow; r++)
+		for (int i = 0; i < cols; i++)
+			if (!skip || !skip[i])
+				emit_position(t, r, i, a_off, w);
 }
 
 /* A run of n terms whose channels lie `step` apart in A, unrolled by `unroll`. */
@@ -231,9 +239,10 @@ static void emit_channels(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_
 	}
 }
 
-/* Sums of one register tile: taps x channels.  x0: first column; edge: x0 is the constant x_const
- * and some columns' taps may lie outside the image. */
-static void emit_sums(Tile *t, int cols, LLVMValueRef x0, bool edge, int64_t x_const)
+/* Terms of the tap rows [ky_lo, ky_hi).  x0: first column; edge: x0 is the constant x_const and some
+ * columns' taps may lie outside the image. */
+static void emit_taps(Tile *t, int cols, LLVMValueRef x0, bool edge, int64_t x_const, LLVMValueRef ky_lo,
+                      LLVMValueRef ky_hi)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
@@ -242,7 +251,7 @@ static void emit_sums(Tile *t, int cols, LLVMValueRef x0, bool edge, int64_t x_c
 	int64_t tap = c->nk * t->wtile;
 	bool one_ky = c->nky == 1 && c->py == 0;
 
-	ky = one_ky ? emit_i64(e, 0) : emit_for(e, &ly, t->ky_lo, t->ky_hi, emit_i64(e, 1), "ky");
+	ky = one_ky ? emit_i64(e, 0) : emit_for(e, &ly, ky_lo, ky_hi, emit_i64(e, 1), "ky");
 	row = add(e, t->a0, mulc(e, add(e, addc(e, mulc(e, t->y, c->sy), -c->py), mulc(e, ky, c->dy)), c->a.y));
 	if (edge) {
 		for (int64_t kx = 0; kx < c->nkx; kx++) {
@@ -269,6 +278,32 @@ static void emit_sums(Tile *t, int cols, LLVMValueRef x0, bool edge, int64_t x_c
 	}
 	if (!one_ky)
 		emit_end(e, &ly);
+}
+
+/* Sums of one register tile.  Of two rows the upper one may lack taps at the top that the lower one
+ * has, and the other way round at the bottom: three runs of tap rows. */
+static void emit_sums(Tile *t, int cols, LLVMValueRef x0, bool edge, int64_t x_const)
+{
+	Emit *e = t->e;
+
+	t->row = 0;
+	t->nrow = 1;
+	if (t->rows == 1) {
+		emit_taps(t, cols, x0, edge, x_const, t->ky_lo[0], t->ky_hi[0]);
+		return;
+	}
+	if (t->c->nky == 1 && t->c->py == 0) {
+		t->nrow = 2;
+		emit_taps(t, cols, x0, edge, x_const, t->ky_lo[0], t->ky_hi[0]);
+		return;
+	}
+	t->row = 1;
+	emit_taps(t, cols, x0, edge, x_const, t->ky_lo[1], pick(e, LLVMIntSLT, t->ky_lo[0], t->ky_hi[1]));
+	t->row = 0;
+	t->nrow = 2;
+	emit_taps(t, cols, x0, edge, x_const, t->ky_lo[0], t->ky_hi[1]);
+	t->nrow = 1;
+	emit_taps(t, cols, x0, edge, x_const, pick(e, LLVMIntSGT, t->ky_hi[1], t->ky_lo[0]), t->ky_hi[0]);
 }
 
 /* -- the epilogue --------------------------------------------------------------------------- */
@@ -383,10 +418,18 @@ static void emit_tile(Tile *t, int cols, LLVMValueRef x0, bool edge, int64_t x_c
 {
 	Emit *e = t->e;
 
-	for (int i = 0; i < cols * t->c->vecs; i++)
+	LLVMValueRef *all = t->acc, y = t->y;
+
+	for (int i = 0; i < t->rows * t->c->cols * t->c->vecs; i++)
 		LLVMBuildStore(e->b, LLVMConstNull(t->vec), t->acc[i]);
 	emit_sums(t, cols, x0, edge, x_const);
-	emit_epilogue(t, cols, x0);
+	for (int r = 0; r < t->rows; r++) {
+		t->acc = all + r * t->c->cols * t->c->vecs;
+		t->y = addc(e, y, r);
+		emit_epilogue(t, cols, x0);
+	}
+	t->acc = all;
+	t->y = y;
 }
 
 static bool tile_at_edge(const KContract *c, int64_t x0, int64_t cols)
@@ -420,31 +463,49 @@ static void emit_row(Tile *t)
 	}
 }
 
-/* Taps ky with 0 <= y*sy + ky*dy - py < in_y. */
+/* Taps ky with 0 <= y*sy + ky*dy - py < in_y, for each row of the tile that starts at t->y. */
 static void row_bounds(Tile *t)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	LLVMValueRef top = addc(e, mulc(e, t->y, c->sy), -c->py), zero = emit_i64(e, 0), lo, hi;
+	LLVMValueRef zero = emit_i64(e, 0);
 
-	lo = pick(e, LLVMIntSGT, LLVMBuildNSWSub(e->b, zero, top, ""), zero);
-	t->ky_lo = divc(e, addc(e, lo, c->dy - 1), c->dy);
-	hi = pick(e, LLVMIntSGT, addc(e, LLVMBuildNSWSub(e->b, emit_i64(e, c->in_y), top, ""), c->dy - 1), zero);
-	t->ky_hi = pick(e, LLVMIntSLT, divc(e, hi, c->dy), emit_i64(e, c->nky));
+	for (int r = 0; r < t->rows; r++) {
+		LLVMValueRef top = addc(e, mulc(e, addc(e, t->y, r), c->sy), -c->py), lo, hi;
+
+		lo = pick(e, LLVMIntSGT, LLVMBuildNSWSub(e->b, zero, top, ""), zero);
+		t->ky_lo[r] = divc(e, addc(e, lo, c->dy - 1), c->dy);
+		hi = pick(e, LLVMIntSGT, addc(e, LLVMBuildNSWSub(e->b, emit_i64(e, c->in_y), top, ""), c->dy - 1), zero);
+		t->ky_hi[r] = pick(e, LLVMIntSLT, divc(e, hi, c->dy), emit_i64(e, c->nky));
+	}
+}
+
+static void emit_row_range(Tile *t, LLVMValueRef lo, LLVMValueRef hi, int rows)
+{
+	Emit *e = t->e;
+	EmitLoop l;
+
+	t->rows = rows;
+	t->y = emit_for(e, &l, lo, hi, emit_i64(e, rows), "y");
+	row_bounds(t);
+	emit_row(t);
+	emit_end(e, &l);
+	t->rows = 1;
 }
 
 static void emit_rows(Tile *t, LLVMValueRef chunk)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	LLVMValueRef lo = mulc(e, chunk, c->y_chunk), hi;
-	EmitLoop l;
+	LLVMValueRef lo = mulc(e, chunk, c->y_chunk), hi, pairs;
 
 	hi = pick(e, LLVMIntSLT, addc(e, lo, c->y_chunk), emit_i64(e, c->ny));
-	t->y = emit_for(e, &l, lo, hi, emit_i64(e, 1), "y");
-	row_bounds(t);
-	emit_row(t);
-	emit_end(e, &l);
+	if (c->rows == 2) {
+		pairs = LLVMBuildNSWSub(e->b, hi, remc(e, LLVMBuildNSWSub(e->b, hi, lo, ""), 2), "");
+		emit_row_range(t, lo, pairs, 2);
+		lo = pairs;
+	}
+	emit_row_range(t, lo, hi, 1);
 }
 
 /* ny == 1, chunks of columns: whole tiles in a loop, the last chunk's rest behind it. */
@@ -552,15 +613,15 @@ static LLVMValueRef task_parts(Tile *t, LLVMValueRef task)
 void emit_contract(Emit *e, const KStmt *s)
 {
 	const KContract *c = s->contract;
-	Tile t = {.e = e, .s = s, .c = c, .wtile = (int64_t)c->vecs * c->lanes, .depthwise = contract_is_depthwise(c)};
+	Tile t = {.e = e, .s = s, .c = c, .wtile = (int64_t)c->vecs * c->lanes, .rows = 1, .depthwise = contract_is_depthwise(c)};
 	LLVMValueRef chunk, acc[512];
 	EmitLoop l;
 
-	MLO_ASSERT(c->cols * c->vecs <= 512 && c->cols <= 64 && c->vecs <= 16 && c->lanes <= 64);
+	MLO_ASSERT(c->rows >= 1 && c->rows <= 2 && c->rows * c->cols * c->vecs <= 512 && c->cols <= 64 && c->vecs <= 16 && c->lanes <= 64);
 	t.f32 = LLVMFloatTypeInContext(e->ctx);
 	t.vec = LLVMVectorType(t.f32, (unsigned)c->lanes);
 	t.acc = acc;
-	for (int i = 0; i < c->cols * c->vecs; i++)
+	for (int i = 0; i < c->rows * c->cols * c->vecs; i++)
 		acc[i] = emit_alloca(e, t.vec, "");
 	chunk = task_parts(&t, emit_for(e, &l, e->begin, e->end, emit_i64(e, 1), "task"));
 	t.ahead = prefetch_distance(&t, chunk);

@@ -257,7 +257,7 @@ static void check_contract(Scope *s, const KStmt *st)
 	if (c->nb0 < 1 || c->nb1 < 1 || c->ny < 1 || c->nx < 1 || c->nc < 1 || c->nk < 0 || c->nky < 1 ||
 	    c->nkx < 1)
 		wrong(s, "contraction of empty extents");
-	if (c->y_chunk < 1 || c->lanes < 1 || c->vecs < 1 || c->cols < 1 || c->rows < 1)
+	if (c->y_chunk < 1 || c->lanes < 1 || c->vecs < 1 || c->cols < 1 || c->rows < 1 || c->rows > 2)
 		wrong(s, "contraction without a schedule");
 	if (c->a.block < 1)
 		wrong(s, "contraction with a channel block of %lld", (long long)c->a.block);

@@ -77,14 +77,25 @@ static void choose_tile(const MloTarget *t, KContract *c)
 			}
 		}
 	}
+}
+
+/* Two rows per tile halve the way of the weights from the second-level cache, where one row of the
+ * image is too short to hide it. */
+static void choose_rows(const MloTarget *t, KContract *c)
+{
+	int64_t weights = c->nk * c->nky * c->nkx * c->vecs * c->lanes * 4;
+
 	c->rows = 1;
+	if (!mlo_contract_by_columns(c) && !contract_is_depthwise(c) && c->ny > 1 && weights > t->l1d / 2 &&
+	    2 * c->cols * c->vecs + c->vecs + 1 <= t->vector_regs)
+		c->rows = 2;
 }
 
 /* Which operand is streamed again: inputs per channel tile, or weights per chunk. */
 static void choose_order(const MloTarget *t, KContract *c)
 {
 	bool cols = mlo_contract_by_columns(c);
-	int64_t extent = cols ? c->nx : c->ny, unit = cols ? c->cols : 1;
+	int64_t extent = cols ? c->nx : c->ny, unit = cols ? c->cols : c->rows;
 	int64_t units = (extent + unit - 1) / unit, tiles = mlo_contract_ctiles(c), chunks, fit;
 	int64_t a_bytes = 4 * c->nk * (c->group_k ? c->nc / c->group_c : 1) * c->in_x * (cols ? 1 : c->in_y);
 	int64_t w_bytes = 4 * c->nk * c->nky * c->nkx * c->nc;
@@ -106,6 +117,7 @@ void mlo_schedule_contract(const MloTarget *t, KContract *c)
 {
 	c->lanes = t->vector_bytes / 4;
 	choose_tile(t, c);
+	choose_rows(t, c);
 	choose_order(t, c);
 }
 
