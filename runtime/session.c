@@ -13,6 +13,14 @@ enum { MAX_THREADS = 1024, SCRATCH_LINE = 128 };
 
 typedef void Kernel(void *const *args, int64_t begin, int64_t end, void *scratch);
 
+/* UBSan looks for a function's type in front of its first instruction; kernels carry none, and the
+ * first one of an image has nothing in front of it. */
+#if defined(__clang__)
+#define CALLS_KERNELS __attribute__((no_sanitize("function")))
+#else
+#define CALLS_KERNELS
+#endif
+
 typedef struct Call {
 	Kernel *kernel;
 	void *const *args;
@@ -61,7 +69,7 @@ typedef struct Split {
 /* Part i of a call: its own contiguous share of the tasks, so that a thread meets the data it made
  * before, then what other parts have not begun: cores of a virtual machine are seldom equally fast.
  * Which thread runs a task changes nothing in its result. */
-static void run_part(void *arg, int i)
+CALLS_KERNELS static void run_part(void *arg, int i)
 {
 	enum { GRAINS = 8 }; /* a share is handed out in about that many pieces */
 	const Split *split = arg;
@@ -93,7 +101,7 @@ static void deal(const MlrtSession *s, const Call *c)
 	}
 }
 
-static void run_call(const MlrtSession *s, const Call *c)
+CALLS_KERNELS static void run_call(const MlrtSession *s, const Call *c)
 {
 	Split split = {s, c};
 
