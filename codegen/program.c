@@ -85,19 +85,6 @@ static void place_ends(Builder *b)
 
 /* -- steps ---------------------------------------------------------------------------------- */
 
-int64_t kernel_scratch(const MloKernel *k)
-{
-	int64_t bytes = 0;
-
-	for (size_t i = 0; i < k->arg.n; i++) {
-		const KArg *a = &k->arg.items[i];
-
-		if (a->dir == KA_SCRATCH)
-			bytes = (bytes + 63) / 64 * 64 + (a->count * mlo_elem_bits(a->elem) + 7) / 8;
-	}
-	return (bytes + 63) / 64 * 64;
-}
-
 static void touch(Builder *b, int buffer, int step)
 {
 	Buffer *buf = &b->p->buffer.items[buffer];
@@ -127,7 +114,7 @@ static void add_step(Builder *b, const MloLowered *low, MloStepInfo info)
 	Program *p = b->p;
 	const MloKernel *k = low->kernel;
 	Step s = {.info = info, .arg = MLO_NEWN(p->arena, StepArg, k->arg.n)};
-	int64_t scratch = kernel_scratch(k);
+	int64_t scratch = (int64_t)mlo_kernel_scratch(k);
 
 	for (size_t i = 0; i < k->arg.n; i++) {
 		const KArg *a = &k->arg.items[i];

@@ -42,7 +42,6 @@ typedef struct Program {
 
 MloStatus program_build(Program *p, MloArena *a, const MloGraph *g, const MloTarget *t, MloDiag *d) MLO_CHECKED;
 void program_plan_memory(Program *p); /* memplan.c: fills the offsets and the totals */
-int64_t kernel_scratch(const MloKernel *k); /* bytes per thread, as the emitter carves them */
 
 /* views.c: which values live inside another value's buffer. parent NULL: a buffer of its own. */
 typedef struct View { MloValue *parent; int64_t offset; } View;
