@@ -5,11 +5,11 @@
 #include <string.h>
 
 #define VARIANT(id, ...) VARIANT_ROW(id, __VA_ARGS__)
-#define VARIANT_ROW(id, nm, ar, tr, cp, ft, nd, vb, vr, bl, bc, d1, dw, d2, d3, tc, tv, ghz, fma, bpc)             \
+#define VARIANT_ROW(id, nm, ar, tr, cp, ft, nd, vb, vr, bl, d1, dw, d2, d3, ghz, fma, bpc)             \
 	static const MloTarget variant_##id = {                                                                \
 		.name = nm, .arch = ar, .triple = tr, .cpu = cp, .features = ft, .needs = nd, .vector_bytes = vb, \
-		.vector_regs = vr, .block = bl, .scalar_fma_operand = bc, .l1d = d1, .l1d_ways = dw, .l2 = d2, .l3 = d3,       \
-		.tile = {tc, tv}, .clock_ghz = ghz, .fma_per_cycle = fma, .bytes_per_cycle = bpc};
+		.vector_regs = vr, .block = bl, .l1d = d1, .l1d_ways = dw, .l2 = d2, .l3 = d3,       \
+		.clock_ghz = ghz, .fma_per_cycle = fma, .bytes_per_cycle = bpc};
 #include "targets/variants.def"
 
 static const MloTarget *const variants[] = {

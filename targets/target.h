@@ -20,10 +20,8 @@ typedef struct MloTarget {
 	int vector_bytes;        /* widest vector to use */
 	int vector_regs;
 	int block;               /* channels per block of the blocked layout (float32) */
-	bool scalar_fma_operand; /* multiply-add takes a broadcast memory or lane operand */
 	int64_t l1d, l2, l3;     /* bytes, per core (l3: per core share) */
 	int l1d_ways;            /* associativity */
-	struct { int cols, vecs; } tile;   /* contraction register tile: best general shape */
 	double clock_ghz;        /* typical, for cost estimates */
 	double fma_per_cycle;    /* vector multiply-adds */
 	double bytes_per_cycle;  /* sustained from memory, one core */
