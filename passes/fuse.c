@@ -128,11 +128,6 @@ static void fuse_contraction(Fuser *f, MloNode *anchor)
 	MloNode *first = anchor, *last;
 	bool matrix = anchor->op == OP_matmul || anchor->op == OP_gemm;
 
-	if (!mlo_can_lower_contract(&f->lower, anchor, anchor)) {
-		/* a second operand may only be readable through its producers' strides */
-		if (!matrix)
-			return;
-	}
 	if (matrix)
 		for (uint32_t i = 0; i < 2; i++)
 			first = absorb_operand(f, first, anchor, i);
