@@ -227,8 +227,14 @@ MloValue *onnx_in(const OnnxNode *n, uint32_t i)
 
 MloValue *onnx_scalar(OnnxNode *n, MloElem e, double v)
 {
-	MloTensor *t = mlo_tensor_new(n->g->arena, e, 0, NULL);
+	const MloElemClass cls = mlo_elem_class(e);
+	MloTensor *t;
 
+	if (cls == EC_STRING || cls == EC_COMPLEX) {
+		onnx_fail(n, MLO_ERR_MODEL, "an operand of %s where a real number is needed", mlo_elem_text(e));
+		e = EL_f32;
+	}
+	t = mlo_tensor_new(n->g->arena, e, 0, NULL);
 	mlo_tensor_set_f64(t, 0, v);
 	return mlo_graph_const(n->g, t, NULL);
 }

@@ -36,8 +36,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	MLO_ASSERT(copy != NULL);
 	cloned = print(copy->arena, copy, &m);
 	MLO_ASSERT(n == m && !memcmp(once, cloned, n));
-	/* Inferred again, all types stay what they are. */
-	MLO_ASSERT(mlo_infer_graph(copy, NULL) == MLO_OK && mlo_verify(copy, NULL) == MLO_OK);
+	/* A text may declare a size as a symbol that inference knows; what followed from the symbol can
+	 * then be wrong, which is an error.  Where inference succeeds, the graph is valid. */
+	MLO_ASSERT(mlo_infer_graph(copy, NULL) != MLO_OK || mlo_verify(copy, NULL) == MLO_OK);
 	mlo_graph_free(copy);
 	mlo_graph_free(h);
 	mlo_graph_free(g);
