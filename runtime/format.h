@@ -9,19 +9,22 @@
  * header_hash (its own field taken as 0), manifest and table by theirs, each blob by its own;
  * padding must be zero.  file_bytes must equal the file's size.
  *
- * A blob of kind PROGRAM holds MlrtProgram, then nsteps x MlrtStep, then nargs x MlrtArg: the calls
- * of one run in order.  A kernel is  void (*)(void *const *args, int64_t begin, int64_t end,
- * void *scratch)  at `code` bytes into the variant's CODE blob, which is position-independent, needs
- * no relocation, and is mapped read + execute. */
+ * A kernel is  void (*)(void *const *args, int64_t begin, int64_t end, void *scratch)  at `code` bytes
+ * into the variant's CODE blob, which is position-independent, needs no relocation, and is mapped
+ * read + execute.  A blob of kind PROGRAM comes in one of two forms, told apart by the first word:
+ *
+ *   flat   MlrtProgram, nsteps x MlrtStep, nargs x MlrtArg: the calls of one run in order, where all
+ *          sizes are known, nothing branches, and every value is a tensor of numbers.
+ *   list   MlrtProgramList: everything else; see there. */
 #ifndef MLRT_FORMAT_H
 #define MLRT_FORMAT_H
 #include <stdint.h>
 
 #define MLRT_MAGIC "MLOPTPKG"
 #define MLRT_FORMAT_MAJOR 1 /* readers refuse another major */
-#define MLRT_FORMAT_MINOR 0 /* readers accept any minor */
+#define MLRT_FORMAT_MINOR 1 /* readers accept any minor */
 #define MLRT_MANIFEST_MAX (16 << 20) /* bytes */
-#define MLRT_PAGE 16384     /* blob alignment: a multiple of every page size in use for these targets but 64 KiB */
+#define MLRT_PAGE 16384     /* blob alignment: a multiple of every page size in use here but 64 KiB */
 
 typedef struct MlrtHeader {
 	char magic[8];
@@ -67,6 +70,156 @@ typedef struct MlrtArg {
 	uint64_t bytes;          /* that the kernel may touch: checked at load against the space's size */
 } MlrtArg;
 
+/* -- programs with open sizes, control flow, sequences, strings ------------------------------------
+ *
+ * MlrtProgramList, nstrings x MlrtStrings, then `nprograms` programs one behind the other: main first,
+ * bodies of IF and LOOP behind whoever names them.  Each is MlrtBody followed by its tables in the order
+ * steps, args, exprs, buffers, values, refs (uint32_t each, zeros up to a multiple of 8).
+ *
+ * A program runs on a frame: its slots (int64_t sizes, zero at first, kept from run to run), its
+ * arena, buffers and objects.  A frame belongs to a session and there is one per program, so a
+ * program must not contain itself; program numbers in a step are larger than the program's own. */
+#define MLRT_LIST_MAGIC 0x4c504c4du /* "MLPL" */
+#define MLRT_ABSENT UINT32_MAX      /* "none" where an index, a slot or a value is named */
+enum { MLRT_MAX_PROGRAMS = 4096, MLRT_MAX_NESTING = 64, MLRT_MAX_DIMS = 8 };
+
+typedef struct MlrtProgramList {
+	uint32_t magic, nprograms, nstrings, reserved;
+	uint64_t bytes;          /* of the whole blob */
+	uint64_t arena_bytes;    /* sum of the programs' */
+	uint64_t scratch_bytes;  /* per thread */
+} MlrtProgramList;
+
+/* A constant tensor of strings: `count` MlrtStringRef at `offset` bytes into the WEIGHTS blob. */
+typedef struct MlrtStrings {
+	uint64_t offset, count;
+} MlrtStrings;
+
+typedef struct MlrtStringRef {
+	int64_t offset, n;       /* bytes from the start of the WEIGHTS blob */
+} MlrtStringRef;
+
+typedef struct MlrtBody {
+	uint32_t nsteps, nargs, nexprs, nbuffers, nvalues, nrefs;
+	uint32_t ninputs, noutputs; /* refs[0, ninputs) and then noutputs more are values */
+	uint32_t nslots, nobjects;
+	uint32_t nprologue;      /* exprs[0, nprologue) are run when sizes of inputs differ from the last run's */
+	uint32_t arena_slot;     /* bytes of the arena of PLANNED buffers; MLRT_ABSENT: there are none */
+	uint64_t arena_bytes;    /* of what space MLRT_ARENA means in this program */
+	uint64_t bytes;          /* of this program with its tables */
+} MlrtBody;
+
+enum MlrtStepKind {
+	MLRT_STEP_KERNEL = 0,    /* calls code for [0, tasks); tasks may turn out 0: no call */
+	MLRT_STEP_IF = 1,        /* operands: cond, captures; program[cond ? 0 : 1] takes the captures */
+	MLRT_STEP_LOOP = 2,      /* operands: trip count or absent, condition or absent, carried[imm[0]], captures;
+	                          * results: carried[imm[0]], scans.  program[0] takes iteration (i64), condition
+	                          * (bool), carried, captures and gives condition, carried, scans.  Without
+	                          * iterations a scan's inner dimensions are what its slots hold before. */
+	MLRT_STEP_OBJECT = 3,    /* an operator of enum MlrtObjectOp */
+	MLRT_STEP_COPY = 4       /* operand 0 (tensor or object) becomes the result */
+};
+
+typedef struct MlrtBodyStep {
+	uint32_t kind;           /* MlrtStepKind */
+	uint32_t flags;          /* KERNEL, bit 0: too small to split, run on the calling thread */
+	uint32_t first_expr, nexprs; /* run right before the step */
+	uint32_t first, n;       /* KERNEL: its args; others: refs, operands and then results */
+	uint32_t nresults;       /* not KERNEL: how many of the n are results, the last ones */
+	uint32_t ntasks;         /* KERNEL, where ntasks_slot is absent: at least 1 */
+	uint32_t ntasks_slot;
+	uint32_t object;         /* OBJECT: MlrtObjectOp */
+	uint32_t program[2];     /* IF: then, else; LOOP: body */
+	uint64_t code;           /* KERNEL */
+	int64_t imm[2];          /* as the kind says, else 0 */
+} MlrtBodyStep;
+
+/* Spaces of a list's arguments beside those above.  ARENA is the program's own; INPUT and its index: of this
+ * program; OUTPUT: only in main, and only for outputs whose sizes are known when the prologue has run. */
+enum {
+	MLRT_BUFFER = 5,         /* index: of the buffer */
+	MLRT_SIZES = 6,          /* the slots, offset 8 * slot: read and written by kernels */
+	MLRT_STRINGS = 7         /* index: of the MlrtStrings; elements are MlrtText, 16 bytes each */
+};
+enum { MLRT_ARG_RESERVE = 1 }; /* in `flags`: this step begins an OWN buffer: give it the bytes of its slot */
+
+typedef struct MlrtBodyArg {
+	uint32_t space, index, flags, reserved;
+	uint64_t offset, bytes;  /* constant parts */
+	uint32_t offset_slot, bytes_slot; /* absent, or added to the constant parts */
+} MlrtBodyArg;
+
+/* dst, a, b are slots.  Results that do not fit 64 bits, and division by zero, are errors of the run. */
+enum MlrtExprOp {
+	MLRT_X_CONST = 0,        /* dst = imm */
+	MLRT_X_COPY = 1,         /* dst = a */
+	MLRT_X_ADD = 2,
+	MLRT_X_SUB = 3,
+	MLRT_X_MUL = 4,
+	MLRT_X_DIV = 5,          /* rounds down */
+	MLRT_X_CEILDIV = 6,
+	MLRT_X_MOD = 7,          /* a - b * floor(a / b) */
+	MLRT_X_MAX = 8,
+	MLRT_X_MIN = 9,
+	MLRT_X_ALIGN = 10,       /* dst = a rounded up to a multiple of imm > 0 */
+	MLRT_X_CHECK_EQ = 11,    /* the run fails unless a == b; imm: -1, or 16 * value + dimension that is a */
+	MLRT_X_CHECK_LE = 12,    /* unless a <= b; imm likewise */
+	MLRT_X_CHECK_GE0 = 13    /* unless a >= 0; imm likewise */
+};
+
+typedef struct MlrtExpr {
+	uint32_t op, dst, a, b;
+	int64_t imm;
+} MlrtExpr;
+
+/* PLANNED: [offset, offset + bytes) of the arena whose size is slot arena_slot; both slots are set by the
+ * prologue.  OWN: a block of its own, given `bytes` when a step reserves it; the block only grows. */
+enum MlrtBufferKind { MLRT_PLANNED = 0, MLRT_OWN = 1 };
+typedef struct MlrtBuffer {
+	uint32_t kind, bytes_slot;
+	uint32_t offset_slot;    /* PLANNED */
+	uint32_t reserved;
+} MlrtBuffer;
+
+enum MlrtValueKind {
+	MLRT_V_TENSOR = 0,
+	MLRT_V_SEQ = 1,          /* of tensors */
+	MLRT_V_OPT = 2,          /* tensor or nothing */
+	MLRT_V_OPT_SEQ = 3,      /* sequence or nothing */
+	MLRT_V_MAP = 4,
+	MLRT_V_SEQ_MAP = 5
+};
+
+/* What steps other than kernels, and the inputs and outputs of programs, are.  A tensor's sizes lie in
+ * slots first_dim and following: those of an input are set before the program runs, those of a result
+ * after its step.  A tensor result goes to its arg; if it has a buffer (OWN), that is reserved first. */
+typedef struct MlrtValue {
+	uint32_t kind;           /* MlrtValueKind */
+	uint32_t elem;           /* TensorProto.DataType of ONNX; of objects: that of their items or values */
+	uint32_t key;            /* of maps: of the keys; else 0 */
+	uint32_t rank, first_dim; /* tensors */
+	uint32_t arg;            /* tensors: MlrtBodyArg; its bytes are what may be touched */
+	uint32_t buffer;         /* tensor results: OWN buffer, or absent; its bytes_slot is set by the runtime */
+	uint32_t object;         /* objects: which of the frame's */
+} MlrtValue;
+
+enum MlrtObjectOp {      /* operands -> result; positions are i64 or i32 scalars, negative from the end */
+	MLRT_OBJ_SEQ_EMPTY = 0,  /* -> seq */
+	MLRT_OBJ_SEQ_CONSTRUCT = 1, /* tensors -> seq */
+	MLRT_OBJ_SEQ_AT = 2,     /* seq, position -> tensor, or map */
+	MLRT_OBJ_SEQ_INSERT = 3, /* seq, tensor, position or absent (at the end) -> seq */
+	MLRT_OBJ_SEQ_ERASE = 4,  /* seq, position or absent (the last) -> seq */
+	MLRT_OBJ_SEQ_LENGTH = 5, /* seq -> i64 scalar */
+	MLRT_OBJ_SPLIT = 6,      /* tensor, sizes or absent -> seq; imm: axis, keepdims */
+	MLRT_OBJ_CONCAT = 7,     /* seq -> tensor; imm: axis, new_axis */
+	MLRT_OBJ_OPTIONAL = 8,   /* tensor or sequence, or absent -> opt */
+	MLRT_OBJ_OPTIONAL_GET = 9, /* opt -> tensor or sequence; of those: themselves */
+	MLRT_OBJ_OPTIONAL_HAS = 10, /* opt, or absent -> bool scalar; of a tensor or sequence: true */
+	MLRT_OBJ_ZIP_MAP = 11,   /* tensor [n,k] or [k], keys [k] -> sequence of maps */
+	MLRT_OBJ_DICT_VECTORIZER = 12, /* map, vocabulary [v] -> tensor [1,v]; zero or "" where there is no entry */
+	MLRT_OBJ_COUNT
+};
+
 /* Manifest, version 1:
  * { "format":1, "name":"...", "model_hash":"xxh3 hex", "tool":"mlopt X.Y.Z",
  *   "inputs":[{"name":"x","elem":"f32","dims":[1,3,224,224],"bytes":602112}], "outputs":[likewise],
@@ -76,5 +229,10 @@ typedef struct MlrtArg {
  *                "steps":[{"name":"conv_relu","kernel":"hex key","nodes":["n1","n2"],"ops":["Conv","Relu"],
  *                          "flops":N,"bytes":N,"tier":"contract|loops|library"}]}],   best first
  *   "options":{...}, "meta":{...} }
- * The runtime reads inputs, outputs and variants (not steps' details); tools read the rest. */
+ * Sizes that are open are -1 in "dims", "bytes" is then 0, and "dim_names":["batch",null,...] may tell
+ * their names.  Inputs and outputs that are no tensors have "kind":"seq" ("opt", "opt_seq", "map",
+ * "seq_map"), "elem" of their items or values, "key" of a map, "dims":[] and "bytes":0.  Strings are
+ * elem "str", 16 bytes each (MlrtText of runtime.h).  "states":[{"input":i,"output":j},...] at the top:
+ * output j of one run is input i of the next.  "steps" of a list: those of main, then of each body in order.
+ * The runtime reads inputs, outputs, states and variants (steps' details for messages only); tools the rest. */
 #endif
