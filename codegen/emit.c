@@ -214,6 +214,18 @@ static void bind_args(Emit *e, LLVMValueRef args)
 	}
 }
 
+static void bind_sizes(Emit *e)
+{
+	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx);
+
+	for (size_t i = 0; i < e->k->size.n; i++) {
+		LLVMValueRef n = emit_i64(e, (int64_t)i);
+		LLVMValueRef at = LLVMBuildInBoundsGEP2(e->b, i64, e->arg[e->k->sizes_arg], &n, 1, "");
+
+		e->size[i] = LLVMBuildLoad2(e->b, i64, at, "size");
+	}
+}
+
 /* Task number to loop variables, the last one fastest. */
 static void bind_task(Emit *e, LLVMValueRef task, const KStmt **par, int n)
 {
@@ -283,6 +295,7 @@ MloStatus mlo_emit_kernel(LLVMModuleRef m, const MloTarget *t, const MloKernel *
 	if (!a)
 		return mlo_error(d, MLO_ERR_NOMEM, "out of memory for code generation");
 	e.arg = MLO_NEWN(a, LLVMValueRef, k->arg.n + 1);
+	e.size = MLO_NEWN(a, LLVMValueRef, k->size.n + 1);
 	e.var = MLO_NEWN(a, LLVMValueRef, (size_t)k->nvar + 1);
 	e.val = MLO_NEWN(a, LLVMValueRef, k->value.n + 1);
 	e.acc = MLO_NEWN(a, LLVMValueRef, (size_t)k->nacc + 1);
@@ -297,6 +310,7 @@ MloStatus mlo_emit_kernel(LLVMModuleRef m, const MloTarget *t, const MloKernel *
 	body = LLVMAppendBasicBlockInContext(e.ctx, e.fn, "start");
 	LLVMPositionBuilderAtEnd(e.b, body);
 	bind_args(&e, LLVMGetParam(e.fn, 0));
+	bind_sizes(&e);
 	emit_body(&e);
 	LLVMBuildRetVoid(e.b);
 	LLVMPositionBuilderAtEnd(e.b, entry);

@@ -20,6 +20,7 @@ typedef struct Emit {
 	const MloKernel *k;
 	LLVMValueRef fn, begin, end, scratch;
 	LLVMValueRef *arg;      /* per argument: pointer */
+	LLVMValueRef *size;     /* per size: scalar i64 */
 	LLVMValueRef *var;      /* per variable: current scalar i64 value (vec_var: vec_base) */
 	LLVMValueRef *val;      /* per value: scalar, or vector of `lanes` */
 	LLVMValueRef *acc;      /* per accumulator: alloca */

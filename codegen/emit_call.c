@@ -156,6 +156,22 @@ static LLVMValueRef int32(Emit *e, int64_t v)
 	return LLVMConstInt(LLVMInt32TypeInContext(e->ctx), (uint64_t)v, true);
 }
 
+/* The dimensions of t: constant data, or an array that is filled when the kernel runs. */
+static LLVMValueRef dims(Emit *e, const KCallTensor *t)
+{
+	LLVMValueRef array;
+	bool open = false;
+	for (int i = 0; i < t->rank; i++)
+		open = open || t->dim[i] < 0;
+	if (!open)
+		return ints(e, t->dim, t->rank);
+	array = emit_alloca(e, LLVMArrayType2(i64_type(e), (uint64_t)t->rank), "dims");
+	for (int i = 0; i < t->rank; i++)
+		LLVMBuildStore(e->b, t->dim[i] < 0 ? e->size[-1 - t->dim[i]] : emit_i64(e, t->dim[i]),
+		               element(e, i64_type(e), array, i));
+	return array;
+}
+
 /* RefTensor[n] */
 static LLVMValueRef tensors(Emit *e, const KCallTensor *t, int n)
 {
@@ -166,7 +182,7 @@ static LLVMValueRef tensors(Emit *e, const KCallTensor *t, int n)
 		LLVMValueRef at = element(e, type, array, i);
 		bool here = t[i].arg >= 0;
 		put(e, type, at, 0, here ? e->arg[t[i].arg] : LLVMConstNull(p));
-		put(e, type, at, 1, ints(e, t[i].dim, here ? t[i].rank : 0));
+		put(e, type, at, 1, here ? dims(e, &t[i]) : LLVMConstNull(p));
 		put(e, type, at, 2, int32(e, here ? t[i].rank : 0));
 		put(e, type, at, 3, int32(e, here ? (int64_t)t[i].elem : 0));
 	}

@@ -104,6 +104,8 @@ LLVMValueRef emit_idx(Emit *e, const KIdx *x)
 		return emit_i64(e, x->k);
 	if (x->op == KI_VAR)
 		return e->var[x->k];
+	if (x->op == KI_SIZE)
+		return e->size[x->k];
 	if (x->op == KI_VALUE) {
 		v = value_as(e, (int)x->k, LLVMInt64TypeInContext(e->ctx));
 		return emit_lanes(v) ? LLVMBuildExtractElement(e->b, v, emit_i64(e, 0), "") : v;

@@ -10,6 +10,7 @@ MloKernel *mlo_kernel_new(MloArena *a, const char *name)
 	k->arena = a;
 	k->name = mlo_strdup(a, name ? name : "kernel");
 	k->ntasks = 1;
+	k->sizes_arg = -1;
 	return k;
 }
 
@@ -19,6 +20,15 @@ int mlo_kernel_arg(MloKernel *k, KArgDir dir, MloElem elem, int64_t count)
 
 	MLO_PUSH(k->arena, &k->arg, a);
 	return (int)k->arg.n - 1;
+}
+
+int mlo_kernel_size(MloKernel *k, int64_t lo, int64_t hi)
+{
+	MLO_ASSERT(lo >= 0 && lo <= hi);
+	if (k->sizes_arg < 0)
+		k->sizes_arg = mlo_kernel_arg(k, KA_SIZES, EL_i64, 0);
+	MLO_PUSH(k->arena, &k->size, ((KSize){lo, hi}));
+	return (int)k->arg.items[k->sizes_arg].count++;
 }
 
 int mlo_kernel_var(MloKernel *k, int64_t extent)
@@ -247,7 +257,7 @@ void kb_finish(MloKernel *k)
 		k->flops = count_flops(k, k->body);
 	if (k->bytes == 0)
 		for (size_t i = 0; i < k->arg.n; i++)
-			if (k->arg.items[i].dir != KA_SCRATCH)
+			if (k->arg.items[i].dir != KA_SCRATCH && k->arg.items[i].count > 0)
 				k->bytes += (double)k->arg.items[i].count *
 				            mlo_elem_bits(k->arg.items[i].elem) / 8;
 }

@@ -20,11 +20,12 @@ typedef enum KOp {
 } KOp;
 
 /* Integer index expressions (64-bit). DIV and MOD: floor, constant positive divisor in k.
- * VALUE: an integer SSA value of the kernel (data-dependent index, as in gather). */
-typedef enum KIdxOp { KI_CONST, KI_VAR, KI_ADD, KI_MUL /* a * k */, KI_DIV, KI_MOD, KI_MIN, KI_MAX, KI_VALUE } KIdxOp;
+ * VALUE: an integer SSA value of the kernel (data-dependent index, as in gather).
+ * SIZE: a size that is known only when the kernel runs; the same during the whole run. */
+typedef enum KIdxOp { KI_CONST, KI_VAR, KI_ADD, KI_MUL /* a * k */, KI_DIV, KI_MOD, KI_MIN, KI_MAX, KI_VALUE, KI_SIZE } KIdxOp;
 typedef struct KIdx {
 	KIdxOp op;
-	int64_t k;   /* CONST: value; VAR: variable number; MUL, DIV, MOD: constant; VALUE: value number */
+	int64_t k;   /* CONST: value; VAR: variable number; MUL, DIV, MOD: constant; VALUE: value number; SIZE: size number */
 	const struct KIdx *a, *b;
 } KIdx;
 
@@ -40,6 +41,7 @@ const KIdx *kx_mod(MloKernel *k, const KIdx *a, int64_t c);
 const KIdx *kx_min(MloKernel *k, const KIdx *a, const KIdx *b);
 const KIdx *kx_max(MloKernel *k, const KIdx *a, const KIdx *b);
 const KIdx *kx_value(MloKernel *k, int value);
+const KIdx *kx_size(MloKernel *k, int size); /* one whose range is a single number becomes that number */
 void kx_range(const MloKernel *k, const KIdx *e, int64_t *lo, int64_t *hi); /* inclusive; VALUE: whole range */
 bool kx_equal(const KIdx *a, const KIdx *b); /* the same expression */
 
@@ -118,7 +120,7 @@ typedef struct KContract {
 	bool c_outer;                 /* task order: channel tiles outer (true) or chunks outer */
 } KContract;
 
-/* in[]/out[]: argument numbers, -1 absent; shapes as constants. */
+/* in[]/out[]: argument numbers, -1 absent; dimensions: a number, or -1-k for size k. */
 typedef struct KCallTensor { int arg; MloElem elem; int rank; int64_t dim[MLO_MAX_RANK]; } KCallTensor;
 typedef struct KCall {
 	MloOp op;
@@ -127,18 +129,25 @@ typedef struct KCall {
 	const MloNode *node;          /* attributes are read from here */
 } KCall;
 
-typedef enum KArgDir { KA_IN, KA_OUT, KA_INOUT, KA_SCRATCH /* per thread, count elements */ } KArgDir;
+/* SIZES: i64, one element per entry of MloKernel.size; at most one argument of a kernel. */
+typedef enum KArgDir { KA_IN, KA_OUT, KA_INOUT, KA_SCRATCH /* per thread, count elements */, KA_SIZES } KArgDir;
 typedef struct KArg {
 	KArgDir dir;
 	MloElem elem;
-	int64_t count;        /* elements that may be touched: [0, count) */
+	int64_t count;        /* elements that may be touched: [0, count); -1: as many as `elems` says */
+	const KIdx *elems;    /* of sizes and constants; NULL in a call: as its dimensions say */
 } KArg;
+
+/* A size that a run brings: lo <= size <= hi, lo >= 0. */
+typedef struct KSize { int64_t lo, hi; } KSize;
 
 struct MloKernel {
 	MloArena *arena;
 	const char *name;     /* readable stem, e.g. "conv_relu"; not part of the key */
 	struct { KArg *items; size_t n, cap; } arg;
 	struct { KInst *items; size_t n, cap; } value;
+	struct { KSize *items; size_t n, cap; } size;
+	int sizes_arg;        /* the argument that holds the sizes, -1 without any */
 	int64_t *var_extent;  /* upper bound of each variable's extent, for kx_range */
 	int nvar, var_cap, nacc;
 	KStmt *body;
@@ -148,6 +157,7 @@ struct MloKernel {
 
 MloKernel *mlo_kernel_new(MloArena *a, const char *name);
 int mlo_kernel_arg(MloKernel *k, KArgDir dir, MloElem elem, int64_t count);
+int mlo_kernel_size(MloKernel *k, int64_t lo, int64_t hi); /* a new size; the first one adds their argument */
 int mlo_kernel_var(MloKernel *k, int64_t extent);
 
 /* Statement building: a cursor appends to a body. */

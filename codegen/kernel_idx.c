@@ -82,6 +82,10 @@ void kx_range(const MloKernel *k, const KIdx *e, int64_t *lo, int64_t *hi)
 		*lo = INT64_MIN;
 		*hi = INT64_MAX;
 		break;
+	case KI_SIZE:
+		*lo = k->size.items[e->k].lo;
+		*hi = k->size.items[e->k].hi;
+		break;
 	case KI_MUL:
 		kx_range(k, e->a, &l, &h);
 		*lo = clamp((i128)(e->k < 0 ? h : l) * e->k);
@@ -126,6 +130,14 @@ const KIdx *kx_var(MloKernel *k, int var)
 const KIdx *kx_value(MloKernel *k, int value)
 {
 	return node(k, KI_VALUE, value, NULL, NULL);
+}
+
+const KIdx *kx_size(MloKernel *k, int size)
+{
+	MLO_ASSERT(size >= 0 && (size_t)size < k->size.n);
+	if (k->size.items[size].lo == k->size.items[size].hi)
+		return kx_const(k, k->size.items[size].lo);
+	return node(k, KI_SIZE, size, NULL, NULL);
 }
 
 /* A total order of expressions; 0 means equal. */

@@ -20,6 +20,8 @@ typedef struct Interp {
 	unsigned char **mem;   /* per argument, scratch included */
 	Cell *val, *acc;
 	int64_t *var;
+	const int64_t *size;
+	int64_t *count;        /* per argument */
 	double product;
 	MloDiag *d;
 	bool failed;
@@ -34,7 +36,7 @@ static void fail(Interp *p, const char *what, int arg, int64_t i)
 {
 	if (!p->failed)
 		mlo_error(p->d, MLO_ERR_INTERNAL, "kernel '%s': %s a%d[%lld] of %lld elements", p->k->name, what,
-		          arg, (long long)i, (long long)p->k->arg.items[arg].count);
+		          arg, (long long)i, (long long)p->count[arg]);
 	p->failed = true;
 }
 
@@ -162,7 +164,7 @@ static unsigned char *element(Interp *p, int arg, int64_t i, const char *what)
 {
 	const KArg *a = &p->k->arg.items[arg];
 
-	if (i < 0 || i >= a->count) {
+	if (i < 0 || i >= p->count[arg]) {
 		fail(p, what, arg, i);
 		return NULL;
 	}
@@ -186,6 +188,8 @@ static int64_t idx(Interp *p, const KIdx *x)
 		return p->var[x->k];
 	if (x->op == KI_VALUE)
 		return p->val[x->k].i;
+	if (x->op == KI_SIZE)
+		return p->size[x->k];
 	a = idx(p, x->a);
 	if (x->op == KI_MUL)
 		return a * x->k;
@@ -498,10 +502,15 @@ static RefTensor *call_tensors(Interp *p, KCallTensor *t, int n)
 {
 	RefTensor *r = MLO_NEWN(p->a, RefTensor, (size_t)n + 1);
 
-	for (int i = 0; i < n; i++)
-		if (t[i].arg >= 0)
-			r[i] = (RefTensor){.data = p->mem[t[i].arg], .dim = t[i].dim, .rank = t[i].rank,
-			                   .elem = (int32_t)t[i].elem};
+	for (int i = 0; i < n; i++) {
+		int64_t *dim = MLO_NEWN(p->a, int64_t, MLO_MAX_RANK);
+
+		if (t[i].arg < 0)
+			continue;
+		for (int j = 0; j < t[i].rank; j++)
+			dim[j] = t[i].dim[j] < 0 ? p->size[-1 - t[i].dim[j]] : t[i].dim[j];
+		r[i] = (RefTensor){.data = p->mem[t[i].arg], .dim = dim, .rank = t[i].rank, .elem = (int32_t)t[i].elem};
+	}
 	return r;
 }
 
@@ -549,9 +558,14 @@ MloStatus mlo_kernel_interp(const MloKernel *k, void *const *args, int64_t begin
 	p.val = MLO_NEWN(a, Cell, k->value.n + 1);
 	p.acc = MLO_NEWN(a, Cell, (size_t)k->nacc + 1);
 	p.var = MLO_NEWN(a, int64_t, (size_t)k->nvar + 1);
-	for (size_t i = 0; i < k->arg.n; i++)
-		p.mem[i] = k->arg.items[i].dir != KA_SCRATCH ? args[i]
-		           : mlo_alloc(a, (size_t)k->arg.items[i].count, mlo_elem_bits(k->arg.items[i].elem) / 8);
+	p.count = MLO_NEWN(a, int64_t, k->arg.n + 1);
+	p.size = k->sizes_arg < 0 ? NULL : args[k->sizes_arg];
+	for (size_t i = 0; i < k->arg.n; i++) {
+		const KArg *arg = &k->arg.items[i];
+
+		p.count[i] = arg->count < 0 && arg->elems ? idx(&p, arg->elems) : arg->count;
+		p.mem[i] = arg->dir != KA_SCRATCH ? args[i] : mlo_alloc(a, (size_t)p.count[i], mlo_elem_bits(arg->elem) / 8);
+	}
 	if (s && s->kind == KS_CONTRACT)
 		for (int64_t t = begin; t < end && !p.failed; t++)
 			contract(&p, s, t);

@@ -175,6 +175,15 @@ static const KIdx *node(Parser *s, KIdxOp op, int64_t k, const KIdx *a, const KI
 	return e;
 }
 
+static int size_number(Parser *s)
+{
+	int v = numbered(s, "s");
+
+	if ((size_t)v >= s->k->size.n)
+		fail(s, "a declared size");
+	return v;
+}
+
 static const KIdx *atom(Parser *s)
 {
 	const KIdx *a, *b;
@@ -188,6 +197,8 @@ static const KIdx *atom(Parser *s)
 		a = node(s, KI_VAR, numbered(s, "v"), NULL, NULL);
 		if (a->k >= s->k->nvar)
 			fail(s, "a declared variable");
+	} else if (looking_at(s, "s")) {
+		a = node(s, KI_SIZE, size_number(s), NULL, NULL);
 	} else if (looking_at(s, "%")) {
 		a = node(s, KI_VALUE, numbered(s, "%"), NULL, NULL);
 	} else if (accept(s, "(")) {
@@ -374,7 +385,7 @@ static KCallTensor *call_tensors(Parser *s, int *n)
 				if (t.rank == MLO_MAX_RANK)
 					fail(s, "at most 8 dimensions");
 				else
-					t.dim[t.rank++] = integer(s);
+					t.dim[t.rank++] = looking_at(s, "s") ? -1 - size_number(s) : integer(s);
 			}
 		}
 		MLO_PUSH(s->a, &list, t);
@@ -509,10 +520,56 @@ static KStmt *body(Parser *s)
 	return first;
 }
 
+/* How many elements an argument has. Sizes are declared behind the arguments: expressions of them wait. */
+static void argument(Parser *s, const char **elems)
+{
+	KArgDir dir = (KArgDir)one_of(s, mlo_kdir_name, 5, "in, out, inout, scratch or sizes");
+	MloElem e = elem(s);
+	int64_t count = -1;
+
+	expect(s, "[");
+	skip(s);
+	*elems = NULL;
+	if (!accept(s, "*")) {
+		*elems = s->p;
+		while (s->p < s->end && *s->p != ']' && *s->p != '\n')
+			s->p++;
+		if (s->p > *elems && *s->p == ']' && strspn(*elems, "0123456789") == (size_t)(s->p - *elems)) {
+			s->p = *elems;
+			*elems = NULL;
+			count = integer(s);
+		}
+	}
+	expect(s, "]");
+	if (dir == KA_SIZES)
+		s->k->sizes_arg = (int)s->k->arg.n;
+	mlo_kernel_arg(s->k, dir, e, count);
+}
+
+static void sizes(Parser *s)
+{
+	if (!accept(s, "sizes"))
+		return;
+	expect(s, "(");
+	while (!s->failed && !accept(s, ")")) {
+		KSize z;
+
+		if (s->k->size.n)
+			expect(s, ",");
+		z.lo = integer(s);
+		expect(s, "..");
+		z.hi = integer(s);
+		if (z.lo < 0 || z.hi < z.lo)
+			fail(s, "a range of sizes");
+		MLO_PUSH(s->a, &s->k->size, z);
+	}
+}
+
 static void header(Parser *s)
 {
+	struct { const char **items; size_t n, cap; } elems = {0};
 	size_t n;
-	const char *w;
+	const char *w, *at;
 	bool first = true;
 
 	expect(s, "kernel");
@@ -520,18 +577,20 @@ static void header(Parser *s)
 	s->k = mlo_kernel_new(s->a, mlo_strndup(s->a, w, n));
 	expect(s, "(");
 	while (!s->failed && !accept(s, ")")) {
-		KArgDir dir;
-		MloElem e;
-		int64_t count;
-
 		if (s->k->arg.n)
 			expect(s, ",");
-		dir = (KArgDir)one_of(s, mlo_kdir_name, 4, "in, out, inout or scratch");
-		e = elem(s);
-		expect(s, "[");
-		count = integer(s);
+		argument(s, &at);
+		MLO_PUSH(s->a, &elems, at);
+	}
+	sizes(s);
+	at = s->p;
+	for (size_t i = 0; i < elems.n && !s->failed; i++) {
+		if (!elems.items[i])
+			continue;
+		s->p = elems.items[i];
+		s->k->arg.items[i].elems = sum(s);
 		expect(s, "]");
-		mlo_kernel_arg(s->k, dir, e, count);
+		s->p = s->failed ? s->p : at;
 	}
 	expect(s, "vars");
 	expect(s, "(");

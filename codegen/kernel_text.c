@@ -16,7 +16,7 @@ const int mlo_kop_operands[K_COUNT] = {
 #include "codegen/kops.def"
 };
 const char *const mlo_kloop_name[] = {"seq", "par", "vec"};
-const char *const mlo_kdir_name[] = {"in", "out", "inout", "scratch"};
+const char *const mlo_kdir_name[] = {"in", "out", "inout", "scratch", "sizes"};
 const KContractField mlo_kcontract_fields[] = {
 #define FIELD(kind, member) {#member, offsetof(KContract, member), kind},
 	FIELD(KF_I64, nb0) FIELD(KF_I64, nb1) FIELD(KF_I64, ny) FIELD(KF_I64, nx) FIELD(KF_I64, nc)
@@ -68,6 +68,9 @@ static void idx(MloStr *o, const KIdx *e, int prec)
 		break;
 	case KI_VAR:
 		mlo_str_add(o, "v%d", (int)e->k);
+		break;
+	case KI_SIZE:
+		mlo_str_add(o, "s%d", (int)e->k);
 		break;
 	case KI_VALUE:
 		mlo_str_add(o, "%%%d", (int)e->k);
@@ -170,7 +173,8 @@ static void call_tensors(MloStr *o, const KCallTensor *t, int n)
 		}
 		mlo_str_add(o, "a%d %s[", t[i].arg, mlo_elem_text(t[i].elem));
 		for (int j = 0; j < t[i].rank; j++)
-			mlo_str_add(o, "%s%lld", j ? "," : "", (long long)t[i].dim[j]);
+			mlo_str_add(o, "%s%s%lld", j ? "," : "", t[i].dim[j] < 0 ? "s" : "",
+			            (long long)(t[i].dim[j] < 0 ? -1 - t[i].dim[j] : t[i].dim[j]));
 		mlo_str_add(o, "]");
 	}
 	mlo_str_add(o, ")");
@@ -273,10 +277,20 @@ void mlo_kernel_print(MloStr *out, const MloKernel *k, bool with_name)
 	for (size_t i = 0; i < k->arg.n; i++) {
 		const KArg *a = &k->arg.items[i];
 
-		mlo_str_add(out, "%s%s %s[%lld]", i ? ", " : "", mlo_kdir_name[a->dir], mlo_elem_text(a->elem),
-		            (long long)a->count);
+		mlo_str_add(out, "%s%s %s[", i ? ", " : "", mlo_kdir_name[a->dir], mlo_elem_text(a->elem));
+		if (a->count >= 0)
+			mlo_str_add(out, "%lld", (long long)a->count);
+		else if (a->elems)
+			idx(out, a->elems, 0);
+		else
+			mlo_str_add(out, "*");
+		mlo_str_add(out, "]");
 	}
-	mlo_str_add(out, ") vars(");
+	mlo_str_add(out, ")");
+	for (size_t i = 0; i < k->size.n; i++)
+		mlo_str_add(out, "%s%lld..%lld%s", i ? ", " : " sizes(", (long long)k->size.items[i].lo,
+		            (long long)k->size.items[i].hi, i + 1 < k->size.n ? "" : ")");
+	mlo_str_add(out, " vars(");
 	for (int i = 0; i < k->nvar; i++)
 		mlo_str_add(out, "%s%lld", i ? ", " : "", (long long)k->var_extent[i]);
 	mlo_str_add(out, ") {\n");

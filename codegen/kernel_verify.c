@@ -52,7 +52,9 @@ static void check_idx(Scope *s, const KIdx *x, const char *user)
 		      mlo_elem_text(s->k->value.items[x->k].type));
 	if ((x->op == KI_DIV || x->op == KI_MOD) && x->k <= 0)
 		wrong(s, "%s divides by %lld", user, (long long)x->k);
-	if (x->op != KI_CONST && x->op != KI_VAR && x->op != KI_VALUE) {
+	if (x->op == KI_SIZE && (x->k < 0 || (size_t)x->k >= s->k->size.n))
+		wrong(s, "%s uses size s%lld of %zu", user, (long long)x->k, s->k->size.n);
+	if (x->op != KI_CONST && x->op != KI_VAR && x->op != KI_VALUE && x->op != KI_SIZE) {
 		check_idx(s, x->a, user);
 		if (x->op == KI_ADD || x->op == KI_MIN || x->op == KI_MAX)
 			check_idx(s, x->b, user);
@@ -86,7 +88,7 @@ static void check_access(Scope *s, int arg, const KIdx *x, const KGuard *g, cons
 
 	check_idx(s, x, user);
 	check_guard(s, g, user);
-	if (!arg_ok(s, arg, user) || s->errors || g || mentions(x, KI_VALUE, -1))
+	if (!arg_ok(s, arg, user) || s->errors || g || mentions(x, KI_VALUE, -1) || s->k->arg.items[arg].count < 0)
 		return;
 	count = s->k->arg.items[arg].count;
 	kx_range(s->k, x, &lo, &hi);
@@ -286,12 +288,15 @@ static void check_call(Scope *s, const KStmt *st)
 
 	if (st != s->k->body || st->next)
 		wrong(s, "a call is not alone in the kernel");
-	for (int i = 0; i < c->nin; i++)
-		if (c->in[i].arg >= 0)
-			arg_ok(s, c->in[i].arg, "call");
-	for (int i = 0; i < c->nout; i++)
-		if (c->out[i].arg >= 0)
-			arg_ok(s, c->out[i].arg, "call");
+	for (int i = 0; i < c->nin + c->nout; i++) {
+		const KCallTensor *t = i < c->nin ? &c->in[i] : &c->out[i - c->nin];
+
+		if (t->arg < 0 || !arg_ok(s, t->arg, "call"))
+			continue;
+		for (int j = 0; j < t->rank; j++)
+			if (t->dim[j] < 0 && (uint64_t)(-1 - t->dim[j]) >= s->k->size.n)
+				wrong(s, "call with size s%lld of %zu", (long long)(-1 - t->dim[j]), s->k->size.n);
+	}
 }
 
 static void check_stmt(Scope *s, const KStmt *st)
@@ -335,6 +340,12 @@ static void check_body(Scope *s, const KStmt *first)
 	}
 }
 
+/* On more than sizes? */
+static bool depends(const KIdx *x)
+{
+	return mentions(x, KI_VAR, -1) || mentions(x, KI_VALUE, -1);
+}
+
 MloStatus mlo_kernel_verify(const MloKernel *k, MloDiag *d)
 {
 	MloArena *a = mlo_arena_new();
@@ -351,11 +362,17 @@ MloStatus mlo_kernel_verify(const MloKernel *k, MloDiag *d)
 	for (size_t i = 0; i < k->arg.n; i++) {
 		const KArg *arg = &k->arg.items[i];
 
-		if (arg->count < 0)
+		if (arg->count < 0 && (arg->count < -1 || (arg->elems ? depends(arg->elems) : !call)))
 			wrong(&s, "a%zu has %lld elements", i, (long long)arg->count);
+		if (arg->count < 0 && arg->elems)
+			check_idx(&s, arg->elems, "an argument");
+		if (arg->dir == KA_SIZES && (arg->elem != EL_i64 || (int)i != k->sizes_arg || arg->count != (int64_t)k->size.n))
+			wrong(&s, "a%zu cannot hold the %zu sizes", i, k->size.n);
 		if (!call && !memory_type(arg->elem))
 			wrong(&s, "a%zu: elements of %s are for calls only", i, mlo_elem_text(arg->elem));
 	}
+	if (k->size.n > 0 && k->sizes_arg < 0)
+		wrong(&s, "sizes without an argument");
 	check_body(&s, k->body);
 	mlo_arena_free(a);
 	return s.errors ? MLO_ERR_INTERNAL : MLO_OK;

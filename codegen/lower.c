@@ -19,6 +19,18 @@ bool mlo_group_internal(const MloGraph *g, const MloNode *first, const MloNode *
 	return defined && uses == v->nuse; /* nuse counts graph outputs too */
 }
 
+int mlo_lower_size(MloKernel *k, MloSizes *sizes, MloDim d)
+{
+	int64_t lo, hi;
+	MLO_ASSERT(!mlo_dim_known(d));
+	for (size_t i = 0; i < sizes->n; i++)
+		if (mlo_dim_same(sizes->items[i], d))
+			return (int)i;
+	mlo_dim_range(d, &lo, &hi);
+	MLO_PUSH(k->arena, sizes, d);
+	return mlo_kernel_size(k, lo < 0 ? 0 : lo, hi < 0 ? 0 : hi);
+}
+
 int64_t mlo_value_storage(const MloValue *v)
 {
 	const MloType *t = &v->type;

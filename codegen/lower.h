@@ -11,16 +11,27 @@
 #include "targets/target.h"
 
 /* What an argument of a lowered kernel is bound to: a value of the graph, or data that lowering
- * prepared (packed weights), or (both NULL) per-thread scratch. */
+ * prepared (packed weights), or (both NULL) per-thread scratch or the sizes. */
 typedef struct MloBinding {
 	MloValue *value;
 	const MloTensor *packed;
 } MloBinding;
 
+/* What the sizes of a kernel stand for. */
+typedef struct MloSizes {
+	MloDim *items;
+	size_t n, cap;
+} MloSizes;
+
 typedef struct MloLowered {
 	MloKernel *kernel;
-	MloBinding *bind; /* kernel->arg.n entries */
+	MloBinding *bind; /* kernel->arg.n entries; the argument of sizes is bound to nothing */
+	MloSizes size;    /* kernel->size.n entries */
 } MloLowered;
+
+/* The number of the kernel's size that stands for d, which is not a constant; a new one when there is
+ * none yet. Two sizes that are always equal may get different numbers. */
+int mlo_lower_size(MloKernel *k, MloSizes *sizes, MloDim d);
 
 typedef struct MloLowerCx {
 	MloArena *arena;

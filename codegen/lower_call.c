@@ -4,12 +4,13 @@
 #include <string.h>
 
 typedef struct Binds { MloBinding *items; size_t n, cap; } Binds;
+typedef struct Call { MloKernel *k; Binds bind; MloSizes size; } Call;
 
 /* Values that are computed but never named (strings) have no place in compiled models. */
 static MloStatus check_value(MloLowerCx *cx, const MloNode *n, const MloValue *v)
 {
-	if (!mlo_type_static(&v->type))
-		return mlo_error(cx->diag, MLO_ERR_UNSUPPORTED, "node '%s' (%s): the shape of '%s' is not known",
+	if (v->type.rank < 0)
+		return mlo_error(cx->diag, MLO_ERR_UNSUPPORTED, "node '%s' (%s): the rank of '%s' is not known",
 		                 mlo_node_name(n), mlo_op_info(n->op)->name, v->name ? v->name : "?");
 	if (v->type.elem == EL_str)
 		return mlo_error(cx->diag, MLO_ERR_UNSUPPORTED,
@@ -21,23 +22,46 @@ static MloStatus check_value(MloLowerCx *cx, const MloNode *n, const MloValue *v
 	return MLO_OK;
 }
 
-static KCallTensor tensor(MloKernel *k, Binds *b, MloValue *v, KArgDir dir)
+static int argument(Call *c, MloValue *v, KArgDir dir)
+{
+	for (size_t i = 0; i < c->bind.n; i++)
+		if (c->bind.items[i].value == v)
+			return (int)i;
+	int64_t count = mlo_type_static(&v->type) ? mlo_value_storage(v) : -1;
+	MLO_PUSH(c->k->arena, &c->bind, ((MloBinding){.value = v}));
+	return mlo_kernel_arg(c->k, dir, v->type.elem, count);
+}
+
+static KCallTensor tensor(Call *c, MloValue *v, KArgDir dir)
 {
 	KCallTensor t = {.arg = -1};
 	if (!v)
 		return t;
 	t.elem = v->type.elem;
 	t.rank = v->type.rank;
-	for (int d = 0; d < t.rank; d++)
-		t.dim[d] = v->type.dim[d].k;
-	for (size_t i = 0; i < b->n; i++)
-		if (b->items[i].value == v)
-			t.arg = (int)i;
-	if (t.arg < 0) {
-		t.arg = mlo_kernel_arg(k, dir, t.elem, mlo_value_storage(v));
-		MLO_PUSH(k->arena, b, ((MloBinding){.value = v}));
-	}
+	t.arg = argument(c, v, dir);
 	return t;
+}
+
+/* The argument of sizes comes behind all others. */
+static void dimensions(Call *c, KCallTensor *t, const MloValue *v)
+{
+	for (int d = 0; v && d < t->rank; d++) {
+		MloDim dim = v->type.dim[d];
+		t->dim[d] = mlo_dim_known(dim) ? dim.k : -1 - mlo_lower_size(c->k, &c->size, dim);
+	}
+}
+
+/* Open dimensions count as their lower bound, but one at least. */
+static double elements(const MloType *t)
+{
+	double n = 1;
+	for (int d = 0; d < t->rank; d++) {
+		int64_t lo, hi;
+		mlo_dim_range(t->dim[d], &lo, &hi);
+		n *= (double)(mlo_dim_known(t->dim[d]) || lo > 1 ? lo : 1);
+	}
+	return n;
 }
 
 /* Arithmetic of one run, roughly: an operation per element read or written. */
@@ -47,11 +71,13 @@ static double estimate(const MloNode *n)
 	for (uint32_t i = 0; i < n->nin + n->nout; i++) {
 		const MloValue *v = i < n->nin ? n->in[i] : n->out[i - n->nin];
 		if (v)
-			ops += (double)mlo_type_elems(&v->type);
+			ops += elements(&v->type);
 	}
-	if (mlo_op_info(n->op)->kind == OK_CONTRACT) /* every weight meets every position */
-		ops = 2 * (double)mlo_type_elems(&n->in[1]->type) * (double)mlo_type_elems(&n->out[0]->type) /
-		      (double)(n->out[0]->type.rank > 1 ? n->out[0]->type.dim[1].k : 1);
+	if (mlo_op_info(n->op)->kind == OK_CONTRACT) { /* every weight meets every position */
+		const MloType *y = &n->out[0]->type;
+		double channels = y->rank > 1 && mlo_dim_known(y->dim[1]) && y->dim[1].k ? (double)y->dim[1].k : 1;
+		ops = 2 * elements(&n->in[1]->type) * elements(y) / channels;
+	}
 	return ops;
 }
 
@@ -65,19 +91,24 @@ MloStatus mlo_lower_call(MloLowerCx *cx, MloNode *first, MloNode *last, MloLower
 		if (v)
 			MLO_TRY(check_value(cx, n, v));
 	}
-	MloKernel *k = mlo_kernel_new(cx->arena, mlo_op_info(n->op)->name);
-	Binds b = {0};
+	Call t = {.k = mlo_kernel_new(cx->arena, mlo_op_info(n->op)->name)};
 	KCall c = {.op = n->op, .nin = (int)n->nin, .nout = (int)n->nout, .node = n};
 	c.in = MLO_NEWN(cx->arena, KCallTensor, n->nin + 1);
 	c.out = MLO_NEWN(cx->arena, KCallTensor, n->nout + 1);
 	for (uint32_t i = 0; i < n->nin; i++)
-		c.in[i] = tensor(k, &b, n->in[i], KA_IN);
+		c.in[i] = tensor(&t, n->in[i], KA_IN);
 	for (uint32_t i = 0; i < n->nout; i++)
-		c.out[i] = tensor(k, &b, n->out[i], KA_OUT);
-	KCursor at = kb_top(k);
+		c.out[i] = tensor(&t, n->out[i], KA_OUT);
+	for (uint32_t i = 0; i < n->nin; i++)
+		dimensions(&t, &c.in[i], n->in[i]);
+	for (uint32_t i = 0; i < n->nout; i++)
+		dimensions(&t, &c.out[i], n->out[i]);
+	if (t.k->sizes_arg >= 0)
+		MLO_PUSH(cx->arena, &t.bind, (MloBinding){0});
+	KCursor at = kb_top(t.k);
 	kb_call(&at, &c);
-	k->flops = estimate(n);
-	kb_finish(k);
-	*out = (MloLowered){.kernel = k, .bind = b.items};
+	t.k->flops = estimate(n);
+	kb_finish(t.k);
+	*out = (MloLowered){.kernel = t.k, .bind = t.bind.items, .size = t.size};
 	return MLO_OK;
 }

@@ -309,7 +309,7 @@ MloStatus mlo_lower_contract(MloLowerCx *cx, MloNode *first, MloNode *last, MloL
 	MLO_TRY(store_results(&l));
 	kb_finish(l.k);
 	estimate(&l);
-	*out = (MloLowered){l.k, l.bind.items};
+	*out = (MloLowered){.kernel = l.k, .bind = l.bind.items};
 	return MLO_OK;
 }
 

@@ -146,7 +146,7 @@ static void add_step(Builder *b, const MloLowered *low, MloStepInfo info)
 static MloLowered copy_kernel(Builder *b, MloValue *from, MloValue *to)
 {
 	enum { CHUNK = 16384 };
-	MloLowered low = {mlo_kernel_new(b->p->arena, "copy"), MLO_NEWN(b->p->arena, MloBinding, 2)};
+	MloLowered low = {.kernel = mlo_kernel_new(b->p->arena, "copy"), .bind = MLO_NEWN(b->p->arena, MloBinding, 2)};
 	MloKernel *k = low.kernel;
 	int64_t n = mlo_value_storage(from);
 	int in = mlo_kernel_arg(k, KA_IN, from->type.elem, n), out = mlo_kernel_arg(k, KA_OUT, from->type.elem, n), c, i;

@@ -163,6 +163,45 @@ static void narrow(void)
 	differential(0, &t, kernel_test_seed(3000));
 }
 
+/* Kernels with sizes of the run, at several sizes: element by element against the interpreter. */
+static void sizes(void)
+{
+	static const char text[] =
+		"kernel sum(in f32[*], out f32[*], sizes i64[2]) sizes(0..100, 1..64) vars() {\n"
+		"  call reduce_sum (a0 f32[s0,4,s1], none) -> (a1 f32[s0,1,1]) {}\n"
+		"}\n",
+	loop[] = "kernel copy(in f32[s0*4 + s1], out f32[s0*4 + s1], sizes i64[2]) sizes(0..100, 0..100) vars(500) {\n"
+		 "  seq v0 < s0*4 + s1 {\n"
+		 "    %0 = load.f32 a0[v0] if v0 < 100 else 7\n"
+		 "    a1[s0*4 + s1 + -1 + v0*-1] = %0\n"
+		 "  }\n"
+		 "}\n";
+	MloArena *a = mlo_arena_new();
+	MloDiag d = {0};
+	MloKernel *k[2] = {mlo_kernel_parse(a, text, sizeof text - 1, &d), mlo_kernel_parse(a, loop, sizeof loop - 1, &d)};
+	KernelRandom r = {kernel_test_seed(77)};
+	static float in[100 * 4 * 64], out[500], want[500];
+	KernelImage im;
+
+	CU_ASSERT_FATAL(k[0] && k[1] && kernel_image_load(&im, kernel_test_target(0), k, 2, &d));
+	for (size_t i = 0; i < sizeof in / sizeof *in; i++)
+		in[i] = (float)kernel_random(&r, 100);
+	for (int i = 0; i < 40; i++) {
+		int64_t size[2] = {kernel_random(&r, 21), 1 + kernel_random(&r, 20)};
+
+		for (int j = 0; j < 2; j++) {
+			memset(out, 0x55, sizeof out);
+			memset(want, 0x55, sizeof want);
+			im.fn[j]((void *[]){in, out, size}, 0, 1, NULL);
+			CU_ASSERT_EQUAL(mlo_kernel_interp(k[j], (void *[]){in, want, size}, 0, 1, &d), MLO_OK);
+			CU_ASSERT_EQUAL(memcmp(out, want, sizeof out), 0);
+		}
+	}
+	kernel_image_free(&im);
+	mlo_diag_free(&d);
+	mlo_arena_free(a);
+}
+
 void suite_kernel_emit(void);
 void suite_kernel_emit(void)
 {
@@ -170,5 +209,6 @@ void suite_kernel_emit(void)
 
 	CU_add_test(s, "random kernels, native", native);
 	CU_add_test(s, "random kernels, baseline", baseline);
+	CU_add_test(s, "kernels with sizes", sizes);
 	CU_add_test(s, "random kernels, half the vector width", narrow);
 }

@@ -59,6 +59,17 @@ static const char call_text[] =
 	"kernel softmax(in f32[12], out f32[12]) vars() {\n"
 	"  call softmax (a0 f32[3,4], none) -> (a1 f32[3,4]) {axis=-2}\n"
 	"}\n";
+static const char sizes_text[] =
+	"kernel sum(in f32[*], out f32[s0], sizes i64[2]) sizes(0..1099511627776, 1..64) vars() {\n"
+	"  call reduce_sum (a0 f32[s0,4,s1], none) -> (a1 f32[s0,1,1]) {}\n"
+	"}\n";
+static const char size_loop_text[] =
+	"kernel copy(in f32[s0*4 + 1], out f32[s0*4 + 1], sizes i64[1]) sizes(0..100) vars(401) {\n"
+	"  seq v0 < s0*4 + 1 {\n"
+	"    %0 = load.f32 a0[v0]\n"
+	"    a1[min(v0, s0*4)] = %0\n"
+	"  }\n"
+	"}\n";
 static const char guard_text[] =
 	"kernel (in bf16[10], inout i64[9], scratch f64[7]) vars(9, 3) {\n"
 	"  vec v0 < min(9, v0*2 + -3) {\n"
@@ -72,9 +83,9 @@ static const char guard_text[] =
 
 static void by_hand(void)
 {
-	static const char *const texts[] = {contract_text, call_text};
+	static const char *const texts[] = {contract_text, call_text, sizes_text, size_loop_text};
 
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 4; i++) {
 		MloArena *a = mlo_arena_new();
 		MloDiag d = {0};
 		MloKernel *k = parse(a, texts[i], &d);
@@ -127,6 +138,12 @@ static void verifier(void)
 	rejects(BODY("", "", "%0 = const.i32 1 acc0 = %0 acc0 sub %0"), "acc0 cannot accumulate with sub");
 	rejects(BODY("", "", "%0 = product.f32"), "is not an f32 inside a contraction");
 	rejects(BODY("", "", "%0 = const.f32 1 %0 = const.f32 2"), "a value number used once");
+	rejects("kernel k(in f32[4], sizes i64[1]) sizes(0..4) vars(4) { seq v0 < s1 { } }", "expected a declared size");
+	rejects("kernel k(sizes i64[2]) sizes(0..4) vars() { }", "a0 cannot hold the 1 sizes");
+	rejects("kernel k() sizes(0..4) vars() { }", "sizes without an argument");
+	rejects("kernel k(sizes i64[1]) sizes(4..1) vars() { }", "expected a range of sizes");
+	rejects("kernel k(in f32[*]) vars() { }", "a0 has -1 elements");
+	rejects("kernel k(in f32[v0]) vars(4) { }", "expected a declared variable");
 	rejects(BODY("", "", "%1 = const.f32 1"), "a definition of every value");
 	rejects(BODY("", "", "%0 = const.f16 1"), "values of this type do not exist");
 	rejects(BODY("in c64[1]", "", ""), "elements of c64 are for calls only");
