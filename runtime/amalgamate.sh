@@ -34,8 +34,9 @@ body() {
 	echo '#define XXH_INLINE_ALL'
 	printf '\n/* ---- xxHash ---- */\n'
 	cat "$xxhash"
-	for f in format.h float_mode.h internal.h json.h error.c hash.c json.c container.c manifest.c program.c memory.c cpu.c \
-	         quota.c threads.c session.c open.c version.c; do
+	for f in format.h float_mode.h internal.h json.h object.h session.h error.c hash.c json.c elem.c container.c manifest.c \
+	         list.c list_check.c list_steps.c program.c memory.c cpu.c quota.c threads.c call.c object.c frame.c sizes.c \
+	         control.c object_ops.c steps.c state.c tensors.c session.c open.c version.c; do
 		body "runtime/$f"
 	done
 } > "$out/mlopt_rt.c.tmp"

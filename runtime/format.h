@@ -124,7 +124,7 @@ typedef struct MlrtBodyStep {
 	uint32_t kind;           /* MlrtStepKind */
 	uint32_t flags;          /* KERNEL, bit 0: too small to split, run on the calling thread */
 	uint32_t first_expr, nexprs; /* run right before the step */
-	uint32_t first, n;       /* KERNEL: its args; others: refs, operands and then results */
+	uint32_t first, n;       /* KERNEL: its args, behind those of earlier steps; others: refs, operands, then results */
 	uint32_t nresults;       /* not KERNEL: how many of the n are results, the last ones */
 	uint32_t ntasks;         /* KERNEL, where ntasks_slot is absent: at least 1 */
 	uint32_t ntasks_slot;
@@ -190,7 +190,9 @@ enum MlrtValueKind {
 	MLRT_V_SEQ_MAP = 5
 };
 
-/* What steps other than kernels, and the inputs and outputs of programs, are.  A tensor's sizes lie in
+/* Fields that a kind of step, buffer or value has no use for: indices and slots MLRT_ABSENT (`key`, `rank`: 0).
+ *
+ * What steps other than kernels, and the inputs and outputs of programs, are.  A tensor's sizes lie in
  * slots first_dim and following: those of an input are set before the program runs, those of a result
  * after its step.  A tensor result goes to its arg; if it has a buffer (OWN), that is reserved first. */
 typedef struct MlrtValue {

@@ -68,11 +68,29 @@ MLRT_LOCAL MlrtStatus mlrt_container_read(Container *c, const void *file, size_t
 					  MlrtError *err);
 MLRT_LOCAL void mlrt_container_free(Container *c);
 
+/* elem.c: element types by storage. */
+typedef struct Elem {
+	const char *name;
+	uint32_t code;        /* TensorProto.DataType */
+	unsigned bits, align; /* of an element; alignment in bytes */
+} Elem;
+enum { ELEM_I32 = 6, ELEM_I64 = 7, ELEM_STR = 8, ELEM_BOOL = 9 };
+MLRT_LOCAL const Elem *mlrt_elem_named(const char *name); /* NULL: there is none */
+MLRT_LOCAL const Elem *mlrt_elem_code(uint32_t code);
+/* MlrtValueKind: "tensor", "seq", ...; false: there is none of that name. */
+MLRT_LOCAL const char *mlrt_kind_text(uint32_t kind);
+MLRT_LOCAL bool mlrt_kind_named(const char *name, uint32_t *kind);
+/* Bytes of a dense tensor, characters of strings aside; false if a size is negative or the product too large. */
+MLRT_LOCAL bool mlrt_tensor_bytes(const Elem *e, int rank, const int64_t *dims, uint64_t *bytes);
+
 /* manifest.c: what the runtime needs of the manifest. Strings live in `strings`. */
-typedef struct Tensor {
+typedef struct Tensor { /* or an object: an input or output */
 	MlrtTensorInfo info;
-	int64_t dims[MLRT_MAX_RANK];
-	size_t align; /* of its elements */
+	int64_t dims[MLRT_MAX_RANK];          /* -1: open */
+	const char *dim_names[MLRT_MAX_RANK]; /* NULL: none */
+	const Elem *elem, *key;
+	uint32_t kind;        /* MlrtValueKind */
+	bool open;            /* the number of bytes differs from run to run */
 } Tensor;
 typedef struct Variant {
 	const char *name, *arch;
@@ -81,26 +99,63 @@ typedef struct Variant {
 	uint64_t code, weights, program; /* blob numbers; weights: UINT64_MAX if none */
 	uint64_t arena_bytes, scratch_bytes;
 } Variant;
+typedef struct StatePair {
+	uint64_t input, output;
+} StatePair;
 typedef struct Manifest {
 	Tensor *input, *output;
 	size_t ninputs, noutputs;
+	StatePair *state;
+	size_t nstates;
 	Variant *variant; /* best first */
 	size_t nvariants;
 	char *strings;
 } Manifest;
 MLRT_LOCAL MlrtStatus mlrt_manifest_read(Manifest *m, const Container *c, MlrtError *err);
 MLRT_LOCAL void mlrt_manifest_free(Manifest *m);
+/* What the user calls step `step` of a variant, for messages: the model's node, or the step's own name, or "". */
+MLRT_LOCAL void mlrt_manifest_step(const Container *c, const char *variant, uint64_t step, char *out, size_t n);
 
-/* program.c: the calls of one run, checked against the spaces they touch. */
+/* list.c, list_check.c: a program of a list, its tables. */
+typedef struct Body {
+	const MlrtBody *head;
+	const MlrtBodyStep *step;
+	const MlrtBodyArg *arg;
+	const MlrtExpr *expr;
+	const MlrtBuffer *buffer;
+	const MlrtValue *value;
+	const uint32_t *ref;
+	uint64_t first_step; /* its steps' numbers in the manifest and the profile begin here */
+} Body;
+typedef struct List {
+	const MlrtProgramList *head; /* NULL: the program is flat */
+	const MlrtStrings *strings;
+	Body *body;
+} List;
+
+/* program.c: what one run does, checked against the spaces it touches. */
 typedef struct Program {
 	void *copy; /* owns what the others point into */
 	const MlrtProgram *head;
 	const MlrtStep *step;
 	const MlrtArg *arg;
+	List list;           /* in place of the three above */
+	uint64_t nsteps;     /* of all programs */
+	uint64_t arena_bytes, scratch_bytes;
 } Program;
 MLRT_LOCAL MlrtStatus mlrt_program_read(Program *p, const Container *c, const Manifest *m, const Variant *v,
 					MlrtError *err);
 MLRT_LOCAL void mlrt_program_free(Program *p);
+/* Sizes of the spaces that arguments point into. */
+typedef struct Spaces {
+	const Manifest *manifest;
+	const Variant *variant;
+	const unsigned char *weight_data;
+	uint64_t arena, weights, code;
+} Spaces;
+MLRT_LOCAL MlrtStatus mlrt_list_read(Program *p, size_t bytes, const Spaces *s, MlrtError *err);
+MLRT_LOCAL MlrtStatus mlrt_body_check(const List *l, uint32_t number, const Spaces *s, MlrtError *err);
+MLRT_LOCAL MlrtStatus mlrt_steps_check(const List *l, uint32_t number, const Spaces *s, MlrtError *err);
 
 /* threads.c: a pool for one caller at a time. */
 typedef struct Pool Pool;
@@ -111,6 +166,7 @@ MLRT_LOCAL void mlrt_pool_run(Pool *p, void (*task)(void *arg, int i), void *arg
 
 struct MlrtModel {
 	Mapping file, code, weights;
+	MlrtText **strings; /* per MlrtStrings of the program: its elements, relocated */
 	Container container;
 	Manifest manifest;
 	Program program;

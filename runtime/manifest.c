@@ -1,21 +1,10 @@
 /* runtime/manifest.c -- inputs, outputs and variants out of the manifest. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "runtime/internal.h"
 #include "runtime/json.h"
-
-/* Element types by storage: bits (below 8: packed) and alignment in bytes. */
-static const struct Elem {
-	const char *name;
-	unsigned bits, align;
-} elems[] = {
-	{"f32", 32, 4},     {"f64", 64, 8},       {"f16", 16, 2},   {"bf16", 16, 2},      {"i8", 8, 1},
-	{"i16", 16, 2},     {"i32", 32, 4},       {"i64", 64, 8},   {"u8", 8, 1},         {"u16", 16, 2},
-	{"u32", 32, 4},     {"u64", 64, 8},       {"bool", 8, 1},   {"c64", 64, 4},       {"c128", 128, 8},
-	{"f8e4m3fn", 8, 1}, {"f8e4m3fnuz", 8, 1}, {"f8e5m2", 8, 1}, {"f8e5m2fnuz", 8, 1}, {"f8e8m0", 8, 1},
-	{"u4", 4, 1},       {"i4", 4, 1},         {"f4e2m1", 4, 1}, {"u2", 2, 1},         {"i2", 2, 1},
-};
 
 typedef struct Reader {
 	Json json;
@@ -54,55 +43,87 @@ static bool size_member(const Reader *r, uint32_t object, const char *key, uint6
 	return true;
 }
 
-static const struct Elem *elem_named(const char *name)
+static bool read_dims(const Reader *r, uint32_t dims, Tensor *t)
 {
-	for (size_t i = 0; name && i < sizeof elems / sizeof *elems; i++)
-		if (strcmp(elems[i].name, name) == 0)
-			return &elems[i];
-	return NULL;
+	uint64_t count = 1;
+	int k = 0;
+
+	if (!mlrt_json_is(&r->json, dims, JSON_ARRAY) || r->json.node[dims].n > MLRT_MAX_RANK)
+		return false;
+	for (uint32_t d = r->json.node[dims].child; d; d = r->json.node[d].next, k++) {
+		if (!mlrt_json_int(&r->json, d, &t->dims[k]) || t->dims[k] < -1)
+			return false;
+		if (t->dims[k] == -1)
+			t->open = true;
+		else if (__builtin_mul_overflow(count, (uint64_t)t->dims[k], &count))
+			return false;
+	}
+	t->info.rank = k;
+	t->info.dims = t->dims;
+	return true;
 }
 
-static bool read_dims(const Reader *r, uint32_t dims, Tensor *t, uint64_t *count)
+/* Absent, or one text or null for each dimension. */
+static bool read_dim_names(Reader *r, uint32_t list, Tensor *t)
 {
 	int k = 0;
 
-	*count = 1;
-	if (!mlrt_json_is(&r->json, dims, JSON_ARRAY) || r->json.node[dims].n > MLRT_MAX_RANK)
+	if (!list)
+		return true;
+	if (!mlrt_json_is(&r->json, list, JSON_ARRAY) || (int64_t)r->json.node[list].n != t->info.rank)
 		return false;
-	for (uint32_t d = r->json.node[dims].child; d; d = r->json.node[d].next, k++)
-		if (!mlrt_json_int(&r->json, d, &t->dims[k]) || t->dims[k] < 0 ||
-		    __builtin_mul_overflow(*count, (uint64_t)t->dims[k], count))
+	for (uint32_t d = r->json.node[list].child; d; d = r->json.node[d].next, k++) {
+		if (mlrt_json_is(&r->json, d, JSON_NULL))
+			continue;
+		t->dim_names[k] = text_of(r, d);
+		if (!t->dim_names[k])
 			return false;
-	t->info.rank = k;
+	}
+	t->info.dim_names = t->dim_names;
 	return true;
+}
+
+/* Absent: a tensor. */
+static bool read_kind(Reader *r, uint32_t node, Tensor *t)
+{
+	const char *kind = mlrt_json_get(&r->json, node, "kind") ? text_member(r, node, "kind") : "tensor";
+
+	if (!kind || !mlrt_kind_named(kind, &t->kind))
+		return false;
+	t->info.kind = mlrt_kind_text(t->kind);
+	if (t->kind != MLRT_V_MAP && t->kind != MLRT_V_SEQ_MAP)
+		return true;
+	t->info.key = text_member(r, node, "key");
+	t->key = mlrt_elem_named(t->info.key);
+	return t->key && (t->key->code == ELEM_I64 || t->key->code == ELEM_STR);
 }
 
 static MlrtStatus read_tensor(Reader *r, const char *what, size_t i, uint32_t node, Tensor *t)
 {
-	const struct Elem *elem;
-	uint64_t count, bits, bytes;
+	uint64_t need = 0, bytes;
 
 	t->info.name = text_member(r, node, "name");
 	if (!t->info.name)
 		return missing(r, what, i, "name");
 	t->info.elem = text_member(r, node, "elem");
-	elem = elem_named(t->info.elem);
-	if (!elem)
+	t->elem = mlrt_elem_named(t->info.elem);
+	if (!t->elem)
 		return mlrt_fail(r->err, MLRT_ERR_FORMAT,
 				 "manifest: %s '%.80s' has the unknown element type '%.20s'", what,
 				 t->info.name, t->info.elem ? t->info.elem : "");
-	if (!read_dims(r, mlrt_json_get(&r->json, node, "dims"), t, &count))
+	if (!read_kind(r, node, t))
+		return missing(r, what, i, "kind");
+	if (!read_dims(r, mlrt_json_get(&r->json, node, "dims"), t) || (t->kind && t->info.rank))
 		return missing(r, what, i, "dims");
+	if (!read_dim_names(r, mlrt_json_get(&r->json, node, "dim_names"), t))
+		return missing(r, what, i, "dim_names");
 	if (!size_member(r, node, "bytes", &bytes))
 		return missing(r, what, i, "bytes");
-	if (__builtin_mul_overflow(count, elem->bits, &bits) || bits > INT64_MAX || (bits + 7) / 8 != bytes ||
-	    bytes > SIZE_MAX / 2)
+	if ((!t->kind && !t->open && !mlrt_tensor_bytes(t->elem, t->info.rank, t->dims, &need)) || need != bytes)
 		return mlrt_fail(r->err, MLRT_ERR_FORMAT,
 				 "manifest: %s '%.80s' states %llu bytes, its shape differs", what,
 				 t->info.name, (unsigned long long)bytes);
 	t->info.bytes = bytes;
-	t->info.dims = t->dims;
-	t->align = elem->align;
 	return MLRT_OK;
 }
 
@@ -122,6 +143,31 @@ static MlrtStatus read_tensors(Reader *r, const char *key, const char *what, Ten
 
 		if (st)
 			return st;
+	}
+	return MLRT_OK;
+}
+
+/* Pairs of an input and an output; that they fit each other is checked where they are used. */
+static MlrtStatus read_states(Reader *r, Manifest *m)
+{
+	uint32_t list = mlrt_json_get(&r->json, 1, "states");
+	size_t i = 0;
+
+	if (!list)
+		return MLRT_OK;
+	if (!mlrt_json_is(&r->json, list, JSON_ARRAY))
+		return mlrt_fail(r->err, MLRT_ERR_FORMAT, "manifest: 'states' is no list");
+	m->nstates = r->json.node[list].n;
+	m->state = calloc(m->nstates + 1, sizeof *m->state);
+	if (!m->state)
+		return mlrt_fail(r->err, MLRT_ERR_NOMEM, "out of memory");
+	for (uint32_t node = r->json.node[list].child; node; node = r->json.node[node].next, i++) {
+		StatePair *p = &m->state[i];
+
+		if (!size_member(r, node, "input", &p->input) || p->input >= m->ninputs)
+			return missing(r, "state", i, "input");
+		if (!size_member(r, node, "output", &p->output) || p->output >= m->noutputs)
+			return missing(r, "state", i, "output");
 	}
 	return MLRT_OK;
 }
@@ -201,6 +247,8 @@ static MlrtStatus read_all(Reader *r, Manifest *m, const Container *c)
 	if (!st)
 		st = read_tensors(r, "outputs", "output", &m->output, &m->noutputs);
 	if (!st)
+		st = read_states(r, m);
+	if (!st)
 		st = read_variants(r, m, c);
 	return st;
 }
@@ -225,7 +273,57 @@ MLRT_LOCAL void mlrt_manifest_free(Manifest *m)
 {
 	free(m->input);
 	free(m->output);
+	free(m->state);
 	free(m->variant);
 	free(m->strings);
 	*m = (Manifest){0};
+}
+
+static uint32_t nth_child(const Json *j, uint32_t list, uint64_t n)
+{
+	uint32_t node = mlrt_json_is(j, list, JSON_ARRAY) ? j->node[list].child : 0;
+
+	for (; node && n > 0; n--)
+		node = j->node[node].next;
+	return node;
+}
+
+static uint32_t variant_named(const Reader *r, const char *name)
+{
+	uint32_t list = mlrt_json_get(&r->json, 1, "variants");
+
+	for (uint64_t i = 0;; i++) {
+		uint32_t v = nth_child(&r->json, list, i), text = mlrt_json_get(&r->json, v, "name");
+
+		if (!v)
+			return 0;
+		if (!mlrt_json_is(&r->json, text, JSON_STRING))
+			continue;
+		mlrt_json_string(&r->json, text, r->text);
+		if (strcmp(r->text, name) == 0)
+			return v;
+	}
+}
+
+MLRT_LOCAL void mlrt_manifest_step(const Container *c, const char *variant, uint64_t step, char *out, size_t n)
+{
+	MlrtError err;
+	Reader r = {.err = &err, .text = malloc(c->header.manifest_bytes + 1)};
+	uint32_t node;
+
+	out[0] = 0;
+	if (r.text && !mlrt_json_parse(&r.json, c->manifest, c->header.manifest_bytes, &err)) {
+		node = nth_child(&r.json, mlrt_json_get(&r.json, variant_named(&r, variant), "steps"), step);
+		if (!mlrt_json_get(&r.json, node, "nodes") ||
+		    !mlrt_json_is(&r.json, nth_child(&r.json, mlrt_json_get(&r.json, node, "nodes"), 0), JSON_STRING))
+			node = mlrt_json_get(&r.json, node, "name");
+		else
+			node = nth_child(&r.json, mlrt_json_get(&r.json, node, "nodes"), 0);
+		if (mlrt_json_is(&r.json, node, JSON_STRING)) {
+			mlrt_json_string(&r.json, node, r.text);
+			snprintf(out, n, "%s", r.text);
+		}
+	}
+	mlrt_json_free(&r.json);
+	free(r.text);
 }

@@ -109,6 +109,33 @@ static MlrtStatus place_weights(MlrtModel *m, MlrtError *err)
 	return MLRT_OK;
 }
 
+/* Tables of strings with addresses in place of offsets: one copy for all sessions. */
+static MlrtStatus place_strings(MlrtModel *m, MlrtError *err)
+{
+	const List *l = &m->program.list;
+	const uint32_t n = l->head ? l->head->nstrings : 0;
+
+	if (n == 0)
+		return MLRT_OK;
+	m->strings = calloc(n, sizeof *m->strings);
+	if (!m->strings)
+		return mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+	for (uint32_t i = 0; i < n; i++) {
+		const MlrtStrings *t = &l->strings[i];
+
+		m->strings[i] = malloc(t->count * sizeof **m->strings + 1);
+		if (!m->strings[i])
+			return mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+		for (uint64_t k = 0; k < t->count; k++) {
+			MlrtStringRef r;
+
+			memcpy(&r, m->weights.data + t->offset + k * sizeof r, sizeof r);
+			m->strings[i][k] = (MlrtText){(const char *)m->weights.data + r.offset, r.n};
+		}
+	}
+	return MLRT_OK;
+}
+
 static MlrtStatus open_bytes(MlrtModel *m, int fd, const MlrtOpenOptions *opt, MlrtError *err)
 {
 	const bool trust = opt && opt->skip_hashes;
@@ -127,7 +154,9 @@ static MlrtStatus open_bytes(MlrtModel *m, int fd, const MlrtOpenOptions *opt, M
 		return st;
 	code = &m->container.blob[m->variant->code];
 	st = mlrt_map_code(fd, code->offset, m->container.file + code->offset, code->bytes, &m->code, err);
-	return st ? st : place_weights(m, err);
+	if (!st)
+		st = place_weights(m, err);
+	return st ? st : place_strings(m, err);
 }
 
 MlrtStatus mlrt_model_open_memory(const void *bytes, size_t n, const MlrtOpenOptions *opt, MlrtModel **out,
@@ -185,6 +214,9 @@ void mlrt_model_close(MlrtModel *m)
 {
 	if (!m)
 		return;
+	for (uint32_t i = 0; m->strings && i < m->program.list.head->nstrings; i++)
+		free(m->strings[i]);
+	free(m->strings);
 	mlrt_program_free(&m->program);
 	mlrt_manifest_free(&m->manifest);
 	mlrt_container_free(&m->container);
@@ -234,5 +266,5 @@ MlrtStatus mlrt_model_output(const MlrtModel *m, size_t i, MlrtTensorInfo *info)
 
 size_t mlrt_model_arena_bytes(const MlrtModel *m)
 {
-	return m->program.head->arena_bytes;
+	return m->program.arena_bytes;
 }

@@ -4,12 +4,6 @@
 
 #include "runtime/internal.h"
 
-/* Sizes of the spaces that arguments point into. */
-typedef struct Spaces {
-	const Manifest *manifest;
-	uint64_t arena, weights, code;
-} Spaces;
-
 static bool space_of(const Spaces *s, const MlrtArg *a, uint64_t *bytes)
 {
 	const Manifest *m = s->manifest;
@@ -98,32 +92,60 @@ static MlrtStatus check_head(const MlrtProgram *h, size_t bytes, const Variant *
 	return MLRT_OK;
 }
 
+/* The kernels get what they were compiled for, so open sizes and strings take a list. */
+static MlrtStatus check_ends(const Manifest *m, const Variant *v, MlrtError *err)
+{
+	for (size_t i = 0; i < m->ninputs + m->noutputs; i++) {
+		const Tensor *t = i < m->ninputs ? &m->input[i] : &m->output[i - m->ninputs];
+
+		if (t->kind || t->open || t->elem->code == ELEM_STR)
+			return mlrt_fail(err, MLRT_ERR_FORMAT,
+					 "damaged: variant '%.80s': a flat program with '%.80s', whose size is open",
+					 v->name, t->info.name);
+	}
+	return MLRT_OK;
+}
+
+static MlrtStatus read_flat(Program *p, size_t bytes, const Spaces *s, MlrtError *err)
+{
+	MlrtStatus st;
+
+	p->head = p->copy;
+	if (bytes < sizeof *p->head)
+		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': program of %zu bytes",
+				 s->variant->name, bytes);
+	st = check_head(p->head, bytes, s->variant, err);
+	if (!st)
+		st = check_ends(s->manifest, s->variant, err);
+	if (st)
+		return st;
+	p->step = (const MlrtStep *)(p->head + 1);
+	p->arg = (const MlrtArg *)(p->step + p->head->nsteps);
+	p->nsteps = p->head->nsteps;
+	p->arena_bytes = p->head->arena_bytes;
+	p->scratch_bytes = p->head->scratch_bytes;
+	st = check_steps(p, s, s->variant, err);
+	return st ? st : check_args(p, s, s->variant->name, err);
+}
+
 MLRT_LOCAL MlrtStatus mlrt_program_read(Program *p, const Container *c, const Manifest *m, const Variant *v,
 					MlrtError *err)
 {
 	const MlrtBlob *b = &c->blob[v->program];
-	const Spaces s = {m, v->arena_bytes, v->weights == UINT64_MAX ? 0 : c->blob[v->weights].bytes,
-			  c->blob[v->code].bytes};
+	const MlrtBlob *w = v->weights == UINT64_MAX ? NULL : &c->blob[v->weights];
+	const Spaces s = {m, v, w ? c->file + w->offset : NULL, v->arena_bytes, w ? w->bytes : 0, c->blob[v->code].bytes};
+	uint32_t magic;
 	MlrtStatus st;
 
 	*p = (Program){0};
-	if (b->bytes < sizeof *p->head)
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': program of %llu bytes",
-				 v->name, (unsigned long long)b->bytes);
 	/* A copy: small, aligned, and out of reach of whoever writes to the file later. */
-	p->copy = malloc(b->bytes);
+	p->copy = malloc(b->bytes + sizeof magic);
 	if (!p->copy)
 		return mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
 	memcpy(p->copy, c->file + b->offset, b->bytes);
-	p->head = p->copy;
-	st = check_head(p->head, b->bytes, v, err);
-	if (!st) {
-		p->step = (const MlrtStep *)(p->head + 1);
-		p->arg = (const MlrtArg *)(p->step + p->head->nsteps);
-		st = check_steps(p, &s, v, err);
-	}
-	if (!st)
-		st = check_args(p, &s, v->name, err);
+	memset((char *)p->copy + b->bytes, 0, sizeof magic);
+	memcpy(&magic, p->copy, sizeof magic);
+	st = magic == MLRT_LIST_MAGIC ? mlrt_list_read(p, b->bytes, &s, err) : read_flat(p, b->bytes, &s, err);
 	if (st)
 		mlrt_program_free(p);
 	return st;
@@ -131,6 +153,7 @@ MLRT_LOCAL MlrtStatus mlrt_program_read(Program *p, const Container *c, const Ma
 
 MLRT_LOCAL void mlrt_program_free(Program *p)
 {
+	free(p->list.body);
 	free(p->copy);
 	*p = (Program){0};
 }

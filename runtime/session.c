@@ -1,136 +1,20 @@
 /* runtime/session.c -- running a model: memory of one run at a time, arguments resolved once.
  *
- * Everything is prepared by mlrt_session_new().  A run writes the application's pointers into the
- * argument table and then calls kernel after kernel. */
-#include <stdatomic.h>
+ * Everything is prepared by mlrt_session_new().  A run of a flat program writes the application's pointers
+ * into the argument table and then calls kernel after kernel; tensors.c does what is more than that. */
+#include "runtime/session.h"
+
 #include <string.h>
-#include <time.h>
 
 #include "runtime/float_mode.h"
-#include "runtime/internal.h"
-
-enum { MAX_THREADS = 1024, SCRATCH_LINE = 128 };
-
-typedef void Kernel(void *const *args, int64_t begin, int64_t end, void *scratch);
-
-/* UBSan looks for a function's type in front of its first instruction; kernels carry none, and the
- * first one of an image has nothing in front of it. */
-#if defined(__clang__)
-#define CALLS_KERNELS __attribute__((no_sanitize("function")))
-#else
-#define CALLS_KERNELS
-#endif
-
-typedef struct Call {
-	Kernel *kernel;
-	void *const *args;
-	int64_t ntasks;
-	int parts; /* threads that share the tasks */
-} Call;
-
-/* An argument that follows an input or output of the run. */
-typedef struct Patch {
-	uint32_t slot, index;
-	uint64_t offset;
-} Patch;
-
-/* What is left of one part of a call, on a cache line of its own. */
-typedef struct Share {
-	_Alignas(MLRT_ALIGN) _Atomic int64_t next;
-	int64_t end;
-} Share;
-
-struct MlrtSession {
-	const MlrtModel *model;
-	MlrtAllocator allocator;
-	MlrtPool foreign; /* threads of the application; parallel NULL: none */
-	Pool *pool;       /* own threads, or NULL */
-	int threads;
-	bool profiling;
-	atomic_flag running;
-	size_t bytes;          /* of this block, tables included */
-	unsigned char *memory; /* arena, then the scratch of each thread */
-	size_t memory_bytes;
-	unsigned char *scratch;
-	size_t scratch_stride;
-	Share *share;     /* one per thread; NULL for one thread */
-	void **arg;
-	Call *call;
-	uint64_t *ns;
-	Patch *input, *output;
-	size_t ninputs, noutputs; /* patches */
-};
-
-typedef struct Split {
-	const MlrtSession *session;
-	const Call *call;
-} Split;
-
-/* Part i of a call: its own contiguous share of the tasks, so that a thread meets the data it made
- * before, then what other parts have not begun: cores of a virtual machine are seldom equally fast.
- * Which thread runs a task changes nothing in its result. */
-CALLS_KERNELS static void run_part(void *arg, int i)
-{
-	enum { GRAINS = 8 }; /* a share is handed out in about that many pieces */
-	const Split *split = arg;
-	const Call *c = split->call;
-	const int64_t grain = c->ntasks / ((int64_t)c->parts * GRAINS) + 1;
-	unsigned char *scratch = split->session->scratch + (size_t)i * split->session->scratch_stride;
-	const uint64_t mode = mlrt_float_enter();
-
-	for (int v = 0; v < c->parts; v++) {
-		Share *share = &split->session->share[(i + v) % c->parts];
-
-		while (atomic_load_explicit(&share->next, memory_order_relaxed) < share->end) {
-			const int64_t first = atomic_fetch_add_explicit(&share->next, grain, memory_order_relaxed);
-			const int64_t left = share->end - first;
-
-			if (left <= 0)
-				break;
-			c->kernel(c->args, first, first + (left < grain ? left : grain), scratch);
-		}
-	}
-	mlrt_float_leave(mode);
-}
-
-static void deal(const MlrtSession *s, const Call *c)
-{
-	for (int i = 0; i < c->parts; i++) {
-		atomic_store_explicit(&s->share[i].next, c->ntasks * i / c->parts, memory_order_relaxed);
-		s->share[i].end = c->ntasks * (i + 1) / c->parts;
-	}
-}
-
-CALLS_KERNELS static void run_call(const MlrtSession *s, const Call *c)
-{
-	Split split = {s, c};
-
-	if (c->parts == 1) {
-		c->kernel(c->args, 0, c->ntasks, s->scratch);
-		return;
-	}
-	deal(s, c);
-	if (s->pool)
-		mlrt_pool_run(s->pool, run_part, &split, c->parts);
-	else
-		s->foreign.parallel(s->foreign.user, run_part, &split, c->parts);
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static MlrtStatus check_pointer(const Tensor *t, const char *what, const void *p, MlrtError *err)
 {
 	if (!p && t->info.bytes > 0)
 		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "%s '%.200s' is NULL", what, t->info.name);
-	if ((uintptr_t)p % t->align != 0)
-		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "%s '%.200s' at %p is not aligned to %zu bytes",
-				 what, t->info.name, p, t->align);
+	if ((uintptr_t)p % t->elem->align != 0)
+		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "%s '%.200s' at %p is not aligned to %u bytes",
+				 what, t->info.name, p, t->elem->align);
 	return MLRT_OK;
 }
 
@@ -160,34 +44,45 @@ static MlrtStatus check_pointers(const Manifest *m, const void *const *inputs, v
 	return st;
 }
 
-MlrtStatus mlrt_session_run(MlrtSession *s, const void *const *inputs, void *const *outputs, MlrtError *err)
+MLRT_LOCAL bool mlrt_session_enter(MlrtSession *s, MlrtError *err)
 {
-	const uint32_t ncalls = s->model->program.head->nsteps;
-	uint64_t mode;
-	MlrtStatus st = check_pointers(&s->model->manifest, inputs, outputs, err);
+	if (!atomic_flag_test_and_set_explicit(&s->running, memory_order_acquire))
+		return true;
+	mlrt_fail(err, MLRT_ERR_ARGUMENT, "the session is in use by another thread");
+	return false;
+}
 
-	if (st)
-		return st;
-	if (atomic_flag_test_and_set_explicit(&s->running, memory_order_acquire))
-		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "the session is in use by another thread");
+MLRT_LOCAL void mlrt_session_leave(MlrtSession *s)
+{
+	atomic_flag_clear_explicit(&s->running, memory_order_release);
+}
+
+MLRT_LOCAL void mlrt_run_flat(MlrtSession *s, const void *const *inputs, void *const *outputs)
+{
+	uint64_t mode;
+
 	for (size_t i = 0; i < s->ninputs; i++)
 		s->arg[s->input[i].slot] = (char *)inputs[s->input[i].index] + s->input[i].offset;
 	for (size_t i = 0; i < s->noutputs; i++)
 		s->arg[s->output[i].slot] = (char *)outputs[s->output[i].index] + s->output[i].offset;
 	mode = mlrt_float_enter();
-	if (s->profiling) {
-		for (uint32_t i = 0; i < ncalls; i++) {
-			const uint64_t start = now_ns();
-
-			run_call(s, &s->call[i]);
-			s->ns[i] += now_ns() - start;
-		}
-	} else {
-		for (uint32_t i = 0; i < ncalls; i++)
-			run_call(s, &s->call[i]);
-	}
+	mlrt_call_all(s);
 	mlrt_float_leave(mode);
-	atomic_flag_clear_explicit(&s->running, memory_order_release);
+}
+
+MlrtStatus mlrt_session_run(MlrtSession *s, const void *const *inputs, void *const *outputs, MlrtError *err)
+{
+	MlrtStatus st;
+
+	if (!s->simple)
+		return mlrt_run_pointers(s, inputs, outputs, err);
+	st = check_pointers(&s->model->manifest, inputs, outputs, err);
+	if (st)
+		return st;
+	if (!mlrt_session_enter(s, err))
+		return MLRT_ERR_ARGUMENT;
+	mlrt_run_flat(s, inputs, outputs);
+	mlrt_session_leave(s);
 	return MLRT_OK;
 }
 
@@ -229,12 +124,12 @@ static size_t count_args(const Program *p, uint32_t space)
 {
 	size_t n = 0;
 
-	for (uint32_t i = 0; i < p->head->nargs; i++)
+	for (uint32_t i = 0; p->head && i < p->head->nargs; i++)
 		n += p->arg[i].space == space;
 	return n;
 }
 
-static void *allocate(const MlrtAllocator *al, size_t bytes, MlrtError *err)
+MLRT_LOCAL void *mlrt_allocate(const MlrtAllocator *al, size_t bytes, MlrtError *err)
 {
 	void *p = al->alloc(al->user, bytes);
 
@@ -249,36 +144,68 @@ static void *allocate(const MlrtAllocator *al, size_t bytes, MlrtError *err)
 	return p;
 }
 
+MLRT_LOCAL MlrtStatus mlrt_block_reserve(const MlrtSession *s, Block *b, uint64_t bytes, uint64_t keep,
+					 MlrtError *err)
+{
+	uint64_t n = bytes;
+	unsigned char *p;
+
+	if (bytes <= b->capacity)
+		return MLRT_OK;
+	if (bytes > SIZE_MAX / 4)
+		return mlrt_fail(err, MLRT_ERR_NOMEM, "no memory for %llu bytes", (unsigned long long)bytes);
+	if (b->capacity > 0 && n < b->capacity + b->capacity / 2) /* what grows once will grow again */
+		n = b->capacity + b->capacity / 2;
+	n = (n + MLRT_ALIGN - 1) / MLRT_ALIGN * MLRT_ALIGN;
+	p = mlrt_allocate(&s->allocator, n, err);
+	if (!p)
+		return err->status;
+	if (keep > 0)
+		memcpy(p, b->data, keep);
+	mlrt_block_free(s, b);
+	*b = (Block){p, n};
+	return MLRT_OK;
+}
+
+MLRT_LOCAL void mlrt_block_free(const MlrtSession *s, Block *b)
+{
+	if (b->data)
+		s->allocator.release(s->allocator.user, b->data, b->capacity);
+	*b = (Block){0};
+}
+
 /* The session and its tables in one block. */
 static MlrtSession *new_tables(const MlrtModel *m, const MlrtAllocator *al, MlrtError *err)
 {
 	const Program *p = &m->program;
-	const size_t nargs = p->head->nargs, nsteps = p->head->nsteps;
+	const size_t nargs = p->head ? p->head->nargs : 0, ncalls = p->head ? p->head->nsteps : 0;
 	const size_t nin = count_args(p, MLRT_INPUT), nout = count_args(p, MLRT_OUTPUT);
-	const size_t bytes = sizeof(MlrtSession) + nsteps * (sizeof(Call) + sizeof(uint64_t)) +
+	const size_t bytes = sizeof(MlrtSession) + ncalls * sizeof(Call) + p->nsteps * sizeof(uint64_t) +
 			     (nin + nout) * sizeof(Patch) + nargs * sizeof(void *);
-	MlrtSession *s = allocate(al, bytes, err);
+	MlrtSession *s = mlrt_allocate(al, bytes, err);
 
 	if (!s)
 		return NULL;
 	memset(s, 0, bytes);
 	s->model = m;
-	s->allocator = *al;
+	s->allocator = s->store.allocator = *al;
 	s->bytes = bytes;
 	s->call = (Call *)(s + 1);
-	s->ns = (uint64_t *)(s->call + nsteps);
-	s->input = (Patch *)(s->ns + nsteps);
+	s->ns = (uint64_t *)(s->call + ncalls);
+	s->input = (Patch *)(s->ns + p->nsteps);
 	s->output = s->input + nin;
 	s->arg = (void **)(s->output + nout);
+	s->simple = p->head != NULL;
 	atomic_flag_clear(&s->running);
 	return s;
 }
 
 static MlrtStatus new_memory(MlrtSession *s, MlrtError *err)
 {
-	const MlrtProgram *h = s->model->program.head;
-	const size_t arena = (h->arena_bytes + SCRATCH_LINE - 1) / SCRATCH_LINE * SCRATCH_LINE;
-
+	const Program *h = &s->model->program;
+	/* Programs of a list have arenas of their own. */
+	const size_t in_block = h->head ? h->arena_bytes : 0;
+	const size_t arena = (in_block + SCRATCH_LINE - 1) / SCRATCH_LINE * SCRATCH_LINE;
 	const size_t shares = s->threads > 1 ? sizeof(Share) * (size_t)s->threads : 0;
 
 	/* Never the same line for two threads; the sums cannot overflow, see check_head(). */
@@ -286,7 +213,7 @@ static MlrtStatus new_memory(MlrtSession *s, MlrtError *err)
 	s->memory_bytes = arena + s->scratch_stride * (size_t)s->threads + shares;
 	if (s->memory_bytes == 0)
 		return MLRT_OK;
-	s->memory = allocate(&s->allocator, s->memory_bytes, err);
+	s->memory = mlrt_allocate(&s->allocator, s->memory_bytes, err);
 	if (!s->memory)
 		return err->status;
 	s->scratch = s->memory + arena;
@@ -321,6 +248,15 @@ static MlrtStatus set_threads(MlrtSession *s, const MlrtSessionOptions *opt, Mlr
 	return s->pool ? MLRT_OK : err->status;
 }
 
+static MlrtStatus new_program(MlrtSession *s, MlrtError *err)
+{
+	if (s->model->program.list.head)
+		return mlrt_frames_new(s, err);
+	resolve_args(s);
+	resolve_calls(s);
+	return MLRT_OK;
+}
+
 MlrtStatus mlrt_session_new(MlrtModel *m, const MlrtSessionOptions *opt, MlrtSession **out, MlrtError *err)
 {
 	MlrtError local;
@@ -340,12 +276,10 @@ MlrtStatus mlrt_session_new(MlrtModel *m, const MlrtSessionOptions *opt, MlrtSes
 	s = new_tables(m, &al, err);
 	if (!s)
 		return err->status;
-	if (set_threads(s, opt, err) || new_memory(s, err)) {
+	if (set_threads(s, opt, err) || new_memory(s, err) || new_program(s, err) || mlrt_states_new(s, err)) {
 		mlrt_session_free(s);
 		return err->status;
 	}
-	resolve_args(s);
-	resolve_calls(s);
 	*out = s;
 	return MLRT_OK;
 }
@@ -358,6 +292,10 @@ void mlrt_session_free(MlrtSession *s)
 		return;
 	al = s->allocator;
 	mlrt_pool_free(s->pool);
+	mlrt_frames_free(s);
+	mlrt_tensors_free(s);
+	mlrt_states_free(s);
+	mlrt_store_free(&s->store);
 	if (s->memory)
 		al.release(al.user, s->memory, s->memory_bytes);
 	al.release(al.user, s, s->bytes);
@@ -375,10 +313,10 @@ void mlrt_session_profile(MlrtSession *s, int on)
 
 size_t mlrt_session_steps(const MlrtSession *s)
 {
-	return s->model->program.head->nsteps;
+	return s->model->program.nsteps;
 }
 
 uint64_t mlrt_session_step_ns(const MlrtSession *s, size_t step)
 {
-	return step < s->model->program.head->nsteps ? s->ns[step] : 0;
+	return step < s->model->program.nsteps ? s->ns[step] : 0;
 }

@@ -2,8 +2,8 @@
  *
  * C11, pthreads and dl only.  A model is immutable and may be shared by threads; a session has its
  * own activation memory and must be used by one thread at a time (several sessions of one model run
- * concurrently).  mlrt_session_run() performs no allocation and no system call except thread
- * wake-ups.  Every function that can fail returns 0 or an MlrtStatus and fills `err` if given. */
+ * concurrently).  A run performs no allocation and no system call except thread wake-ups, once it has
+ * seen the sizes that it meets.  Every function that can fail returns 0 or an MlrtStatus and fills `err` if given. */
 #ifndef MLOPT_RUNTIME_H
 #define MLOPT_RUNTIME_H
 #include <stddef.h>
@@ -63,11 +63,33 @@ typedef struct MlrtSessionOptions {
 
 typedef struct MlrtTensorInfo {
 	const char *name;        /* lives as long as the model */
-	const char *elem;        /* "f32", "i64", "u8", ... */
+	const char *elem;        /* "f32", "i64", "u8", "str", ...; of an object: of its items or values */
 	int rank;
-	const int64_t *dims;
-	size_t bytes;
+	const int64_t *dims;     /* -1: open, told by each run */
+	size_t bytes;            /* 0 where a size is open */
+	const char *kind;        /* "tensor"; objects: "seq", "opt", "opt_seq", "map", "seq_map" */
+	const char *key;         /* of maps: element type of the keys, "i64" or "str"; else NULL */
+	const char *const *dim_names; /* rank names or expressions ("batch", "4*n+1"), NULL where there is none;
+	                               * the list may be NULL */
 } MlrtTensorInfo;
+
+/* An element of a tensor of strings: n bytes, UTF-8, not terminated. */
+typedef struct MlrtText {
+	const char *s;
+	int64_t n;
+} MlrtText;
+
+/* A sequence of tensors, an optional tensor or sequence, a map, or a sequence of maps. */
+typedef struct MlrtObject MlrtObject;
+
+/* An input or output of a run, or an item of an object: a dense row-major tensor, or an object. */
+typedef struct MlrtTensor {
+	void *data;
+	size_t bytes;            /* of the memory at `data` */
+	int rank;
+	int64_t dims[16];
+	MlrtObject *object;
+} MlrtTensor;
 
 MLRT_API const char *mlrt_version(void);
 MLRT_API MlrtStatus mlrt_model_open(const char *path, const MlrtOpenOptions *opt, MlrtModel **out, MlrtError *err);
@@ -85,10 +107,44 @@ MLRT_API size_t mlrt_model_arena_bytes(const MlrtModel *m);
 MLRT_API MlrtStatus mlrt_session_new(MlrtModel *m, const MlrtSessionOptions *opt, MlrtSession **out, MlrtError *err);
 MLRT_API void mlrt_session_free(MlrtSession *s);
 MLRT_API int mlrt_session_threads(const MlrtSession *s);
-/* inputs[i], outputs[i]: dense row-major tensors of exactly the sizes that the infos state, aligned to
- * their element type; an input and an output must not overlap. */
+/* For models all of whose inputs and outputs are tensors of known sizes.  inputs[i], outputs[i]: dense
+ * row-major tensors of exactly the sizes that the infos state, aligned to their element type; an input
+ * and an output must not overlap.  Those of a state (below) may be NULL. */
 MLRT_API MlrtStatus mlrt_session_run(MlrtSession *s, const void *const *inputs, void *const *outputs, MlrtError *err);
-/* Profiling: nanoseconds of each step of the runs made while it was on, summed. */
+/* For any model.  in[i]: data, bytes, rank and dims, or object, are given.  out[i]: with data NULL it is
+ * set to memory of the session that stays as it is until the next run or reset; else results are written
+ * there if `bytes` suffices (if not, the error states what is needed; bytes of strings count their MlrtText,
+ * the characters stay with the session).  bytes, rank and dims become those of the result; object is set
+ * to one of the session's, which also stays until then.  New sizes may take memory; sizes seen before
+ * take none. */
+MLRT_API MlrtStatus mlrt_session_run_tensors(MlrtSession *s, const MlrtTensor *in, MlrtTensor *out, MlrtError *err);
+
+/* States: what one run puts out at `output` is `input` of the next, at first zeros.  An open size is then
+ * 0, or that of another input's dimension with the same name.  In a run the input may be left out (data and
+ * object NULL, or a NULL pointer); if it is given it takes the place of the state, once.  The output may
+ * be left out of mlrt_session_run() likewise.  A package may declare states itself.  A run that fails
+ * changes no state. */
+MLRT_API MlrtStatus mlrt_session_state(MlrtSession *s, size_t input, size_t output, MlrtError *err);
+MLRT_API void mlrt_session_reset(MlrtSession *s); /* all states, to how they were at first */
+
+/* Objects.  Those that a run gives belong to its session; for inputs make them here.  Items are copied. */
+MLRT_API MlrtObject *mlrt_object_new(const char *kind, const char *elem, const char *key); /* NULL: see errno */
+MLRT_API void mlrt_object_free(MlrtObject *o); /* only of mlrt_object_new() */
+/* One more item of a sequence; the content of an optional tensor; an item of an optional sequence. */
+MLRT_API MlrtStatus mlrt_object_append(MlrtObject *o, const MlrtTensor *item, MlrtError *err);
+/* Of a sequence of maps; or the content of a map.  keys and values: as many of either, rank 1. */
+MLRT_API MlrtStatus mlrt_object_append_map(MlrtObject *o, const MlrtTensor *keys, const MlrtTensor *values, MlrtError *err);
+MLRT_API void mlrt_object_clear(MlrtObject *o, int present); /* no items; `present`: of an optional sequence */
+MLRT_API const char *mlrt_object_kind(const MlrtObject *o);
+MLRT_API const char *mlrt_object_elem(const MlrtObject *o);
+MLRT_API const char *mlrt_object_key(const MlrtObject *o); /* NULL: no maps */
+MLRT_API int mlrt_object_present(const MlrtObject *o);     /* 0: an optional without content */
+MLRT_API size_t mlrt_object_count(const MlrtObject *o);    /* items; optional tensor: 0 or 1; map: 1 */
+MLRT_API MlrtStatus mlrt_object_item(const MlrtObject *o, size_t i, MlrtTensor *out); /* not to be written */
+MLRT_API MlrtStatus mlrt_object_map(const MlrtObject *o, size_t i, MlrtTensor *keys, MlrtTensor *values);
+
+/* Profiling: nanoseconds of each step of the runs made while it was on, summed.  Steps of the bodies of
+ * conditions and loops follow those of the main program, and are not counted in the step they belong to. */
 MLRT_API void mlrt_session_profile(MlrtSession *s, int on);
 MLRT_API size_t mlrt_session_steps(const MlrtSession *s);
 MLRT_API uint64_t mlrt_session_step_ns(const MlrtSession *s, size_t step);

@@ -1,0 +1,90 @@
+/* runtime/call.c -- calls of kernels, shared among threads. */
+#include <time.h>
+
+#include "runtime/float_mode.h"
+#include "runtime/session.h"
+
+typedef struct Split {
+	const MlrtSession *session;
+	const Call *call;
+} Split;
+
+/* Part i of a call: its own contiguous share of the tasks, so that a thread meets the data it made
+ * before, then what other parts have not begun: cores of a virtual machine are seldom equally fast.
+ * Which thread runs a task changes nothing in its result. */
+CALLS_KERNELS static void run_part(void *arg, int i)
+{
+	enum { GRAINS = 8 }; /* a share is handed out in about that many pieces */
+	const Split *split = arg;
+	const Call *c = split->call;
+	const int64_t grain = c->ntasks / ((int64_t)c->parts * GRAINS) + 1;
+	unsigned char *scratch = split->session->scratch + (size_t)i * split->session->scratch_stride;
+	const uint64_t mode = mlrt_float_enter();
+
+	for (int v = 0; v < c->parts; v++) {
+		Share *share = &split->session->share[(i + v) % c->parts];
+
+		while (atomic_load_explicit(&share->next, memory_order_relaxed) < share->end) {
+			const int64_t first = atomic_fetch_add_explicit(&share->next, grain, memory_order_relaxed);
+			const int64_t left = share->end - first;
+
+			if (left <= 0)
+				break;
+			c->kernel(c->args, first, first + (left < grain ? left : grain), scratch);
+		}
+	}
+	mlrt_float_leave(mode);
+}
+
+static void deal(const MlrtSession *s, const Call *c)
+{
+	for (int i = 0; i < c->parts; i++) {
+		atomic_store_explicit(&s->share[i].next, c->ntasks * i / c->parts, memory_order_relaxed);
+		s->share[i].end = c->ntasks * (i + 1) / c->parts;
+	}
+}
+
+CALLS_KERNELS static void run_call(const MlrtSession *s, const Call *c)
+{
+	Split split = {s, c};
+
+	if (c->parts == 1) {
+		c->kernel(c->args, 0, c->ntasks, s->scratch);
+		return;
+	}
+	deal(s, c);
+	if (s->pool)
+		mlrt_pool_run(s->pool, run_part, &split, c->parts);
+	else
+		s->foreign.parallel(s->foreign.user, run_part, &split, c->parts);
+}
+
+MLRT_LOCAL uint64_t mlrt_now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+MLRT_LOCAL void mlrt_call(const MlrtSession *s, const Call *c)
+{
+	run_call(s, c);
+}
+
+MLRT_LOCAL void mlrt_call_all(MlrtSession *s)
+{
+	const uint32_t ncalls = s->model->program.head->nsteps;
+
+	if (!s->profiling) {
+		for (uint32_t i = 0; i < ncalls; i++)
+			run_call(s, &s->call[i]);
+		return;
+	}
+	for (uint32_t i = 0; i < ncalls; i++) {
+		const uint64_t start = mlrt_now_ns();
+
+		run_call(s, &s->call[i]);
+		s->ns[i] += mlrt_now_ns() - start;
+	}
+}

@@ -1,0 +1,111 @@
+/* runtime/steps.c -- running a frame: step after step, kernels with their arguments, all else by kind. */
+
+#include "runtime/session.h"
+
+static MlrtStatus reserve(Frame *f, const FrameStep *p, MlrtError *err)
+{
+	MlrtStatus st = MLRT_OK;
+
+	for (uint32_t k = 0; !st && k < p->nlate; k++) {
+		const MlrtBodyArg *a = &f->body->arg[f->late[p->first_late + k]];
+		int64_t bytes;
+
+		if (!(a->flags & MLRT_ARG_RESERVE))
+			continue;
+		bytes = f->slot[f->body->buffer[a->index].bytes_slot];
+		if (bytes < 0)
+			return mlrt_fail(err, MLRT_ERR_ARGUMENT, "a result of %lld bytes", (long long)bytes);
+		st = mlrt_own_reserve(f, a->index, (uint64_t)bytes, 0, err);
+	}
+	return st;
+}
+
+static MlrtStatus run_kernel(Frame *f, const MlrtBodyStep *step, FrameStep *p, MlrtError *err)
+{
+	const MlrtSession *s = f->session;
+	MlrtStatus st = p->reserves ? reserve(f, p, err) : MLRT_OK;
+
+	for (uint32_t k = 0; !st && k < p->nlate; k++) {
+		const uint32_t arg = f->late[p->first_late + k];
+		Place place;
+
+		st = mlrt_arg_place(f, arg, &place, err);
+		if (!st)
+			f->arg[arg] = place.data;
+	}
+	if (st)
+		return st;
+	if (step->ntasks_slot != MLRT_ABSENT) {
+		const int64_t n = f->slot[step->ntasks_slot];
+
+		if (n < 0 || n > INT64_MAX / (2 * MAX_THREADS))
+			return mlrt_fail(err, MLRT_ERR_ARGUMENT, "%lld tasks", (long long)n);
+		if (n == 0)
+			return MLRT_OK;
+		p->call.ntasks = n;
+		p->call.parts = step->flags & 1 ? 1 : n < s->threads ? (int)n : s->threads;
+	}
+	mlrt_call(s, &p->call);
+	return MLRT_OK;
+}
+
+static MlrtStatus run_step(Frame *f, const MlrtBodyStep *step, FrameStep *p, MlrtError *err)
+{
+	MlrtStatus st = step->nexprs ? mlrt_exprs_run(f, step->first_expr, step->nexprs, err) : MLRT_OK;
+
+	if (st)
+		return st;
+	switch (step->kind) {
+	case MLRT_STEP_KERNEL: return run_kernel(f, step, p, err);
+	case MLRT_STEP_IF: return mlrt_step_if(f, step, err);
+	case MLRT_STEP_LOOP: return mlrt_step_loop(f, step, p->loop, err);
+	case MLRT_STEP_OBJECT: return mlrt_step_object(f, step, err);
+	default: return mlrt_step_copy(f, step, err);
+	}
+}
+
+/* Nanoseconds of a step without those of the steps in its bodies. */
+static MlrtStatus run_timed(Frame *f, uint32_t i, MlrtError *err)
+{
+	MlrtSession *s = f->session;
+	const uint64_t outer = s->inner_ns, start = mlrt_now_ns();
+	MlrtStatus st;
+	uint64_t all;
+
+	s->inner_ns = 0;
+	st = run_step(f, &f->body->step[i], &f->step[i], err);
+	all = mlrt_now_ns() - start;
+	s->ns[f->body->first_step + i] += all > s->inner_ns ? all - s->inner_ns : 0;
+	s->inner_ns = outer + all;
+	return st;
+}
+
+/* Puts the user's name of the step before the error, unless a step within it has done that. */
+static void blame(Frame *f, uint32_t i, MlrtError *err)
+{
+	const MlrtModel *m = f->session->model;
+	char name[160];
+
+	if (f->session->blamed)
+		return;
+	f->session->blamed = true;
+	mlrt_manifest_step(&m->container, m->variant->name, f->body->first_step + i, name, sizeof name);
+	if (name[0])
+		mlrt_error_prefix(err, name);
+}
+
+MLRT_LOCAL MlrtStatus mlrt_frame_run(Frame *f, MlrtError *err)
+{
+	const bool timed = f->session->profiling;
+
+	for (uint32_t i = 0; i < f->body->head->nsteps; i++) {
+		const MlrtStatus st = timed ? run_timed(f, i, err)
+					    : run_step(f, &f->body->step[i], &f->step[i], err);
+
+		if (st) {
+			blame(f, i, err);
+			return st;
+		}
+	}
+	return MLRT_OK;
+}

@@ -1,0 +1,395 @@
+/* runtime/tensors.c -- runs on tensors of any size: inputs checked, states put in, results handed out. */
+#include <string.h>
+
+#include "runtime/float_mode.h"
+#include "runtime/session.h"
+
+/* -- what a session needs for it ------------------------------------------------------------------ */
+
+MLRT_LOCAL MlrtStatus mlrt_tensors_new(MlrtSession *s, MlrtError *err)
+{
+	const size_t nin = s->model->manifest.ninputs, nout = s->model->manifest.noutputs;
+	const size_t bytes = sizeof(Tensors) + (nin + nout) * (sizeof(MlrtTensor) + sizeof(void *) + sizeof(State *)) +
+			     nout * sizeof(Block);
+	Tensors *t;
+
+	if (s->tensors)
+		return MLRT_OK;
+	t = mlrt_allocate(&s->allocator, bytes, err);
+	if (!t)
+		return err->status;
+	memset(t, 0, bytes);
+	t->bytes = bytes;
+	t->in = (MlrtTensor *)(t + 1);
+	t->out = t->in + nin;
+	t->result = (Block *)(t->out + nout);
+	t->in_data = (const void **)(t->result + nout);
+	t->out_data = (void **)(t->in_data + nin);
+	t->state_of_input = (State **)(t->out_data + nout);
+	t->state_of_output = t->state_of_input + nin;
+	s->tensors = t;
+	return MLRT_OK;
+}
+
+MLRT_LOCAL void mlrt_tensors_free(MlrtSession *s)
+{
+	Tensors *t = s->tensors;
+
+	if (!t)
+		return;
+	for (size_t i = 0; i < s->model->manifest.noutputs; i++)
+		mlrt_block_free(s, &t->result[i]);
+	s->allocator.release(s->allocator.user, t, t->bytes);
+}
+
+/* -- what goes in ------------------------------------------------------------------------------------ */
+
+static MlrtStatus check_object(const Tensor *info, const MlrtTensor *t, MlrtError *err)
+{
+	const MlrtObject *o = t->object;
+
+	if (!o)
+		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "input '%.200s' is a %s, no object is given", info->info.name,
+				 info->info.kind);
+	if (o->kind != info->kind || o->elem != info->elem || o->key != info->key)
+		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "input '%.200s' is a %s of %s, a %s of %s is given",
+				 info->info.name, info->info.kind, info->info.elem, mlrt_object_kind(o),
+				 mlrt_object_elem(o));
+	if (o->kind == MLRT_V_MAP && o->n != 1)
+		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "input '%.200s' is a map without content", info->info.name);
+	return MLRT_OK;
+}
+
+/* The rank and sizes that are given, and memory for them. */
+static MlrtStatus check_input(const Tensor *info, const MlrtTensor *t, MlrtError *err)
+{
+	uint64_t bytes;
+
+	if (info->kind)
+		return check_object(info, t, err);
+	if (t->rank != info->info.rank)
+		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "input '%.200s' has %d dimensions, it must have %d",
+				 info->info.name, t->rank, info->info.rank);
+	for (int k = 0; k < t->rank; k++)
+		if (t->dims[k] < 0 || (info->dims[k] >= 0 && t->dims[k] != info->dims[k]))
+			return mlrt_fail(err, MLRT_ERR_ARGUMENT, "input '%.200s', dimension %d is %lld, it must be %lld",
+					 info->info.name, k, (long long)t->dims[k],
+					 (long long)(info->dims[k] >= 0 ? info->dims[k] : 0));
+	if (!mlrt_tensor_bytes(info->elem, t->rank, t->dims, &bytes))
+		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "input '%.200s' is too large", info->info.name);
+	if (!t->data && bytes > 0)
+		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "input '%.200s' is NULL", info->info.name);
+	if (t->bytes < bytes)
+		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "input '%.200s' has %zu bytes, its sizes need %llu",
+				 info->info.name, t->bytes, (unsigned long long)bytes);
+	if ((uintptr_t)t->data % info->elem->align != 0)
+		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "input '%.200s' at %p is not aligned to %u bytes",
+				 info->info.name, t->data, info->elem->align);
+	return MLRT_OK;
+}
+
+static MlrtStatus check_overlap(const MlrtSession *s, size_t o, MlrtError *err)
+{
+	const Manifest *m = &s->model->manifest;
+	const MlrtTensor *t = &s->tensors->out[o];
+	const uintptr_t out = (uintptr_t)t->data;
+
+	if (m->output[o].kind || !t->data)
+		return MLRT_OK;
+	if (out % m->output[o].elem->align != 0)
+		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "output '%.200s' at %p is not aligned to %u bytes",
+				 m->output[o].info.name, t->data, m->output[o].elem->align);
+	for (size_t i = 0; i < m->ninputs; i++) {
+		const uintptr_t in = (uintptr_t)s->tensors->in[i].data;
+
+		if (in && in < out + t->bytes && out < in + s->tensors->in[i].bytes)
+			return mlrt_fail(err, MLRT_ERR_ARGUMENT, "input '%.200s' and output '%.200s' overlap",
+					 m->input[i].info.name, m->output[o].info.name);
+	}
+	return MLRT_OK;
+}
+
+/* Given inputs first: states may take sizes from them. */
+static MlrtStatus take_inputs(MlrtSession *s, MlrtError *err)
+{
+	const Manifest *m = &s->model->manifest;
+	Tensors *t = s->tensors;
+	MlrtStatus st = MLRT_OK;
+
+	for (size_t i = 0; !st && i < m->ninputs; i++)
+		if (t->in[i].data || t->in[i].object || !t->state_of_input[i])
+			st = check_input(&m->input[i], &t->in[i], err);
+	for (size_t o = 0; !st && o < m->noutputs; o++)
+		st = check_overlap(s, o, err);
+	for (size_t i = 0; !st && i < m->ninputs; i++) {
+		if (t->in[i].data || t->in[i].object || !t->state_of_input[i])
+			continue;
+		st = mlrt_state_input(s, t->state_of_input[i], t->in, &t->in[i], err);
+		if (!st)
+			st = check_input(&m->input[i], &t->in[i], err);
+	}
+	return st;
+}
+
+/* -- what comes out ---------------------------------------------------------------------------------- */
+
+static MlrtStatus too_small(const Tensor *info, const MlrtTensor *t, uint64_t need, MlrtError *err)
+{
+	return mlrt_fail(err, MLRT_ERR_ARGUMENT, "output '%.200s' needs %llu bytes, there are %zu", info->info.name,
+			 (unsigned long long)need, t->bytes);
+}
+
+/* Memory for output `o` before the run: the state's, the application's, or our own. */
+static MlrtStatus room(MlrtSession *s, size_t o, uint64_t bytes, void **out, MlrtError *err)
+{
+	const MlrtTensor *t = &s->tensors->out[o];
+	State *state = s->tensors->state_of_output[o];
+	MlrtStatus st;
+
+	if (t->data && t->bytes < bytes)
+		return too_small(&s->model->manifest.output[o], t, bytes, err);
+	if (state)
+		return mlrt_state_room(s, state, bytes, out, err);
+	if (t->data) {
+		*out = t->data;
+		return MLRT_OK;
+	}
+	st = mlrt_block_reserve(s, &s->tensors->result[o], bytes, 0, err);
+	*out = s->tensors->result[o].data;
+	return st;
+}
+
+/* Tells the application about output `o`, which lies at `data`; `bytes` of it are its elements. */
+static void hand_out(MlrtTensor *t, void *data, uint64_t bytes, int rank, const int64_t *dims)
+{
+	if (!t->data)
+		t->data = data;
+	else if (t->data != data && bytes > 0)
+		memcpy(t->data, data, bytes);
+	t->bytes = bytes;
+	t->rank = rank;
+	memcpy(t->dims, dims, (size_t)rank * sizeof *dims);
+}
+
+static MlrtStatus run_flat(MlrtSession *s, MlrtError *err)
+{
+	const Manifest *m = &s->model->manifest;
+	Tensors *t = s->tensors;
+	MlrtStatus st = MLRT_OK;
+
+	for (size_t i = 0; i < m->ninputs; i++)
+		t->in_data[i] = t->in[i].data;
+	for (size_t o = 0; !st && o < m->noutputs; o++)
+		st = room(s, o, m->output[o].info.bytes, &t->out_data[o], err);
+	if (st)
+		return st;
+	mlrt_run_flat(s, t->in_data, t->out_data);
+	for (size_t o = 0; o < m->noutputs; o++)
+		hand_out(&t->out[o], t->out_data[o], m->output[o].info.bytes, m->output[o].info.rank, m->output[o].dims);
+	return MLRT_OK;
+}
+
+/* -- lists of programs --------------------------------------------------------------------------------- */
+
+static const MlrtValue *output_value(const Frame *f, size_t o)
+{
+	return &f->body->value[f->body->ref[f->body->head->ninputs + o]];
+}
+
+/* Whether output `o` is made where it has to go. */
+static bool is_direct(const Frame *f, size_t o)
+{
+	const MlrtValue *v = output_value(f, o);
+
+	return v->kind == MLRT_V_TENSOR && f->body->arg[v->arg].space == MLRT_OUTPUT && f->body->arg[v->arg].index == o;
+}
+
+static MlrtStatus give_inputs(MlrtSession *s, MlrtError *err)
+{
+	Frame *f = &s->frame[0];
+
+	for (uint32_t i = 0; i < f->body->head->ninputs; i++) {
+		const MlrtValue *v = &f->body->value[f->body->ref[i]];
+		const MlrtTensor *t = &s->tensors->in[i];
+		uint64_t bytes = 0;
+
+		if (v->kind == MLRT_V_TENSOR) {
+			mlrt_tensor_bytes(mlrt_elem_code(v->elem), t->rank, t->dims, &bytes); /* checked before */
+			f->place[f->inputs + i] = (Place){t->data, bytes};
+			mlrt_set_dims(f, i, t->dims);
+		} else if (!mlrt_object_assign(&f->object[v->object], t->object)) {
+			return mlrt_fail(err, MLRT_ERR_NOMEM, "no memory for input '%.200s'",
+					 s->model->manifest.input[i].info.name);
+		}
+	}
+	return MLRT_OK;
+}
+
+static MlrtStatus place_outputs(MlrtSession *s, MlrtError *err)
+{
+	Frame *f = &s->frame[0];
+	MlrtStatus st = MLRT_OK;
+
+	for (uint32_t o = 0; !st && o < f->body->head->noutputs; o++) {
+		const MlrtValue *v = output_value(f, o);
+		uint64_t bytes;
+		void *data = NULL;
+
+		f->place[f->outputs + o] = (Place){0};
+		if (!is_direct(f, o))
+			continue;
+		if (!mlrt_tensor_bytes(mlrt_elem_code(v->elem), (int)v->rank, f->slot + v->first_dim, &bytes))
+			return mlrt_fail(err, MLRT_ERR_ARGUMENT, "output '%.200s' is too large",
+					 s->model->manifest.output[o].info.name);
+		st = room(s, o, bytes, &data, err);
+		f->place[f->outputs + o] = (Place){data, bytes};
+	}
+	return st;
+}
+
+/* A tensor that lies in a frame's memory, or in what is not the session's to hand out. */
+static MlrtStatus take_tensor(MlrtSession *s, uint32_t o, MlrtError *err)
+{
+	const Frame *f = &s->frame[0];
+	const MlrtBodyArg *a = &f->body->arg[output_value(f, o)->arg];
+	MlrtTensor *t = &s->tensors->out[o];
+	State *state = s->tensors->state_of_output[o];
+	const bool direct = is_direct(f, o);
+	const bool foreign = a->space == MLRT_INPUT || a->space == MLRT_WEIGHT || a->space == MLRT_STRINGS;
+	uint64_t total = 0;
+	void *copy = NULL;
+	View x;
+	MlrtStatus st = mlrt_view(f, f->body->ref[f->body->head->ninputs + o], &x, err);
+
+	if (st)
+		return st;
+	if (t->data && t->bytes < x.bytes)
+		return too_small(&s->model->manifest.output[o], t, x.bytes, err);
+	if (!direct && (state || (foreign && !t->data))) {
+		if (!mlrt_deep_bytes(x.elem, x.data, x.bytes, &total))
+			return mlrt_fail(err, MLRT_ERR_ARGUMENT, "a string of negative length");
+		st = room(s, o, total, &copy, err);
+		if (st)
+			return st;
+		mlrt_deep_copy(x.elem, copy, x.data, x.bytes);
+		x.data = foreign ? copy : x.data;
+	}
+	hand_out(t, (void *)(uintptr_t)x.data, x.bytes, x.rank, x.dims);
+	return MLRT_OK;
+}
+
+static MlrtStatus take_outputs(MlrtSession *s, MlrtError *err)
+{
+	Frame *f = &s->frame[0];
+	Tensors *t = s->tensors;
+	MlrtStatus st = MLRT_OK;
+
+	for (uint32_t o = 0; !st && o < f->body->head->noutputs; o++) {
+		const MlrtValue *v = output_value(f, o);
+
+		if (v->kind == MLRT_V_TENSOR) {
+			st = take_tensor(s, o, err);
+			continue;
+		}
+		t->out[o] = (MlrtTensor){.object = &f->object[v->object]};
+		if (t->state_of_output[o] && !mlrt_object_assign(&t->state_of_output[o]->next, t->out[o].object))
+			st = mlrt_fail(err, MLRT_ERR_NOMEM, "no memory for output '%.200s'",
+				       s->model->manifest.output[o].info.name);
+	}
+	return st;
+}
+
+static MlrtStatus run_list(MlrtSession *s, MlrtError *err)
+{
+	Frame *f = &s->frame[0];
+	MlrtStatus st = give_inputs(s, err);
+	uint64_t mode;
+
+	s->blamed = false;
+	if (!st)
+		st = mlrt_frame_size(f, err);
+	if (!st)
+		st = place_outputs(s, err);
+	if (st)
+		return st;
+	mode = mlrt_float_enter();
+	st = mlrt_frame_run(f, err);
+	mlrt_float_leave(mode);
+	return st ? st : take_outputs(s, err);
+}
+
+/* -- runs ------------------------------------------------------------------------------------------------ */
+
+/* On s->tensors, which are filled in. */
+static MlrtStatus run(MlrtSession *s, MlrtError *err)
+{
+	MlrtStatus st = take_inputs(s, err);
+
+	if (!st)
+		st = s->frame ? run_list(s, err) : run_flat(s, err);
+	for (size_t i = 0; !st && i < s->nstates; i++)
+		mlrt_state_next(&s->state[i], &s->tensors->out[s->state[i].output]);
+	return st;
+}
+
+/* What a pointer alone does not tell must be known. */
+static MlrtStatus fixed(const Tensor *info, const void *p, const State *state, MlrtTensor *t, MlrtError *err)
+{
+	*t = (MlrtTensor){0};
+	if (!p && state)
+		return MLRT_OK;
+	if (info->kind || info->open)
+		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "'%.200s' is %s: mlrt_session_run_tensors() runs such models",
+				 info->info.name, info->kind ? "no tensor" : "of open size");
+	*t = (MlrtTensor){.data = (void *)(uintptr_t)p, .bytes = info->info.bytes, .rank = info->info.rank};
+	memcpy(t->dims, info->dims, (size_t)info->info.rank * sizeof *info->dims);
+	if (!p && info->info.bytes > 0)
+		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "'%.200s' is NULL", info->info.name);
+	return MLRT_OK;
+}
+
+MLRT_LOCAL MlrtStatus mlrt_run_pointers(MlrtSession *s, const void *const *inputs, void *const *outputs, MlrtError *err)
+{
+	const Manifest *m = &s->model->manifest;
+	MlrtError local;
+	MlrtStatus st;
+
+	err = err ? err : &local;
+	if ((!inputs && m->ninputs) || (!outputs && m->noutputs))
+		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "no list of inputs or outputs");
+	if (!mlrt_session_enter(s, err))
+		return MLRT_ERR_ARGUMENT;
+	st = mlrt_tensors_new(s, err);
+	for (size_t i = 0; !st && i < m->ninputs; i++)
+		st = fixed(&m->input[i], inputs[i], s->tensors->state_of_input[i], &s->tensors->in[i], err);
+	for (size_t o = 0; !st && o < m->noutputs; o++)
+		st = fixed(&m->output[o], outputs[o], s->tensors->state_of_output[o], &s->tensors->out[o], err);
+	if (!st)
+		st = run(s, err);
+	mlrt_session_leave(s);
+	return st;
+}
+
+MlrtStatus mlrt_session_run_tensors(MlrtSession *s, const MlrtTensor *in, MlrtTensor *out, MlrtError *err)
+{
+	const Manifest *m = &s->model->manifest;
+	MlrtError local;
+	MlrtStatus st;
+
+	err = err ? err : &local;
+	if ((!in && m->ninputs) || (!out && m->noutputs))
+		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "no list of inputs or outputs");
+	if (!mlrt_session_enter(s, err))
+		return MLRT_ERR_ARGUMENT;
+	st = mlrt_tensors_new(s, err);
+	for (size_t i = 0; !st && i < m->ninputs; i++)
+		s->tensors->in[i] = in[i];
+	for (size_t o = 0; !st && o < m->noutputs; o++)
+		s->tensors->out[o] = out[o];
+	if (!st)
+		st = run(s, err);
+	for (size_t o = 0; !st && o < m->noutputs; o++)
+		out[o] = s->tensors->out[o];
+	mlrt_session_leave(s);
+	return st;
+}
