@@ -1,0 +1,1 @@
+ByJ´y\~XWb\_`hmpis:\bgqPzhl\V`X\qrgFJ]\ywPWgV`QaiEgplWn‡_[_C_Vztelfrj}b^jpRphU@Qv‡sainLkdl\hebTgPkpA]Ea\n†~^…k[df>ejn`ddwYZRN›^od‚bŠFV}U^kYv[]z7b€sl_]ejc\8x[VTPSm_jtlhFVqojx€\iZ
