@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "codegen/contract_lower.h"
+#include "codegen/winograd.h"
 #include "ir/geometry.h"
 
 static bool is_const_f32(const MloValue *v)
@@ -165,6 +166,25 @@ static float transposed_weight(const void *user, int64_t c, int64_t k, int64_t k
 	return oc < w->oc ? raw_f32(w->w, (k * w->oc + oc) * w->kh * w->kw + tap) : 0;
 }
 
+static const MloTensor *pack_winograd(MloLowerCx *cx, const KContract *c, const ConvWeights *w)
+{
+	int64_t width = (int64_t)c->vecs * c->lanes, points = wino_points(c), tiles = mlo_contract_ctiles(c);
+	MloTensor *t = mlo_tensor_new(cx->arena, EL_f32, 4, (int64_t[]){tiles, points, c->nk, width});
+	float *at = (float *)t->data;
+
+	for (int64_t oc = 0; oc < c->nc; oc++) {
+		for (int64_t k = 0; k < c->nk; k++) {
+			float tap[9];
+
+			for (int i = 0; i < 9; i++)
+				tap[i] = raw_f32(w->w, (oc * c->nk + k) * 9 + i);
+			for (int p = 0; p < points; p++)
+				at[((oc / width * points + p) * c->nk + k) * width + oc % width] = wino_weight(c->wino, tap, p);
+		}
+	}
+	return t;
+}
+
 typedef struct MatWeights {
 	const MloTensor *w;
 	int64_t stride_k, stride_c;
@@ -279,9 +299,12 @@ static MloStatus describe_conv(MloLowerCx *cx, const MloNode *first, const MloNo
 		p->merged = two ? 2 : 1;
 	}
 	mlo_schedule_contract(cx->target, c);
+	if (!cx->direct_only && n->out[0]->layout.block == c->lanes)
+		mlo_schedule_winograd(cx->target, c);
 	p->a = n->in[0];
 	p->bias = n->nin > 2 ? n->in[2] : NULL;
-	p->packed = p->dry ? NULL : pack(cx, c, conv_weight, &w);
+	if (!p->dry)
+		p->packed = c->wino ? pack_winograd(cx, c, &w) : pack(cx, c, conv_weight, &w);
 	return MLO_OK;
 }
 

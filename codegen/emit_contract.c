@@ -617,6 +617,10 @@ void emit_contract(Emit *e, const KStmt *s)
 	LLVMValueRef chunk, acc[512];
 	EmitLoop l;
 
+	if (c->wino) {
+		emit_winograd(e, s);
+		return;
+	}
 	MLO_ASSERT(c->rows >= 1 && c->rows <= 2 && c->rows * c->cols * c->vecs <= 512 && c->cols <= 64 && c->vecs <= 16 && c->lanes <= 64);
 	t.f32 = LLVMFloatTypeInContext(e->ctx);
 	t.vec = LLVMVectorType(t.f32, (unsigned)c->lanes);

@@ -52,4 +52,5 @@ void emit_acc_init(Emit *e, const KStmt *s);
 void emit_acc(Emit *e, const KStmt *s);
 LLVMValueRef emit_accum(Emit *e, int acc);
 void emit_call(Emit *e, const KStmt *s);             /* emit_call.c */
+void emit_winograd(Emit *e, const KStmt *s);         /* emit_winograd.c; runs tasks begin..end itself */
 #endif

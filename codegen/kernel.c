@@ -210,6 +210,13 @@ int64_t mlo_contract_ctiles(const KContract *c)
 	return (c->nc + w - 1) / w;
 }
 
+int64_t mlo_contract_csplits(const KContract *c)
+{
+	int64_t tiles = mlo_contract_ctiles(c);
+
+	return c->wino ? (tiles + c->c_chunk - 1) / c->c_chunk : tiles;
+}
+
 static double contract_flops(const KContract *c)
 {
 	return 2.0 * (double)c->nb0 * (double)c->nb1 * (double)c->ny * (double)c->nx * (double)c->nc *
@@ -251,7 +258,7 @@ void kb_finish(MloKernel *k)
 		k->ntasks *= par[i]->extent->k;
 	if (k->body && k->body->kind == KS_CONTRACT && !k->body->next) {
 		const KContract *c = k->body->contract;
-		k->ntasks = c->nb0 * c->nb1 * mlo_contract_chunks(c) * mlo_contract_ctiles(c);
+		k->ntasks = c->nb0 * c->nb1 * mlo_contract_chunks(c) * mlo_contract_csplits(c);
 	}
 	if (k->flops == 0)
 		k->flops = count_flops(k, k->body);

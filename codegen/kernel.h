@@ -118,6 +118,11 @@ typedef struct KContract {
 	int lanes, vecs, cols, rows;  /* register tile: rows x cols outputs (y, x) x vecs vectors of channels */
 	int64_t y_chunk;              /* rows (columns, see mlo_contract_by_columns) per task */
 	bool c_outer;                 /* task order: channel tiles outer (true) or chunks outer */
+	/* Winograd (codegen/winograd.h): size of the output pieces, or 0.  B is then packed as
+	 * [ceil(nc / (vecs*lanes))][point][k][vecs*lanes], transformed; y_chunk is a multiple of wino;
+	 * a task makes c_chunk channel tiles of a chunk in the scratch argument w_arg. */
+	int wino, w_arg;
+	int64_t c_chunk;
 } KContract;
 
 /* in[]/out[]: argument numbers, -1 absent; dimensions: a number, or -1-k for size k. */
@@ -192,6 +197,7 @@ static inline bool mlo_contract_by_columns(const KContract *c)
 }
 int64_t mlo_contract_chunks(const KContract *c);
 int64_t mlo_contract_ctiles(const KContract *c); /* channel tiles */
+int64_t mlo_contract_csplits(const KContract *c); /* tasks that share the channel tiles of a chunk */
 uint64_t mlo_kernel_scratch(const MloKernel *k); /* bytes of scratch memory per thread, 64-byte pieces */
 
 void mlo_kernel_print(MloStr *out, const MloKernel *k, bool with_name);

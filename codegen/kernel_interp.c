@@ -5,8 +5,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "codegen/kernel.h"
 #include "codegen/kernel_text.h"
+#include "codegen/winograd.h"
 #include "ir/exec.h"
 
 typedef union Cell {
@@ -455,11 +455,57 @@ static double contract_one(Interp *p, const KContract *c, const int64_t *o)
 	return (float)sum;
 }
 
+/* Input at point p of the piece that starts at output (y0, x0): B^T d B. */
+static double wino_input(Interp *p, const KContract *c, const int64_t *o, int64_t y0, int64_t x0, int point, int64_t k)
+{
+	int n = wino_n(c);
+	const double *row = wino_bt(c->wino) + point / n * n, *col = wino_bt(c->wino) + point % n * n;
+	double sum = 0;
+
+	for (int y = 0; y < n; y++)
+		for (int x = 0; x < n; x++) {
+			int64_t iy = y0 + y - c->py, ix = x0 + x - c->px;
+			int64_t a = o[0] * c->a.b0 + o[1] * c->a.b1 + iy * c->a.y + ix * c->a.x + k / c->a.block * c->a.blk +
+			            k % c->a.block * c->a.k;
+			unsigned char *pa;
+
+			if (iy < 0 || iy >= c->in_y || ix < 0 || ix >= c->in_x || row[y] == 0 || col[x] == 0)
+				continue;
+			pa = element(p, c->a_arg, a, "reads");
+			sum += pa ? row[y] * col[x] * load_elem(EL_f32, pa).f : 0;
+		}
+	return sum;
+}
+
+/* One output by Winograd: A^T [sum over k of weight . input] A at its place in the piece. */
+static double contract_wino(Interp *p, const KContract *c, const int64_t *o)
+{
+	int m = c->wino, n = wino_n(c);
+	int64_t y0 = o[2] / m * m, x0 = o[3] / m * m, w = (int64_t)c->vecs * c->lanes;
+	const double *row = wino_at(m) + (o[2] - y0) * n, *col = wino_at(m) + (o[3] - x0) * n;
+	double sum = 0;
+
+	for (int q = 0; q < n * n; q++) {
+		double product = 0;
+
+		if (row[q / n] == 0 || col[q % n] == 0)
+			continue;
+		for (int64_t k = 0; k < c->nk && !p->failed; k++) {
+			unsigned char *pb = element(p, c->b_arg, ((o[4] / w * n * n + q) * c->nk + k) * w + o[4] % w, "reads");
+
+			product += pb ? load_elem(EL_f32, pb).f * wino_input(p, c, o, y0, x0, q, k) : 0;
+		}
+		sum += row[q / n] * col[q % n] * product;
+	}
+	return (float)sum;
+}
+
 /* The part of the output that one task makes: lo[] and hi[] over b0, b1, y, x, c. */
 static void contract_task(const KContract *c, int64_t task, int64_t *lo, int64_t *hi)
 {
-	int64_t chunks = mlo_contract_chunks(c), tiles = mlo_contract_ctiles(c), per = chunks * tiles;
-	int64_t batch = task / per, rest = task % per, w = (int64_t)c->vecs * c->lanes;
+	int64_t chunks = mlo_contract_chunks(c), tiles = mlo_contract_csplits(c), per = chunks * tiles;
+	int64_t batch = task / per, rest = task % per;
+	int64_t w = (int64_t)c->vecs * c->lanes * (c->wino ? c->c_chunk : 1);
 	int64_t chunk = c->c_outer ? rest % chunks : rest / tiles, tile = c->c_outer ? rest / chunks : rest % tiles;
 	int64_t n[5] = {c->nb0, c->nb1, c->ny, c->nx, c->nc};
 	int split = mlo_contract_by_columns(c) ? 3 : 2;
@@ -489,7 +535,7 @@ static void contract(Interp *p, const KStmt *s, int64_t task)
 	for (o[2] = lo[2]; o[2] < hi[2]; o[2]++)
 		for (o[3] = lo[3]; o[3] < hi[3]; o[3]++)
 			for (o[4] = lo[4]; o[4] < hi[4] && !p->failed; o[4]++) {
-				p->product = contract_one(p, c, o);
+				p->product = c->wino ? contract_wino(p, c, o) : contract_one(p, c, o);
 				for (int i = 0; i < 5; i++)
 					p->var[c->var[i]] = o[i];
 				run(p, s->body);

@@ -1,9 +1,8 @@
 /* codegen/kernel_verify.c -- checks every invariant of a kernel that can be seen. */
 #include <string.h>
 
-#include "codegen/contract.h"
-#include "codegen/kernel.h"
 #include "codegen/kernel_text.h"
+#include "codegen/winograd.h"
 
 typedef struct Scope {
 	const MloKernel *k;
@@ -250,6 +249,21 @@ static void check_acc(Scope *s, const KStmt *st)
 		wrong(s, "%s cannot accumulate with %s", user, mlo_kop_name[st->accop]);
 }
 
+static void check_winograd(Scope *s, const KContract *c)
+{
+	if ((c->wino != 2 && c->wino != 4) || c->nky != 3 || c->nkx != 3 || c->sy != 1 || c->sx != 1 || c->dy != 1 ||
+	    c->dx != 1 || c->group_k || !c->b.packed)
+		wrong(s, "Winograd F(%d) of a contraction that is not a 3x3 convolution of stride 1", c->wino);
+	if (c->a.block != c->lanes || c->a.k != 1 || c->nk % c->lanes || c->nc % ((int64_t)c->vecs * c->lanes))
+		wrong(s, "Winograd of %lld to %lld channels in vectors of %d", (long long)c->nk, (long long)c->nc, c->lanes);
+	if (c->y_chunk % c->wino || c->c_chunk < 1)
+		wrong(s, "Winograd without a schedule");
+	if (!arg_ok(s, c->w_arg, "contraction"))
+		return;
+	if (s->k->arg.items[c->w_arg].dir != KA_SCRATCH || s->k->arg.items[c->w_arg].count < wino_scratch_elems(c))
+		wrong(s, "Winograd needs %lld elements of scratch memory", (long long)wino_scratch_elems(c));
+}
+
 static void check_contract(Scope *s, const KStmt *st)
 {
 	const KContract *c = st->contract;
@@ -272,6 +286,8 @@ static void check_contract(Scope *s, const KStmt *st)
 		      c->lanes);
 	if (!arg_ok(s, c->a_arg, "contraction") || !arg_ok(s, c->b_arg, "contraction"))
 		return;
+	if (c->wino)
+		check_winograd(s, c);
 	for (int i = 0; i < 5; i++) {
 		if (c->var[i] < 0 || c->var[i] >= s->k->nvar)
 			wrong(s, "contraction with variable v%d", c->var[i]);

@@ -38,6 +38,7 @@ typedef struct MloLowerCx {
 	const MloGraph *graph;
 	const MloTarget *target;
 	MloDiag *diag;
+	bool direct_only; /* no Winograd: results closer to the sum in order */
 } MloLowerCx;
 
 MloStatus mlo_lower_contract(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;

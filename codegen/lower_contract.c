@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "codegen/contract_lower.h"
+#include "codegen/winograd.h"
 
 typedef struct Item {
 	const MloValue *v;
@@ -40,6 +41,12 @@ static int bind_arg(Lower *l, KArgDir dir, MloValue *v, const MloTensor *packed)
 	}
 	MLO_PUSH(l->cx->arena, &l->bind, b);
 	return mlo_kernel_arg(l->k, dir, elem, v ? mlo_value_storage(v) : mlo_tensor_elems(packed));
+}
+
+static int scratch_arg(Lower *l, int64_t count)
+{
+	MLO_PUSH(l->cx->arena, &l->bind, (MloBinding){0});
+	return mlo_kernel_arg(l->k, KA_SCRATCH, EL_f32, count);
 }
 
 /* Indices of the value's dimensions out of a flat number, last dimension fastest. */
@@ -302,6 +309,8 @@ MloStatus mlo_lower_contract(MloLowerCx *cx, MloNode *first, MloNode *last, MloL
 		c->var[i] = mlo_kernel_var(l.k, extent[i]);
 		l.var[i] = kx_var(l.k, c->var[i]);
 	}
+	if (c->wino)
+		c->w_arg = scratch_arg(&l, wino_scratch_elems(c));
 	l.plan.c = *c;
 	top = kb_top(l.k);
 	l.at = kb_contract(&top, c);

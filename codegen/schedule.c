@@ -123,6 +123,8 @@ void mlo_schedule_contract(const MloTarget *t, KContract *c)
 
 void mlo_schedule_text(MloStr *out, const KContract *c)
 {
+	if (c->wino)
+		mlo_str_add(out, "Winograd %dx%d, ", c->wino, c->wino);
 	mlo_str_add(out, "tile %dx%d, chunk %lld, %s outer", c->cols, c->vecs * c->lanes, (long long)c->y_chunk,
 	            c->c_outer ? "channels" : "rows");
 }

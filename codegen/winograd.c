@@ -1,0 +1,171 @@
+/* codegen/winograd.c -- when Winograd's filtering pays, and its transforms as numbers. */
+#include "codegen/winograd.h"
+
+enum { L3_BYTES_PER_CYCLE = 8, L2_BYTES_PER_CYCLE = 32, MAX_VECS = 4, MAX_COLS = 28, FMA_LATENCY = 4 };
+/* Vector instructions of the input transform of one piece and of the output transform with its
+ * epilogue, measured on AVX-512 as cycles per piece and vector of channels. */
+#define INPUT_CYCLES 190.0
+#define OUTPUT_CYCLES 240.0
+/* Direct convolution reaches about this share of the multiply-adds a core can do, the products of
+ * transformed pieces somewhat less: their sums are short. */
+#define DIRECT_SHARE 0.9
+#define PRODUCT_SHARE 0.82
+#define MEMORY_SHARE 0.5
+/* What is gained must be worth the rounding. */
+#define WORTH 0.85
+
+int64_t wino_pieces(const KContract *c)
+{
+	int64_t n = c->y_chunk / c->wino * wino_across(c);
+
+	return (n + c->cols - 1) / c->cols * c->cols;
+}
+
+int64_t wino_input_elems(const KContract *c)
+{
+	return wino_points(c) * c->nk * wino_pieces(c);
+}
+
+int64_t wino_scratch_elems(const KContract *c)
+{
+	return wino_input_elems(c) + wino_points(c) * wino_pieces(c) * c->vecs * c->lanes;
+}
+
+const double *wino_bt(int m)
+{
+	static const double two[] = {1, 0, -1, 0, 0, 1, 1, 0, 0, -1, 1, 0, 0, 1, 0, -1};
+	static const double four[] = {4, 0, -5, 0, 1, 0, 0, -4, -4, 1, 1, 0, 0, 4, -4, -1, 1, 0,
+	                              0, -2, -1, 2, 1, 0, 0, 2, -1, -2, 1, 0, 0, 4, 0, -5, 0, 1};
+
+	return m == 2 ? two : four;
+}
+
+const double *wino_g(int m)
+{
+	static const double two[] = {1, 0, 0, 0.5, 0.5, 0.5, 0.5, -0.5, 0.5, 0, 0, 1};
+	static const double four[] = {1. / 4, 0, 0, -1. / 6, -1. / 6, -1. / 6, -1. / 6, 1. / 6, -1. / 6,
+	                              1. / 24, 1. / 12, 1. / 6, 1. / 24, -1. / 12, 1. / 6, 0, 0, 1};
+
+	return m == 2 ? two : four;
+}
+
+const double *wino_at(int m)
+{
+	static const double two[] = {1, 1, 1, 0, 0, 1, -1, -1};
+	static const double four[] = {1, 1, 1, 1, 1, 0, 0, 1, -1, 2, -2, 0, 0, 1, 1, 4, 4, 0, 0, 1, -1, 8, -8, 1};
+
+	return m == 2 ? two : four;
+}
+
+float wino_weight(int m, const float tap[9], int p)
+{
+	const double *row = wino_g(m) + p / (m + 2) * 3, *col = wino_g(m) + p % (m + 2) * 3;
+	double sum = 0;
+
+	for (int y = 0; y < 3; y++)
+		for (int x = 0; x < 3; x++)
+			sum += row[y] * col[x] * (double)tap[y * 3 + x];
+	return (float)sum;
+}
+
+static double max_of(double a, double b)
+{
+	return a > b ? a : b;
+}
+
+static bool can(const MloTarget *t, const KContract *c)
+{
+	return c->nky == 3 && c->nkx == 3 && c->sy == 1 && c->sx == 1 && c->dy == 1 && c->dx == 1 && c->py <= 1 &&
+	       c->px <= 1 && !c->group_k && c->b.packed && c->a.block == c->lanes && c->a.k == 1 &&
+	       c->nk % c->lanes == 0 && c->nc % c->lanes == 0 && t->vector_regs >= 16;
+}
+
+/* Cycles of the products of one channel tile over n pieces. */
+static double product_cycles(const MloTarget *t, const KContract *c, int64_t n, int cols, int vecs)
+{
+	double term = max_of(cols * vecs / t->fma_per_cycle, (cols + vecs) / 2.0);
+
+	term = max_of(term, FMA_LATENCY) + 0.25;
+	return (double)((n + cols - 1) / cols) * (term * (double)c->nk + 10 + cols * vecs) * wino_points(c);
+}
+
+static double choose_tile(const MloTarget *t, KContract *c)
+{
+	int64_t n = c->y_chunk / c->wino * wino_across(c), nvec = c->nc / c->lanes;
+	double best = 0;
+
+	for (int vecs = 1; vecs <= MAX_VECS && vecs <= nvec; vecs++) {
+		for (int cols = 1; cols <= MAX_COLS && cols <= n && nvec % vecs == 0; cols++) {
+			double cycles = product_cycles(t, c, n, cols, vecs) * (double)(nvec / vecs);
+
+			if (cols * vecs + vecs + 1 > t->vector_regs || (best > 0 && cycles >= best))
+				continue;
+			best = cycles;
+			c->cols = cols;
+			c->vecs = vecs;
+		}
+	}
+	return best;
+}
+
+/* Cycles of the whole layer when a chunk has `down` rows of pieces; fills the schedule. */
+static double layer_cycles(const MloTarget *t, KContract *c, int64_t down)
+{
+	double weights = 4.0 * wino_points(c) * (double)(c->nk * c->nc), products, transforms, first, again;
+	double pieces = (double)(down * wino_across(c)), chunks, scratch;
+
+	c->y_chunk = down * c->wino;
+	chunks = (double)((wino_down(c) + down - 1) / down) * (double)(c->nb0 * c->nb1);
+	products = choose_tile(t, c) / PRODUCT_SHARE;
+	/* weights come from memory once per run, other layers having passed since, and the core has it to
+	 * itself by half at best; for further chunks from whichever cache holds them */
+	scratch = 4.0 * (double)wino_scratch_elems(c);
+	first = weights / (t->bytes_per_cycle * MEMORY_SHARE);
+	again = weights / (weights + scratch > 0.9 * (double)t->l2 ? L3_BYTES_PER_CYCLE : L2_BYTES_PER_CYCLE);
+	if (scratch > 0.75 * (double)t->l2)
+		products *= 1.5;
+	transforms = pieces * (INPUT_CYCLES * (double)(c->nk / c->lanes) + OUTPUT_CYCLES * (double)(c->nc / c->lanes)) *
+	             wino_points(c) / WINO_MAX_POINTS * (t->vector_regs < 32 ? 1.3 : 1) / (t->fma_per_cycle / 2);
+	return max_of(products, first) + (chunks - 1) * max_of(products, again) + chunks * transforms;
+}
+
+/* Tasks for several threads: chunks first, then channel tiles. */
+static void split_channels(KContract *c)
+{
+	enum { WANTED = 6 };
+	int64_t chunks = mlo_contract_chunks(c) * c->nb0 * c->nb1, tiles = mlo_contract_ctiles(c);
+	int64_t split = chunks >= WANTED ? 1 : (WANTED + chunks - 1) / chunks;
+
+	split = split > tiles / 2 ? (tiles + 1) / 2 : split;
+	/* every part transforms the input anew: not more often than that is small beside the products */
+	while (split > 1 && tiles / split * c->vecs * c->lanes < 64)
+		split--;
+	c->c_chunk = (tiles + split - 1) / split;
+}
+
+void mlo_schedule_winograd(const MloTarget *t, KContract *c)
+{
+	double direct = (double)(c->nb0 * c->nb1 * c->ny * c->nx * c->nk * 9) * (double)c->nc / c->lanes /
+	                (t->fma_per_cycle * DIRECT_SHARE), best = WORTH * direct;
+	KContract chosen = *c;
+
+	if (!can(t, c))
+		return;
+	for (int m = 2; m <= WINO_MAX_M; m += 2) {
+		KContract w = *c;
+
+		w.wino = m;
+		w.rows = 1;
+		for (int64_t down = 1; down <= wino_down(&w); down++) {
+			double cycles = layer_cycles(t, &w, down);
+
+			if (cycles >= best)
+				continue;
+			best = cycles;
+			chosen = w;
+		}
+	}
+	*c = chosen;
+	if (c->wino)
+		split_channels(c);
+}
