@@ -4,13 +4,20 @@
 #include "frontend/onnx_wire.h"
 #include "ir/type.h"
 
+/* A file of external data. */
+typedef struct OnnxFile {
+	struct OnnxFile *next;
+	const char *location;
+	OnnxBytes bytes;
+} OnnxFile;
+
 /* Where tensor contents come from. */
 typedef struct OnnxSource {
 	OnnxBytes bytes;        /* the message that the structs were unpacked from */
 	bool borrow;            /* `bytes` outlive the tensors: point into them instead of copying */
 	const char *dir;        /* folder that external data must lie in; NULL: none is allowed */
 	MloArena *owner;        /* external files stay mapped until it is freed */
-	struct OnnxFile *files; /* those mapped so far */
+	OnnxFile *files;        /* those mapped so far */
 } OnnxSource;
 
 /* Both return NULL on error, with a diagnostic about the tensor `what`. Shapes are checked before

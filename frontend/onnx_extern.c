@@ -16,12 +16,6 @@
 
 #include "frontend/onnx_data.h"
 
-typedef struct OnnxFile {
-	struct OnnxFile *next;
-	const char *location;
-	OnnxBytes bytes;
-} OnnxFile;
-
 typedef struct Mapping {
 	void *p;
 	size_t n;

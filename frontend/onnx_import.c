@@ -338,6 +338,14 @@ typedef struct Load {
 	MloGraph *g;
 } Load;
 
+static void note_mapping(MloGraph *g, OnnxBytes b)
+{
+	MloMapped *m = MLO_NEW(g->arena, MloMapped);
+
+	*m = (MloMapped){(void *)(uintptr_t)b.p, b.n, g->mapped};
+	g->mapped = b.n ? m : g->mapped;
+}
+
 static bool open_model(Load *l, MloGraph *g, MloArena *tmp)
 {
 	const char *slash;
@@ -352,7 +360,10 @@ static bool open_model(Load *l, MloGraph *g, MloArena *tmp)
 		mlo_error(l->diag, MLO_ERR_IO, "%s", strerror(errno));
 		return false;
 	}
-	return onnx_map_file(g->arena, fd, l->path, &l->bytes, l->diag);
+	if (!onnx_map_file(g->arena, fd, l->path, &l->bytes, l->diag))
+		return false;
+	note_mapping(g, l->bytes);
+	return true;
 }
 
 static bool load_graph(Load *l, MloGraph *g, MloArena *tmp)
@@ -374,6 +385,8 @@ static bool load_graph(Load *l, MloGraph *g, MloArena *tmp)
 	if (m->graph->name && *m->graph->name)
 		g->name = mlo_strdup(g->arena, m->graph->name);
 	import_model(&im);
+	for (const OnnxFile *f = im.src.files; f; f = f->next)
+		note_mapping(g, f->bytes);
 	return im.status == MLO_OK;
 }
 

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* -- graphs and values ---------------------------------------------------------------------- */
 
@@ -339,4 +340,10 @@ void mlo_graph_set_output(MloGraph *g, uint32_t i, MloValue *v)
 	g->outputs[i]->nuse--;
 	v->nuse++;
 	g->outputs[i] = v;
+}
+
+void mlo_graph_unload(const MloGraph *g)
+{
+	for (const MloMapped *m = g->mapped; m; m = m->next)
+		(void)madvise(m->p, m->bytes, MADV_DONTNEED);
 }

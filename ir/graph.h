@@ -69,6 +69,9 @@ struct MloNode {
 	MloUse *use;       /* nin entries, linked into the uses of the operands */
 };
 
+/* A mapped file that tensor data points into. */
+typedef struct MloMapped { void *p; size_t bytes; struct MloMapped *next; } MloMapped;
+
 typedef struct MloMeta { const char *key, *value; struct MloMeta *next; } MloMeta;
 
 struct MloGraph {
@@ -82,6 +85,7 @@ struct MloGraph {
 	uint32_t next_id;
 	struct { MloValue **items; size_t n, cap; } consts; /* constants ever created, dead ones included */
 	MloMeta *meta;                 /* producer, metadata_props, ... */
+	MloMapped *mapped;             /* owned by the arena; clones have none */
 };
 
 MloGraph *mlo_graph_new(const char *name);  /* with an arena of its own; NULL when out of memory */
@@ -113,6 +117,10 @@ const char *mlo_node_name(const MloNode *n);                        /* first ori
 
 /* Adds a name and a value to the graph's metadata; a key that exists already gets the new value. */
 void mlo_graph_meta(MloGraph *g, const char *key, const char *value);
+
+/* Pages of the mapped files count as memory in use once they were read: gives them back.  They are
+ * read again, from the file, when somebody looks at them. */
+void mlo_graph_unload(const MloGraph *g);
 
 /* Typed attributes by table slot: ATTR_<op>_<name>. */
 int64_t mlo_attr_i(const MloNode *n, int slot);

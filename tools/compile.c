@@ -208,8 +208,11 @@ static MloStatus compile(Compiler *c)
 	c->made = MLO_NEWN(c->a, MloVariant, c->nvariants);
 	c->listed = MLO_NEWN(c->a, MloManifestVariant, c->nvariants);
 	MLO_TRY(split_pipeline(c, &common, &passes));
-	for (size_t i = 0; i < c->nvariants; i++)
+	for (size_t i = 0; i < c->nvariants; i++) {
+		/* most weights were rewritten by now, or are about to be read one after the other */
+		mlo_graph_unload(c->graph);
 		MLO_TRY(compile_variant(c, i, common, passes));
+	}
 	return MLO_OK;
 }
 
