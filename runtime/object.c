@@ -119,6 +119,13 @@ MLRT_LOCAL void mlrt_object_empty(MlrtObject *o)
 	o->present = false;
 }
 
+MLRT_LOCAL void mlrt_object_release(MlrtObject *o)
+{
+	mlrt_object_empty(o);
+	mlrt_item_drop(o->store, o->list);
+	o->list = NULL;
+}
+
 static bool make_room(MlrtObject *o)
 {
 	Item *larger;

@@ -47,6 +47,7 @@ MLRT_LOCAL void mlrt_item_drop(Store *s, Item *i); /* NULL is fine */
 
 MLRT_LOCAL Item *mlrt_object_at(const MlrtObject *o, size_t i);
 MLRT_LOCAL void mlrt_object_empty(MlrtObject *o);
+MLRT_LOCAL void mlrt_object_release(MlrtObject *o); /* its list goes back to the store, too */
 /* Takes over the reference, also where there is no memory; false then. NULL counts as no memory. */
 MLRT_LOCAL bool mlrt_object_push(MlrtObject *o, Item *i);
 /* dst, of the same type, becomes what src is; between stores items are copied. */

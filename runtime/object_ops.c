@@ -42,18 +42,12 @@ static MlrtObject empty_like_result(const ObjectStep *o)
 	return (MlrtObject){.store = r->store, .kind = r->kind, .elem = r->elem, .key = r->key};
 }
 
-static void give_up(MlrtObject *made)
-{
-	mlrt_object_empty(made);
-	mlrt_item_drop(made->store, made->list);
-}
-
 /* `made` becomes the result, whose old content goes. */
 static MlrtStatus finish(const ObjectStep *o, MlrtObject *made, MlrtStatus st)
 {
 	if (!st)
 		mlrt_object_swap(object_of(o, o->nin), made);
-	give_up(made);
+	mlrt_object_release(made);
 	return st;
 }
 

@@ -299,13 +299,30 @@ static MlrtStatus take_outputs(MlrtSession *s, MlrtError *err)
 	return st;
 }
 
+/* Objects of the last run are nobody's any more; their memory serves this one. */
+static void empty_objects(MlrtSession *s)
+{
+	for (uint32_t i = 0; i < s->model->program.list.head->nprograms; i++) {
+		Frame *f = &s->frame[i];
+
+		for (uint32_t k = 0; k < f->body->head->nobjects; k++)
+			mlrt_object_release(&f->object[k]);
+		for (size_t k = 0; k < f->ncarried; k++)
+			mlrt_object_release(&f->carried[k].object);
+		for (size_t k = 0; k < f->nscans; k++)
+			mlrt_object_release(&f->scan[k].texts);
+	}
+}
+
 static MlrtStatus run_list(MlrtSession *s, MlrtError *err)
 {
 	Frame *f = &s->frame[0];
-	MlrtStatus st = give_inputs(s, err);
+	MlrtStatus st;
 	uint64_t mode;
 
 	s->blamed = false;
+	empty_objects(s);
+	st = give_inputs(s, err);
 	if (!st)
 		st = mlrt_frame_size(f, err);
 	if (!st)

@@ -1,4 +1,4 @@
-/* tests/unit/test_runtime_quiet.c -- a run allocates nothing and asks the kernel for nothing but wake-ups.
+/* tests/unit/test_runtime_quiet.c -- a run (of sizes seen before) allocates nothing and asks the kernel for nothing but wake-ups.
  *
  * A child process forbids itself all system calls but futex and a thread's first and last ones, then runs a
  * model many times: the kernel ends it at the first other call.  malloc() and its family are counted by
@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/unit/list_programs.h"
 #include "tests/unit/package_fixture.h"
 
 void suite_runtime_quiet(void);
@@ -98,6 +99,49 @@ static void runs_without_malloc(void)
 	fix_free(&f);
 }
 
+/* Sizes that come with the run, an IF in a LOOP, a sequence that grows: each of a few sizes once, then quiet. */
+static int run_loop(MlrtSession *s, int round)
+{
+	static int64_t x[64];
+	int64_t m = 3 + round % 3, limit = round % 4;
+	const int n = 10 + round % 5;
+	const MlrtTensor in[] = {lf_ints(&m, 0), lf_ints(&limit, 0), lf_ints(x, 1, n)};
+	MlrtTensor out[3] = {{0}};
+
+	x[n - 1] = round;
+	if (mlrt_session_run_tensors(s, in, out, NULL) != MLRT_OK)
+		return 0;
+	return ((int64_t *)out[0].data)[n - 1] == round * (1 + (m < limit ? m : limit)) && out[2].dims[0] == n * m;
+}
+
+enum { LOOP_ROUNDS = 60 }; /* all combinations of the sizes above */
+
+static void loops_without_malloc(void)
+{
+	ListFixture f;
+
+	if (!COUNTS_MALLOC) {
+		puts("\n  skipped: malloc belongs to a sanitizer");
+		return;
+	}
+	lp_loop(&f);
+	MlrtModel *m = lf_open(&f);
+	for (int threads = 1; threads <= 3; threads++) {
+		MlrtSession *s = lf_session(m, threads);
+		long before;
+
+		for (int i = 0; i < LOOP_ROUNDS; i++)
+			CU_ASSERT(run_loop(s, i));
+		before = mallocs;
+		for (int i = 0; i < 2 * LOOP_ROUNDS; i++)
+			CU_ASSERT(run_loop(s, i));
+		CU_ASSERT_EQUAL(mallocs, before);
+		mlrt_session_free(s);
+	}
+	mlrt_model_close(m);
+	lf_free(&f);
+}
+
 /* From here on, in all threads: futex, exit_group and what a thread does as it starts, or death. */
 static int forbid_system_calls(void)
 {
@@ -141,7 +185,25 @@ static int child(MlrtModel *m, int threads, int also_getpid)
 	return CHILD_FINE;
 }
 
-static int status_of_child(MlrtModel *m, int threads, int also_getpid)
+static int loop_child(MlrtModel *m, int threads, int also_getpid)
+{
+	MlrtSession *s = lf_session(m, threads);
+
+	(void)also_getpid;
+	for (int i = 0; i < LOOP_ROUNDS; i++)
+		if (!run_loop(s, i))
+			return CHILD_WRONG;
+	if (forbid_system_calls() != 0)
+		return CHILD_NO_SECCOMP;
+	for (int i = 0; i < 3 * LOOP_ROUNDS; i++)
+		if (!run_loop(s, i))
+			return CHILD_WRONG;
+	return CHILD_FINE;
+}
+
+typedef int Child(MlrtModel *m, int threads, int also_getpid);
+
+static int status_of_child(Child *run, MlrtModel *m, int threads, int also_getpid)
 {
 	pid_t pid;
 	int status = -1;
@@ -150,7 +212,7 @@ static int status_of_child(MlrtModel *m, int threads, int also_getpid)
 	pid = fork();
 	CU_ASSERT_FATAL(pid >= 0);
 	if (pid == 0)
-		_exit(child(m, threads, also_getpid));
+		_exit(run(m, threads, also_getpid));
 	CU_ASSERT_EQUAL(waitpid(pid, &status, 0), pid);
 	return status;
 }
@@ -166,17 +228,39 @@ static void runs_without_system_calls(void)
 	fix_init(&f);
 	fix_build(&f);
 	MlrtModel *m = fix_open(&f);
-	int status = status_of_child(m, 1, 1);
+	int status = status_of_child(child, m, 1, 1);
 
 	if (WIFEXITED(status) && WEXITSTATUS(status) == CHILD_NO_SECCOMP) {
 		puts("\n  skipped: this system has no seccomp filters");
 	} else {
 		CU_ASSERT(WIFSIGNALED(status)); /* the trap works */
 		for (int threads = 1; threads <= 3; threads++)
-			CU_ASSERT_EQUAL(status_of_child(m, threads, 0), 0);
+			CU_ASSERT_EQUAL(status_of_child(child, m, threads, 0), 0);
 	}
 	mlrt_model_close(m);
 	fix_free(&f);
+}
+
+static void loops_without_system_calls(void)
+{
+	ListFixture f;
+	int status;
+
+	if (!COUNTS_MALLOC) {
+		puts("\n  skipped: a sanitizer makes system calls of its own");
+		return;
+	}
+	lp_loop(&f);
+	MlrtModel *m = lf_open(&f);
+	for (int threads = 1; threads <= 3; threads++) {
+		status = status_of_child(loop_child, m, threads, 0);
+		if (WIFEXITED(status) && WEXITSTATUS(status) == CHILD_NO_SECCOMP)
+			puts("\n  skipped: this system has no seccomp filters");
+		else
+			CU_ASSERT_EQUAL(status, 0);
+	}
+	mlrt_model_close(m);
+	lf_free(&f);
 }
 
 void suite_runtime_quiet(void)
@@ -185,4 +269,6 @@ void suite_runtime_quiet(void)
 
 	CU_ADD_TEST(s, runs_without_malloc);
 	CU_ADD_TEST(s, runs_without_system_calls);
+	CU_ADD_TEST(s, loops_without_malloc);
+	CU_ADD_TEST(s, loops_without_system_calls);
 }
