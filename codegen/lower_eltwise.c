@@ -4,6 +4,8 @@
  * They run inside loops of the loop tier and in epilogues of contractions alike. */
 #include "codegen/lower.h"
 
+#include <math.h>
+
 #include "codegen/lower_loops.h"
 
 /* Operand types an operator has a form for. */
@@ -40,7 +42,8 @@ enum {
 	ty_clip = T_NUM, ty_add = T_NUM, ty_sub = T_NUM, ty_mul = T_NUM, ty_div = T_NUM, ty_pow = T_F,
 	ty_max = T_NUM, ty_min = T_NUM, ty_mod = T_NUM, ty_prelu = T_F, ty_equal = T_ANY, ty_less = T_NUM,
 	ty_less_equal = T_NUM, ty_greater = T_NUM, ty_greater_equal = T_NUM, ty_and = T_BOOL, ty_or = T_BOOL,
-	ty_xor = T_BOOL, ty_where = T_BOOL,
+	ty_xor = T_BOOL, ty_where = T_BOOL, ty_tan = T_F, ty_is_nan = T_F, ty_is_inf = T_F, ty_shrink = T_F,
+	ty_bit_not = T_INT, ty_bit_and = T_INT, ty_bit_or = T_INT, ty_bit_xor = T_INT,
 };
 
 static int el_identity(El *e) { return e->x[0]; }
@@ -190,6 +193,32 @@ static int el_and(El *e) { return op2(e, K_and, e->x[0], e->x[1]); }
 static int el_or(El *e) { return op2(e, K_or, e->x[0], e->x[1]); }
 static int el_xor(El *e) { return op2(e, K_xor, e->x[0], e->x[1]); }
 static int el_where(El *e) { return sel(e, e->x[0], e->x[1], e->x[2]); }
+
+static int el_tan(El *e) { return op2(e, K_div, op1(e, K_sin, e->x[0]), op1(e, K_cos, e->x[0])); }
+static int el_is_nan(El *e) { return op1(e, K_not, cmp(e, K_eq, e->x[0], e->x[0])); }
+
+static int el_is_inf(El *e)
+{
+	bool below = mlo_attr_i(e->n, ATTR_is_inf_detect_negative), above = mlo_attr_i(e->n, ATTR_is_inf_detect_positive);
+	int x = e->x[0];
+	if (!below && !above)
+		return kb_const_i(e->at, EL_bool, 0);
+	if (below && above)
+		x = kb_op(e->at, K_abs, e->in, x, -1, -1);
+	return cmp(e, K_eq, x, kb_const_f(e->at, e->in, above ? INFINITY : -INFINITY));
+}
+
+static int el_shrink(El *e)
+{
+	int x = e->x[0], bias = num(e, attr(e, ATTR_shrink_bias)), bound = num(e, attr(e, ATTR_shrink_lambd));
+	int inner = sel(e, cmp(e, K_lt, bound, x), op2(e, K_sub, x, bias), num(e, 0));
+	return sel(e, cmp(e, K_lt, x, op1(e, K_neg, bound)), op2(e, K_add, x, bias), inner);
+}
+
+static int el_bit_not(El *e) { return op1(e, K_not, e->x[0]); }
+static int el_bit_and(El *e) { return op2(e, K_and, e->x[0], e->x[1]); }
+static int el_bit_or(El *e) { return op2(e, K_or, e->x[0], e->x[1]); }
+static int el_bit_xor(El *e) { return op2(e, K_xor, e->x[0], e->x[1]); }
 
 typedef struct ElRow {
 	int (*fn)(El *e);

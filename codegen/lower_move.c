@@ -100,6 +100,16 @@ static int move_depth_to_space(Lower *w, const MloNode *n, const MloValue *v, co
 	return lw_expr(w, n->in[0], in);
 }
 
+static int move_space_to_depth(Lower *w, const MloNode *n, const MloValue *v, const Ix *ix)
+{
+	int64_t b = mlo_attr_i(n, ATTR_space_to_depth_blocksize), ch = lw_dim(n->in[0], 1);
+	Ix block = ix_div(w, ix[1], ch);
+	Ix in[4] = {ix[0], ix_mod(w, ix[1], ch), ix_add(w, ix_mul(w, ix[2], b), ix_div(w, block, b)),
+	            ix_add(w, ix_mul(w, ix[3], b), ix_mod(w, block, b))};
+	(void)v;
+	return lw_expr(w, n->in[0], in);
+}
+
 /* -- slice and split ---------------------------------------------------------------------- */
 
 static int move_slice(Lower *w, const MloNode *n, const MloValue *v, const Ix *ix)

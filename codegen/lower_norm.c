@@ -1,4 +1,4 @@
-/* codegen/lower_norm.c -- row-wise normalisation: softmax, log_softmax, layer_norm.
+/* codegen/lower_norm.c -- row-wise normalisation: softmax, log_softmax, layer_norm, rms_norm.
  *
  * One kernel, several passes over each row while it is in the first-level cache; per-thread
  * scratch holds a row of intermediate values.  Rows along the last axis are vectorised along the
@@ -28,11 +28,13 @@ typedef struct NormRow {
 static void row_softmax(Lower *w, Rows *r);
 static void row_log_softmax(Lower *w, Rows *r);
 static void row_layer_norm(Lower *w, Rows *r);
+static void row_rms_norm(Lower *w, Rows *r);
 
 static const NormRow rows[OP_COUNT] = {
 	[OP_softmax] = {row_softmax, ATTR_softmax_axis, false},
 	[OP_log_softmax] = {row_log_softmax, ATTR_log_softmax_axis, false},
 	[OP_layer_norm] = {row_layer_norm, ATTR_layer_norm_axis, true},
+	[OP_rms_norm] = {row_rms_norm, ATTR_rms_norm_axis, true},
 };
 
 enum { SIDE_BY_SIDE = 64 };
@@ -171,6 +173,28 @@ static int parameter(Lower *w, const Rows *r, const MloValue *v)
 	return lw_expr(w, v, ix);
 }
 
+/* 1 / sqrt(mean + epsilon), mean: of what acc holds */
+static int inverse_root(Lower *w, const Rows *r, int acc, double epsilon)
+{
+	int sum = lw_op(w, K_add, r->t, mean_of(w, r, acc), lw_const(w, r->t, epsilon), -1);
+	return lw_op(w, K_div, r->t, lw_const(w, r->t, 1), lw_op(w, K_sqrt, r->t, sum, -1, -1), -1);
+}
+
+static void row_rms_norm(Lower *w, Rows *r)
+{
+	const MloNode *n = r->n;
+	int acc = lw_acc_init(w, lw_const(w, r->t, 0));
+	row_open(w, r);
+	int x = first_operand(w, r);
+	lw_acc(w, acc, K_add, lw_op(w, K_mul, r->t, x, x, -1));
+	row_close(w);
+	int inv = inverse_root(w, r, acc, mlo_attr_f(n, ATTR_rms_norm_epsilon));
+	row_open(w, r);
+	int y = lw_op(w, K_mul, r->t, operand(w, r), inv, -1);
+	result(w, r, lw_op(w, K_mul, r->t, y, parameter(w, r, n->in[1]), -1));
+	row_close(w);
+}
+
 static void row_layer_norm(Lower *w, Rows *r)
 {
 	const MloNode *n = r->n;
@@ -184,9 +208,7 @@ static void row_layer_norm(Lower *w, Rows *r)
 	int dev = shifted(w, r, mean);
 	lw_acc(w, acc, K_add, lw_op(w, K_mul, r->t, dev, dev, -1));
 	row_close(w);
-	int eps = lw_const(w, r->t, mlo_attr_f(n, ATTR_layer_norm_epsilon));
-	int std = lw_op(w, K_sqrt, r->t, lw_op(w, K_add, r->t, mean_of(w, r, acc), eps, -1), -1, -1);
-	int inv = lw_op(w, K_div, r->t, lw_const(w, r->t, 1), std, -1);
+	int inv = inverse_root(w, r, acc, mlo_attr_f(n, ATTR_layer_norm_epsilon));
 	row_open(w, r);
 	int y = lw_op(w, K_mul, r->t, shifted(w, r, mean), inv, -1);
 	y = lw_op(w, K_mul, r->t, y, parameter(w, r, n->in[1]), -1);

@@ -94,6 +94,10 @@ MloValue *onnx_in(const OnnxNode *n, uint32_t i); /* NULL when absent */
 MloValue *onnx_scalar(OnnxNode *n, MloElem e, double v);
 MloValue *onnx_i64s(OnnxNode *n, const int64_t *v, int count); /* a vector */
 MloValue *onnx_ints_operand(OnnxNode *n, const char *name);    /* attribute to vector; NULL when absent */
+MloElem onnx_elem_beside(const MloValue *v); /* for a constant beside v: its type, f32 if not known */
+MloValue *onnx_wide(OnnxNode *n, MloValue *v);                 /* f16 and bf16 as f32 */
+MloValue *onnx_cast(OnnxNode *n, MloValue *v, MloElem e);      /* v itself when it is of that type */
+MloValue *onnx_per_channel(OnnxNode *n, MloValue *v, int rank); /* [C] to [C,1,...] for a tensor of that rank */
 bool onnx_empty(const MloValue *v);                            /* known to have no elements */
 
 /* -- results ------------------------------------------------------------------------------------- */

@@ -252,6 +252,38 @@ MloValue *onnx_ints_operand(OnnxNode *n, const char *name)
 	return v ? onnx_i64s(n, v, count) : NULL;
 }
 
+MloElem onnx_elem_beside(const MloValue *v)
+{
+	return v->type.elem == EL_none ? EL_f32 : v->type.elem;
+}
+
+MloValue *onnx_cast(OnnxNode *n, MloValue *v, MloElem e)
+{
+	MloNode *m;
+
+	if (onnx_elem_beside(v) == e)
+		return v;
+	m = onnx_node(n, OP_cast, &v, 1, 1);
+	mlo_attr_set_i(m, ATTR_cast_to, mlo_elem_onnx(e));
+	return onnx_infer(n, m);
+}
+
+MloValue *onnx_wide(OnnxNode *n, MloValue *v)
+{
+	return v->type.elem == EL_f16 || v->type.elem == EL_bf16 ? onnx_cast(n, v, EL_f32) : v;
+}
+
+MloValue *onnx_per_channel(OnnxNode *n, MloValue *v, int rank)
+{
+	int64_t axes[MLO_MAX_RANK];
+
+	if (rank <= 2)
+		return v;
+	for (int i = 0; i < rank - 2; i++)
+		axes[i] = i + 1;
+	return onnx_op2(n, OP_unsqueeze, v, onnx_i64s(n, axes, rank - 2));
+}
+
 bool onnx_empty(const MloValue *v)
 {
 	return v->type.rank != MLO_RANK_UNKNOWN && mlo_type_elems(&v->type) == 0;

@@ -16,26 +16,27 @@ static bool known_elem(OnnxNode *n, int64_t code)
 	return false;
 }
 
-/* `round_mode` (opset 24) speaks of the scale type f8e8m0 only. */
-static bool round_mode_ok(OnnxNode *n, int64_t to)
+/* How f8e8m0 is rounded (opset 24). */
+static bool round_mode_ok(OnnxNode *n, const char *mode)
 {
-	const char *mode = onnx_str(n, "round_mode", "up");
-
-	if (to != mlo_elem_onnx(EL_f8e8m0) || !strcmp(mode, "up"))
+	if (!strcmp(mode, "up") || !strcmp(mode, "down") || !strcmp(mode, "nearest"))
 		return true;
-	onnx_fail(n, MLO_ERR_UNSUPPORTED, "round_mode '%s' is not supported", mode);
+	onnx_fail(n, MLO_ERR_MODEL, "round_mode '%s' is not one of up, down, nearest", mode);
 	return false;
 }
 
 static void cast_to(OnnxNode *n, int64_t to)
 {
+	const char *mode = onnx_str(n, "round_mode", "up");
 	MloNode *m;
 
-	if (!known_elem(n, to) || !round_mode_ok(n, to))
+	if (!known_elem(n, to) || !round_mode_ok(n, mode))
 		return;
 	m = onnx_node(n, OP_cast, n->in, 1, 1);
 	mlo_attr_set_i(m, ATTR_cast_to, to);
 	mlo_attr_set_i(m, ATTR_cast_saturate, onnx_int(n, "saturate", 1));
+	if (to == mlo_elem_onnx(EL_f8e8m0))
+		mlo_attr_set_s(n->g, m, ATTR_cast_round_mode, mode);
 	onnx_finish(n, m);
 }
 
@@ -59,12 +60,6 @@ void import_cast_like(OnnxNode *n)
 		cast_to(n, mlo_elem_onnx(n->in[1]->type.elem));
 }
 
-/* The float type that a constant beside `v` takes: v's own, or f32 where it is not known. */
-static MloElem elem_beside(const MloValue *v)
-{
-	return v->type.elem == EL_none ? EL_f32 : v->type.elem;
-}
-
 /* Clip-6: the bounds are attributes. */
 void import_clip_attr(OnnxNode *n)
 {
@@ -73,7 +68,7 @@ void import_clip_attr(OnnxNode *n)
 
 	if (!onnx_arity(n, 1, 1))
 		return;
-	e = elem_beside(n->in[0]);
+	e = onnx_elem_beside(n->in[0]);
 	in[0] = n->in[0];
 	if (onnx_attr(n, "min"))
 		in[1] = onnx_scalar(n, e, onnx_float(n, "min", 0));
@@ -90,9 +85,21 @@ void import_celu(OnnxNode *n)
 
 	if (!onnx_arity(n, 1, 1))
 		return;
-	a = onnx_scalar(n, elem_beside(n->in[0]), alpha);
+	a = onnx_scalar(n, onnx_elem_beside(n->in[0]), alpha);
 	v = onnx_op1(n, OP_elu, onnx_op2(n, OP_div, n->in[0], a));
 	onnx_result(n, 0, onnx_op2(n, OP_mul, v, a));
+}
+
+/* swish(a) * b */
+void import_swiglu(OnnxNode *n)
+{
+	MloNode *gate;
+
+	if (!onnx_arity(n, 2, 2))
+		return;
+	gate = onnx_node(n, OP_swish, n->in, 1, 1);
+	mlo_attr_set_f(gate, ATTR_swish_alpha, onnx_float(n, "alpha", 1));
+	onnx_result(n, 0, onnx_op2(n, OP_mul, onnx_infer(n, gate), n->in[1]));
 }
 
 void import_thresholded_relu(OnnxNode *n)
@@ -103,38 +110,9 @@ void import_thresholded_relu(OnnxNode *n)
 
 	if (!onnx_arity(n, 1, 1))
 		return;
-	e = elem_beside(n->in[0]);
+	e = onnx_elem_beside(n->in[0]);
 	above = onnx_op2(n, OP_greater, n->in[0], onnx_scalar(n, e, alpha));
 	onnx_result(n, 0, onnx_op3(n, OP_where, above, n->in[0], onnx_scalar(n, e, 0)));
-}
-
-/* True when the operand asks for training behaviour, or may do so at run time. */
-static bool may_train(OnnxNode *n, const MloValue *v)
-{
-	if (!v || (v->data && mlo_tensor_elems(v->data) == 1 && mlo_tensor_i64(v->data, 0) == 0))
-		return false;
-	onnx_fail(n, MLO_ERR_UNSUPPORTED, "training mode is not supported");
-	return true;
-}
-
-/* Dropout does nothing at inference; its mask keeps everything. */
-void import_dropout(OnnxNode *n)
-{
-	onnx_ignore(n, "ratio");
-	onnx_ignore(n, "seed");
-	onnx_ignore(n, "is_test");
-	if (!onnx_arity(n, 1, n->opset < 12 ? 1 : 3) || may_train(n, onnx_in(n, 2)))
-		return;
-	onnx_result(n, 0, onnx_op1(n, OP_identity, n->in[0]));
-	if (onnx_wanted(n, 1)) {
-		MloValue *shape = onnx_op1(n, OP_shape, n->in[0]);
-		MloNode *mask = onnx_node(n, OP_constant_of_shape, &shape, 1, 1);
-		MloElem e = n->opset < 10 ? elem_beside(n->in[0]) : EL_bool;
-
-		mlo_attr_set_i(mask, ATTR_constant_of_shape_elem, mlo_elem_onnx(e));
-		mlo_attr_set_f(mask, ATTR_constant_of_shape_value, 1);
-		onnx_result(n, 1, onnx_infer(n, mask));
-	}
 }
 
 static MloValue *chain(OnnxNode *n)
@@ -156,5 +134,5 @@ void import_mean(OnnxNode *n)
 {
 	if (!onnx_arity(n, n->nin ? n->nin : 1, UINT32_MAX))
 		return;
-	onnx_result(n, 0, onnx_op2(n, OP_div, chain(n), onnx_scalar(n, elem_beside(n->in[0]), n->nin)));
+	onnx_result(n, 0, onnx_op2(n, OP_div, chain(n), onnx_scalar(n, onnx_elem_beside(n->in[0]), n->nin)));
 }

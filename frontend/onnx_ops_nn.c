@@ -1,19 +1,5 @@
-/* frontend/onnx_ops_nn.c -- importers of normalisation, reduction and quantization operators. */
+/* frontend/onnx_ops_nn.c -- importers of softmax and of reductions. */
 #include "frontend/onnx_ops.h"
-
-/* Only the inference form: running mean and variance are operands, one result. */
-void import_batch_norm(OnnxNode *n)
-{
-	onnx_ignore(n, "momentum");
-	if (n->opset < 7 && onnx_int(n, "is_test", 0) == 0)
-		onnx_fail(n, MLO_ERR_UNSUPPORTED, "training mode is not supported");
-	onnx_ignore(n, "consumed_inputs");
-	if (onnx_int(n, "training_mode", 0) != 0)
-		onnx_fail(n, MLO_ERR_UNSUPPORTED, "training mode is not supported");
-	if (n->opset < 9 && onnx_int(n, "spatial", 1) != 1)
-		onnx_fail(n, MLO_ERR_UNSUPPORTED, "spatial = 0 (statistics per element) is not supported");
-	onnx_plain(n, OP_batch_norm);
-}
 
 /* Before opset 13: softmax over all dimensions from `axis` on, as if flattened to a matrix there. */
 void import_softmax_flat(OnnxNode *n)
@@ -90,16 +76,4 @@ void import_reduce_log_sum(OnnxNode *n)
 	if (onnx_arity(n, 1, 2))
 		onnx_result(n, 0,
 			    onnx_op1(n, OP_log, onnx_infer(n, reduction(n, OP_reduce_sum, n->in[0], 18))));
-}
-
-/* -- quantization ------------------------------------------------------------------------------- */
-
-/* `precision` (opset 23) lets the division use another type; only the default is served. */
-void import_quantize_linear(OnnxNode *n)
-{
-	int64_t precision = onnx_int(n, "precision", 0);
-
-	if (precision != 0 && precision != mlo_elem_onnx(EL_f32))
-		onnx_fail(n, MLO_ERR_UNSUPPORTED, "precision %lld is not supported", (long long)precision);
-	onnx_plain(n, OP_quantize_linear);
 }

@@ -40,7 +40,9 @@ void mlo_ref_attrs(MloArena *a, const MloNode *n, RefAttr *attr)
 static bool takes_any_type(MloOp op)
 {
 	bool moves = mlo_op_info(op)->kind == OK_MOVE && op != OP_resize && op != OP_pad;
-	return moves || op == OP_identity || op == OP_where || op == OP_shape || op == OP_lookup;
+	if (moves || op == OP_identity || op == OP_where || op == OP_shape || op == OP_lookup)
+		return true;
+	return op == OP_trilu || op == OP_bit_cast;
 }
 
 MloStatus mlo_exec_check_types(const MloNode *n, const RefCall *c, MloDiag *d)

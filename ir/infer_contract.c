@@ -35,14 +35,14 @@ static MloStatus conv_dims(InferCx *c, MloDim channels, MloType *t)
 	return infer_out(c, 0, t);
 }
 
-MloStatus infer_conv(InferCx *c)
+/* x, w and the number of groups fit; with_bias: operand 2 is one. Result elements are of type `e`. */
+static MloStatus conv(InferCx *c, int64_t group, bool with_bias, MloElem e)
 {
 	const MloType *w = infer_in(c, 1);
 	MloType t = *infer_in(c, 0);
-	int64_t group = mlo_attr_i(c->n, ATTR_conv_group);
 	MloDim want, ignored;
 
-	MLO_TRY(infer_same_elem(c, 0, 1));
+	t.elem = e;
 	MLO_TRY(check_group(c, group));
 	if (t.rank < 0 || w->rank < 0)
 		return infer_out(c, 0, &(MloType){.elem = t.elem, .rank = MLO_RANK_UNKNOWN});
@@ -58,8 +58,52 @@ MloStatus infer_conv(InferCx *c)
 	if (mlo_dim_known(w->dim[0]) && w->dim[0].k % group)
 		return infer_error(c, "%lld output channels do not divide into %lld groups",
 		                   (long long)w->dim[0].k, (long long)group);
-	MLO_TRY(check_bias(c, w->dim[0]));
+	if (with_bias)
+		MLO_TRY(check_bias(c, w->dim[0]));
 	return conv_dims(c, w->dim[0], &t);
+}
+
+MloStatus infer_conv(InferCx *c)
+{
+	MLO_TRY(infer_same_elem(c, 0, 1));
+	return conv(c, mlo_attr_i(c->n, ATTR_conv_group), true, infer_in(c, 0)->elem);
+}
+
+/* Zero points: of the operand's type, with one element, or one per line (row, column, channel). */
+static MloStatus check_zero(InferCx *c, uint32_t i, const char *of)
+{
+	const MloType *x = infer_in(c, i - 2);
+
+	if (x->elem != EL_u8 && x->elem != EL_i8)
+		return infer_error(c, "%s '%s' is %s, 8-bit integers are expected", of, infer_name(c, i - 2),
+		                   mlo_elem_text(x->elem));
+	return infer_in(c, i) ? infer_same_elem(c, i - 2, i) : MLO_OK;
+}
+
+static MloStatus check_zeros(InferCx *c, MloDim lines, uint32_t i)
+{
+	const MloType *z = infer_in(c, i);
+	int64_t n = z ? mlo_type_elems(z) : 1;
+
+	if (n < 0 || n == 1 || dim_is_unknown(lines) || lines.e)
+		return MLO_OK;
+	if (n == 0 || lines.k == 0 || n % lines.k)
+		return infer_error(c, "zero point '%s' is %s for %s lines of '%s'", infer_name(c, i),
+		                   infer_type_text(c, z), infer_dim_text(c, lines), infer_name(c, i - 2));
+	return MLO_OK;
+}
+
+MloStatus infer_conv_integer(InferCx *c)
+{
+	const MloType *z = infer_in(c, 2), *w = infer_in(c, 1);
+
+	MLO_TRY(check_zero(c, 2, "input"));
+	MLO_TRY(check_zero(c, 3, "weight"));
+	if (z && mlo_type_static(z) && mlo_type_elems(z) != 1)
+		return infer_error(c, "zero point '%s' is %s, not a scalar", infer_name(c, 2), infer_type_text(c, z));
+	if (w->rank > 0)
+		MLO_TRY(check_zeros(c, w->dim[0], 3));
+	return conv(c, mlo_attr_i(c->n, ATTR_conv_integer_group), false, EL_i32);
 }
 
 MloStatus infer_conv_transpose(InferCx *c)
@@ -89,13 +133,13 @@ MloStatus infer_conv_transpose(InferCx *c)
 }
 
 /* numpy's matmul: vectors are promoted to matrices and the added dimension is dropped again. */
-MloStatus infer_matmul(InferCx *c)
+static MloStatus matmul(InferCx *c, MloElem e)
 {
 	MloType a = *infer_in(c, 0), b = *infer_in(c, 1), t;
 	MloDim k;
 	bool va = a.rank == 1, vb = b.rank == 1;
 
-	MLO_TRY(infer_same_elem(c, 0, 1));
+	a.elem = e;
 	if (a.rank == 0 || b.rank == 0)
 		return infer_error(c, "'%s' is a scalar", infer_name(c, a.rank == 0 ? 0 : 1));
 	if (a.rank < 0 || b.rank < 0)
@@ -115,6 +159,25 @@ MloStatus infer_matmul(InferCx *c)
 	if (!vb)
 		t.dim[t.rank++] = b.dim[b.rank + 1];
 	return infer_out(c, 0, &t);
+}
+
+MloStatus infer_matmul(InferCx *c)
+{
+	MLO_TRY(infer_same_elem(c, 0, 1));
+	return matmul(c, infer_in(c, 0)->elem);
+}
+
+MloStatus infer_matmul_integer(InferCx *c)
+{
+	const MloType *a = infer_in(c, 0), *b = infer_in(c, 1);
+
+	MLO_TRY(check_zero(c, 2, "operand"));
+	MLO_TRY(check_zero(c, 3, "operand"));
+	if (a->rank > 0)
+		MLO_TRY(check_zeros(c, a->rank > 1 ? a->dim[a->rank - 2] : mlo_dim(1), 2));
+	if (b->rank > 0)
+		MLO_TRY(check_zeros(c, b->rank > 1 ? b->dim[b->rank - 1] : mlo_dim(1), 3));
+	return matmul(c, EL_i32);
 }
 
 MloStatus infer_gemm(InferCx *c)
@@ -167,6 +230,34 @@ MloStatus infer_pool(InferCx *c)
 		index = c->n->out[0]->type; /* the same fresh symbols */
 	index.elem = EL_i64;
 	return infer_out(c, 1, &index);
+}
+
+/* p: the order of the norm, with the name of its slot in every operator that has one. */
+static MloStatus check_order(InferCx *c, int64_t most)
+{
+	int64_t p = mlo_attr_i(c->n, mlo_attr_slot(c->n->op, "p", 1));
+
+	if (p < 1 || p > most)
+		return infer_error(c, "p is %lld, 1 to %lld are possible", (long long)p, (long long)most);
+	return MLO_OK;
+}
+
+MloStatus infer_lp_pool(InferCx *c)
+{
+	MLO_TRY(check_order(c, 1 << 20));
+	return infer_pool(c);
+}
+
+MloStatus infer_global_lp_pool(InferCx *c)
+{
+	MLO_TRY(check_order(c, 1 << 20));
+	return infer_global_pool(c);
+}
+
+MloStatus infer_lp_norm(InferCx *c)
+{
+	MLO_TRY(check_order(c, 2));
+	return infer_softmax(c);
 }
 
 MloStatus infer_global_pool(InferCx *c)

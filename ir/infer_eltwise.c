@@ -109,10 +109,40 @@ MloStatus infer_batch_norm(InferCx *c)
 	return infer_same(c);
 }
 
+/* Scale and bias, operands 1 and 2, broadcast to x. */
+static MloStatus check_affine(InferCx *c)
+{
+	const MloType *x = infer_in(c, 0);
+	MloType wide = *x;
+
+	for (uint32_t i = 1; i < 3; i++)
+		if (infer_in(c, i))
+			MLO_TRY(infer_broadcast(c, &wide, infer_in(c, i)));
+	for (int i = 0; wide.rank >= 0 && i < wide.rank; i++)
+		if (wide.rank != x->rank || (mlo_dim_known(x->dim[i]) && !mlo_dim_same(wide.dim[i], x->dim[i])))
+			return infer_error(c, "scale or bias does not broadcast to '%s': %s", infer_name(c, 0),
+			                   infer_type_text(c, x));
+	return MLO_OK;
+}
+
+MloStatus infer_rms_norm(InferCx *c)
+{
+	const MloType *x = infer_in(c, 0);
+	MloType t = *x;
+	int axis;
+
+	if (x->rank >= 0) {
+		MLO_TRY(infer_axis(c, mlo_attr_i(c->n, ATTR_rms_norm_axis), x->rank, &axis));
+		MLO_TRY(check_affine(c));
+	}
+	t.elem = infer_in(c, 1)->elem;
+	return infer_out(c, 0, &t);
+}
+
 MloStatus infer_layer_norm(InferCx *c)
 {
 	const MloType *x = infer_in(c, 0);
-	MloType stat = *x, wide = *x;
+	MloType stat = *x;
 	int axis;
 
 	stat.elem = EL_f32;
@@ -120,94 +150,9 @@ MloStatus infer_layer_norm(InferCx *c)
 		MLO_TRY(infer_axis(c, mlo_attr_i(c->n, ATTR_layer_norm_axis), x->rank, &axis));
 		for (int i = axis; i < x->rank; i++)
 			stat.dim[i] = mlo_dim(1);
-		for (uint32_t i = 1; i < 3; i++)
-			if (infer_in(c, i))
-				MLO_TRY(infer_broadcast(c, &wide, infer_in(c, i)));
-		for (int i = 0; wide.rank >= 0 && i < wide.rank; i++)
-			if (wide.rank != x->rank || (mlo_dim_known(x->dim[i]) && !mlo_dim_same(wide.dim[i], x->dim[i])))
-				return infer_error(c, "scale or bias does not broadcast to '%s': %s", infer_name(c, 0),
-				                   infer_type_text(c, x));
+		MLO_TRY(check_affine(c));
 	}
 	MLO_TRY(infer_out(c, 0, x));
 	MLO_TRY(infer_out(c, 1, &stat));
 	return infer_out(c, 2, &stat);
-}
-
-/* -- quantization --------------------------------------------------------------------------- */
-
-/* Scale: a scalar, one per index of axis, or (blocked) of x's rank. */
-static MloStatus check_scale(InferCx *c, int64_t axis, int64_t block)
-{
-	const MloType *x = infer_in(c, 0), *s = infer_in(c, 1);
-	MloDim ignored;
-	int a;
-
-	if (x->rank < 0 || s->rank < 0 || s->rank == 0)
-		return MLO_OK;
-	if (block > 0 && s->rank == x->rank)
-		return x->rank ? infer_axis(c, axis, x->rank, &a) : MLO_OK;
-	if (s->rank != 1)
-		return infer_error(c, "scale '%s' is %s: neither a scalar nor a vector", infer_name(c, 1),
-		                   infer_type_text(c, s));
-	if (dim_is(s->dim[0], 1) && (x->rank == 0 || axis < -x->rank || axis >= x->rank))
-		return MLO_OK; /* one scale for all: the axis does not matter */
-	MLO_TRY(infer_axis(c, axis, x->rank, &a));
-	if (!dim_is(s->dim[0], 1) && !infer_meet(s->dim[0], x->dim[a], &ignored))
-		return infer_error(c, "%s scales for axis %d of '%s', which has %s", infer_dim_text(c, s->dim[0]),
-		                   a, infer_name(c, 0), infer_dim_text(c, x->dim[a]));
-	return MLO_OK;
-}
-
-static MloStatus check_zero_point(InferCx *c)
-{
-	const MloType *s = infer_in(c, 1), *z = infer_in(c, 2);
-	int64_t ns, nz;
-
-	if (!z)
-		return MLO_OK;
-	ns = mlo_type_elems(s);
-	nz = mlo_type_elems(z);
-	if (ns >= 0 && nz >= 0 && ns != nz)
-		return infer_error(c, "%lld zero points for %lld scales", (long long)nz, (long long)ns);
-	return MLO_OK;
-}
-
-static MloStatus elem_of_code(const InferCx *c, int64_t code, MloElem *out)
-{
-	*out = code > 0 && code < 1000 ? mlo_elem_from_onnx((int)code) : EL_none;
-	if (*out == EL_none)
-		return infer_error(c, "unknown element type code %lld", (long long)code);
-	return MLO_OK;
-}
-
-MloStatus infer_quantize_linear(InferCx *c)
-{
-	MloType t = *infer_in(c, 0);
-	int64_t code = mlo_attr_i(c->n, ATTR_quantize_linear_output_dtype);
-
-	MLO_TRY(check_scale(c, mlo_attr_i(c->n, ATTR_quantize_linear_axis),
-	                    mlo_attr_i(c->n, ATTR_quantize_linear_block_size)));
-	MLO_TRY(check_zero_point(c));
-	if (infer_in(c, 2))
-		t.elem = infer_in(c, 2)->elem;
-	else if (code)
-		MLO_TRY(elem_of_code(c, code, &t.elem));
-	else
-		t.elem = EL_u8;
-	return infer_out(c, 0, &t);
-}
-
-MloStatus infer_dequantize_linear(InferCx *c)
-{
-	MloType t = *infer_in(c, 0);
-	int64_t code = mlo_attr_i(c->n, ATTR_dequantize_linear_output_dtype);
-
-	MLO_TRY(check_scale(c, mlo_attr_i(c->n, ATTR_dequantize_linear_axis),
-	                    mlo_attr_i(c->n, ATTR_dequantize_linear_block_size)));
-	MLO_TRY(check_zero_point(c));
-	MLO_TRY(infer_same_elem(c, 0, 2));
-	t.elem = infer_in(c, 1)->elem;
-	if (code)
-		MLO_TRY(elem_of_code(c, code, &t.elem));
-	return infer_out(c, 0, &t);
 }

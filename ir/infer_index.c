@@ -246,6 +246,28 @@ MloStatus infer_depth_to_space(InferCx *c)
 	return infer_out(c, 0, &t);
 }
 
+MloStatus infer_space_to_depth(InferCx *c)
+{
+	MloType t = *infer_in(c, 0);
+	int64_t b = mlo_attr_i(c->n, ATTR_space_to_depth_blocksize);
+
+	if (b < 1 || b > 1 << 20)
+		return infer_error(c, "blocksize is %lld", (long long)b);
+	if (t.rank < 0)
+		return infer_out(c, 0, &t);
+	if (t.rank != 4)
+		return infer_error(c, "'%s' is %s, four dimensions are expected", infer_name(c, 0),
+		                   infer_type_text(c, &t));
+	for (int i = 2; i < 4; i++) {
+		if (mlo_dim_known(t.dim[i]) && t.dim[i].k % b)
+			return infer_error(c, "dimension %d of '%s' is %lld, no multiple of the block size %lld", i,
+			                   infer_name(c, 0), (long long)t.dim[i].k, (long long)b);
+		t.dim[i] = infer_div(c, t.dim[i], mlo_dim(b));
+	}
+	t.dim[1] = infer_mul(c, t.dim[1], mlo_dim(b * b));
+	return infer_out(c, 0, &t);
+}
+
 /* -- resize --------------------------------------------------------------------------------- */
 
 /* floor(dim * scale) */

@@ -24,7 +24,7 @@ static const MiniFloat mini[EL_COUNT] = {
 	[EL_f8e4m3fnuz] = {4, 3, 8, 0x7f, 0, 0x80, true, true},
 	[EL_f8e5m2] = {5, 2, 15, 0x7b, 0x7c, 0x7f, true, false},
 	[EL_f8e5m2fnuz] = {5, 2, 16, 0x7f, 0, 0x80, true, true},
-	[EL_f4e2m1] = {2, 1, 1, 0x7, 0, 0x7, true, false}, /* no NaN: it becomes the maximum */
+	[EL_f4e2m1] = {2, 1, 1, 0x7, 0, 0x8, true, false}, /* no NaN: it becomes -0 */
 };
 
 static unsigned mini_encode(const MiniFloat *f, double v)
@@ -74,18 +74,19 @@ static double mini_decode(const MiniFloat *f, unsigned code)
 	return code & top ? -m : m;
 }
 
-/* Exponent-only type: rounds up to a power of two; zero and below to the smallest. */
+/* Exponent-only type without a sign: rounds up to a power of two. */
 static unsigned e8m0_encode(double v)
 {
+	double a = fabs(v);
 	int e;
 
-	if (isnan(v))
+	if (!isfinite(v))
 		return 0xff;
-	if (!(v > 0x1p-127))
+	if (a <= 0x1p-127)
 		return 0;
-	if (v > 0x1p127)
+	if (a > 0x1p127)
 		return 0xfe;
-	if (frexp(v, &e) == 0.5)
+	if (frexp(a, &e) == 0.5)
 		e--;
 	return (unsigned)(e + 127);
 }

@@ -60,7 +60,7 @@ REF_INLINE Format format_of(int elem)
 	case EL_f8e4m3fnuz: return (Format){3, -7, 0x7f, 0x80, 0x80, 0x80, false};
 	case EL_f8e5m2: return (Format){2, -14, 0x7b, 0x7c, 0x7f, 0x80, true};
 	case EL_f8e5m2fnuz: return (Format){2, -15, 0x7f, 0x80, 0x80, 0x80, false};
-	default: return (Format){1, 0, 0x7, 0x7, 0x7, 0x8, true}; /* f4e2m1: no NaN */
+	default: return (Format){1, 0, 0x7, 0x7, 0x8, 0x8, true}; /* f4e2m1: NaN becomes -0 */
 	}
 }
 
@@ -70,7 +70,7 @@ static uint32_t pack_float(double x, int elem, bool saturate)
 	double a = refm_abs(x);
 	uint32_t sign = refm_bits(x) >> 63 ? f.sign : 0;
 	if (refm_isnan(x))
-		return f.nan == f.sign ? f.nan : f.nan | (elem == EL_f4e2m1 ? 0 : sign);
+		return f.nan == f.sign ? f.nan : f.nan | sign;
 	/* code = (e - emin) << mant | significand: the hidden bit carries into the exponent. */
 	uint32_t code = f.top + 1;
 	if (a < 0x1p130) {
@@ -94,7 +94,7 @@ static double unpack_float(uint32_t code, int elem)
 	Format f = format_of(elem);
 	uint32_t m = code & ~f.sign;
 	double sign = code & f.sign ? -1.0 : 1.0;
-	if (f.nan == f.sign ? code == f.nan : m > f.top)
+	if (f.negative_zero ? m > f.top : code == f.nan)
 		return m == f.inf && f.inf != f.nan ? sign * refm_inf() : refm_nan();
 	int e = (int)(m >> f.mant);
 	uint32_t frac = m & ((1u << f.mant) - 1);
@@ -104,14 +104,19 @@ static double unpack_float(uint32_t code, int elem)
 	return sign * frac * unit;
 }
 
-/* f8e8m0: 2**(code - 127), 255 is NaN; stored rounded up, away from zero magnitude. */
-static uint32_t pack_e8m0(double x)
+/* f8e8m0: 2**(code - 127), 255 is NaN; the sign is lost. */
+static uint32_t pack_e8m0(double x, bool saturate, RefRound mode)
 {
-	if (refm_isnan(x))
+	double a = refm_abs(x);
+	if (!(a < refm_inf()))
 		return 0xff;
-	uint64_t u = refm_bits(refm_abs(x));
-	int e = (int)(u >> 52) - 1023 + ((u & UINT64_C(0xfffffffffffff)) != 0);
-	return e < -127 ? 0 : e > 127 ? 254 : (uint32_t)(e + 127);
+	int e = (int)(refm_bits(a) >> 52) - 1023;
+	uint64_t fraction = refm_bits(a) & UINT64_C(0xfffffffffffff);
+	if (mode == REF_ROUND_UP)
+		e += fraction != 0;
+	else if (mode == REF_ROUND_NEAREST)
+		e += fraction >> 51 != 0;
+	return e < -127 ? 0 : e <= 127 ? (uint32_t)(e + 127) : saturate ? 0xfe : 0xff;
 }
 
 /* Fewer than 8 bits: the lowest bits of a byte come first. */
@@ -218,12 +223,24 @@ void ref_put_cast(const RefTensor *t, int64_t i, double x, bool saturate)
 	case EL_f8e5m2:
 	case EL_f8e5m2fnuz: ((uint8_t *)t->data)[i] = (uint8_t)pack_float(x, t->elem, saturate); return;
 	case EL_f4e2m1: put_packed(t->data, i, 4, pack_float(x, t->elem, true)); return;
-	case EL_f8e8m0: ((uint8_t *)t->data)[i] = (uint8_t)pack_e8m0(x); return;
+	case EL_f8e8m0: ((uint8_t *)t->data)[i] = (uint8_t)pack_e8m0(x, saturate, REF_ROUND_UP); return;
 	case EL_bool: ((uint8_t *)t->data)[i] = x != 0; return;
 	}
 	MloElemClass k = ref_elem_class(t->elem);
 	if (k == EC_INT || k == EC_UINT)
 		ref_put_i64(t, i, saturate_i64(x, t->elem));
+}
+
+void ref_put_e8m0(const RefTensor *t, int64_t i, double x, bool saturate, RefRound mode)
+{
+	((uint8_t *)t->data)[i] = (uint8_t)pack_e8m0(x, saturate, mode);
+}
+
+double ref_narrow(int elem, double x)
+{
+	if (elem == EL_f16 || elem == EL_bf16)
+		return unpack_float(pack_float(x, elem, false), elem);
+	return elem == EL_f32 ? (float)x : x;
 }
 
 void ref_put_f64(const RefTensor *t, int64_t i, double x)

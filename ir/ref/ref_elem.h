@@ -38,6 +38,11 @@ int64_t ref_get_i64(const RefTensor *t, int64_t i);
 void ref_put_f64(const RefTensor *t, int64_t i, double x);
 void ref_put_i64(const RefTensor *t, int64_t i, int64_t x);
 void ref_put_cast(const RefTensor *t, int64_t i, double x, bool saturate);
+/* To f8e8m0, a power of two: how the fraction that it cannot hold is rounded. */
+typedef enum RefRound { REF_ROUND_UP, REF_ROUND_DOWN, REF_ROUND_NEAREST } RefRound;
+void ref_put_e8m0(const RefTensor *t, int64_t i, double x, bool saturate, RefRound mode);
+/* x rounded to f16, bf16 or f32; as it is for other types. */
+double ref_narrow(int elem, double x);
 /* One element bit by bit; the types have the same size. */
 void ref_copy_elem(void *dst, int64_t i, const void *src, int64_t j, int bits);
 /* n elements, contiguous on both sides. */

@@ -1,4 +1,4 @@
-/* ir/ref/ref_math.c -- exp, log, tanh, erf, sin, cos, pow and fmod from plain arithmetic. */
+/* ir/ref/ref_math.c -- scalar functions from plain arithmetic: exponential, trigonometric, inverse, pow, fmod. */
 #include "ir/ref/ref_math.h"
 
 /* ln 2 in two parts; the first has 33 bits, so that its product with an exponent is exact. */
@@ -353,4 +353,85 @@ double refm_fmod(double x, double y)
 		a -= d;
 	}
 	return __builtin_copysign(a, x);
+}
+
+/* -- inverse trigonometric and hyperbolic functions ------------------------------------------ */
+
+#define HALF_PI 1.5707963267948966
+#define LN2 0.6931471805599453
+
+/* Two half-angle steps bring the argument below 0.2, where the series converges fast. */
+static double atan_01(double x)
+{
+	bool upper = x > 0.41421356237309503;
+	double t = upper ? (x - 1.0) / (x + 1.0) : x;
+	t /= 1.0 + refm_sqrt(1.0 + t * t);
+	double z = t * t, p = 1.0 / 27;
+	for (int k = 25; k >= 3; k -= 2)
+		p = 1.0 / k - z * p;
+	t = 2.0 * (t - t * z * p);
+	return upper ? HALF_PI / 2 + t : t;
+}
+
+double refm_atan(double x)
+{
+	if (refm_isnan(x))
+		return x;
+	double a = refm_abs(x);
+	return __builtin_copysign(a > 1.0 ? HALF_PI - atan_01(1.0 / a) : atan_01(a), x);
+}
+
+double refm_asin(double x)
+{
+	return refm_abs(x) > 1.0 ? refm_nan() : refm_atan(x / refm_sqrt((1.0 - x) * (1.0 + x)));
+}
+
+double refm_acos(double x)
+{
+	return refm_abs(x) > 1.0 ? refm_nan() : 2.0 * refm_atan(refm_sqrt((1.0 - x) / (1.0 + x)));
+}
+
+double refm_asinh(double x)
+{
+	double a = refm_abs(x);
+	double v = a > 1e8 ? refm_log(a) + LN2 : refm_log1p(a + a * a / (1.0 + refm_sqrt(1.0 + a * a)));
+	return refm_isnan(x) ? x : __builtin_copysign(v, x);
+}
+
+double refm_acosh(double x)
+{
+	double t = x - 1.0;
+	if (!(x >= 1.0))
+		return refm_nan();
+	return x > 1e8 ? refm_log(x) + LN2 : refm_log1p(t + refm_sqrt(t * (2.0 + t)));
+}
+
+double refm_atanh(double x)
+{
+	double a = refm_abs(x);
+	return a <= 1.0 ? __builtin_copysign(0.5 * refm_log1p(2.0 * a / (1.0 - a)), x) : refm_nan();
+}
+
+double refm_sinh(double x)
+{
+	double a = refm_abs(x), v;
+	if (a > 20.0) { /* e**a would overflow before sinh does */
+		double h = refm_exp(0.5 * a);
+		v = 0.5 * h * h;
+	} else {
+		double e = refm_expm1(a);
+		v = 0.5 * (e + e / (e + 1.0));
+	}
+	return refm_isnan(x) ? x : __builtin_copysign(v, x);
+}
+
+double refm_cosh(double x)
+{
+	double h = refm_exp(0.5 * refm_abs(x));
+	return 0.5 * h * h + 0.5 / h / h;
+}
+
+double refm_tan(double x)
+{
+	return refm_sin(x) / refm_cos(x);
 }

@@ -18,6 +18,15 @@ double refm_cos(double x);
 double refm_pow(double x, double y);
 double refm_fmod(double x, double y); /* exact; the sign of x */
 double refm_sigmoid(double x);
+double refm_tan(double x);
+double refm_asin(double x);
+double refm_acos(double x);
+double refm_atan(double x);
+double refm_sinh(double x);
+double refm_cosh(double x);
+double refm_asinh(double x);
+double refm_acosh(double x);
+double refm_atanh(double x);
 
 static inline uint64_t refm_bits(double x)
 {

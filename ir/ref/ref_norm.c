@@ -1,4 +1,4 @@
-/* ir/ref/ref_norm.c -- softmax, layer and batch normalisation. */
+/* ir/ref/ref_norm.c -- softmax, hardmax; layer, root-mean-square, Lp and batch normalisation. */
 #include "ir/ref/ref_elem.h"
 
 REF_INLINE double load(const RefTensor *t, int64_t i, bool f32)
@@ -113,6 +113,69 @@ void ref_layer_norm(const RefCall *c)
 			ref_put_f64(out_mean, r, mean);
 		if (out_inv)
 			ref_put_f64(out_inv, r, inv);
+	}
+}
+
+void ref_rms_norm(const RefCall *c)
+{
+	const RefTensor *x = &c->in[0], *scale = &c->in[1], *y = &c->out[0];
+	int axis = ref_axis(c->attr[ATTR_rms_norm_axis].i, x->rank);
+	int64_t n = ref_count_dims(x->dim, axis, x->rank), rows = ref_count_dims(x->dim, 0, axis);
+	double epsilon = c->attr[ATTR_rms_norm_epsilon].f;
+	bool f32 = x->elem == EL_f32, to_f32 = y->elem == EL_f32;
+	bool plain = scale->elem == EL_f32 && ref_count(scale) == n;
+	for (int64_t r = 0, base = 0; r < rows; r++, base += n) {
+		double squares = 0;
+		for (int64_t k = 0; k < n; k++) {
+			double v = load(x, base + k, f32);
+			squares += v * v;
+		}
+		double inv = 1.0 / refm_sqrt(squares / (double)n + epsilon);
+		for (int64_t k = 0; k < n; k++)
+			store(y, base + k, load(x, base + k, f32) * inv * row_param(scale, x, axis, k, plain),
+			      to_f32);
+	}
+}
+
+/* Lines of n elements `step` apart: the i-th starts here. */
+REF_INLINE int64_t line_start(int64_t i, int64_t n, int64_t step)
+{
+	return i / step * n * step + i % step;
+}
+
+/* 1 at the first maximum, 0 elsewhere. */
+void ref_hardmax(const RefCall *c)
+{
+	const RefTensor *x = &c->in[0], *y = &c->out[0];
+	int axis = x->rank ? ref_axis(c->attr[ATTR_hardmax_axis].i, x->rank) : 0;
+	int64_t n = x->rank ? x->dim[axis] : 1, step = ref_count_dims(x->dim, axis + 1, x->rank);
+	for (int64_t i = 0, lines = n ? ref_count(x) / n : 0; i < lines; i++) {
+		int64_t base = line_start(i, n, step), best = 0;
+		for (int64_t k = 1; k < n; k++)
+			if (ref_get_f64(x, base + k * step) > ref_get_f64(x, base + best * step))
+				best = k;
+		for (int64_t k = 0; k < n; k++)
+			ref_put_f64(y, base + k * step, k == best);
+	}
+}
+
+/* Lines of zeros stay zeros. */
+void ref_lp_norm(const RefCall *c)
+{
+	const RefTensor *x = &c->in[0], *y = &c->out[0];
+	int axis = x->rank ? ref_axis(c->attr[ATTR_lp_norm_axis].i, x->rank) : 0;
+	int64_t n = x->rank ? x->dim[axis] : 1, step = ref_count_dims(x->dim, axis + 1, x->rank);
+	bool one = c->attr[ATTR_lp_norm_p].i == 1, f32 = x->elem == EL_f32;
+	for (int64_t i = 0, lines = n ? ref_count(x) / n : 0; i < lines; i++) {
+		int64_t base = line_start(i, n, step);
+		double sum = 0;
+		for (int64_t k = 0; k < n; k++) {
+			double v = load(x, base + k * step, f32);
+			sum += one ? refm_abs(v) : v * v;
+		}
+		double norm = one ? sum : refm_sqrt(sum);
+		for (int64_t k = 0; k < n; k++)
+			store(y, base + k * step, norm == 0 ? 0 : load(x, base + k * step, f32) / norm, f32);
 	}
 }
 

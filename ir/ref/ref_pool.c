@@ -237,3 +237,58 @@ void ref_global_max_pool(const RefCall *c)
 		ref_put_f64(y, i, max);
 	}
 }
+
+/* -- Lp norms over windows: pads add nothing ------------------------------------------------- */
+
+REF_INLINE double power_of(double x, int64_t p)
+{
+	double a = refm_abs(x);
+	return p == 1 ? a : p == 2 ? a * a : refm_pow(a, (double)p);
+}
+
+REF_INLINE double root_of(double x, int64_t p)
+{
+	return p == 1 ? x : p == 2 ? refm_sqrt(x) : refm_pow(x, 1.0 / (double)p);
+}
+
+static double window_power(const RefTensor *x, int64_t base, const RefGeom *g, const Window *w, int64_t p)
+{
+	int64_t k[REF_GEOM_DIMS] = {0, 0, 0, 0, 0, 0};
+	double sum = 0;
+	do
+		sum += power_of(ref_get_f64(x, base + offset_of(g, w, k)), p);
+	while (advance(k, w->n, g->nd));
+	return sum;
+}
+
+void ref_lp_pool(const RefCall *c)
+{
+	const RefAttr *a = c->attr;
+	const RefTensor *x = &c->in[0], *y = &c->out[0];
+	int64_t p = a[ATTR_lp_pool_p].i, to = 0;
+	RefGeom g;
+	pool_geometry(&g, c, &a[ATTR_lp_pool_kernel_shape], &a[ATTR_lp_pool_strides], &a[ATTR_lp_pool_dilations],
+	              &a[ATTR_lp_pool_pads], a[ATTR_lp_pool_auto_pad].s, a[ATTR_lp_pool_ceil_mode].i != 0);
+	int64_t size = ref_count_dims(g.in, 0, g.nd);
+	if (ref_count(y) == 0)
+		return;
+	for (int64_t image = 0; image < x->dim[0] * x->dim[1]; image++) {
+		int64_t o[REF_GEOM_DIMS] = {0, 0, 0, 0, 0, 0};
+		do {
+			Window w = window_at(&g, o, false);
+			ref_put_f64(y, to++, w.empty ? 0 : root_of(window_power(x, image * size, &g, &w, p), p));
+		} while (advance(o, g.out, g.nd));
+	}
+}
+
+void ref_global_lp_pool(const RefCall *c)
+{
+	const RefTensor *x = &c->in[0], *y = &c->out[0];
+	int64_t n = ref_count_dims(x->dim, 2, x->rank), p = c->attr[ATTR_global_lp_pool_p].i;
+	for (int64_t i = 0, images = x->dim[0] * x->dim[1]; i < images; i++) {
+		double sum = 0;
+		for (int64_t k = 0; k < n; k++)
+			sum += power_of(ref_get_f64(x, i * n + k), p);
+		ref_put_f64(y, i, root_of(sum, p));
+	}
+}

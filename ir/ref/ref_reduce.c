@@ -190,6 +190,33 @@ void ref_reduce_l2(const RefCall *c)
 	reduce(c, ATTR_reduce_l2_noop_with_empty_axes, 0, squares, root, 0, squares_i, root_i);
 }
 
+/* The largest element is taken out of the exponent, so that nothing overflows. */
+static double log_sum_exp(const RefTensor *x, int64_t base, RefNest *r)
+{
+	double max = fold_f64(x, base, r, -refm_inf(), larger), sum = 0;
+	int64_t n = r->dim[r->rank - 1], stride = r->stride[0][r->rank - 1];
+	if (refm_abs(max) == refm_inf() || refm_isnan(max))
+		return max;
+	for (ref_nest_restart(r); r->rows > 0; ref_nest_next(r))
+		for (int64_t i = 0; i < n; i++)
+			sum += refm_exp(ref_get_f64(x, base + r->offset[0] + i * stride) - max);
+	return max + refm_log(sum);
+}
+
+void ref_reduce_log_sum_exp(const RefCall *c)
+{
+	const RefTensor *x = &c->in[0], *y = &c->out[0];
+	bool axes[REF_MAX_RANK];
+	Split s;
+	int64_t to = 0;
+	axes_of(c, ATTR_reduce_log_sum_exp_noop_with_empty_axes, axes);
+	split(&s, x, axes);
+	int64_t n = s.kept.dim[s.kept.rank - 1], stride = s.kept.stride[0][s.kept.rank - 1];
+	for (; s.kept.rows > 0; ref_nest_next(&s.kept))
+		for (int64_t j = 0; j < n; j++)
+			ref_put_f64(y, to++, log_sum_exp(x, s.kept.offset[0] + j * stride, &s.reduced));
+}
+
 /* Whether element i beats element j; NaN beats everything but NaN. */
 static bool beats(const RefTensor *x, int64_t i, int64_t j, bool max)
 {

@@ -317,25 +317,36 @@ void ref_identity(const RefCall *c) { copy_all(c); }
 
 void ref_relayout(const RefCall *c) { copy_all(c); }
 
+static RefRound round_mode(const char *s)
+{
+	return ref_text_is(s, "down") ? REF_ROUND_DOWN : ref_text_is(s, "nearest") ? REF_ROUND_NEAREST : REF_ROUND_UP;
+}
+
+/* Integers to integers, and floats to integers of fewer than 8 bits, keep the low bits; everything
+ * else goes by way of float64, or from integers straight to float32, so that there is one rounding. */
 void ref_cast(const RefCall *c)
 {
 	const RefTensor *x = &c->in[0], *y = &c->out[0];
 	int64_t n = ref_count(y);
 	bool saturate = c->attr[ATTR_cast_saturate].i != 0;
+	RefRound mode = round_mode(c->attr[ATTR_cast_round_mode].s);
+	bool wrap = !ref_is_float(y->elem) && (!ref_is_float(x->elem) || ref_elem_bits(y->elem) < 8);
 	if (x->elem == y->elem) {
 		copy_all(c);
-	} else if (ref_is_float(x->elem) || x->elem == EL_u64) {
-		bool keep = x->elem == EL_u64 && !ref_is_float(y->elem);
-		for (int64_t i = 0; i < n; i++)
-			if (keep)
-				ref_put_i64(y, i, ref_get_i64(x, i));
-			else if (x->elem == EL_u64 && y->elem == EL_f32)
-				((float *)y->data)[i] = (float)((const uint64_t *)x->data)[i];
-			else
-				ref_put_cast(y, i, ref_get_f64(x, i), saturate);
-	} else {
+	} else if (wrap) {
 		for (int64_t i = 0; i < n; i++)
 			ref_put_i64(y, i, ref_get_i64(x, i));
+	} else if (!ref_is_float(x->elem) && y->elem == EL_f32) {
+		for (int64_t i = 0; i < n; i++) {
+			int64_t v = ref_get_i64(x, i);
+			((float *)y->data)[i] = x->elem == EL_u64 ? (float)(uint64_t)v : (float)v;
+		}
+	} else if (y->elem == EL_f8e8m0) {
+		for (int64_t i = 0; i < n; i++)
+			ref_put_e8m0(y, i, ref_get_f64(x, i), saturate, mode);
+	} else {
+		for (int64_t i = 0; i < n; i++)
+			ref_put_cast(y, i, ref_get_f64(x, i), saturate);
 	}
 }
 

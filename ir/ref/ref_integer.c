@@ -1,0 +1,185 @@
+/* ir/ref/ref_integer.c -- products of 8-bit integers, summed up in 32 bits; dynamic quantization. */
+#include "ir/ref/ref_elem.h"
+#include "ir/ref/ref_geometry.h"
+
+REF_INLINE int32_t load8(const void *p, int64_t i, bool is_signed)
+{
+	return is_signed ? ((const int8_t *)p)[i] : ((const uint8_t *)p)[i];
+}
+
+/* Element i of an optional zero point with one element, or more. */
+static int32_t zero_at(const RefTensor *z, int64_t i)
+{
+	return z ? (int32_t)ref_get_i64(z, ref_count(z) == 1 ? 0 : i) : 0;
+}
+
+/* Counts an index vector up; false when it wraps round to zero. */
+REF_INLINE bool advance(int64_t *at, const int64_t *dim, int n)
+{
+	for (int d = n; d-- > 0;) {
+		if (++at[d] < dim[d])
+			return true;
+		at[d] = 0;
+	}
+	return false;
+}
+
+/* -- conv_integer ---------------------------------------------------------------------------- */
+
+typedef struct Conv {
+	RefGeom g;
+	const void *x, *w;
+	bool xs, ws; /* signed */
+	int64_t size, taps, channels;
+} Conv;
+
+/* Sum at spatial position o: pads hold the zero point, so they add nothing. */
+REF_INLINE int32_t conv_at(const Conv *v, int64_t image, int64_t weights, const int64_t *o, int32_t xz, int32_t wz)
+{
+	const RefGeom *g = &v->g;
+	int64_t k[REF_GEOM_DIMS] = {0, 0, 0, 0, 0, 0}, tap = 0;
+	uint32_t sum = 0;
+	do {
+		int64_t at = 0;
+		bool inside = true;
+		for (int d = 0; d < g->nd; d++) {
+			int64_t i = o[d] * g->stride[d] + k[d] * g->dilation[d] - g->begin[d];
+			inside = inside && i >= 0 && i < g->in[d];
+			at = at * g->in[d] + i;
+		}
+		for (int64_t c = 0; inside && c < v->channels; c++)
+			sum += (uint32_t)((load8(v->x, image + c * v->size + at, v->xs) - xz) *
+			                  (load8(v->w, weights + c * v->taps + tap, v->ws) - wz));
+		tap++;
+	} while (advance(k, g->kernel, g->nd));
+	return (int32_t)sum;
+}
+
+void ref_conv_integer(const RefCall *c)
+{
+	const RefAttr *a = c->attr;
+	const RefAttr *s = &a[ATTR_conv_integer_strides], *d = &a[ATTR_conv_integer_dilations];
+	const RefAttr *p = &a[ATTR_conv_integer_pads];
+	const RefTensor *x = &c->in[0], *w = &c->in[1], *y = &c->out[0];
+	Conv v = {.x = x->data, .w = w->data, .xs = x->elem == EL_i8, .ws = w->elem == EL_i8, .channels = w->dim[1]};
+	RefGeom *g = &v.g;
+	g->nd = x->rank - 2;
+	for (int i = 0; i < g->nd; i++) {
+		g->in[i] = x->dim[i + 2];
+		g->kernel[i] = w->dim[i + 2];
+	}
+	ref_geom_lists(g, s->ints, s->n, d->ints, d->n, p->ints, p->n);
+	ref_geom_window(g, ref_auto_pad(a[ATTR_conv_integer_auto_pad].s), false);
+	for (int i = 0; i < g->nd; i++)
+		g->out[i] = y->dim[i + 2];
+	v.size = ref_count_dims(g->in, 0, g->nd);
+	v.taps = ref_count_dims(g->kernel, 0, g->nd);
+	int64_t m = y->dim[1], of_group = m / a[ATTR_conv_integer_group].i, to = 0;
+	int32_t xz = zero_at(ref_in(c, 2), 0);
+	if (ref_count(y) == 0)
+		return;
+	for (int64_t image = 0; image < y->dim[0] * m; image++) {
+		int64_t oc = image % m, from = (image / m * x->dim[1] + oc / of_group * v.channels) * v.size;
+		int64_t o[REF_GEOM_DIMS] = {0, 0, 0, 0, 0, 0};
+		int32_t wz = zero_at(ref_in(c, 3), oc);
+		do
+			((int32_t *)y->data)[to++] =
+				v.taps ? conv_at(&v, from, oc * v.channels * v.taps, o, xz, wz) : 0;
+		while (advance(o, g->out, g->nd));
+	}
+}
+
+/* -- matmul_integer --------------------------------------------------------------------------- */
+
+typedef struct Matrix {
+	const RefTensor *t, *zero;
+	bool is_signed;
+	int64_t rows, columns, stride[REF_MAX_RANK]; /* strides of the batch dimensions, 0 where broadcast */
+} Matrix;
+
+/* rank: batch dimensions of the result. */
+static void matrix(Matrix *m, const RefTensor *t, const RefTensor *zero, bool left, int rank)
+{
+	int n = t->rank > 2 ? t->rank - 2 : 0;
+	*m = (Matrix){.t = t, .zero = zero, .is_signed = t->elem == EL_i8};
+	m->rows = t->rank > 1 ? t->dim[t->rank - 2] : left ? 1 : t->dim[0];
+	m->columns = t->rank > 1 || left ? t->dim[t->rank - 1] : 1;
+	int64_t step = m->rows * m->columns;
+	for (int d = rank, e = n; d-- > 0;) {
+		e--;
+		m->stride[d] = e < 0 || t->dim[e] == 1 ? 0 : step;
+		step *= e < 0 ? 1 : t->dim[e];
+	}
+}
+
+/* The zero point of row or column k in a batch: one for all, one per line, or one per line and batch. */
+static int32_t line_zero(const Matrix *m, int64_t first, int64_t lines, int64_t k)
+{
+	int64_t n = m->zero ? ref_count(m->zero) : 0, size = m->rows * m->columns;
+	int64_t at = n > lines && size > 0 ? first / size * lines + k : k;
+	return n == 0 ? 0 : zero_at(m->zero, at < n ? at : n - 1);
+}
+
+static void product(const Matrix *a, const Matrix *b, int64_t fa, int64_t fb, int32_t *y)
+{
+	for (int64_t i = 0; i < a->rows; i++, y += b->columns) {
+		int32_t za = line_zero(a, fa, a->rows, i);
+		for (int64_t j = 0; j < b->columns; j++) {
+			int32_t zb = line_zero(b, fb, b->columns, j);
+			uint32_t sum = 0;
+			for (int64_t k = 0; k < a->columns; k++)
+				sum += (uint32_t)((load8(a->t->data, fa + i * a->columns + k, a->is_signed) - za) *
+				                  (load8(b->t->data, fb + k * b->columns + j, b->is_signed) - zb));
+			y[j] = (int32_t)sum;
+		}
+	}
+}
+
+void ref_matmul_integer(const RefCall *c)
+{
+	const RefTensor *y = &c->out[0];
+	int rank = y->rank - (c->in[0].rank > 1) - (c->in[1].rank > 1);
+	int64_t at[REF_MAX_RANK] = {0, 0, 0, 0, 0, 0, 0, 0};
+	Matrix a, b;
+	matrix(&a, &c->in[0], ref_in(c, 2), true, rank);
+	matrix(&b, &c->in[1], ref_in(c, 3), false, rank);
+	int32_t *to = y->data;
+	if (ref_count(y) == 0)
+		return;
+	do {
+		int64_t fa = 0, fb = 0;
+		for (int d = 0; d < rank; d++) {
+			fa += at[d] * a.stride[d];
+			fb += at[d] * b.stride[d];
+		}
+		product(&a, &b, fa, fb, to);
+		to += a.rows * b.columns;
+	} while (advance(at, y->dim, rank));
+}
+
+/* -- dynamic_quantize_linear ------------------------------------------------------------------ */
+
+/* The range is that of x, widened to contain 0; float32 arithmetic, as ONNX's is. */
+void ref_dynamic_quantize_linear(const RefCall *c)
+{
+	const RefTensor *x = &c->in[0], *y = ref_out(c, 0), *out_scale = ref_out(c, 1), *out_zero = ref_out(c, 2);
+	float lo = 0, hi = 0;
+	int64_t n = ref_count(x);
+	for (int64_t i = 0; i < n; i++) {
+		float v = ((const float *)x->data)[i];
+		lo = v < lo ? v : lo;
+		hi = v > hi ? v : hi;
+	}
+	float scale = (hi - lo) / 255.0f, zero = 0;
+	if (scale > 0)
+		zero = (float)refm_rint(-lo / scale);
+	zero = zero < 0 ? 0 : zero > 255 ? 255 : zero;
+	if (out_scale)
+		ref_put_f64(out_scale, 0, scale);
+	if (out_zero)
+		ref_put_f64(out_zero, 0, zero);
+	for (int64_t i = 0; y && i < n; i++) {
+		float v = scale > 0 ? ((const float *)x->data)[i] / scale : 0;
+		ref_put_f64(y, i, refm_rint(v) + zero);
+	}
+}
