@@ -61,8 +61,13 @@ void ref_conv_integer(const RefCall *c)
 	const RefAttr *s = &a[ATTR_conv_integer_strides], *d = &a[ATTR_conv_integer_dilations];
 	const RefAttr *p = &a[ATTR_conv_integer_pads];
 	const RefTensor *x = &c->in[0], *w = &c->in[1], *y = &c->out[0];
-	Conv v = {.x = x->data, .w = w->data, .xs = x->elem == EL_i8, .ws = w->elem == EL_i8, .channels = w->dim[1]};
+	Conv v;
 	RefGeom *g = &v.g;
+	v.x = x->data;
+	v.w = w->data;
+	v.xs = x->elem == EL_i8;
+	v.ws = w->elem == EL_i8;
+	v.channels = w->dim[1];
 	g->nd = x->rank - 2;
 	for (int i = 0; i < g->nd; i++) {
 		g->in[i] = x->dim[i + 2];
@@ -101,7 +106,9 @@ typedef struct Matrix {
 static void matrix(Matrix *m, const RefTensor *t, const RefTensor *zero, bool left, int rank)
 {
 	int n = t->rank > 2 ? t->rank - 2 : 0;
-	*m = (Matrix){.t = t, .zero = zero, .is_signed = t->elem == EL_i8};
+	m->t = t;
+	m->zero = zero;
+	m->is_signed = t->elem == EL_i8;
 	m->rows = t->rank > 1 ? t->dim[t->rank - 2] : left ? 1 : t->dim[0];
 	m->columns = t->rank > 1 || left ? t->dim[t->rank - 1] : 1;
 	int64_t step = m->rows * m->columns;

@@ -182,14 +182,15 @@ static void reductions(void) { RUN(lower_reductions); }
 static void pooling(void) { RUN(lower_pools); }
 static void rows(void) { RUN(lower_rows); }
 
-/* Every elementwise operator of one and two float operands, by the table. */
+/* Every elementwise operator of one and two operands, by the table. */
 static void every_map(void)
 {
 	char text[400];
 	for (int op = 0; op < OP_COUNT; op++) {
 		const MloOpInfo *info = mlo_op_info((MloOp)op);
 		bool logic = op == OP_not || op == OP_and || op == OP_or || op == OP_xor;
-		const char *t = logic ? "bool" : "f32";
+		bool bits = op == OP_bit_not || op == OP_bit_and || op == OP_bit_or || op == OP_bit_xor;
+		const char *t = logic ? "bool" : bits ? "i32" : "f32";
 		if (info->kind != OK_ELTWISE || op == OP_where || op == OP_cast)
 			continue;
 		const char *attr = op == OP_mod ? " {fmod=1}" : "";
