@@ -112,7 +112,7 @@ static bool is_tensor_value(const Checked *c, const MlrtValue *v)
 
 	if (v->rank > MLRT_MAX_DIMS || v->first_dim > h->nslots || v->rank > h->nslots - v->first_dim)
 		return false;
-	if (v->key || v->object != MLRT_ABSENT)
+	if (v->key || (v->object != MLRT_ABSENT && v->object != 0))
 		return false;
 	if (v->arg == MLRT_ABSENT)
 		return v->buffer == MLRT_ABSENT;

@@ -66,9 +66,11 @@ END
 check "the runtime exports what runtime.h declares" exports "$lib/libmlopt_rt.so" "$SRC/include/mlopt/runtime.h"
 check "the compiler exports what mlopt.h declares" exports "$lib/libmlopt.so" "$SRC/include/mlopt/mlopt.h"
 check "the example builds with pkg-config mlopt_rt" build mlopt_rt "$SRC/examples/run_package.c" "$root/run_package"
+check "the example of open sizes builds" build mlopt_rt "$SRC/examples/run_dynamic.c" "$root/run_dynamic"
 check "a program builds with pkg-config mlopt" build mlopt "$root/compile.c" "$root/compile"
 check "mlopt compile" "$bin/mlopt" compile "$model" -o "$root/model.mlopt"
 check "the example runs the package" runs
+check "the example of open sizes runs the package" "$root/run_dynamic" -n 2 "$root/model.mlopt"
 check "the library compiles" "$root/compile" "$model" "$root/model.mlopt"
 check "the example runs the library's package" runs
 check "the runtime needs only the C library" sh -c "! ldd '$lib/libmlopt_rt.so' | grep -vE 'linux-vdso|libc\.so|libpthread|libdl|libm\.so|ld-linux'"

@@ -27,6 +27,12 @@ elif ! grep -q 'is for x86_64, this is' "$work/err"; then
 fi
 "$work/native" "$top/tests/fuzz/corpus/package/cut" 2> "$work/err" && fail "a cut package was accepted"
 grep -q 'damaged: has 700 bytes' "$work/err" || fail "unexpected message: $(cat "$work/err")"
+${CC:-cc} $flags "$work/mlopt_rt.c" "$top/examples/run_dynamic.c" -o "$work/dynamic" || fail "native build of run_dynamic"
+if "$work/dynamic" -d n=3 -s past=present -n 2 "$top/tests/fuzz/corpus/package/list-append" > "$work/out" 2> "$work/err"; then
+	grep -q 'present: \[6\] 48 bytes' "$work/out" || fail "unexpected output: $(cat "$work/out")"
+elif ! grep -q 'is for x86_64, this is' "$work/err"; then
+	fail "native run of run_dynamic: $(cat "$work/err")"
+fi
 passed=1
 
 arm_cc=${AARCH64_CC:-aarch64-linux-gnu-gcc}
