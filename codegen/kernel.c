@@ -10,7 +10,7 @@ MloKernel *mlo_kernel_new(MloArena *a, const char *name)
 	k->arena = a;
 	k->name = mlo_strdup(a, name ? name : "kernel");
 	k->ntasks = 1;
-	k->sizes_arg = -1;
+	k->sizes_arg = k->batch = -1;
 	return k;
 }
 

@@ -141,6 +141,7 @@ typedef struct KArg {
 	MloElem elem;
 	int64_t count;        /* elements that may be touched: [0, count); -1: as many as `elems` says */
 	const KIdx *elems;    /* of sizes and constants; NULL in a call: as its dimensions say */
+	int64_t step;         /* of a batched kernel: elements from one of the batch to the next; 0: they share it */
 } KArg;
 
 /* A size that a run brings: lo <= size <= hi, lo >= 0. */
@@ -153,10 +154,13 @@ struct MloKernel {
 	struct { KInst *items; size_t n, cap; } value;
 	struct { KSize *items; size_t n, cap; } size;
 	int sizes_arg;        /* the argument that holds the sizes, -1 without any */
+	int batch;            /* batched kernel: the size that says how many times everything is done, -1: once.
+	                       * Arguments move by their step from one time to the next. */
 	int64_t *var_extent;  /* upper bound of each variable's extent, for kx_range */
 	int nvar, var_cap, nacc;
 	KStmt *body;
-	int64_t ntasks;       /* size of the task space; 1 if the kernel cannot be split */
+	int64_t ntasks;       /* size of the task space, of a batched kernel for one of the batch (task number
+	                       * n * ntasks + t is task t of the n-th); 1 if the kernel cannot be split */
 	double flops, bytes;  /* cost estimate per run: multiply-adds count 2; bytes read + written */
 };
 

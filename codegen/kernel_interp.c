@@ -592,11 +592,23 @@ static void run_tasks(Interp *p, int64_t begin, int64_t end)
 	}
 }
 
+static void run_all(Interp *p, int64_t begin, int64_t end)
+{
+	const KStmt *s = p->k->body;
+
+	if (s && s->kind == KS_CONTRACT)
+		for (int64_t t = begin; t < end && !p->failed; t++)
+			contract(p, s, t);
+	else if (s && s->kind == KS_CALL && begin < end)
+		call(p, s->call);
+	else if (s)
+		run_tasks(p, begin, end);
+}
+
 MloStatus mlo_kernel_interp(const MloKernel *k, void *const *args, int64_t begin, int64_t end, MloDiag *d)
 {
 	MloArena *a = mlo_arena_new();
 	Interp p = {.k = k, .a = a, .d = d};
-	const KStmt *s = k->body;
 
 	if (!a)
 		return mlo_error(d, MLO_ERR_NOMEM, "out of memory");
@@ -612,13 +624,18 @@ MloStatus mlo_kernel_interp(const MloKernel *k, void *const *args, int64_t begin
 		p.count[i] = arg->count < 0 && arg->elems ? idx(&p, arg->elems) : arg->count;
 		p.mem[i] = arg->dir != KA_SCRATCH ? args[i] : mlo_alloc(a, (size_t)p.count[i], mlo_elem_bits(arg->elem) / 8);
 	}
-	if (s && s->kind == KS_CONTRACT)
-		for (int64_t t = begin; t < end && !p.failed; t++)
-			contract(&p, s, t);
-	else if (s && s->kind == KS_CALL && begin < end)
-		call(&p, s->call);
-	else if (s)
-		run_tasks(&p, begin, end);
+	if (k->batch < 0) {
+		run_all(&p, begin, end);
+	} else {
+		for (int64_t n = begin / k->ntasks; n * k->ntasks < end && !p.failed; n++) {
+			int64_t first = n * k->ntasks, last = first + k->ntasks;
+
+			for (size_t i = 0; i < k->arg.n; i++)
+				if (k->arg.items[i].step)
+					p.mem[i] = (unsigned char *)args[i] + n * k->arg.items[i].step * mlo_elem_bits(k->arg.items[i].elem) / 8;
+			run_all(&p, begin > first ? begin - first : 0, (end < last ? end : last) - first);
+		}
+	}
 	mlo_arena_free(a);
 	return p.failed ? MLO_ERR_INTERNAL : MLO_OK;
 }

@@ -544,6 +544,8 @@ static void argument(Parser *s, const char **elems)
 	if (dir == KA_SIZES)
 		s->k->sizes_arg = (int)s->k->arg.n;
 	mlo_kernel_arg(s->k, dir, e, count);
+	if (accept(s, "by"))
+		s->k->arg.items[s->k->arg.n - 1].step = integer(s);
 }
 
 static void sizes(Parser *s)
@@ -583,6 +585,8 @@ static void header(Parser *s)
 		MLO_PUSH(s->a, &elems, at);
 	}
 	sizes(s);
+	if (accept(s, "batch"))
+		s->k->batch = size_number(s);
 	at = s->p;
 	for (size_t i = 0; i < elems.n && !s->failed; i++) {
 		if (!elems.items[i])

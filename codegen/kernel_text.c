@@ -286,11 +286,15 @@ void mlo_kernel_print(MloStr *out, const MloKernel *k, bool with_name)
 		else
 			mlo_str_add(out, "*");
 		mlo_str_add(out, "]");
+		if (a->step)
+			mlo_str_add(out, " by %lld", (long long)a->step);
 	}
 	mlo_str_add(out, ")");
 	for (size_t i = 0; i < k->size.n; i++)
 		mlo_str_add(out, "%s%lld..%lld%s", i ? ", " : " sizes(", (long long)k->size.items[i].lo,
 		            (long long)k->size.items[i].hi, i + 1 < k->size.n ? "" : ")");
+	if (k->batch >= 0)
+		mlo_str_add(out, " batch s%d", k->batch);
 	mlo_str_add(out, " vars(");
 	for (int i = 0; i < k->nvar; i++)
 		mlo_str_add(out, "%s%lld", i ? ", " : "", (long long)k->var_extent[i]);

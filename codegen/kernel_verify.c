@@ -375,9 +375,13 @@ MloStatus mlo_kernel_verify(const MloKernel *k, MloDiag *d)
 	s.var = MLO_NEWN(a, bool, (size_t)k->nvar + 1);
 	s.acc = MLO_NEWN(a, bool, (size_t)k->nacc + 1);
 	s.acc_type = MLO_NEWN(a, MloElem, (size_t)k->nacc + 1);
+	if (k->batch >= 0 && (size_t)k->batch >= k->size.n)
+		wrong(&s, "a batch of size s%d", k->batch);
 	for (size_t i = 0; i < k->arg.n; i++) {
 		const KArg *arg = &k->arg.items[i];
 
+		if (arg->step && (k->batch < 0 || arg->step < 0 || arg->dir == KA_SCRATCH || arg->dir == KA_SIZES))
+			wrong(&s, "a%zu moves by %lld", i, (long long)arg->step);
 		if (arg->count < 0 && (arg->count < -1 || (arg->elems ? depends(arg->elems) : !call)))
 			wrong(&s, "a%zu has %lld elements", i, (long long)arg->count);
 		if (arg->count < 0 && arg->elems)

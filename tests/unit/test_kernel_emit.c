@@ -202,6 +202,51 @@ static void sizes(void)
 	mlo_arena_free(a);
 }
 
+/* A batched kernel: any range of tasks, arguments that move and one that does not. */
+static void batch(void)
+{
+	static const char text[] =
+		"kernel scale(in f32[12] by 12, in f32[12], out f32[12] by 16, sizes i64[1]) sizes(0..9) batch s0 vars(3, 4) {\n"
+		"  par v0 < 3 {\n"
+		"    vec v1 < 4 {\n"
+		"      %0 = load.f32 a0[v0*4 + v1]\n"
+		"      %1 = load.f32 a1[v0*4 + v1]\n"
+		"      %2 = mul.f32 %0 %1\n"
+		"      a2[v0*4 + v1] = %2\n"
+		"    }\n"
+		"  }\n"
+		"}\n";
+	enum { N = 9, TASKS = 3 };
+	MloArena *a = mlo_arena_new();
+	MloDiag d = {0};
+	MloKernel *k = mlo_kernel_parse(a, text, sizeof text - 1, &d);
+	float in[N * 12], by[12], out[N * 16], want[N * 16];
+	int64_t size[1] = {N};
+	KernelImage im;
+
+	CU_ASSERT_FATAL(k && k->ntasks == TASKS && kernel_image_load(&im, kernel_test_target(0), &k, 1, &d));
+	for (int i = 0; i < N * 12; i++)
+		in[i] = (float)i;
+	for (int i = 0; i < 12; i++)
+		by[i] = (float)(i * i);
+	for (int lo = 0; lo <= N * TASKS; lo++)
+		for (int hi = lo; hi <= N * TASKS; hi += 2) {
+			memset(out, 0, sizeof out);
+			memset(want, 0, sizeof want);
+			im.fn[0]((void *[]){in, by, out, size}, lo, hi, NULL);
+			CU_ASSERT_EQUAL(mlo_kernel_interp(k, (void *[]){in, by, want, size}, lo, hi, &d), MLO_OK);
+			CU_ASSERT_EQUAL(memcmp(out, want, sizeof out), 0);
+			for (int i = 0; i < N * 12; i++) {
+				int task = i / 12 * TASKS + i % 12 / 4;
+
+				CU_ASSERT_EQUAL(out[i / 12 * 16 + i % 12], task >= lo && task < hi ? in[i] * by[i % 12] : 0);
+			}
+		}
+	kernel_image_free(&im);
+	mlo_diag_free(&d);
+	mlo_arena_free(a);
+}
+
 void suite_kernel_emit(void);
 void suite_kernel_emit(void)
 {
@@ -210,5 +255,6 @@ void suite_kernel_emit(void)
 	CU_add_test(s, "random kernels, native", native);
 	CU_add_test(s, "random kernels, baseline", baseline);
 	CU_add_test(s, "kernels with sizes", sizes);
+	CU_add_test(s, "batched kernels", batch);
 	CU_add_test(s, "random kernels, half the vector width", narrow);
 }

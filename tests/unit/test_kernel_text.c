@@ -70,6 +70,10 @@ static const char size_loop_text[] =
 	"    a1[min(v0, s0*4)] = %0\n"
 	"  }\n"
 	"}\n";
+static const char batch_text[] =
+	"kernel one(in f32[12] by 12, in f32[12], out f32[12] by 16, sizes i64[1]) sizes(0..9) batch s0 vars() {\n"
+	"  call add (a0 f32[12], a1 f32[12]) -> (a2 f32[12]) {}\n"
+	"}\n";
 static const char guard_text[] =
 	"kernel (in bf16[10], inout i64[9], scratch f64[7]) vars(9, 3) {\n"
 	"  vec v0 < min(9, v0*2 + -3) {\n"
@@ -83,9 +87,9 @@ static const char guard_text[] =
 
 static void by_hand(void)
 {
-	static const char *const texts[] = {contract_text, call_text, sizes_text, size_loop_text};
+	static const char *const texts[] = {contract_text, call_text, sizes_text, size_loop_text, batch_text};
 
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < 5; i++) {
 		MloArena *a = mlo_arena_new();
 		MloDiag d = {0};
 		MloKernel *k = parse(a, texts[i], &d);
@@ -142,6 +146,7 @@ static void verifier(void)
 	rejects("kernel k(sizes i64[2]) sizes(0..4) vars() { }", "a0 cannot hold the 1 sizes");
 	rejects("kernel k() sizes(0..4) vars() { }", "sizes without an argument");
 	rejects("kernel k(sizes i64[1]) sizes(4..1) vars() { }", "expected a range of sizes");
+	rejects("kernel k(in f32[4] by 4) vars() { }", "a0 moves by 4");
 	rejects("kernel k(in f32[*]) vars() { }", "a0 has -1 elements");
 	rejects("kernel k(in f32[v0]) vars(4) { }", "expected a declared variable");
 	rejects(BODY("", "", "%1 = const.f32 1"), "a definition of every value");
