@@ -230,8 +230,11 @@ MLRT_LOCAL void mlrt_deep_copy_to(const Elem *e, void *to, const void *from, uin
 
 MLRT_LOCAL void mlrt_deep_copy(const Elem *e, void *to, const void *from, uint64_t bytes)
 {
-	char *chars = (char *)to + bytes;
+	char *chars;
 
+	if (bytes == 0)
+		return;
+	chars = (char *)to + bytes;
 	mlrt_deep_copy_to(e, to, from, bytes, &chars);
 }
 

@@ -129,6 +129,7 @@ typedef struct Tensors {
 	const void **in_data;
 	void **out_data;
 	Block *result;            /* outputs that the application has no memory for */
+	Place *handed;            /* outputs of the last run that lie in our memory: they are no inputs */
 	State **state_of_input, **state_of_output; /* NULL: none */
 	size_t bytes;
 } Tensors;

@@ -10,7 +10,7 @@ MLRT_LOCAL MlrtStatus mlrt_tensors_new(MlrtSession *s, MlrtError *err)
 {
 	const size_t nin = s->model->manifest.ninputs, nout = s->model->manifest.noutputs;
 	const size_t bytes = sizeof(Tensors) + (nin + nout) * (sizeof(MlrtTensor) + sizeof(void *) + sizeof(State *)) +
-			     nout * sizeof(Block);
+			     nout * (sizeof(Block) + sizeof(Place));
 	Tensors *t;
 
 	if (s->tensors)
@@ -23,7 +23,8 @@ MLRT_LOCAL MlrtStatus mlrt_tensors_new(MlrtSession *s, MlrtError *err)
 	t->in = (MlrtTensor *)(t + 1);
 	t->out = t->in + nin;
 	t->result = (Block *)(t->out + nout);
-	t->in_data = (const void **)(t->result + nout);
+	t->handed = (Place *)(t->result + nout);
+	t->in_data = (const void **)(t->handed + nout);
 	t->out_data = (void **)(t->in_data + nin);
 	t->state_of_input = (State **)(t->out_data + nout);
 	t->state_of_output = t->state_of_input + nin;
@@ -57,6 +58,25 @@ static MlrtStatus check_object(const Tensor *info, const MlrtTensor *t, MlrtErro
 				 mlrt_object_elem(o));
 	if (o->kind == MLRT_V_MAP && o->n != 1)
 		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "input '%.200s' is a map without content", info->info.name);
+	return MLRT_OK;
+}
+
+/* A run may write where results of the last one lie. */
+static MlrtStatus check_foreign(const MlrtSession *s, size_t i, MlrtError *err)
+{
+	const Manifest *m = &s->model->manifest;
+	const MlrtTensor *t = &s->tensors->in[i];
+	const uintptr_t in = (uintptr_t)t->data;
+
+	for (size_t o = 0; in && o < m->noutputs; o++) {
+		const Place *p = &s->tensors->handed[o];
+		const uintptr_t out = (uintptr_t)p->data;
+
+		if (in < out + p->bytes && out < in + t->bytes)
+			return mlrt_fail(err, MLRT_ERR_ARGUMENT,
+					 "input '%.150s' lies where the session keeps output '%.150s': copy it, or make it a state",
+					 m->input[i].info.name, m->output[o].info.name);
+	}
 	return MLRT_OK;
 }
 
@@ -116,9 +136,12 @@ static MlrtStatus take_inputs(MlrtSession *s, MlrtError *err)
 	Tensors *t = s->tensors;
 	MlrtStatus st = MLRT_OK;
 
-	for (size_t i = 0; !st && i < m->ninputs; i++)
+	for (size_t i = 0; !st && i < m->ninputs; i++) {
 		if (t->in[i].data || t->in[i].object || !t->state_of_input[i])
 			st = check_input(&m->input[i], &t->in[i], err);
+		if (!st)
+			st = check_foreign(s, i, err);
+	}
 	for (size_t o = 0; !st && o < m->noutputs; o++)
 		st = check_overlap(s, o, err);
 	for (size_t i = 0; !st && i < m->ninputs; i++) {
@@ -160,12 +183,17 @@ static MlrtStatus room(MlrtSession *s, size_t o, uint64_t bytes, void **out, Mlr
 }
 
 /* Tells the application about output `o`, which lies at `data`; `bytes` of it are its elements. */
-static void hand_out(MlrtTensor *t, void *data, uint64_t bytes, int rank, const int64_t *dims)
+static void hand_out(MlrtSession *s, size_t o, void *data, uint64_t bytes, int rank, const int64_t *dims)
 {
-	if (!t->data)
-		t->data = data;
-	else if (t->data != data && bytes > 0)
+	MlrtTensor *t = &s->tensors->out[o];
+
+	s->tensors->handed[o] = (Place){0};
+	if (t->data && t->data != data && bytes > 0)
 		memcpy(t->data, data, bytes);
+	if (!t->data) {
+		t->data = data;
+		s->tensors->handed[o] = (Place){data, bytes};
+	}
 	t->bytes = bytes;
 	t->rank = rank;
 	memcpy(t->dims, dims, (size_t)rank * sizeof *dims);
@@ -185,7 +213,7 @@ static MlrtStatus run_flat(MlrtSession *s, MlrtError *err)
 		return st;
 	mlrt_run_flat(s, t->in_data, t->out_data);
 	for (size_t o = 0; o < m->noutputs; o++)
-		hand_out(&t->out[o], t->out_data[o], m->output[o].info.bytes, m->output[o].info.rank, m->output[o].dims);
+		hand_out(s, o, t->out_data[o], m->output[o].info.bytes, m->output[o].info.rank, m->output[o].dims);
 	return MLRT_OK;
 }
 
@@ -274,7 +302,7 @@ static MlrtStatus take_tensor(MlrtSession *s, uint32_t o, MlrtError *err)
 		mlrt_deep_copy(x.elem, copy, x.data, x.bytes);
 		x.data = foreign ? copy : x.data;
 	}
-	hand_out(t, (void *)(uintptr_t)x.data, x.bytes, x.rank, x.dims);
+	hand_out(s, o, (void *)(uintptr_t)x.data, x.bytes, x.rank, x.dims);
 	return MLRT_OK;
 }
 

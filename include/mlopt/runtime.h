@@ -112,7 +112,8 @@ MLRT_API int mlrt_session_threads(const MlrtSession *s);
  * and an output must not overlap.  Those of a state (below) may be NULL. */
 MLRT_API MlrtStatus mlrt_session_run(MlrtSession *s, const void *const *inputs, void *const *outputs, MlrtError *err);
 /* For any model.  in[i]: data, bytes, rank and dims, or object, are given.  out[i]: with data NULL it is
- * set to memory of the session that stays as it is until the next run or reset; else results are written
+ * set to memory of the session that stays as it is until the next run or reset (and cannot be an input of
+ * that run: copy it, or make it a state); else results are written
  * there if `bytes` suffices (if not, the error states what is needed; bytes of strings count their MlrtText,
  * the characters stay with the session).  bytes, rank and dims become those of the result; object is set
  * to one of the session's, which also stays until then.  New sizes may take memory; sizes seen before

@@ -13,6 +13,16 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
+static size_t look_at_input(const MlrtTensorInfo *info)
+{
+	size_t sum = strlen(info->name) + strlen(info->elem) + strlen(info->kind) + (size_t)info->rank;
+
+	sum += info->key ? strlen(info->key) : 0;
+	for (int k = 0; info->dim_names && k < info->rank; k++)
+		sum += info->dim_names[k] ? strlen(info->dim_names[k]) : 0;
+	return sum;
+}
+
 static void look_at(const MlrtModel *m)
 {
 	MlrtTensorInfo info;
@@ -20,7 +30,7 @@ static void look_at(const MlrtModel *m)
 
 	for (size_t i = 0; i < mlrt_model_inputs(m); i++)
 		if (mlrt_model_input(m, i, &info) == MLRT_OK)
-			sum += strlen(info.name) + strlen(info.elem) + (size_t)info.rank;
+			sum += look_at_input(&info);
 	for (size_t i = 0; i < mlrt_model_outputs(m); i++)
 		if (mlrt_model_output(m, i, &info) == MLRT_OK && info.rank > 0)
 			sum += (size_t)info.dims[info.rank - 1];
@@ -43,8 +53,11 @@ static void open_and_look(const uint8_t *data, size_t n, int skip_hashes)
 		return;
 	look_at(m);
 	if (mlrt_model_arena_bytes(m) < 1 << 20 &&
-	    mlrt_session_new(m, &(MlrtSessionOptions){.threads = 1}, &s, &err) == MLRT_OK)
+	    mlrt_session_new(m, &(MlrtSessionOptions){.threads = 1}, &s, &err) == MLRT_OK) {
+		mlrt_session_state(s, 0, 0, &err);
+		mlrt_session_reset(s);
 		mlrt_session_free(s);
+	}
 	mlrt_model_close(m);
 }
 
