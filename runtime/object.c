@@ -35,6 +35,7 @@ static Item *store_take(Store *s, uint64_t bytes)
 	i->refs = 1;
 	i->size_class = c;
 	i->next = NULL;
+	i->is_list = false;
 	i->keys = i->values = NULL;
 	i->elem = NULL;
 	i->rank = 0;
@@ -88,11 +89,19 @@ MLRT_LOCAL Item *mlrt_item_keep(Item *i)
 	return i;
 }
 
+static Item **items_in(Item *list)
+{
+	return (Item **)(void *)list->data;
+}
+
+/* Lists hold items, and maps hold two; nothing holds a list. */
 MLRT_LOCAL void mlrt_item_drop(Store *s, Item *i)
 {
 	if (!i || --i->refs > 0)
 		return;
-	if (i->keys) { /* a map is never an item of a map */
+	for (uint64_t k = 0; i->is_list && k < i->bytes; k++)
+		mlrt_item_drop(s, items_in(i)[k]);
+	if (i->keys) {
 		mlrt_item_drop(s, i->keys);
 		mlrt_item_drop(s, i->values);
 	}
@@ -102,43 +111,35 @@ MLRT_LOCAL void mlrt_item_drop(Store *s, Item *i)
 
 /* -- objects --------------------------------------------------------------------------------- */
 
-static Item **items_of(const MlrtObject *o)
-{
-	return (Item **)(void *)o->list->data;
-}
-
 MLRT_LOCAL Item *mlrt_object_at(const MlrtObject *o, size_t i)
 {
-	return items_of(o)[i];
+	return items_in(o->list)[i];
 }
 
 MLRT_LOCAL void mlrt_object_empty(MlrtObject *o)
 {
-	while (o->n > 0)
-		mlrt_item_drop(o->store, items_of(o)[--o->n]);
+	mlrt_item_drop(o->store, o->list);
+	o->list = NULL;
+	o->n = 0;
 	o->present = false;
 }
 
-MLRT_LOCAL void mlrt_object_release(MlrtObject *o)
-{
-	mlrt_object_empty(o);
-	mlrt_item_drop(o->store, o->list);
-	o->list = NULL;
-}
-
+/* A list that ends where this object ends, with room for one more. */
 static bool make_room(MlrtObject *o)
 {
-	Item *larger;
+	Item *old = o->list, *list;
 
-	if (o->list && (o->n + 1) * sizeof(Item *) <= ((uint64_t)STORE_SMALLEST << o->list->size_class) - sizeof(Item))
+	if (old && old->bytes == o->n &&
+	    (o->n + 1) * sizeof(Item *) <= ((uint64_t)STORE_SMALLEST << old->size_class) - sizeof(Item))
 		return true;
-	larger = store_take(o->store, (2 * o->n + 8) * sizeof(Item *));
-	if (!larger)
+	list = store_take(o->store, (2 * o->n + 8) * sizeof(Item *));
+	if (!list)
 		return false;
-	if (o->n > 0)
-		memcpy(larger->data, o->list->data, o->n * sizeof(Item *));
-	mlrt_item_drop(o->store, o->list);
-	o->list = larger;
+	list->is_list = true;
+	for (list->bytes = 0; list->bytes < o->n; list->bytes++)
+		items_in(list)[list->bytes] = mlrt_item_keep(items_in(old)[list->bytes]);
+	mlrt_item_drop(o->store, old);
+	o->list = list;
 	return true;
 }
 
@@ -148,7 +149,8 @@ MLRT_LOCAL bool mlrt_object_push(MlrtObject *o, Item *i)
 		mlrt_item_drop(o->store, i);
 		return false;
 	}
-	items_of(o)[o->n++] = i;
+	items_in(o->list)[o->n++] = i;
+	o->list->bytes++;
 	o->present = true;
 	return true;
 }
@@ -170,19 +172,24 @@ static Item *copy_item(Store *s, const Item *i)
 
 MLRT_LOCAL bool mlrt_object_assign(MlrtObject *dst, const MlrtObject *src)
 {
-	const bool shared = dst->store == src->store;
-
 	if (dst == src)
 		return true;
 	mlrt_object_empty(dst);
-	for (size_t i = 0; i < src->n; i++) {
-		Item *item = items_of(src)[i];
-
-		if (!mlrt_object_push(dst, shared ? mlrt_item_keep(item) : copy_item(dst->store, item)))
-			return false;
+	if (dst->store == src->store) {
+		dst->list = src->list ? mlrt_item_keep(src->list) : NULL;
+		dst->n = src->n;
 	}
+	while (dst->n < src->n)
+		if (!mlrt_object_push(dst, copy_item(dst->store, mlrt_object_at(src, dst->n))))
+			return false;
 	dst->present = src->present;
 	return true;
+}
+
+MLRT_LOCAL void mlrt_object_assign_shorter(MlrtObject *dst, const MlrtObject *src)
+{
+	mlrt_object_assign(dst, src); /* of one store: that cannot fail */
+	dst->n--;
 }
 
 MLRT_LOCAL void mlrt_object_swap(MlrtObject *a, MlrtObject *b)

@@ -1,6 +1,8 @@
 /* runtime/object.h -- sequences, optionals and maps: items that are counted, not copied.
  *
- * An item is a tensor or a map, and does not change once it is in an object; so objects share items.
+ * An item is a tensor or a map, and does not change once it is in an object; so objects share items, and
+ * they share lists of items: each sees the first n of a list, and the one that sees all may add another.
+ * So a loop that makes a sequence longer takes constant time for each step.
  * Memory of items comes from a store, which keeps what is given back for the next of that size.  Store,
  * items and counts are one session's: nothing here is atomic. */
 #ifndef MLRT_OBJECT_H
@@ -17,7 +19,8 @@ struct Item {
 	const Elem *elem;
 	int rank;
 	int64_t dims[MLRT_MAX_DIMS];
-	uint64_t bytes;      /* of elements */
+	uint64_t bytes;      /* of elements; of a list: items in it */
+	bool is_list;
 	Item *keys, *values; /* of a map, which has no data */
 	_Alignas(MLRT_ALIGN) unsigned char data[];
 };
@@ -34,7 +37,7 @@ struct MlrtObject {
 	const Elem *elem, *key;
 	bool present;
 	size_t n;
-	Item *list;          /* its data: pointers to the items; NULL: none yet */
+	Item *list;          /* its data: pointers to items, which it owns; NULL: n is 0 */
 	Store own;           /* of an object that the application made */
 };
 
@@ -47,11 +50,12 @@ MLRT_LOCAL void mlrt_item_drop(Store *s, Item *i); /* NULL is fine */
 
 MLRT_LOCAL Item *mlrt_object_at(const MlrtObject *o, size_t i);
 MLRT_LOCAL void mlrt_object_empty(MlrtObject *o);
-MLRT_LOCAL void mlrt_object_release(MlrtObject *o); /* its list goes back to the store, too */
 /* Takes over the reference, also where there is no memory; false then. NULL counts as no memory. */
 MLRT_LOCAL bool mlrt_object_push(MlrtObject *o, Item *i);
 /* dst, of the same type, becomes what src is; between stores items are copied. */
 MLRT_LOCAL bool mlrt_object_assign(MlrtObject *dst, const MlrtObject *src);
+/* As src without its last item. */
+MLRT_LOCAL void mlrt_object_assign_shorter(MlrtObject *dst, const MlrtObject *src);
 MLRT_LOCAL void mlrt_object_swap(MlrtObject *a, MlrtObject *b); /* contents of two of one store */
 
 /* Strings: bytes of the elements and of all characters; a copy with its characters behind the elements. */

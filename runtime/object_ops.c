@@ -47,7 +47,7 @@ static MlrtStatus finish(const ObjectStep *o, MlrtObject *made, MlrtStatus st)
 {
 	if (!st)
 		mlrt_object_swap(object_of(o, o->nin), made);
-	mlrt_object_release(made);
+	mlrt_object_empty(made);
 	return st;
 }
 
@@ -135,6 +135,7 @@ static MlrtStatus rebuild(const ObjectStep *o, const MlrtObject *from, size_t sk
 static MlrtStatus insert(const ObjectStep *o)
 {
 	const MlrtObject *seq = object_of(o, 0);
+	MlrtObject made = empty_like_result(o);
 	size_t at;
 	Item *item;
 	View x;
@@ -145,16 +146,27 @@ static MlrtStatus insert(const ObjectStep *o)
 	if (st)
 		return st;
 	item = item_of(seq->store, &x);
-	return item ? rebuild(o, seq, seq->n, 0, item, at) : no_memory(o);
+	if (!item)
+		return no_memory(o);
+	if (at < seq->n)
+		return rebuild(o, seq, seq->n, 0, item, at);
+	mlrt_object_assign(&made, seq);
+	return finish(o, &made, mlrt_object_push(&made, item) ? MLRT_OK : no_memory(o));
 }
 
 static MlrtStatus erase(const ObjectStep *o)
 {
 	const MlrtObject *seq = object_of(o, 0);
+	MlrtObject made = empty_like_result(o);
 	size_t at;
 	MlrtStatus st = position(o, 1, seq->n, 0, -1, &at);
 
-	return st ? st : rebuild(o, seq, at, 1, NULL, 0);
+	if (st)
+		return st;
+	if (at + 1 < seq->n)
+		return rebuild(o, seq, at, 1, NULL, 0);
+	mlrt_object_assign_shorter(&made, seq);
+	return finish(o, &made, MLRT_OK);
 }
 
 static MlrtStatus pick(const ObjectStep *o)

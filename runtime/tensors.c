@@ -334,11 +334,11 @@ static void empty_objects(MlrtSession *s)
 		Frame *f = &s->frame[i];
 
 		for (uint32_t k = 0; k < f->body->head->nobjects; k++)
-			mlrt_object_release(&f->object[k]);
+			mlrt_object_empty(&f->object[k]);
 		for (size_t k = 0; k < f->ncarried; k++)
-			mlrt_object_release(&f->carried[k].object);
+			mlrt_object_empty(&f->carried[k].object);
 		for (size_t k = 0; k < f->nscans; k++)
-			mlrt_object_release(&f->scan[k].texts);
+			mlrt_object_empty(&f->scan[k].texts);
 	}
 }
 
