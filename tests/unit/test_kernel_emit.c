@@ -211,7 +211,7 @@ static void batch(void)
 		"    vec v1 < 4 {\n"
 		"      %0 = load.f32 a0[v0*4 + v1]\n"
 		"      %1 = load.f32 a1[v0*4 + v1]\n"
-		"      %2 = mul.f32 %0 %1\n"
+		"      %2 = mul.f32 %0, %1\n"
 		"      a2[v0*4 + v1] = %2\n"
 		"    }\n"
 		"  }\n"
@@ -224,6 +224,7 @@ static void batch(void)
 	int64_t size[1] = {N};
 	KernelImage im;
 
+	mlo_diag_print(&d, "test", stdout);
 	CU_ASSERT_FATAL(k && k->ntasks == TASKS && kernel_image_load(&im, kernel_test_target(0), &k, 1, &d));
 	for (int i = 0; i < N * 12; i++)
 		in[i] = (float)i;
