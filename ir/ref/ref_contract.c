@@ -333,15 +333,19 @@ void ref_gemm(const RefCall *c)
 		product(&ma, &mb, y, 0, m, n, k, &e);
 		return;
 	}
-	/* Integers: the factors are applied in float64, as numpy does. */
+	/* Integers: exact, unless a factor is not whole. */
+	bool whole = refm_trunc(e.alpha) == e.alpha && refm_trunc(e.beta) == e.beta &&
+	             refm_abs(e.alpha) < 0x1p53 && refm_abs(e.beta) < 0x1p53;
 	for (int64_t i = 0; i < m * n; i++) {
 		Matrix ra = ma, rb = mb;
 		ra.at = i / n * ma.row;
 		rb.at = i % n * mb.col;
 		product_int(&ra, &rb, y, i, 1, 1, k);
-		double v = e.alpha * (double)ref_get_i64(y, i);
-		if (t)
-			v += e.beta * (double)ref_get_i64(t, i / n * e.row + i % n * e.col);
-		ref_put_f64(y, i, v);
+		int64_t sum = ref_get_i64(y, i), add = t ? ref_get_i64(t, i / n * e.row + i % n * e.col) : 0;
+		if (whole)
+			ref_put_i64(y, i, (int64_t)((uint64_t)sum * (uint64_t)(int64_t)e.alpha +
+			                            (uint64_t)add * (uint64_t)(int64_t)e.beta));
+		else
+			ref_put_f64(y, i, e.alpha * (double)sum + e.beta * (double)add);
 	}
 }

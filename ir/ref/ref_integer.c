@@ -24,35 +24,83 @@ REF_INLINE bool advance(int64_t *at, const int64_t *dim, int n)
 	return false;
 }
 
+enum { STRIP = 64 };
+
 /* -- conv_integer ---------------------------------------------------------------------------- */
 
 typedef struct Conv {
 	RefGeom g;
 	const void *x, *w;
 	bool xs, ws; /* signed */
+	int32_t xz;
 	int64_t size, taps, channels;
 } Conv;
 
-/* Sum at spatial position o: pads hold the zero point, so they add nothing. */
-REF_INLINE int32_t conv_at(const Conv *v, int64_t image, int64_t weights, const int64_t *o, int32_t xz, int32_t wz)
+REF_INLINE int64_t ceil_div(int64_t a, int64_t b) { return a > 0 ? (a + b - 1) / b : -(-a / b); }
+
+/* acc[j] += w * (x[row + first + j * stride] - zero point) for the j in [0, n) whose column is inside:
+ * pads hold the zero point, so they add nothing. */
+REF_INLINE void add_tap(uint32_t *acc, int64_t n, int32_t w, const Conv *v, int64_t row, int64_t first,
+                        int64_t stride, bool xs)
+{
+	int64_t lo = first < 0 ? ceil_div(-first, stride) : 0;
+	int64_t hi = ceil_div(v->g.in[v->g.nd - 1] - first, stride);
+	hi = hi > n ? n : hi;
+	if (stride == 1)
+		for (int64_t j = lo; j < hi; j++)
+			acc[j] += (uint32_t)(w * (load8(v->x, row + first + j, xs) - v->xz));
+	else
+		for (int64_t j = lo; j < hi; j++)
+			acc[j] += (uint32_t)(w * (load8(v->x, row + first + j * stride, xs) - v->xz));
+}
+
+/* One strip of an output row: outer spatial position `o`, columns [col, col + n). */
+REF_INLINE void conv_strip(const Conv *v, int64_t image, int64_t weights, const int64_t *o, int64_t col,
+                           int64_t n, int32_t wz, uint32_t *acc, bool xs)
 {
 	const RefGeom *g = &v->g;
-	int64_t k[REF_GEOM_DIMS] = {0, 0, 0, 0, 0, 0}, tap = 0;
-	uint32_t sum = 0;
+	int last = g->nd - 1;
+	int64_t width = g->kernel[last], tap = weights;
+	for (int64_t c = 0; c < v->channels; c++, image += v->size) {
+		int64_t k[REF_GEOM_DIMS] = {0, 0, 0, 0, 0, 0};
+		do {
+			int64_t row = 0;
+			bool inside = true;
+			for (int d = 0; d < last; d++) {
+				int64_t i = o[d] * g->stride[d] + k[d] * g->dilation[d] - g->begin[d];
+				inside = inside && i >= 0 && i < g->in[d];
+				row = row * g->in[d] + i;
+			}
+			row = image + row * g->in[last];
+			for (int64_t kx = 0; inside && kx < width; kx++)
+				add_tap(acc, n, load8(v->w, tap + kx, v->ws) - wz, v, row,
+				        col * g->stride[last] + kx * g->dilation[last] - g->begin[last],
+				        g->stride[last], xs);
+			tap += width;
+		} while (advance(k, g->kernel, last));
+	}
+}
+
+/* One image and output channel. */
+static void conv_plane(const Conv *v, int64_t from, int64_t weights, int32_t wz, int32_t *to)
+{
+	const RefGeom *g = &v->g;
+	int last = g->nd - 1;
+	int64_t o[REF_GEOM_DIMS] = {0, 0, 0, 0, 0, 0};
 	do {
-		int64_t at = 0;
-		bool inside = true;
-		for (int d = 0; d < g->nd; d++) {
-			int64_t i = o[d] * g->stride[d] + k[d] * g->dilation[d] - g->begin[d];
-			inside = inside && i >= 0 && i < g->in[d];
-			at = at * g->in[d] + i;
+		for (int64_t col = 0; col < g->out[last]; col += STRIP) {
+			int64_t n = g->out[last] - col < STRIP ? g->out[last] - col : STRIP;
+			uint32_t acc[STRIP];
+			for (int64_t j = 0; j < n; j++)
+				acc[j] = 0;
+			if (v->taps > 0 && v->xs)
+				conv_strip(v, from, weights, o, col, n, wz, acc, true);
+			else if (v->taps > 0)
+				conv_strip(v, from, weights, o, col, n, wz, acc, false);
+			for (int64_t j = 0; j < n; j++)
+				*to++ = (int32_t)acc[j];
 		}
-		for (int64_t c = 0; inside && c < v->channels; c++)
-			sum += (uint32_t)((load8(v->x, image + c * v->size + at, v->xs) - xz) *
-			                  (load8(v->w, weights + c * v->taps + tap, v->ws) - wz));
-		tap++;
-	} while (advance(k, g->kernel, g->nd));
-	return (int32_t)sum;
+	} while (advance(o, g->out, last));
 }
 
 void ref_conv_integer(const RefCall *c)
@@ -79,18 +127,15 @@ void ref_conv_integer(const RefCall *c)
 		g->out[i] = y->dim[i + 2];
 	v.size = ref_count_dims(g->in, 0, g->nd);
 	v.taps = ref_count_dims(g->kernel, 0, g->nd);
-	int64_t m = y->dim[1], of_group = m / a[ATTR_conv_integer_group].i, to = 0;
-	int32_t xz = zero_at(ref_in(c, 2), 0);
+	int64_t m = y->dim[1], of_group = m / a[ATTR_conv_integer_group].i;
+	v.xz = zero_at(ref_in(c, 2), 0);
 	if (ref_count(y) == 0)
 		return;
+	int64_t plane = ref_count_dims(g->out, 0, g->nd);
 	for (int64_t image = 0; image < y->dim[0] * m; image++) {
 		int64_t oc = image % m, from = (image / m * x->dim[1] + oc / of_group * v.channels) * v.size;
-		int64_t o[REF_GEOM_DIMS] = {0, 0, 0, 0, 0, 0};
-		int32_t wz = zero_at(ref_in(c, 3), oc);
-		do
-			((int32_t *)y->data)[to++] =
-				v.taps ? conv_at(&v, from, oc * v.channels * v.taps, o, xz, wz) : 0;
-		while (advance(o, g->out, g->nd));
+		conv_plane(&v, from, oc * v.channels * v.taps, zero_at(ref_in(c, 3), oc),
+		           (int32_t *)y->data + image * plane);
 	}
 }
 
@@ -127,18 +172,36 @@ static int32_t line_zero(const Matrix *m, int64_t first, int64_t lines, int64_t 
 	return n == 0 ? 0 : zero_at(m->zero, at < n ? at : n - 1);
 }
 
-static void product(const Matrix *a, const Matrix *b, int64_t fa, int64_t fb, int32_t *y)
+/* acc[j] += sum over k of (a - za) * b; the zero points of b come in afterwards. */
+REF_INLINE void product_strip(const Matrix *a, const Matrix *b, int64_t fa, int64_t fb, int32_t za, int64_t n,
+                              uint32_t *acc, bool bs)
 {
-	for (int64_t i = 0; i < a->rows; i++, y += b->columns) {
-		int32_t za = line_zero(a, fa, a->rows, i);
-		for (int64_t j = 0; j < b->columns; j++) {
-			int32_t zb = line_zero(b, fb, b->columns, j);
-			uint32_t sum = 0;
-			for (int64_t k = 0; k < a->columns; k++)
-				sum += (uint32_t)((load8(a->t->data, fa + i * a->columns + k, a->is_signed) - za) *
-				                  (load8(b->t->data, fb + k * b->columns + j, b->is_signed) - zb));
-			y[j] = (int32_t)sum;
-		}
+	for (int64_t k = 0; k < a->columns; k++) {
+		int32_t v = load8(a->t->data, fa + k, a->is_signed) - za;
+		for (int64_t j = 0; j < n; j++)
+			acc[j] += (uint32_t)(v * load8(b->t->data, fb + k * b->columns + j, bs));
+	}
+}
+
+/* Row i of a, `sum` the sum of its elements less their zero point. */
+static void product_row(const Matrix *a, const Matrix *b, int64_t fa, int64_t fb, int64_t i, int32_t *y)
+{
+	int32_t za = line_zero(a, fa, a->rows, i);
+	uint32_t sum = 0;
+	fa += i * a->columns;
+	for (int64_t k = 0; k < a->columns; k++)
+		sum += (uint32_t)(load8(a->t->data, fa + k, a->is_signed) - za);
+	for (int64_t j0 = 0; j0 < b->columns; j0 += STRIP) {
+		int64_t n = b->columns - j0 < STRIP ? b->columns - j0 : STRIP;
+		uint32_t acc[STRIP];
+		for (int64_t j = 0; j < n; j++)
+			acc[j] = 0;
+		if (b->is_signed)
+			product_strip(a, b, fa, fb + j0, za, n, acc, true);
+		else
+			product_strip(a, b, fa, fb + j0, za, n, acc, false);
+		for (int64_t j = 0; j < n; j++)
+			y[j0 + j] = (int32_t)(acc[j] - sum * (uint32_t)line_zero(b, fb, b->columns, j0 + j));
 	}
 }
 
@@ -159,8 +222,8 @@ void ref_matmul_integer(const RefCall *c)
 			fa += at[d] * a.stride[d];
 			fb += at[d] * b.stride[d];
 		}
-		product(&a, &b, fa, fb, to);
-		to += a.rows * b.columns;
+		for (int64_t i = 0; i < a.rows; i++, to += b.columns)
+			product_row(&a, &b, fa, fb, i, to);
 	} while (advance(at, y->dim, rank));
 }
 
