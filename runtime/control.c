@@ -85,7 +85,8 @@ MLRT_LOCAL MlrtStatus mlrt_step_if(Frame *f, const MlrtBodyStep *step, MlrtError
 	if (!st)
 		st = mlrt_frame_run(body, err);
 	for (uint32_t i = 0; !st && i < step->nresults; i++)
-		st = take_value(f, ref[nin + i], body, body->body->ref[nin - 1 + i], err);
+		if (ref[nin + i] != MLRT_ABSENT)
+			st = take_value(f, ref[nin + i], body, body->body->ref[nin - 1 + i], err);
 	return st;
 }
 
@@ -217,10 +218,16 @@ static MlrtStatus scan_room(LoopRun *r, Scan *scan, const MlrtValue *v, uint64_t
 
 static MlrtStatus take_scan(LoopRun *r, uint32_t i, MlrtError *err)
 {
-	const MlrtValue *v = &r->f->body->value[r->result[r->loop->ncarried + i]];
+	const uint32_t result = r->result[r->loop->ncarried + i];
+	const MlrtValue *v;
 	Scan *scan = &r->loop->scan[i];
 	View x = {0};
-	MlrtStatus st = mlrt_view(r->body, r->output[r->loop->ncarried + i], &x, err);
+	MlrtStatus st;
+
+	if (result == MLRT_ABSENT)
+		return MLRT_OK;
+	v = &r->f->body->value[result];
+	st = mlrt_view(r->body, r->output[r->loop->ncarried + i], &x, err);
 
 	if (st)
 		return st;
@@ -268,16 +275,20 @@ static MlrtStatus end(LoopRun *r, MlrtError *err)
 	MlrtStatus st = MLRT_OK;
 
 	for (uint32_t i = 0; !st && i < r->loop->ncarried; i++) {
-		const MlrtValue *v = &r->f->body->value[r->result[i]];
 		const Carried *c = &r->loop->carried[i];
+		const MlrtValue *v;
 
+		if (r->result[i] == MLRT_ABSENT)
+			continue;
+		v = &r->f->body->value[r->result[i]];
 		if (v->kind == MLRT_V_TENSOR)
 			st = mlrt_store(r->f, r->result[i], &c->view, err);
 		else if (!mlrt_object_assign(&r->f->object[v->object], &c->object))
 			st = mlrt_fail(err, MLRT_ERR_NOMEM, "no memory for a sequence");
 	}
 	for (uint32_t i = 0; !st && i < r->loop->nscans; i++)
-		st = end_scan(r, i, err);
+		if (r->result[r->loop->ncarried + i] != MLRT_ABSENT)
+			st = end_scan(r, i, err);
 	return st;
 }
 

@@ -125,7 +125,7 @@ typedef struct MlrtBodyStep {
 	uint32_t flags;          /* KERNEL, bit 0: too small to split, run on the calling thread */
 	uint32_t first_expr, nexprs; /* run right before the step */
 	uint32_t first, n;       /* KERNEL: its args, behind those of earlier steps; others: refs, operands, then results */
-	uint32_t nresults;       /* not KERNEL: how many of the n are results, the last ones */
+	uint32_t nresults;       /* not KERNEL: how many of the n are results, the last; of IF, LOOP some may be absent */
 	uint32_t ntasks;         /* KERNEL, where ntasks_slot is absent: at least 1 */
 	uint32_t ntasks_slot;
 	uint32_t object;         /* OBJECT: MlrtObjectOp */
@@ -205,7 +205,9 @@ typedef struct MlrtValue {
 	uint32_t object;         /* objects: which of the frame's */
 } MlrtValue;
 
-enum MlrtObjectOp {      /* operands -> result; positions are i64 or i32 scalars, negative from the end */
+/* Operands -> result; positions are i64 or i32 scalars, negative from the end.  Operands that may be absent
+ * may also be left out behind the others. */
+enum MlrtObjectOp {
 	MLRT_OBJ_SEQ_EMPTY = 0,  /* -> seq */
 	MLRT_OBJ_SEQ_CONSTRUCT = 1, /* tensors -> seq */
 	MLRT_OBJ_SEQ_AT = 2,     /* seq, position -> tensor, or map */

@@ -94,14 +94,15 @@ static uint32_t find_late(Frame *f, FrameStep *out, const MlrtBodyStep *step, ui
 
 static void prepare_loop(Frame *f, Loop *l, const MlrtBodyStep *step)
 {
-	const uint32_t *result = f->body->ref + step->first + (step->n - step->nresults);
+	const Body *body = &f->session->model->program.list.body[step->program[0]];
+	const uint32_t *given = body->ref + body->head->ninputs + 1; /* carried, then scans */
 
 	l->ncarried = (uint32_t)step->imm[0];
 	l->nscans = step->nresults - l->ncarried;
 	l->carried = f->carried + f->ncarried;
 	l->scan = f->scan + f->nscans;
 	for (uint32_t i = 0; i < step->nresults; i++) {
-		const MlrtValue *v = &f->body->value[result[i]];
+		const MlrtValue *v = &body->value[given[i]];
 		MlrtObject *o = i < l->ncarried ? &l->carried[i].object : &l->scan[i - l->ncarried].texts;
 
 		*o = (MlrtObject){.store = &f->session->store,

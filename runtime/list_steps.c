@@ -10,10 +10,10 @@ typedef struct StepCheck {
 	const MlrtBodyStep *step;
 } StepCheck;
 
-/* Operand or result i of the step; NULL: absent. */
+/* Operand or result i of the step; NULL: absent, or not there. */
 static const MlrtValue *value_at(const StepCheck *c, uint32_t i)
 {
-	const uint32_t ref = c->body->ref[c->step->first + i];
+	const uint32_t ref = i < c->step->n ? c->body->ref[c->step->first + i] : MLRT_ABSENT;
 
 	return ref == MLRT_ABSENT ? NULL : &c->body->value[ref];
 }
@@ -49,6 +49,12 @@ static bool in_space(const StepCheck *c, const MlrtValue *v, uint32_t space)
 	return is_tensor(v) && v->arg != MLRT_ABSENT && c->body->arg[v->arg].space == space;
 }
 
+/* What a body gives need not be of use to anyone. */
+static bool may_lack_results(const StepCheck *c)
+{
+	return c->step->kind == MLRT_STEP_IF || c->step->kind == MLRT_STEP_LOOP;
+}
+
 /* Operands have a place to be read; results one to be written, and no operand lies in their buffers. */
 static bool are_usable(const StepCheck *c)
 {
@@ -58,7 +64,7 @@ static bool are_usable(const StepCheck *c)
 
 		if (v && is_tensor(v) && v->arg == MLRT_ABSENT)
 			return false;
-		if (!result)
+		if (!result || (!v && may_lack_results(c)))
 			continue;
 		if (!v || in_space(c, v, MLRT_WEIGHT) || in_space(c, v, MLRT_INPUT) || in_space(c, v, MLRT_STRINGS) ||
 		    in_space(c, v, MLRT_SIZES) || in_space(c, v, MLRT_NONE))
@@ -98,7 +104,8 @@ static bool check_if(const StepCheck *c)
 		if (b->head->ninputs != noperands(c) - 1 || b->head->noutputs != s->nresults)
 			return false;
 		for (uint32_t i = 0; i < s->n - 1; i++) /* captures and then results, as the body lists them */
-			if (!same_type(value_at(c, i + 1), end_of(b, i)))
+			if (!same_type(value_at(c, i + 1), end_of(b, i)) &&
+			    (value_at(c, i + 1) || i < b->head->ninputs))
 				return false;
 	}
 	return true;
@@ -135,10 +142,11 @@ static bool check_loop(const StepCheck *c)
 		if (!same_type(value_at(c, i), end_of(b, i)))
 			return false;
 	for (uint32_t i = 0; i < nc; i++)
-		if (!same_type(value_at(c, nin + i), end_of(b, nb + 1 + i)) || !same_type(value_at(c, nin + i), end_of(b, 2 + i)))
+		if (!same_type(end_of(b, 2 + i), end_of(b, nb + 1 + i)) ||
+		    (value_at(c, nin + i) && !same_type(value_at(c, nin + i), end_of(b, 2 + i))))
 			return false;
 	for (uint32_t i = nc; i < s->nresults; i++)
-		if (!is_scan_of(value_at(c, nin + i), end_of(b, nb + 1 + i)))
+		if (value_at(c, nin + i) && !is_scan_of(value_at(c, nin + i), end_of(b, nb + 1 + i)))
 			return false;
 	return true;
 }
@@ -203,15 +211,17 @@ static bool is_seq(const MlrtValue *v)
 
 static bool check_object_step(const StepCheck *c)
 {
-	static const uint32_t arity[MLRT_OBJ_COUNT] = {
-		[MLRT_OBJ_SEQ_AT] = 2, [MLRT_OBJ_SEQ_INSERT] = 3, [MLRT_OBJ_SEQ_ERASE] = 2, [MLRT_OBJ_SEQ_LENGTH] = 1,
-		[MLRT_OBJ_SPLIT] = 2, [MLRT_OBJ_CONCAT] = 1, [MLRT_OBJ_OPTIONAL] = 1, [MLRT_OBJ_OPTIONAL_GET] = 1,
-		[MLRT_OBJ_OPTIONAL_HAS] = 1, [MLRT_OBJ_ZIP_MAP] = 2, [MLRT_OBJ_DICT_VECTORIZER] = 2,
+	static const struct { uint32_t least, most; } arity[MLRT_OBJ_COUNT] = {
+		[MLRT_OBJ_SEQ_CONSTRUCT] = {0, UINT32_MAX},
+		[MLRT_OBJ_SEQ_AT] = {2, 2},       [MLRT_OBJ_SEQ_INSERT] = {2, 3},   [MLRT_OBJ_SEQ_ERASE] = {1, 2},
+		[MLRT_OBJ_SEQ_LENGTH] = {1, 1},   [MLRT_OBJ_SPLIT] = {1, 2},        [MLRT_OBJ_CONCAT] = {1, 1},
+		[MLRT_OBJ_OPTIONAL] = {0, 1},     [MLRT_OBJ_OPTIONAL_GET] = {1, 1}, [MLRT_OBJ_OPTIONAL_HAS] = {0, 1},
+		[MLRT_OBJ_ZIP_MAP] = {2, 2},      [MLRT_OBJ_DICT_VECTORIZER] = {2, 2},
 	};
 	const uint32_t op = c->step->object, n = noperands(c);
 	const MlrtValue *a, *b, *d, *r;
 
-	if (op >= MLRT_OBJ_COUNT || c->step->nresults != 1 || (op != MLRT_OBJ_SEQ_CONSTRUCT && n != arity[op]))
+	if (op >= MLRT_OBJ_COUNT || c->step->nresults != 1 || n < arity[op].least || n > arity[op].most)
 		return false;
 	a = n > 0 ? value_at(c, 0) : NULL;
 	b = n > 1 ? value_at(c, 1) : NULL;

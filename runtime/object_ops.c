@@ -19,9 +19,20 @@ static MlrtStatus no_memory(const ObjectStep *o)
 	return mlrt_fail(o->err, MLRT_ERR_NOMEM, "no memory for a sequence");
 }
 
+/* NULL: absent. */
 static const MlrtValue *operand(const ObjectStep *o, uint32_t i)
 {
-	return o->ref[i] == MLRT_ABSENT ? NULL : &o->f->body->value[o->ref[i]];
+	return i >= o->nin || o->ref[i] == MLRT_ABSENT ? NULL : &o->f->body->value[o->ref[i]];
+}
+
+static const MlrtValue *result_value(const ObjectStep *o)
+{
+	return &o->f->body->value[o->ref[o->nin]];
+}
+
+static MlrtObject *result_object(const ObjectStep *o)
+{
+	return &o->f->object[result_value(o)->object];
 }
 
 static MlrtObject *object_of(const ObjectStep *o, uint32_t i)
@@ -37,7 +48,7 @@ static bool is_tensor_operand(const ObjectStep *o, uint32_t i)
 /* An empty object of the result's type. */
 static MlrtObject empty_like_result(const ObjectStep *o)
 {
-	const MlrtObject *r = object_of(o, o->nin);
+	const MlrtObject *r = result_object(o);
 
 	return (MlrtObject){.store = r->store, .kind = r->kind, .elem = r->elem, .key = r->key};
 }
@@ -46,7 +57,7 @@ static MlrtObject empty_like_result(const ObjectStep *o)
 static MlrtStatus finish(const ObjectStep *o, MlrtObject *made, MlrtStatus st)
 {
 	if (!st)
-		mlrt_object_swap(object_of(o, o->nin), made);
+		mlrt_object_swap(result_object(o), made);
 	mlrt_object_empty(made);
 	return st;
 }
@@ -179,7 +190,7 @@ static MlrtStatus pick(const ObjectStep *o)
 
 	if (st)
 		return st;
-	if (is_tensor_operand(o, o->nin)) {
+	if (result_value(o)->kind == MLRT_V_TENSOR) {
 		x = view_of_item(mlrt_object_at(seq, at));
 		return mlrt_store(o->f, o->ref[o->nin], &x, o->err);
 	}
@@ -388,10 +399,10 @@ static MlrtStatus optional_get(const ObjectStep *o)
 		return st ? st : mlrt_store(o->f, o->ref[1], &x, o->err);
 	}
 	from = object_of(o, 0);
-	if (from->kind == MLRT_V_OPT_SEQ && operand(o, 1)->kind == MLRT_V_SEQ && !from->present)
+	if (from->kind == MLRT_V_OPT_SEQ && result_value(o)->kind == MLRT_V_SEQ && !from->present)
 		return mlrt_fail(o->err, MLRT_ERR_ARGUMENT, "the optional value has no content");
-	if (!is_tensor_operand(o, 1))
-		return mlrt_object_assign(object_of(o, 1), from) ? MLRT_OK : no_memory(o);
+	if (result_value(o)->kind != MLRT_V_TENSOR)
+		return mlrt_object_assign(result_object(o), from) ? MLRT_OK : no_memory(o);
 	if (from->n == 0)
 		return mlrt_fail(o->err, MLRT_ERR_ARGUMENT, "the optional value has no content");
 	x = view_of_item(mlrt_object_at(from, 0));

@@ -206,7 +206,7 @@ void lp_objects(ListFixture *f)
 	at = lf_in(b, LF_I64, 0);
 	opt = lf_object(b, MLRT_V_OPT_SEQ, LF_I64, 0);
 	lf_give(b, opt);
-	rows = object_step(b, MLRT_OBJ_SPLIT, MLRT_V_SEQ, x, LF_ABSENT, LF_NONE); /* axis 0, squeezed */
+	rows = object_step(b, MLRT_OBJ_SPLIT, MLRT_V_SEQ, x, LF_NONE, LF_NONE); /* axis 0, squeezed */
 	fewer = object_step(b, MLRT_OBJ_SEQ_ERASE, MLRT_V_SEQ, rows, at, LF_NONE);
 	one = lf_own_tensor(b, LF_I64, 1);
 	lf_step(b, MLRT_STEP_OBJECT, 1, rows, at, one, LF_NONE)->object = MLRT_OBJ_SEQ_AT;
@@ -219,7 +219,8 @@ void lp_objects(ListFixture *f)
 	step->imm[0] = -1;
 	step->imm[1] = 1;
 	some = object_step(b, MLRT_OBJ_OPTIONAL, MLRT_V_OPT, one, LF_NONE, LF_NONE);
-	none = object_step(b, MLRT_OBJ_OPTIONAL, MLRT_V_OPT_SEQ, LF_ABSENT, LF_NONE, LF_NONE);
+	none = lf_object(b, MLRT_V_OPT_SEQ, LF_I64, 0);
+	lf_step(b, MLRT_STEP_OBJECT, 1, none, LF_NONE)->object = MLRT_OBJ_OPTIONAL; /* of nothing */
 	has = lf_own_tensor(b, LF_BOOL, 0);
 	lf_step(b, MLRT_STEP_OBJECT, 1, some, has, LF_NONE)->object = MLRT_OBJ_OPTIONAL_HAS;
 	hasnot = lf_own_tensor(b, LF_BOOL, 0);
@@ -254,6 +255,7 @@ static void text_body(ListFixture *f)
 	lf_result(b, cond);
 	lf_result(b, text);
 	lf_result(b, text);
+	lf_result(b, text); /* of no use to anyone */
 }
 
 void lp_texts(ListFixture *f)
@@ -293,7 +295,7 @@ void lp_texts(ListFixture *f)
 	lf_step(b, MLRT_STEP_OBJECT, 1, row, want, out, LF_NONE)->object = MLRT_OBJ_DICT_VECTORIZER;
 	last = lf_own_tensor(b, LF_STR, 1);
 	scan = lf_own_tensor(b, LF_STR, 2);
-	step = lf_step(b, MLRT_STEP_LOOP, 2, m, LF_ABSENT, text, last, scan, LF_NONE);
+	step = lf_step(b, MLRT_STEP_LOOP, 3, m, LF_ABSENT, text, last, scan, LF_ABSENT, LF_NONE);
 	step->program[0] = 1;
 	step->imm[0] = 1;
 	step->first_expr = b->head.nexprs; /* the width, should there be no iteration */

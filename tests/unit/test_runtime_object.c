@@ -170,7 +170,7 @@ static void strings_outside_the_weights_are_refused(void)
 	MlrtError err;
 
 	lp_texts(&f);
-	*(int64_t *)(void *)(f.weights + f.strings[1].offset + 16) = (int64_t)f.nweights - 1; /* 4 characters from there */
+	memcpy(f.weights + f.strings[1].offset + 16, &(int64_t){(int64_t)f.nweights - 1}, 8); /* 4 characters from there */
 	lf_package(&f);
 	CU_ASSERT_EQUAL(mlrt_model_open_memory(f.bytes, f.n, NULL, &m, &err), MLRT_ERR_FORMAT);
 	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "string 1 of table 1 lies outside"));
