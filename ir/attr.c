@@ -97,3 +97,29 @@ void mlo_attr_set_floats(MloGraph *g, MloNode *n, int slot, const double *v, int
 	a->n = count;
 	a->floats = count ? mlo_dup(g->arena, v, (size_t)count * sizeof *v) : NULL;
 }
+
+MloGraph *mlo_attr_graph(const MloNode *n, int slot)
+{
+	return slot_of(n, slot, AK_GRAPH)->graph;
+}
+
+MloGraph *mlo_node_body(const MloNode *n, int *at)
+{
+	const MloOpInfo *info = mlo_op_info(n->op);
+
+	while (*at < info->nattr) {
+		int slot = (*at)++;
+
+		if (info->attr[slot].kind == AK_GRAPH && n->attr[slot].graph)
+			return n->attr[slot].graph;
+	}
+	return NULL;
+}
+
+void mlo_attr_set_graph(MloNode *n, int slot, MloGraph *body)
+{
+	MloAttr *a = slot_of(n, slot, AK_GRAPH);
+
+	a->graph = body;
+	a->set = body != NULL;
+}

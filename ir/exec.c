@@ -10,7 +10,21 @@ _Alignas(16) const char mlo_exec_empty[16];
 RefKernel *mlo_ref_kernel(MloOp op)
 {
 	static RefKernel *const kernel[OP_COUNT] = {
-#define OP(id, ...) [OP_##id] = ref_##id,
+#define OP(id, lo, hi, olo, ohi, kind, traits, ...) \
+	[OP_##id] = __builtin_choose_expr((traits) & TR_OBJECT, NULL, ref_##id),
+#define ATTR(...)
+#include "ir/ops.def"
+	};
+	MLO_ASSERT(op < OP_COUNT);
+	return kernel[op];
+}
+
+RefSizeKernel *mlo_size_kernel(MloOp op)
+{
+	static RefSizeKernel *const kernel[OP_COUNT] = {
+#define OP(id, lo, hi, olo, ohi, kind, traits, ...)                                        \
+	[OP_##id] = __builtin_choose_expr((traits) & TR_SIZED, size_##id,                  \
+	                                  (traits) & TR_BCAST ? size_broadcast : NULL),
 #define ATTR(...)
 #include "ir/ops.def"
 	};
@@ -31,6 +45,7 @@ void mlo_ref_attrs(MloArena *a, const MloNode *n, RefAttr *attr)
 		case AK_STR: attr[i].s = mlo_attr_s(n, i); break;
 		case AK_INTS: attr[i].ints = mlo_attr_ints(n, i, &count); break;
 		case AK_FLOATS: attr[i].floats = mlo_attr_floats(n, i, &count); break;
+		case AK_GRAPH: break; /* no reference kernel runs a body */
 		}
 		attr[i].n = count;
 	}

@@ -8,8 +8,10 @@
 #include "ir/graph.h"
 #include "ir/ref/ref.h"
 
-/* The reference kernel of an operator; never NULL. */
+/* The reference kernel of an operator; NULL for operators on objects (TR_OBJECT). */
 RefKernel *mlo_ref_kernel(MloOp op);
+/* What tells the sizes of its results: its own (TR_SIZED), or size_broadcast (TR_BCAST); else NULL. */
+RefSizeKernel *mlo_size_kernel(MloOp op);
 
 /* Fills attr[] (mlo_op_info(n->op)->nattr entries) for a reference call; pointers live in `n` and `a`. */
 void mlo_ref_attrs(MloArena *a, const MloNode *n, RefAttr *attr);

@@ -28,6 +28,16 @@ MloGraph *mlo_graph_new(const char *name)
 	return g;
 }
 
+MloGraph *mlo_graph_body(MloGraph *g, const char *name)
+{
+	MloGraph *b = MLO_NEW(g->arena, MloGraph);
+
+	b->arena = g->arena;
+	b->syms = g->syms;
+	b->name = name ? mlo_strdup(g->arena, name) : NULL;
+	return b;
+}
+
 void mlo_graph_free(MloGraph *g)
 {
 	if (g)

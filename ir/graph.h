@@ -55,6 +55,7 @@ typedef struct MloAttr {
 	const int64_t *ints;
 	const double *floats;
 	int32_t n;         /* length of ints or floats */
+	MloGraph *graph;   /* a body: mlo_graph_body() */
 } MloAttr;
 
 struct MloNode {
@@ -90,6 +91,12 @@ struct MloGraph {
 
 MloGraph *mlo_graph_new(const char *name);  /* with an arena of its own; NULL when out of memory */
 void mlo_graph_free(MloGraph *g);
+
+/* An empty graph in the arena of g and with its symbol table, to be a graph attribute (a body).
+ * Bodies are closed: they read only their inputs and constants of their own, and their types name only
+ * sizes that are bare dimensions of their inputs or defined by their nodes.  What they need of the graph
+ * around them is passed by the node as operands.  Freed with g. */
+MloGraph *mlo_graph_body(MloGraph *g, const char *name);
 
 MloValue *mlo_graph_input(MloGraph *g, const char *name, const MloType *t);
 void mlo_graph_output(MloGraph *g, MloValue *v, const char *name);
@@ -128,6 +135,9 @@ double mlo_attr_f(const MloNode *n, int slot);
 const char *mlo_attr_s(const MloNode *n, int slot);
 const int64_t *mlo_attr_ints(const MloNode *n, int slot, int *count); /* *count 0 when absent */
 const double *mlo_attr_floats(const MloNode *n, int slot, int *count);
+MloGraph *mlo_attr_graph(const MloNode *n, int slot); /* NULL when absent */
+/* All bodies of n: for (int at = 0; (b = mlo_node_body(n, &at));) */
+MloGraph *mlo_node_body(const MloNode *n, int *at);
 /* Setting a value equal to the default makes the attribute unset: `set` says "differs from it".
  * A float within float32 rounding of the default counts as the default. */
 void mlo_attr_set_i(MloNode *n, int slot, int64_t v);
@@ -135,6 +145,7 @@ void mlo_attr_set_f(MloNode *n, int slot, double v);
 void mlo_attr_set_s(MloGraph *g, MloNode *n, int slot, const char *v);
 void mlo_attr_set_ints(MloGraph *g, MloNode *n, int slot, const int64_t *v, int count);
 void mlo_attr_set_floats(MloGraph *g, MloNode *n, int slot, const double *v, int count);
+void mlo_attr_set_graph(MloNode *n, int slot, MloGraph *body);
 
 /* An error about a node: "node 'NAME' (TYPE, opset N): TEXT", in the user's words. */
 MloStatus mlo_node_error(MloDiag *d, MloStatus st, const MloNode *n, const char *fmt, ...) MLO_PRINTF(4, 5);
@@ -159,4 +170,6 @@ MloGraph *mlo_parse(const char *text, size_t n, MloBlobLookup blobs, void *user,
 
 /* Deep copy into a new arena (tensor data is shared, not copied: keep the original alive). */
 MloGraph *mlo_graph_clone(const MloGraph *g);
+/* A copy of `body` as a body of g; both are of one symbol table. */
+MloGraph *mlo_body_clone(MloGraph *g, const MloGraph *body);
 #endif

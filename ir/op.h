@@ -28,10 +28,12 @@ enum MloOpTraits {
 	TR_PURE = 1,     /* no effect but its results: may be removed, shared, folded */
 	TR_COMMUTES = 2, /* operands 0 and 1 may be swapped */
 	TR_BCAST = 4,    /* operands broadcast as ONNX's multidirectional broadcasting says */
-	TR_VARIADIC = 8, /* any number of operands from the minimum on */
+	TR_VARIADIC = 8, /* any number of operands from the minimum on, none of them absent */
+	TR_SIZED = 16,   /* sizes of results may depend on values: size_<id>() tells them (ir/ref/ref.h) */
+	TR_OBJECT = 32,  /* works on objects or runs subgraphs: executed by executor and runtime, no ref_<id> */
 };
 
-typedef enum MloAttrKind { AK_INT, AK_FLOAT, AK_STR, AK_INTS, AK_FLOATS } MloAttrKind;
+typedef enum MloAttrKind { AK_INT, AK_FLOAT, AK_STR, AK_INTS, AK_FLOATS, AK_GRAPH } MloAttrKind;
 
 /* Attribute slots: ATTR_conv_group is the index of conv's `group` in MloNode.attr. */
 enum {

@@ -13,7 +13,7 @@ MloType mlo_type(MloElem e, int rank, const int64_t *dims)
 
 bool mlo_type_static(const MloType *t)
 {
-	if (t->rank < 0)
+	if (t->rank < 0 || mlo_type_object(t))
 		return false;
 	for (int i = 0; i < t->rank; i++)
 		if (!mlo_dim_known(t->dim[i]))
@@ -23,7 +23,7 @@ bool mlo_type_static(const MloType *t)
 
 bool mlo_type_same(const MloType *a, const MloType *b)
 {
-	if (a->elem != b->elem || a->rank != b->rank)
+	if (a->elem != b->elem || a->rank != b->rank || a->kind != b->kind || a->key != b->key)
 		return false;
 	for (int i = 0; i < a->rank; i++)
 		if (!mlo_dim_same(a->dim[i], b->dim[i]))
@@ -56,7 +56,7 @@ int64_t mlo_type_bytes(const MloType *t)
 	return n < 0 ? -1 : (n * mlo_elem_bits(t->elem) + 7) / 8;
 }
 
-void mlo_type_print(MloStr *out, const MloType *t)
+static void print_tensor(MloStr *out, const MloType *t)
 {
 	mlo_str_add(out, "%s[", mlo_elem_text(t->elem));
 	if (t->rank < 0)
@@ -67,4 +67,23 @@ void mlo_type_print(MloStr *out, const MloType *t)
 		mlo_dim_print(out, t->dim[i]);
 	}
 	mlo_str_add(out, "]");
+}
+
+void mlo_type_print(MloStr *out, const MloType *t)
+{
+	static const char *const open[] = {
+		[MLO_TENSOR] = "", [MLO_SEQ] = "seq(", [MLO_OPT] = "opt(", [MLO_OPT_SEQ] = "opt(seq(",
+		[MLO_MAP] = "map(", [MLO_SEQ_MAP] = "seq(map(",
+	};
+	static const char *const close[] = {
+		[MLO_TENSOR] = "", [MLO_SEQ] = ")", [MLO_OPT] = ")", [MLO_OPT_SEQ] = "))", [MLO_MAP] = ")",
+		[MLO_SEQ_MAP] = "))",
+	};
+
+	mlo_str_add(out, "%s", open[t->kind]);
+	if (t->kind == MLO_MAP || t->kind == MLO_SEQ_MAP)
+		mlo_str_add(out, "%s,%s", mlo_elem_text(t->key), mlo_elem_text(t->elem));
+	else
+		print_tensor(out, t);
+	mlo_str_add(out, "%s", close[t->kind]);
 }

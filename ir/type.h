@@ -24,7 +24,7 @@ MloElemClass mlo_elem_class(MloElem e);
 bool mlo_elem_is_float(MloElem e);
 bool mlo_elem_is_int(MloElem e);                /* signed or unsigned, not bool */
 
-/* A symbolic expression; opaque outside ir/dim.c. */
+/* A symbolic expression; opaque outside ir/dim*.c, read through mlo_dim_walk(). */
 typedef struct MloExpr MloExpr;
 typedef struct MloSymbols MloSymbols; /* the symbol table: names, ranges, interned expressions */
 
@@ -53,21 +53,51 @@ void mlo_dim_print(MloStr *out, MloDim d);
 /* Parses "3", "batch", "4*seq+1", "(a+b)/2". Returns false when malformed. */
 bool mlo_dim_parse(MloSymbols *t, const char *s, size_t n, MloDim *out);
 
+/* Is d a size by its bare name?  The name is unique per table: equal names are equal pointers. */
+bool mlo_dim_symbol(MloDim d, const char **name);
+/* Computes an expression bottom-up: what the callbacks return are handles of their own meaning.
+ * combine: '+', '*', '/' (floor quotient), 'm' (maximum). */
+typedef struct MloDimWalk {
+	int64_t (*number)(void *user, int64_t k);
+	int64_t (*symbol)(void *user, const char *name);
+	int64_t (*combine)(void *user, char op, int64_t a, int64_t b);
+} MloDimWalk;
+int64_t mlo_dim_walk(MloDim d, const MloDimWalk *w, void *user);
+/* The value of d where `look` knows the sizes; false: a size is unknown, a quotient by zero, an overflow. */
+typedef bool MloSymLookup(void *user, const char *name, int64_t *out);
+bool mlo_dim_eval(MloDim d, MloSymLookup *look, void *user, int64_t *out) MLO_CHECKED;
+/* d with sizes replaced: `find` gives the replacement, or returns false to keep the size. */
+typedef bool MloSymReplace(void *user, const char *name, MloDim *out);
+MloDim mlo_dim_subst(MloSymbols *t, MloDim d, MloSymReplace *find, void *user);
+
+/* What a value is.  All but tensors are "objects": made and read by operators with TR_OBJECT only. */
+typedef enum MloTypeKind {
+	MLO_TENSOR,
+	MLO_SEQ,     /* a sequence of tensors of `elem`; rank and dim say what all of them have in common */
+	MLO_OPT,     /* a tensor or nothing */
+	MLO_OPT_SEQ, /* a sequence of tensors or nothing */
+	MLO_MAP,     /* from keys (`key`: i64 or str) to single values of `elem` */
+	MLO_SEQ_MAP  /* a sequence of such maps */
+} MloTypeKind;
+
 /* The type of a value.  rank == MLO_RANK_UNKNOWN: nothing is known about the shape. */
 #define MLO_RANK_UNKNOWN (-1)
 typedef struct MloType {
 	MloElem elem;
 	int rank;
+	MloTypeKind kind;
+	MloElem key; /* of maps; else EL_none */
 	MloDim dim[MLO_MAX_RANK];
 } MloType;
 
 MloType mlo_type(MloElem e, int rank, const int64_t *dims);
-bool mlo_type_static(const MloType *t);             /* rank and all dimensions known */
+static inline bool mlo_type_object(const MloType *t) { return t->kind != MLO_TENSOR; }
+bool mlo_type_static(const MloType *t);             /* a tensor, its rank and all dimensions known */
 bool mlo_type_same(const MloType *a, const MloType *b);
 /* Product of the dimensions; -1 when not static or above MLO_MAX_ELEMS. */
 int64_t mlo_type_elems(const MloType *t);
 int64_t mlo_type_bytes(const MloType *t);           /* storage, packed for sub-byte types; -1 likewise */
-void mlo_type_print(MloStr *out, const MloType *t); /* f32[1,batch,4*seq+1]; f32[*] for unknown rank */
+void mlo_type_print(MloStr *out, const MloType *t); /* f32[1,batch]; f32[*] for unknown rank; seq(f32[n]) */
 
 /* A constant tensor.  `data` may point into a mapped model file (not aligned!); whoever owns the
  * memory outlives the graph (mlo_defer on its arena).  Strings (EL_str) are an array of MloText. */
@@ -78,7 +108,17 @@ typedef struct MloTensor {
 	int64_t dim[MLO_MAX_RANK];
 	const void *data;
 	size_t nbytes;
+	const struct MloObject *object; /* not NULL: no tensor but this, and everything else is unused */
 } MloTensor;
+
+/* The value of an object: what it holds, in order.  A sequence: its items; an optional: nothing or the
+ * one tensor or sequence; a map: two tensors of rank 1, keys and values; a sequence of maps: maps. */
+typedef struct MloObject {
+	MloTypeKind kind;
+	MloElem elem, key;
+	int64_t n;
+	const MloTensor *item;
+} MloObject;
 
 int64_t mlo_tensor_elems(const MloTensor *t);
 MloType mlo_tensor_type(const MloTensor *t);

@@ -36,7 +36,16 @@ typedef struct RefCall {
 
 typedef void RefKernel(const RefCall *c);
 
-#define OP(id, ...) void ref_##id(const RefCall *c);
+/* Sizes of results that depend on values of operands: dims[i * REF_SIZES + j] is dimension j of result i.
+ * Of c->out only rank and elem are set.  Any negative size: the operands do not fit each other.  For
+ * results of strings dims[i * REF_SIZES + REF_SIZES - 1] is the number of bytes of all their characters
+ * (so their rank is at most 7): ref_<id> puts them right behind the elements, which are MloText. */
+enum { REF_SIZES = 8 };
+typedef void RefSizeKernel(const RefCall *c, int64_t *dims);
+
+/* Declared for every row; defined as its traits say (TR_OBJECT: no ref_, TR_SIZED: a size_). */
+#define OP(id, ...) void ref_##id(const RefCall *c); void size_##id(const RefCall *c, int64_t *dims);
 #define ATTR(...)
 #include "ir/ops.def"
+void size_broadcast(const RefCall *c, int64_t *dims); /* TR_BCAST without a kernel of its own */
 #endif
