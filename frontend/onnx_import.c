@@ -97,6 +97,35 @@ static bool check_opsets(OnnxImport *im)
 
 /* -- nodes ------------------------------------------------------------------------------------------ */
 
+/* A capture becomes an input of the body; constants are copied in. */
+static MloValue *capture(OnnxImport *im, OnnxScope *sc, const char *name, MloValue *outer)
+{
+	MloValue *v = &im->poison;
+	MloType t;
+
+	if (outer->data) {
+		v = mlo_graph_const(sc->g, outer->data, outer->name);
+	} else if (outer != &im->poison) {
+		t = outer->type;
+		for (int i = 0; i < t.rank; i++)
+			t.dim[i] = t.dim[i].e ? mlo_dim_fresh(sc->g->syms, "in") : t.dim[i];
+		v = mlo_graph_input(sc->g, outer->name, &t);
+		MLO_PUSH(im->tmp, sc->captures, ((struct OnnxCapture){name, outer}));
+	}
+	onnx_names_add(&sc->values, name, v);
+	return v;
+}
+
+MloValue *onnx_value(OnnxImport *im, OnnxScope *sc, const char *name)
+{
+	MloValue *v = onnx_names_get(&sc->values, name);
+
+	if (v || !sc->outer)
+		return v;
+	v = onnx_value(im, sc->outer, name);
+	return v ? capture(im, sc, name, v) : NULL;
+}
+
 /* Looks operands up. False when one is missing or came from a node that failed. */
 static bool operands(OnnxImport *im, OnnxScope *sc, const Onnx__NodeProto *p, const char *name, MloValue **in)
 {
@@ -105,7 +134,7 @@ static bool operands(OnnxImport *im, OnnxScope *sc, const Onnx__NodeProto *p, co
 	for (size_t i = 0; i < p->n_input; i++) {
 		if (!*p->input[i])
 			continue;
-		in[i] = onnx_names_get(&sc->values, p->input[i]);
+		in[i] = onnx_value(im, sc, p->input[i]);
 		if (!in[i])
 			onnx_error(
 				im, MLO_ERR_MODEL,
@@ -175,7 +204,7 @@ static void inline_call(OnnxImport *im, OnnxScope *sc, const Onnx__NodeProto *p,
 }
 
 /* Inner optional operands that the call left out stand as "" in the body. */
-static const Onnx__NodeProto *drop_absent(OnnxImport *im, const OnnxScope *sc, const Onnx__NodeProto *p)
+static const Onnx__NodeProto *drop_absent(OnnxImport *im, OnnxScope *sc, const Onnx__NodeProto *p)
 {
 	Onnx__NodeProto *copy = NULL;
 
@@ -184,7 +213,7 @@ static const Onnx__NodeProto *drop_absent(OnnxImport *im, const OnnxScope *sc, c
 
 		for (size_t k = 0; k < sc->fn->n_input && !formal; k++)
 			formal = !strcmp(sc->fn->input[k], p->input[i]);
-		if (!formal || onnx_names_get(&sc->values, p->input[i]))
+		if (!formal || onnx_value(im, sc, p->input[i]))
 			continue;
 		if (!copy) {
 			copy = mlo_dup(im->tmp, p, sizeof *p);

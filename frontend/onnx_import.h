@@ -21,8 +21,21 @@ typedef struct OnnxNames {
 void *onnx_names_get(const OnnxNames *m, const char *key);     /* NULL when absent */
 bool onnx_names_add(OnnxNames *m, const char *key, void *val); /* false when it was there already */
 
-/* One body of nodes being imported: the main graph or a call of a model-local function. */
+/* Values from outside that a body reads: outer[i] is in[i] inside. */
+typedef struct OnnxCaptures {
+	struct OnnxCapture {
+		const char *name;
+		MloValue *outer;
+	} * items;
+	size_t n, cap;
+} OnnxCaptures;
+
+/* One body of nodes being imported: the main graph, a call of a model-local function, or a body of a
+ * control flow operator, which sees the names of the graph around it (outer). */
 typedef struct OnnxScope {
+	struct OnnxScope *outer;
+	OnnxCaptures *captures;         /* with outer */
+	MloGraph *g;                    /* with outer: the body */
 	const struct OnnxScope *parent; /* of the caller; NULL for the main graph */
 	const Onnx__NodeProto *call;    /* the calling node */
 	const Onnx__FunctionProto *fn;
@@ -60,7 +73,7 @@ const char *onnx_op_nearest(const char *domain, const char *type);           /* 
 
 struct OnnxNode {
 	OnnxImport *im;
-	const OnnxScope *scope;
+	OnnxScope *scope;
 	const Onnx__NodeProto *p;
 	const OnnxOp *row;
 	MloGraph *g;
@@ -73,6 +86,9 @@ struct OnnxNode {
 	uint64_t asked; /* attributes that the importer looked up */
 	bool failed;
 };
+
+/* The value of that name, captured from outside when it must be; NULL when there is none. */
+MloValue *onnx_value(OnnxImport *im, OnnxScope *sc, const char *name);
 
 /* -- mistakes of the model ------------------------------------------------------------------ */
 void onnx_fail(OnnxNode *n, MloStatus st, const char *fmt, ...) MLO_PRINTF(3, 4);
@@ -125,6 +141,23 @@ bool onnx_check_operators(OnnxImport *im); /* reports all that are unknown */
 /* Indices of nodes in topological order (stable), NULL after reporting a cycle. */
 const size_t *onnx_sort(OnnxImport *im, Onnx__NodeProto *const *node, size_t n);
 bool onnx_import_inputs(OnnxImport *im, OnnxScope *sc);
+/* Initialisers become constants of im->g; false after an error. */
+bool onnx_import_initialisers(OnnxImport *im, OnnxScope *sc, const Onnx__GraphProto *gp);
+/* A type with sizes of its own for what is not a number; false when it is none that is supported. */
+bool onnx_type(OnnxImport *im, const Onnx__TypeProto *p, MloType *out);
+/* A body in the making: while it is open, nodes go into it, and names it lacks come from outside. */
+typedef struct OnnxBody {
+	OnnxScope scope;
+	MloGraph *g;
+	const Onnx__GraphProto *proto;
+	OnnxNode inner; /* to make nodes inside, of the same origin */
+	MloGraph *outside;
+} OnnxBody;
+bool onnx_body_open(OnnxNode *n, const char *attr, OnnxCaptures *captures, OnnxBody *b); /* false: failed */
+void onnx_body_bind(OnnxBody *b, size_t input, MloValue *v);  /* v is what the body calls its i-th input */
+void onnx_body_nodes(OnnxBody *b);
+MloValue *onnx_body_result(OnnxBody *b, size_t output);       /* NULL after an error */
+void onnx_body_close(OnnxBody *b);
 void onnx_import_meta(OnnxImport *im);
 void onnx_import_node(OnnxImport *im, OnnxScope *sc, const Onnx__NodeProto *p);
 void onnx_import_nodes(OnnxImport *im, OnnxScope *sc, Onnx__NodeProto *const *node, size_t n);

@@ -170,7 +170,9 @@ static bool input_type(Inputs *c, const Onnx__ValueInfoProto *v, MloType *type)
 	const MloBindDim *b = bound(c, v->name);
 
 	if (!t) {
-		onnx_error(c->im, MLO_ERR_UNSUPPORTED, "input '%s' is not a tensor", v->name);
+		if (onnx_type(c->im, v->type, type))
+			return true;
+		onnx_error(c->im, MLO_ERR_UNSUPPORTED, "input '%s' is of a type that is not supported", v->name);
 		return false;
 	}
 	*type = (MloType){.elem = mlo_elem_from_onnx(t->elem_type), .rank = MLO_RANK_UNKNOWN};
@@ -221,9 +223,8 @@ static void initialiser(Inputs *c, const char *name, MloTensor *t)
 	define(c, name, t ? mlo_graph_const(g, t, mlo_strdup(g->arena, name)) : &c->im->poison);
 }
 
-static void import_initialisers(Inputs *c)
+static void import_initialisers(Inputs *c, const Onnx__GraphProto *gp)
 {
-	const Onnx__GraphProto *gp = c->im->model->graph;
 	OnnxImport *im = c->im;
 
 	for (size_t i = 0; i < gp->n_initializer; i++) {
@@ -237,6 +238,14 @@ static void import_initialisers(Inputs *c)
 
 		initialiser(c, name, onnx_sparse_tensor(im->g->arena, &im->src, s, name, im->diag));
 	}
+}
+
+bool onnx_import_initialisers(OnnxImport *im, OnnxScope *sc, const Onnx__GraphProto *gp)
+{
+	Inputs c = {.im = im, .sc = sc, .ok = true};
+
+	import_initialisers(&c, gp);
+	return c.ok;
 }
 
 static void report_unused(Inputs *c)
@@ -265,7 +274,7 @@ bool onnx_import_inputs(OnnxImport *im, OnnxScope *sc)
 	size_t n = 0;
 	const Onnx__ValueInfoProto **in = MLO_NEWN(im->tmp, const Onnx__ValueInfoProto *, gp->n_input);
 
-	import_initialisers(&c);
+	import_initialisers(&c, gp);
 	bind_all(&c);
 	for (size_t i = 0; i < gp->n_input; i++)
 		if (is_input(&c, gp->input[i]))

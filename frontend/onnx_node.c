@@ -52,7 +52,7 @@ static const Onnx__AttributeProto *resolve(const OnnxScope *sc, const Onnx__Attr
 	while (a && a->ref_attr_name && *a->ref_attr_name) {
 		const Onnx__AttributeProto *given;
 
-		if (!sc->fn)
+		if (!sc || !sc->fn)
 			return NULL;
 		given = in_list(sc->call->attribute, sc->call->n_attribute, a->ref_attr_name, &at);
 		if (given) {
@@ -206,6 +206,8 @@ static void copy_attr(OnnxNode *n, MloNode *m, int slot, const MloAttrInfo *info
 	case AK_FLOATS:
 		copy_floats(n, m, info->name, slot);
 		return;
+	case AK_GRAPH: /* bodies are imported by their operator */
+		return;
 	}
 }
 
@@ -337,7 +339,7 @@ void onnx_result(OnnxNode *n, uint32_t i, MloValue *v)
 	if (!onnx_wanted(n, i))
 		return;
 	if (!v->def || v->name) /* an operand or a constant: give the result a value of its own */
-		v = onnx_op1(n, OP_identity, v);
+		v = onnx_op1(n, mlo_type_object(&v->type) ? OP_optional_get : OP_identity, v);
 	v->name = mlo_sprintf(n->g->arena, "%s%s", n->scope->prefix, n->p->output[i]);
 	n->out[i] = v;
 }

@@ -8,7 +8,28 @@ typedef struct Visit {
 	size_t node, next; /* next operand to look at */
 } Visit;
 
+/* What a node reads: its operands, and all that the bodies among its attributes name. */
+typedef struct Reads {
+	const char **items;
+	size_t n, cap;
+} Reads;
+
+static void add_reads(MloArena *a, Reads *r, const Onnx__NodeProto *p, int depth)
+{
+	for (size_t i = 0; i < p->n_input; i++)
+		MLO_PUSH(a, r, (const char *)p->input[i]);
+	for (size_t i = 0; i < p->n_attribute && depth < MLO_MAX_DEPTH; i++) {
+		const Onnx__GraphProto *g = p->attribute[i]->g;
+
+		for (size_t k = 0; g && k < g->n_node; k++)
+			add_reads(a, r, g->node[k], depth + 1);
+		for (size_t k = 0; g && k < g->n_output; k++)
+			MLO_PUSH(a, r, onnx_text(g->output[k]->name));
+	}
+}
+
 typedef struct Sort {
+	Reads *reads;
 	OnnxNames producer; /* index + 1 of the node, by result name */
 	char *state;        /* 0: not seen, 1: on the stack, 2: done */
 	Visit *stack;
@@ -48,16 +69,18 @@ static bool visit(OnnxImport *im, Sort *s, Onnx__NodeProto *const *node, size_t 
 	s->state[root] = 1;
 	while (s->depth) {
 		Visit *v = &s->stack[s->depth - 1];
-		const Onnx__NodeProto *p = node[v->node];
+		const Reads *r = &s->reads[v->node];
 		uintptr_t dep;
 
-		if (v->next == p->n_input) {
+		if (v->next == r->n) {
 			s->state[v->node] = 2;
 			s->order[s->done++] = v->node;
 			s->depth--;
 			continue;
 		}
-		dep = (uintptr_t)onnx_names_get(&s->producer, p->input[v->next++]);
+		dep = (uintptr_t)onnx_names_get(&s->producer, r->items[v->next++]);
+		if (dep - 1 == v->node && v->next > node[dep - 1]->n_input)
+			continue; /* a body's own name that is also a result of the node */
 		if (dep == 0 || s->state[dep - 1] == 2)
 			continue;
 		if (s->state[dep - 1] == 1) {
@@ -77,6 +100,9 @@ const size_t *onnx_sort(OnnxImport *im, Onnx__NodeProto *const *node, size_t n)
 	s.state = mlo_alloc(im->tmp, n, 1);
 	s.stack = MLO_NEWN(im->tmp, Visit, n);
 	s.order = MLO_NEWN(im->tmp, size_t, n);
+	s.reads = MLO_NEWN(im->tmp, Reads, n);
+	for (size_t i = 0; i < n; i++)
+		add_reads(im->tmp, &s.reads[i], node[i], 0);
 	for (size_t i = 0; i < n; i++)
 		for (size_t k = 0; k < node[i]->n_output; k++)
 			if (*node[i]->output[k])

@@ -149,6 +149,8 @@ static void unknown(Check *c, const Onnx__NodeProto *p, const char *domain, int 
 static void check_nodes(Check *c, const Onnx__FunctionProto *fn, Onnx__NodeProto *const *node, size_t n,
 			int depth);
 
+static void check_bodies(Check *c, const Onnx__FunctionProto *fn, const Onnx__NodeProto *p, int depth);
+
 static void check_call(Check *c, const Onnx__FunctionProto *fn, int depth)
 {
 	const char *key = mlo_sprintf(c->im->tmp, "%p", (const void *)fn);
@@ -184,6 +186,21 @@ static void check_nodes(Check *c, const Onnx__FunctionProto *fn, Onnx__NodeProto
 			check_call(c, callee, depth);
 		else if (!onnx_op_find(domain, onnx_text(node[i]->op_type), opset))
 			unknown(c, node[i], domain, opset);
+		check_bodies(c, fn, node[i], depth);
+	}
+}
+
+static void check_bodies(Check *c, const Onnx__FunctionProto *fn, const Onnx__NodeProto *p, int depth)
+{
+	for (size_t i = 0; i < p->n_attribute && c->ok; i++) {
+		const Onnx__GraphProto *g = p->attribute[i]->g;
+
+		if (g && depth >= MAX_CALLS) {
+			onnx_error(c->im, MLO_ERR_LIMIT, "bodies are nested too deep");
+			c->ok = false;
+		} else if (g) {
+			check_nodes(c, fn, g->node, g->n_node, depth + 1);
+		}
 	}
 }
 

@@ -5,7 +5,10 @@
 typedef struct Cloner {
 	MloGraph *to;
 	MloValue **map; /* by id of the original */
+	MloArena *scratch;
 } Cloner;
+
+static void copy_graph(MloArena *scratch, MloGraph *to, const MloGraph *g);
 
 static MloType copy_type(Cloner *c, const MloType *t)
 {
@@ -36,11 +39,15 @@ static void copy_attr(Cloner *c, MloNode *to, const MloAttr *a, int slot)
 		b->ints = mlo_dup(arena, a->ints, (size_t)a->n * sizeof *a->ints);
 	if (a->floats)
 		b->floats = mlo_dup(arena, a->floats, (size_t)a->n * sizeof *a->floats);
+	if (a->graph) {
+		b->graph = mlo_graph_body(c->to, a->graph->name);
+		copy_graph(c->scratch, b->graph, a->graph);
+	}
 }
 
-static void copy_node(Cloner *c, const MloNode *n, MloArena *scratch)
+static void copy_node(Cloner *c, const MloNode *n)
 {
-	MloValue **in = MLO_NEWN(scratch, MloValue *, n->nin);
+	MloValue **in = MLO_NEWN(c->scratch, MloValue *, n->nin);
 	MloNode *m;
 
 	for (uint32_t i = 0; i < n->nin; i++)
@@ -58,18 +65,10 @@ static void copy_node(Cloner *c, const MloNode *n, MloArena *scratch)
 	}
 }
 
-MloGraph *mlo_graph_clone(const MloGraph *g)
+static void copy_graph(MloArena *scratch, MloGraph *to, const MloGraph *g)
 {
-	MloArena *scratch = mlo_arena_new();
-	Cloner c = {.to = mlo_graph_new(g->name)};
+	Cloner c = {.to = to, .map = MLO_NEWN(scratch, MloValue *, g->next_id), .scratch = scratch};
 
-	if (!scratch || !c.to) {
-		mlo_arena_free(scratch);
-		mlo_graph_free(c.to);
-		return NULL;
-	}
-	c.map = MLO_NEWN(scratch, MloValue *, g->next_id);
-	mlo_symbols_copy(c.to->syms, g->syms);
 	for (uint32_t i = 0; i < g->ninputs; i++) {
 		MloType t = copy_type(&c, &g->inputs[i]->type);
 
@@ -85,11 +84,35 @@ MloGraph *mlo_graph_clone(const MloGraph *g)
 		}
 	}
 	for (const MloNode *n = g->first; n; n = n->next)
-		copy_node(&c, n, scratch);
+		copy_node(&c, n);
 	for (uint32_t i = 0; i < g->noutputs; i++)
 		mlo_graph_output(c.to, c.map[g->outputs[i]->id], g->output_names[i]);
 	for (const MloMeta *m = g->meta; m; m = m->next)
 		mlo_graph_meta(c.to, m->key, m->value);
+}
+
+MloGraph *mlo_graph_clone(const MloGraph *g)
+{
+	MloArena *scratch = mlo_arena_new();
+	MloGraph *to = mlo_graph_new(g->name);
+
+	if (!scratch || !to) {
+		mlo_arena_free(scratch);
+		mlo_graph_free(to);
+		return NULL;
+	}
+	mlo_symbols_copy(to->syms, g->syms);
+	copy_graph(scratch, to, g);
 	mlo_arena_free(scratch);
-	return c.to;
+	return to;
+}
+
+MloGraph *mlo_body_clone(MloGraph *g, const MloGraph *body)
+{
+	MloGraph *to = mlo_graph_body(g, body->name);
+	MloArena *scratch = mlo_arena_new();
+
+	copy_graph(scratch ? scratch : g->arena, to, body);
+	mlo_arena_free(scratch);
+	return to;
 }

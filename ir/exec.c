@@ -100,8 +100,7 @@ MloStatus mlo_exec_check_values(const MloNode *n, const RefCall *c, MloDiag *d)
 	return MLO_OK;
 }
 
-/* A view of t; data that is not aligned to its element is copied. */
-static RefTensor view(MloArena *a, const MloTensor *t)
+RefTensor mlo_exec_view(MloArena *a, const MloTensor *t)
 {
 	RefTensor r = {0};
 	if (!t)
@@ -120,9 +119,9 @@ MloStatus mlo_exec_node(MloArena *scratch, const MloNode *n, const MloTensor *co
 	RefAttr *attr = MLO_NEWN(scratch, RefAttr, (size_t)mlo_op_info(n->op)->nattr + 1);
 	size_t nscratch;
 	for (uint32_t i = 0; i < n->nin; i++)
-		ti[i] = view(scratch, in[i]);
+		ti[i] = mlo_exec_view(scratch, in[i]);
 	for (uint32_t i = 0; i < n->nout; i++)
-		to[i] = view(scratch, out[i]);
+		to[i] = mlo_exec_view(scratch, out[i]);
 	mlo_ref_attrs(scratch, n, attr);
 	RefCall call = {ti, to, attr, (int32_t)n->nin, (int32_t)n->nout};
 	MLO_TRY(mlo_exec_check_types(n, &call, d));

@@ -21,8 +21,9 @@ void mlo_ref_attrs(MloArena *a, const MloNode *n, RefAttr *attr);
 MloStatus mlo_exec_node(MloArena *scratch, const MloNode *n, const MloTensor *const *in,
                         MloTensor *const *out, bool blas, MloDiag *d) MLO_CHECKED;
 
-/* Runs the whole graph, static shapes only.  inputs[] in graph order, checked against the input
- * types; outputs[] receives tensors that live in `a`.  `tap` (may be NULL) sees every result. */
+/* Runs the whole graph.  inputs[] in graph order, checked against the input types; sizes that are not
+ * known before, objects and control flow are no obstacle.  outputs[] receives tensors that live in `a`.
+ * `tap` (may be NULL) sees every result. */
 typedef void (*MloExecTap)(void *user, const MloNode *n, const MloValue *v, const MloTensor *t);
 MloStatus mlo_exec_graph(MloArena *a, const MloGraph *g, const MloTensor *const *inputs,
                          MloTensor **outputs, MloExecTap tap, void *user, MloDiag *d) MLO_CHECKED;

@@ -11,6 +11,9 @@ void mlo_exec_blas(MloOp op, const RefCall *c, float *scratch);
 MloStatus mlo_exec_check_types(const MloNode *n, const RefCall *c, MloDiag *d) MLO_CHECKED;
 MloStatus mlo_exec_check_values(const MloNode *n, const RefCall *c, MloDiag *d) MLO_CHECKED;
 
+/* A view of t (NULL: absent); data that is not aligned to its element is copied. */
+RefTensor mlo_exec_view(MloArena *a, const MloTensor *t);
+
 /* Data of empty tensors: kernels take NULL for an absent operand. */
 extern const char mlo_exec_empty[16];
 #endif

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ir/exec_internal.h"
+#include "ir/exec_dyn.h"
 
 enum { NO_BUFFER = -1, ALIGN = 64 };
 
@@ -37,6 +37,8 @@ struct MloExec {
 	float *scratch;
 	size_t nscratch;
 	int nthreads;
+	bool dynamic;         /* no plan: mlo_dyn_run() with an arena per run */
+	MloArena *run;
 };
 
 static const char *value_name(const MloValue *v)
@@ -253,7 +255,8 @@ static MloStatus create(const MloGraph *g, int nthreads, MloExec **out, MloDiag 
 	e->nthreads = nthreads;
 	e->place = MLO_NEWN(a, Place, (size_t)g->next_id + 1);
 	e->outputs = MLO_NEWN(a, MloTensor, g->noutputs + 1);
-	MloStatus st = build(e, d);
+	e->dynamic = mlo_dyn_needed(g);
+	MloStatus st = e->dynamic ? MLO_OK : build(e, d);
 	if (st != MLO_OK)
 		mlo_exec_free(e);
 	*out = st == MLO_OK ? e : NULL;
@@ -268,6 +271,8 @@ MloExec *mlo_exec_new(const MloGraph *g, int nthreads, MloDiag *d)
 
 void mlo_exec_free(MloExec *e)
 {
+	if (e)
+		mlo_arena_free(e->run);
 	if (e)
 		mlo_arena_free(e->arena);
 }
@@ -339,8 +344,22 @@ static MloStatus run(MloExec *e, const MloTensor *const *inputs, MloExecTap tap,
 	return MLO_OK;
 }
 
+static MloStatus run_dynamic(MloExec *e, const MloTensor *const *inputs, const MloTensor **outputs,
+                             MloExecTap tap, void *user, MloDiag *d)
+{
+	mlo_arena_free(e->run);
+	e->run = mlo_arena_new();
+	if (!e->run)
+		return mlo_error(d, MLO_ERR_NOMEM, "out of memory");
+	if (e->nthreads > 0)
+		openblas_set_num_threads(e->nthreads);
+	return mlo_dyn_run(e->run, e->graph, inputs, outputs, tap, user, d);
+}
+
 MloStatus mlo_exec_run(MloExec *e, const MloTensor *const *inputs, const MloTensor **outputs, MloDiag *d)
 {
+	if (e->dynamic)
+		return run_dynamic(e, inputs, outputs, NULL, NULL, d);
 	MLO_TRY(run(e, inputs, NULL, NULL, d));
 	for (uint32_t i = 0; i < e->graph->noutputs; i++) {
 		e->outputs[i] = result(e, e->graph->outputs[i]);
@@ -352,8 +371,16 @@ MloStatus mlo_exec_run(MloExec *e, const MloTensor *const *inputs, const MloTens
 MloStatus mlo_exec_graph(MloArena *a, const MloGraph *g, const MloTensor *const *inputs,
                          MloTensor **outputs, MloExecTap tap, void *user, MloDiag *d)
 {
+	const MloTensor **res = MLO_NEWN(a, const MloTensor *, g->noutputs + 1);
 	MloExec *e;
 	MLO_TRY(create(g, 0, &e, d));
+	if (e->dynamic) {
+		MloStatus ran = run_dynamic(e, inputs, res, tap, user, d);
+		for (uint32_t i = 0; i < g->noutputs && ran == MLO_OK; i++)
+			outputs[i] = mlo_dyn_copy(a, res[i]);
+		mlo_exec_free(e);
+		return ran;
+	}
 	MloStatus st = run(e, inputs, tap, user, d);
 	for (uint32_t i = 0; i < g->noutputs && st == MLO_OK; i++) {
 		MloTensor t = result(e, g->outputs[i]);

@@ -92,6 +92,7 @@ struct MloGraph {
 MloGraph *mlo_graph_new(const char *name);  /* with an arena of its own; NULL when out of memory */
 void mlo_graph_free(MloGraph *g);
 
+enum { MLO_MAX_DEPTH = 16 }; /* of bodies in bodies */
 /* An empty graph in the arena of g and with its symbol table, to be a graph attribute (a body).
  * Bodies are closed: they read only their inputs and constants of their own, and their types name only
  * sizes that are bare dimensions of their inputs or defined by their nodes.  What they need of the graph

@@ -191,8 +191,8 @@ MloStatus infer_out(InferCx *c, uint32_t i, const MloType *t)
 
 	if (!v)
 		return MLO_OK;
-	if (r.rank < 0 && v->type.rank >= 0) { /* keep what was known of it */
-		r = v->type;
+	if (r.rank < 0 && v->type.rank >= 0 && !mlo_type_object(t) && !mlo_type_object(&v->type)) {
+		r = v->type; /* keep what was known of it */
 		r.elem = t->elem;
 	}
 	for (int k = 0; k < r.rank; k++) {
@@ -283,8 +283,19 @@ static MloStatus check_arity(const InferCx *c)
 		return infer_error(c, "%u results, %s gives %d to %d", n->nout, info->name, info->min_out,
 		                   info->max_out);
 	for (uint32_t i = 0; i < n->nin; i++)
-		if (!n->in[i] && ((int)i < info->min_in || info->max_in < 0))
+		if (!n->in[i] && ((int)i < info->min_in || mlo_op_has(n->op, TR_VARIADIC)))
 			return infer_error(c, "operand %u is absent, %s needs it", i, info->name);
+	return MLO_OK;
+}
+
+static MloStatus check_kinds(const InferCx *c)
+{
+	const MloOpInfo *info = mlo_op_info(c->n->op);
+
+	for (uint32_t i = 0; i < c->n->nin && !(info->traits & TR_OBJECT); i++)
+		if (c->n->in[i] && mlo_type_object(&c->n->in[i]->type))
+			return infer_error(c, "operand '%s' is %s, %s takes tensors", infer_name(c, i),
+			                   infer_type_text(c, &c->n->in[i]->type), info->name);
 	return MLO_OK;
 }
 
@@ -297,6 +308,7 @@ MloStatus mlo_infer_node(MloGraph *g, MloNode *n, MloDiag *d)
 	for (uint32_t i = 0; i < n->nin; i++)
 		if (n->in[i] && n->in[i]->type.elem == EL_none)
 			return MLO_OK;
+	MLO_TRY(check_kinds(&c));
 	return rules[n->op](&c);
 }
 

@@ -200,34 +200,75 @@ static MloStatus parse_dims(Parser *c, MloType *t)
 	return parse_expect(c, "]");
 }
 
-/* f32[1,batch,4*seq+1]@c16 */
-static MloStatus parse_type(Parser *c, MloType *t, MloLayout *layout)
+static MloStatus parse_elem(Parser *c, MloElem *out)
 {
 	size_t n;
-	int64_t block;
 
 	skip_blanks(c);
-	*t = (MloType){.rank = MLO_RANK_UNKNOWN};
-	*layout = (MloLayout){0};
-	if (!parse_take(c, "?")) {
-		n = mlo_text_ident_len(c->p, c->end);
-		t->elem = mlo_elem_from_text(c->p, n);
-		if (t->elem == EL_none)
-			return parse_error(c, "unknown element type '%.*s'", (int)(n > 60 ? 60 : n), c->p);
-		c->p += n;
-	}
+	n = mlo_text_ident_len(c->p, c->end);
+	*out = mlo_elem_from_text(c->p, n);
+	if (*out == EL_none)
+		return parse_error(c, "unknown element type '%.*s'", (int)(n > 60 ? 60 : n), c->p);
+	c->p += n;
+	return MLO_OK;
+}
+
+/* f32[1,batch,4*seq+1]@c16 */
+static MloStatus parse_tensor_type(Parser *c, MloType *t, MloLayout *layout)
+{
+	int64_t block;
+
+	if (!parse_take(c, "?"))
+		MLO_TRY(parse_elem(c, &t->elem));
 	MLO_TRY(parse_expect(c, "["));
 	if (parse_take(c, "*"))
 		MLO_TRY(parse_expect(c, "]"));
 	else
 		MLO_TRY(parse_dims(c, t));
-	if (parse_take(c, "@c")) {
+	if (t->kind == MLO_TENSOR && parse_take(c, "@c")) {
 		MLO_TRY(parse_int(c, &block));
 		if (block < 1 || block > 1024)
 			return parse_error(c, "layout of blocks of %lld", (long long)block);
 		layout->block = (int16_t)block;
 	}
 	return MLO_OK;
+}
+
+static MloStatus parse_map_type(Parser *c, MloType *t)
+{
+	MLO_TRY(parse_elem(c, &t->key));
+	if (t->key != EL_i64 && t->key != EL_str)
+		return parse_error(c, "keys of a map are i64 or str, not %s", mlo_elem_text(t->key));
+	MLO_TRY(parse_expect(c, ","));
+	return parse_elem(c, &t->elem);
+}
+
+/* A tensor's type, or seq(...), opt(...), opt(seq(...)), map(key,value), seq(map(...)). */
+static MloStatus parse_type(Parser *c, MloType *t, MloLayout *layout)
+{
+	static const struct { const char *outer, *inner; MloTypeKind kind; } forms[] = {
+		{"seq", "map", MLO_SEQ_MAP}, {"seq", NULL, MLO_SEQ}, {"opt", "seq", MLO_OPT_SEQ},
+		{"opt", NULL, MLO_OPT}, {"map", NULL, MLO_MAP},
+	};
+	const char *from = c->p;
+
+	*t = (MloType){.rank = MLO_RANK_UNKNOWN};
+	*layout = (MloLayout){0};
+	for (size_t i = 0; i < sizeof forms / sizeof *forms; i++, c->p = from) {
+		if (!parse_word(c, forms[i].outer) || !parse_take(c, "("))
+			continue;
+		if (forms[i].inner && !(parse_word(c, forms[i].inner) && parse_take(c, "(")))
+			continue;
+		t->kind = forms[i].kind;
+		if (t->kind == MLO_MAP || t->kind == MLO_SEQ_MAP)
+			MLO_TRY(parse_map_type(c, t));
+		else
+			MLO_TRY(parse_tensor_type(c, t, layout));
+		if (forms[i].inner)
+			MLO_TRY(parse_expect(c, ")"));
+		return parse_expect(c, ")");
+	}
+	return parse_tensor_type(c, t, layout);
 }
 
 /* -- nodes ---------------------------------------------------------------------------------- */
@@ -264,6 +305,24 @@ static MloStatus parse_floats(Parser *c, MloNode *n, int slot)
 	return MLO_OK;
 }
 
+static MloStatus parse_graph(Parser *c);
+
+static MloStatus parse_body_attr(Parser *c, MloNode *n, int slot)
+{
+	Parser inner = *c;
+
+	if (++inner.depth > MLO_MAX_DEPTH)
+		return parse_error(c, "bodies are nested more than %d deep", MLO_MAX_DEPTH);
+	inner.g = mlo_graph_body(c->g, NULL);
+	inner.labels = NULL;
+	inner.nlabels = inner.nslots = 0;
+	MLO_TRY(parse_graph(&inner));
+	c->p = inner.p;
+	c->expanded = inner.expanded;
+	mlo_attr_set_graph(n, slot, inner.g);
+	return MLO_OK;
+}
+
 static MloStatus parse_attr_value(Parser *c, MloNode *n, int slot)
 {
 	int64_t i;
@@ -287,6 +346,8 @@ static MloStatus parse_attr_value(Parser *c, MloNode *n, int slot)
 		return parse_ints(c, n, slot);
 	case AK_FLOATS:
 		return parse_floats(c, n, slot);
+	case AK_GRAPH:
+		return parse_body_attr(c, n, slot);
 	}
 	return MLO_OK;
 }
@@ -445,6 +506,8 @@ static MloStatus parse_const(Parser *c)
 	MLO_TRY(parse_label(c, &key, &name));
 	MLO_TRY(parse_expect(c, ":"));
 	MLO_TRY(parse_type(c, &t, &layout));
+	if (mlo_type_object(&t))
+		return parse_error(c, "a constant is a tensor");
 	MLO_TRY(parse_expect(c, "="));
 	MLO_TRY(parse_data(c, &t, &data));
 	v = mlo_graph_const(c->g, data, name);
@@ -562,6 +625,12 @@ static MloStatus parse_graph(Parser *c)
 	c->p = outputs;
 	MLO_TRY(parse_outputs(c, true));
 	c->p = rest;
+	return MLO_OK;
+}
+
+static MloStatus parse_text(Parser *c)
+{
+	MLO_TRY(parse_graph(c));
 	skip_blanks(c);
 	if (c->p < c->end)
 		return parse_error(c, "text after the graph");
@@ -575,7 +644,7 @@ MloGraph *mlo_parse(const char *text, size_t n, MloBlobLookup blobs, void *user,
 	MloStatus st = MLO_ERR_NOMEM;
 
 	if (c.g && c.tmp)
-		st = parse_graph(&c);
+		st = parse_text(&c);
 	else
 		mlo_error(d, st, "out of memory");
 	mlo_arena_free(c.tmp);

@@ -14,6 +14,7 @@ typedef struct Parser {
 	int64_t expanded; /* bytes of constants that the text only abbreviates */
 	struct Label *labels; /* hash table: label to value */
 	size_t nlabels, nslots;
+	int depth; /* of bodies */
 } Parser;
 
 /* "line N: text"; MLO_ERR_FORMAT. */

@@ -22,7 +22,15 @@ typedef struct Printer {
 	uint32_t next;      /* number of the next unnamed value */
 	Name *names;        /* hash table of names given so far */
 	size_t nslots;
+	int depth;          /* of bodies */
 } Printer;
+
+static void print_body(const Printer *p, const MloGraph *g);
+
+static void indent(const Printer *p)
+{
+	mlo_str_add(p->out, "%*s", 2 + 4 * p->depth, "");
+}
 
 /* How often `name` was given before; counts this time. */
 static uint32_t count_name(Printer *p, const char *name)
@@ -207,13 +215,16 @@ static void print_data(Printer *p, const MloTensor *t)
 
 /* -- nodes ---------------------------------------------------------------------------------- */
 
-static void print_attr(MloStr *out, const MloAttrInfo *info, const MloAttr *a)
+static void print_attr(const Printer *p, const MloAttrInfo *info, const MloAttr *a)
 {
+	MloStr *out = p->out;
 	bool list = info->kind == AK_INTS || info->kind == AK_FLOATS;
 
 	mlo_str_add(out, "%s=%s", info->name, list ? "[" : "");
 	if (info->kind == AK_INT)
 		mlo_str_add(out, "%lld", (long long)a->i);
+	if (info->kind == AK_GRAPH)
+		print_body(p, a->graph);
 	if (info->kind == AK_FLOAT)
 		mlo_text_double(out, a->f);
 	if (info->kind == AK_STR) {
@@ -248,7 +259,7 @@ static void print_attrs(Printer *p, const MloNode *n)
 		if (next < 0)
 			break;
 		mlo_str_add(p->out, before ? ", " : " {");
-		print_attr(p->out, &info->attr[next], &n->attr[next]);
+		print_attr(p, &info->attr[next], &n->attr[next]);
 		before = info->attr[next].name;
 	}
 	if (before)
@@ -278,7 +289,7 @@ static void print_node(Printer *p, const MloNode *n)
 {
 	bool first = true;
 
-	mlo_str_add(p->out, "  ");
+	indent(p);
 	for (uint32_t i = 0; i < n->nout; i++) {
 		mlo_str_add(p->out, "%s", i ? ", " : "");
 		print_ref(p, n->out[i]);
@@ -340,13 +351,15 @@ static void print_head(Printer *p)
 static void print_notes(Printer *p)
 {
 	for (const MloMeta *m = p->g->meta; m; m = m->next) {
-		mlo_str_add(p->out, "  meta ");
+		indent(p);
+		mlo_str_add(p->out, "meta ");
 		mlo_text_quote(p->out, m->key, strlen(m->key));
 		mlo_str_add(p->out, " = ");
 		mlo_text_quote(p->out, m->value, strlen(m->value));
 		mlo_str_add(p->out, "\n");
 	}
-	mlo_symbols_print(p->out, p->g->syms);
+	if (!p->depth) /* bodies have no sizes of their own table */
+		mlo_symbols_print(p->out, p->g->syms);
 }
 
 static void print_graph(Printer *p)
@@ -360,7 +373,8 @@ static void print_graph(Printer *p)
 
 		if (!v->nuse)
 			continue;
-		mlo_str_add(p->out, "  const ");
+		indent(p);
+		mlo_str_add(p->out, "const ");
 		print_ref(p, v);
 		mlo_str_add(p->out, ": ");
 		print_type(p, v);
@@ -370,7 +384,24 @@ static void print_graph(Printer *p)
 	}
 	for (const MloNode *n = g->first; n; n = n->next)
 		print_node(p, n);
-	mlo_str_add(p->out, "}\n");
+	mlo_str_add(p->out, "%*s}%s", 4 * p->depth, "", p->depth ? "" : "\n");
+}
+
+static void print_labelled(Printer *p)
+{
+	p->nslots = 2 * (size_t)p->g->next_id + 1;
+	p->names = MLO_NEWN(p->tmp, Name, p->nslots);
+	p->label = MLO_NEWN(p->tmp, const char *, p->g->next_id);
+	label_all(p);
+	print_graph(p);
+}
+
+/* As an attribute: labels are its own. */
+static void print_body(const Printer *p, const MloGraph *g)
+{
+	Printer inner = {.out = p->out, .g = g, .full = p->full, .tmp = p->tmp, .depth = p->depth + 1};
+
+	print_labelled(&inner);
 }
 
 void mlo_print(MloStr *out, const MloGraph *g, bool full)
@@ -378,10 +409,6 @@ void mlo_print(MloStr *out, const MloGraph *g, bool full)
 	MloArena *tmp = mlo_arena_new();
 	Printer p = {.out = out, .g = g, .full = full, .tmp = tmp ? tmp : out->arena};
 
-	p.nslots = 2 * (size_t)g->next_id + 1;
-	p.names = MLO_NEWN(p.tmp, Name, p.nslots);
-	p.label = MLO_NEWN(p.tmp, const char *, g->next_id);
-	label_all(&p);
-	print_graph(&p);
+	print_labelled(&p);
 	mlo_arena_free(tmp);
 }

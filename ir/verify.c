@@ -14,6 +14,7 @@ typedef struct VerifyCx {
 	const MloValue **seen; /* by id: values defined so far */
 	uint32_t *uses;        /* by id: uses counted */
 	MloStatus st;
+	int depth;             /* of bodies */
 } VerifyCx;
 
 static void broken(VerifyCx *c, const MloNode *n, const char *fmt, ...) MLO_PRINTF(3, 4);
@@ -48,6 +49,8 @@ static void check_type(VerifyCx *c, const MloValue *v)
 		broken(c, v->def, "value '%s' has rank %d", name_of(c, v), t->rank);
 		return;
 	}
+	if ((t->key != EL_none) != (t->kind == MLO_MAP || t->kind == MLO_SEQ_MAP))
+		broken(c, v->def, "value '%s' has keys but is no map, or the reverse", name_of(c, v));
 	for (int i = 0; i < t->rank; i++)
 		if (!t->dim[i].e && (t->dim[i].k < 0 || t->dim[i].k > MLO_MAX_ELEMS))
 			broken(c, v->def, "dimension %d of value '%s' is %lld", i, name_of(c, v),
@@ -122,10 +125,13 @@ static void check_arity(VerifyCx *c, const MloNode *n)
 	if ((int64_t)n->nout < info->min_out || (info->max_out >= 0 && (int64_t)n->nout > info->max_out))
 		broken(c, n, "%u results, %s gives %d to %d", n->nout, info->name, info->min_out, info->max_out);
 	for (uint32_t i = 0; i < n->nin; i++)
-		if (!n->in[i] && ((int)i < info->min_in || info->max_in < 0))
+		if (!n->in[i] && ((int)i < info->min_in || mlo_op_has(n->op, TR_VARIADIC)))
 			broken(c, n, "operand %u is absent, %s needs it", i, info->name);
 	for (int i = 0; i < info->nattr; i++)
 		if (n->attr[i].set && (n->attr[i].n < 0 || (info->attr[i].kind == AK_STR && !n->attr[i].s)))
+			broken(c, n, "attribute %s is malformed", info->attr[i].name);
+	for (int i = 0; i < info->nattr; i++)
+		if (info->attr[i].kind == AK_GRAPH && n->attr[i].set != (n->attr[i].graph != NULL))
 			broken(c, n, "attribute %s is malformed", info->attr[i].name);
 }
 
@@ -216,38 +222,102 @@ static void check_links(VerifyCx *c)
 		broken(c, NULL, "the node list does not end with its last node");
 }
 
-/* What is written against what inference says: types may be less known, never contradict. */
-static void check_inferred(VerifyCx *c, MloNode *n)
+/* Inference of a node changes the types in its bodies too: they are put back, those in bodies of bodies
+ * included. */
+typedef struct SavedTypes {
+	struct { struct SavedType { MloValue *v; MloType t; } *items; size_t n, cap; } list;
+} SavedTypes;
+
+static void save_types(VerifyCx *c, SavedTypes *s, const MloNode *n)
 {
-	MloType *said = MLO_NEWN(c->tmp, MloType, n->nout);
-	MloStatus st;
+	const MloGraph *b;
 
 	for (uint32_t i = 0; i < n->nout; i++)
 		if (n->out[i])
-			said[i] = n->out[i]->type;
+			MLO_PUSH(c->tmp, &s->list, ((struct SavedType){n->out[i], n->out[i]->type}));
+	for (int at = 0; (b = mlo_node_body(n, &at));) {
+		for (uint32_t i = 0; i < b->ninputs; i++)
+			MLO_PUSH(c->tmp, &s->list, ((struct SavedType){b->inputs[i], b->inputs[i]->type}));
+		for (const MloNode *m = b->first; m; m = m->next)
+			save_types(c, s, m);
+	}
+}
+
+static bool agree(const MloType *a, const MloType *b)
+{
+	bool same = a->elem == b->elem && a->kind == b->kind && a->key == b->key;
+
+	same = same && (a->rank == b->rank || a->rank < 0 || b->rank < 0);
+	for (int k = 0; same && k < a->rank && k < b->rank; k++)
+		same = !mlo_dim_differ(a->dim[k], b->dim[k]);
+	return same || a->elem == EL_none || b->elem == EL_none;
+}
+
+/* What is written against what inference says: types may be less known, never contradict. */
+static void check_inferred(VerifyCx *c, MloNode *n)
+{
+	MloType *found = MLO_NEWN(c->tmp, MloType, n->nout + 1);
+	SavedTypes saved = {0};
+	MloStatus st;
+
+	save_types(c, &saved, n);
 	st = mlo_infer_node((MloGraph *)(uintptr_t)c->g, n, c->d);
 	if (st != MLO_OK)
 		c->st = st;
+	for (uint32_t i = 0; i < n->nout; i++)
+		if (n->out[i])
+			found[i] = n->out[i]->type;
+	for (size_t i = 0; i < saved.list.n; i++)
+		saved.list.items[i].v->type = saved.list.items[i].t;
 	for (uint32_t i = 0; i < n->nout; i++) {
-		MloValue *v = n->out[i];
 		MloStr a = {.arena = c->tmp}, b = {.arena = c->tmp};
-		MloType found;
-		bool same;
 
-		if (!v)
+		if (!n->out[i] || st != MLO_OK || agree(&found[i], &n->out[i]->type))
 			continue;
-		found = v->type;
-		v->type = said[i];
-		same = found.elem == v->type.elem && (found.rank == v->type.rank || found.rank < 0 || v->type.rank < 0);
-		for (int k = 0; same && k < found.rank && k < v->type.rank; k++)
-			same = !mlo_dim_differ(found.dim[k], v->type.dim[k]);
-		if (st != MLO_OK || same || found.elem == EL_none || v->type.elem == EL_none)
-			continue;
-		mlo_type_print(&a, &v->type);
-		mlo_type_print(&b, &found);
-		broken(c, n, "result '%s' is said to be %s, but is %s", name_of(c, v), mlo_str_text(&a),
+		mlo_type_print(&a, &n->out[i]->type);
+		mlo_type_print(&b, &found[i]);
+		broken(c, n, "result '%s' is said to be %s, but is %s", name_of(c, n->out[i]), mlo_str_text(&a),
 		       mlo_str_text(&b));
 	}
+}
+
+static void verify_graph(VerifyCx *c);
+
+/* A body is a graph of its own: ids count from 0 in it. */
+static void check_bodies(VerifyCx *c, const MloNode *n)
+{
+	const MloGraph *b;
+
+	for (int at = 0; (b = mlo_node_body(n, &at));) {
+		VerifyCx inner = {.g = b, .d = c->d, .tmp = c->tmp, .st = MLO_OK, .depth = c->depth + 1};
+
+		if (inner.depth > MLO_MAX_DEPTH)
+			broken(c, n, "bodies are nested more than %d deep", MLO_MAX_DEPTH);
+		else if (b->syms != c->g->syms || b->arena != c->g->arena)
+			broken(c, n, "a body is of another graph");
+		else
+			verify_graph(&inner);
+		if (inner.st != MLO_OK)
+			c->st = inner.st;
+	}
+}
+
+static void verify_graph(VerifyCx *c)
+{
+	c->seen = MLO_NEWN(c->tmp, const MloValue *, c->g->next_id);
+	c->uses = MLO_NEWN(c->tmp, uint32_t, c->g->next_id);
+	check_links(c);
+	if (c->st == MLO_OK) {
+		check_roots(c);
+		for (const MloNode *n = c->g->first; n; n = n->next) {
+			check_node(c, n);
+			check_bodies(c, n);
+		}
+		check_uses(c);
+		check_groups(c);
+	}
+	for (MloNode *n = c->g->first; n && c->st == MLO_OK; n = n->next)
+		check_inferred(c, n);
 }
 
 MloStatus mlo_verify(const MloGraph *g, MloDiag *d)
@@ -257,18 +327,7 @@ MloStatus mlo_verify(const MloGraph *g, MloDiag *d)
 
 	if (!tmp)
 		return mlo_error(d, MLO_ERR_NOMEM, "out of memory");
-	c.seen = MLO_NEWN(tmp, const MloValue *, g->next_id);
-	c.uses = MLO_NEWN(tmp, uint32_t, g->next_id);
-	check_links(&c);
-	if (c.st == MLO_OK) {
-		check_roots(&c);
-		for (const MloNode *n = g->first; n; n = n->next)
-			check_node(&c, n);
-		check_uses(&c);
-		check_groups(&c);
-	}
-	for (MloNode *n = g->first; n && c.st == MLO_OK; n = n->next)
-		check_inferred(&c, n);
+	verify_graph(&c);
 	mlo_arena_free(tmp);
 	return c.st;
 }

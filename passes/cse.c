@@ -98,6 +98,7 @@ static uint64_t attr_key(const MloNode *n, int slot, uint64_t h)
 	case AK_STR: p = mlo_attr_s(n, slot); return mix(h, p, strlen(p));
 	case AK_INTS: p = mlo_attr_ints(n, slot, &count); return mix(h, p, 8 * (size_t)count);
 	case AK_FLOATS: p = mlo_attr_floats(n, slot, &count); return mix(h, p, 8 * (size_t)count);
+	case AK_GRAPH: return h; /* bodies are never equal, see below */
 	}
 	MLO_BUG("attribute kind");
 }
@@ -119,6 +120,7 @@ static bool attr_same(const MloNode *a, const MloNode *b, int slot)
 		p = mlo_attr_floats(a, slot, &na);
 		q = mlo_attr_floats(b, slot, &nb);
 		return na == nb && (!na || !memcmp(p, q, 8 * (size_t)na));
+	case AK_GRAPH: return !mlo_attr_graph(a, slot) && !mlo_attr_graph(b, slot);
 	}
 	MLO_BUG("attribute kind");
 }

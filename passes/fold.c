@@ -64,7 +64,7 @@ static bool foldable(const Fold *f, const MloNode *n)
 {
 	int64_t in = 0, out = 0;
 
-	if (!mlo_op_has(n->op, TR_PURE))
+	if (!mlo_op_has(n->op, TR_PURE) || mlo_op_has(n->op, TR_OBJECT))
 		return false;
 	for (uint32_t i = 0; i < n->nin; i++) {
 		if (n->in[i] && !n->in[i]->data)
@@ -79,6 +79,8 @@ static bool foldable(const Fold *f, const MloNode *n)
 		bytes = mlo_type_bytes(&n->out[i]->type);
 		if (bytes < 0 || f->keep[n->out[i]->id])
 			return false;
+		if (n->out[i]->type.elem == EL_str && mlo_op_has(n->op, TR_SIZED))
+			return false; /* characters need a place of their own */
 		out += bytes;
 	}
 	return out <= FOLD_BYTES || out <= in * FOLD_GROWTH;

@@ -108,8 +108,8 @@ static void layout_eltwise(Layouter *l, MloNode *n)
 static void layout_lanewise(Layouter *l, MloNode *n)
 {
 	if (n->in[0]->layout.block && blockable(n->out[0]) && n->nout == 1 &&
-	    mlo_type_same(&(MloType){n->in[0]->type.elem, 1, {n->in[0]->type.dim[1]}},
-	                  &(MloType){n->out[0]->type.elem, 1, {n->out[0]->type.dim[1]}})) {
+	    n->in[0]->type.elem == n->out[0]->type.elem &&
+	    mlo_dim_same(n->in[0]->type.dim[1], n->out[0]->type.dim[1])) {
 		n->out[0]->layout.block = n->in[0]->layout.block;
 		for (uint32_t i = 1; i < n->nin; i++)
 			operand_layout(l, n, i, 0);

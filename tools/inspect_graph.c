@@ -187,6 +187,9 @@ static void print_attr(const MloNode *n, const MloAttrInfo *info, const MloAttr 
 		for (int32_t i = 0; i < a->n; i++)
 			printf(" %g", a->floats[i]);
 		break;
+	case AK_GRAPH:
+		printf(" a body");
+		break;
 	}
 	putchar('\n');
 }
