@@ -37,6 +37,8 @@ MloGraph *mlo_onnx_load_memory(const void *p, size_t n, const char *where, const
  * NULL on error; the result is a copy owned by `a`. `what` names the tensor if it has no name. */
 MloTensor *mlo_onnx_read_tensor(MloArena *a, const char *path, MloDiag *d);
 MloTensor *mlo_onnx_tensor_memory(MloArena *a, const void *p, size_t n, const char *what, MloDiag *d);
+/* A value of that type: a tensor, or what SequenceProto, OptionalProto and MapProto hold (MloTensor.object). */
+MloTensor *mlo_onnx_read_value(MloArena *a, const char *path, const MloType *t, MloDiag *d);
 
 /* Every importer row, for documentation: false past the end. */
 bool mlo_onnx_operator(size_t i, const char **domain, const char **type, int *since);

@@ -1,19 +1,18 @@
-/* tests/conform/run.c -- runs the ONNX backend cases of a folder and compares with what is expected.
+/* tests/conform/run.c -- runs the ONNX backend cases of folders and compares with what is expected.
  *
- * usage: run [--runner reference|native] [--cache DIRECTORY] [--case NAME] [--print] DIRECTORY [EXPECTED]
+ * usage: run [--runner reference|native] [--cache DIRECTORY] [--case NAME] [--print] [--list FILE] [LABEL=]DIRECTORY...
  *
  * Runners: reference, the executor of the IR; native, a package for this machine, optimised and run
  * by the runtime.  --cache keeps the objects that native compiles.
  *
- * Operands that decide shapes (of Reshape, Slice, Resize, ...) are inputs in many of these models,
- * and a compiled model has static shapes.  Where shapes stay unknown, inputs of rank 0 and 1 become
- * constants before anything runs, as few as will do: integers and bools, and floats only if those
- * leave shapes unknown.
+ * A directory holds one folder per case: model.onnx, test_data_set_0/input_0.pb, output_0.pb, ...; or
+ * CASE.onnx with CASE_output_0.pb, whose float inputs of n elements are 0/n, 1/n, ..., (n-1)/n.
+ * FILE has a line "CASE fail REASON" or "LABEL/CASE fail REASON" for each case that is known to fail; all
+ * others must pass, and a listed one that passes is an error, too.  --print writes such a list.
  *
- * DIRECTORY holds one folder per case: model.onnx, test_data_set_0/input_0.pb, output_0.pb, ...
- * EXPECTED has lines "CASE pass" or "CASE fail REASON"; a case that is not listed is not run.  A
- * listed failure that passes is an error, too: the list says what is true.  --print writes such a
- * list for all cases of the folder. */
+ * Native: operands that decide shapes (of Reshape, Slice, Resize, ...) are inputs in many of these models.
+ * Where shapes stay unknown, inputs of rank 0 and 1 become constants before the model is compiled, as few
+ * as will do: integers and bools, and floats only if those leave shapes unknown. */
 #include <dirent.h>
 #include <errno.h>
 #include <math.h>
@@ -52,9 +51,9 @@ static MloStatus run_native(MloArena *a, MloGraph *g, const MloTensor *const *in
 	return support_run(a, g, &how, in, out, d);
 }
 
-static const struct { const char *name; Runner *run; } runners[] = {
-	{"reference", run_reference},
-	{"native", run_native},
+static const struct How { const char *name; Runner *run; bool fixed; } runners[] = {
+	{"reference", run_reference, false},
+	{"native", run_native, true},
 };
 
 static bool exists(const char *path)
@@ -72,6 +71,23 @@ static bool close_enough(double got, double want)
 	return fabs(got - want) <= abs_tolerance + rel_tolerance * fabs(want);
 }
 
+static bool same_text(const MloText *a, const MloText *b)
+{
+	return a->n == b->n && (a->n == 0 || !memcmp(a->s, b->s, (size_t)a->n));
+}
+
+static bool texts_match(const MloTensor *got, const MloTensor *want, char *why, size_t n)
+{
+	const MloText *a = got->data, *b = want->data;
+	for (int64_t i = 0, count = mlo_tensor_elems(want); i < count; i++)
+		if (!same_text(&a[i], &b[i])) {
+			snprintf(why, n, "element %lld is \"%.*s\", expected \"%.*s\"", (long long)i,
+			         (int)(a[i].n < 60 ? a[i].n : 60), a[i].s, (int)(b[i].n < 60 ? b[i].n : 60), b[i].s);
+			return false;
+		}
+	return true;
+}
+
 /* Exact for integers and bool, with tolerances for floats. */
 static bool tensors_match(const MloTensor *got, const MloTensor *want, char *why, size_t n)
 {
@@ -86,6 +102,8 @@ static bool tensors_match(const MloTensor *got, const MloTensor *want, char *why
 			         (long long)want->dim[i]);
 			return false;
 		}
+	if (want->elem == EL_str)
+		return texts_match(got, want, why, n);
 	bool is_float = mlo_elem_is_float(want->elem);
 	for (int64_t i = 0, count = mlo_tensor_elems(want); i < count; i++) {
 		double a = mlo_tensor_f64(got, i), b = mlo_tensor_f64(want, i);
@@ -97,15 +115,46 @@ static bool tensors_match(const MloTensor *got, const MloTensor *want, char *why
 	return true;
 }
 
-/* The files KIND_0.pb, KIND_1.pb, ... of a data set; -1 when one cannot be read. */
-static int read_set(MloArena *a, const char *set, const char *kind, MloTensor **t, MloDiag *d)
+/* Complex numbers are pairs of floats. */
+static MloTensor as_floats(const MloTensor *t)
+{
+	MloTensor r = {.elem = t->elem == EL_c64 ? EL_f32 : EL_f64, .rank = 1, .data = t->data, .nbytes = t->nbytes};
+	r.dim[0] = 2 * mlo_tensor_elems(t);
+	return r;
+}
+
+static bool values_match(const MloTensor *got, const MloTensor *want, char *why, size_t n)
+{
+	const MloObject *a = got->object, *b = want->object;
+	if (!a != !b || (a && a->kind != b->kind)) {
+		snprintf(why, n, "result is %s", a ? "an object" : "a tensor");
+		return false;
+	}
+	if (!a && got->elem == want->elem && mlo_elem_class(got->elem) == EC_COMPLEX && got->nbytes == want->nbytes) {
+		MloTensor x = as_floats(got), y = as_floats(want);
+		return tensors_match(&x, &y, why, n);
+	}
+	if (!a)
+		return tensors_match(got, want, why, n);
+	if (a->n != b->n) {
+		snprintf(why, n, "%lld items, expected %lld", (long long)a->n, (long long)b->n);
+		return false;
+	}
+	for (int64_t i = 0; i < a->n; i++)
+		if (!values_match(&a->item[i], &b->item[i], why, n))
+			return false;
+	return true;
+}
+
+/* The files PREFIX_0.pb, PREFIX_1.pb, ..., values as the model declares them; -1 when one cannot be read. */
+static int read_set(MloArena *a, const char *prefix, MloValue *const *v, uint32_t count, MloTensor **t, MloDiag *d)
 {
 	int n = 0;
-	for (; n < MAX_IO; n++) {
-		const char *path = mlo_sprintf(a, "%s/%s_%d.pb", set, kind, n);
+	for (; n < MAX_IO && n < (int)count; n++) {
+		const char *path = mlo_sprintf(a, "%s_%d.pb", prefix, n);
 		if (!exists(path))
 			break;
-		t[n] = mlo_onnx_read_tensor(a, path, d);
+		t[n] = mlo_onnx_read_value(a, path, &v[n]->type, d);
 		if (!t[n])
 			return -1;
 	}
@@ -120,22 +169,21 @@ static const char *first_error(const MloDiag *d)
 	return "failed without a message";
 }
 
-/* Gives every input of the model the shape of its data; the model is loaded for each data set. */
-static MloGraph *load(MloArena *a, const char *model, MloTensor **in, int nin, MloDiag *d)
+/* Gives every input of the model the shape of its data. */
+static MloGraph *reload(MloArena *a, const char *model, MloGraph *g, MloTensor **in, MloDiag *d)
 {
-	MloGraph *g = mlo_onnx_load(model, NULL, d);
-	if (!g)
-		return NULL;
 	bool fixed = true;
 	for (uint32_t i = 0; i < g->ninputs; i++)
-		fixed = fixed && mlo_type_static(&g->inputs[i]->type);
-	if (fixed || (int)g->ninputs > nin)
+		fixed = fixed && (mlo_type_static(&g->inputs[i]->type) || mlo_type_object(&g->inputs[i]->type));
+	if (fixed)
 		return g;
 	MloBindDim *bind = MLO_NEWN(a, MloBindDim, g->ninputs + 1);
 	MloOnnxOptions opt = {bind, g->ninputs};
 	for (uint32_t i = 0; i < g->ninputs; i++) {
 		bind[i].name = mlo_strdup(a, g->inputs[i]->name);
 		bind[i].rank = in[i]->rank;
+		if (in[i]->object)
+			return g;
 		memcpy(bind[i].dim, in[i]->dim, sizeof bind[i].dim);
 	}
 	mlo_graph_free(g);
@@ -183,13 +231,11 @@ static MloStatus fix_shapes(MloGraph *g, MloTensor **in, MloDiag *d)
 {
 	uint64_t whole = 0, all = 0, set;
 
-	for (uint32_t i = 0; i < g->ninputs; i++)
-		retype(in[i], &g->inputs[i]->type);
 	MLO_TRY(mlo_infer_graph(g, d));
 	if (all_static(g))
 		return MLO_OK;
 	for (uint32_t i = 0; i < g->ninputs; i++) {
-		uint64_t one = in[i]->rank <= 1 ? (uint64_t)1 << i : 0;
+		uint64_t one = in[i]->rank <= 1 && !in[i]->object ? (uint64_t)1 << i : 0;
 
 		all |= one;
 		whole |= mlo_elem_is_float(in[i]->elem) ? 0 : one;
@@ -202,136 +248,244 @@ static MloStatus fix_shapes(MloGraph *g, MloTensor **in, MloDiag *d)
 	return bind(g, in, set, d);
 }
 
-static Outcome run_set(MloArena *a, Runner *run, const char *model, const char *set, char *why, size_t n)
+/* Where a case lies. */
+typedef struct Case {
+	const char *model; /* file */
+	const char *data;  /* of a case with one data set of generated inputs: prefix of its files; else the folder */
+	bool generated;
+} Case;
+
+static MloTensor *generate(MloArena *a, const MloType *t)
+{
+	int64_t dims[MLO_MAX_RANK], n = mlo_type_elems(t);
+	for (int i = 0; i < t->rank; i++)
+		dims[i] = t->dim[i].k;
+	if (n < 0 || !mlo_elem_is_float(t->elem))
+		return NULL;
+	MloTensor *r = mlo_tensor_new(a, t->elem, t->rank, dims);
+	for (int64_t i = 0; i < n; i++)
+		mlo_tensor_set_f64(r, i, (double)i / (double)n);
+	return r;
+}
+
+/* Inputs and wanted outputs of data set `set` (NULL: generated); false with a reason. */
+static bool get_data(MloArena *a, const Case *c, const char *set, const MloGraph *g, MloTensor **in, MloTensor **want,
+                     MloDiag *d, char *why, size_t n)
+{
+	int nin = (int)g->ninputs, nout;
+	if (g->ninputs > MAX_IO || g->noutputs > MAX_IO) {
+		snprintf(why, n, "%u inputs and %u outputs", g->ninputs, g->noutputs);
+		return false;
+	}
+	for (int i = 0; !set && i < nin; i++)
+		if (!(in[i] = generate(a, &g->inputs[i]->type)))
+			nin = -1;
+	if (set)
+		nin = read_set(a, mlo_sprintf(a, "%s/input", set), g->inputs, g->ninputs, in, d);
+	nout = read_set(a, set ? mlo_sprintf(a, "%s/output", set) : mlo_sprintf(a, "%s_output", c->data), g->outputs,
+	                g->noutputs, want, d);
+	if (nin < 0 || nout < 0)
+		snprintf(why, n, "%s", first_error(d));
+	else if ((int)g->ninputs > nin || (int)g->noutputs > nout)
+		snprintf(why, n, "data for %d inputs and %d outputs, the model has %u and %u", nin, nout, g->ninputs,
+		         g->noutputs);
+	else
+		return true;
+	return false;
+}
+
+static Outcome compare(const MloGraph *g, MloTensor *const *got, MloTensor **want, char *why, size_t n)
+{
+	for (uint32_t i = 0; i < g->noutputs; i++) {
+		retype(want[i], &g->outputs[i]->type);
+		if (!values_match(got[i], want[i], why, n))
+			return OUT_FAIL;
+	}
+	return OUT_PASS;
+}
+
+static Outcome run_set(MloArena *a, const struct How *how, const Case *c, const char *set, char *why, size_t n)
 {
 	MloTensor *in[MAX_IO], *want[MAX_IO], *got[MAX_IO];
 	MloDiag d = {0};
 	Outcome o = OUT_UNSUPPORTED;
-	int nin = read_set(a, set, "input", in, &d), nout = nin < 0 ? -1 : read_set(a, set, "output", want, &d);
-	MloGraph *g = nout < 0 ? NULL : load(a, model, in, nin, &d);
-	if (g && ((int)g->ninputs > nin || (int)g->noutputs > nout)) {
-		snprintf(why, n, "data for %d inputs and %d outputs, the model has %u and %u", nin, nout, g->ninputs,
-		         g->noutputs);
-	} else if (!g || fix_shapes(g, in, &d) != MLO_OK) {
+	MloGraph *g = mlo_onnx_load(c->model, NULL, &d);
+	if (!g || mlo_infer_graph(g, &d) != MLO_OK) {
 		snprintf(why, n, "%s", first_error(&d));
-	} else if (run(a, g, (const MloTensor *const *)in, got, &d) != MLO_OK) {
-		snprintf(why, n, "%s", first_error(&d));
-	} else {
-		o = OUT_PASS;
-		for (uint32_t i = 0; i < g->noutputs && o == OUT_PASS; i++) {
-			retype(want[i], &g->outputs[i]->type);
-			if (!tensors_match(got[i], want[i], why, n))
-				o = OUT_FAIL;
-		}
+	} else if (get_data(a, c, set, g, in, want, &d, why, n)) {
+		for (uint32_t i = 0; i < g->ninputs; i++)
+			retype(in[i], &g->inputs[i]->type);
+		if (how->fixed)
+			g = reload(a, c->model, g, in, &d);
+		if (!g || (how->fixed && fix_shapes(g, in, &d) != MLO_OK) ||
+		    how->run(a, g, (const MloTensor *const *)in, got, &d) != MLO_OK)
+			snprintf(why, n, "%s", first_error(&d));
+		else
+			o = compare(g, got, want, why, n);
 	}
 	mlo_graph_free(g);
 	mlo_diag_free(&d);
 	return o;
 }
 
-static Outcome run_case(Runner *run, const char *dir, const char *name, char *why, size_t n)
+static Outcome run_sets(MloArena *a, const struct How *how, const Case *c, char *why, size_t n)
 {
-	MloArena *a = mlo_arena_new();
 	Outcome o = OUT_PASS;
-	if (!a)
-		return OUT_FAIL;
-	const char *model = mlo_sprintf(a, "%s/%s/model.onnx", dir, name);
 	int sets = 0;
+	if (c->generated)
+		return run_set(a, how, c, NULL, why, n);
 	for (; o == OUT_PASS; sets++) {
-		const char *set = mlo_sprintf(a, "%s/%s/test_data_set_%d", dir, name, sets);
+		const char *set = mlo_sprintf(a, "%s/test_data_set_%d", c->data, sets);
 		if (!exists(set))
 			break;
-		o = run_set(a, run, model, set, why, n);
+		o = run_set(a, how, c, set, why, n);
 	}
 	if (sets == 0) {
 		snprintf(why, n, "no data sets");
 		o = OUT_FAIL;
 	}
-	mlo_arena_free(a);
 	return o;
 }
 
-static int print_all(Runner *run, const char *dir)
+static bool find_case(MloArena *a, const char *dir, const char *name, Case *c)
 {
+	*c = (Case){mlo_sprintf(a, "%s/%s/model.onnx", dir, name), mlo_sprintf(a, "%s/%s", dir, name), false};
+	if (exists(c->model))
+		return true;
+	*c = (Case){mlo_sprintf(a, "%s/%s.onnx", dir, name), mlo_sprintf(a, "%s/%s", dir, name), true};
+	return exists(c->model);
+}
+
+/* -- lists ------------------------------------------------------------------------------------------------ */
+
+/* Names of the cases that are known to fail. */
+typedef struct List { char **items; size_t n, cap; } List;
+
+typedef struct Session {
+	MloArena *arena;
+	const struct How *how;
+	const char *only;
+	bool print;
+	List known;
+	int passed, failed;
+} Session;
+
+static bool read_list(Session *s, const char *file)
+{
+	FILE *f = fopen(file, "r");
+	char line[1000];
+	bool ok = f != NULL;
+	if (!f)
+		fprintf(stderr, "conform: %s: %s\n", file, strerror(errno));
+	while (f && fgets(line, sizeof line, f)) {
+		char *save, *name = strtok_r(line, " \t\n", &save), *status = strtok_r(NULL, " \t\n", &save);
+		if (!name || *name == '#')
+			continue;
+		if (!status || strcmp(status, "fail") != 0 || !strtok_r(NULL, "\n", &save)) {
+			fprintf(stderr, "conform: %s: '%s' is not followed by fail and a reason\n", file, name);
+			ok = false;
+		}
+		MLO_PUSH(s->arena, &s->known, mlo_strdup(s->arena, name));
+	}
+	if (f)
+		fclose(f);
+	return ok;
+}
+
+static bool is_known(const Session *s, const char *label, const char *name)
+{
+	const char *full = mlo_sprintf(s->arena, "%s/%s", label, name);
+	for (size_t i = 0; i < s->known.n; i++)
+		if (strcmp(s->known.items[i], name) == 0 || strcmp(s->known.items[i], full) == 0)
+			return true;
+	return false;
+}
+
+static void run_one(Session *s, const char *label, const char *dir, const char *name)
+{
+	MloArena *a = mlo_arena_new();
+	char why[400] = "";
+	Case c;
+	if (!a || !find_case(a, dir, name, &c)) {
+		mlo_arena_free(a);
+		return;
+	}
+	bool passed = run_sets(a, s->how, &c, why, sizeof why) == OUT_PASS;
+	if (s->print && !passed)
+		printf("%s/%s fail %s\n", label, name, why);
+	else if (!s->print && passed == is_known(s, label, name))
+		printf("%s/%s: %s%s%s\n", label, name, passed ? "unexpected pass" : "failed", *why ? ": " : "", why);
+	fflush(stdout);
+	if (passed == is_known(s, label, name))
+		s->failed++;
+	else
+		s->passed++;
+	mlo_arena_free(a);
+}
+
+/* All cases of [LABEL=]DIRECTORY, by name. */
+static bool run_folder(Session *s, const char *arg)
+{
+	const char *eq = strchr(arg, '='), *dir = eq ? eq + 1 : arg;
+	const char *label = eq ? mlo_strndup(s->arena, arg, (size_t)(eq - arg)) : "cases";
 	struct dirent **entry;
 	int n = scandir(dir, &entry, NULL, alphasort);
+	if (n < 0) {
+		fprintf(stderr, "conform: %s: %s\n", dir, strerror(errno));
+		return false;
+	}
 	for (int i = 0; i < n; i++) {
-		char why[400] = "";
-		if (entry[i]->d_name[0] != '.') {
-			Outcome o = run_case(run, dir, entry[i]->d_name, why, sizeof why);
-			printf("%s %s%s%s\n", entry[i]->d_name, o == OUT_PASS ? "pass" : "fail",
-			       o == OUT_PASS ? "" : " ", why);
-			fflush(stdout);
-		}
+		char *name = entry[i]->d_name;
+		size_t len = strlen(name);
+		if (len > 5 && strcmp(name + len - 5, ".onnx") == 0)
+			name[len - 5] = 0;
+		if (name[0] != '.' && (!s->only || strcmp(name, s->only) == 0))
+			run_one(s, label, dir, name);
 		free(entry[i]);
 	}
-	if (n >= 0)
-		free(entry);
-	return n < 0;
+	free(entry);
+	return true;
 }
 
-/* One line of the list: 1 when things are as it says, 0 when not, -1 when it names no case to run. */
-static int check_line(Runner *run, const char *dir, char *line, const char *only)
+static int usage(void)
 {
-	char *save, *name = strtok_r(line, " \t\n", &save), *status = strtok_r(NULL, " \t\n", &save);
-	char why[400] = "";
-	if (!name || *name == '#' || (only && strcmp(name, only) != 0))
-		return -1;
-	bool expect_pass = status && strcmp(status, "pass") == 0;
-	if (!expect_pass && (!status || strcmp(status, "fail") != 0)) {
-		fprintf(stderr, "conform: %s: status must be pass or fail\n", name);
-		return 0;
-	}
-	bool passed = run_case(run, dir, name, why, sizeof why) == OUT_PASS;
-	if (passed != expect_pass)
-		printf("%s: %s%s%s\n", name, passed ? "unexpected pass" : "failed", *why ? ": " : "", why);
-	return passed == expect_pass;
-}
-
-static int check_list(Runner *run, const char *dir, const char *list, const char *only)
-{
-	FILE *f = fopen(list, "r");
-	char line[1000];
-	int cases = 0, wrong = 0;
-	if (!f) {
-		fprintf(stderr, "conform: %s: %s\n", list, strerror(errno));
-		return 2;
-	}
-	while (fgets(line, sizeof line, f)) {
-		int r = check_line(run, dir, line, only);
-		cases += r >= 0;
-		wrong += r == 0;
-	}
-	fclose(f);
-	printf("%d passed, %d failed, 0 skipped\n", cases - wrong, wrong);
-	return wrong > 0 || cases == 0;
+	fprintf(stderr, "usage: run [--runner reference|native] [--cache DIRECTORY] [--case NAME] [--print] "
+	                "[--list FILE] [LABEL=]DIRECTORY...\n");
+	return 2;
 }
 
 int main(int argc, char **argv)
 {
-	const char *only = NULL, *runner = "reference";
-	bool print = false;
-	Runner *run = NULL;
+	const char *runner = "reference", *list = NULL;
+	Session s = {.arena = mlo_arena_new()};
+	bool ok = s.arena != NULL;
 	int i = 1;
 	for (; i < argc && strncmp(argv[i], "--", 2) == 0; i++) {
-		if (strcmp(argv[i], "--print") == 0)
-			print = true;
-		else if (strcmp(argv[i], "--case") == 0 && i + 1 < argc)
-			only = argv[++i];
-		else if (strcmp(argv[i], "--runner") == 0 && i + 1 < argc)
-			runner = argv[++i];
-		else if (strcmp(argv[i], "--cache") == 0 && i + 1 < argc)
-			cache = argv[++i];
-		else
-			break;
+		const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+		if (strcmp(argv[i], "--print") == 0) {
+			s.print = true;
+			continue;
+		}
+		const char **to = strcmp(argv[i], "--case") == 0   ? &s.only
+		                  : strcmp(argv[i], "--runner") == 0 ? &runner
+		                  : strcmp(argv[i], "--cache") == 0  ? &cache
+		                  : strcmp(argv[i], "--list") == 0   ? &list
+		                                                     : NULL;
+		if (!to || !value)
+			return usage();
+		*to = value;
+		i++;
 	}
 	for (size_t k = 0; k < sizeof runners / sizeof *runners; k++)
 		if (strcmp(runner, runners[k].name) == 0)
-			run = runners[k].run;
-	if (!run || argc - i != (print ? 1 : 2)) {
-		fprintf(stderr, "usage: run [--runner reference|native] [--cache DIRECTORY] [--case NAME] [--print] "
-		                "DIRECTORY [EXPECTED]\n");
-		return 2;
-	}
-	return print ? print_all(run, argv[i]) : check_list(run, argv[i], argv[i + 1], only);
+			s.how = &runners[k];
+	if (!s.how || i == argc)
+		return usage();
+	ok = ok && (!list || read_list(&s, list));
+	for (; i < argc && ok; i++)
+		ok = run_folder(&s, argv[i]);
+	if (!s.print)
+		printf("%d passed, %d failed, 0 skipped\n", s.passed, s.failed);
+	mlo_arena_free(s.arena);
+	return !ok ? 2 : !s.print && (s.failed > 0 || s.passed == 0);
 }
