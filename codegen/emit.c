@@ -260,6 +260,8 @@ static void emit_body(Emit *e)
 
 	if (s && s->kind == KS_CONTRACT)
 		emit_contract(e, s);
+	else if (s && s->kind == KS_FOREST)
+		emit_forest(e, s);
 	else if (s && s->kind == KS_CALL)
 		emit_call(e, s);
 	else if (s)

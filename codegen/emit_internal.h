@@ -51,6 +51,7 @@ void emit_loop(Emit *e, const KStmt *s);
 void emit_acc_init(Emit *e, const KStmt *s);
 void emit_acc(Emit *e, const KStmt *s);
 LLVMValueRef emit_accum(Emit *e, int acc);
+void emit_forest(Emit *e, const KStmt *s);           /* emit_forest.c; runs tasks begin..end itself */
 void emit_call(Emit *e, const KStmt *s);             /* emit_call.c */
 void emit_winograd(Emit *e, const KStmt *s);         /* emit_winograd.c; runs tasks begin..end itself */
 #endif

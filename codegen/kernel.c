@@ -84,6 +84,11 @@ KCursor kb_contract(KCursor *at, const KContract *c)
 	return (KCursor){.k = at->k, .tail = &s->body};
 }
 
+void kb_forest(KCursor *at, const KForest *f)
+{
+	append(at, KS_FOREST)->forest = mlo_dup(at->k->arena, f, sizeof *f);
+}
+
 void kb_call(KCursor *at, const KCall *c)
 {
 	KStmt *s = append(at, KS_CALL);
@@ -260,6 +265,8 @@ void kb_finish(MloKernel *k)
 		const KContract *c = k->body->contract;
 		k->ntasks = c->nb0 * c->nb1 * mlo_contract_chunks(c) * mlo_contract_csplits(c);
 	}
+	if (k->body && k->body->kind == KS_FOREST)
+		k->ntasks = k->body->forest->tasks;
 	if (k->flops == 0)
 		k->flops = count_flops(k, k->body);
 	if (k->bytes == 0)

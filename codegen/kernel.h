@@ -66,7 +66,7 @@ typedef struct KInst {
 } KInst;
 
 typedef enum KLoopKind { KL_SEQ, KL_PAR, KL_VEC } KLoopKind;
-typedef enum KStmtKind { KS_LET, KS_STORE, KS_LOOP, KS_ACC_INIT, KS_ACC, KS_CONTRACT, KS_CALL } KStmtKind;
+typedef enum KStmtKind { KS_LET, KS_STORE, KS_LOOP, KS_ACC_INIT, KS_ACC, KS_CONTRACT, KS_FOREST, KS_CALL } KStmtKind;
 
 /* LET:      value `value` is computed here, visible in the rest of this body and nested bodies.
  * STORE:    arg[idx] = value, if the guard holds.
@@ -75,6 +75,7 @@ typedef enum KStmtKind { KS_LET, KS_STORE, KS_LOOP, KS_ACC_INIT, KS_ACC, KS_CONT
  * ACC:      acc = acc <accop> value; accop: add, mul, min, max.  Inside a vec loop that encloses the
  *           update but not the ACC_INIT the lanes are combined after the loop (any order).
  * CONTRACT: see KContract; body is the epilogue.
+ * FOREST:   see KForest.
  * CALL:     a reference kernel of ir/ref/ (the library tier). */
 typedef struct KStmt {
 	KStmtKind kind;
@@ -90,6 +91,7 @@ typedef struct KStmt {
 	int acc;              /* ACC_INIT, ACC */
 	KOp accop;
 	struct KContract *contract;
+	struct KForest *forest;
 	struct KCall *call;
 } KStmt;
 
@@ -124,6 +126,30 @@ typedef struct KContract {
 	int wino, w_arg;
 	int64_t c_chunk;
 } KContract;
+
+/* Decision trees over rows of features, aggregated per target (tables: codegen/forest.h):
+ *
+ *   y[r][c] = over parts p, over trees t of the part: leaf of t that row r reaches, at target c
+ *
+ * in that order, divided by `divide`; targets that no tree scores are 0.  Leaves hold the weight of their
+ * tree's target (width 0), or rows of `width` weights. */
+typedef enum KForestOp { KF_ADD, KF_MIN, KF_MAX } KForestOp;
+typedef struct KForest {
+	int64_t rows;                /* a number, or -1-k for size k */
+	int64_t features, targets, trees, parts;
+	int64_t places;              /* of the tree table per part: a multiple of `bunch` */
+	int64_t columns, width, divide;
+	int delta_bits, combine;     /* combine: KForestOp */
+	int x_arg, node_arg, tree_arg, column_arg, set_arg, weight_arg /* -1 without */, y_arg;
+	int key_arg, acc_arg, leaf_arg; /* scratch */
+	/* schedule: */
+	int lanes, ways;             /* rows walked at once: `ways` vectors of `lanes` (1: scalars) */
+	int bunch;                   /* trees walked at once for a row alone: vectors of `lanes` too */
+	int add;                     /* lanes when rows of weights are added */
+	int64_t chunk;               /* rows whose keys are kept: a multiple of lanes * ways */
+	int64_t block;               /* trees that a chunk walks before it takes the next ones */
+	int64_t tasks;               /* equal shares of the rows */
+} KForest;
 
 /* in[]/out[]: argument numbers, -1 absent; dimensions: a number, or -1-k for size k. */
 typedef struct KCallTensor { int arg; MloElem elem; int rank; int64_t dim[MLO_MAX_RANK]; } KCallTensor;
@@ -174,6 +200,7 @@ typedef struct KCursor { MloKernel *k; KStmt **tail; } KCursor;
 KCursor kb_top(MloKernel *k);                         /* cursor at the (empty) top body */
 KCursor kb_loop(KCursor *at, KLoopKind kind, const KIdx *extent, int *var); /* cursor inside the new loop */
 KCursor kb_contract(KCursor *at, const KContract *c); /* copies c; cursor inside the epilogue */
+void kb_forest(KCursor *at, const KForest *f);        /* copies f */
 void kb_call(KCursor *at, const KCall *c);            /* copies c, not what it points to */
 int kb_let(KCursor *at, KInst inst);                  /* value number */
 int kb_const_f(KCursor *at, MloElem type, double v);

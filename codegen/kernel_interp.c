@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "codegen/forest.h"
 #include "codegen/kernel_text.h"
 #include "codegen/winograd.h"
 #include "ir/exec.h"
@@ -570,6 +571,15 @@ static void call(Interp *p, const KCall *c)
 	mlo_ref_kernel(c->op)(&r);
 }
 
+static void forest(Interp *p, const KForest *f, int64_t begin, int64_t end)
+{
+	ForestMemory m = {.mem = p->mem, .count = p->count};
+	int64_t rows = f->rows < 0 ? p->size[-1 - f->rows] : f->rows;
+
+	if (!forest_interp(f, rows, begin, end, &m))
+		fail(p, "touches", m.bad_arg, m.bad_index);
+}
+
 /* -- entry ------------------------------------------------------------------------------------------------------ */
 
 static void run_tasks(Interp *p, int64_t begin, int64_t end)
@@ -599,6 +609,8 @@ static void run_all(Interp *p, int64_t begin, int64_t end)
 	if (s && s->kind == KS_CONTRACT)
 		for (int64_t t = begin; t < end && !p->failed; t++)
 			contract(p, s, t);
+	else if (s && s->kind == KS_FOREST)
+		forest(p, s->forest, begin, end);
 	else if (s && s->kind == KS_CALL && begin < end)
 		call(p, s->call);
 	else if (s)

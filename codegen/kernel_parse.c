@@ -343,14 +343,10 @@ static void store(Parser *s, KStmt *st)
 	st->guard = guards(s);
 }
 
-static void contract(Parser *s, KStmt *st)
+static void fields(Parser *s, void *of, const KField *f)
 {
-	KContract *c = MLO_NEW(s->a, KContract);
-
-	st->kind = KS_CONTRACT;
-	st->contract = c;
-	for (const KContractField *f = mlo_kcontract_fields; f->name && !s->failed; f++) {
-		char *p = (char *)c + f->offset;
+	for (; f->name && !s->failed; f++) {
+		char *p = (char *)of + f->offset;
 		int64_t v;
 
 		expect(s, f->name);
@@ -488,8 +484,14 @@ static void stmt(Parser *s, KStmt *st)
 	} else if (looking_at(s, "a")) {
 		store(s, st);
 	} else if (accept(s, "contract")) {
-		contract(s, st);
+		st->kind = KS_CONTRACT;
+		st->contract = MLO_NEW(s->a, KContract);
+		fields(s, st->contract, mlo_kcontract_fields);
 		st->body = body(s);
+	} else if (accept(s, "forest")) {
+		st->kind = KS_FOREST;
+		st->forest = MLO_NEW(s->a, KForest);
+		fields(s, st->forest, mlo_kforest_fields);
 	} else if (accept(s, "call")) {
 		call(s, st);
 	} else {

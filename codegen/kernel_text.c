@@ -17,7 +17,7 @@ const int mlo_kop_operands[K_COUNT] = {
 };
 const char *const mlo_kloop_name[] = {"seq", "par", "vec"};
 const char *const mlo_kdir_name[] = {"in", "out", "inout", "scratch", "sizes"};
-const KContractField mlo_kcontract_fields[] = {
+const KField mlo_kcontract_fields[] = {
 #define FIELD(kind, member) {#member, offsetof(KContract, member), kind},
 	FIELD(KF_I64, nb0) FIELD(KF_I64, nb1) FIELD(KF_I64, ny) FIELD(KF_I64, nx) FIELD(KF_I64, nc)
 	FIELD(KF_I64, nk) FIELD(KF_I64, nky) FIELD(KF_I64, nkx)
@@ -36,9 +36,22 @@ const KContractField mlo_kcontract_fields[] = {
 	{0},
 };
 
-int64_t mlo_kcontract_get(const KContract *c, const KContractField *f)
+const KField mlo_kforest_fields[] = {
+#define FIELD(kind, member) {#member, offsetof(KForest, member), kind},
+	FIELD(KF_I64, rows) FIELD(KF_I64, features) FIELD(KF_I64, targets) FIELD(KF_I64, trees) FIELD(KF_I64, parts)
+	FIELD(KF_I64, places) FIELD(KF_I64, columns) FIELD(KF_I64, width) FIELD(KF_I64, divide)
+	FIELD(KF_INT, delta_bits) FIELD(KF_INT, combine) FIELD(KF_INT, x_arg) FIELD(KF_INT, node_arg)
+	FIELD(KF_INT, tree_arg) FIELD(KF_INT, column_arg) FIELD(KF_INT, set_arg) FIELD(KF_INT, weight_arg)
+	FIELD(KF_INT, y_arg) FIELD(KF_INT, key_arg) FIELD(KF_INT, acc_arg) FIELD(KF_INT, leaf_arg)
+	FIELD(KF_INT, lanes) FIELD(KF_INT, ways) FIELD(KF_INT, bunch) FIELD(KF_INT, add)
+	FIELD(KF_I64, chunk) FIELD(KF_I64, block) FIELD(KF_I64, tasks)
+#undef FIELD
+	{0},
+};
+
+int64_t mlo_kfield_get(const void *of, const KField *f)
 {
-	const char *p = (const char *)c + f->offset;
+	const char *p = (const char *)of + f->offset;
 
 	return f->kind == KF_I64 ? *(const int64_t *)p : f->kind == KF_INT ? *(const int *)p : *(const bool *)p;
 }
@@ -155,11 +168,11 @@ static void text(MloStr *o, const char *s)
 
 /* -- statements ----------------------------------------------------------------------------------- */
 
-static void contract(MloStr *o, const KContract *c)
+static void fields(MloStr *o, const char *word, const void *of, const KField *f)
 {
-	mlo_str_add(o, "contract");
-	for (const KContractField *f = mlo_kcontract_fields; f->name; f++)
-		mlo_str_add(o, " %s=%lld", f->name, (long long)mlo_kcontract_get(c, f));
+	mlo_str_add(o, "%s", word);
+	for (; f->name; f++)
+		mlo_str_add(o, " %s=%lld", f->name, (long long)mlo_kfield_get(of, f));
 }
 
 static void call_tensors(MloStr *o, const KCallTensor *t, int n)
@@ -255,8 +268,11 @@ static void stmt(MloStr *o, const MloKernel *k, const KStmt *s, int depth)
 		mlo_str_add(o, "acc%d %s %%%d", s->acc, mlo_kop_name[s->accop], s->value);
 		break;
 	case KS_CONTRACT:
-		contract(o, s->contract);
+		fields(o, "contract", s->contract, mlo_kcontract_fields);
 		block(o, k, s, depth);
+		break;
+	case KS_FOREST:
+		fields(o, "forest", s->forest, mlo_kforest_fields);
 		break;
 	case KS_CALL:
 		call(o, s->call);

@@ -8,15 +8,16 @@ extern const int mlo_kop_operands[K_COUNT];
 extern const char *const mlo_kloop_name[]; /* by KLoopKind */
 extern const char *const mlo_kdir_name[];  /* by KArgDir */
 
-/* The members of a contraction, in the order of the text. */
+/* The members of a contraction and of a forest, in the order of the text. */
 typedef enum KFieldKind { KF_I64, KF_INT, KF_BOOL } KFieldKind;
-typedef struct KContractField {
+typedef struct KField {
 	const char *name;
 	size_t offset;
 	KFieldKind kind;
-} KContractField;
-extern const KContractField mlo_kcontract_fields[]; /* ends with a NULL name */
-int64_t mlo_kcontract_get(const KContract *c, const KContractField *f);
+} KField;
+extern const KField mlo_kcontract_fields[]; /* these end with a NULL name */
+extern const KField mlo_kforest_fields[];
+int64_t mlo_kfield_get(const void *of, const KField *f);
 
 void mlo_kidx_print(MloStr *o, const KIdx *e);
 #endif

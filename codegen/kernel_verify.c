@@ -298,6 +298,37 @@ static void check_contract(Scope *s, const KStmt *st)
 	check_body(s, st->body);
 }
 
+static bool power_of_two(int64_t v)
+{
+	return v > 0 && !(v & (v - 1));
+}
+
+static void check_forest(Scope *s, const KStmt *st)
+{
+	const KForest *f = st->forest;
+	const int arg[] = {f->x_arg, f->node_arg, f->tree_arg, f->column_arg, f->set_arg, f->y_arg, f->key_arg, f->acc_arg,
+	                   f->leaf_arg, f->weight_arg};
+	const MloElem elem[] = {EL_f32, EL_i64, EL_i32, EL_i32, EL_i32, EL_f32, EL_i32, EL_f32, EL_i32, EL_f32};
+
+	if (st != s->k->body || st->next)
+		wrong(s, "a forest is not alone in the kernel");
+	if (f->rows < 0 && (uint64_t)(-1 - f->rows) >= s->k->size.n)
+		wrong(s, "forest with size s%lld of %zu", (long long)(-1 - f->rows), s->k->size.n);
+	if (f->features < 1 || f->targets < 1 || f->trees < 1 || f->parts < 1 || f->parts > f->trees || f->columns < 1 ||
+	    f->divide < 1 || f->places * f->parts < f->trees || f->delta_bits < 1 || f->delta_bits > 30)
+		wrong(s, "forest of empty extents");
+	if (!power_of_two(f->lanes) || !power_of_two(f->ways) || f->lanes > 64 || f->ways > 8 || f->bunch < f->lanes ||
+	    f->bunch % f->lanes || f->bunch > 8 * f->lanes || f->places % f->bunch || f->block < 1 || f->tasks < 1 ||
+	    f->chunk < 1 || f->chunk % ((int64_t)f->lanes * f->ways) || !power_of_two(f->add))
+		wrong(s, "forest without a schedule");
+	if ((f->width > 0) != (f->weight_arg >= 0) || f->width % f->add || (f->width && f->width < f->targets))
+		wrong(s, "forest with rows of %lld weights for %lld targets", (long long)f->width, (long long)f->targets);
+	for (int i = 0; i < (f->weight_arg >= 0 ? 10 : 9); i++)
+		if (arg_ok(s, arg[i], "forest") && s->k->arg.items[arg[i]].elem != elem[i])
+			wrong(s, "forest: a%d holds %s, not %s", arg[i], mlo_elem_text(s->k->arg.items[arg[i]].elem),
+			      mlo_elem_text(elem[i]));
+}
+
 static void check_call(Scope *s, const KStmt *st)
 {
 	const KCall *c = st->call;
@@ -338,6 +369,9 @@ static void check_stmt(Scope *s, const KStmt *st)
 		break;
 	case KS_CONTRACT:
 		check_contract(s, st);
+		break;
+	case KS_FOREST:
+		check_forest(s, st);
 		break;
 	case KS_CALL:
 		check_call(s, st);

@@ -1,8 +1,9 @@
 /* codegen/lower.h -- from a fused group of graph nodes to a kernel.
  *
- * Three tiers, tried in this order for a group [first, last] (contiguous nodes):
+ * Four lowerings, tried in this order for a group [first, last] (contiguous nodes):
  *   contract: a contraction and its elementwise epilogue;
  *   loops:    maps, movement, reductions, pooling, row-wise normalisation, fused;
+ *   forest:   one tree ensemble (counts as the loop tier);
  *   call:     one node, a reference kernel of the library tier.
  * A lowering answers MLO_ERR_UNSUPPORTED without a diagnostic when the group is not its business. */
 #ifndef MLO_CODEGEN_LOWER_H
@@ -43,6 +44,7 @@ typedef struct MloLowerCx {
 
 MloStatus mlo_lower_contract(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
 MloStatus mlo_lower_loops(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
+MloStatus mlo_lower_forest(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
 MloStatus mlo_lower_call(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
 
 /* Whether mlo_lower_contract has a form for the contraction `anchor` when its group starts at `first`

@@ -197,13 +197,18 @@ static const MloOrigin *group_origin(Builder *b, const MloNode *first, const Mlo
 
 static MloStatus lower_tiers(Builder *b, MloNode *first, MloNode *last, MloLowered *low, MloTier *tier)
 {
-	static MloStatus (*const lowering[])(MloLowerCx *, MloNode *, MloNode *, MloLowered *) = {
-		[MLO_TIER_CONTRACT] = mlo_lower_contract, [MLO_TIER_LOOPS] = mlo_lower_loops, [MLO_TIER_LIBRARY] = mlo_lower_call};
+	static const struct {
+		MloStatus (*lower)(MloLowerCx *, MloNode *, MloNode *, MloLowered *);
+		MloTier tier;
+	} lowering[] = {{mlo_lower_contract, MLO_TIER_CONTRACT},
+	                {mlo_lower_loops, MLO_TIER_LOOPS},
+	                {mlo_lower_forest, MLO_TIER_LOOPS},
+	                {mlo_lower_call, MLO_TIER_LIBRARY}};
 
-	for (int t = 0; t < MLO_TIER_COUNT; t++) {
-		MloStatus st = lowering[t](&b->cx, first, last, low);
+	for (size_t t = 0; t < sizeof lowering / sizeof *lowering; t++) {
+		MloStatus st = lowering[t].lower(&b->cx, first, last, low);
 
-		*tier = (MloTier)t;
+		*tier = lowering[t].tier;
 		if (st != MLO_ERR_UNSUPPORTED)
 			return st;
 	}
