@@ -403,11 +403,17 @@ static void emit_row(EmitForest *f, LLVMValueRef row)
 
 /* -- tasks ------------------------------------------------------------------------------------------------------ */
 
-/* Rows of a chunk: groups while they are at least an eighth full, what remains alone. */
+/* Up to that many rows are faster one by one than as a group with idle lanes. */
+static int64_t few_rows(const KForest *f)
+{
+	return forest_group(f) / 4;
+}
+
+/* Rows of a chunk: groups, the last one with idle lanes, or what remains row by row. */
 static void emit_chunk(EmitForest *f, LLVMValueRef first, LLVMValueRef rows, bool groups)
 {
 	Emit *e = f->e;
-	int64_t group = forest_group(f->f), few = group / 8;
+	int64_t group = forest_group(f->f), few = few_rows(f->f);
 	LLVMValueRef ngroups = emit_i64(e, 0), row;
 	EmitLoop l;
 
@@ -441,7 +447,7 @@ void emit_forest(Emit *e, const KStmt *s)
 	}
 	first = emit_for(e, &lc, begin, end, emit_i64(e, k->chunk), "chunk");
 	emit_chunk(&f, first, smaller(&f, LLVMBuildSub(e->b, end, first, ""), emit_i64(e, k->chunk)),
-	           k->rows < 0 || k->rows > forest_group(k) / 8);
+	           k->rows < 0 || k->rows > few_rows(k));
 	emit_end(e, &lc);
 	emit_end(e, &lt);
 }

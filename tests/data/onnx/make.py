@@ -20,11 +20,13 @@ def i64(name, *v):
     return numpy_helper.from_array(np.array(v, np.int64), name)
 
 
-def save(name, nodes, shape, weights=(), opset=17, functions=(), outs=("y",), sparse=()):
+def save(name, nodes, shape, weights=(), opset=17, functions=(), outs=("y",), sparse=(), ml=0):
     x = h.make_tensor_value_info("x", T.FLOAT, shape)
     ys = [h.make_tensor_value_info(o, T.FLOAT, None) for o in outs]
     graph = h.make_graph(list(nodes), name, [x], ys, list(weights), sparse_initializer=list(sparse))
     domains = [h.make_opsetid("", opset), h.make_opsetid("my", 1)]
+    if ml:
+        domains.append(h.make_opsetid("ai.onnx.ml", ml))
     model = h.make_model(graph, opset_imports=domains, functions=list(functions), producer_name="make.py")
     with open(os.path.join(OUT, name + ".onnx"), "wb") as f:
         f.write(model.SerializeToString())
@@ -82,5 +84,31 @@ save("external", [N("Add", ["x", "w"], ["y"])], [2], [far])
 save("unknown", [N("Gelo", ["x"], ["a"]), N("If", ["a"], ["b"], then_branch=h.make_graph([], "t", [], [])),
                  N("Relu", ["b"], ["y"])], [2])
 save("cycle", [N("Add", ["x", "b"], ["a"]), N("Relu", ["a"], ["b"]), N("Exp", ["a"], ["y"])], [2])
+ML = "ai.onnx.ml"
+branch = dict(nodes_treeids=[0, 0, 0, 4], nodes_nodeids=[0, 1, 2, 0], nodes_featureids=[1, 0, 0, 0],
+              nodes_modes=["BRANCH_GTE", "LEAF", "LEAF", "LEAF"], nodes_values=[0.5, 0.0, 0.0, 0.0],
+              nodes_truenodeids=[2, 0, 0, 0], nodes_falsenodeids=[1, 0, 0, 0],
+              nodes_missing_value_tracks_true=[1, 0, 0, 0])
+leaves = dict(class_treeids=[0, 0, 0, 4], class_nodeids=[1, 2, 2, 0], class_ids=[0, 1, 2, 2],
+              class_weights=[0.25, -1.0, 0.5, 0.125])
+save("trees", [N("TreeEnsembleClassifier", ["x"], ["z", "y"], domain=ML, classlabels_int64s=[3, 5, 7],
+               base_values=[0.1, 0.2, 0.3], post_transform="SOFTMAX", **branch, **leaves)], ["N", 2], ml=3)
+around = dict(branch, nodes_modes=["BRANCH_EQ", "BRANCH_LT", "LEAF", "LEAF"])
+save("trees_circle", [N("TreeEnsembleClassifier", ["x"], ["z", "y"], domain=ML, classlabels_int64s=[3, 5, 7],
+                      **around, **leaves)], ["N", 2], ml=1)
+save("trees5", [N("TreeEnsemble", ["x"], ["y"], domain=ML, n_targets=2, aggregate_function=3, tree_roots=[0],
+                nodes_featureids=[1, 0], nodes_modes=h.make_tensor("", T.UINT8, [2], [6, 0]),
+                nodes_splits=h.make_tensor("", T.FLOAT, [2], [0.0, 1.5]), nodes_truenodeids=[1, 0], nodes_trueleafs=[0, 1],
+                nodes_falsenodeids=[1, 2], nodes_falseleafs=[1, 1], leaf_targetids=[0, 1, 0],
+                leaf_weights=h.make_tensor("", T.FLOAT, [3], [0.5, 0.25, -1.0]),
+                membership_values=h.make_tensor("", T.FLOAT, [3], [1.0, -2.0, float("nan")]))], ["N", 2], ml=5)
+save("svm", [N("SVMClassifier", ["x"], ["z", "y"], domain=ML, kernel_type="RBF", kernel_params=[0.5, 0.0, 0.0],
+             vectors_per_class=[1, 1], support_vectors=[0.5, 1.0, -1.0, 0.25], coefficients=[0.75, -0.5], rho=[0.1],
+             prob_a=[-1.0], prob_b=[0.5], classlabels_ints=[0, 1])], ["N", 2], ml=1)
+save("table", [N("Imputer", ["x"], ["i"], domain=ML, imputed_value_floats=[1.0, 2.0], replaced_value_float=float("nan")),
+               N("Scaler", ["i"], ["s"], domain=ML, offset=[0.5], scale=[2.0]),
+               N("Normalizer", ["s"], ["n"], domain=ML, norm="L1"),
+               N("LabelEncoder", ["n"], ["l"], domain=ML, keys_floats=[0.5, float("nan")], values_int64s=[4, 6]),
+               N("OneHotEncoder", ["l"], ["y"], domain=ML, cats_int64s=[4, 6, 8])], ["N", 2], ml=2)
 with open(os.path.join(OUT, "tensor.pb"), "wb") as out:
     out.write(weight("w", (2, 3)).SerializeToString())
