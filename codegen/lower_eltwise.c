@@ -199,7 +199,8 @@ static int el_is_nan(El *e) { return op1(e, K_not, cmp(e, K_eq, e->x[0], e->x[0]
 
 static int el_is_inf(El *e)
 {
-	bool below = mlo_attr_i(e->n, ATTR_is_inf_detect_negative), above = mlo_attr_i(e->n, ATTR_is_inf_detect_positive);
+	bool below = mlo_attr_i(e->n, ATTR_is_inf_detect_negative);
+	bool above = mlo_attr_i(e->n, ATTR_is_inf_detect_positive);
 	int x = e->x[0];
 	if (!below && !above)
 		return kb_const_i(e->at, EL_bool, 0);

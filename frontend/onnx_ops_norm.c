@@ -195,7 +195,8 @@ void import_lrn(OnnxNode *n)
 	if (!onnx_arity(n, 1, 1) || (rank = rank_of(n, 2)) < 0)
 		return;
 	if (size < 1 || rank == MLO_MAX_RANK) {
-		onnx_fail(n, size < 1 ? MLO_ERR_MODEL : MLO_ERR_LIMIT, "size %lld, %d dimensions", (long long)size, rank);
+		onnx_fail(n, size < 1 ? MLO_ERR_MODEL : MLO_ERR_LIMIT, "size %lld, %d dimensions", (long long)size,
+			  rank);
 		return;
 	}
 	x = onnx_wide(n, n->in[0]);

@@ -87,7 +87,7 @@ static MloStatus check_zeros(InferCx *c, MloDim lines, uint32_t i)
 
 	if (n < 0 || n == 1 || dim_is_unknown(lines) || lines.e)
 		return MLO_OK;
-	if (n == 0 || lines.k == 0 || n % lines.k)
+	if (n == 0 || lines.k == 0 || n % lines.k || (z->rank == 1 && n != lines.k))
 		return infer_error(c, "zero point '%s' is %s for %s lines of '%s'", infer_name(c, i),
 		                   infer_type_text(c, z), infer_dim_text(c, lines), infer_name(c, i - 2));
 	return MLO_OK;

@@ -1,6 +1,8 @@
 /* ir/infer_eltwise.c -- result types of elementwise and row-wise operators. */
 #include "ir/infer.h"
 
+#include <string.h>
+
 MloStatus infer_same(InferCx *c)
 {
 	return infer_out(c, 0, infer_in(c, 0));
@@ -10,7 +12,10 @@ MloStatus infer_cast(InferCx *c)
 {
 	MloType t = *infer_in(c, 0);
 	int64_t code = mlo_attr_i(c->n, ATTR_cast_to);
+	const char *mode = mlo_attr_s(c->n, ATTR_cast_round_mode);
 
+	if (strcmp(mode, "up") && strcmp(mode, "down") && strcmp(mode, "nearest"))
+		return infer_error(c, "round_mode '%s' is not one of up, down, nearest", mode);
 	t.elem = code > 0 && code < 1000 ? mlo_elem_from_onnx((int)code) : EL_none;
 	if (t.elem == EL_none)
 		return infer_error(c, "unknown element type code %lld", (long long)code);

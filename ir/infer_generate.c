@@ -1,6 +1,8 @@
 /* ir/infer_generate.c -- result types of operators that test, scan, fill or draw. */
 #include "ir/infer.h"
 
+#include <string.h>
+
 /* The element type of an ONNX code given as an attribute. */
 static MloStatus elem_of_attr(const InferCx *c, const char *name, size_t n, MloElem *out)
 {
@@ -44,6 +46,15 @@ MloStatus infer_bcast_int(InferCx *c)
 {
 	MLO_TRY(check_int(c, 0));
 	return infer_bcast(c);
+}
+
+MloStatus infer_bit_shift(InferCx *c)
+{
+	const char *to = mlo_attr_s(c->n, ATTR_bit_shift_direction);
+
+	if (strcmp(to, "LEFT") && strcmp(to, "RIGHT"))
+		return infer_error(c, "direction '%s' is not one of LEFT, RIGHT", to);
+	return infer_bcast_int(c);
 }
 
 /* Types of the same size; strings are pointers, not bits. */
