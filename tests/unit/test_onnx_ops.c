@@ -194,6 +194,52 @@ static void dropout(void)
 	ox_free(&f);
 }
 
+/* Operators that are composed of others: w is a constant f32[3], a to d and z are quantized. */
+static void composed(void)
+{
+	static const struct {
+		const char *type;
+		int opset;
+		const char *in, *attr;
+		int64_t value;
+		const char *ops, *result;
+	} rows[] = {
+		{"SwiGLU", 28, "x x", NULL, 0, "swish mul", "f32[2,3,4]"},
+		{"LRN", 13, "x", "size", 3, "mul unsqueeze average_pool squeeze mul add pow div", "f32[2,3,4]"},
+		{"InstanceNormalization", 13, "x w w", NULL, 0,
+		 "reshape layer_norm shape reshape unsqueeze mul unsqueeze add", "f32[2,3,4]"},
+		{"GroupNormalization", 18, "x w w", "num_groups", 3,
+		 "reshape layer_norm unsqueeze mul unsqueeze add shape reshape", "f32[2,3,4]"},
+		{"GroupNormalization", 21, "x w w", "num_groups", 3,
+		 "reshape layer_norm shape reshape unsqueeze mul unsqueeze add", "f32[2,3,4]"},
+		{"BatchNormalization", 15, "x w w w w", "training_mode", 1,
+		 "reduce_mean unsqueeze sub mul reduce_mean batch_norm mul mul add mul mul add", "f32[2,3,4]"},
+		{"Bernoulli", 15, "x", NULL, 0, "shape random_uniform less cast", "f32[2,3,4]"},
+		{"RandomNormalLike", 13, "x", "dtype", 11, "shape random_normal", "f64[2,3,4]"},
+		{"QLinearConv", 13, "a s z b s z s z", NULL, 0,
+		 "conv_integer mul div dequantize_linear quantize_linear", "u8[1,1,3]"},
+		{"QLinearMatMul", 13, "c s z d s z s z", NULL, 0,
+		 "matmul_integer mul div cast mul quantize_linear", "u8[2,2]"},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		OnnxFix f;
+		Onnx__NodeProto *n = one(&f, rows[i].opset, rows[i].type, rows[i].in, "y");
+
+		if (rows[i].attr)
+			ox_int(&f, n, rows[i].attr, rows[i].value);
+		ox_const(&f, "w", EL_f32, "3", (float[]){1, 2, 3}, 12);
+		ox_const(&f, "s", EL_f32, "1", (float[]){0.5f}, 4);
+		ox_const(&f, "z", EL_u8, "1", "\7", 1);
+		ox_const(&f, "a", EL_u8, "1x1x4", "1234", 4);
+		ox_const(&f, "b", EL_u8, "1x1x2", "56", 2);
+		ox_const(&f, "c", EL_u8, "2x3", "123456", 6);
+		ox_const(&f, "d", EL_u8, "3x2", "123456", 6);
+		expect(&f, rows[i].ops, rows[i].result);
+		ox_free(&f);
+	}
+}
+
 static void broadcasting_of_old(void)
 {
 	OnnxFix f;
@@ -300,6 +346,7 @@ void suite_onnx_ops(void)
 	CU_add_test(s, "empty resize operands are absent", empty_resize_operands_are_absent);
 	CU_add_test(s, "many operands become a chain", many_operands_become_a_chain);
 	CU_add_test(s, "dropout, at inference and in training", dropout);
+	CU_add_test(s, "operators composed of others", composed);
 	CU_add_test(s, "broadcasting of old", broadcasting_of_old);
 	CU_add_test(s, "constants", constants);
 	CU_add_test(s, "constant of shape keeps its value", constant_of_shape_keeps_its_value);
