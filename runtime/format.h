@@ -124,8 +124,8 @@ typedef struct MlrtBodyStep {
 	uint32_t kind;           /* MlrtStepKind */
 	uint32_t flags;          /* KERNEL, bit 0: too small to split, run on the calling thread */
 	uint32_t first_expr, nexprs; /* run right before the step */
-	uint32_t first, n;       /* KERNEL: its args, behind those of earlier steps; others: refs, operands, then results */
-	uint32_t nresults;       /* not KERNEL: how many of the n are results, the last; of IF, LOOP some may be absent */
+	uint32_t first, n;       /* KERNEL: args, behind those of earlier steps; others: refs, results last */
+	uint32_t nresults;       /* not KERNEL: how many of the n are results; of IF, LOOP some may be absent */
 	uint32_t ntasks;         /* KERNEL, where ntasks_slot is absent: at least 1 */
 	uint32_t ntasks_slot;
 	uint32_t object;         /* OBJECT: MlrtObjectOp */

@@ -163,7 +163,8 @@ static void set_places(Frame *f)
 	f->place[PLACE_WEIGHT] = (Place){(unsigned char *)(uintptr_t)m->weights.data, m->weights.bytes};
 	f->place[PLACE_SIZES] = (Place){(unsigned char *)f->slot, f->body->head->nslots * sizeof *f->slot};
 	for (uint32_t i = 0; i < l->head->nstrings; i++)
-		f->place[PLACE_FIXED + i] = (Place){(unsigned char *)m->strings[i], l->strings[i].count * sizeof(MlrtText)};
+		f->place[PLACE_FIXED + i] =
+			(Place){(unsigned char *)m->strings[i], l->strings[i].count * sizeof(MlrtText)};
 }
 
 static MlrtStatus frame_new(MlrtSession *s, Frame *f, const Body *b, MlrtError *err)

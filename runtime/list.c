@@ -64,7 +64,7 @@ static MlrtStatus check_strings(const List *l, const Spaces *s, MlrtError *err)
 			if (r.offset < 0 || r.n < 0 || (uint64_t)r.offset > s->weights ||
 			    (uint64_t)r.n > s->weights - (uint64_t)r.offset)
 				return mlrt_fail(err, MLRT_ERR_FORMAT,
-						 "damaged: variant '%.80s': string %llu of table %u lies outside the weights",
+						 "damaged: variant '%.80s': string %llu of table %u lies outside",
 						 s->variant->name, (unsigned long long)k, (unsigned)i);
 		}
 	}
@@ -162,7 +162,8 @@ MLRT_LOCAL MlrtStatus mlrt_list_read(Program *p, size_t bytes, const Spaces *s, 
 	if (l->head->bytes != bytes || l->head->reserved || l->head->nprograms == 0 ||
 	    l->head->nprograms > MLRT_MAX_PROGRAMS ||
 	    !table(&at, end, l->head->nstrings, sizeof *l->strings, &t))
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': %u programs, %u tables of strings in %zu bytes",
+		return mlrt_fail(err, MLRT_ERR_FORMAT,
+				 "damaged: variant '%.80s': %u programs, %u tables of strings in %zu bytes",
 				 s->variant->name, (unsigned)l->head->nprograms, (unsigned)l->head->nstrings, bytes);
 	l->strings = t;
 	st = read_bodies(p, at, end, s, err);

@@ -314,7 +314,8 @@ static MlrtStatus may_append(const MlrtObject *o, bool map, MlrtError *err)
 	if (o->store != &o->own)
 		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "an object of a session cannot be changed");
 	if (map != maps)
-		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "an item of this kind is none of a %s", mlrt_kind_text(o->kind));
+		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "an item of this kind is none of a %s",
+				 mlrt_kind_text(o->kind));
 	if (o->n > 0 && (o->kind == MLRT_V_OPT || o->kind == MLRT_V_MAP))
 		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "the %s has its content already", mlrt_kind_text(o->kind));
 	return MLRT_OK;

@@ -125,8 +125,9 @@ static MlrtStatus construct(const ObjectStep *o)
 	return finish(o, &made, st);
 }
 
-/* The items of `from` but those in [skip, skip + nskip), with `extra` (one reference, or NULL) before item `at`. */
-static MlrtStatus rebuild(const ObjectStep *o, const MlrtObject *from, size_t skip, size_t nskip, Item *extra, size_t at)
+/* The items of `from` but [skip, skip + nskip), with `extra` (one reference, or NULL) before item `at`. */
+static MlrtStatus rebuild(const ObjectStep *o, const MlrtObject *from, size_t skip, size_t nskip, Item *extra,
+			  size_t at)
 {
 	MlrtObject made = empty_like_result(o);
 	bool good = true;
@@ -232,6 +233,12 @@ static void around(const int64_t *dims, int rank, int64_t axis, uint64_t *outer,
 		*(i < axis ? outer : inner) *= i == axis ? 1 : (uint64_t)dims[i];
 }
 
+/* What x has at index `i` before the axis and `from` on it. */
+static const char *slice_at(const View *x, int64_t axis, uint64_t i, int64_t from, uint64_t inner)
+{
+	return (const char *)x->data + (i * (uint64_t)x->dims[axis] + (uint64_t)from) * inner * (x->elem->bits / 8);
+}
+
 /* The part [from, from + n) along an axis of x, as an item. */
 static Item *cut(Store *s, const View *x, int64_t axis, int64_t from, int64_t n, bool squeeze)
 {
@@ -247,8 +254,7 @@ static Item *cut(Store *s, const View *x, int64_t axis, int64_t from, int64_t n,
 	for (uint64_t i = 0; bytes > nothing && i < outer; i++) {
 		uint64_t one;
 
-		if (!mlrt_deep_bytes(x->elem, (const char *)x->data + (i * (uint64_t)x->dims[axis] + (uint64_t)from) * inner * size,
-				     (uint64_t)n * inner * size, &one))
+		if (!mlrt_deep_bytes(x->elem, slice_at(x, axis, i, from, inner), (uint64_t)n * inner * size, &one))
 			return NULL;
 		total += one;
 	}
@@ -260,8 +266,7 @@ static Item *cut(Store *s, const View *x, int64_t axis, int64_t from, int64_t n,
 	chars = item ? (char *)item->data + bytes : NULL;
 	for (uint64_t i = 0; item && bytes > nothing && i < outer; i++)
 		mlrt_deep_copy_to(x->elem, item->data + i * (uint64_t)n * inner * size,
-				  (const char *)x->data + (i * (uint64_t)x->dims[axis] + (uint64_t)from) * inner * size,
-				  (uint64_t)n * inner * size, &chars);
+				  slice_at(x, axis, i, from, inner), (uint64_t)n * inner * size, &chars);
 	return item;
 }
 
@@ -444,9 +449,12 @@ static MlrtStatus zip_map(const ObjectStep *o)
 		x.dims[1] = x.dims[0];
 		x.dims[0] = 1;
 	}
-	for (int64_t i = 0; !st && i < n; i++)
-		if (!mlrt_object_push(&made, mlrt_item_map(made.store, mlrt_item_keep(keys), cut(made.store, &x, 0, i, 1, true))))
+	for (int64_t i = 0; !st && i < n; i++) {
+		Item *row = cut(made.store, &x, 0, i, 1, true);
+
+		if (!mlrt_object_push(&made, mlrt_item_map(made.store, mlrt_item_keep(keys), row)))
 			st = no_memory(o);
+	}
 	mlrt_item_drop(made.store, keys);
 	return finish(o, &made, st);
 }
@@ -460,10 +468,11 @@ static bool same_key(const Elem *e, const void *a, const void *b)
 	return x->n == y->n && (x->n == 0 || memcmp(x->s, y->s, (size_t)x->n) == 0);
 }
 
-/* The value of `key` in a map, or NULL. */
-static const unsigned char *look_up(const Item *map, const void *key)
+/* The value of word `w` in a map, or NULL. */
+static const unsigned char *look_up(const Item *map, const View *words, int64_t w)
 {
 	const Elem *k = map->keys->elem;
+	const void *key = (const char *)words->data + (size_t)w * (k->bits / 8);
 
 	for (int64_t i = 0; i < map->keys->dims[0]; i++)
 		if (same_key(k, map->keys->data + (size_t)i * (k->bits / 8), key))
@@ -488,7 +497,7 @@ static MlrtStatus dict_vectorizer(const ObjectStep *o)
 	bytes = (uint64_t)words.dims[0] * size;
 	total = bytes;
 	for (int64_t i = 0; i < words.dims[0]; i++) {
-		const void *v = look_up(mlrt_object_at(map, 0), (const char *)words.data + (size_t)i * (words.elem->bits / 8));
+		const void *v = look_up(mlrt_object_at(map, 0), &words, i);
 
 		if (v && mlrt_deep_bytes(map->elem, v, size, &one))
 			total += one - size;
@@ -499,7 +508,7 @@ static MlrtStatus dict_vectorizer(const ObjectStep *o)
 	memset(to, 0, bytes);
 	chars = (char *)to + bytes;
 	for (int64_t i = 0; i < words.dims[0]; i++) {
-		const void *v = look_up(mlrt_object_at(map, 0), (const char *)words.data + (size_t)i * (words.elem->bits / 8));
+		const void *v = look_up(mlrt_object_at(map, 0), &words, i);
 
 		if (v)
 			mlrt_deep_copy_to(map->elem, to + (size_t)i * size, v, size, &chars);
@@ -520,7 +529,7 @@ MLRT_LOCAL MlrtStatus mlrt_step_object(Frame *f, const MlrtBodyStep *step, MlrtE
 	case MLRT_OBJ_SEQ_LENGTH: return length(&o);
 	case MLRT_OBJ_SPLIT: return split(&o);
 	case MLRT_OBJ_CONCAT:
-		return mlrt_concat(f, &f->object[f->body->value[o.ref[0]].object], step->imm[0], step->imm[1] != 0, o.ref[1], err);
+		return mlrt_concat(f, object_of(&o, 0), step->imm[0], step->imm[1] != 0, o.ref[1], err);
 	case MLRT_OBJ_OPTIONAL: return optional(&o);
 	case MLRT_OBJ_OPTIONAL_GET: return optional_get(&o);
 	case MLRT_OBJ_OPTIONAL_HAS: return optional_has(&o);

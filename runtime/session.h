@@ -217,7 +217,8 @@ MLRT_LOCAL MlrtStatus mlrt_concat(Frame *f, const MlrtObject *seq, int64_t axis,
 MLRT_LOCAL MlrtStatus mlrt_states_new(MlrtSession *s, MlrtError *err); /* those of the manifest */
 MLRT_LOCAL void mlrt_states_free(MlrtSession *s);
 /* Into t: what the input of a state is in a run where the application gives none; in[]: the other inputs. */
-MLRT_LOCAL MlrtStatus mlrt_state_input(MlrtSession *s, State *state, const MlrtTensor *in, MlrtTensor *t, MlrtError *err);
+MLRT_LOCAL MlrtStatus mlrt_state_input(MlrtSession *s, State *state, const MlrtTensor *in, MlrtTensor *t,
+				       MlrtError *err);
 /* Memory for what the next run reads. */
 MLRT_LOCAL MlrtStatus mlrt_state_room(MlrtSession *s, State *state, uint64_t bytes, void **out, MlrtError *err);
 MLRT_LOCAL void mlrt_state_next(State *state, const MlrtTensor *out); /* after a run that went well */
@@ -225,5 +226,6 @@ MLRT_LOCAL void mlrt_state_next(State *state, const MlrtTensor *out); /* after a
 /* tensors.c: runs that are more than a flat program with all its pointers. */
 MLRT_LOCAL MlrtStatus mlrt_tensors_new(MlrtSession *s, MlrtError *err); /* s->tensors, if there are none yet */
 MLRT_LOCAL void mlrt_tensors_free(MlrtSession *s);
-MLRT_LOCAL MlrtStatus mlrt_run_pointers(MlrtSession *s, const void *const *inputs, void *const *outputs, MlrtError *err);
+MLRT_LOCAL MlrtStatus mlrt_run_pointers(MlrtSession *s, const void *const *inputs, void *const *outputs,
+					MlrtError *err);
 #endif

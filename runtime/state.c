@@ -51,7 +51,8 @@ static MlrtStatus add_state(MlrtSession *s, size_t input, size_t output, MlrtErr
 	state = &s->state[s->nstates++];
 	in = &m->input[input];
 	*state = (State){.input = input, .output = output};
-	state->object = state->next = (MlrtObject){.store = &s->store, .kind = in->kind, .elem = in->elem, .key = in->key};
+	state->object = (MlrtObject){.store = &s->store, .kind = in->kind, .elem = in->elem, .key = in->key};
+	state->next = state->object;
 	s->tensors->state_of_input[input] = s->tensors->state_of_output[output] = state;
 	s->simple = false;
 	/* What has its size now is never allocated in a run. */
@@ -115,7 +116,8 @@ static int64_t open_size(const MlrtSession *s, const char *name, const MlrtTenso
 	return 0;
 }
 
-MLRT_LOCAL MlrtStatus mlrt_state_input(MlrtSession *s, State *state, const MlrtTensor *in, MlrtTensor *t, MlrtError *err)
+MLRT_LOCAL MlrtStatus mlrt_state_input(MlrtSession *s, State *state, const MlrtTensor *in, MlrtTensor *t,
+				       MlrtError *err)
 {
 	const Tensor *info = &s->model->manifest.input[state->input];
 	Block *half = &state->half[state->current];

@@ -74,7 +74,8 @@ static MlrtStatus check_foreign(const MlrtSession *s, size_t i, MlrtError *err)
 
 		if (in < out + p->bytes && out < in + t->bytes)
 			return mlrt_fail(err, MLRT_ERR_ARGUMENT,
-					 "input '%.150s' lies where the session keeps output '%.150s': copy it, or make it a state",
+					 "input '%.150s' lies where the session keeps output '%.150s': copy it, or make it "
+					 "a state",
 					 m->input[i].info.name, m->output[o].info.name);
 	}
 	return MLRT_OK;
@@ -229,7 +230,8 @@ static bool is_direct(const Frame *f, size_t o)
 {
 	const MlrtValue *v = output_value(f, o);
 
-	return v->kind == MLRT_V_TENSOR && f->body->arg[v->arg].space == MLRT_OUTPUT && f->body->arg[v->arg].index == o;
+	return v->kind == MLRT_V_TENSOR && f->body->arg[v->arg].space == MLRT_OUTPUT &&
+	       f->body->arg[v->arg].index == o;
 }
 
 static MlrtStatus give_inputs(MlrtSession *s, MlrtError *err)
@@ -393,7 +395,8 @@ static MlrtStatus fixed(const Tensor *info, const void *p, const State *state, M
 	return MLRT_OK;
 }
 
-MLRT_LOCAL MlrtStatus mlrt_run_pointers(MlrtSession *s, const void *const *inputs, void *const *outputs, MlrtError *err)
+MLRT_LOCAL MlrtStatus mlrt_run_pointers(MlrtSession *s, const void *const *inputs, void *const *outputs,
+					MlrtError *err)
 {
 	const Manifest *m = &s->model->manifest;
 	MlrtError local;
