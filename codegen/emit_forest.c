@@ -23,7 +23,7 @@ static LLVMValueRef smaller(EmitForest *f, LLVMValueRef a, LLVMValueRef b)
 	return emit_select(f->e, LLVMBuildICmp(f->e->b, LLVMIntSLT, a, b, ""), a, b);
 }
 
-/* -- walks ------------------------------------------------------------------------------------------------ */
+/* -- walks ---------------------------------------------------------------------------------------- */
 
 /* Both halves of the nodes at idx. */
 static void fetch(EmitForest *f, LLVMValueRef idx, LLVMValueRef *low, LLVMValueRef *high)
@@ -39,11 +39,13 @@ static void fetch(EmitForest *f, LLVMValueRef idx, LLVMValueRef *low, LLVMValueR
 		return;
 	}
 	for (int h = 0; h < 2; h++) {
-		LLVMValueRef part = LLVMBuildAdd(e->b, emit_iota(e, f->i32, lanes / 2, 1),
-		                                 emit_const_i(emit_vec(f->i32, lanes / 2), (int64_t)h * lanes / 2), "");
+		LLVMValueRef part =
+			LLVMBuildAdd(e->b, emit_iota(e, f->i32, lanes / 2, 1),
+				     emit_const_i(emit_vec(f->i32, lanes / 2), (int64_t)h * lanes / 2), "");
 
 		part = LLVMBuildShuffleVector(e->b, idx, LLVMGetPoison(LLVMTypeOf(idx)), part, "");
-		half[h] = LLVMBuildBitCast(e->b, forest_gather(f, f->i64, f->i64, nodes, part), emit_vec(f->i32, lanes), "");
+		half[h] = LLVMBuildBitCast(e->b, forest_gather(f, f->i64, f->i64, nodes, part),
+					   emit_vec(f->i32, lanes), "");
 	}
 	n = emit_iota(e, f->i32, lanes, 2);
 	*low = LLVMBuildShuffleVector(e->b, half[0], half[1], n, "");
@@ -53,7 +55,8 @@ static void fetch(EmitForest *f, LLVMValueRef idx, LLVMValueRef *low, LLVMValueR
 
 static LLVMValueRef next_node(EmitForest *f, LLVMValueRef idx, LLVMValueRef high, LLVMValueRef right)
 {
-	LLVMValueRef delta = LLVMBuildAnd(f->e->b, high, forest_const(f, ((int64_t)1 << f->f->delta_bits) - 1), "");
+	LLVMValueRef delta =
+		LLVMBuildAnd(f->e->b, high, forest_const(f, ((int64_t)1 << f->f->delta_bits) - 1), "");
 
 	right = LLVMBuildZExt(f->e->b, right, LLVMTypeOf(idx), "");
 	return add(f, add(f, idx, delta), right);
@@ -72,7 +75,8 @@ static void step(EmitForest *f, bool rows)
 		at = LLVMBuildLShr(e->b, high, forest_const(f, f->f->delta_bits), "");
 		if (rows)
 			at = add(f, LLVMBuildShl(e->b, at, forest_const(f, f->shift), ""), forest_iota(f, w));
-		right = LLVMBuildICmp(e->b, LLVMIntSGT, forest_gather(f, f->i32, f->i32, f->keys, at), low, "");
+		right = LLVMBuildICmp(e->b, LLVMIntSGT, forest_gather(f, f->i32, f->i32, f->keys, at), low,
+				      "");
 		LLVMBuildStore(e->b, next_node(f, idx, high, right), f->idx[w]);
 	}
 }
@@ -91,7 +95,8 @@ static void step_root(EmitForest *f, LLVMValueRef root)
 {
 	Emit *e = f->e;
 	LLVMTypeRef type = emit_vec(f->i32, f->lanes);
-	LLVMValueRef node = forest_load(f, f->i64, e->arg[f->f->node_arg], LLVMBuildSExt(e->b, root, f->i64, ""));
+	LLVMValueRef node =
+		forest_load(f, f->i64, e->arg[f->f->node_arg], LLVMBuildSExt(e->b, root, f->i64, ""));
 	LLVMValueRef low = LLVMBuildTrunc(e->b, node, f->i32, ""), right, at;
 	LLVMValueRef high = LLVMBuildTrunc(e->b, LLVMBuildLShr(e->b, node, emit_i64(e, 32), ""), f->i32, "");
 
@@ -117,7 +122,7 @@ static LLVMValueRef leaves(EmitForest *f, int way, LLVMTypeRef type)
 	return forest_gather(f, type, f->i64, e->arg[f->f->node_arg], idx);
 }
 
-/* -- aggregates --------------------------------------------------------------------------------------------- */
+/* -- aggregates ----------------------------------------------------------------------------------- */
 
 static LLVMValueRef combine(EmitForest *f, LLVMValueRef a, LLVMValueRef w)
 {
@@ -164,7 +169,8 @@ static void clear(EmitForest *f, LLVMValueRef count)
 	EmitLoop l;
 	LLVMValueRef n = emit_for(e, &l, emit_i64(e, 0), count, emit_i64(e, 1), "clear");
 
-	forest_store(f, f->f32, e->arg[f->f->acc_arg], n, LLVMConstReal(f->f32, (double)forest_neutral((KForestOp)f->f->combine)));
+	forest_store(f, f->f32, e->arg[f->f->acc_arg], n,
+		     LLVMConstReal(f->f32, (double)forest_neutral((KForestOp)f->f->combine)));
 	emit_end(e, &l);
 }
 
@@ -172,7 +178,8 @@ static void clear(EmitForest *f, LLVMValueRef count)
 static LLVMValueRef score(EmitForest *f, LLVMValueRef n, int64_t stride)
 {
 	Emit *e = f->e;
-	LLVMValueRef p = e->arg[f->f->acc_arg], v = forest_load(f, f->f32, p, n), zero = LLVMConstNull(f->f32), none;
+	LLVMValueRef p = e->arg[f->f->acc_arg], v = forest_load(f, f->f32, p, n),
+		     zero = LLVMConstNull(f->f32), none;
 
 	for (int64_t k = 1; k < f->f->parts; k++)
 		v = combine(f, v, forest_load(f, f->f32, p, add(f, n, emit_i64(e, k * stride))));
@@ -208,7 +215,7 @@ static void finish_row(EmitForest *f, LLVMValueRef row, LLVMValueRef r, bool gro
 	emit_end(e, &l);
 }
 
-/* -- groups of rows --------------------------------------------------------------------------------------- */
+/* -- groups of rows ------------------------------------------------------------------------------- */
 
 static void by_rows(EmitForest *f)
 {
@@ -221,7 +228,8 @@ static LLVMValueRef table(EmitForest *f, int which, LLVMValueRef place)
 {
 	const KForest *k = f->f;
 
-	return forest_load(f, f->i32, f->e->arg[k->tree_arg], add(f, place, emit_i64(f->e, which * k->parts * k->places)));
+	return forest_load(f, f->i32, f->e->arg[k->tree_arg],
+			   add(f, place, emit_i64(f->e, which * k->parts * k->places)));
 }
 
 /* Group g of the chunk walks the tree at a place of part p. */
@@ -251,7 +259,8 @@ static void group_tree(EmitForest *f, LLVMValueRef g, LLVMValueRef p, LLVMValueR
 	if (!k->width)
 		return;
 	r = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, group), emit_i64(e, 1), "row");
-	add_row(f, acc, add(f, mulc(f, add(f, mulc(f, g, group), r), slots(k)), slot), forest_load(f, f->i32, leaf, r));
+	add_row(f, acc, add(f, mulc(f, add(f, mulc(f, g, group), r), slots(k)), slot),
+		forest_load(f, f->i32, leaf, r));
 	emit_end(e, &l);
 }
 
@@ -303,7 +312,7 @@ static void emit_groups(EmitForest *f, LLVMValueRef first, LLVMValueRef ngroups,
 	emit_end(e, &lg);
 }
 
-/* -- a row alone ---------------------------------------------------------------------------------------------- */
+/* -- a row alone ---------------------------------------------------------------------------------- */
 
 /* Adds the leaves of a bunch of trees to the row's slots, in the order of the trees. */
 static void add_bunch(EmitForest *f, LLVMValueRef place, LLVMValueRef p)
@@ -316,7 +325,8 @@ static void add_bunch(EmitForest *f, LLVMValueRef place, LLVMValueRef p)
 	EmitLoop l;
 
 	for (int w = 0; w < f->ways; w++)
-		forest_store(f, i32s, leaf, emit_i64(e, (int64_t)w * (f->lanes ? f->lanes : 1)), leaves(f, w, f->i32));
+		forest_store(f, i32s, leaf, emit_i64(e, (int64_t)w * (f->lanes ? f->lanes : 1)),
+			     leaves(f, w, f->i32));
 	t = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, k->bunch), emit_i64(e, 1), "tree");
 	slot = add(f, mulc(f, p, per), LLVMBuildSExt(e->b, table(f, 2, add(f, place, t)), f->i64, ""));
 	v = forest_load(f, k->width ? f->i32 : f->f32, leaf, t);
@@ -401,7 +411,7 @@ static void emit_row(EmitForest *f, LLVMValueRef row)
 	finish_row(f, row, zero, false);
 }
 
-/* -- tasks ------------------------------------------------------------------------------------------------------ */
+/* -- tasks ---------------------------------------------------------------------------------------- */
 
 /* Up to that many rows are faster one by one than as a group with idle lanes. */
 static int64_t few_rows(const KForest *f)
@@ -418,7 +428,8 @@ static void emit_chunk(EmitForest *f, LLVMValueRef first, LLVMValueRef rows, boo
 	EmitLoop l;
 
 	if (groups) {
-		ngroups = LLVMBuildUDiv(e->b, add(f, rows, emit_i64(e, group - 1 - few)), emit_i64(e, group), "");
+		ngroups = LLVMBuildUDiv(e->b, add(f, rows, emit_i64(e, group - 1 - few)), emit_i64(e, group),
+					"");
 		emit_groups(f, first, ngroups, rows);
 	}
 	row = add(f, first, smaller(f, mulc(f, ngroups, group), rows));
@@ -429,10 +440,14 @@ static void emit_chunk(EmitForest *f, LLVMValueRef first, LLVMValueRef rows, boo
 void emit_forest(Emit *e, const KStmt *s)
 {
 	const KForest *k = s->forest;
-	EmitForest f = {.e = e, .f = k, .i32 = LLVMInt32TypeInContext(e->ctx), .i64 = LLVMInt64TypeInContext(e->ctx),
-	                .f32 = LLVMFloatTypeInContext(e->ctx)};
+	EmitForest f = {.e = e,
+			.f = k,
+			.i32 = LLVMInt32TypeInContext(e->ctx),
+			.i64 = LLVMInt64TypeInContext(e->ctx),
+			.f32 = LLVMFloatTypeInContext(e->ctx)};
 	LLVMTypeRef type = emit_vec(f.i32, k->lanes > 1 ? k->lanes : 0);
-	LLVMValueRef rows = k->rows < 0 ? e->size[-1 - k->rows] : emit_i64(e, k->rows), task, begin, end, first;
+	LLVMValueRef rows = k->rows < 0 ? e->size[-1 - k->rows] : emit_i64(e, k->rows), task, begin, end,
+		     first;
 	EmitLoop lt, lc;
 
 	for (int w = 0; w < FOREST_MAX_WAYS; w++)

@@ -22,7 +22,8 @@ LLVMValueRef forest_at(EmitForest *f, LLVMTypeRef type, LLVMValueRef p, LLVMValu
 LLVMValueRef forest_load(EmitForest *f, LLVMTypeRef type, LLVMValueRef p, LLVMValueRef n);
 void forest_store(EmitForest *f, LLVMTypeRef type, LLVMValueRef p, LLVMValueRef n, LLVMValueRef v);
 /* Elements of `type` at p + index (i32, per lane) steps of `step`. */
-LLVMValueRef forest_gather(EmitForest *f, LLVMTypeRef type, LLVMTypeRef step, LLVMValueRef p, LLVMValueRef index);
+LLVMValueRef forest_gather(EmitForest *f, LLVMTypeRef type, LLVMTypeRef step, LLVMValueRef p,
+			   LLVMValueRef index);
 LLVMValueRef forest_const(EmitForest *f, int64_t v);           /* i32, splat over the lanes at hand */
 LLVMValueRef forest_iota(EmitForest *f, int way);               /* number of each lane in its group */
 

@@ -21,7 +21,8 @@ void forest_store(EmitForest *f, LLVMTypeRef type, LLVMValueRef p, LLVMValueRef 
 	LLVMSetAlignment(LLVMBuildStore(f->e->b, v, forest_at(f, emit_scalar_type(type), p, n)), 4);
 }
 
-LLVMValueRef forest_gather(EmitForest *f, LLVMTypeRef type, LLVMTypeRef step, LLVMValueRef p, LLVMValueRef index)
+LLVMValueRef forest_gather(EmitForest *f, LLVMTypeRef type, LLVMTypeRef step, LLVMValueRef p,
+			   LLVMValueRef index)
 {
 	Emit *e = f->e;
 	int n = emit_lanes(index);
@@ -48,7 +49,8 @@ LLVMValueRef forest_iota(EmitForest *f, int way)
 {
 	if (!f->lanes)
 		return LLVMConstInt(f->i32, (unsigned long long)way, 0);
-	return LLVMBuildAdd(f->e->b, emit_iota(f->e, f->i32, f->lanes, 1), forest_const(f, (int64_t)way * f->lanes), "");
+	return LLVMBuildAdd(f->e->b, emit_iota(f->e, f->i32, f->lanes, 1),
+			    forest_const(f, (int64_t)way * f->lanes), "");
 }
 
 /* -- keys ------------------------------------------------------------------------------------------------ */
@@ -56,7 +58,8 @@ LLVMValueRef forest_iota(EmitForest *f, int way)
 static LLVMValueRef field(EmitForest *f, LLVMValueRef column, int which)
 {
 	Emit *e = f->e;
-	LLVMValueRef n = LLVMBuildAdd(e->b, LLVMBuildMul(e->b, column, emit_i64(e, FOREST_FIELDS), ""), emit_i64(e, which), "");
+	LLVMValueRef n = LLVMBuildAdd(e->b, LLVMBuildMul(e->b, column, emit_i64(e, FOREST_FIELDS), ""),
+				      emit_i64(e, which), "");
 
 	return forest_load(f, f->i32, e->arg[f->f->column_arg], n);
 }
@@ -88,7 +91,8 @@ static void membership(EmitForest *f, LLVMValueRef slot, LLVMValueRef first, LLV
 	EmitLoop l;
 
 	LLVMBuildStore(e->b, forest_const(f, FOREST_RIGHT), slot);
-	one = emit_for(e, &l, LLVMBuildSExt(e->b, first, f->i64, ""), LLVMBuildSExt(e->b, last, f->i64, ""), emit_i64(e, 1), "set");
+	one = emit_for(e, &l, LLVMBuildSExt(e->b, first, f->i64, ""), LLVMBuildSExt(e->b, last, f->i64, ""),
+		       emit_i64(e, 1), "set");
 	one = emit_splat(e, forest_load(f, f->i32, e->arg[f->f->set_arg], one), f->lanes);
 	hit = LLVMBuildICmp(e->b, LLVMIntEQ, key, one, "");
 	hit = emit_select(e, hit, forest_const(f, FOREST_LEFT), LLVMBuildLoad2(e->b, type, slot, ""));
@@ -97,7 +101,8 @@ static void membership(EmitForest *f, LLVMValueRef slot, LLVMValueRef first, LLV
 }
 
 /* One column of one vector of rows; offset: of their first features, in elements. */
-static void fill_vector(EmitForest *f, LLVMValueRef x, LLVMValueRef offset, LLVMValueRef column, int way, LLVMValueRef slot)
+static void fill_vector(EmitForest *f, LLVMValueRef x, LLVMValueRef offset, LLVMValueRef column, int way,
+			LLVMValueRef slot)
 {
 	Emit *e = f->e;
 	LLVMTypeRef type = emit_vec(f->i32, f->lanes);
@@ -133,7 +138,8 @@ void forest_fill(EmitForest *f, LLVMValueRef x, LLVMValueRef last)
 
 		row = emit_select(e, beyond, end, row);
 		offset[w] = LLVMBuildMul(e->b, row, forest_const(f, f->f->features), "");
-		forest_store(f, type, f->keys, emit_i64(e, (int64_t)w * (f->lanes ? f->lanes : 1)), forest_const(f, FOREST_LEFT));
+		forest_store(f, type, f->keys, emit_i64(e, (int64_t)w * (f->lanes ? f->lanes : 1)),
+			     forest_const(f, FOREST_LEFT));
 	}
 	column = emit_for(e, &l, emit_i64(e, 1), emit_i64(e, f->f->columns), emit_i64(e, 1), "column");
 	for (int w = 0; w < f->ways; w++)

@@ -29,7 +29,10 @@ typedef struct Build {
 	int32_t *column_at; /* hash tables: number + 1, 0 where empty */
 	int32_t *weight_at;
 	size_t column_slots, weight_slots;
-	struct { int64_t *items; size_t n, cap; } queue; /* the operator's node at each place of the tree at hand */
+	struct {
+		int64_t *items;
+		size_t n, cap;
+	} queue; /* the operator's node at each place of the tree at hand */
 } Build;
 
 float forest_neutral(KForestOp op)
@@ -83,8 +86,9 @@ static int32_t column(Build *b, int32_t feature, int32_t nan, const int32_t *set
 {
 	ForestTables *t = b->t;
 	int32_t row[FOREST_FIELDS] = {feature, nan, -1, 0};
-	uint32_t hash = (uint32_t)XXH3_64bits_withSeed(n > 0 ? set : row, n > 0 ? (size_t)n * 4 : 0,
-	                                               (uint64_t)(uint32_t)feature << 33 | (nan < 0) << 1 | (n < 0));
+	uint32_t hash =
+		(uint32_t)XXH3_64bits_withSeed(n > 0 ? set : row, n > 0 ? (size_t)n * 4 : 0,
+					       (uint64_t)(uint32_t)feature << 33 | (nan < 0) << 1 | (n < 0));
 
 	if (2 * b->column.n >= b->column_slots)
 		grow_columns(b);
@@ -174,7 +178,8 @@ static int64_t weight_row(Build *b, const float *w)
 		b->weight_slots = b->weight_slots ? 2 * b->weight_slots : 1024;
 		b->weight_at = MLO_NEWN(b->tmp, int32_t, b->weight_slots);
 		for (size_t r = 0; r < rows; r++) {
-			size_t i = XXH3_64bits(t->weight.items + r * (size_t)t->width, bytes) & (b->weight_slots - 1);
+			size_t i = XXH3_64bits(t->weight.items + r * (size_t)t->width, bytes) &
+				   (b->weight_slots - 1);
 
 			while (b->weight_at[i])
 				i = (i + 1) & (b->weight_slots - 1);
@@ -293,7 +298,8 @@ static bool pack(Build *b)
 	for (size_t i = 0; i < t->node.n; i++) {
 		uint64_t v = (uint64_t)t->node.items[i];
 
-		t->node.items[i] = (int64_t)((v >> 32 << t->delta_bits | b->high.items[i]) << 32 | (uint32_t)v);
+		t->node.items[i] =
+			(int64_t)((v >> 32 << t->delta_bits | b->high.items[i]) << 32 | (uint32_t)v);
 	}
 	return true;
 }
@@ -352,7 +358,13 @@ bool forest_tables(MloArena *a, const MloNode *n, KForestOp op, int64_t add, For
 {
 	const MloTensor *nodes = n->in[TREE_NODES]->data, *roots = n->in[TREE_ROOTS]->data;
 	const MloTensor *targets = n->in[TREE_TARGETS]->data;
-	Build b = {.tmp = a, .t = t, .n = n, .nnodes = nodes->dim[0], .nweights = targets->dim[0], .op = op, .add = add};
+	Build b = {.tmp = a,
+		   .t = t,
+		   .n = n,
+		   .nnodes = nodes->dim[0],
+		   .nweights = targets->dim[0],
+		   .op = op,
+		   .add = add};
 	int64_t *root = MLO_NEWN(a, int64_t, (size_t)roots->dim[0] + 1);
 	float *row;
 	int32_t constant[FOREST_FIELDS] = {-1, FOREST_LEFT, -1, 0};

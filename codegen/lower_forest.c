@@ -33,7 +33,8 @@ static bool can_lower(const MloNode *n)
 	for (uint32_t i = TREE_ROOTS; i < n->nin; i++)
 		if (n->in[i] && !n->in[i]->data)
 			return false;
-	if (x->rank != 2 || !mlo_dim_known(x->dim[1]) || x->dim[1].k < 1 || (mlo_dim_known(x->dim[0]) && x->dim[0].k < 1))
+	if (x->rank != 2 || !mlo_dim_known(x->dim[1]) || x->dim[1].k < 1 ||
+	    (mlo_dim_known(x->dim[0]) && x->dim[0].k < 1))
 		return false;
 	if (mlo_attr_i(n, ATTR_tree_ensemble_parts) > MAX_PARTS)
 		return false;
@@ -56,7 +57,8 @@ static int64_t at_most(int64_t v, int64_t most)
 
 static void schedule(const MloTarget *t, const ForestTables *tab, KForest *f)
 {
-	int64_t group, bytes = (int64_t)tab->node.n * 8 / tab->trees, per_part = (tab->trees + f->parts - 1) / f->parts;
+	int64_t group, bytes = (int64_t)tab->node.n * 8 / tab->trees,
+		       per_part = (tab->trees + f->parts - 1) / f->parts;
 
 	f->lanes = has_gathers(t) ? t->vector_bytes / 4 : 1;
 	f->ways = has_gathers(t) ? WAYS : SCALAR_WAYS;
@@ -188,8 +190,8 @@ MloStatus mlo_lower_forest(MloLowerCx *cx, MloNode *first, MloNode *last, MloLow
 	f.delta_bits = t.delta_bits;
 	f.divide = strcmp(mlo_attr_s(n, ATTR_tree_ensemble_aggregate), "AVERAGE") ? 1 : t.trees;
 	schedule(target, &t, &f);
-	if (f.features > INT32_MAX / f.chunk || f.columns > INT32_MAX / f.chunk || f.targets > INT32_MAX / f.chunk ||
-	    t.node.n >= INT32_MAX)
+	if (f.features > INT32_MAX / f.chunk || f.columns > INT32_MAX / f.chunk ||
+	    f.targets > INT32_MAX / f.chunk || t.node.n >= INT32_MAX)
 		return MLO_ERR_UNSUPPORTED;
 	k = mlo_kernel_new(cx->arena, "forest");
 	f.x_arg = value(k, &b, n->in[TREE_X], KA_IN);

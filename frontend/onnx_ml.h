@@ -22,7 +22,7 @@ MlNumbers ml_tensor(OnnxNode *n, const char *name); /* a tensor attribute of tha
 /* Strings as a vector constant's data, NULL when absent. */
 const MloTensor *ml_strings(OnnxNode *n, const char *name);
 
-/* -- small graphs ----------------------------------------------------------------------------------------- */
+/* -- small graphs --------------------------------------------------------------------------------- */
 MloValue *ml_const(OnnxNode *n, MloElem e, int rank, const int64_t *dims, const double *v);
 MloValue *ml_vector(OnnxNode *n, MloElem e, MlNumbers v);
 MloValue *ml_cast(OnnxNode *n, MloValue *v, MloElem e);      /* v itself when it has that type */
@@ -33,7 +33,7 @@ MloValue *ml_flat(OnnxNode *n, MloValue *v);                 /* [N,1] to [N] */
 /* Operand 0 as a matrix of f32, or of f64 if it is that and `wide` allows it; NULL after an error. */
 MloValue *ml_rows(OnnxNode *n, bool wide);
 
-/* -- scores and labels ---------------------------------------------------------------------------------------- */
+/* -- scores and labels ---------------------------------------------------------------------------- */
 typedef enum MlPost { ML_NONE, ML_SOFTMAX, ML_LOGISTIC, ML_SOFTMAX_ZERO, ML_PROBIT, ML_POST_COUNT } MlPost;
 MlPost ml_post_attr(OnnxNode *n); /* attribute post_transform as text */
 MloValue *ml_post(OnnxNode *n, MloValue *s, MlPost post);
@@ -50,7 +50,7 @@ MlLabels ml_labels(OnnxNode *n, const char *ints, const char *strings);
 void ml_label_result(OnnxNode *n, const MlLabels *l, MloValue *index); /* index: i64[N]; result 0 */
 MloValue *ml_positive(OnnxNode *n, MloValue *s, double above);           /* s [N,1] > above, as i64[N] */
 
-/* -- forests (onnx_ml_table.c) -------------------------------------------------------------------------------- */
+/* -- forests (onnx_ml_table.c) -------------------------------------------------------------------- */
 typedef struct MlTreeNode {
 	int mode; /* of ir/ref/ref_tree.h */
 	bool missing;

@@ -67,7 +67,7 @@ const MloTensor *ml_strings(OnnxNode *n, const char *name)
 	return t;
 }
 
-/* -- small graphs ----------------------------------------------------------------------------------------- */
+/* -- small graphs --------------------------------------------------------------------------------- */
 
 MloValue *ml_const(OnnxNode *n, MloElem e, int rank, const int64_t *dims, const double *v)
 {
@@ -141,7 +141,7 @@ MloValue *ml_rows(OnnxNode *n, bool wide)
 	return ml_cast(n, x, wide && x->type.elem == EL_f64 ? EL_f64 : EL_f32);
 }
 
-/* -- post-transforms ------------------------------------------------------------------------------------------ */
+/* -- post-transforms ------------------------------------------------------------------------------ */
 
 MlPost ml_post_attr(OnnxNode *n)
 {
@@ -166,8 +166,10 @@ static MloValue *probit(OnnxNode *n, MloValue *s)
 	MloValue *one = number(n, s, 1), *t, *l, *v, *r, *negative;
 
 	t = onnx_op2(n, OP_sub, onnx_op2(n, OP_add, s, s), one);
-	l = onnx_op1(n, OP_log, onnx_op2(n, OP_mul, onnx_op2(n, OP_sub, one, t), onnx_op2(n, OP_add, one, t)));
-	v = onnx_op2(n, OP_add, number(n, s, 2 / (3.14159 * 0.147)), onnx_op2(n, OP_mul, l, number(n, s, 0.5)));
+	l = onnx_op1(n, OP_log,
+		     onnx_op2(n, OP_mul, onnx_op2(n, OP_sub, one, t), onnx_op2(n, OP_add, one, t)));
+	v = onnx_op2(n, OP_add, number(n, s, 2 / (3.14159 * 0.147)),
+		     onnx_op2(n, OP_mul, l, number(n, s, 0.5)));
 	r = onnx_op2(n, OP_sub, onnx_op2(n, OP_mul, v, v), onnx_op2(n, OP_mul, l, number(n, s, 1 / 0.147)));
 	r = onnx_op2(n, OP_sub, onnx_op1(n, OP_sqrt, r), v);
 	r = onnx_op2(n, OP_mul, onnx_op1(n, OP_sqrt, r), number(n, s, 1.41421356));
@@ -217,7 +219,7 @@ MloValue *ml_two_scores(OnnxNode *n, MloValue *s, MlPost post, bool probability)
 	return ml_pair(n, other, s);
 }
 
-/* -- labels --------------------------------------------------------------------------------------------------- */
+/* -- labels --------------------------------------------------------------------------------------- */
 
 MlLabels ml_labels(OnnxNode *n, const char *ints, const char *strings)
 {

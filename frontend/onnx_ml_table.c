@@ -8,8 +8,8 @@
 
 static void fail_node(OnnxNode *n, const MlTreeNode *t, const char *what, int64_t value)
 {
-	onnx_fail(n, MLO_ERR_MODEL, "node %lld of tree %lld: %s %lld", (long long)t->id, (long long)t->tree, what,
-		  (long long)value);
+	onnx_fail(n, MLO_ERR_MODEL, "node %lld of tree %lld: %s %lld", (long long)t->id, (long long)t->tree,
+		  what, (long long)value);
 }
 
 static bool check_node(OnnxNode *n, const MlForest *f, const MlTreeNode *t)
@@ -117,7 +117,8 @@ static MloValue *split_table(OnnxNode *n, const MlForest *f, MloElem e)
 	MloTensor *t = mlo_tensor_new(n->g->arena, e, 1, &f->nnodes);
 
 	for (int64_t i = 0; i < f->nnodes; i++)
-		mlo_tensor_set_f64(t, i, e == EL_f32 ? narrow(f->node[i].split, f->node[i].mode) : f->node[i].split);
+		mlo_tensor_set_f64(
+			t, i, e == EL_f32 ? narrow(f->node[i].split, f->node[i].mode) : f->node[i].split);
 	return mlo_graph_const(n->g, t, NULL);
 }
 

@@ -5,7 +5,7 @@
 
 #include "frontend/onnx_ml.h"
 
-/* -- features --------------------------------------------------------------------------------------------- */
+/* -- features ------------------------------------------------------------------------------------- */
 
 /* Operand 0 as f64 if it is that, else as f32. */
 static MloValue *real(OnnxNode *n)
@@ -34,7 +34,8 @@ void import_scaler(OnnxNode *n)
 	if (n->failed)
 		return;
 	if (offset.n < 1 || offset.n != scale.n) {
-		onnx_fail(n, MLO_ERR_MODEL, "%lld offsets and %lld scales", (long long)offset.n, (long long)scale.n);
+		onnx_fail(n, MLO_ERR_MODEL, "%lld offsets and %lld scales", (long long)offset.n,
+			  (long long)scale.n);
 		return;
 	}
 	x = onnx_op2(n, OP_sub, x, per_feature(n, x->type.elem, offset));
@@ -92,7 +93,8 @@ static MloValue *imputed(OnnxNode *n, MloElem e)
 	v = MLO_NEWN(n->im->tmp, double, (size_t)i.n);
 	for (int64_t k = 0; k < i.n; k++)
 		v[k] = (double)i.v[k];
-	return e == EL_i64 ? mlo_graph_const_i64s(n->g, 1, i.v, (int)i.n) : per_feature(n, e, (MlNumbers){v, i.n, 0});
+	return e == EL_i64 ? mlo_graph_const_i64s(n->g, 1, i.v, (int)i.n)
+			   : per_feature(n, e, (MlNumbers){v, i.n, 0});
 }
 
 void import_imputer(OnnxNode *n)
@@ -108,7 +110,8 @@ void import_imputer(OnnxNode *n)
 	if (!with)
 		return;
 	if (!mlo_elem_is_float(x->type.elem))
-		hit = onnx_op2(n, OP_equal, x, ml_cast(n, mlo_graph_const_i64s(n->g, 0, &old_int, 1), x->type.elem));
+		hit = onnx_op2(n, OP_equal, x,
+			       ml_cast(n, mlo_graph_const_i64s(n->g, 0, &old_int, 1), x->type.elem));
 	else if (isnan(old))
 		hit = onnx_op1(n, OP_not, onnx_op2(n, OP_equal, x, x));
 	else
@@ -153,8 +156,8 @@ void import_feature_vectorizer(OnnxNode *n)
 			in[i] = onnx_op2(n, OP_unsqueeze, in[i], onnx_i64s(n, (int64_t[]){0}, 1));
 		t = &in[i]->type;
 		if (i < size.n && t->rank == 2 && mlo_dim_known(t->dim[1]) && t->dim[1].k != size.v[i]) {
-			onnx_fail(n, MLO_ERR_MODEL, "operand %u has %lld features, inputdimensions says %lld", i,
-				  (long long)t->dim[1].k, (long long)size.v[i]);
+			onnx_fail(n, MLO_ERR_MODEL, "operand %u has %lld features, inputdimensions says %lld",
+				  i, (long long)t->dim[1].k, (long long)size.v[i]);
 			return;
 		}
 	}
@@ -163,7 +166,7 @@ void import_feature_vectorizer(OnnxNode *n)
 	onnx_finish(n, m);
 }
 
-/* -- encoders ----------------------------------------------------------------------------------------------- */
+/* -- encoders ------------------------------------------------------------------------------------- */
 
 /* STEM_tensor, STEM_floats, STEM_int64s or STEM_strings as a vector; NULL when none is there. */
 static const MloTensor *list(OnnxNode *n, const char *stem)
@@ -225,7 +228,8 @@ static MloTensor *permuted(OnnxNode *n, const MloTensor *t, const Key *k, int64_
 	size_t size = mlo_elem_bits(t->elem) / 8;
 
 	for (int64_t i = 0; i < count; i++)
-		memcpy((char *)p->data + (size_t)i * size, (const char *)t->data + (size_t)k[i].index * size, size);
+		memcpy((char *)p->data + (size_t)i * size, (const char *)t->data + (size_t)k[i].index * size,
+		       size);
 	return p;
 }
 
@@ -370,7 +374,7 @@ void import_one_hot_encoder(OnnxNode *n)
 	onnx_result(n, 0, ml_cast(n, onnx_op2(n, OP_equal, x, all), EL_f32));
 }
 
-/* -- linear models ------------------------------------------------------------------------------------------ */
+/* -- linear models -------------------------------------------------------------------------------- */
 
 /* x @ w[targets, features]^T + b */
 static MloValue *linear(OnnxNode *n, MloValue *x, MlNumbers w, MlNumbers b, int64_t targets)
@@ -380,7 +384,8 @@ static MloValue *linear(OnnxNode *n, MloValue *x, MlNumbers w, MlNumbers b, int6
 	MloNode *m;
 
 	if (targets < 1 || w.n % targets) {
-		onnx_fail(n, MLO_ERR_MODEL, "%lld coefficients for %lld targets", (long long)w.n, (long long)targets);
+		onnx_fail(n, MLO_ERR_MODEL, "%lld coefficients for %lld targets", (long long)w.n,
+			  (long long)targets);
 		return NULL;
 	}
 	in[1] = ml_const(n, EL_f32, 2, dims, w.v);
@@ -416,7 +421,8 @@ void import_linear_classifier(OnnxNode *n)
 	if (!s)
 		return;
 	if (targets > 1 && targets != l.n) {
-		onnx_fail(n, MLO_ERR_MODEL, "%lld intercepts for %lld classes", (long long)targets, (long long)l.n);
+		onnx_fail(n, MLO_ERR_MODEL, "%lld intercepts for %lld classes", (long long)targets,
+			  (long long)l.n);
 	} else if (targets > 1) {
 		MloNode *m = onnx_node(n, OP_arg_max, &s, 1, 1);
 

@@ -16,8 +16,8 @@ static bool read_svm(OnnxNode *n, Svm *s)
 	s->rho = ml_numbers(n, "rho");
 	s->param = ml_numbers(n, "kernel_params");
 	s->kernel = onnx_str(n, "kernel_type", "LINEAR");
-	if (strcmp(s->kernel, "LINEAR") != 0 && strcmp(s->kernel, "POLY") != 0 && strcmp(s->kernel, "RBF") != 0 &&
-	    strcmp(s->kernel, "SIGMOID") != 0)
+	if (strcmp(s->kernel, "LINEAR") != 0 && strcmp(s->kernel, "POLY") != 0 &&
+	    strcmp(s->kernel, "RBF") != 0 && strcmp(s->kernel, "SIGMOID") != 0)
 		onnx_fail(n, MLO_ERR_MODEL, "kernel_type '%s' is not known", s->kernel);
 	else if (!s->coefficient.n || !s->rho.n)
 		onnx_fail(n, MLO_ERR_MODEL, "has no coefficients or no rho");
@@ -52,7 +52,8 @@ static MloValue *rbf(OnnxNode *n, MloValue *x, const Svm *s, double gamma)
 
 	d = onnx_op2(n, OP_sub, onnx_op2(n, OP_unsqueeze, x, onnx_i64s(n, &one, 1)),
 		     ml_const(n, EL_f32, 3, dims, s->vectors.v));
-	m = onnx_node(n, OP_reduce_sum, (MloValue *[]){onnx_op2(n, OP_mul, d, d), onnx_i64s(n, &last, 1)}, 2, 1);
+	m = onnx_node(n, OP_reduce_sum, (MloValue *[]){onnx_op2(n, OP_mul, d, d), onnx_i64s(n, &last, 1)}, 2,
+		      1);
 	mlo_attr_set_i(m, ATTR_reduce_sum_keepdims, 0);
 	return onnx_op1(n, OP_exp, onnx_op2(n, OP_mul, onnx_infer(n, m), scalar(n, -gamma)));
 }
@@ -70,10 +71,11 @@ static MloValue *kernels(OnnxNode *n, MloValue *x, const Svm *s)
 	if (!strcmp(s->kernel, "LINEAR"))
 		return k;
 	k = onnx_op2(n, OP_add, onnx_op2(n, OP_mul, k, scalar(n, gamma)), scalar(n, coef0));
-	return strcmp(s->kernel, "POLY") ? onnx_op1(n, OP_tanh, k) : onnx_op2(n, OP_pow, k, scalar(n, degree));
+	return strcmp(s->kernel, "POLY") ? onnx_op1(n, OP_tanh, k)
+					 : onnx_op2(n, OP_pow, k, scalar(n, degree));
 }
 
-/* -- regression --------------------------------------------------------------------------------------------- */
+/* -- regression ----------------------------------------------------------------------------------- */
 
 void import_svm_regressor(OnnxNode *n)
 {
@@ -84,8 +86,8 @@ void import_svm_regressor(OnnxNode *n)
 	if (n->failed || !read_svm(n, &s))
 		return;
 	if (s.nvectors && s.coefficient.n != s.nvectors) {
-		onnx_fail(n, MLO_ERR_MODEL, "%lld coefficients for %lld support vectors", (long long)s.coefficient.n,
-			  (long long)s.nvectors);
+		onnx_fail(n, MLO_ERR_MODEL, "%lld coefficients for %lld support vectors",
+			  (long long)s.coefficient.n, (long long)s.nvectors);
 		return;
 	}
 	y = product(n, s.nvectors ? kernels(n, x, &s) : x, s.coefficient, 1, scalar(n, s.rho.v[0]));
@@ -96,7 +98,7 @@ void import_svm_regressor(OnnxNode *n)
 	onnx_result(n, 0, y);
 }
 
-/* -- classification ----------------------------------------------------------------------------------------- */
+/* -- classification ------------------------------------------------------------------------------- */
 
 typedef struct Classes {
 	MlLabels labels;
@@ -124,19 +126,20 @@ static bool read_classes(OnnxNode *n, const Svm *s, Classes *c)
 		return false;
 	if (s->nvectors == 0) {
 		if (s->coefficient.n % c->n)
-			onnx_fail(n, MLO_ERR_MODEL, "%lld coefficients for %lld classes", (long long)s->coefficient.n,
-				  (long long)c->n);
+			onnx_fail(n, MLO_ERR_MODEL, "%lld coefficients for %lld classes",
+				  (long long)s->coefficient.n, (long long)c->n);
 	} else if (c->n < 2 || c->vectors.n != c->n || sum != s->nvectors) {
-		onnx_fail(n, MLO_ERR_MODEL, "support vectors of %lld classes, but %lld labels", (long long)c->vectors.n,
-			  (long long)c->n);
+		onnx_fail(n, MLO_ERR_MODEL, "support vectors of %lld classes, but %lld labels",
+			  (long long)c->vectors.n, (long long)c->n);
 	} else if (s->coefficient.n < (c->n - 1) * s->nvectors || s->rho.n < c->pairs || c->a.n != c->b.n ||
 		   (c->a.n && c->a.n < c->pairs)) {
-		onnx_fail(n, MLO_ERR_MODEL, "%lld coefficients, %lld rho and %lld prob_a for %lld classes and %lld vectors",
-			  (long long)s->coefficient.n, (long long)s->rho.n, (long long)c->a.n, (long long)c->n,
-			  (long long)s->nvectors);
+		onnx_fail(n, MLO_ERR_MODEL,
+			  "%lld coefficients, %lld rho and %lld prob_a for %lld classes and %lld vectors",
+			  (long long)s->coefficient.n, (long long)s->rho.n, (long long)c->a.n,
+			  (long long)c->n, (long long)s->nvectors);
 	} else if (c->pairs * s->nvectors > (int64_t)1 << 28) {
-		onnx_fail(n, MLO_ERR_LIMIT, "%lld pairs of classes times %lld vectors are too many", (long long)c->pairs,
-			  (long long)s->nvectors);
+		onnx_fail(n, MLO_ERR_LIMIT, "%lld pairs of classes times %lld vectors are too many",
+			  (long long)c->pairs, (long long)s->nvectors);
 	}
 	return !n->failed;
 }
@@ -191,7 +194,8 @@ static MloValue *winner(OnnxNode *n, MloValue *decision, const Classes *c)
 /* Platt's sigmoid per pair, then coupling. */
 static MloValue *probabilities(OnnxNode *n, MloValue *decision, const Classes *c)
 {
-	MloValue *p = onnx_op2(n, OP_mul, decision, ml_vector(n, EL_f32, (MlNumbers){c->a.v, c->pairs, false}));
+	MloValue *p =
+		onnx_op2(n, OP_mul, decision, ml_vector(n, EL_f32, (MlNumbers){c->a.v, c->pairs, false}));
 	MloNode *m;
 
 	p = onnx_op2(n, OP_add, p, ml_vector(n, EL_f32, (MlNumbers){c->b.v, c->pairs, false}));
@@ -218,7 +222,8 @@ static MloValue *linear_winner(OnnxNode *n, MloValue *s, const Classes *c)
 	m = onnx_node(n, OP_reduce_max, (MloValue *[]){s, onnx_i64s(n, &one, 1)}, 2, 1);
 	mlo_attr_set_i(m, ATTR_reduce_max_keepdims, 0);
 	max = onnx_infer(n, m);
-	over = onnx_op2(n, c->positive ? OP_greater_equal : OP_greater, max, scalar(n, c->positive ? 0.5 : 0));
+	over = onnx_op2(n, c->positive ? OP_greater_equal : OP_greater, max,
+			scalar(n, c->positive ? 0.5 : 0));
 	return onnx_op3(n, OP_where, over, mlo_graph_const_i64s(n->g, 0, &one, 1), best);
 }
 
@@ -226,7 +231,9 @@ void import_svm_classifier(OnnxNode *n)
 {
 	MloValue *x = ml_rows(n, false), *s;
 	Classes c = {.labels = ml_labels(n, "classlabels_ints", "classlabels_strings"),
-	             .vectors = ml_ints(n, "vectors_per_class"), .a = ml_numbers(n, "prob_a"), .b = ml_numbers(n, "prob_b")};
+		     .vectors = ml_ints(n, "vectors_per_class"),
+		     .a = ml_numbers(n, "prob_a"),
+		     .b = ml_numbers(n, "prob_b")};
 	Svm svm = {.nvectors = 0};
 	MlPost post = ml_post_attr(n);
 
@@ -234,7 +241,8 @@ void import_svm_classifier(OnnxNode *n)
 	if (c.n > 65535)
 		onnx_fail(n, MLO_ERR_LIMIT, "%lld classes are too many", (long long)c.n);
 	for (int64_t i = 0; i < c.vectors.n && svm.nvectors >= 0; i++)
-		svm.nvectors = c.vectors.v[i] < 0 || c.vectors.v[i] > INT32_MAX ? -1 : svm.nvectors + c.vectors.v[i];
+		svm.nvectors =
+			c.vectors.v[i] < 0 || c.vectors.v[i] > INT32_MAX ? -1 : svm.nvectors + c.vectors.v[i];
 	if (n->failed || !read_svm(n, &svm) || !read_classes(n, &svm, &c))
 		return;
 	if (!svm.nvectors) {

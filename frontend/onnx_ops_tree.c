@@ -5,7 +5,7 @@
 #include "frontend/onnx_ml.h"
 #include "ir/ref/ref_tree.h"
 
-/* -- opsets 1 and 3: nodes are named by tree and number --------------------------------------------------- */
+/* -- opsets 1 and 3: nodes are named by tree and number ------------------------------------------- */
 
 typedef struct Name {
 	int64_t tree, id, index; /* index: into the lists of the model */
@@ -121,9 +121,12 @@ static bool read_nodes(OnnxNode *n, const NodeLists *l, MlForest *f)
 	for (int64_t i = 0; i < f->nnodes && !n->failed; i++) {
 		MlTreeNode *t = &f->node[i];
 
-		*t = (MlTreeNode){.mode = mode_of(n, &l->mode->strings[i]), .tree = l->tree.v[i], .id = l->id.v[i],
-		                  .feature = l->feature.v[i], .split = l->split.v[i],
-		                  .missing = i < l->missing.n && l->missing.v[i] != 0};
+		*t = (MlTreeNode){.mode = mode_of(n, &l->mode->strings[i]),
+				  .tree = l->tree.v[i],
+				  .id = l->id.v[i],
+				  .feature = l->feature.v[i],
+				  .split = l->split.v[i],
+				  .missing = i < l->missing.n && l->missing.v[i] != 0};
 		if (t->mode != TREE_LEAF) {
 			t->yes = child(n, l, t, l->yes.v[i]);
 			t->no = child(n, l, t, l->no.v[i]);
@@ -171,7 +174,8 @@ static bool read_weights(OnnxNode *n, const NodeLists *l, MlForest *f, const cha
 	for (int64_t i = 0; i < w.n; i++) {
 		leaf[i] = find_node(l->names, l->id.n, tree.v[i], id.v[i]);
 		if (leaf[i] < 0) {
-			onnx_fail(n, MLO_ERR_MODEL, "a weight belongs to node %lld of tree %lld, which is not there",
+			onnx_fail(n, MLO_ERR_MODEL,
+				  "a weight belongs to node %lld of tree %lld, which is not there",
 				  (long long)id.v[i], (long long)tree.v[i]);
 			return false;
 		}
@@ -207,7 +211,7 @@ static bool read_forest(OnnxNode *n, MlForest *f, const char *prefix)
 	return ml_forest_check(n, f);
 }
 
-/* -- regression ------------------------------------------------------------------------------------------- */
+/* -- regression ----------------------------------------------------------------------------------- */
 
 /* One value per target; ONNX Runtime takes a single one for a single target only. */
 static MloValue *add_base(OnnxNode *n, MloValue *s, MlNumbers base, int64_t targets)
@@ -233,7 +237,8 @@ static const char *aggregate_attr(OnnxNode *n)
 {
 	const char *s = onnx_str(n, "aggregate_function", "SUM");
 
-	if (strcmp(s, "SUM") != 0 && strcmp(s, "AVERAGE") != 0 && strcmp(s, "MIN") != 0 && strcmp(s, "MAX") != 0)
+	if (strcmp(s, "SUM") != 0 && strcmp(s, "AVERAGE") != 0 && strcmp(s, "MIN") != 0 &&
+	    strcmp(s, "MAX") != 0)
 		onnx_fail(n, MLO_ERR_MODEL, "aggregate_function '%s' is not known", s);
 	return s;
 }
@@ -252,7 +257,7 @@ void import_tree_regressor(OnnxNode *n)
 	regression_result(n, s, f.targets, post, EL_f32);
 }
 
-/* -- classification --------------------------------------------------------------------------------------- */
+/* -- classification ------------------------------------------------------------------------------- */
 
 typedef struct Vote {
 	bool used[2];  /* of two classes: has it any weight? */
@@ -362,12 +367,14 @@ static void classify_many(OnnxNode *n, const MlForest *f, MloValue *x, MloValue 
 		else
 			sure = k + 1 == l->n;
 	if (base.n)
-		s = onnx_op2(n, OP_add, s, ml_vector(n, s->type.elem == EL_f64 ? EL_f64 : EL_f32, (MlNumbers){b, l->n, 0}));
+		s = onnx_op2(n, OP_add, s,
+			     ml_vector(n, s->type.elem == EL_f64 ? EL_f64 : EL_f32, (MlNumbers){b, l->n, 0}));
 	best = s;
 	if (!sure) {
 		for (int64_t k = 0; k < l->n; k++)
 			b[k] = k < base.n ? -1 : 0;
-		has = onnx_op2(n, OP_greater, ml_forest_counts(n, f, x), ml_vector(n, EL_f32, (MlNumbers){b, l->n, 0}));
+		has = onnx_op2(n, OP_greater, ml_forest_counts(n, f, x),
+			       ml_vector(n, EL_f32, (MlNumbers){b, l->n, 0}));
 		best = onnx_op3(n, OP_where, has, s, scalar_like(n, s, -__builtin_inf()));
 	}
 	m = onnx_node(n, OP_arg_max, &best, 1, 1);
@@ -404,7 +411,8 @@ void import_tree_classifier(OnnxNode *n)
 	if (n->failed || !read_forest(n, &f, "class"))
 		return;
 	if (base.n > l.n) {
-		onnx_fail(n, MLO_ERR_MODEL, "%lld base values for %lld classes", (long long)base.n, (long long)l.n);
+		onnx_fail(n, MLO_ERR_MODEL, "%lld base values for %lld classes", (long long)base.n,
+			  (long long)l.n);
 		return;
 	}
 	s = ml_forest_scores(n, &f, x, "SUM");
@@ -414,13 +422,14 @@ void import_tree_classifier(OnnxNode *n)
 		classify_many(n, &f, x, s, base, &l);
 	} else {
 		v = survey(&f);
-		b = v.used[0] != v.used[1] ? one_sided(n, s, &v, base, post) : two_sided(n, &f, x, s, base, post);
+		b = v.used[0] != v.used[1] ? one_sided(n, s, &v, base, post)
+					   : two_sided(n, &f, x, s, base, post);
 		ml_label_result(n, &l, b.label);
 		onnx_result(n, 1, b.scores);
 	}
 }
 
-/* -- opset 5: branches and leaves in lists of their own --------------------------------------------------- */
+/* -- opset 5: branches and leaves in lists of their own ------------------------------------------- */
 
 typedef struct Lists5 {
 	MlInts feature, yes, no, yes_leaf, no_leaf, missing, root, target;
@@ -449,11 +458,12 @@ static bool read_lists5(OnnxNode *n, Lists5 *l)
 		return false;
 	if (l->yes.n != count || l->no.n != count || l->yes_leaf.n != count || l->no_leaf.n != count ||
 	    l->mode.n != count || l->split.n != count || (l->missing.n && l->missing.n != count))
-		onnx_fail(n, MLO_ERR_MODEL, "the attributes of nodes differ in length: 'nodes_featureids' has %lld",
+		onnx_fail(n, MLO_ERR_MODEL,
+			  "the attributes of nodes differ in length: 'nodes_featureids' has %lld",
 			  (long long)count);
 	else if (l->target.n != l->weight.n)
-		onnx_fail(n, MLO_ERR_MODEL, "%lld leaf_targetids, but %lld leaf_weights", (long long)l->target.n,
-			  (long long)l->weight.n);
+		onnx_fail(n, MLO_ERR_MODEL, "%lld leaf_targetids, but %lld leaf_weights",
+			  (long long)l->target.n, (long long)l->weight.n);
 	return !n->failed;
 }
 
@@ -476,7 +486,8 @@ static int64_t read_members(OnnxNode *n, const Lists5 *l, MlTreeNode *t, int64_t
 		at++;
 	t->count = at - t->first;
 	if (at >= l->member.n && !n->failed)
-		onnx_fail(n, MLO_ERR_MODEL, "membership_values end before the set of node %lld does", (long long)t->id);
+		onnx_fail(n, MLO_ERR_MODEL, "membership_values end before the set of node %lld does",
+			  (long long)t->id);
 	return at + 1;
 }
 
@@ -487,11 +498,14 @@ static void read_branches5(OnnxNode *n, const Lists5 *l, MlForest *f)
 	for (int64_t i = 0; i < l->feature.n && !n->failed; i++) {
 		MlTreeNode *t = &f->node[i];
 
-		*t = (MlTreeNode){.mode = (int)l->mode.v[i], .feature = l->feature.v[i], .split = l->split.v[i], .id = i,
-		                  .missing = l->missing.n && l->missing.v[i] != 0};
+		*t = (MlTreeNode){.mode = (int)l->mode.v[i],
+				  .feature = l->feature.v[i],
+				  .split = l->split.v[i],
+				  .id = i,
+				  .missing = l->missing.n && l->missing.v[i] != 0};
 		if (l->mode.v[i] < 0 || l->mode.v[i] > TREE_MEMBER)
-			onnx_fail(n, MLO_ERR_MODEL, "node %lld has mode %g, 0 to %d are known", (long long)i, l->mode.v[i],
-				  TREE_MEMBER);
+			onnx_fail(n, MLO_ERR_MODEL, "node %lld has mode %g, 0 to %d are known", (long long)i,
+				  l->mode.v[i], TREE_MEMBER);
 		t->yes = place5(n, l, i, l->yes.v[i], l->yes_leaf.v[i] != 0);
 		t->no = place5(n, l, i, l->no.v[i], l->no_leaf.v[i] != 0);
 		if (t->mode == TREE_MEMBER)
@@ -508,11 +522,12 @@ static void read_roots5(OnnxNode *n, const Lists5 *l, MlForest *f)
 		int64_t i = l->root.v[r];
 
 		if (i < 0 || i >= l->feature.n) {
-			onnx_fail(n, MLO_ERR_MODEL, "the root of tree %lld is node %lld of %lld", (long long)r,
-				  (long long)i, (long long)l->feature.n);
+			onnx_fail(n, MLO_ERR_MODEL, "the root of tree %lld is node %lld of %lld",
+				  (long long)r, (long long)i, (long long)l->feature.n);
 			return;
 		}
-		f->root[r] = l->yes_leaf.v[i] && l->no_leaf.v[i] && l->yes.v[i] == l->no.v[i] ? f->node[i].yes : i;
+		f->root[r] =
+			l->yes_leaf.v[i] && l->no_leaf.v[i] && l->yes.v[i] == l->no.v[i] ? f->node[i].yes : i;
 	}
 }
 
@@ -557,5 +572,6 @@ void import_tree_ensemble(OnnxNode *n)
 		return;
 	}
 	regression_result(n, ml_forest_scores(n, &f, x, how[aggregate]), f.targets, order[post],
-			  n->in[0]->type.elem == EL_f16 || n->in[0]->type.elem == EL_f64 ? n->in[0]->type.elem : EL_f32);
+			  n->in[0]->type.elem == EL_f16 || n->in[0]->type.elem == EL_f64 ? n->in[0]->type.elem
+											 : EL_f32);
 }

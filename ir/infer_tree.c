@@ -32,9 +32,11 @@ static MloStatus check_tables(InferCx *c)
 	MloDim ignored;
 
 	if (x != EL_f32 && x != EL_f64)
-		return infer_error(c, "'%s' is %s: f32 or f64 expected", infer_name(c, TREE_X), mlo_elem_text(x));
+		return infer_error(c, "'%s' is %s: f32 or f64 expected", infer_name(c, TREE_X),
+				   mlo_elem_text(x));
 	if (w != EL_f32 && w != EL_f64)
-		return infer_error(c, "'%s' is %s: f32 or f64 expected", infer_name(c, TREE_WEIGHTS), mlo_elem_text(w));
+		return infer_error(c, "'%s' is %s: f32 or f64 expected", infer_name(c, TREE_WEIGHTS),
+				   mlo_elem_text(w));
 	MLO_TRY(check_operand(c, TREE_X, "rows", x, 2));
 	MLO_TRY(check_operand(c, TREE_ROOTS, "roots", EL_i64, 1));
 	MLO_TRY(check_operand(c, TREE_NODES, "nodes", EL_i32, 2));
@@ -82,7 +84,8 @@ MloStatus infer_tree_ensemble(InferCx *c)
 		return infer_error(c, "%lld targets", (long long)targets);
 	if (parts < 1 || parts > 1024)
 		return infer_error(c, "%lld parts, 1 to 1024 expected", (long long)parts);
-	if (strcmp(how, "SUM") != 0 && strcmp(how, "AVERAGE") != 0 && strcmp(how, "MIN") != 0 && strcmp(how, "MAX") != 0)
+	if (strcmp(how, "SUM") != 0 && strcmp(how, "AVERAGE") != 0 && strcmp(how, "MIN") != 0 &&
+	    strcmp(how, "MAX") != 0)
 		return infer_error(c, "aggregate '%s' is not known", how);
 	MLO_TRY(check_tables(c));
 	MLO_TRY(check_features(c));
@@ -103,8 +106,10 @@ MloStatus infer_lookup(InferCx *c)
 	MLO_TRY(same_length(c, 1, 2));
 	if (other->rank > 0)
 		return infer_error(c, "'%s' %s is not a scalar", infer_name(c, 3), infer_type_text(c, other));
-	if (mlo_elem_bits(t.elem) < 8 || mlo_elem_bits(values->elem) < 8 || mlo_elem_class(t.elem) == EC_COMPLEX)
-		return infer_error(c, "%s cannot be looked up for %s", mlo_elem_text(values->elem), mlo_elem_text(t.elem));
+	if (mlo_elem_bits(t.elem) < 8 || mlo_elem_bits(values->elem) < 8 ||
+	    mlo_elem_class(t.elem) == EC_COMPLEX)
+		return infer_error(c, "%s cannot be looked up for %s", mlo_elem_text(values->elem),
+				   mlo_elem_text(t.elem));
 	t.elem = values->elem;
 	return infer_out(c, 0, &t);
 }
@@ -119,9 +124,11 @@ MloStatus infer_pairwise_coupling(InferCx *c)
 	if (classes < 2 || classes > 65535 || r->elem != EL_f32)
 		return infer_error(c, "%lld classes from '%s' %s", (long long)classes, infer_name(c, 0),
 		                   infer_type_text(c, r));
-	if (r->rank >= 0 && (r->rank != 2 || !infer_meet(r->dim[1], mlo_dim(classes * (classes - 1) / 2), &ignored)))
-		return infer_error(c, "'%s' is %s, %lld classes have %lld pairs", infer_name(c, 0), infer_type_text(c, r),
-		                   (long long)classes, (long long)(classes * (classes - 1) / 2));
+	if (r->rank >= 0 &&
+	    (r->rank != 2 || !infer_meet(r->dim[1], mlo_dim(classes * (classes - 1) / 2), &ignored)))
+		return infer_error(c, "'%s' is %s, %lld classes have %lld pairs", infer_name(c, 0),
+				   infer_type_text(c, r), (long long)classes,
+				   (long long)(classes * (classes - 1) / 2));
 	t.dim[0] = r->rank == 2 ? r->dim[0] : DIM_UNKNOWN;
 	t.dim[1] = mlo_dim(classes);
 	return infer_out(c, 0, &t);

@@ -30,7 +30,8 @@ static int compare(const RefTensor *x, int64_t i, const RefTensor *keys, int64_t
 
 void ref_lookup(const RefCall *c)
 {
-	const RefTensor *x = &c->in[0], *keys = &c->in[1], *values = &c->in[2], *other = &c->in[3], *y = &c->out[0];
+	const RefTensor *x = &c->in[0], *keys = &c->in[1], *values = &c->in[2], *other = &c->in[3],
+			*y = &c->out[0];
 	int64_t n = ref_count(y), nkeys = keys->dim[0];
 	int bits = ref_elem_bits(y->elem);
 
@@ -52,7 +53,7 @@ void ref_lookup(const RefCall *c)
 	}
 }
 
-/* -- pairwise coupling ------------------------------------------------------------------------------------ */
+/* -- pairwise coupling ---------------------------------------------------------------------------- */
 
 /* The probability that i wins against j, from those of pairs (0,1), (0,2), ... */
 REF_INLINE float against(const float *r, int64_t n, int64_t i, int64_t j)
@@ -99,7 +100,8 @@ static bool improve(const float *r, int64_t n, float *p)
 	if (worst < 0.005f / (float)n)
 		return false;
 	for (int64_t i = 0; i < n; i++) {
-		float q = quadratic(r, n, i, i), product = row_product(r, n, p, i), diff = (form - product) / q;
+		float q = quadratic(r, n, i, i), product = row_product(r, n, p, i),
+		      diff = (form - product) / q;
 
 		form = (form + diff * (diff * q + 2 * product)) / (1 + diff) / (1 + diff);
 		p[i] += diff;

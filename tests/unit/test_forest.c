@@ -1,4 +1,5 @@
-/* tests/unit/test_forest.c -- random forests on every kind of kernel, to the last bit, and their kernel as text. */
+/* tests/unit/test_forest.c -- random forests on every kind of kernel, to the last bit, and their kernel as
+ * text. */
 #include <CUnit/CUnit.h>
 #include <math.h>
 #include <stdio.h>
@@ -107,10 +108,15 @@ static MloGraph *build(Forest *f, uint64_t seed)
 	for (int64_t k = 0; k < f->trees; k++)
 		f->root[k] = grow(f, k, f->depth);
 	t = mlo_type(EL_f32, 2, (int64_t[]){f->rows, FEATURES});
-	n = mlo_graph_node(g, NULL, OP_tree_ensemble, (MloValue *[]){mlo_graph_input(g, "x", &t),
-		table(g, EL_i64, 1, f->trees, 0, f->root), table(g, EL_i32, 2, f->nnodes, TREE_COLUMNS, f->node),
-		table(g, EL_f32, 1, f->nnodes, 0, f->split), table(g, EL_i32, 1, f->nweights, 0, f->target),
-		table(g, EL_f32, 1, f->nweights, 0, f->weight), table(g, EL_f32, 1, 64, 0, f->member)}, 7, 1);
+	n = mlo_graph_node(g, NULL, OP_tree_ensemble,
+			   (MloValue *[]){mlo_graph_input(g, "x", &t),
+					  table(g, EL_i64, 1, f->trees, 0, f->root),
+					  table(g, EL_i32, 2, f->nnodes, TREE_COLUMNS, f->node),
+					  table(g, EL_f32, 1, f->nnodes, 0, f->split),
+					  table(g, EL_i32, 1, f->nweights, 0, f->target),
+					  table(g, EL_f32, 1, f->nweights, 0, f->weight),
+					  table(g, EL_f32, 1, 64, 0, f->member)},
+			   7, 1);
 	mlo_attr_set_i(n, ATTR_tree_ensemble_targets, f->targets);
 	mlo_attr_set_i(n, ATTR_tree_ensemble_parts, f->parts);
 	mlo_attr_set_s(g, n, ATTR_tree_ensemble_aggregate, how[draw(f, 5)]);
@@ -143,15 +149,20 @@ static void random_forests(void)
 		MloGraph *g = build(f, seed);
 		const MloTensor *x = rows_of(g, f);
 		const MloTargetSet *set = mlo_target_find("x86_64", &d);
-		MloTensor *want[1] = {0}, *got[1] = {0}, *other = mlo_tensor_new(g->arena, EL_f32, 2, (int64_t[]){f->rows, f->targets});
-		RunHow how = {.target = seed % 4 == 3 ? "native" : "x86_64", .variant = seed % 4 == 3 ? NULL : variant[seed % 4],
-		              .level = 2, .threads = 1 + (int)(seed & 1)};
+		MloTensor *want[1] = {0}, *got[1] = {0},
+			  *other = mlo_tensor_new(g->arena, EL_f32, 2, (int64_t[]){f->rows, f->targets});
+		RunHow how = {.target = seed % 4 == 3 ? "native" : "x86_64",
+			      .variant = seed % 4 == 3 ? NULL : variant[seed % 4],
+			      .level = 2,
+			      .threads = 1 + (int)(seed & 1)};
 		bool here = true;
 
 		CU_ASSERT_EQUAL_FATAL(mlo_infer_graph(g, &d), MLO_OK);
 		CU_ASSERT_EQUAL_FATAL(mlo_exec_graph(g->arena, g, &x, want, NULL, NULL, &d), MLO_OK);
 		for (int i = 0; set && set->variant[i]; i++) {
-			CU_ASSERT_EQUAL(mlo_codegen_interp(g, set->variant[i], (const void *[]){x->data}, (void *[]){(void *)other->data}, &d), MLO_OK);
+			CU_ASSERT_EQUAL(mlo_codegen_interp(g, set->variant[i], (const void *[]){x->data},
+							   (void *[]){(void *)other->data}, &d),
+					MLO_OK);
 			CU_ASSERT(same(other, want[0]));
 			if (how.variant && !strcmp(set->variant[i]->name, how.variant))
 				here = mlo_target_runs_here(set->variant[i], NULL, 0);
@@ -160,7 +171,8 @@ static void random_forests(void)
 			CU_ASSERT_EQUAL(support_run(g->arena, g, &how, &x, got, &d), MLO_OK);
 			CU_ASSERT(got[0] && same(got[0], want[0]));
 			if (got[0] && !same(got[0], want[0]))
-				printf("forest %llu differs on %s\n", (unsigned long long)seed, how.variant ? how.variant : how.target);
+				printf("forest %llu differs on %s\n", (unsigned long long)seed,
+				       how.variant ? how.variant : how.target);
 		}
 		mlo_diag_print(&d, "test", stdout);
 		mlo_diag_free(&d);
@@ -169,7 +181,7 @@ static void random_forests(void)
 	free(f);
 }
 
-/* -- the kernel ------------------------------------------------------------------------------------------- */
+/* -- the kernel ----------------------------------------------------------------------------------- */
 
 static const char *print(MloArena *a, const MloKernel *k)
 {
@@ -210,7 +222,8 @@ static void kernel_as_text(void)
 /* Tables that lead nowhere go to the library tier, whose kernel ends such walks without a leaf. */
 static void wrong_tables(void)
 {
-	static const int32_t wrong[][3] = {{TREE_YES, 0, 0}, {TREE_NO, 99, 0}, {TREE_YES, -1, 0}, {TREE_MODE, 9, 0}};
+	static const int32_t wrong[][3] = {
+		{TREE_YES, 0, 0}, {TREE_NO, 99, 0}, {TREE_YES, -1, 0}, {TREE_MODE, 9, 0}};
 	int32_t node[3][TREE_COLUMNS];
 	MloDiag d = {0};
 
@@ -228,14 +241,19 @@ static void wrong_tables(void)
 		node[1][TREE_MODE] = node[2][TREE_MODE] = TREE_LEAF;
 		node[1][TREE_COUNT] = node[2][TREE_COUNT] = 1;
 		node[0][wrong[i][0]] = wrong[i][1];
-		n = mlo_graph_node(g, NULL, OP_tree_ensemble, (MloValue *[]){mlo_graph_input(g, "x", &t),
-			table(g, EL_i64, 1, 1, 0, (int64_t[]){0}), table(g, EL_i32, 2, 3, TREE_COLUMNS, node),
-			table(g, EL_f32, 1, 3, 0, (float[]){0, 0, 0}), table(g, EL_i32, 1, 1, 0, (int32_t[]){0}),
-			table(g, EL_f32, 1, 1, 0, (float[]){1})}, 6, 1);
+		n = mlo_graph_node(g, NULL, OP_tree_ensemble,
+				   (MloValue *[]){mlo_graph_input(g, "x", &t),
+						  table(g, EL_i64, 1, 1, 0, (int64_t[]){0}),
+						  table(g, EL_i32, 2, 3, TREE_COLUMNS, node),
+						  table(g, EL_f32, 1, 3, 0, (float[]){0, 0, 0}),
+						  table(g, EL_i32, 1, 1, 0, (int32_t[]){0}),
+						  table(g, EL_f32, 1, 1, 0, (float[]){1})},
+				   6, 1);
 		mlo_graph_output(g, n->out[0], "y");
 		CU_ASSERT_EQUAL_FATAL(mlo_infer_graph(g, &d), MLO_OK);
 		CU_ASSERT_EQUAL(mlo_lower_forest(&cx, n, n, &low), MLO_ERR_UNSUPPORTED);
-		CU_ASSERT_EQUAL(mlo_exec_graph(g->arena, g, (const MloTensor *[]){x}, y, NULL, NULL, &d), MLO_OK);
+		CU_ASSERT_EQUAL(mlo_exec_graph(g->arena, g, (const MloTensor *[]){x}, y, NULL, NULL, &d),
+				MLO_OK);
 		mlo_graph_free(g);
 	}
 	mlo_diag_free(&d);
