@@ -3,22 +3,6 @@
 
 #include <string.h>
 
-MloElem ms_elem(const MloValue *v)
-{
-	return v->type.elem == EL_none ? EL_f32 : v->type.elem;
-}
-
-MloValue *ms_cast(OnnxNode *n, MloValue *v, MloElem e)
-{
-	MloNode *m;
-
-	if (v->type.elem == e)
-		return v;
-	m = onnx_node(n, OP_cast, &v, 1, 1);
-	mlo_attr_set_i(m, ATTR_cast_to, mlo_elem_onnx(e));
-	return onnx_infer(n, m);
-}
-
 MloValue *ms_transpose(OnnxNode *n, MloValue *v, const int64_t *perm, int rank)
 {
 	MloNode *m = onnx_node(n, OP_transpose, &v, 1, 1);
@@ -110,7 +94,7 @@ MloValue *ms_add(OnnxNode *n, MloValue *v, MloValue *b)
 
 MloValue *ms_scale(OnnxNode *n, MloValue *v, double factor)
 {
-	return factor == 1 ? v : onnx_op2(n, OP_mul, v, onnx_scalar(n, ms_elem(v), factor));
+	return factor == 1 ? v : onnx_op2(n, OP_mul, v, onnx_scalar(n, onnx_elem_beside(v), factor));
 }
 
 bool ms_rank(OnnxNode *n, uint32_t i, int lo, int hi)
@@ -167,7 +151,7 @@ static MloValue *act_attrs(OnnxNode *n, MloOp op, MloValue *x, const float *p)
 
 static MloValue *act_clip(OnnxNode *n, MloOp op, MloValue *x, const float *p)
 {
-	return onnx_op3(n, op, x, onnx_scalar(n, ms_elem(x), p[0]), onnx_scalar(n, ms_elem(x), p[1]));
+	return onnx_op3(n, op, x, onnx_scalar(n, onnx_elem_beside(x), p[0]), onnx_scalar(n, onnx_elem_beside(x), p[1]));
 }
 
 /* alpha * f(beta * x) */
@@ -178,14 +162,14 @@ static MloValue *act_scaled(OnnxNode *n, MloOp op, MloValue *x, const float *p)
 
 static MloValue *act_thresholded(OnnxNode *n, MloOp op, MloValue *x, const float *p)
 {
-	MloValue *above = onnx_op2(n, OP_greater, x, onnx_scalar(n, ms_elem(x), p[0]));
+	MloValue *above = onnx_op2(n, OP_greater, x, onnx_scalar(n, onnx_elem_beside(x), p[0]));
 
-	return onnx_op3(n, op, above, x, onnx_scalar(n, ms_elem(x), 0));
+	return onnx_op3(n, op, above, x, onnx_scalar(n, onnx_elem_beside(x), 0));
 }
 
 static MloValue *act_celu(OnnxNode *n, MloOp op, MloValue *x, const float *p)
 {
-	MloValue *a = onnx_scalar(n, ms_elem(x), p[0]);
+	MloValue *a = onnx_scalar(n, onnx_elem_beside(x), p[0]);
 
 	return onnx_op2(n, OP_mul, onnx_op1(n, op, onnx_op2(n, OP_div, x, a)), a);
 }

@@ -3,10 +3,6 @@
 #define MLO_FRONTEND_ONNX_MS_H
 #include "frontend/onnx_ops.h"
 
-/* The element type of v, or f32 where it is not known. */
-MloElem ms_elem(const MloValue *v);
-/* v as `e`; v itself where it is that already. */
-MloValue *ms_cast(OnnxNode *n, MloValue *v, MloElem e);
 MloValue *ms_transpose(OnnxNode *n, MloValue *v, const int64_t *perm, int rank);
 MloValue *ms_swap_last(OnnxNode *n, MloValue *v); /* the last two dimensions; the rank must be known */
 MloValue *ms_reshape(OnnxNode *n, MloValue *v, const int64_t *dim, int rank); /* 0 copies, -1 is inferred */

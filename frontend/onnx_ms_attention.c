@@ -56,7 +56,7 @@ static MloValue *attend(OnnxNode *n, Attend *a)
 	MloDim size = a->q->type.rank == 4 ? a->q->type.dim[3] : (MloDim){0};
 	double scale = a->scale;
 	MloValue *x, *zero, *filter;
-	MloElem e = ms_elem(a->q);
+	MloElem e = onnx_elem_beside(a->q);
 
 	if (scale == 0 && (!mlo_dim_known(size) || size.k <= 0)) {
 		onnx_fail(n, MLO_ERR_UNSUPPORTED, "the head size is not known");
@@ -82,7 +82,7 @@ static MloValue *attend(OnnxNode *n, Attend *a)
 /* From lengths [B], or ends and starts [2 * B]: which of the T keys count, [B, 1, 1, T]. */
 static MloValue *keep_range(OnnxNode *n, MloValue *mask, const Attend *a)
 {
-	MloValue *t = ms_cast(n, positions(n, a->k, 2), ms_elem(mask)), *keep, *start;
+	MloValue *t = onnx_cast(n, positions(n, a->k, 2), onnx_elem_beside(mask)), *keep, *start;
 	MloDim batch = a->q->type.dim[0], count = mask->type.dim[0];
 	const int64_t shape[] = {-1, 1, 1, 1};
 
@@ -128,7 +128,7 @@ static bool set_mask(OnnxNode *n, uint32_t i, Attend *a)
 		a->keep = keep_range(n, mask, a);
 		return a->keep != NULL;
 	}
-	keep = onnx_op2(n, OP_greater, mask, onnx_scalar(n, ms_elem(mask), 0));
+	keep = onnx_op2(n, OP_greater, mask, onnx_scalar(n, onnx_elem_beside(mask), 0));
 	if (mask->type.rank < 4)
 		keep = unsqueeze(n, keep, axes, 4 - mask->type.rank);
 	else

@@ -11,9 +11,9 @@ static MloValue *rms_norm(OnnxNode *n, MloValue *x, MloValue *scale, MloValue **
 {
 	double epsilon = onnx_float(n, "epsilon", 1e-5);
 	int64_t axis = onnx_int(n, "axis", -1), axes[MLO_MAX_RANK];
-	MloElem e = ms_elem(x), wide = is_narrow(e) ? EL_f32 : e;
+	MloElem e = onnx_elem_beside(x), wide = is_narrow(e) ? EL_f32 : e;
 	int count = 0, rank = x->type.rank;
-	MloValue *v = ms_cast(n, x, wide), *mean;
+	MloValue *v = onnx_cast(n, x, wide), *mean;
 	MloNode *m;
 
 	if (axis < 0 && axis != -1 && rank != MLO_RANK_UNKNOWN)
@@ -32,7 +32,7 @@ static MloValue *rms_norm(OnnxNode *n, MloValue *x, MloValue *scale, MloValue **
 	mean = onnx_op2(n, OP_add, onnx_infer(n, m), onnx_scalar(n, wide, epsilon));
 	*inverse = onnx_op1(n, OP_reciprocal, onnx_op1(n, OP_sqrt, mean));
 	v = onnx_op2(n, OP_mul, v, *inverse);
-	return ms_cast(n, onnx_op2(n, OP_mul, v, ms_cast(n, scale, wide)), e);
+	return onnx_cast(n, onnx_op2(n, OP_mul, v, onnx_cast(n, scale, wide)), e);
 }
 
 /* SimplifiedLayerNormalization(x, scale) -> y, 1 / rms; the optimizer also writes it in domain ai.onnx. */

@@ -13,7 +13,7 @@ static MloValue *triple(OnnxNode *n, uint32_t i)
 /* v becomes result 0, quantized by operands i (scale) and i+1 (zero point), to the type of operand 0. */
 static void finish(OnnxNode *n, MloValue *v, uint32_t i, uint32_t like)
 {
-	onnx_result(n, 0, ms_quantize(n, v, n->in[i], onnx_in(n, i + 1), 1, ms_elem(n->in[like])));
+	onnx_result(n, 0, ms_quantize(n, v, n->in[i], onnx_in(n, i + 1), 1, onnx_elem_beside(n->in[like])));
 }
 
 static bool present(OnnxNode *n, const uint32_t *at, uint32_t count)

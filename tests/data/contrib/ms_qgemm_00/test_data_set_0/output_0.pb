@@ -1,0 +1,1 @@
+ByJxCf„lJclnp€KulmU‡nn

@@ -1,0 +1,1 @@
+ByJZd`b„f^’]lo7†‹kqiJzb

@@ -1,0 +1,1 @@
+ByJiekX‚n~Ra[_e\^S^OQTs

@@ -1,0 +1,1 @@
+ByJbeèp]yS^eTz`bsU6hlNt
