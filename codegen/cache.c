@@ -16,7 +16,7 @@
 #include "config.h"
 
 /* Raised whenever the emitter changes the code it makes for an unchanged kernel text. */
-#define EMITTER_VERSION "5"
+#define EMITTER_VERSION "6"
 
 typedef struct Header { char magic[8]; uint64_t bytes, hash; } Header;
 static const char magic[8] = "MLOPTOBJ";

@@ -92,8 +92,17 @@ static LLVMValueRef across(Emit *e, KOp op, MloElem type, LLVMValueRef v)
 void emit_acc(Emit *e, const KStmt *s)
 {
 	MloElem type = e->k->value.items[s->value].type;
+	const KInst *in = &e->k->value.items[s->value];
 	LLVMValueRef old = emit_accum(e, s->acc), v = e->val[s->value];
 
+	if (s->accop == K_add && in->op == K_mul && mlo_elem_is_float(type)) { /* one multiply-add */
+		v = emit_fma(e, emit_splat(e, e->val[in->a], e->acc_lanes[s->acc]),
+		             emit_splat(e, e->val[in->b], e->acc_lanes[s->acc]), old);
+		if (e->mask && e->acc_lanes[s->acc])
+			v = emit_select(e, e->mask, v, old);
+		LLVMBuildStore(e->b, v, e->acc[s->acc]);
+		return;
+	}
 	v = emit_splat(e, v, e->acc_lanes[s->acc]);
 	if (e->mask && e->acc_lanes[s->acc])
 		v = emit_select(e, e->mask, v, identity(e, s->accop, type, e->lanes));
