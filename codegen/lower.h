@@ -4,6 +4,7 @@
  *   contract: a contraction and its elementwise epilogue;
  *   loops:    maps, movement, reductions, pooling, row-wise normalisation, fused;
  *   forest:   one tree ensemble (counts as the loop tier);
+ *   recurrent: one recurrent operator that gets its input products (passes/hoist.c; likewise);
  *   call:     one node, a reference kernel of the library tier.
  * A lowering answers MLO_ERR_UNSUPPORTED without a diagnostic when the group is not its business. */
 #ifndef MLO_CODEGEN_LOWER_H
@@ -45,7 +46,6 @@ typedef struct MloLowerCx {
 MloStatus mlo_lower_contract(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
 MloStatus mlo_lower_loops(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
 MloStatus mlo_lower_forest(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
-/* Part of the loop tier: a recurrent operator that gets its input products (passes/hoist.c). */
 MloStatus mlo_lower_recurrent(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
 MloStatus mlo_lower_call(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
 

@@ -143,9 +143,6 @@ static void build_all(Lower *w, Nests *nests)
 MloStatus mlo_lower_loops(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out)
 {
 	MloNode *anchor = NULL;
-	MloStatus st = mlo_lower_recurrent(cx, first, last, out);
-	if (st != MLO_ERR_UNSUPPORTED)
-		return st;
 	for (MloNode *n = first;; n = n->next) {
 		if (!mlo_can_lower_loops_node(n) || (is_anchor(n) && anchor))
 			return MLO_ERR_UNSUPPORTED;

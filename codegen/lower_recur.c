@@ -5,7 +5,8 @@
  * for each other, and computes gates and new states from the sums while they are in registers.  The
  * weights are packed in the order in which they are read,
  *   [direction][units / lanes][hidden, padded][gates][lanes],
- * each read once per step.  The states live in scratch memory: the new one is kept apart until all
+ * each read once per step; every other step reads them from the end, so that what is still in the
+ * first-level cache is used again.  The states live in scratch memory: the new one is kept apart until all
  * units have read the old one.  Appleyard, Kocisky, Blunsom, "Optimizing performance of recurrent
  * neural networks" (2016), hoist and combine products in the same way. */
 #include <string.h>
@@ -29,7 +30,9 @@ typedef struct Recur {
 	double clip;
 	Func func[2 * MAX_FUNCS];
 	const KIdx *b;                               /* the sequence at hand */
+	const KIdx *block, *lane;                    /* of the unit at hand */
 	int dir;
+	bool reversed;                               /* this step takes the units from the last block on */
 } Recur;
 
 /* A product of some gates: which they are, and their weights. */
@@ -210,15 +213,15 @@ static const KIdx *time_of(Recur *r, const KIdx *t)
 	return back ? plus(r, kx_mul(r->k, t, -1), r->steps - 1) : t;
 }
 
-/* The products of all gates for unit j: sum[g] = h @ r' for each gate of p.  Chain 0 starts from
- * start[g] (a value, or -1 for 0). */
-static void products(Recur *r, KCursor *at, const Product *p, const KIdx *j, const int *start, int *sum)
+/* The products of all gates for the unit at hand: sum[g] = h @ r' for each gate of p.  Chain 0 starts
+ * from start[g] (a value, or -1 for 0). */
+static void products(Recur *r, KCursor *at, const Product *p, const int *start, int *sum)
 {
 	int chains = p->gates == 1 ? 4 : 2, acc[MAX_GATES][CHAINS], var, zero = number(at, 0);
 	int64_t tile = p->gates * r->lanes, block = r->padded * tile;
 	int64_t blocks = (r->hidden + r->lanes - 1) / r->lanes;
 	MloKernel *k = r->k;
-	const KIdx *base = kx_add(k, kx_mul(k, kx_div(k, j, r->lanes), block), kx_mod(k, j, r->lanes));
+	const KIdx *base = kx_add(k, kx_mul(k, r->block, block), r->lane);
 	KCursor in;
 
 	for (int g = 0; g < p->gates; g++)
@@ -275,6 +278,12 @@ static KCursor units(Recur *r, KCursor *at, const KIdx **j)
 	KCursor in = kb_loop(at, KL_VEC, kx_const(r->k, r->hidden), &var);
 
 	*j = kx_var(r->k, var);
+	r->block = kx_div(r->k, *j, r->lanes);
+	r->lane = kx_mod(r->k, *j, r->lanes);
+	if (r->reversed) {
+		r->block = plus(r, kx_mul(r->k, r->block, -1), r->hidden / r->lanes - 1);
+		*j = kx_add(r->k, kx_mul(r->k, r->block, r->lanes), r->lane);
+	}
 	return in;
 }
 
@@ -293,7 +302,7 @@ static void gates(Recur *r, KCursor *at, const Product *p, const KIdx *t, const 
 
 	for (int g = 0; g < p->gates; g++)
 		start[g] = biased(r, at, p->gate[g], j, input(r, at, p->gate[g], t, j));
-	products(r, at, p, j, start, sum);
+	products(r, at, p, start, sum);
 }
 
 static void rnn_step(Recur *r, KCursor *at, const Product *p, const KIdx *t)
@@ -348,7 +357,7 @@ static void gru_step_after(Recur *r, KCursor *at, const Product *p, const KIdx *
 		start[g] = biased(r, &in, g, j, input(r, &in, g, t, j));
 	if (r->bias >= 0)
 		start[GRU_H] = biased(r, &in, GRU_H, j, number(&in, 0));
-	products(r, &in, p, j, start, sum);
+	products(r, &in, p, start, sum);
 	z = act(r, &in, 0, sum[GRU_Z]);
 	reset = act(r, &in, 0, sum[GRU_R]);
 	fresh = kb_op(&in, K_fma, EL_f32, reset, sum[GRU_H], input(r, &in, GRU_H, t, j));
@@ -418,6 +427,15 @@ static void step(Recur *r, KCursor *at, const Product *p, const KIdx *t)
 	take_next(r, at);
 }
 
+/* Whether steps go through the weights forth and back: they are more than the first-level cache
+ * holds, and the last block is a whole one. */
+static bool turns(const Recur *r, const Product *p)
+{
+	int64_t bytes = p->gates * r->hidden * r->hidden * 4;
+
+	return !p[1].gates && r->steps > 1 && r->hidden % r->lanes == 0 && bytes > r->cx->target->l1d / 2;
+}
+
 static void direction(Recur *r, KCursor *at, const Product *p)
 {
 	KCursor in;
@@ -429,8 +447,19 @@ static void direction(Recur *r, KCursor *at, const Product *p)
 		load_state(r, at, r->c, r->c0);
 	else if (r->c >= 0)
 		zero_padding(r, at, r->c);
-	in = kb_loop(at, KL_SEQ, kx_const(r->k, r->steps), &var);
-	step(r, &in, p, time_of(r, kx_var(r->k, var)));
+	if (turns(r, p)) {
+		in = kb_loop(at, KL_SEQ, kx_const(r->k, r->steps / 2), &var);
+		for (int odd = 0; odd < 2; odd++) {
+			r->reversed = odd;
+			step(r, &in, p, time_of(r, plus(r, kx_mul(r->k, kx_var(r->k, var), 2), odd)));
+		}
+		r->reversed = false;
+		if (r->steps % 2)
+			step(r, at, p, time_of(r, kx_const(r->k, r->steps - 1)));
+	} else {
+		in = kb_loop(at, KL_SEQ, kx_const(r->k, r->steps), &var);
+		step(r, &in, p, time_of(r, kx_var(r->k, var)));
+	}
 	store_state(r, at, r->h, r->out[1]);
 	if (r->n->op == OP_lstm)
 		store_state(r, at, r->c, r->out[2]);

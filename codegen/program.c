@@ -203,6 +203,7 @@ static MloStatus lower_tiers(Builder *b, MloNode *first, MloNode *last, MloLower
 	} lowering[] = {{mlo_lower_contract, MLO_TIER_CONTRACT},
 	                {mlo_lower_loops, MLO_TIER_LOOPS},
 	                {mlo_lower_forest, MLO_TIER_LOOPS},
+	                {mlo_lower_recurrent, MLO_TIER_LOOPS},
 	                {mlo_lower_call, MLO_TIER_LIBRARY}};
 
 	for (size_t t = 0; t < sizeof lowering / sizeof *lowering; t++) {
