@@ -175,7 +175,7 @@ MloStatus infer_matmul_nbits(InferCx *c)
 	MloType t = *infer_in(c, 0);
 	const MloType *zero = infer_in(c, 3);
 	int64_t packed;
-	NBits b;
+	NBits b = {0};
 
 	MLO_TRY(nbits(c, &b));
 	if (infer_in(c, 1)->elem != EL_u8)
