@@ -180,7 +180,7 @@ static void dump_all(const Work *w)
 	}
 }
 
-static Job *make_jobs(Program *p)
+static Job *make_jobs(Plan *p)
 {
 	Job *job = MLO_NEWN(p->arena, Job, p->unique.n + 1);
 
@@ -199,78 +199,7 @@ static Job *make_jobs(Program *p)
 	return job;
 }
 
-/* -- blobs ---------------------------------------------------------------------------------- */
-
-static void make_weights(const Program *p, MloVariant *out)
-{
-	MloPiece *piece = MLO_NEWN(p->arena, MloPiece, 2 * p->buffer.n + 1);
-	uint64_t at = 0;
-
-	for (size_t i = 0; i < p->buffer.n; i++) {
-		const Buffer *b = &p->buffer.items[i];
-
-		if (b->kind != BUF_WEIGHT)
-			continue;
-		if ((uint64_t)b->offset > at)
-			piece[out->nweight++] = (MloPiece){NULL, (size_t)((uint64_t)b->offset - at)};
-		piece[out->nweight++] = (MloPiece){b->data->data, (size_t)b->bytes};
-		at = (uint64_t)(b->offset + b->bytes);
-	}
-	if ((uint64_t)p->weight_bytes > at)
-		piece[out->nweight++] = (MloPiece){NULL, (size_t)((uint64_t)p->weight_bytes - at)};
-	out->weight = piece;
-	out->weight_bytes = (uint64_t)p->weight_bytes;
-}
-
-/* Steps shorter than about a fork and join of threads run on the caller alone. */
-static bool too_small(const MloTarget *t, const MloStepInfo *s)
-{
-	double lanes = t->vector_bytes / 4.0;
-	double cycles = s->flops / (2 * lanes * t->fma_per_cycle) + s->bytes / (2 * t->bytes_per_cycle);
-
-	return s->ntasks < 2 || cycles / t->clock_ghz < 4000; /* ns */
-}
-
-static MlrtArg make_arg(const Program *p, const StepArg *sa)
-{
-	static const uint32_t space[] = {[BUF_ARENA] = MLRT_ARENA, [BUF_WEIGHT] = MLRT_WEIGHT,
-	                                 [BUF_INPUT] = MLRT_INPUT, [BUF_OUTPUT] = MLRT_OUTPUT};
-	const Buffer *b;
-
-	if (sa->buffer < 0)
-		return (MlrtArg){.space = MLRT_NONE};
-	b = &p->buffer.items[sa->buffer];
-	return (MlrtArg){space[b->kind], b->index, (uint64_t)(b->offset + sa->offset), (uint64_t)sa->bytes};
-}
-
-static MloStatus make_program(const Program *p, const uint64_t *code, MloBytes *out, MloDiag *d)
-{
-	MlrtProgram head = {.magic = MLRT_PROGRAM_MAGIC, .nsteps = (uint32_t)p->step.n,
-	                    .arena_bytes = (uint64_t)p->arena_bytes, .scratch_bytes = (uint64_t)p->scratch_bytes};
-	MlrtStep *step;
-	MlrtArg *arg;
-
-	for (size_t i = 0; i < p->step.n; i++)
-		head.nargs += (uint32_t)p->step.items[i].kernel->arg.n;
-	out->n = sizeof head + head.nsteps * sizeof *step + head.nargs * sizeof *arg;
-	out->data = calloc(1, out->n);
-	if (!out->data)
-		return mlo_error(d, MLO_ERR_NOMEM, "out of memory for the program");
-	memcpy(out->data, &head, sizeof head);
-	step = (MlrtStep *)(out->data + sizeof head);
-	arg = (MlrtArg *)(step + head.nsteps);
-	for (size_t i = 0, a = 0; i < p->step.n; i++) {
-		const Step *s = &p->step.items[i];
-
-		step[i] = (MlrtStep){code[s->unique], (uint32_t)a, (uint32_t)s->kernel->arg.n, (uint32_t)s->kernel->ntasks,
-		                     too_small(p->target, &s->info)};
-		for (size_t k = 0; k < s->kernel->arg.n; k++)
-			arg[a++] = make_arg(p, &s->arg[k]);
-	}
-	return MLO_OK;
-}
-
-static MloStatus link_kernels(const Program *p, const Job *job, MloVariant *out, uint64_t *code, MloDiag *d)
+static MloStatus link_kernels(const Plan *p, const Job *job, MloVariant *out, uint64_t *code, MloDiag *d)
 {
 	MloBytes *objects = MLO_NEWN(p->arena, MloBytes, p->unique.n + 1);
 	const char **symbols = MLO_NEWN(p->arena, const char *, p->unique.n + 1);
@@ -285,14 +214,27 @@ static MloStatus link_kernels(const Program *p, const Job *job, MloVariant *out,
 	return mlo_image_link(p->target, objects, p->unique.n, symbols, p->unique.n, &out->code, code, d);
 }
 
+/* Steps of main, then of each body. */
+static void report_steps(const Plan *p, MloVariant *out)
+{
+	for (size_t i = 0; i < p->program.n; i++) {
+		out->arena_bytes += (uint64_t)p->program.items[i]->arena_bytes;
+		out->nsteps += p->program.items[i]->step.n;
+	}
+	out->steps = MLO_NEWN(out->arena, MloStepInfo, out->nsteps + 1);
+	for (size_t i = 0, at = 0; i < p->program.n; i++)
+		for (size_t j = 0; j < p->program.items[i]->step.n; j++)
+			out->steps[at++] = p->program.items[i]->step.items[j].info;
+}
+
 static MloStatus codegen(const MloGraph *g, const MloTarget *t, const MloCodegenOptions *opt, MloVariant *out, MloDiag *d)
 {
-	Program p;
+	Plan p;
 	Work w = {.target = t, .opt = opt, .diag = d};
 	uint64_t *code;
 	MloStatus st;
 
-	MLO_TRY(program_build(&p, out->arena, g, t, d));
+	MLO_TRY(plan_build(&p, out->arena, g, t, d));
 	w.n = p.unique.n;
 	w.job = make_jobs(&p);
 	w.order = MLO_NEWN(out->arena, size_t, w.n + 1);
@@ -310,15 +252,12 @@ static MloStatus codegen(const MloGraph *g, const MloTarget *t, const MloCodegen
 		LLVMDisposeMessage(w.job[i].llvm_text);
 	}
 	MLO_TRY(st);
-	MLO_TRY(make_program(&p, code, &out->program, d));
-	make_weights(&p, out);
-	out->arena_bytes = (uint64_t)p.arena_bytes;
+	MLO_TRY(plan_write(&p, code, &out->program, d));
+	out->weight = plan_weight_pieces(&p, &out->nweight);
+	out->weight_bytes = (uint64_t)p.weight_bytes;
 	out->scratch_bytes = (uint64_t)p.scratch_bytes;
 	out->nkernels = p.unique.n;
-	out->nsteps = p.step.n;
-	out->steps = MLO_NEWN(out->arena, MloStepInfo, p.step.n + 1);
-	for (size_t i = 0; i < p.step.n; i++)
-		out->steps[i] = p.step.items[i].info;
+	report_steps(&p, out);
 	return MLO_OK;
 }
 
@@ -342,37 +281,4 @@ void mlo_variant_free(MloVariant *v)
 	free(v->program.data);
 	mlo_arena_free(v->arena);
 	*v = (MloVariant){0};
-}
-
-/* -- the Kernel IR interpreter in place of machine code ---------------------------------------- */
-
-MloStatus mlo_codegen_interp(const MloGraph *g, const MloTarget *t, const void *const *inputs, void *const *outputs, MloDiag *d)
-{
-	MloArena *a = mlo_arena_new();
-	Program p;
-	MloStatus st;
-	char *arena;
-
-	if (!a)
-		return mlo_error(d, MLO_ERR_NOMEM, "out of memory");
-	st = program_build(&p, a, g, t, d);
-	arena = st == MLO_OK ? mlo_alloc(a, 1, (size_t)p.arena_bytes) : NULL;
-	for (size_t i = 0; i < p.step.n && st == MLO_OK; i++) {
-		const Step *s = &p.step.items[i];
-		void **args = MLO_NEWN(a, void *, s->kernel->arg.n + 1);
-
-		for (size_t k = 0; k < s->kernel->arg.n; k++) {
-			const Buffer *b = s->arg[k].buffer < 0 ? NULL : &p.buffer.items[s->arg[k].buffer];
-			char *base = !b                      ? mlo_alloc(a, 1, (size_t)s->arg[k].bytes)
-			             : b->kind == BUF_ARENA  ? arena + b->offset
-			             : b->kind == BUF_WEIGHT ? (char *)b->data->data
-			             : b->kind == BUF_INPUT  ? (char *)inputs[b->index]
-			                                     : (char *)outputs[b->index];
-
-			args[k] = base + (b ? s->arg[k].offset : 0);
-		}
-		st = mlo_kernel_interp(s->kernel, args, 0, s->kernel->ntasks, d);
-	}
-	mlo_arena_free(a);
-	return st;
 }

@@ -46,6 +46,8 @@ typedef struct MloVariant {
 MloStatus mlo_codegen(const MloGraph *g, const MloTarget *t, const MloCodegenOptions *opt, MloVariant *out, MloDiag *d) MLO_CHECKED;
 void mlo_variant_free(MloVariant *v);
 
-/* Runs the graph's kernels with the Kernel IR interpreter instead of machine code (tests, bisecting). */
-MloStatus mlo_codegen_interp(const MloGraph *g, const MloTarget *t, const void *const *inputs, void *const *outputs, MloDiag *d) MLO_CHECKED;
+/* Runs the graph's kernels with the Kernel IR interpreter instead of machine code (tests, bisecting). Results
+ * are made in `a`. Branches, loops and objects are steps of the runtime's, not kernels: MLO_ERR_UNSUPPORTED. */
+MloStatus mlo_codegen_interp(MloArena *a, const MloGraph *g, const MloTarget *t, const MloTensor *const *inputs,
+                             MloTensor **outputs, MloDiag *d) MLO_CHECKED;
 #endif

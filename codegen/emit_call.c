@@ -63,11 +63,12 @@ static void inline_always(Emit *e, LLVMValueRef fn)
 	LLVMAddAttributeAtIndex(fn, at, LLVMCreateEnumAttribute(e->ctx, always, 0));
 }
 
-/* The reference kernel of op in the module being built; NULL after a diagnostic. */
-static LLVMValueRef import(Emit *e, MloOp op)
+/* The reference kernel or size kernel of c in the module being built; NULL after a diagnostic. */
+static LLVMValueRef import(Emit *e, const KCall *c)
 {
 	char name[80];
-	snprintf(name, sizeof name, "ref_%s", mlo_op_info(op)->name);
+	bool common = c->sizes && !mlo_op_has(c->op, TR_SIZED);
+	snprintf(name, sizeof name, "%s_%s", c->sizes ? "size" : "ref", common ? "broadcast" : mlo_op_info(c->op)->name);
 	LLVMModuleRef lib = read_library(e);
 	if (!lib)
 		return NULL;
@@ -180,8 +181,8 @@ static LLVMValueRef tensors(Emit *e, const KCallTensor *t, int n)
 	LLVMValueRef array = emit_alloca(e, LLVMArrayType2(type, (uint64_t)(n ? n : 1)), "tensors");
 	for (int i = 0; i < n; i++) {
 		LLVMValueRef at = element(e, type, array, i);
-		bool here = t[i].arg >= 0;
-		put(e, type, at, 0, here ? e->arg[t[i].arg] : LLVMConstNull(p));
+		bool here = t[i].arg != -1;
+		put(e, type, at, 0, t[i].arg >= 0 ? e->arg[t[i].arg] : LLVMConstNull(p));
 		put(e, type, at, 1, here ? dims(e, &t[i]) : LLVMConstNull(p));
 		put(e, type, at, 2, int32(e, here ? t[i].rank : 0));
 		put(e, type, at, 3, int32(e, here ? (int64_t)t[i].elem : 0));
@@ -214,7 +215,7 @@ static LLVMValueRef attributes(Emit *e, const KCall *c)
 void emit_call(Emit *e, const KStmt *s)
 {
 	const KCall *c = s->call;
-	LLVMValueRef fn = import(e, c->op);
+	LLVMValueRef fn = import(e, c);
 	if (!fn)
 		return;
 	EmitLoop l;
@@ -227,6 +228,7 @@ void emit_call(Emit *e, const KStmt *s)
 	put(e, type, call, 2, attributes(e, c));
 	put(e, type, call, 3, int32(e, c->nin));
 	put(e, type, call, 4, int32(e, c->nout));
-	LLVMBuildCall2(e->b, LLVMGlobalGetValueType(fn), fn, &call, 1, "");
+	LLVMValueRef args[] = {call, c->sizes ? e->arg[c->sizes_arg] : NULL};
+	LLVMBuildCall2(e->b, LLVMGlobalGetValueType(fn), fn, args, c->sizes ? 2 : 1, "");
 	emit_end(e, &l);
 }

@@ -151,13 +151,18 @@ typedef struct KForest {
 	int64_t tasks;               /* equal shares of the rows */
 } KForest;
 
-/* in[]/out[]: argument numbers, -1 absent; dimensions: a number, or -1-k for size k. */
+/* in[]/out[]: argument numbers, -1 absent, KC_SHAPE: present without its data; dimensions: a number, or
+ * -1-k for size k.  With `sizes`, the size kernel of the operator is called, which writes the sizes of all
+ * results to argument sizes_arg; of its results only rank and type matter. */
+enum { KC_SHAPE = -2 };
 typedef struct KCallTensor { int arg; MloElem elem; int rank; int64_t dim[MLO_MAX_RANK]; } KCallTensor;
 typedef struct KCall {
 	MloOp op;
 	int nin, nout;
 	KCallTensor *in, *out;
 	const MloNode *node;          /* attributes are read from here */
+	bool sizes;
+	int sizes_arg;
 } KCall;
 
 /* SIZES: i64, one element per entry of MloKernel.size; at most one argument of a kernel. */

@@ -552,11 +552,11 @@ static RefTensor *call_tensors(Interp *p, KCallTensor *t, int n)
 	for (int i = 0; i < n; i++) {
 		int64_t *dim = MLO_NEWN(p->a, int64_t, MLO_MAX_RANK);
 
-		if (t[i].arg < 0)
+		if (t[i].arg == -1)
 			continue;
 		for (int j = 0; j < t[i].rank; j++)
 			dim[j] = t[i].dim[j] < 0 ? p->size[-1 - t[i].dim[j]] : t[i].dim[j];
-		r[i] = (RefTensor){.data = p->mem[t[i].arg], .dim = dim, .rank = t[i].rank, .elem = (int32_t)t[i].elem};
+		r[i] = (RefTensor){.data = t[i].arg < 0 ? NULL : p->mem[t[i].arg], .dim = dim, .rank = t[i].rank, .elem = (int32_t)t[i].elem};
 	}
 	return r;
 }
@@ -568,7 +568,10 @@ static void call(Interp *p, const KCall *c)
 	             .nin = c->nin, .nout = c->nout};
 
 	mlo_ref_attrs(p->a, c->node, attr);
-	mlo_ref_kernel(c->op)(&r);
+	if (c->sizes)
+		mlo_size_kernel(c->op)(&r, (int64_t *)p->mem[c->sizes_arg]);
+	else
+		mlo_ref_kernel(c->op)(&r);
 }
 
 static void forest(Interp *p, const KForest *f, int64_t begin, int64_t end)

@@ -372,7 +372,7 @@ static KCallTensor *call_tensors(Parser *s, int *n)
 		if (list.n)
 			expect(s, ",");
 		if (!accept(s, "none")) {
-			t.arg = numbered(s, "a");
+			t.arg = accept(s, "shape") ? KC_SHAPE : numbered(s, "a");
 			t.elem = elem(s);
 			expect(s, "[");
 			while (!s->failed && !accept(s, "]")) {
@@ -436,7 +436,7 @@ static void attr(Parser *s, MloAttr *a, MloAttrKind kind)
 	a->floats = floats.items;
 }
 
-static void call(Parser *s, KStmt *st)
+static void call(Parser *s, KStmt *st, bool sizes)
 {
 	KCall *c = MLO_NEW(s->a, KCall);
 	MloNode *n = MLO_NEW(s->a, MloNode);
@@ -456,6 +456,9 @@ static void call(Parser *s, KStmt *st)
 	c->in = call_tensors(s, &c->nin);
 	expect(s, "->");
 	c->out = call_tensors(s, &c->nout);
+	c->sizes = sizes;
+	if (sizes)
+		c->sizes_arg = numbered(s, "a");
 	expect(s, "{");
 	while (!s->failed && !accept(s, "}")) {
 		int slot;
@@ -493,7 +496,9 @@ static void stmt(Parser *s, KStmt *st)
 		st->forest = MLO_NEW(s->a, KForest);
 		fields(s, st->forest, mlo_kforest_fields);
 	} else if (accept(s, "call")) {
-		call(s, st);
+		call(s, st, false);
+	} else if (accept(s, "sizes")) {
+		call(s, st, true);
 	} else {
 		st->kind = KS_LOOP;
 		st->loop = (KLoopKind)one_of(s, mlo_kloop_name, 3, "a statement");

@@ -181,11 +181,14 @@ static void call_tensors(MloStr *o, const KCallTensor *t, int n)
 	for (int i = 0; i < n; i++) {
 		if (i)
 			mlo_str_add(o, ", ");
-		if (t[i].arg < 0) {
+		if (t[i].arg == -1) {
 			mlo_str_add(o, "none");
 			continue;
 		}
-		mlo_str_add(o, "a%d %s[", t[i].arg, mlo_elem_text(t[i].elem));
+		if (t[i].arg == KC_SHAPE)
+			mlo_str_add(o, "shape %s[", mlo_elem_text(t[i].elem));
+		else
+			mlo_str_add(o, "a%d %s[", t[i].arg, mlo_elem_text(t[i].elem));
 		for (int j = 0; j < t[i].rank; j++)
 			mlo_str_add(o, "%s%s%lld", j ? "," : "", t[i].dim[j] < 0 ? "s" : "",
 			            (long long)(t[i].dim[j] < 0 ? -1 - t[i].dim[j] : t[i].dim[j]));
@@ -220,10 +223,12 @@ static void call(MloStr *o, const KCall *c)
 	const MloOpInfo *info = mlo_op_info(c->op);
 	const char *sep = "";
 
-	mlo_str_add(o, "call %s ", info->name);
+	mlo_str_add(o, "%s %s ", c->sizes ? "sizes" : "call", info->name);
 	call_tensors(o, c->in, c->nin);
 	mlo_str_add(o, " -> ");
 	call_tensors(o, c->out, c->nout);
+	if (c->sizes)
+		mlo_str_add(o, " a%d", c->sizes_arg);
 	mlo_str_add(o, " {");
 	for (int i = 0; c->node && i < info->nattr; i++) {
 		if (!c->node->attr[i].set)

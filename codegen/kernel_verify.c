@@ -3,6 +3,7 @@
 
 #include "codegen/kernel_text.h"
 #include "codegen/winograd.h"
+#include "ir/ref/ref.h"
 
 typedef struct Scope {
 	const MloKernel *k;
@@ -333,12 +334,15 @@ static void check_call(Scope *s, const KStmt *st)
 {
 	const KCall *c = st->call;
 
+	if (c->sizes && arg_ok(s, c->sizes_arg, "call") &&
+	    (s->k->arg.items[c->sizes_arg].elem != EL_i64 || s->k->arg.items[c->sizes_arg].count != REF_SIZES * c->nout))
+		wrong(s, "a%d cannot hold the sizes of %d results", c->sizes_arg, c->nout);
 	if (st != s->k->body || st->next)
 		wrong(s, "a call is not alone in the kernel");
 	for (int i = 0; i < c->nin + c->nout; i++) {
 		const KCallTensor *t = i < c->nin ? &c->in[i] : &c->out[i - c->nin];
 
-		if (t->arg < 0 || !arg_ok(s, t->arg, "call"))
+		if (t->arg == -1 || (t->arg == KC_SHAPE ? !c->sizes : !arg_ok(s, t->arg, "call")))
 			continue;
 		for (int j = 0; j < t->rank; j++)
 			if (t->dim[j] < 0 && (uint64_t)(-1 - t->dim[j]) >= s->k->size.n)

@@ -19,6 +19,24 @@ bool mlo_group_internal(const MloGraph *g, const MloNode *first, const MloNode *
 	return defined && uses == v->nuse; /* nuse counts graph outputs too */
 }
 
+bool mlo_node_static(const MloNode *n)
+{
+	if (mlo_op_has(n->op, TR_OBJECT))
+		return false;
+	for (uint32_t i = 0; i < n->nin + n->nout; i++) {
+		const MloValue *v = i < n->nin ? n->in[i] : n->out[i - n->nin];
+		if (v && (!mlo_type_static(&v->type) || v->type.elem == EL_str))
+			return false;
+	}
+	return true;
+}
+
+bool mlo_can_lower_open(const MloNode *n)
+{
+	(void)n;
+	return false;
+}
+
 int mlo_lower_size(MloKernel *k, MloSizes *sizes, MloDim d)
 {
 	int64_t lo, hi;

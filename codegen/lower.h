@@ -48,6 +48,17 @@ MloStatus mlo_lower_loops(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowe
 MloStatus mlo_lower_forest(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
 MloStatus mlo_lower_recurrent(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
 MloStatus mlo_lower_call(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
+/* The call of n's size kernel: KCall.sizes_arg is bound to nothing. MLO_ERR_UNSUPPORTED: it has none. */
+MloStatus mlo_lower_sizes(MloLowerCx *cx, MloNode *n, MloLowered *out) MLO_CHECKED;
+
+/* Do all sizes of n's values stand in its types, of numeric tensors?  Otherwise contractions and loops do
+ * not take it, and passes neither group it nor change its layout, unless mlo_can_lower_open says so. */
+bool mlo_node_static(const MloNode *n);
+bool mlo_can_lower_open(const MloNode *n);
+static inline bool mlo_node_lowers(const MloNode *n)
+{
+	return mlo_node_static(n) || mlo_can_lower_open(n);
+}
 
 /* Whether mlo_lower_contract has a form for the contraction `anchor` when its group starts at `first`
  * (reshapes and transposes between the two become strides of the operands). */

@@ -1,24 +1,29 @@
 /* codegen/lower_call.c -- the library tier: one node becomes a call of its reference kernel. */
 #include "codegen/lower.h"
 
-#include <string.h>
+#include "ir/exec.h"
 
 typedef struct Binds { MloBinding *items; size_t n, cap; } Binds;
 typedef struct Call { MloKernel *k; Binds bind; MloSizes size; } Call;
 
-/* Values that are computed but never named (strings) have no place in compiled models. */
 static MloStatus check_value(MloLowerCx *cx, const MloNode *n, const MloValue *v)
 {
 	if (v->type.rank < 0)
 		return mlo_error(cx->diag, MLO_ERR_UNSUPPORTED, "node '%s' (%s): the rank of '%s' is not known",
 		                 mlo_node_name(n), mlo_op_info(n->op)->name, v->name ? v->name : "?");
-	if (v->type.elem == EL_str)
-		return mlo_error(cx->diag, MLO_ERR_UNSUPPORTED,
-		                 "node '%s' (%s): strings cannot be computed in a compiled model", mlo_node_name(n),
-		                 mlo_op_info(n->op)->name);
 	if (v->layout.block)
 		return mlo_error(cx->diag, MLO_ERR_UNSUPPORTED, "node '%s' (%s): blocked layout in the library tier",
 		                 mlo_node_name(n), mlo_op_info(n->op)->name);
+	return MLO_OK;
+}
+
+static MloStatus check_values(MloLowerCx *cx, const MloNode *n)
+{
+	for (uint32_t i = 0; i < n->nin + n->nout; i++) {
+		const MloValue *v = i < n->nin ? n->in[i] : n->out[i - n->nin];
+		if (v)
+			MLO_TRY(check_value(cx, n, v));
+	}
 	return MLO_OK;
 }
 
@@ -81,20 +86,32 @@ static double estimate(const MloNode *n)
 	return ops;
 }
 
-MloStatus mlo_lower_call(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out)
+static KCall new_call(MloLowerCx *cx, const MloNode *n)
 {
-	if (first != last)
-		return MLO_ERR_UNSUPPORTED;
-	MloNode *n = first;
-	for (uint32_t i = 0; i < n->nin + n->nout; i++) {
-		MloValue *v = i < n->nin ? n->in[i] : n->out[i - n->nin];
-		if (v)
-			MLO_TRY(check_value(cx, n, v));
-	}
-	Call t = {.k = mlo_kernel_new(cx->arena, mlo_op_info(n->op)->name)};
 	KCall c = {.op = n->op, .nin = (int)n->nin, .nout = (int)n->nout, .node = n};
 	c.in = MLO_NEWN(cx->arena, KCallTensor, n->nin + 1);
 	c.out = MLO_NEWN(cx->arena, KCallTensor, n->nout + 1);
+	return c;
+}
+
+static void finish(MloLowerCx *cx, Call *t, const KCall *c, MloLowered *out)
+{
+	if (t->k->sizes_arg >= 0)
+		MLO_PUSH(cx->arena, &t->bind, (MloBinding){0});
+	KCursor at = kb_top(t->k);
+	kb_call(&at, c);
+	kb_finish(t->k);
+	*out = (MloLowered){.kernel = t->k, .bind = t->bind.items, .size = t->size};
+}
+
+MloStatus mlo_lower_call(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out)
+{
+	MloNode *n = first;
+	if (first != last || mlo_op_has(n->op, TR_OBJECT))
+		return MLO_ERR_UNSUPPORTED;
+	MLO_TRY(check_values(cx, n));
+	Call t = {.k = mlo_kernel_new(cx->arena, mlo_op_info(n->op)->name)};
+	KCall c = new_call(cx, n);
 	for (uint32_t i = 0; i < n->nin; i++)
 		c.in[i] = tensor(&t, n->in[i], KA_IN);
 	for (uint32_t i = 0; i < n->nout; i++)
@@ -103,12 +120,33 @@ MloStatus mlo_lower_call(MloLowerCx *cx, MloNode *first, MloNode *last, MloLower
 		dimensions(&t, &c.in[i], n->in[i]);
 	for (uint32_t i = 0; i < n->nout; i++)
 		dimensions(&t, &c.out[i], n->out[i]);
-	if (t.k->sizes_arg >= 0)
-		MLO_PUSH(cx->arena, &t.bind, (MloBinding){0});
-	KCursor at = kb_top(t.k);
-	kb_call(&at, &c);
 	t.k->flops = estimate(n);
-	kb_finish(t.k);
-	*out = (MloLowered){.kernel = t.k, .bind = t.bind.items, .size = t.size};
+	finish(cx, &t, &c, out);
+	return MLO_OK;
+}
+
+MloStatus mlo_lower_sizes(MloLowerCx *cx, MloNode *n, MloLowered *out)
+{
+	bool values = mlo_op_has(n->op, TR_SIZED); /* else shapes are all it needs */
+	if (!mlo_size_kernel(n->op))
+		return MLO_ERR_UNSUPPORTED;
+	MLO_TRY(check_values(cx, n));
+	Call t = {.k = mlo_kernel_new(cx->arena, mlo_sprintf(cx->arena, "%s_sizes", mlo_op_info(n->op)->name))};
+	KCall c = new_call(cx, n);
+	c.sizes = true;
+	for (uint32_t i = 0; i < n->nin; i++) {
+		MloValue *v = n->in[i];
+		c.in[i] = v && !values ? (KCallTensor){.arg = KC_SHAPE, .elem = v->type.elem, .rank = v->type.rank}
+		                       : tensor(&t, v, KA_IN);
+	}
+	for (uint32_t i = 0; i < n->nout; i++) {
+		const MloValue *v = n->out[i];
+		c.out[i] = v ? (KCallTensor){.arg = KC_SHAPE, .elem = v->type.elem, .rank = v->type.rank} : (KCallTensor){.arg = -1};
+	}
+	c.sizes_arg = mlo_kernel_arg(t.k, KA_OUT, EL_i64, (int64_t)REF_SIZES * n->nout);
+	MLO_PUSH(cx->arena, &t.bind, (MloBinding){0});
+	for (uint32_t i = 0; i < n->nin; i++)
+		dimensions(&t, &c.in[i], n->in[i]);
+	finish(cx, &t, &c, out);
 	return MLO_OK;
 }

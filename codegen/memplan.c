@@ -1,4 +1,4 @@
-/* codegen/memplan.c -- offsets of activations in one arena, and of weights in their blob.
+/* codegen/memplan.c -- offsets of activations in arenas, and of weights in their blob.
  *
  * Greedy by size: the largest buffer first, each at the lowest place that is free during its whole
  * life (Pisarchyk and Lee, "Efficient memory management for deep neural net inference", 2020).
@@ -51,27 +51,107 @@ static void place(Buffer **placed, size_t *n, Buffer *buf)
 	(*n)++;
 }
 
-void program_plan_memory(Program *p)
+static void plan_static(Plan *plan, Program *p)
 {
-	Buffer **order = MLO_NEWN(p->arena, Buffer *, p->buffer.n + 1);
-	Buffer **placed = MLO_NEWN(p->arena, Buffer *, p->buffer.n + 1);
+	Buffer **order = MLO_NEWN(plan->arena, Buffer *, p->buffer.n + 1);
+	Buffer **placed = MLO_NEWN(plan->arena, Buffer *, p->buffer.n + 1);
 	size_t n = 0, nplaced = 0;
 
-	p->arena_bytes = p->weight_bytes = 0;
-	for (size_t i = 0; i < p->buffer.n; i++) {
-		Buffer *b = &p->buffer.items[i];
-
-		if (b->kind == BUF_ARENA && b->last >= 0) {
-			order[n++] = b;
-		} else if (b->kind == BUF_WEIGHT) {
-			b->offset = p->weight_bytes;
-			p->weight_bytes += round_up(b->bytes);
-		}
-	}
+	p->arena_bytes = 0;
+	for (size_t i = 0; i < p->buffer.n; i++)
+		if (p->buffer.items[i].kind == BUF_ARENA && p->buffer.items[i].last >= 0)
+			order[n++] = &p->buffer.items[i];
 	qsort(order, n, sizeof *order, larger_first);
 	for (size_t i = 0; i < n; i++) {
 		place(placed, &nplaced, order[i]);
 		if (order[i]->offset + round_up(order[i]->bytes) > p->arena_bytes)
 			p->arena_bytes = order[i]->offset + round_up(order[i]->bytes);
+	}
+}
+
+/* -- sizes known only when the program runs ----------------------------------------------------
+ *
+ * Buffers whose lives do not overlap share a bin, which is as large as the largest of them; the bins lie
+ * behind each other. */
+
+typedef struct Bin {
+	int slot, last, offset;
+	int64_t guess;
+} Bin;
+
+static int earlier_first(const void *x, const void *y)
+{
+	const Buffer *a = *(Buffer *const *)x, *b = *(Buffer *const *)y;
+
+	return a->first != b->first ? (a->first < b->first ? -1 : 1) : a < b ? -1 : a > b;
+}
+
+/* The free bin whose size comes closest. */
+static int choose_bin(const Bin *bin, int n, const Buffer *buf, int64_t guess)
+{
+	double best = 0;
+	int chosen = -1;
+
+	for (int i = 0; i < n; i++) {
+		double a = (double)bin[i].guess + 1, b = (double)guess + 1, ratio = a > b ? a / b : b / a;
+
+		if (bin[i].last >= buf->first)
+			continue;
+		if (bin[i].slot == buf->bytes_slot)
+			return i;
+		if (chosen < 0 || ratio < best) {
+			best = ratio;
+			chosen = i;
+		}
+	}
+	return chosen;
+}
+
+static void plan_bins(Plan *plan, Program *p)
+{
+	Buffer **order = MLO_NEWN(plan->arena, Buffer *, p->buffer.n + 1);
+	Bin *bin = MLO_NEWN(plan->arena, Bin, p->buffer.n + 1);
+	int *bin_of = MLO_NEWN(plan->arena, int, p->buffer.n + 1), n = 0, nbins = 0, at = slots_const(&p->slots, 0);
+
+	for (size_t i = 0; i < p->buffer.n; i++)
+		if (p->buffer.items[i].kind == BUF_PLANNED)
+			order[n++] = &p->buffer.items[i];
+	if (n == 0)
+		return;
+	qsort(order, (size_t)n, sizeof *order, earlier_first);
+	for (int i = 0; i < n; i++) {
+		int64_t guess = p->slots.slot.items[order[i]->bytes_slot].guess;
+		int b = choose_bin(bin, nbins, order[i], guess);
+
+		if (b < 0) {
+			b = nbins++;
+			bin[b] = (Bin){.slot = order[i]->bytes_slot, .guess = guess};
+		}
+		bin[b].slot = slots_expr(&p->slots, MLRT_X_MAX, bin[b].slot, order[i]->bytes_slot, 0);
+		bin[b].guess = guess > bin[b].guess ? guess : bin[b].guess;
+		bin[b].last = order[i]->last;
+		bin_of[i] = b;
+	}
+	for (int b = 0; b < nbins; b++) {
+		bin[b].offset = at;
+		at = slots_expr(&p->slots, MLRT_X_ADD, at, slots_expr(&p->slots, MLRT_X_ALIGN, bin[b].slot, -1, ALIGN), 0);
+	}
+	for (int i = 0; i < n; i++)
+		order[i]->offset_slot = bin[bin_of[i]].offset;
+	p->arena_slot = at;
+}
+
+void program_plan_memory(Plan *plan, Program *p)
+{
+	plan_static(plan, p);
+	plan_bins(plan, p);
+}
+
+void plan_weights(Plan *p)
+{
+	p->weight_bytes = 0;
+	for (size_t i = 0; i < p->weight.n; i++) {
+		p->weight.items[i].offset = p->weight_bytes;
+		p->weight_bytes += round_up(p->weight.items[i].bytes);
 	}
 }

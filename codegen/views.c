@@ -85,7 +85,9 @@ static void view_same(Finder *f, MloNode *n)
 {
 	MloValue *x = n->in[0], *y = n->out[0];
 
-	if (elem_bytes(x) == 0 || is_graph_input(x) || x->data || f->view[y->id].parent)
+	if (elem_bytes(x) == 0 || is_graph_input(x) || x->data || f->view[y->id].parent || x->type.elem == EL_str)
+		return;
+	if (mlo_type_object(&x->type) || x->type.rank < 0 || y->type.rank < 0)
 		return;
 	f->view[y->id] = (View){x, 0};
 }
@@ -148,7 +150,7 @@ View *views_find(MloArena *a, const MloGraph *g)
 	Finder f = {g, MLO_NEWN(a, View, g->next_id + 1)};
 
 	for (MloNode *n = g->last; n; n = n->prev)
-		if (n->op == OP_concat)
+		if (n->op == OP_concat && mlo_node_static(n))
 			view_concat(&f, n);
 	for (MloNode *n = g->first; n; n = n->next) {
 		bool alone = (!n->prev || !n->group || n->prev->group != n->group) &&
@@ -158,9 +160,9 @@ View *views_find(MloArena *a, const MloGraph *g)
 			continue;
 		if ((n->op == OP_reshape || n->op == OP_identity) && !n->in[0]->layout.block && !n->out[0]->layout.block)
 			view_same(&f, n);
-		else if (n->op == OP_relayout && relayout_is_same(n->in[0], n->out[0]))
+		else if (n->op == OP_relayout && mlo_node_static(n) && relayout_is_same(n->in[0], n->out[0]))
 			view_same(&f, n);
-		else if (n->op == OP_slice)
+		else if (n->op == OP_slice && mlo_node_static(n))
 			view_slice(&f, n);
 	}
 	return f.view;

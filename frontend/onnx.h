@@ -40,6 +40,17 @@ MloTensor *mlo_onnx_tensor_memory(MloArena *a, const void *p, size_t n, const ch
 /* A value of that type: a tensor, or what SequenceProto, OptionalProto and MapProto hold (MloTensor.object). */
 MloTensor *mlo_onnx_read_value(MloArena *a, const char *path, const MloType *t, MloDiag *d);
 
+/* A value of a known kind from such bytes: a tensor, or a SequenceProto, OptionalProto, MapProto. */
+MloStatus mlo_onnx_value_memory(MloArena *a, const void *p, size_t n, const MloType *t, MloTensor **out, MloDiag *d) MLO_CHECKED;
+
+/* The bytes of a value as such a file has them: TensorProto, SequenceProto, OptionalProto or MapProto. */
+void mlo_onnx_write_value(MloArena *a, const MloTensor *t, const void **bytes, size_t *n);
+
+/* A model of one node of a model: its constants stay, what else it reads becomes an input.  `node`: as errors
+ * name it.  `types` (may be NULL): the imported graph, for types that the model does not state. */
+MloStatus mlo_onnx_extract(MloArena *a, const void *model, size_t n, const char *node, const MloGraph *types,
+			   const void **bytes, size_t *nbytes, MloDiag *d) MLO_CHECKED;
+
 /* Every importer row, for documentation: false past the end. */
 bool mlo_onnx_operator(size_t i, const char **domain, const char **type, int *since);
 enum { MLO_ONNX_OPSET_MIN = 1, MLO_ONNX_OPSET_MAX = 28 };

@@ -54,7 +54,8 @@ static MloNode *absorb_operand(Fuser *f, MloNode *first, MloNode *anchor, uint32
 	for (MloValue *v = anchor->in[i]; n < 8 && v && v->def; v = v->def->in[0]) {
 		MloNode *d = v->def;
 
-		if ((d->op != OP_transpose && d->op != OP_reshape) || d->group || !mlo_only_user(f->g, v) || d->in[0]->layout.block)
+		if ((d->op != OP_transpose && d->op != OP_reshape) || d->group || !mlo_only_user(f->g, v) || d->in[0]->layout.block ||
+		    !mlo_node_lowers(d))
 			break;
 		chain[n++] = d;
 	}
@@ -90,7 +91,7 @@ static bool keeps_lanes(Fuser *f, const MloNode *n)
 
 static bool joins_epilogue(Fuser *f, const MloValue *v, const MloNode *u, bool matrix)
 {
-	if (!u || u->group || u->nout != 1)
+	if (!u || u->group || u->nout != 1 || !mlo_node_lowers(u))
 		return false;
 	if (kind_of(u) == OK_ELTWISE)
 		return same_storage(v, u->out[0]) && mlo_can_lower_eltwise(u);
@@ -192,12 +193,12 @@ MloStatus mlo_pass_fuse(MloGraph *g, MloPassCx *cx)
 	f.lower = (MloLowerCx){.arena = cx->arena, .graph = g, .target = cx->target};
 	for (MloNode *n = g->first, *next; n; n = next) {
 		next = n->next;
-		if (kind_of(n) == OK_CONTRACT && !n->group)
+		if (kind_of(n) == OK_CONTRACT && !n->group && mlo_node_lowers(n))
 			fuse_contraction(&f, n);
 	}
 	for (MloNode *n = g->first, *next; n; n = next) {
 		next = n->next;
-		if (!n->group && kind_of(n) != OK_CONTRACT)
+		if (!n->group && kind_of(n) != OK_CONTRACT && mlo_node_lowers(n))
 			fuse_loops(&f, n);
 	}
 	return MLO_OK;

@@ -1,6 +1,6 @@
 /* passes/layout.c -- choose blocked channel layouts; relayout nodes only at the edges.
  *
- * Requires: types, static shapes.  Keeps: values (relayout is the identity), types.
+ * Requires: types.  Keeps: values (relayout is the identity), types.
  * Breaks: nothing.  Gives: layouts.
  *
  * Convolutions produce values in channel blocks as wide as a vector.  What follows and works lane by
@@ -143,7 +143,9 @@ static void layout_node(Layouter *l, MloNode *n)
 {
 	MloOpKind kind = mlo_op_info(n->op)->kind;
 
-	if (n->op == OP_conv || n->op == OP_conv_transpose)
+	if (!mlo_node_lowers(n))
+		all_dense(l, n);
+	else if (n->op == OP_conv || n->op == OP_conv_transpose)
 		layout_conv(l, n);
 	else if (kind == OK_ELTWISE)
 		layout_eltwise(l, n);

@@ -60,42 +60,12 @@ static unsigned props_seen(const MloGraph *g)
 
 	if (values_have(g, has_elem))
 		have |= GP_TYPES;
-	if (have && values_have(g, mlo_type_static))
-		have |= GP_STATIC;
 	for (const MloNode *n = g->first; n; n = n->next) {
 		have |= n->group ? GP_GROUPS | GP_LAYOUT : 0;
 		for (uint32_t i = 0; i < n->nout; i++)
 			have |= n->out[i] && n->out[i]->layout.block ? GP_LAYOUT : 0;
 	}
 	return have;
-}
-
-/* "x : f32[batch,3]", and how to bind its sizes: open ones are shown as 1. */
-static void explain_input(const MloValue *in, MloArena *a, MloDiag *d)
-{
-	MloStr type = {.arena = a}, shape = {.arena = a};
-
-	mlo_type_print(&type, &in->type);
-	mlo_note(d, "input '%s' : %s", in->name, mlo_str_text(&type));
-	for (int i = 0; i < in->type.rank; i++)
-		mlo_str_add(&shape, "%s%lld", i ? "x" : "",
-		            mlo_dim_known(in->type.dim[i]) ? (long long)in->type.dim[i].k : 1);
-	mlo_hint(d, "give it sizes: --shape %s=%s", in->name, mlo_str_text(&shape));
-}
-
-/* Names the graph inputs with open dimensions: that is where the user can act. */
-static MloStatus not_static(const MloGraph *g, const char *pass, MloDiag *d)
-{
-	MloArena *a = mlo_arena_new();
-
-	if (!a)
-		return mlo_error(d, MLO_ERR_NOMEM, "out of memory");
-	mlo_error(d, MLO_ERR_MODEL, "pass '%s' needs static shapes, this model has open dimensions", pass);
-	for (uint32_t i = 0; i < g->ninputs; i++)
-		if (!mlo_type_static(&g->inputs[i]->type))
-			explain_input(g->inputs[i], a, d);
-	mlo_arena_free(a);
-	return MLO_ERR_MODEL;
 }
 
 static MloStatus check_needs(const MloGraph *g, const MloPassInfo *p, unsigned have, MloDiag *d)
@@ -107,7 +77,9 @@ static MloStatus check_needs(const MloGraph *g, const MloPassInfo *p, unsigned h
 		if (p->needs & ~have & why[i].prop)
 			return mlo_error(d, MLO_ERR_USAGE, "pass '%s' needs %s: run pass '%s' before it",
 			                 p->name, why[i].text, why[i].pass);
-	return p->needs & ~have & GP_STATIC ? not_static(g, p->name, d) : MLO_OK;
+	if (p->needs & ~have & GP_TARGET)
+		return mlo_error(d, MLO_ERR_USAGE, "pass '%s' needs a target", p->name);
+	return MLO_OK;
 }
 
 static void dump(const MloGraph *g, const MloPassInfo *p, const MloPassOptions *opt, MloArena *a)
@@ -204,7 +176,7 @@ MloStatus mlo_passes_run(MloGraph *g, const char *pipeline, const MloTarget *tar
 
 		if (opt->limit >= 0 && count++ >= opt->limit)
 			return MLO_OK;
-		MLO_TRY(check_needs(g, p, given | props_seen(g), d));
+		MLO_TRY(check_needs(g, p, given | props_seen(g) | (target ? GP_TARGET : 0), d));
 		MLO_TRY(run_one(g, p, target, opt, d));
 		given = (given & ~p->breaks) | (p->gives & GP_LAYOUT);
 		s += n;

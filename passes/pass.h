@@ -11,9 +11,9 @@
 /* Properties of a graph that passes need, establish or break. */
 enum MloGraphProps {
 	GP_TYPES = 1,  /* every value has its type inferred */
-	GP_STATIC = 2, /* every shape is static */
-	GP_GROUPS = 4, /* nodes are in fused groups */
-	GP_LAYOUT = 8, /* layouts are assigned and relayout nodes inserted */
+	GP_GROUPS = 2, /* nodes are in fused groups */
+	GP_LAYOUT = 4, /* layouts are assigned and relayout nodes inserted */
+	GP_TARGET = 8, /* it is known what the graph is compiled for */
 };
 
 typedef struct MloPassCx {

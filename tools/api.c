@@ -112,7 +112,7 @@ static bool all_static(const MloGraph *g)
 static void run_compile(void *arg)
 {
 	Call *c = arg;
-	MloLoadOptions lo = {.shapes = c->opt.shapes, .nshapes = c->opt.nshapes};
+	MloLoadOptions lo = {.shapes = c->opt.shapes, .nshapes = c->opt.nshapes, .keep_symbols = true};
 	MloArena *a = mlo_arena_new();
 	MloGraph *loaded = NULL;
 	MloCompiled out = {0};

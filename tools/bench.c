@@ -149,7 +149,7 @@ static MloStatus read_facts(Contest *c, BenchResult *r)
 		r->memory_bytes += m->in[i].bytes;
 	for (size_t i = 0; i < m->nout; i++)
 		r->memory_bytes += m->out[i].bytes;
-	r->batch = m->nin && m->in[0].rank > 1 ? (size_t)m->in[0].dim[0] : 1;
+	r->batch = m->nin && m->in[0].rank > 1 ? (size_t)m->in[0].pick[0] : 1;
 	return MLO_OK;
 }
 
@@ -173,6 +173,8 @@ static MloStatus profile(Contest *c, BenchResult *r)
 
 static MloStatus measure(Contest *c, BenchResult *r)
 {
+	if (!c->ours.graph)
+		MLO_TRY(model_pick(&c->ours, c->opt->model.shapes, c->opt->model.nshapes, c->d));
 	MLO_TRY(read_facts(c, r));
 	MLO_TRY(start_baselines(c, r, r->threads));
 	c->in = MLO_NEWN(c->a, MloTensor *, c->ours.nin);

@@ -123,6 +123,8 @@ static Error error_of(const MloTensor *want, const MloTensor *have)
 	Error e = {.worst = -1};
 	double sum = 0, scale = 0;
 
+	if (mlo_tensor_elems(want) != mlo_tensor_elems(have))
+		return (Error){.wrong_kind = true, .worst = -1, .nmse = INFINITY, .max_abs = INFINITY};
 	for (int64_t i = 0, n = mlo_tensor_elems(want); i < n; i++) {
 		double w = mlo_tensor_f64(want, i), h = mlo_tensor_f64(have, i), diff = fabs(w - h);
 
@@ -200,8 +202,11 @@ static MloStatus report(Request *r, const MloGraph *g, const Model *m, MloTensor
 		printf("%-*s %-22s %10.2e %10.2e  %s", (int)width, m->out[i].name,
 		       model_type_text(r->a, &m->out[i]), e.nmse, e.max_abs, maker(r, g, i));
 		if (e.nmse > r->tolerance || e.wrong_kind) {
-			printf("  <- differs at element %lld: %g, expected %g", (long long)e.worst,
-			       mlo_tensor_f64(have[i], e.worst), mlo_tensor_f64(want[i], e.worst));
+			if (e.worst < 0)
+				printf("  <- has another size");
+			else
+				printf("  <- differs at element %lld: %g, expected %g", (long long)e.worst,
+				       mlo_tensor_f64(have[i], e.worst), mlo_tensor_f64(want[i], e.worst));
 			bad++;
 		}
 		putchar('\n');
@@ -216,7 +221,10 @@ static MloStatus report(Request *r, const MloGraph *g, const Model *m, MloTensor
 static bool same_tensors(const ModelTensor *a, size_t na, const ModelTensor *b, size_t nb)
 {
 	for (size_t i = 0; i < na && na == nb; i++) {
-		if (a[i].elem != b[i].elem || a[i].bytes != b[i].bytes || strcmp(a[i].name, b[i].name) != 0)
+		bool open = model_tensor_open(&a[i]) || model_tensor_open(&b[i]);
+
+		if (a[i].elem != b[i].elem || strcmp(a[i].name, b[i].name) != 0 || a[i].rank != b[i].rank ||
+		    (!open && a[i].bytes != b[i].bytes))
 			return false;
 	}
 	return na == nb;

@@ -2,12 +2,17 @@
 #include <getopt.h>
 #include <string.h>
 
+#include "frontend/onnx.h"
 #include "passes/pass.h"
 #include "tools/cli.h"
 #include "tools/compile.h"
+#include "tools/npy.h"
+#include "tools/outfile.h"
 
 enum {
 	O_SHAPE = 256,
+	O_STATE,
+	O_EXTRACT,
 	O_JOBS,
 	O_CACHE_DIR,
 	O_NO_CACHE,
@@ -24,12 +29,16 @@ enum {
 static const CliOption options[] = {
 	{'o', "output", "FILE", "the package to write (default: the model's name with .mlopt)"},
 	{'t', "target", "NAME", "what to compile for (default: native; see 'mlopt targets')"},
-	{O_SHAPE, "shape", "NAME=1x3x8x8", "shape of an input, or size of a named dimension (repeatable)"},
+	{O_SHAPE, "shape", "NAME=1x3x8x8",
+	 "shape of an input; size or range (1..64) of a named dimension; others stay open (repeatable)"},
+	{O_STATE, "state", "IN=OUT", "output OUT of one run is input IN of the next (repeatable)"},
 	{'O', "optimize", "LEVEL", "0: only what code generation needs, 2: everything (default)"},
 	{O_NAME, "name", "NAME", "the model's name in the package (default: the file's)"},
 	{'j', "jobs", "N", "compile threads (default: one per core)"},
 	{O_CACHE_DIR, "cache-dir", "DIR", "where compiled kernels are kept (default: $XDG_CACHE_HOME/mlopt)"},
 	{O_NO_CACHE, "no-cache", NULL, "neither read nor keep compiled kernels"},
+	{O_EXTRACT, "extract-failing", "FILE",
+	 "where a node cannot be compiled, write it to FILE as a model of its own"},
 	{O_DUMP_AFTER, "dump-after", "PASS", "print the graph after that pass, or after 'all'"},
 	{O_DUMP_KERNELS, "dump-kernels", NULL, "print the kernels"},
 	{O_DUMP_LLVM, "dump-llvm", NULL, "print the LLVM IR of the kernels"},
@@ -50,8 +59,8 @@ static const CliSpec spec = {
 
 enum { MAX_SHAPES = 64 };
 typedef struct Request {
-	const char *model, *output;
-	const char *shapes[MAX_SHAPES];
+	const char *model, *output, *extract;
+	const char *shapes[MAX_SHAPES], *states[MAX_SHAPES];
 	MloptOptions opt;
 	bool no_cache;
 } Request;
@@ -142,6 +151,14 @@ static bool take(Request *r, int o)
 			return cli_usage("more than %d --shape options", MAX_SHAPES), false;
 		r->shapes[r->opt.nshapes++] = optarg;
 		break;
+	case O_EXTRACT:
+		r->extract = optarg;
+		break;
+	case O_STATE:
+		if (r->opt.nstates == MAX_SHAPES)
+			return cli_usage("more than %d --state options", MAX_SHAPES), false;
+		r->states[r->opt.nstates++] = optarg;
+		break;
 	default:
 		return false;
 	}
@@ -168,22 +185,47 @@ static void print_summary(const Request *r, const MloptReport *m)
 		cli_bytes((double)m->weight_bytes), cli_bytes((double)m->arena_bytes), m->seconds);
 }
 
+/* The node that the first error names, as a model; what goes wrong here adds to the errors. */
+static void extract(Request *r, MloArena *a, const MloGraph *g, MloDiag *d)
+{
+	const void *model, *bytes;
+	size_t n, nbytes;
+
+	for (size_t i = 0; r->extract && i < d->n; i++) {
+		const char *text = d->lines[i].text;
+		size_t len = text && strncmp(text, "node '", 6) == 0 ? strcspn(text + 6, "'") : 0;
+
+		if (!len || d->lines[i].severity != MLO_DIAG_ERROR)
+			continue;
+		if (mlo_map_file(a, r->model, &model, &n, d) == MLO_OK &&
+		    mlo_onnx_extract(a, model, n, mlo_strndup(a, text + 6, len), g, &bytes, &nbytes, d) == MLO_OK &&
+		    mlo_write_file(r->extract, bytes, nbytes, d) == MLO_OK)
+			mlo_hint(d, "a model of this node alone is in %s", r->extract);
+		return;
+	}
+}
+
 static MloStatus compile(Request *r, MloArena *a, MloDiag *d)
 {
-	MloLoadOptions lo = {.shapes = r->shapes, .nshapes = r->opt.nshapes};
+	MloLoadOptions lo = {.shapes = r->shapes, .nshapes = r->opt.nshapes, .keep_symbols = true};
 	MloCompiled made;
 	MloGraph *g;
-	MloStatus st;
+	MloStatus st = mlo_load_model(r->model, &lo, &g, d);
 
-	MLO_TRY(mlo_load_model(r->model, &lo, &g, d));
+	if (st != MLO_OK)
+		extract(r, a, NULL, d);
+	MLO_TRY(st);
 	cli_flush_diag(d);
 	r->opt.shapes = r->shapes;
+	r->opt.states = r->states;
 	if (r->no_cache)
 		r->opt.cache_dir = NULL;
 	else if (!r->opt.cache_dir)
 		r->opt.cache_dir = mlo_default_cache(a);
 	d->where = r->model;
 	st = mlo_compile_graph(a, g, &r->opt, r->output, &made, d);
+	if (st != MLO_OK)
+		extract(r, a, g, d);
 	d->where = NULL;
 	mlo_graph_free(g);
 	MLO_TRY(st);

@@ -73,6 +73,7 @@ static MloStatus check_labels(Request *r, Eval *e)
 static MloStatus find_scores(Request *r, Eval *e)
 {
 	const ModelTensor *t;
+	const MloTensor *y;
 
 	for (e->scores = 0; r->output && e->scores < e->m.nout; e->scores++) {
 		if (strcmp(e->m.out[e->scores].name, r->output) == 0)
@@ -85,11 +86,12 @@ static MloStatus find_scores(Request *r, Eval *e)
 	if (t->elem == EL_str || mlo_elem_class(t->elem) == EC_COMPLEX)
 		return mlo_error(r->d, MLO_ERR_UNSUPPORTED, "output '%s' holds %s, not scores", t->name,
 				 mlo_elem_text(t->elem));
-	if (t->rank < 1 || t->dim[0] != e->batch)
+	y = e->out[e->scores];
+	if (y->rank < 1 || y->dim[0] != e->batch)
 		return mlo_error(r->d, MLO_ERR_MODEL,
 				 "output '%s' is %s, its first dimension is not the batch of %lld", t->name,
 				 model_type_text(r->a, t), (long long)e->batch);
-	e->classes = mlo_tensor_elems(e->out[e->scores]) / (e->batch ? e->batch : 1);
+	e->classes = mlo_tensor_elems(y) / (e->batch ? e->batch : 1);
 	if (e->classes < 1)
 		return mlo_error(r->d, MLO_ERR_MODEL, "output '%s' is %s: no scores", t->name,
 				 model_type_text(r->a, t));
@@ -109,11 +111,12 @@ static MloStatus bind(Request *r, Eval *e)
 	if (e->m.nin != 1)
 		return mlo_error(r->d, MLO_ERR_UNSUPPORTED, "%s has %zu inputs, eval feeds one", r->path,
 				 e->m.nin);
-	MLO_TRY(mlo_preprocess_bind(&e->pre, e->data, e->m.in[0].rank, e->m.in[0].dim, r->d));
-	e->batch = e->m.in[0].dim[0];
+	MLO_TRY(mlo_preprocess_bind(&e->pre, e->data, e->m.in[0].rank, e->m.in[0].pick, r->d));
+	e->batch = e->m.in[0].rank ? e->m.in[0].pick[0] : 1;
 	e->in = MLO_NEWN(r->a, MloTensor *, 1);
 	e->in[0] = model_tensor(r->a, &e->m.in[0]);
 	e->out = model_outputs(r->a, &e->m);
+	MLO_TRY(model_run(&e->m, e->in, e->out, r->d)); /* tells open sizes of outputs */
 	return find_scores(r, e);
 }
 

@@ -10,12 +10,13 @@
 #include "tools/cli.h"
 #include "tools/model.h"
 #include "tools/npy.h"
+#include "tools/outfile.h"
 
 enum { O_SHAPE = 256, O_SEED, O_OUTPUT_DIR, O_REFERENCE, O_VARIANT };
 static const CliOption options[] = {
 	{'i', "input", "NAME=FILE|random",
 	 "an input from a .npy or .pb file (NAME= may be left out if there is one)"},
-	{O_OUTPUT_DIR, "output-dir", "DIR", "write each output to DIR/NAME.npy"},
+	{O_OUTPUT_DIR, "output-dir", "DIR", "write each output to DIR/NAME.npy (a sequence or map: NAME.pb)"},
 	{O_SEED, "seed", "N", "seed of random inputs (default: 1)"},
 	{O_SHAPE, "shape", "NAME=1x3x8x8", "shape of an input of an ONNX model (default: from its file)"},
 	{O_REFERENCE, "reference", NULL, "use the reference executor instead of compiled code"},
@@ -115,7 +116,7 @@ static MloStatus shapes_from_files(Request *r, MloDiag *d)
 	MloGraph *g;
 
 	r->opt.shapes = r->shape;
-	if (!r->ninputs || model_is_package(r->path))
+	if (!r->ninputs || !r->opt.reference || model_is_package(r->path))
 		return MLO_OK;
 	MLO_TRY(mlo_load_model(r->path, &lo, &g, d));
 	for (uint32_t i = 0; i < g->ninputs; i++) {
@@ -129,8 +130,13 @@ static MloStatus shapes_from_files(Request *r, MloDiag *d)
 
 static bool same_shape(const ModelTensor *want, const MloTensor *have)
 {
-	return want->elem == have->elem && want->rank == have->rank &&
-	       (want->rank == 0 || memcmp(want->dim, have->dim, (size_t)want->rank * sizeof *want->dim) == 0);
+	if (want->elem != have->elem || want->rank != have->rank)
+		return false;
+	for (int i = 0; i < want->rank; i++) {
+		if (want->dim[i] >= 0 && want->dim[i] != have->dim[i])
+			return false;
+	}
+	return true;
 }
 
 static MloStatus collect_inputs(Request *r, Model *m, MloTensor **in, MloDiag *d)
@@ -172,12 +178,34 @@ static void print_text(const MloText *t, int64_t n)
 	putchar('\n');
 }
 
+static const char *item_text(MloArena *a, const MloTensor *x)
+{
+	ModelTensor have = {.elem = x->elem, .rank = x->rank};
+
+	memcpy(have.dim, x->dim, sizeof have.dim);
+	return x->object ? "..." : model_type_text(a, &have);
+}
+
+static void print_object(MloArena *a, const ModelTensor *t, const MloObject *o)
+{
+	printf("%s: %s of %s, %lld item%s:", t->name, t->kind, mlo_elem_text(o->elem), (long long)o->n, o->n == 1 ? "" : "s");
+	for (int64_t i = 0; i < o->n && i < 8; i++)
+		printf(" %s", item_text(a, &o->item[i]));
+	printf("%s\n", o->n > 8 ? " ..." : "");
+}
+
 static void print_output(MloArena *a, const ModelTensor *t, const MloTensor *x)
 {
 	int64_t n = mlo_tensor_elems(x), nans = 0;
 	double lo = INFINITY, hi = -INFINITY, sum = 0;
+	ModelTensor have = {.elem = x->elem, .rank = x->rank};
 
-	printf("%s: %s", t->name, model_type_text(a, t));
+	if (x->object) {
+		print_object(a, t, x->object);
+		return;
+	}
+	memcpy(have.dim, x->dim, sizeof have.dim);
+	printf("%s: %s", t->name, model_type_text(a, &have));
 	if (t->elem == EL_str) {
 		print_text(x->data, n);
 		return;
@@ -235,10 +263,17 @@ static MloStatus write_outputs(Request *r, const Model *m, MloTensor *const *out
 		return mlo_error(d, MLO_ERR_IO, "cannot create folder '%s': %s", r->output_dir,
 				 strerror(errno));
 	for (size_t i = 0; i < m->nout; i++) {
-		const char *path =
-			mlo_sprintf(r->a, "%s/%s.npy", r->output_dir, file_name(r->a, m, i, taken));
+		const char *path = mlo_sprintf(r->a, "%s/%s.%s", r->output_dir, file_name(r->a, m, i, taken),
+					       out[i]->object ? "pb" : "npy");
+		const void *bytes;
+		size_t n;
 
-		MLO_TRY(mlo_npy_write(path, out[i], d));
+		if (!out[i]->object) {
+			MLO_TRY(mlo_npy_write(path, out[i], d));
+			continue;
+		}
+		mlo_onnx_write_value(r->a, out[i], &bytes, &n);
+		MLO_TRY(mlo_write_file(path, bytes, n, d));
 	}
 	return MLO_OK;
 }
@@ -251,10 +286,13 @@ static MloStatus run(Request *r, MloDiag *d)
 
 	MLO_TRY(read_given(r, d));
 	MLO_TRY(shapes_from_files(r, d));
+	r->opt.open = true;
 	MLO_TRY(model_open(&m, r->path, &r->opt, d));
 	in = MLO_NEWN(r->a, MloTensor *, m.nin);
 	out = model_outputs(r->a, &m);
-	st = collect_inputs(r, &m, in, d);
+	st = m.graph ? MLO_OK : model_pick(&m, r->shape, r->opt.nshapes, d);
+	if (st == MLO_OK)
+		st = collect_inputs(r, &m, in, d);
 	if (st == MLO_OK)
 		st = model_run(&m, in, out, d);
 	for (size_t i = 0; st == MLO_OK && i < m.nout; i++)

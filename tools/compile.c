@@ -13,6 +13,8 @@
 
 enum { MAX_VARIANTS = sizeof(((MloTargetSet *)NULL)->variant) / sizeof(MloTarget *) };
 
+typedef size_t StatePair[2]; /* input, output */
+
 typedef struct Compiler {
 	MloArena *a;
 	MloDiag *d;
@@ -23,6 +25,8 @@ typedef struct Compiler {
 	MloVariant *made; /* nvariants each */
 	MloManifestVariant *listed;
 	MloPackage *package;
+	const MloGraph *typed; /* after all passes: what is known about sizes in the end */
+	StatePair *state;
 } Compiler;
 
 static double now(void)
@@ -137,6 +141,7 @@ static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, 
 
 	MLO_TRY(clone(c, common, &g));
 	MLO_TRY(run_passes(c, g, passes, t));
+	c->typed = g;
 	start = now();
 	MLO_TRY(mlo_codegen(g, t, &co, v, c->d));
 	mlo_defer(c->a, free_variant, v);
@@ -174,21 +179,19 @@ static void fill_report(const Compiler *c, MloptReport *r)
 	}
 }
 
-static MloStatus check_static(const MloGraph *g, MloDiag *d)
+static MloStatus check_ranks(const MloGraph *g, MloDiag *d)
 {
-	for (uint32_t i = 0; i < g->ninputs; i++) {
-		if (!mlo_type_static(&g->inputs[i]->type))
-			return mlo_error(d, MLO_ERR_UNSUPPORTED, "input '%s' has no static shape",
-					 g->inputs[i]->name);
-	}
-	for (uint32_t i = 0; i < g->noutputs; i++) {
-		MloStr s = {.arena = g->arena};
+	for (uint32_t i = 0; i < g->ninputs + g->noutputs; i++) {
+		bool in = i < g->ninputs;
+		const MloValue *v = in ? g->inputs[i] : g->outputs[i - g->ninputs];
 
-		if (mlo_type_static(&g->outputs[i]->type))
+		if (v->type.rank != MLO_RANK_UNKNOWN || mlo_type_object(&v->type))
 			continue;
-		mlo_type_print(&s, &g->outputs[i]->type);
-		return mlo_error(d, MLO_ERR_UNSUPPORTED, "output '%s' has a shape that depends on data: %s",
-				 g->output_names[i], mlo_str_text(&s));
+		mlo_error(d, MLO_ERR_UNSUPPORTED, "the number of dimensions of %s '%s' is not known", in ? "input" : "output",
+			  in ? v->name : g->output_names[i - g->ninputs]);
+		if (in)
+			mlo_hint(d, "state it: --shape %s=1x3x224x224", v->name);
+		return MLO_ERR_UNSUPPORTED;
 	}
 	return MLO_OK;
 }
@@ -198,7 +201,7 @@ static MloStatus compile(Compiler *c)
 	const MloGraph *common;
 	const char *passes;
 
-	MLO_TRY(check_static(c->graph, c->d));
+	MLO_TRY(check_ranks(c->graph, c->d));
 	c->targets = mlo_target_find(c->opt->target ? c->opt->target : "native", c->d);
 	if (!c->targets)
 		return MLO_ERR_USAGE;
@@ -216,13 +219,60 @@ static MloStatus compile(Compiler *c)
 	return MLO_OK;
 }
 
+/* "INPUT=OUTPUT": names may hold '=', so every one of them is tried. */
+static bool find_state(const MloGraph *g, const char *text, size_t *in, size_t *out)
+{
+	for (const char *eq = strchr(text, '='); eq; eq = strchr(eq + 1, '=')) {
+		for (*in = 0; *in < g->ninputs; ++*in) {
+			const char *name = g->inputs[*in]->name;
+
+			if (strlen(name) == (size_t)(eq - text) && memcmp(name, text, (size_t)(eq - text)) == 0)
+				break;
+		}
+		for (*out = 0; *out < g->noutputs && strcmp(g->output_names[*out], eq + 1) != 0;)
+			++*out;
+		if (*in < g->ninputs && *out < g->noutputs)
+			return true;
+	}
+	return false;
+}
+
+static MloStatus find_states(Compiler *c)
+{
+	const MloGraph *g = c->typed;
+
+	c->state = MLO_NEWN(c->a, StatePair, c->opt->nstates + 1);
+	for (size_t i = 0; i < c->opt->nstates; i++) {
+		const MloType *x, *y;
+
+		if (!find_state(g, c->opt->states[i], &c->state[i][0], &c->state[i][1])) {
+			mlo_error(c->d, MLO_ERR_USAGE, "--state %s: no input and output have these names", c->opt->states[i]);
+			mlo_hint(c->d, "write --state INPUT=OUTPUT");
+			return MLO_ERR_USAGE;
+		}
+		x = &g->inputs[c->state[i][0]]->type;
+		y = &g->outputs[c->state[i][1]]->type;
+		if (x->elem != y->elem || x->rank != y->rank || x->kind != y->kind)
+			return mlo_error(c->d, MLO_ERR_USAGE, "--state %s: the output is not of the input's type", c->opt->states[i]);
+		for (int k = 0; k < x->rank; k++) {
+			if (mlo_dim_differ(x->dim[k], y->dim[k]))
+				return mlo_error(c->d, MLO_ERR_USAGE, "--state %s: dimension %d of the two differs",
+						 c->opt->states[i], k);
+		}
+	}
+	return MLO_OK;
+}
+
 static MloStatus deliver(Compiler *c, MloArena *a, const char *path, MloCompiled *out)
 {
 	const char *manifest;
 	struct stat st;
 
-	MLO_TRY(mlo_manifest_text(c->a, &(MloManifest){c->graph, c->opt, c->listed, c->nvariants}, &manifest,
-				  c->d));
+	MLO_TRY(find_states(c));
+	MLO_TRY(mlo_manifest_text(c->a,
+				  &(MloManifest){c->graph, c->typed, c->opt, c->listed, c->nvariants,
+						 (const size_t (*)[2])c->state, c->opt->nstates},
+				  &manifest, c->d));
 	fill_report(c, &out->report);
 	if (path) {
 		const char *where = c->d ? c->d->where : NULL;

@@ -5,9 +5,10 @@
 #include "mlopt/mlopt.h"
 
 typedef struct MloLoadOptions {
-	const char *const *shapes; /* "INPUT=1x3x224x224" and "SYMBOL=8" */
+	const char *const *shapes; /* "INPUT=1x3x224x224", "SYMBOL=8" and (kept symbols) "SYMBOL=1..64" */
 	size_t nshapes;
 	bool keep_symbols;   /* leave dimensions that no shape binds symbolic */
+	bool as_written;     /* compute nothing, even where that would tell shapes */
 	bool quiet;          /* no warning about them */
 	MloStatus *inferred; /* not NULL: what type inference says goes there, and is no failure */
 } MloLoadOptions;
@@ -24,7 +25,7 @@ typedef struct MloCompiled {
 	size_t n;
 	MloptReport report;
 } MloCompiled;
-/* A package from a graph with static shapes, which is left as it is: a file at `path`, or (NULL)
+/* A package from a graph, which is left as it is: a file at `path`, or (NULL)
  * bytes in `a`.  opt->shapes are only recorded. */
 MloStatus mlo_compile_graph(MloArena *a, const MloGraph *g, const MloptOptions *opt, const char *path,
 			    MloCompiled *out, MloDiag *d) MLO_CHECKED;

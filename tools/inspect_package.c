@@ -24,9 +24,18 @@ static void print_tensors(json_t *list, const char *what)
 
 	json_array_foreach(list, i, t)
 	{
-		printf("%-8s %s: %s[", what, text_of(t, "name"), text_of(t, "elem"));
+		const char *kind = json_string_value(json_object_get(t, "kind"));
+
+		printf("%-8s %s: %s%s%s[", what, text_of(t, "name"), kind ? kind : "", kind ? " of " : "", text_of(t, "elem"));
 		json_array_foreach(json_object_get(t, "dims"), k, dim)
-			printf("%s%lld", k ? "," : "", (long long)json_integer_value(dim));
+		{
+			const char *name = json_string_value(json_array_get(json_object_get(t, "dim_names"), k));
+
+			if (json_integer_value(dim) < 0)
+				printf("%s%s", k ? "," : "", name ? name : "?");
+			else
+				printf("%s%lld", k ? "," : "", (long long)json_integer_value(dim));
+		}
 		printf("]\n");
 	}
 }

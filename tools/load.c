@@ -1,6 +1,7 @@
 /* tools/load.c -- a model file to a graph whose dimensions all have sizes. */
 #include <ctype.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -9,6 +10,12 @@
 #include "passes/pass.h"
 #include "tools/compile.h"
 #include "tools/npy.h"
+
+/* A symbol's size is within lo..hi. */
+typedef struct Range {
+	const char *name;
+	int64_t lo, hi;
+} Range;
 
 typedef struct Loader {
 	MloArena *a;
@@ -19,6 +26,10 @@ typedef struct Loader {
 		MloBindDim *items;
 		size_t n, cap;
 	} bind;
+	struct {
+		Range *items;
+		size_t n, cap;
+	} range;
 } Loader;
 
 static const char *dim_text(Loader *l, MloDim dim)
@@ -156,7 +167,7 @@ static MloStatus infer(Loader *l, MloGraph *g)
 	if (st != MLO_OK)
 		hint_node(l, before);
 	/* Shapes that the model computes from constants become known by computing them. */
-	else if (!l->opt->keep_symbols && !is_static(g))
+	else if (!l->opt->as_written && !is_static(g))
 		st = mlo_passes_run(g, "infer,fold,dce", NULL, NULL, l->d);
 	if (!l->opt->inferred)
 		return st;
@@ -182,15 +193,66 @@ static MloStatus note_hash(Loader *l, MloGraph *g)
 	}
 }
 
+/* "batch=1..64" */
+static MloStatus parse_range(Loader *l, const char *text)
+{
+	const char *eq = strrchr(text, '=');
+	Range r = {0};
+	long long lo, hi;
+	int used = 0;
+
+	if (!eq || eq == text || sscanf(eq + 1, "%lld..%lld%n", &lo, &hi, &used) != 2 || eq[1 + used] || lo < 0 || hi < lo ||
+	    hi > MLO_MAX_ELEMS)
+		return mlo_error(l->d, MLO_ERR_USAGE, "--shape %s: a range of a named dimension is NAME=LO..HI", text);
+	r.name = mlo_strndup(l->a, text, (size_t)(eq - text));
+	r.lo = lo;
+	r.hi = hi;
+	MLO_PUSH(l->a, &l->range, r);
+	return MLO_OK;
+}
+
+static bool names_dimension(const MloGraph *g, const char *name)
+{
+	for (uint32_t i = 0; i < g->ninputs; i++) {
+		for (int d = 0; d < g->inputs[i]->type.rank; d++) {
+			const char *s;
+
+			if (mlo_dim_symbol(g->inputs[i]->type.dim[d], &s) && strcmp(s, name) == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
+static MloStatus narrow(Loader *l, MloGraph *g)
+{
+	for (size_t i = 0; i < l->range.n; i++) {
+		const Range *r = &l->range.items[i];
+
+		if (!names_dimension(g, r->name)) {
+			mlo_error(l->d, MLO_ERR_USAGE, "%s: no input has an open dimension named '%s'", l->path, r->name);
+			mlo_hint(l->d, "mlopt inspect %s lists the inputs", l->path);
+			return MLO_ERR_USAGE;
+		}
+		mlo_sym_range(g->syms, r->name, r->lo, r->hi);
+	}
+	return MLO_OK;
+}
+
 static MloStatus load(Loader *l, MloGraph **out)
 {
 	for (size_t i = 0; i < l->opt->nshapes; i++) {
 		MloBindDim b;
 
+		if (strstr(l->opt->shapes[i], "..")) {
+			MLO_TRY(parse_range(l, l->opt->shapes[i]));
+			continue;
+		}
 		MLO_TRY(mlo_bind_parse(l->a, l->opt->shapes[i], &b, l->d));
 		MLO_PUSH(l->a, &l->bind, b);
 	}
 	MLO_TRY(import_complete(l, out));
+	MLO_TRY(narrow(l, *out));
 	MLO_TRY(note_hash(l, *out));
 	if (l->d)
 		l->d->where = l->path;

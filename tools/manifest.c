@@ -35,16 +35,51 @@ static json_t *whole(double v)
 	return json_integer(v < 0 ? 0 : v > 9e18 ? (json_int_t)9e18 : (json_int_t)v);
 }
 
-static json_t *tensor(const char *name, const MloType *t)
+/* Names of open sizes: NULL when there is none. */
+static json_t *dim_names(const MloType *t, MloArena *a)
+{
+	json_t *names = json_array();
+
+	for (int i = 0; i < t->rank; i++) {
+		MloStr s = {.arena = a};
+
+		if (!mlo_dim_known(t->dim[i]))
+			mlo_dim_print(&s, t->dim[i]);
+		json_array_append_new(names, mlo_dim_known(t->dim[i]) ? json_null() : text(mlo_str_text(&s)));
+	}
+	return names;
+}
+
+static const char *const kind_name[] = {
+	[MLO_SEQ] = "seq", [MLO_OPT] = "opt", [MLO_OPT_SEQ] = "opt_seq", [MLO_MAP] = "map", [MLO_SEQ_MAP] = "seq_map",
+};
+
+static json_t *object(json_t *j, const MloType *t)
+{
+	json_object_set_new(j, "kind", text(kind_name[t->kind]));
+	if (t->key != EL_none)
+		json_object_set_new(j, "key", text(mlo_elem_text(t->key)));
+	json_object_set_new(j, "dims", json_array());
+	json_object_set_new(j, "bytes", json_integer(0));
+	return j;
+}
+
+static json_t *tensor(MloArena *a, const char *name, const MloType *t)
 {
 	json_t *j = json_object(), *dims = json_array();
 
 	json_object_set_new(j, "name", text(name));
 	json_object_set_new(j, "elem", text(mlo_elem_text(t->elem)));
+	if (mlo_type_object(t)) {
+		json_decref(dims);
+		return object(j, t);
+	}
 	for (int i = 0; i < t->rank; i++)
-		json_array_append_new(dims, json_integer(t->dim[i].k));
+		json_array_append_new(dims, json_integer(mlo_dim_known(t->dim[i]) ? t->dim[i].k : -1));
 	json_object_set_new(j, "dims", dims);
-	json_object_set_new(j, "bytes", json_integer(mlo_type_bytes(t)));
+	json_object_set_new(j, "bytes", json_integer(mlo_type_static(t) ? mlo_type_bytes(t) : 0));
+	if (!mlo_type_static(t))
+		json_object_set_new(j, "dim_names", dim_names(t, a));
 	return j;
 }
 
@@ -153,7 +188,21 @@ static json_t *options(const MloptOptions *opt)
 	return j;
 }
 
-static json_t *build(const MloManifest *m)
+static json_t *states(const MloManifest *m)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < m->nstates; i++) {
+		json_t *j = json_object();
+
+		json_object_set_new(j, "input", json_integer((json_int_t)m->state[i][0]));
+		json_object_set_new(j, "output", json_integer((json_int_t)m->state[i][1]));
+		json_array_append_new(list, j);
+	}
+	return list;
+}
+
+static json_t *build(MloArena *a, const MloManifest *m)
 {
 	const MloGraph *g = m->graph;
 	const char *hash = meta_of(g, MLO_MODEL_HASH);
@@ -166,13 +215,15 @@ static json_t *build(const MloManifest *m)
 	json_object_set_new(j, "model_hash", text(hash));
 	json_object_set_new(j, "tool", text(tool));
 	for (uint32_t i = 0; i < g->ninputs; i++)
-		json_array_append_new(ins, tensor(g->inputs[i]->name, &g->inputs[i]->type));
+		json_array_append_new(ins, tensor(a, g->inputs[i]->name, &m->typed->inputs[i]->type));
 	for (uint32_t i = 0; i < g->noutputs; i++)
-		json_array_append_new(outs, tensor(g->output_names[i], &g->outputs[i]->type));
+		json_array_append_new(outs, tensor(a, g->output_names[i], &m->typed->outputs[i]->type));
 	for (size_t i = 0; i < m->nvariants; i++)
 		json_array_append_new(vars, variant(&m->variant[i]));
 	json_object_set_new(j, "inputs", ins);
 	json_object_set_new(j, "outputs", outs);
+	if (m->nstates)
+		json_object_set_new(j, "states", states(m));
 	json_object_set_new(j, "variants", vars);
 	json_object_set_new(j, "options", options(m->opt));
 	json_object_set_new(j, "meta", meta(g));
@@ -186,7 +237,7 @@ static void free_text(void *p)
 
 MloStatus mlo_manifest_text(MloArena *a, const MloManifest *m, const char **out, MloDiag *d)
 {
-	json_t *j = build(m);
+	json_t *j = build(a, m);
 	char *s = j ? json_dumps(j, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
 
 	json_decref(j);

@@ -12,10 +12,13 @@ typedef struct MloManifestVariant {
 } MloManifestVariant;
 
 typedef struct MloManifest {
-	const MloGraph *graph; /* as imported: names and types of inputs and outputs */
+	const MloGraph *graph; /* as imported: names, costs */
+	const MloGraph *typed; /* after all passes: types of inputs and outputs */
 	const MloptOptions *opt;
 	const MloManifestVariant *variant; /* best first */
 	size_t nvariants;
+	const size_t (*state)[2]; /* input, output */
+	size_t nstates;
 } MloManifest;
 
 /* Compact JSON text owned by `a`; the same for the same input, byte for byte. */

@@ -5,8 +5,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "frontend/onnx.h"
 #include "runtime/format.h"
 #include "tools/cli.h"
+#include "tools/objects.h"
 
 bool model_is_package(const char *path)
 {
@@ -49,8 +51,13 @@ static MloStatus tensor_of_info(ModelTensor *t, const MlrtTensorInfo *info, MloD
 	if (info->rank > MLO_MAX_RANK)
 		return mlo_error(d, MLO_ERR_LIMIT, "tensor '%s' has %d dimensions, at most %d are handled",
 				 info->name, info->rank, MLO_MAX_RANK);
-	for (int i = 0; i < info->rank; i++)
+	for (int i = 0; i < info->rank; i++) {
 		t->dim[i] = info->dims[i];
+		t->pick[i] = info->dims[i] < 0 ? 1 : info->dims[i];
+		t->dim_name[i] = info->dim_names ? info->dim_names[i] : NULL;
+	}
+	if (strcmp(info->kind, "tensor") != 0)
+		t->kind = info->kind;
 	return MLO_OK;
 }
 
@@ -81,7 +88,7 @@ static MloStatus tensor_of_value(ModelTensor *t, const char *name, const MloType
 	if (bytes < 0)
 		return mlo_error(d, MLO_ERR_UNSUPPORTED, "'%s' has a shape that depends on data", name);
 	for (int i = 0; i < type->rank; i++)
-		t->dim[i] = type->dim[i].k;
+		t->dim[i] = t->pick[i] = type->dim[i].k;
 	return MLO_OK;
 }
 
@@ -166,7 +173,8 @@ static MloStatus open_graph(Model *m, const MloGraph *g, const ModelOptions *opt
 
 static MloStatus open_onnx(Model *m, const ModelOptions *opt, MloDiag *d)
 {
-	MloLoadOptions lo = {.shapes = opt->shapes, .nshapes = opt->nshapes, .quiet = opt->quiet};
+	MloLoadOptions lo = {.shapes = opt->shapes, .nshapes = opt->nshapes, .quiet = opt->quiet,
+			     .keep_symbols = opt->open && !opt->reference};
 
 	if (opt->variant)
 		return mlo_error(d, MLO_ERR_USAGE, "--variant is for packages, '%s' is a model", m->path);
@@ -220,7 +228,7 @@ void model_close(Model *m)
 
 enum { MAX_IO = 4096 };
 
-static MloStatus run_package(Model *m, MloTensor *const *in, MloTensor *const *out, MloDiag *d)
+static MloStatus run_static(Model *m, MloTensor *const *in, MloTensor *const *out, MloDiag *d)
 {
 	const void *inputs[m->nin + 1];
 	void *outputs[m->nout + 1];
@@ -233,6 +241,63 @@ static MloStatus run_package(Model *m, MloTensor *const *in, MloTensor *const *o
 	if (mlrt_session_run(m->session, inputs, outputs, &e) != MLRT_OK)
 		return model_runtime_error(d, &e);
 	return MLO_OK;
+}
+
+static MloStatus take_result(MloArena *a, const ModelTensor *t, const MlrtTensor *r, MloTensor *out, MloDiag *d)
+{
+	if (t->kind) {
+		*out = *mlo_from_runtime(a, r, t->elem);
+		return MLO_OK;
+	}
+	if (r->rank > MLO_MAX_RANK)
+		return mlo_error(d, MLO_ERR_LIMIT, "output '%s' has %d dimensions, at most %d are handled", t->name, r->rank,
+				 MLO_MAX_RANK);
+	out->rank = r->rank;
+	for (int i = 0; i < r->rank; i++)
+		out->dim[i] = r->dims[i];
+	out->nbytes = (size_t)((mlo_tensor_elems(out) * (int64_t)mlo_elem_bits(out->elem) + 7) / 8);
+	out->data = r->data ? r->data : "";
+	return MLO_OK;
+}
+
+static MloStatus run_open(Model *m, MloTensor *const *in, MloTensor *const *out, MloDiag *d)
+{
+	MlrtTensor inputs[m->nin + 1], outputs[m->nout + 1];
+	MlrtError e = {0};
+	MlrtStatus st = MLRT_OK;
+
+	memset(inputs, 0, sizeof inputs);
+	memset(outputs, 0, sizeof outputs);
+	for (size_t i = 0; i < m->nin && st == MLRT_OK; i++)
+		st = mlo_to_runtime(in[i], &inputs[i], &e);
+	if (st == MLRT_OK)
+		st = mlrt_session_run_tensors(m->session, inputs, outputs, &e);
+	for (size_t i = 0; i < m->nin; i++)
+		mlrt_object_free(inputs[i].object);
+	if (st != MLRT_OK)
+		return model_runtime_error(d, &e);
+	for (size_t i = 0; i < m->nout; i++)
+		MLO_TRY(take_result(m->arena, &m->out[i], &outputs[i], out[i], d));
+	return MLO_OK;
+}
+
+/* Does every run have the same sizes? */
+static bool is_static(const Model *m)
+{
+	for (size_t i = 0; i < m->nin; i++) {
+		if (model_tensor_open(&m->in[i]) || m->in[i].elem == EL_str)
+			return false;
+	}
+	for (size_t i = 0; i < m->nout; i++) {
+		if (model_tensor_open(&m->out[i]) || m->out[i].elem == EL_str)
+			return false;
+	}
+	return true;
+}
+
+static MloStatus run_package(Model *m, MloTensor *const *in, MloTensor *const *out, MloDiag *d)
+{
+	return is_static(m) ? run_static(m, in, out, d) : run_open(m, in, out, d);
 }
 
 static MloStatus run_reference(Model *m, MloTensor *const *in, MloTensor *const *out, MloDiag *d)
@@ -254,17 +319,65 @@ MloStatus model_run(Model *m, MloTensor *const *in, MloTensor *const *out, MloDi
 
 /* -- tensors -------------------------------------------------------------------------------- */
 
+bool model_tensor_open(const ModelTensor *t)
+{
+	for (int i = 0; i < t->rank; i++) {
+		if (t->dim[i] < 0)
+			return true;
+	}
+	return t->kind != NULL;
+}
+
+/* One --shape: all sizes of an input, or one of a name. Answers whether it is for this tensor. */
+static bool pick_one(ModelTensor *t, const MloBindDim *b)
+{
+	bool used = false;
+
+	if (strcmp(t->name, b->name) == 0 && b->rank == t->rank) {
+		for (int i = 0; i < t->rank; i++) {
+			if (t->dim[i] < 0 && b->dim[i] >= 0)
+				t->pick[i] = b->dim[i];
+		}
+		return true;
+	}
+	for (int i = 0; i < t->rank && b->rank == 1; i++) {
+		if (t->dim[i] < 0 && t->dim_name[i] && strcmp(t->dim_name[i], b->name) == 0) {
+			t->pick[i] = b->dim[0];
+			used = true;
+		}
+	}
+	return used;
+}
+
+MloStatus model_pick(Model *m, const char *const *shapes, size_t n, MloDiag *d)
+{
+	for (size_t k = 0; k < n; k++) {
+		bool used = false;
+		MloBindDim b;
+
+		MLO_TRY(mlo_bind_parse(m->arena, shapes[k], &b, d));
+		for (size_t i = 0; i < m->nin; i++)
+			used = pick_one(&m->in[i], &b) || used;
+		if (!used)
+			return mlo_error(d, MLO_ERR_USAGE, "--shape %s: %s has no input or open dimension of that name and rank",
+					 shapes[k], m->path);
+	}
+	return MLO_OK;
+}
+
 MloTensor *model_tensor(MloArena *a, const ModelTensor *t)
 {
-	return mlo_tensor_new(a, t->elem, t->rank, t->dim);
+	return mlo_tensor_new(a, t->elem, t->rank, t->pick);
 }
 
 MloTensor **model_outputs(MloArena *a, const Model *m)
 {
 	MloTensor **out = MLO_NEWN(a, MloTensor *, m->nout);
 
-	for (size_t i = 0; i < m->nout; i++)
-		out[i] = model_tensor(a, &m->out[i]);
+	for (size_t i = 0; i < m->nout; i++) {
+		out[i] = model_tensor_open(&m->out[i]) ? MLO_NEW(a, MloTensor) : model_tensor(a, &m->out[i]);
+		out[i]->elem = m->out[i].elem;
+	}
 	return out;
 }
 
@@ -316,8 +429,14 @@ MloStatus model_find_input(const Model *m, const char *name, size_t *index, MloD
 const char *model_type_text(MloArena *a, const ModelTensor *t)
 {
 	MloStr s = {.arena = a};
-	MloType type = mlo_type(t->elem, t->rank, t->dim);
 
-	mlo_type_print(&s, &type);
+	mlo_str_add(&s, "%s%s%s[", t->kind ? t->kind : "", t->kind ? " of " : "", mlo_elem_text(t->elem));
+	for (int i = 0; i < t->rank; i++) {
+		if (t->dim[i] >= 0)
+			mlo_str_add(&s, "%s%lld", i ? "," : "", (long long)t->dim[i]);
+		else
+			mlo_str_add(&s, "%s%s", i ? "," : "", t->dim_name[i] ? t->dim_name[i] : "?");
+	}
+	mlo_str_add(&s, "]");
 	return mlo_str_text(&s);
 }

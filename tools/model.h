@@ -13,6 +13,7 @@ typedef struct ModelOptions {
 	size_t nshapes;
 	bool reference;        /* run the plain graph (an ONNX model only) */
 	bool quiet;            /* no warning about dimensions taken as 1 */
+	bool open;             /* dimensions that no shape binds stay open (compiled code only) */
 	int threads;           /* 0: what this process may use */
 	const char *variant;   /* of a package; NULL: the best that fits */
 	const char *cache_dir; /* NULL: the default one */
@@ -22,8 +23,11 @@ typedef struct ModelTensor {
 	const char *name;
 	MloElem elem;
 	int rank;
-	int64_t dim[MLO_MAX_RANK];
-	size_t bytes;
+	int64_t dim[MLO_MAX_RANK];  /* -1: open, each run has its own */
+	int64_t pick[MLO_MAX_RANK]; /* what tensors made here have: dim, or what model_pick() chose (else 1) */
+	const char *dim_name[MLO_MAX_RANK]; /* of open ones; may be NULL */
+	size_t bytes;               /* 0 where a dimension is open */
+	const char *kind;           /* of objects ("seq", ...); NULL: a tensor */
 } ModelTensor;
 
 typedef struct Model {
@@ -46,9 +50,13 @@ MloStatus model_open(Model *m, const char *path, const ModelOptions *opt, MloDia
 /* The same from a graph that the caller keeps; `keep` adds nothing, the graph's outputs are run. */
 MloStatus model_open_graph(Model *m, const MloGraph *g, const ModelOptions *opt, MloDiag *d) MLO_CHECKED;
 void model_close(Model *m);
-/* out[i]->data is filled; see model_outputs(). */
+/* out[i]->data is filled; see model_outputs().  Results of open sizes are put into memory of the model's, which
+ * stays as it is until the next run: shape and data of out[i] are set. */
 MloStatus model_run(Model *m, MloTensor *const *in, MloTensor *const *out, MloDiag *d) MLO_CHECKED;
 
+bool model_tensor_open(const ModelTensor *t);
+/* Sizes for open dimensions: shapes as of --shape, of inputs ("x=1x3x8x8") or named dimensions ("batch=8"). */
+MloStatus model_pick(Model *m, const char *const *shapes, size_t n, MloDiag *d) MLO_CHECKED;
 MloTensor *model_tensor(MloArena *a, const ModelTensor *t); /* zeroed */
 MloTensor **model_outputs(MloArena *a, const Model *m);
 /* Uniform in [-1, 1) for floats, 0 or 1 for integers: the same for the same seed everywhere. */

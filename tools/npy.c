@@ -68,6 +68,8 @@ static const struct Dtype {
 /* complex128 stands alone: its size has two digits. */
 static MloElem elem_of(const char *descr)
 {
+	if (descr[0] == 'U' && descr[1] && strspn(descr + 1, "0123456789") == strlen(descr + 1))
+		return EL_str;
 	if (strcmp(descr, "c16") == 0)
 		return EL_c128;
 	for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++) {
@@ -292,6 +294,72 @@ static void take_data(MloArena *a, MloTensor *t, const void *data, const Header 
 		t->data = mlo_dup(a, t->data, t->nbytes);
 }
 
+static size_t encode_utf8(uint32_t code, char *to)
+{
+	if (code < 0x80) {
+		to[0] = (char)code;
+		return 1;
+	}
+	if (code < 0x800) {
+		to[0] = (char)(0xc0 | code >> 6);
+		to[1] = (char)(0x80 | (code & 0x3f));
+		return 2;
+	}
+	if (code < 0x10000) {
+		to[0] = (char)(0xe0 | code >> 12);
+		to[1] = (char)(0x80 | (code >> 6 & 0x3f));
+		to[2] = (char)(0x80 | (code & 0x3f));
+		return 3;
+	}
+	to[0] = (char)(0xf0 | (code >> 18 & 7));
+	to[1] = (char)(0x80 | (code >> 12 & 0x3f));
+	to[2] = (char)(0x80 | (code >> 6 & 0x3f));
+	to[3] = (char)(0x80 | (code & 0x3f));
+	return 4;
+}
+
+/* One element of a 'U' array: UCS-4, filled up with zeros. */
+static MloText read_text(MloArena *a, const unsigned char *p, size_t width, bool swap)
+{
+	char *s = mlo_alloc(a, 1, 4 * width + 1);
+	size_t n = 0, len = 0;
+
+	for (size_t i = 0; i < width; i++)
+		if (p[4 * i] | p[4 * i + 1] | p[4 * i + 2] | p[4 * i + 3])
+			len = i + 1;
+	for (size_t i = 0; i < len; i++) {
+		uint32_t code;
+
+		memcpy(&code, p + 4 * i, 4);
+		n += encode_utf8(swap ? __builtin_bswap32(code) : code, s + n);
+	}
+	return (MloText){s, (int64_t)n};
+}
+
+/* 'U' with a width: fixed-width text. */
+static MloStatus parse_text(MloArena *a, const Header *h, const unsigned char *data, size_t have, const char *name,
+			    MloTensor **out, MloDiag *d)
+{
+	MloType type = mlo_type(EL_str, h->rank, h->dim);
+	int64_t elems = mlo_type_elems(&type);
+	size_t width = strtoul(h->descr + 2, NULL, 10);
+	bool swap = (h->descr[0] == '>') == host_is_little();
+	MloText *text;
+
+	if (elems < 0 || width > (1u << 20) || (uint64_t)elems * width * 4 > have)
+		return mlo_error(d, MLO_ERR_FORMAT, "'%s' is truncated: %lld texts of %zu characters announced, %zu bytes there",
+				 name, (long long)elems, width, have);
+	if (width == 0 && elems > (int64_t)1 << 20)
+		return mlo_error(d, MLO_ERR_LIMIT, "'%s' claims %lld empty texts", name, (long long)elems);
+	if (h->fortran && h->rank > 1)
+		return mlo_error(d, MLO_ERR_UNSUPPORTED, "'%s' holds text in Fortran order", name);
+	*out = mlo_tensor_new(a, EL_str, h->rank, h->dim);
+	text = (MloText *)(*out)->data;
+	for (int64_t i = 0; i < elems; i++)
+		text[i] = read_text(a, data + (size_t)i * width * 4, width, swap);
+	return MLO_OK;
+}
+
 MloStatus mlo_npy_parse(MloArena *a, const void *bytes, size_t n, const char *name, MloTensor **out,
 			MloDiag *d)
 {
@@ -310,11 +378,13 @@ MloStatus mlo_npy_parse(MloArena *a, const void *bytes, size_t n, const char *na
 	elem = strchr("<>=|", h.descr[0]) && h.descr[0] ? elem_of(h.descr + 1) : EL_none;
 	if (elem == EL_none)
 		return mlo_error(d, MLO_ERR_UNSUPPORTED,
-				 "'%s' holds elements of NumPy type '%s', only plain numbers are read", name,
+				 "'%s' holds elements of NumPy type '%s', only plain numbers and text are read", name,
 				 h.descr);
 	if (h.rank > MLO_MAX_RANK)
 		return mlo_error(d, MLO_ERR_LIMIT, "'%s' has %d dimensions, at most %d are read", name,
 				 h.rank, MLO_MAX_RANK);
+	if (elem == EL_str)
+		return parse_text(a, &h, (const unsigned char *)c.end, have, name, out, d);
 	type = mlo_type(elem, h.rank, h.dim);
 	want = mlo_type_bytes(&type);
 	if (want < 0)

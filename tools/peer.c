@@ -144,7 +144,7 @@ static json_t *load_request(const char *model, const ModelTensor *in, size_t nin
 		json_t *j = json_object(), *dims = json_array();
 
 		for (int k = 0; k < in[i].rank; k++)
-			json_array_append_new(dims, json_integer(in[i].dim[k]));
+			json_array_append_new(dims, json_integer(in[i].pick[k]));
 		json_object_set_new(j, "name", json_string(in[i].name));
 		json_object_set_new(j, "type", json_string(type_name(in[i].elem)));
 		json_object_set_new(j, "dims", dims);

@@ -46,7 +46,7 @@ typedef struct MloptModel MloptModel;
 typedef struct MloptOptions {
 	size_t size;               /* sizeof(MloptOptions): later versions add members at the end */
 	const char *target;        /* a name of `mlopt targets`; NULL: this machine */
-	const char *const *shapes; /* "INPUT=1x3x224x224" or "SYMBOL=8", nshapes of them */
+	const char *const *shapes; /* "INPUT=1x3x224x224", "SYMBOL=8" or "SYMBOL=1..64", nshapes of them */
 	size_t nshapes;
 	int level;             /* 0: no optimisation, 2: all */
 	int jobs;              /* compile threads; 0: one per core */
@@ -61,6 +61,9 @@ typedef struct MloptOptions {
 	void *timing_user;
 	int verify_each;
 	int pass_limit; /* run at most that many passes; < 0: all */
+	/* "INPUT=OUTPUT", nstates of them: that output of one run is that input of the next. */
+	const char *const *states;
+	size_t nstates;
 } MloptOptions;
 #define MLOPT_OPTIONS_INIT                                                                                   \
 	{                                                                                                    \

@@ -9,9 +9,35 @@
 #include <unistd.h>
 
 #include "tools/compile.h"
+#include "tools/objects.h"
 
-static MloStatus here(const char *path, const MloCompiled *c, const RunHow *how, const void *const *in, void *const *out,
-                      MloDiag *d)
+static MloStatus run_twice(MlrtModel *m, MlrtSession *s, MloArena *a, const MloTensor *const *in, MloTensor **out, MlrtError *err)
+{
+	size_t nin = mlrt_model_inputs(m), nout = mlrt_model_outputs(m);
+	MlrtTensor *x = MLO_NEWN(a, MlrtTensor, nin + 1), *y = MLO_NEWN(a, MlrtTensor, nout + 1);
+	MlrtTensorInfo info;
+
+	for (size_t i = 0; i < nin; i++)
+		if (mlo_to_runtime(in[i], &x[i], err))
+			return MLO_ERR_INTERNAL;
+	/* twice: the second run finds memory as the first left it */
+	for (int i = 0; i < 2; i++) {
+		memset(y, 0, (nout + 1) * sizeof *y);
+		if (mlrt_session_run_tensors(s, x, y, err))
+			return MLO_ERR_INTERNAL;
+	}
+	for (size_t i = 0; i < nout; i++) {
+		if (mlrt_model_output(m, i, &info))
+			return MLO_ERR_INTERNAL;
+		out[i] = mlo_from_runtime(a, &y[i], mlo_elem_from_text(info.elem, strlen(info.elem)));
+	}
+	for (size_t i = 0; i < nin; i++)
+		mlrt_object_free(x[i].object);
+	return MLO_OK;
+}
+
+static MloStatus here(MloArena *a, const char *path, const MloCompiled *c, const RunHow *how, const MloTensor *const *in,
+                      MloTensor **out, MloDiag *d)
 {
 	MlrtOpenOptions oo = {.variant = how->variant};
 	MlrtSessionOptions so = {.threads = how->threads};
@@ -19,15 +45,15 @@ static MloStatus here(const char *path, const MloCompiled *c, const RunHow *how,
 	MlrtSession *s = NULL;
 	MlrtError err = {0};
 	MlrtStatus st = path ? mlrt_model_open(path, &oo, &m, &err) : mlrt_model_open_memory(c->bytes, c->n, &oo, &m, &err);
+	MloStatus ran = MLO_ERR_INTERNAL;
 
 	if (!st)
 		st = mlrt_session_new(m, &so, &s, &err);
-	/* twice: the second run finds the arena as the first left it */
-	for (int i = 0; i < 2 && !st; i++)
-		st = mlrt_session_run(s, in, out, &err);
+	if (!st)
+		ran = run_twice(m, s, a, in, out, &err);
 	mlrt_session_free(s);
 	mlrt_model_close(m);
-	return st ? mlo_error(d, MLO_ERR_INTERNAL, "runtime: %s", err.text) : MLO_OK;
+	return ran != MLO_OK ? mlo_error(d, ran, "runtime: %s", err.text) : MLO_OK;
 }
 
 static bool save(const char *path, const void *p, size_t n)
@@ -75,8 +101,6 @@ MloStatus support_run(MloArena *a, const MloGraph *g, const RunHow *how, const M
                       MloTensor **outputs, MloDiag *d)
 {
 	MloptOptions opt = MLOPT_OPTIONS_INIT;
-	const void *in[64];
-	void *out[64];
 	char path[4096];
 	bool file = how->file || how->emulator;
 	MloCompiled c;
@@ -87,24 +111,23 @@ MloStatus support_run(MloArena *a, const MloGraph *g, const RunHow *how, const M
 	opt.cache_dir = how->cache;
 	opt.verify_each = 1;
 	MLO_ASSERT(g->ninputs <= 64 && g->noutputs <= 64);
+	for (uint32_t i = 0; i < g->noutputs && how->emulator; i++)
+		if (!mlo_type_static(&g->outputs[i]->type))
+			return mlo_error(d, MLO_ERR_UNSUPPORTED, "the emulated runner takes static shapes only");
 	snprintf(path, sizeof path, "%s/case.mlopt", how->scratch ? how->scratch : ".");
 	MLO_TRY(mlo_compile_graph(a, g, &opt, file ? path : NULL, &c, d));
-	for (uint32_t i = 0; i < g->ninputs; i++)
-		in[i] = inputs[i]->data;
-	for (uint32_t i = 0; i < g->noutputs; i++) {
+	for (uint32_t i = 0; i < g->noutputs && how->emulator; i++) {
 		int64_t dims[MLO_MAX_RANK];
 		const MloType *t = &g->outputs[i]->type;
 
 		for (int k = 0; k < t->rank; k++)
 			dims[k] = t->dim[k].k;
 		outputs[i] = mlo_tensor_new(a, t->elem, t->rank, dims);
-		out[i] = (void *)outputs[i]->data;
-		memset(out[i], 0xff, outputs[i]->nbytes); /* what is not written shows */
 	}
 	if (how->emulator)
 		st = emulated(path, how, inputs, g->ninputs, outputs, g->noutputs, d);
 	else
-		st = here(file ? path : NULL, &c, how, in, out, d);
+		st = here(a, file ? path : NULL, &c, how, inputs, outputs, d);
 	if (file)
 		unlink(path);
 	return st;

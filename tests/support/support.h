@@ -16,7 +16,7 @@ typedef struct RunHow {
 	const char *cache;    /* of objects, NULL: none */
 } RunHow;
 
-/* Compiles g and runs it once; outputs are tensors in `a`.  The caller has checked static shapes. */
+/* Compiles g and runs it once; outputs are tensors in `a`. */
 MloStatus support_run(MloArena *a, const MloGraph *g, const RunHow *how, const MloTensor *const *inputs,
                       MloTensor **outputs, MloDiag *d);
 

@@ -105,7 +105,7 @@ static void names(OnnxFix *f, const char *text, char ***list, size_t *n)
 static Onnx__NodeProto *new_node(OnnxFix *f, const char *type, const char *in, const char *out)
 {
 	Onnx__NodeProto *n = MLO_NEW(f->a, Onnx__NodeProto);
-	const char *dot = strchr(type, '.');
+	const char *dot = strrchr(type, '.');
 
 	onnx__node_proto__init(n);
 	n->op_type = mlo_strdup(f->a, dot ? dot + 1 : type);
