@@ -40,9 +40,6 @@ MloTensor *mlo_onnx_tensor_memory(MloArena *a, const void *p, size_t n, const ch
 /* A value of that type: a tensor, or what SequenceProto, OptionalProto and MapProto hold (MloTensor.object). */
 MloTensor *mlo_onnx_read_value(MloArena *a, const char *path, const MloType *t, MloDiag *d);
 
-/* A value of a known kind from such bytes: a tensor, or a SequenceProto, OptionalProto, MapProto. */
-MloStatus mlo_onnx_value_memory(MloArena *a, const void *p, size_t n, const MloType *t, MloTensor **out, MloDiag *d) MLO_CHECKED;
-
 /* The bytes of a value as such a file has them: TensorProto, SequenceProto, OptionalProto or MapProto. */
 void mlo_onnx_write_value(MloArena *a, const MloTensor *t, const void **bytes, size_t *n);
 

@@ -10,6 +10,7 @@
 #include "tools/cli.h"
 #include "tools/model.h"
 #include "tools/npy.h"
+#include "tools/objects.h"
 #include "tools/outfile.h"
 
 enum { O_SHAPE = 256, O_SEED, O_OUTPUT_DIR, O_REFERENCE, O_VARIANT };
@@ -63,18 +64,13 @@ static MloStatus read_given(Request *r, MloDiag *d)
 	for (size_t i = 0; i < r->ninputs; i++) {
 		Given *g = &r->given[i];
 		const char *eq = strchr(r->input[i], '=');
-		size_t before = d->nerrors;
 
 		g->name = eq ? mlo_strndup(r->a, r->input[i], (size_t)(eq - r->input[i])) : NULL;
 		g->file = eq ? eq + 1 : r->input[i];
 		if (strcmp(g->file, "random") == 0) {
 			g->file = NULL;
 		} else if (ends_with(g->file, ".pb")) {
-			g->tensor = mlo_onnx_read_tensor(r->a, g->file, d);
-			if (!g->tensor && d->nerrors == before)
-				mlo_error(d, MLO_ERR_FORMAT, "'%s' holds no tensor", g->file);
-			if (!g->tensor)
-				return MLO_ERR_FORMAT;
+			continue; /* what it holds follows from the model */
 		} else {
 			MLO_TRY(mlo_npy_read(r->a, g->file, &g->tensor, d));
 		}
@@ -82,14 +78,29 @@ static MloStatus read_given(Request *r, MloDiag *d)
 	return MLO_OK;
 }
 
+/* A .pb file is read when it is known what it holds. */
+static MloStatus read_pb(Request *r, Given *g, const MloType *t, MloDiag *d)
+{
+	size_t before = d->nerrors;
+
+	if (g->tensor || !g->file || !ends_with(g->file, ".pb"))
+		return MLO_OK;
+	g->tensor = mlo_onnx_read_value(r->a, g->file, t, d);
+	if (!g->tensor && d->nerrors == before)
+		mlo_error(d, MLO_ERR_FORMAT, "'%s' holds no value of the input's type", g->file);
+	return g->tensor ? MLO_OK : MLO_ERR_FORMAT;
+}
+
 /* A --shape text from the file given for an input that the model leaves open. */
-static void shape_from_file(Request *r, const MloValue *in)
+static MloStatus shape_from_file(Request *r, const MloValue *in, MloDiag *d)
 {
 	for (size_t i = 0; i < r->ninputs; i++) {
-		const Given *g = &r->given[i];
+		Given *g = &r->given[i];
 		MloStr s = {.arena = r->a};
 
-		if (!g->tensor || (g->name && strcmp(g->name, in->name) != 0) ||
+		if (!g->name || strcmp(g->name, in->name) == 0)
+			MLO_TRY(read_pb(r, g, &in->type, d));
+		if (!g->tensor || g->tensor->object || (g->name && strcmp(g->name, in->name) != 0) ||
 		    r->opt.nshapes == 2 * MAX_INPUTS)
 			continue;
 		mlo_str_add(&s, "%s=", in->name);
@@ -97,6 +108,7 @@ static void shape_from_file(Request *r, const MloValue *in)
 			mlo_str_add(&s, "%s%lld", k ? "x" : "", (long long)g->tensor->dim[k]);
 		r->shape[r->opt.nshapes++] = mlo_str_text(&s);
 	}
+	return MLO_OK;
 }
 
 static bool shape_is_given(const Request *r, const char *name, size_t n)
@@ -114,22 +126,27 @@ static MloStatus shapes_from_files(Request *r, MloDiag *d)
 	MloLoadOptions lo = {.shapes = r->shape, .nshapes = r->opt.nshapes, .keep_symbols = true};
 	size_t given = r->opt.nshapes;
 	MloGraph *g;
+	MloStatus st;
 
 	r->opt.shapes = r->shape;
 	if (!r->ninputs || !r->opt.reference || model_is_package(r->path))
 		return MLO_OK;
 	MLO_TRY(mlo_load_model(r->path, &lo, &g, d));
-	for (uint32_t i = 0; i < g->ninputs; i++) {
+	st = MLO_OK;
+	for (uint32_t i = 0; i < g->ninputs && st == MLO_OK; i++) {
 		if (!mlo_type_static(&g->inputs[i]->type) && !shape_is_given(r, g->inputs[i]->name, given))
-			shape_from_file(r, g->inputs[i]);
+			st = shape_from_file(r, g->inputs[i], d);
 	}
 	mlo_graph_free(g);
+	MLO_TRY(st);
 	mlo_diag_free(d); /* warnings come again when the model is loaded in earnest */
 	return MLO_OK;
 }
 
 static bool same_shape(const ModelTensor *want, const MloTensor *have)
 {
+	if (have->object || want->kind)
+		return have->object && want->kind && strcmp(mlo_kind_text(have->object->kind), want->kind) == 0;
 	if (want->elem != have->elem || want->rank != have->rank)
 		return false;
 	for (int i = 0; i < want->rank; i++) {
@@ -142,7 +159,8 @@ static bool same_shape(const ModelTensor *want, const MloTensor *have)
 static MloStatus collect_inputs(Request *r, Model *m, MloTensor **in, MloDiag *d)
 {
 	for (size_t i = 0; i < r->ninputs; i++) {
-		const Given *g = &r->given[i];
+		Given *g = &r->given[i];
+		MloType type;
 		size_t at = 0;
 
 		if (!g->name && m->nin != 1)
@@ -150,6 +168,8 @@ static MloStatus collect_inputs(Request *r, Model *m, MloTensor **in, MloDiag *d
 					 m->path, m->nin, g->file ? g->file : "random");
 		if (g->name)
 			MLO_TRY(model_find_input(m, g->name, &at, d));
+		type = model_type(&m->in[at]);
+		MLO_TRY(read_pb(r, g, &type, d));
 		if (!g->tensor)
 			continue;
 		if (!same_shape(&m->in[at], g->tensor)) {
@@ -163,6 +183,9 @@ static MloStatus collect_inputs(Request *r, Model *m, MloTensor **in, MloDiag *d
 		in[at] = g->tensor;
 	}
 	for (size_t i = 0; i < m->nin; i++) {
+		if (!in[i] && m->in[i].kind)
+			return mlo_error(d, MLO_ERR_USAGE, "input '%s' is %s: give it with --input %s=FILE.pb", m->in[i].name,
+					 model_type_text(r->a, &m->in[i]), m->in[i].name);
 		if (!in[i])
 			in[i] = model_random(r->a, &m->in[i], (uint64_t)r->seed + i * 1000003);
 	}

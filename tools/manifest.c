@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tools/compile.h"
+#include "tools/objects.h"
 
 enum { MAX_META = 1024 }; /* bytes of one metadata value that are kept */
 
@@ -50,13 +51,9 @@ static json_t *dim_names(const MloType *t, MloArena *a)
 	return names;
 }
 
-static const char *const kind_name[] = {
-	[MLO_SEQ] = "seq", [MLO_OPT] = "opt", [MLO_OPT_SEQ] = "opt_seq", [MLO_MAP] = "map", [MLO_SEQ_MAP] = "seq_map",
-};
-
 static json_t *object(json_t *j, const MloType *t)
 {
-	json_object_set_new(j, "kind", text(kind_name[t->kind]));
+	json_object_set_new(j, "kind", text(mlo_kind_text(t->kind)));
 	if (t->key != EL_none)
 		json_object_set_new(j, "key", text(mlo_elem_text(t->key)));
 	json_object_set_new(j, "dims", json_array());

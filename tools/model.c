@@ -58,6 +58,8 @@ static MloStatus tensor_of_info(ModelTensor *t, const MlrtTensorInfo *info, MloD
 	}
 	if (strcmp(info->kind, "tensor") != 0)
 		t->kind = info->kind;
+	if (info->key)
+		t->key = mlo_elem_from_text(info->key, strlen(info->key));
 	return MLO_OK;
 }
 
@@ -80,15 +82,26 @@ static MloStatus list_package(Model *m, MloDiag *d)
 	return MLO_OK;
 }
 
-static MloStatus tensor_of_value(ModelTensor *t, const char *name, const MloType *type, MloDiag *d)
+static MloStatus tensor_of_value(MloArena *a, ModelTensor *t, const char *name, const MloType *type, MloDiag *d)
 {
-	int64_t bytes = mlo_type_bytes(type);
+	bool object = mlo_type_object(type);
+	int64_t bytes = object ? 0 : mlo_type_bytes(type);
 
-	*t = (ModelTensor){.name = name, .elem = type->elem, .rank = type->rank, .bytes = (size_t)bytes};
-	if (bytes < 0)
-		return mlo_error(d, MLO_ERR_UNSUPPORTED, "'%s' has a shape that depends on data", name);
-	for (int i = 0; i < type->rank; i++)
-		t->dim[i] = t->pick[i] = type->dim[i].k;
+	*t = (ModelTensor){.name = name, .elem = type->elem, .rank = object ? 0 : type->rank, .key = type->key};
+	t->bytes = bytes < 0 ? 0 : (size_t)bytes;
+	t->kind = object ? mlo_kind_text(type->kind) : NULL;
+	if (t->rank < 0)
+		return mlo_error(d, MLO_ERR_UNSUPPORTED, "the number of dimensions of '%s' is not known", name);
+	for (int i = 0; i < t->rank; i++) {
+		MloStr s = {.arena = a};
+		bool known = mlo_dim_known(type->dim[i]);
+
+		if (!known)
+			mlo_dim_print(&s, type->dim[i]);
+		t->dim[i] = known ? type->dim[i].k : -1;
+		t->pick[i] = known ? type->dim[i].k : 1;
+		t->dim_name[i] = known ? NULL : mlo_str_text(&s);
+	}
 	return MLO_OK;
 }
 
@@ -99,9 +112,9 @@ static MloStatus list_graph(Model *m, const MloGraph *g, MloDiag *d)
 	m->in = MLO_NEWN(m->arena, ModelTensor, m->nin);
 	m->out = MLO_NEWN(m->arena, ModelTensor, m->nout);
 	for (size_t i = 0; i < m->nin; i++)
-		MLO_TRY(tensor_of_value(&m->in[i], g->inputs[i]->name, &g->inputs[i]->type, d));
+		MLO_TRY(tensor_of_value(m->arena, &m->in[i], g->inputs[i]->name, &g->inputs[i]->type, d));
 	for (size_t i = 0; i < m->nout; i++)
-		MLO_TRY(tensor_of_value(&m->out[i], g->output_names[i], &g->outputs[i]->type, d));
+		MLO_TRY(tensor_of_value(m->arena, &m->out[i], g->output_names[i], &g->outputs[i]->type, d));
 	return MLO_OK;
 }
 
@@ -305,8 +318,12 @@ static MloStatus run_reference(Model *m, MloTensor *const *in, MloTensor *const 
 	const MloTensor *results[m->nout + 1];
 
 	MLO_TRY(mlo_exec_run(m->exec, (const MloTensor *const *)in, results, d));
-	for (size_t i = 0; i < m->nout; i++)
-		memcpy((void *)out[i]->data, results[i]->data, m->out[i].bytes);
+	for (size_t i = 0; i < m->nout; i++) {
+		if (model_tensor_open(&m->out[i]))
+			*out[i] = *results[i];
+		else
+			memcpy((void *)out[i]->data, results[i]->data, m->out[i].bytes);
+	}
 	return MLO_OK;
 }
 
@@ -363,6 +380,18 @@ MloStatus model_pick(Model *m, const char *const *shapes, size_t n, MloDiag *d)
 					 shapes[k], m->path);
 	}
 	return MLO_OK;
+}
+
+MloType model_type(const ModelTensor *t)
+{
+	MloType type = {.elem = t->elem, .rank = t->rank, .key = t->key};
+
+	for (int k = MLO_SEQ; t->kind && k <= MLO_SEQ_MAP; k++)
+		if (strcmp(mlo_kind_text((MloTypeKind)k), t->kind) == 0)
+			type.kind = (MloTypeKind)k;
+	for (int i = 0; i < t->rank; i++)
+		type.dim[i] = mlo_dim(t->dim[i] < 0 ? 0 : t->dim[i]);
+	return type;
 }
 
 MloTensor *model_tensor(MloArena *a, const ModelTensor *t)

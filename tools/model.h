@@ -28,6 +28,7 @@ typedef struct ModelTensor {
 	const char *dim_name[MLO_MAX_RANK]; /* of open ones; may be NULL */
 	size_t bytes;               /* 0 where a dimension is open */
 	const char *kind;           /* of objects ("seq", ...); NULL: a tensor */
+	MloElem key;                /* of maps */
 } ModelTensor;
 
 typedef struct Model {
@@ -57,6 +58,7 @@ MloStatus model_run(Model *m, MloTensor *const *in, MloTensor *const *out, MloDi
 bool model_tensor_open(const ModelTensor *t);
 /* Sizes for open dimensions: shapes as of --shape, of inputs ("x=1x3x8x8") or named dimensions ("batch=8"). */
 MloStatus model_pick(Model *m, const char *const *shapes, size_t n, MloDiag *d) MLO_CHECKED;
+MloType model_type(const ModelTensor *t);                   /* open sizes: 0 */
 MloTensor *model_tensor(MloArena *a, const ModelTensor *t); /* zeroed */
 MloTensor **model_outputs(MloArena *a, const Model *m);
 /* Uniform in [-1, 1) for floats, 0 or 1 for integers: the same for the same seed everywhere. */

@@ -8,6 +8,11 @@ static const char *const kind_name[] = {
 	[MLO_OPT_SEQ] = "opt_seq", [MLO_MAP] = "map", [MLO_SEQ_MAP] = "seq_map",
 };
 
+const char *mlo_kind_text(MloTypeKind k)
+{
+	return kind_name[k];
+}
+
 /* -- to the runtime ------------------------------------------------------------------------- */
 
 static MlrtTensor plain(const MloTensor *t)

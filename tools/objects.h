@@ -4,6 +4,7 @@
 #include "ir/type.h"
 #include "mlopt/runtime.h"
 
+const char *mlo_kind_text(MloTypeKind k); /* "tensor", "seq", ... as the runtime names them */
 /* What `out` points to is t's, but for an object: that is new, for mlrt_object_free(). */
 MlrtStatus mlo_to_runtime(const MloTensor *t, MlrtTensor *out, MlrtError *err);
 /* A copy owned by `a`, characters of strings included; `elem`: of t itself, if it is a tensor. */

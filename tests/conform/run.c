@@ -8,11 +8,7 @@
  * A directory holds one folder per case: model.onnx, test_data_set_0/input_0.pb, output_0.pb, ...; or
  * CASE.onnx with CASE_output_0.pb, whose float inputs of n elements are 0/n, 1/n, ..., (n-1)/n.
  * FILE has a line "CASE fail REASON" or "LABEL/CASE fail REASON" for each case that is known to fail; all
- * others must pass, and a listed one that passes is an error, too.  --print writes such a list.
- *
- * Native: operands that decide shapes (of Reshape, Slice, Resize, ...) are inputs in many of these models.
- * Where shapes stay unknown, inputs of rank 0 and 1 become constants before the model is compiled, as few
- * as will do: integers and bools, and floats only if those leave shapes unknown. */
+ * others must pass, and a listed one that passes is an error, too.  --print writes such a list. */
 #include <dirent.h>
 #include <errno.h>
 #include <math.h>
@@ -23,7 +19,6 @@
 
 #include "frontend/onnx.h"
 #include "ir/exec.h"
-#include "passes/pass.h"
 #include "tests/support/support.h"
 
 static const double rel_tolerance = 1e-3, abs_tolerance = 1e-7;
@@ -47,13 +42,22 @@ static MloStatus run_native(MloArena *a, MloGraph *g, const MloTensor *const *in
 {
 	RunHow how = {.target = "native", .level = 2, .threads = 1, .cache = cache};
 
+	/* compiled models want to know at least the rank of what they take */
+	for (uint32_t i = 0; i < g->ninputs; i++) {
+		MloType *t = &g->inputs[i]->type;
+		if (t->rank != MLO_RANK_UNKNOWN || mlo_type_object(t))
+			continue;
+		t->rank = in[i]->rank;
+		for (int k = 0; k < t->rank; k++)
+			t->dim[k] = mlo_dim_fresh(g->syms, "d");
+	}
 	MLO_TRY(mlo_infer_graph(g, d));
 	return support_run(a, g, &how, in, out, d);
 }
 
-static const struct How { const char *name; Runner *run; bool fixed; } runners[] = {
-	{"reference", run_reference, false},
-	{"native", run_native, true},
+static const struct How { const char *name; Runner *run; } runners[] = {
+	{"reference", run_reference},
+	{"native", run_native},
 };
 
 static bool exists(const char *path)
@@ -169,83 +173,11 @@ static const char *first_error(const MloDiag *d)
 	return "failed without a message";
 }
 
-/* Gives every input of the model the shape of its data. */
-static MloGraph *reload(MloArena *a, const char *model, MloGraph *g, MloTensor **in, MloDiag *d)
-{
-	bool fixed = true;
-	for (uint32_t i = 0; i < g->ninputs; i++)
-		fixed = fixed && (mlo_type_static(&g->inputs[i]->type) || mlo_type_object(&g->inputs[i]->type));
-	if (fixed)
-		return g;
-	MloBindDim *bind = MLO_NEWN(a, MloBindDim, g->ninputs + 1);
-	MloOnnxOptions opt = {bind, g->ninputs};
-	for (uint32_t i = 0; i < g->ninputs; i++) {
-		bind[i].name = mlo_strdup(a, g->inputs[i]->name);
-		bind[i].rank = in[i]->rank;
-		if (in[i]->object)
-			return g;
-		memcpy(bind[i].dim, in[i]->dim, sizeof bind[i].dim);
-	}
-	mlo_graph_free(g);
-	return mlo_onnx_load(model, &opt, d);
-}
-
 /* The data of these cases has bfloat16 as 16-bit integers. */
 static void retype(MloTensor *t, const MloType *as)
 {
 	if (t->elem == EL_u16 && as->elem == EL_bf16)
 		t->elem = EL_bf16;
-}
-
-static bool all_static(const MloGraph *g)
-{
-	for (const MloNode *n = g->first; n; n = n->next)
-		for (uint32_t i = 0; i < n->nout; i++)
-			if (n->out[i] && !mlo_type_static(&n->out[i]->type))
-				return false;
-	return true;
-}
-
-/* Makes the inputs of a set constants, and computes what follows from them. */
-static MloStatus bind(MloGraph *g, MloTensor **in, uint64_t set, MloDiag *d)
-{
-	for (uint32_t i = 0; i < g->ninputs; i++)
-		if (set >> i & 1 && g->inputs[i]->nuse > 0)
-			mlo_graph_replace(g, g->inputs[i], mlo_graph_const(g, in[i], NULL));
-	return mlo_passes_run(g, "infer,fold,infer,fold,dce", NULL, NULL, d);
-}
-
-static bool enough(const MloGraph *g, MloTensor **in, uint64_t set)
-{
-	MloGraph *try = mlo_graph_clone(g);
-	MloDiag d = {0};
-	bool ok = bind(try, in, set, &d) == MLO_OK && all_static(try);
-
-	mlo_graph_free(try);
-	mlo_diag_free(&d);
-	return ok;
-}
-
-/* Gives a model whose shapes depend on inputs static shapes, see above. */
-static MloStatus fix_shapes(MloGraph *g, MloTensor **in, MloDiag *d)
-{
-	uint64_t whole = 0, all = 0, set;
-
-	MLO_TRY(mlo_infer_graph(g, d));
-	if (all_static(g))
-		return MLO_OK;
-	for (uint32_t i = 0; i < g->ninputs; i++) {
-		uint64_t one = in[i]->rank <= 1 && !in[i]->object ? (uint64_t)1 << i : 0;
-
-		all |= one;
-		whole |= mlo_elem_is_float(in[i]->elem) ? 0 : one;
-	}
-	set = enough(g, in, whole) ? whole : all;
-	for (uint32_t i = 0; i < g->ninputs && enough(g, in, set); i++) {
-		if (set >> i & 1 && enough(g, in, set & ~((uint64_t)1 << i)))
-			set &= ~((uint64_t)1 << i);
-	}
-	return bind(g, in, set, d);
 }
 
 /* Where a case lies. */
@@ -315,10 +247,7 @@ static Outcome run_set(MloArena *a, const struct How *how, const Case *c, const 
 	} else if (get_data(a, c, set, g, in, want, &d, why, n)) {
 		for (uint32_t i = 0; i < g->ninputs; i++)
 			retype(in[i], &g->inputs[i]->type);
-		if (how->fixed)
-			g = reload(a, c->model, g, in, &d);
-		if (!g || (how->fixed && fix_shapes(g, in, &d) != MLO_OK) ||
-		    how->run(a, g, (const MloTensor *const *)in, got, &d) != MLO_OK)
+		if (how->run(a, g, (const MloTensor *const *)in, got, &d) != MLO_OK)
 			snprintf(why, n, "%s", first_error(&d));
 		else
 			o = compare(g, got, want, why, n);
