@@ -149,21 +149,16 @@ static void random_forests(void)
 		MloGraph *g = build(f, seed);
 		const MloTensor *x = rows_of(g, f);
 		const MloTargetSet *set = mlo_target_find("x86_64", &d);
-		MloTensor *want[1] = {0}, *got[1] = {0},
-			  *other = mlo_tensor_new(g->arena, EL_f32, 2, (int64_t[]){f->rows, f->targets});
-		RunHow how = {.target = seed % 4 == 3 ? "native" : "x86_64",
-			      .variant = seed % 4 == 3 ? NULL : variant[seed % 4],
-			      .level = 2,
-			      .threads = 1 + (int)(seed & 1)};
+		MloTensor *want[1] = {0}, *got[1] = {0}, *other[1] = {0};
+		RunHow how = {.target = seed % 4 == 3 ? "native" : "x86_64", .variant = seed % 4 == 3 ? NULL : variant[seed % 4],
+		              .level = 2, .threads = 1 + (int)(seed & 1)};
 		bool here = true;
 
 		CU_ASSERT_EQUAL_FATAL(mlo_infer_graph(g, &d), MLO_OK);
 		CU_ASSERT_EQUAL_FATAL(mlo_exec_graph(g->arena, g, &x, want, NULL, NULL, &d), MLO_OK);
 		for (int i = 0; set && set->variant[i]; i++) {
-			CU_ASSERT_EQUAL(mlo_codegen_interp(g, set->variant[i], (const void *[]){x->data},
-							   (void *[]){(void *)other->data}, &d),
-					MLO_OK);
-			CU_ASSERT(same(other, want[0]));
+			CU_ASSERT_EQUAL(mlo_codegen_interp(g->arena, g, set->variant[i], &x, other, &d), MLO_OK);
+			CU_ASSERT(other[0] && same(other[0], want[0]));
 			if (how.variant && !strcmp(set->variant[i]->name, how.variant))
 				here = mlo_target_runs_here(set->variant[i], NULL, 0);
 		}
