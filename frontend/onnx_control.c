@@ -69,14 +69,26 @@ void onnx_body_close(OnnxBody *b)
 	b->inner.im->g = b->outside;
 }
 
-/* All results of the body become outputs; false when one is missing. */
-static bool add_results(OnnxBody *b)
+/* A loop may take an optional and carry on what it held: that is wrapped again. */
+static bool wrapped(const MloValue *outer, const MloType *t)
+{
+	return outer && ((outer->type.kind == MLO_OPT_SEQ && t->kind == MLO_SEQ) ||
+			 (outer->type.kind == MLO_OPT && t->kind == MLO_TENSOR));
+}
+
+/* All results of the body become outputs; false when one is missing.  carried[i]: what comes in as the
+ * i + 1-th; again[i]: it was wrapped. */
+static bool add_results(OnnxBody *b, MloValue *const *carried, size_t nc, bool *again)
 {
 	for (size_t i = 0; i < b->proto->n_output; i++) {
 		MloValue *v = onnx_body_result(b, i);
 
 		if (!v)
 			return false;
+		if (i > 0 && i <= nc && wrapped(carried[i - 1], &v->type)) {
+			v = onnx_op1(&b->inner, OP_optional, v);
+			again[i - 1] = true;
+		}
 		mlo_graph_output(b->g, v, mlo_strdup(b->g->arena, onnx_text(b->proto->output[i]->name)));
 	}
 	return true;
@@ -110,7 +122,7 @@ static MloGraph *import_branch(OnnxNode *n, const char *attr, OnnxCaptures *capt
 	for (size_t i = 0; i < captures->n; i++)
 		add_input(&b, &captures->items[i]);
 	onnx_body_nodes(&b);
-	ok = add_results(&b);
+	ok = add_results(&b, NULL, 0, NULL);
 	onnx_body_close(&b);
 	if (b.proto->n_output != n->nout)
 		onnx_fail(n, MLO_ERR_MODEL, "%s gives %zu results, the node has %u", attr, b.proto->n_output, n->nout);
@@ -186,7 +198,7 @@ void import_loop(OnnxNode *n)
 	MloValue **in;
 	MloNode *m;
 	size_t nc;
-	bool ok;
+	bool ok, *again;
 
 	if (!onnx_body_open(n, "body", &captures, &b))
 		return;
@@ -198,12 +210,13 @@ void import_loop(OnnxNode *n)
 			  b.proto->n_input, b.proto->n_output, n->nin, n->nout);
 		return;
 	}
+	again = MLO_NEWN(n->im->tmp, bool, nc + 1);
 	bind_scalar(&b, 0, EL_i64);
 	bind_scalar(&b, 1, EL_bool);
 	for (size_t i = 0; i < nc && n->in[2 + i]; i++)
 		bind_carried(&b, 2 + i, n->in[2 + i]);
 	onnx_body_nodes(&b);
-	ok = add_results(&b);
+	ok = add_results(&b, n->in + 2, n->nin > 2 ? nc : 0, again);
 	onnx_body_close(&b);
 	n->failed |= !ok || b.inner.failed;
 	if (n->failed)
@@ -215,5 +228,7 @@ void import_loop(OnnxNode *n)
 	m = onnx_node(n, OP_loop, in, (uint32_t)(nc + 2 + captures.n), (uint32_t)b.proto->n_output - 1);
 	mlo_attr_set_graph(m, ATTR_loop_body, b.g);
 	mlo_attr_set_i(m, ATTR_loop_carried, (int64_t)nc);
-	onnx_finish(n, m);
+	onnx_infer(n, m);
+	for (uint32_t i = 0; i < m->nout; i++)
+		onnx_result(n, i, i < nc && again[i] ? onnx_op1(n, OP_optional_get, m->out[i]) : m->out[i]);
 }

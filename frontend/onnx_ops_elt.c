@@ -16,6 +16,22 @@ static bool known_elem(OnnxNode *n, int64_t code)
 	return false;
 }
 
+/* To and from strings; false when neither is one. */
+static bool cast_text(OnnxNode *n, int64_t to)
+{
+	bool is = n->in[0]->type.elem == EL_str, becomes = to == mlo_elem_onnx(EL_str);
+	MloNode *m;
+
+	if (!is && !becomes)
+		return false;
+	onnx_ignore(n, "saturate");
+	m = onnx_node(n, is && becomes ? OP_identity : is ? OP_from_string : OP_to_string, n->in, 1, 1);
+	if (is && !becomes)
+		mlo_attr_set_i(m, ATTR_from_string_to, to);
+	onnx_finish(n, m);
+	return true;
+}
+
 /* How f8e8m0 is rounded (opset 24). */
 static bool round_mode_ok(OnnxNode *n, const char *mode)
 {
@@ -31,6 +47,8 @@ static void cast_to(OnnxNode *n, int64_t to)
 	MloNode *m;
 
 	if (!known_elem(n, to) || !round_mode_ok(n, mode))
+		return;
+	if (cast_text(n, to))
 		return;
 	m = onnx_node(n, OP_cast, n->in, 1, 1);
 	mlo_attr_set_i(m, ATTR_cast_to, to);

@@ -60,6 +60,18 @@ static bool takes_any_type(MloOp op)
 	return op == OP_trilu || op == OP_bit_cast;
 }
 
+/* Operators whose business are strings. */
+static bool takes_strings(MloOp op)
+{
+	static const MloOp list[] = {OP_equal, OP_to_string, OP_from_string, OP_string_concat, OP_string_split,
+	                             OP_string_normalizer, OP_regex_full_match, OP_tfidf_vectorizer};
+
+	for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+		if (list[i] == op)
+			return true;
+	return false;
+}
+
 MloStatus mlo_exec_check_types(const MloNode *n, const RefCall *c, MloDiag *d)
 {
 	if (takes_any_type(n->op))
@@ -67,7 +79,7 @@ MloStatus mlo_exec_check_types(const MloNode *n, const RefCall *c, MloDiag *d)
 	for (int k = 0; k < c->nin + c->nout; k++) {
 		const RefTensor *t = k < c->nin ? &c->in[k] : &c->out[k - c->nin];
 		MloElemClass cls = t->elem == EL_none ? EC_BOOL : mlo_elem_class((MloElem)t->elem);
-		if (cls == EC_COMPLEX || (cls == EC_STRING && n->op != OP_equal))
+		if (cls == EC_COMPLEX || (cls == EC_STRING && !takes_strings(n->op)))
 			return mlo_error(d, MLO_ERR_UNSUPPORTED, "node '%s' (%s): element type %s cannot be computed",
 			                 mlo_node_name(n), mlo_op_info(n->op)->name,
 			                 mlo_elem_text((MloElem)t->elem));

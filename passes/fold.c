@@ -108,6 +108,75 @@ static MloStatus evaluate(Fold *f, MloNode *n)
 	return MLO_OK;
 }
 
+/* -- if with a constant condition ----------------------------------------------------------------------- */
+
+typedef struct Inline {
+	Fold *f;
+	MloNode *at;
+	MloValue **map; /* by id in the body */
+} Inline;
+
+static void inline_node(Inline *x, MloNode *n)
+{
+	MloGraph *g = x->f->g;
+	MloValue **in = MLO_NEWN(x->f->cx->arena, MloValue *, n->nin + 1);
+	MloNode *m;
+
+	for (uint32_t i = 0; i < n->nin; i++)
+		in[i] = n->in[i] ? x->map[n->in[i]->id] : NULL;
+	m = mlo_graph_node(g, x->at, n->op, in, n->nin, n->nout);
+	mlo_origin_add(g, m, n->origin);
+	for (int i = 0; i < mlo_op_info(n->op)->nattr; i++)
+		m->attr[i] = n->attr[i]; /* of the same arena; bodies move along */
+	for (uint32_t i = 0; i < n->nout; i++) {
+		if (n->out[i])
+			m->out[i]->name = n->out[i]->name;
+		else
+			m->out[i] = NULL;
+		if (n->out[i])
+			x->map[n->out[i]->id] = m->out[i];
+	}
+}
+
+/* The nodes of the branch take the place of the node; false when its condition is not known. */
+static MloStatus inline_branch(Fold *f, MloNode *n, bool *done)
+{
+	const MloTensor *cond = n->in[0]->data;
+	MloArena *a = f->cx->arena;
+	const MloGraph *b;
+	Inline x = {.f = f, .at = n};
+	MloNode *before = n->prev;
+
+	*done = cond && mlo_tensor_elems(cond) == 1;
+	if (!*done)
+		return MLO_OK;
+	b = mlo_attr_graph(n, mlo_tensor_i64(cond, 0) ? ATTR_if_then_branch : ATTR_if_else_branch);
+	x.map = MLO_NEWN(a, MloValue *, b->next_id + 1);
+	for (uint32_t i = 0; i < b->ninputs; i++)
+		x.map[b->inputs[i]->id] = n->in[i + 1];
+	for (size_t i = 0; i < b->consts.n; i++)
+		if (b->consts.items[i]->nuse)
+			x.map[b->consts.items[i]->id] = mlo_graph_const(f->g, b->consts.items[i]->data,
+			                                               b->consts.items[i]->name);
+	for (MloNode *m = b->first; m; m = m->next)
+		inline_node(&x, m);
+	for (MloNode *m = before ? before->next : f->g->first; m != n; m = m->next)
+		MLO_TRY(mlo_infer_node(f->g, m, f->cx->diag));
+	for (uint32_t i = 0; i < n->nout; i++) {
+		MloValue *v = n->out[i] ? x.map[b->outputs[i]->id] : NULL;
+
+		if (v && mlo_is_output(f->g, n->out[i]) && (!v->def || v->nuse))
+			v = mlo_graph_op(f->g, n, mlo_type_object(&v->type) ? OP_optional_get : OP_identity, n, &v, 1);
+		if (v && mlo_is_output(f->g, n->out[i]))
+			v->name = n->out[i]->name;
+		if (v)
+			mlo_graph_replace(f->g, n->out[i], v);
+	}
+	mlo_graph_remove(f->g, n);
+	f->cx->changed++;
+	return MLO_OK;
+}
+
 static bool dequantizes(const MloValue *v, bool constant)
 {
 	const MloNode *d = mlo_def_op(v, OP_dequantize_linear);
@@ -146,6 +215,17 @@ MloStatus mlo_pass_fold(MloGraph *g, MloPassCx *cx)
 	keep_quantized(&f);
 	for (MloNode *n = g->first, *next; n; n = next) {
 		next = n->next;
+		if (n->op == OP_if) {
+			MloNode *before = n->prev;
+			bool done;
+
+			MLO_TRY(inline_branch(&f, n, &done));
+			if (done)
+				next = before ? before->next : g->first;
+			if (done)
+				keep_quantized(&f);
+			continue;
+		}
 		if (!mlo_node_used(n) || (n->op == OP_identity && mlo_is_output(g, n->out[0])))
 			continue;
 		if (!types_static(n)) /* an operand that became constant may tell more */

@@ -102,10 +102,22 @@ static double now(void)
 	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* A pass runs on bodies as on graphs, but for inference, which infers them with their node. */
+static MloStatus run_fn(MloGraph *g, const MloPassInfo *p, MloPassCx *cx)
+{
+	MloGraph *body;
+
+	MLO_TRY(p->fn(g, cx));
+	for (MloNode *n = g->first; n && p->fn != mlo_pass_infer; n = n->next)
+		for (int at = 0; (body = mlo_node_body(n, &at));)
+			MLO_TRY(run_fn(body, p, cx));
+	return MLO_OK;
+}
+
 static MloStatus run_in(MloGraph *g, const MloPassInfo *p, const MloPassOptions *opt, MloPassCx *cx)
 {
 	double start = now();
-	MloStatus st = p->fn(g, cx);
+	MloStatus st = run_fn(g, p, cx);
 
 	if (opt->timing)
 		opt->timing(opt->timing_user, p->name, now() - start, cx->changed);
