@@ -19,7 +19,7 @@ static MloStatus read_flag(DynFrame *f, const MloNode *n, const MloTensor *t, co
 MloStatus mlo_dyn_if(DynFrame *f, const MloNode *n, const MloTensor *const *in, MloTensor **out)
 {
 	const MloTensor **res = MLO_NEWN(f->arena, const MloTensor *, n->nout + 1);
-	int64_t yes;
+	int64_t yes = 0;
 
 	MLO_TRY(read_flag(f, n, in[0], "condition", &yes));
 	MLO_TRY(mlo_dyn_run(f->arena, mlo_attr_graph(n, yes ? ATTR_if_then_branch : ATTR_if_else_branch), in + 1, res,
@@ -83,7 +83,7 @@ static MloStatus iterate(LoopRun *l, MloArena *a, bool *go_on)
 {
 	MloTensor *iter = mlo_tensor_new(a, EL_i64, 0, NULL), *cond = mlo_tensor_new(a, EL_bool, 0, NULL);
 	MloArena *next;
-	int64_t yes;
+	int64_t yes = 0;
 
 	mlo_tensor_set_i64(iter, 0, l->done);
 	mlo_tensor_set_i64(cond, 0, 1);
