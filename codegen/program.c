@@ -296,6 +296,15 @@ const char *builder_type_text(Builder *b, const MloValue *v)
 	return mlo_str_text(&s);
 }
 
+/* The type of the first result that somebody wants. */
+static const char *result_text(Builder *b, const MloNode *n)
+{
+	for (uint32_t i = 0; i < n->nout; i++)
+		if (n->out[i])
+			return builder_type_text(b, n->out[i]);
+	return "it";
+}
+
 static const char *schedule_text(Builder *b, const MloKernel *k)
 {
 	MloStr s = {.arena = b->plan->arena};
@@ -431,12 +440,12 @@ static MloStatus lower_group(Builder *b, MloNode *first, MloNode *last)
 	}
 	if (st == MLO_ERR_UNSUPPORTED)
 		return mlo_error(b->cx.diag, MLO_ERR_UNSUPPORTED, "node '%s' (%s): no kernel for %s", mlo_node_name(first),
-		                 mlo_op_info(first->op)->name, first->nout ? builder_type_text(b, first->out[0]) : "it");
+		                 mlo_op_info(first->op)->name, result_text(b, first));
 	if (st != MLO_OK)
 		return st;
 	batch_kernel(b, &low);
 	return builder_kernel_step(b, &low, -1, (MloStepInfo){.tier = tier, .origin = builder_origin(b, first, last),
-	                           .shape = builder_type_text(b, last->out[0]), .schedule = schedule_text(b, low.kernel)});
+	                           .shape = result_text(b, last), .schedule = schedule_text(b, low.kernel)});
 }
 
 /* Outputs that are inputs, constants, parts of something, or named twice. */

@@ -54,10 +54,7 @@ void mlo_ref_attrs(MloArena *a, const MloNode *n, RefAttr *attr)
 /* Strings and complex numbers can be moved and compared for equality, nothing else. */
 static bool takes_any_type(MloOp op)
 {
-	bool moves = mlo_op_info(op)->kind == OK_MOVE && op != OP_resize && op != OP_pad;
-	if (moves || op == OP_identity || op == OP_where || op == OP_shape || op == OP_lookup)
-		return true;
-	return op == OP_trilu || op == OP_bit_cast;
+	return mlo_op_has(op, TR_MOVES) || (mlo_op_info(op)->kind == OK_MOVE && op != OP_resize && op != OP_pad);
 }
 
 /* Operators whose business are strings. */
@@ -83,31 +80,6 @@ MloStatus mlo_exec_check_types(const MloNode *n, const RefCall *c, MloDiag *d)
 			return mlo_error(d, MLO_ERR_UNSUPPORTED, "node '%s' (%s): element type %s cannot be computed",
 			                 mlo_node_name(n), mlo_op_info(n->op)->name,
 			                 mlo_elem_text((MloElem)t->elem));
-	}
-	return MLO_OK;
-}
-
-static int64_t index_at(const RefTensor *t, int64_t i)
-{
-	return t->elem == EL_i32 ? ((const int32_t *)t->data)[i] : ((const int64_t *)t->data)[i];
-}
-
-/* Indices of a gather, sizes of a split: they select memory, so wrong ones are refused. */
-MloStatus mlo_exec_check_values(const MloNode *n, const RefCall *c, MloDiag *d)
-{
-	if (n->op != OP_gather)
-		return MLO_OK;
-	const RefTensor *x = &c->in[0], *index = &c->in[1];
-	int64_t axis = c->attr[ATTR_gather_axis].i, count = 1;
-	axis += axis < 0 ? x->rank : 0;
-	for (int i = 0; i < index->rank; i++)
-		count *= index->dim[i];
-	for (int64_t i = 0; i < count; i++) {
-		int64_t k = index_at(index, i), size = x->dim[axis];
-		if (k < -size || k >= size)
-			return mlo_error(d, MLO_ERR_MODEL,
-			                 "node '%s' (gather): index %lld is outside axis %lld of %lld elements",
-			                 mlo_node_name(n), (long long)k, (long long)axis, (long long)size);
 	}
 	return MLO_OK;
 }

@@ -33,6 +33,9 @@ MloDim infer_div(InferCx *c, MloDim a, MloDim b);
 /* Operands: the type (NULL when absent), and whether one is present. */
 const MloType *infer_in(const InferCx *c, uint32_t i);
 MloType infer_unranked(MloElem e);
+/* infer_out() for all results of an operator with TR_SIZED, t[] having nout entries: sizes that are still
+ * unknown are computed when every operand is a constant. */
+MloStatus infer_sized_out(InferCx *c, MloType *t) MLO_CHECKED;
 MloStatus infer_out(InferCx *c, uint32_t i, const MloType *t) MLO_CHECKED;
 
 /* Records "node ...: text". */

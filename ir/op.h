@@ -31,6 +31,7 @@ enum MloOpTraits {
 	TR_VARIADIC = 8, /* any number of operands from the minimum on, none of them absent */
 	TR_SIZED = 16,   /* sizes of results may depend on values: size_<id>() tells them (ir/ref/ref.h) */
 	TR_OBJECT = 32,  /* works on objects or runs subgraphs: executed by executor and runtime, no ref_<id> */
+	TR_MOVES = 64,   /* only copies elements: takes strings and complex numbers, too */
 };
 
 typedef enum MloAttrKind { AK_INT, AK_FLOAT, AK_STR, AK_INTS, AK_FLOATS, AK_GRAPH } MloAttrKind;

@@ -48,4 +48,7 @@ typedef void RefSizeKernel(const RefCall *c, int64_t *dims);
 #define ATTR(...)
 #include "ir/ops.def"
 void size_broadcast(const RefCall *c, int64_t *dims); /* TR_BCAST without a kernel of its own */
+
+/* non_max_suppression takes this many boxes per image: its state is on the stack. */
+enum { REF_NMS_BOXES = 1 << 18 };
 #endif

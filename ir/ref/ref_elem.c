@@ -262,3 +262,21 @@ void ref_copy_elem(void *dst, int64_t i, const void *src, int64_t j, int bits)
 	}
 	put_packed(dst, i, bits, get_packed(src, j, bits));
 }
+
+void ref_zero(void *dst, int64_t i, int64_t n, int bits)
+{
+	static const uint64_t none[2] = {0, 0};
+	for (int64_t k = 0; k < n; k++)
+		ref_copy_elem(dst, i + k, none, 0, bits);
+}
+
+int64_t ref_order_key(const RefTensor *t, int64_t i)
+{
+	if (!ref_is_float(t->elem)) {
+		uint64_t k = (uint64_t)ref_get_i64(t, i);
+		return (int64_t)(t->elem == EL_u64 ? k ^ (UINT64_C(1) << 63) : k);
+	}
+	double x = ref_get_f64(t, i) + 0.0;
+	int64_t bits = (int64_t)refm_bits(x);
+	return refm_isnan(x) ? INT64_MAX : bits < 0 ? bits ^ INT64_MAX : bits;
+}

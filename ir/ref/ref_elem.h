@@ -14,6 +14,10 @@
 
 enum { REF_MAX_RANK = 8 };
 
+/* What the size functions share with the kernels. */
+int64_t ref_unique_count(const RefTensor *x, int64_t axis);
+int64_t ref_nms_count(const RefCall *c);
+
 /* An EL_str element as the executor stores it. */
 typedef struct RefText { const char *s; int64_t n; } RefText;
 
@@ -81,6 +85,30 @@ REF_INLINE bool ref_text_is(const char *a, const char *b)
 	}
 	return *a == *b;
 }
+
+/* Index k of n elements, counted from the end when negative; -1: outside. */
+REF_INLINE int64_t ref_wrap(int64_t k, int64_t n)
+{
+	k = k < 0 ? k + n : k;
+	return k >= 0 && k < n ? k : -1;
+}
+
+/* The next position of a shape in row-major order; false after the last, then it is the first again. */
+REF_INLINE bool ref_advance(int64_t *at, const int64_t *dim, int rank)
+{
+	for (int d = rank; d-- > 0;) {
+		if (++at[d] < dim[d])
+			return true;
+		at[d] = 0;
+	}
+	return false;
+}
+
+/* An integer that orders elements as their values do: -0 equals 0, NaN is the largest; bools and
+ * numbers only. */
+int64_t ref_order_key(const RefTensor *t, int64_t i);
+/* n elements of zero bits: 0, false, the empty string. */
+void ref_zero(void *dst, int64_t i, int64_t n, int bits);
 
 /* Row-major strides in elements. */
 REF_INLINE void ref_strides(const int64_t *dim, int rank, int64_t *stride)

@@ -38,16 +38,6 @@ REF_INLINE int64_t offset_of(const RefGeom *g, const Window *w, const int64_t *k
 	return at;
 }
 
-REF_INLINE bool advance(int64_t *at, const int64_t *dim, int n)
-{
-	for (int d = n; d-- > 0;) {
-		if (++at[d] < dim[d])
-			return true;
-		at[d] = 0;
-	}
-	return false;
-}
-
 REF_INLINE double load(const RefTensor *t, int64_t i, bool f32)
 {
 	return f32 ? ((const float *)t->data)[i] : ref_get_f64(t, i);
@@ -62,7 +52,7 @@ REF_INLINE double window_sum(const RefTensor *x, int64_t base, const RefGeom *g,
 		int64_t at = base + offset_of(g, w, k);
 		for (int64_t i = 0; i < w->n[last]; i++)
 			sum += load(x, at + i * g->dilation[last], f32);
-	} while (advance(k, w->n, last));
+	} while (ref_advance(k, w->n, last));
 	return sum;
 }
 
@@ -78,7 +68,7 @@ REF_INLINE int64_t window_max_f32(const float *x, const RefGeom *g, const Window
 				max = x[at];
 				best = at;
 			}
-	} while (advance(k, w->n, last));
+	} while (ref_advance(k, w->n, last));
 	return best;
 }
 
@@ -100,7 +90,7 @@ REF_INLINE int64_t window_max(const RefTensor *x, int64_t base, const RefGeom *g
 				best = at;
 			}
 		}
-	} while (advance(k, w->n, last));
+	} while (ref_advance(k, w->n, last));
 	return best;
 }
 
@@ -159,7 +149,7 @@ REF_INLINE void max_pool(const RefCall *c, const RefGeom *g, bool column, bool f
 			if (index)
 				((int64_t *)index->data)[to] = base + (column ? column_major(g, best) : best);
 			to++;
-		} while (advance(o, g->out, g->nd));
+		} while (ref_advance(o, g->out, g->nd));
 	}
 }
 
@@ -193,7 +183,7 @@ REF_INLINE void average_pool(const RefCall *c, const RefGeom *g, bool count_pads
 				((float *)y->data)[to++] = (float)(sum / (double)n);
 			else
 				ref_put_f64(y, to++, sum / (double)n);
-		} while (advance(o, g->out, g->nd));
+		} while (ref_advance(o, g->out, g->nd));
 	}
 }
 
@@ -257,7 +247,7 @@ static double window_power(const RefTensor *x, int64_t base, const RefGeom *g, c
 	double sum = 0;
 	do
 		sum += power_of(ref_get_f64(x, base + offset_of(g, w, k)), p);
-	while (advance(k, w->n, g->nd));
+	while (ref_advance(k, w->n, g->nd));
 	return sum;
 }
 
@@ -277,7 +267,7 @@ void ref_lp_pool(const RefCall *c)
 		do {
 			Window w = window_at(&g, o, false);
 			ref_put_f64(y, to++, w.empty ? 0 : root_of(window_power(x, image * size, &g, &w, p), p));
-		} while (advance(o, g.out, g.nd));
+		} while (ref_advance(o, g.out, g.nd));
 	}
 }
 

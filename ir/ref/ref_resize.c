@@ -322,6 +322,10 @@ void ref_resize(const RefCall *c)
 	Resize r;
 	if (ref_count(y) == 0)
 		return;
+	if (ref_count(x) == 0) { /* nothing to sample */
+		ref_zero(y->data, 0, ref_count(y), ref_elem_bits(y->elem));
+		return;
+	}
 	if (x->rank == 0) {
 		ref_copy_elem(y->data, 0, x->data, 0, ref_elem_bits(y->elem));
 		return;
