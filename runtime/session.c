@@ -57,14 +57,20 @@ MLRT_LOCAL void mlrt_session_leave(MlrtSession *s)
 	atomic_flag_clear_explicit(&s->running, memory_order_release);
 }
 
+/* Caller memory at an offset; an empty tensor may come as NULL, to which C adds nothing. */
+static void *at(const void *base, uint64_t offset)
+{
+	return (void *)((uintptr_t)base + (uintptr_t)offset);
+}
+
 MLRT_LOCAL void mlrt_run_flat(MlrtSession *s, const void *const *inputs, void *const *outputs)
 {
 	uint64_t mode;
 
 	for (size_t i = 0; i < s->ninputs; i++)
-		s->arg[s->input[i].slot] = (char *)inputs[s->input[i].index] + s->input[i].offset;
+		s->arg[s->input[i].slot] = at(inputs[s->input[i].index], s->input[i].offset);
 	for (size_t i = 0; i < s->noutputs; i++)
-		s->arg[s->output[i].slot] = (char *)outputs[s->output[i].index] + s->output[i].offset;
+		s->arg[s->output[i].slot] = at(outputs[s->output[i].index], s->output[i].offset);
 	mode = mlrt_float_enter();
 	mlrt_call_all(s);
 	mlrt_float_leave(mode);
