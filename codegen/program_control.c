@@ -145,6 +145,10 @@ static MloStatus kind_of_step(Builder *b, const MloNode *n, Step *s)
 		s->imm[0] = mlo_attr_i(n, ATTR_loop_carried);
 		return program_new(b->plan, mlo_attr_graph(n, ATTR_loop_body), &s->sub[0]);
 	}
+	if (n->op == OP_never) {
+		s->kind = MLRT_STEP_NEVER;
+		return MLO_OK;
+	}
 	if (!row->known)
 		return mlo_node_error(b->plan->diag, MLO_ERR_UNSUPPORTED, n, "no step of the runtime does this");
 	s->kind = MLRT_STEP_OBJECT;
@@ -215,12 +219,26 @@ MloStatus control_inputs(Builder *b)
 	return MLO_OK;
 }
 
-/* Expressions are computed before a step: behind the last one, an output that is copied gives them a place. */
-static MloStatus copy_first(Builder *b)
+static bool is_direct(Builder *b, MloValue *v)
 {
-	MloValue *from = b->p->graph->outputs[0], *to = MLO_NEW(b->plan->arena, MloValue);
-	Step s = {.kind = MLRT_STEP_COPY, .nref = 2, .nresults = 1, .tasks_slot = -1};
+	int64_t offset;
+	int buffer = mlo_type_object(&v->type) ? -1 : b->buffer_of[builder_root(b, v, &offset)->id];
 
+	return buffer >= 0 && b->p->buffer.items[buffer].kind == BUF_OUTPUT;
+}
+
+/* Expressions are computed before a step: behind the last one, an output that is copied gives them a place. It is
+ * none that is made where the caller wants it; what the last step gives is not. */
+static MloStatus copy_one(Builder *b)
+{
+	MloValue *from, *to = MLO_NEW(b->plan->arena, MloValue);
+	Step s = {.kind = MLRT_STEP_COPY, .nref = 2, .nresults = 1, .tasks_slot = -1};
+	uint32_t i = 0;
+
+	while (i < b->p->graph->noutputs && is_direct(b, b->p->graph->outputs[i]))
+		i++;
+	MLO_ASSERT(i < b->p->graph->noutputs);
+	from = b->p->graph->outputs[i];
 	*to = *from;
 	to->def = NULL;
 	to->data = NULL;
@@ -228,9 +246,9 @@ static MloStatus copy_first(Builder *b)
 	b->view[to->id] = (View){0};
 	b->buffer_of[to->id] = b->value_of[to->id] = -1;
 	s.ref = MLO_NEWN(b->plan->arena, uint32_t, 2);
-	s.ref[0] = b->p->output[0];
+	s.ref[0] = b->p->output[i];
 	MLO_TRY(result(b, to, INT32_MAX, &s.ref[1]));
-	b->p->output[0] = s.ref[1];
+	b->p->output[i] = s.ref[1];
 	s.info = (MloStepInfo){.name = "copy", .tier = MLO_TIER_LIBRARY, .ntasks = 1, .schedule = "",
 	                       .shape = builder_type_text(b, from)};
 	s.late_end = b->p->slots.late.n;
@@ -246,6 +264,6 @@ MloStatus control_outputs(Builder *b)
 	for (uint32_t i = 0; i < g->noutputs; i++)
 		MLO_TRY(operand(b, g->outputs[i], INT32_MAX, &b->p->output[i]));
 	if (g->noutputs && b->p->slots.late.n > (b->p->step.n ? b->p->step.items[b->p->step.n - 1].late_end : 0))
-		MLO_TRY(copy_first(b));
+		MLO_TRY(copy_one(b));
 	return MLO_OK;
 }

@@ -290,6 +290,8 @@ static MloStatus run_node(DynFrame *f, const MloNode *n)
 		MLO_TRY(mlo_dyn_if(f, n, in, out));
 	else if (n->op == OP_loop)
 		MLO_TRY(mlo_dyn_loop(f, n, in, out));
+	else if (n->op == OP_never)
+		return mlo_error(f->d, MLO_ERR_MODEL, "%s", mlo_attr_s(n, ATTR_never_reason));
 	else if (mlo_op_has(n->op, TR_OBJECT))
 		MLO_TRY(mlo_dyn_object(f, n, in, out));
 	else

@@ -157,7 +157,13 @@ const char *mlo_value_name(const MloValue *v, char buf[24]);
 /* Result types of one node from its operands (values of constant operands are read too).
  * On failure a diagnostic that names the node and the values is recorded. */
 MloStatus mlo_infer_node(MloGraph *g, MloNode *n, MloDiag *d) MLO_CHECKED;
-MloStatus mlo_infer_graph(MloGraph *g, MloDiag *d) MLO_CHECKED;    /* all nodes; all errors reported */
+MloStatus mlo_infer_graph(MloGraph *g, MloDiag *d) MLO_CHECKED;    /* all nodes; all errors reported; see mlo_branch_close() */
+
+/* A branch of an `if` that inference or a pass finds impossible (MLO_ERR_MODEL), for the reason in `why`, becomes
+ * one node `never`, with a warning; the node's result types then are those of the other branch.  An error when
+ * that is closed, too. */
+MloStatus mlo_branch_close(MloGraph *g, MloNode *n, MloGraph *branch, const MloDiag *why, MloDiag *d) MLO_CHECKED;
+bool mlo_branch_closed(const MloGraph *branch);
 
 /* Checks every invariant; each broken one has its own message. */
 MloStatus mlo_verify(const MloGraph *g, MloDiag *d) MLO_CHECKED;

@@ -314,6 +314,12 @@ MloStatus mlo_infer_node(MloGraph *g, MloNode *n, MloDiag *d)
 
 MloStatus mlo_infer_graph(MloGraph *g, MloDiag *d)
 {
+	MLO_TRY(infer_nodes(g, d));
+	return infer_close(g, d);
+}
+
+MloStatus infer_nodes(MloGraph *g, MloDiag *d)
+{
 	MloStatus first = MLO_OK;
 
 	for (MloNode *n = g->first; n; n = n->next) {

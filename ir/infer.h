@@ -30,6 +30,11 @@ MloDim infer_sub(InferCx *c, MloDim a, MloDim b);
 MloDim infer_mul(InferCx *c, MloDim a, MloDim b);
 MloDim infer_div(InferCx *c, MloDim a, MloDim b);
 
+/* All nodes, where sizes may be guesses: branches that do not fit them stay, some of their types unknown. */
+MloStatus infer_nodes(MloGraph *g, MloDiag *d) MLO_CHECKED;
+/* Closes those branches, in bodies too. */
+MloStatus infer_close(MloGraph *g, MloDiag *d) MLO_CHECKED;
+
 /* Operands: the type (NULL when absent), and whether one is present. */
 const MloType *infer_in(const InferCx *c, uint32_t i);
 MloType infer_unranked(MloElem e);

@@ -116,40 +116,152 @@ static bool types_known(const MloGraph *b)
 
 /* -- if ------------------------------------------------------------------------------------- */
 
-static MloStatus branch(InferCx *c, MloGraph *b, const char *name, MloType *out, bool *known)
+/* A branch need not fit the sizes that there are: models hold branches for others. Its result types then are those
+ * of the other branch, and a run that takes it fails. */
+typedef struct Branch {
+	MloGraph *b;
+	const char *name;
+	MloType *out;
+	MloDiag why;  /* why it cannot run */
+	bool dead;
+} Branch;
+
+static MloStatus infer_branch(InferCx *c, Branch *x)
 {
+	MloGraph *b = x->b;
 	Ties t = {.c = c};
+	MloStatus st;
 
 	if (!b)
-		return infer_error(c, "%s is missing", name);
+		return infer_error(c, "%s is missing", x->name);
 	if (b->ninputs != c->n->nin - 1 || b->noutputs != c->n->nout)
-		return infer_error(c, "%s takes %u values and gives %u, the node has %u and %u", name, b->ninputs,
+		return infer_error(c, "%s takes %u values and gives %u, the node has %u and %u", x->name, b->ninputs,
 		                   b->noutputs, c->n->nin - 1, c->n->nout);
 	for (uint32_t i = 1; i < c->n->nin; i++) {
 		if (!c->n->in[i])
 			return infer_error(c, "operand %u is absent, if needs it", i);
 		set_input(&t, b->inputs[i - 1], infer_in(c, i));
 	}
-	MLO_TRY(mlo_infer_graph(b, c->d));
-	*known = *known && types_known(b);
+	x->why.where = c->d ? c->d->where : NULL;
+	st = infer_nodes(b, &x->why);
+	x->dead = st == MLO_ERR_MODEL || mlo_branch_closed(b);
+	x->out = MLO_NEWN(c->g->arena, MloType, b->noutputs + 1);
 	for (uint32_t i = 0; i < b->noutputs; i++)
-		out[i] = translate(&t, &b->outputs[i]->type);
+		x->out[i] = translate(&t, &b->outputs[i]->type);
+	return x->dead ? MLO_OK : st;
+}
+
+/* What a closed branch would give: sizes that are no numbers are its own. */
+static void type_closed(InferCx *c, Branch *x, const MloType *as)
+{
+	for (uint32_t i = 0; mlo_branch_closed(x->b) && i < x->b->noutputs; i++) {
+		MloType *now = &x->b->outputs[i]->type, t = as[i];
+
+		for (int k = 0; k < t.rank; k++)
+			if (dim_is_unknown(t.dim[k]) || t.dim[k].e)
+				t.dim[k] = now->rank == t.rank && now->dim[k].e ? now->dim[k]
+				                                                : mlo_dim_fresh(c->syms, "dim");
+		*now = t;
+	}
+}
+
+static MloStatus join_branches(InferCx *c, Branch *x)
+{
+	Branch *live = x[0].dead ? &x[1] : &x[0], *other = x[0].dead ? &x[0] : &x[1];
+
+	if (live->dead)
+		return infer_error(c, "neither branch can run with these sizes");
+	for (uint32_t i = 0; types_known(live->b) && i < c->n->nout; i++) {
+		if (!other->dead && other->out[i].elem == EL_none)
+			return MLO_OK;
+		if (!other->dead)
+			MLO_TRY(join_types(c, "result", i, &other->out[i], &live->out[i]));
+		MLO_TRY(infer_out(c, i, &live->out[i]));
+	}
+	if (other->dead && types_known(live->b))
+		type_closed(c, other, live->out);
 	return MLO_OK;
 }
 
 MloStatus infer_if(InferCx *c)
 {
-	uint32_t nout = c->n->nout;
-	MloType *a = MLO_NEWN(c->g->arena, MloType, nout + 1), *b = MLO_NEWN(c->g->arena, MloType, nout + 1);
-	bool known = true;
+	Branch x[2] = {{.b = mlo_attr_graph(c->n, ATTR_if_then_branch), .name = "then_branch"},
+	               {.b = mlo_attr_graph(c->n, ATTR_if_else_branch), .name = "else_branch"}};
+	MloStatus st = need_flag(c, 0, EL_bool, "condition");
 
-	MLO_TRY(need_flag(c, 0, EL_bool, "condition"));
-	MLO_TRY(branch(c, mlo_attr_graph(c->n, ATTR_if_then_branch), "then_branch", a, &known));
-	MLO_TRY(branch(c, mlo_attr_graph(c->n, ATTR_if_else_branch), "else_branch", b, &known));
-	for (uint32_t i = 0; known && i < nout; i++) {
-		MLO_TRY(join_types(c, "result", i, &b[i], &a[i]));
-		MLO_TRY(infer_out(c, i, &a[i]));
+	for (int k = 0; st == MLO_OK && k < 2; k++)
+		st = infer_branch(c, &x[k]);
+	if (st == MLO_OK)
+		st = join_branches(c, x);
+	for (int k = 0; k < 2; k++) {
+		if (st != MLO_OK)
+			mlo_diag_move(c->d, &x[k].why);
+		mlo_diag_free(&x[k].why);
 	}
+	return st;
+}
+
+bool mlo_branch_closed(const MloGraph *b)
+{
+	return b->first && b->first->op == OP_never;
+}
+
+MloStatus infer_never(InferCx *c)
+{
+	(void)c; /* types are those of the branch that can run */
+	return MLO_OK;
+}
+
+static const char *first_error(const MloDiag *why)
+{
+	for (size_t i = 0; i < why->n; i++)
+		if (why->lines[i].severity == MLO_DIAG_ERROR && why->lines[i].text)
+			return why->lines[i].text;
+	return "its operands do not fit each other";
+}
+
+MloStatus mlo_branch_close(MloGraph *g, MloNode *n, MloGraph *b, const MloDiag *why, MloDiag *d)
+{
+	const char *reason = first_error(why);
+	MloNode *never = mlo_graph_node(b, b->first, OP_never, NULL, 0, b->noutputs);
+
+	mlo_attr_set_s(b, never, ATTR_never_reason, reason);
+	mlo_origin_add(b, never, n->origin);
+	for (uint32_t i = 0; i < b->noutputs; i++)
+		mlo_graph_set_output(b, i, never->out[i]);
+	while (b->last != never)
+		mlo_graph_remove(b, b->last);
+	mlo_warn(d, "node '%s': its %s cannot run with these sizes; a run that takes it fails", mlo_node_name(n),
+	         b == mlo_attr_graph(n, ATTR_if_then_branch) ? "then_branch" : "else_branch");
+	mlo_note(d, "%s", reason);
+	return mlo_infer_node(g, n, d); /* fails when the other one is closed, too */
+}
+
+static bool has_types(const MloGraph *b)
+{
+	for (const MloNode *n = b->first; n; n = n->next)
+		for (uint32_t i = 0; i < n->nout; i++)
+			if (n->out[i] && n->out[i]->type.elem == EL_none)
+				return false;
+	return true;
+}
+
+MloStatus infer_close(MloGraph *g, MloDiag *d)
+{
+	MloGraph *b;
+
+	for (MloNode *n = g->first; n; n = n->next)
+		for (int at = 0; (b = mlo_node_body(n, &at));) {
+			MloDiag why = {.where = d ? d->where : NULL};
+			MloStatus st = MLO_OK;
+
+			if (n->op != OP_if || has_types(b))
+				st = infer_close(b, d);
+			else if (infer_nodes(b, &why) == MLO_ERR_MODEL)
+				st = mlo_branch_close(g, n, b, &why, d);
+			mlo_diag_free(&why);
+			MLO_TRY(st);
+		}
 	return MLO_OK;
 }
 
@@ -316,7 +428,7 @@ MloStatus infer_loop(InferCx *c)
 		for (size_t i = 0; i < l.saved.n; i++) /* nothing may stay from a wrong guess */
 			l.saved.items[i].v->type = l.saved.items[i].t;
 		set_inputs(&l);
-		MLO_TRY(mlo_infer_graph(l.b, c->d));
+		MLO_TRY(infer_nodes(l.b, c->d));
 		if (!types_known(l.b))
 			return MLO_OK;
 		MLO_TRY(compare_carried(&l, &again));

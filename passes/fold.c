@@ -151,6 +151,8 @@ static MloStatus inline_branch(Fold *f, MloNode *n, bool *done)
 	if (!*done)
 		return MLO_OK;
 	b = mlo_attr_graph(n, mlo_tensor_i64(cond, 0) ? ATTR_if_then_branch : ATTR_if_else_branch);
+	if (mlo_branch_closed(b))
+		return mlo_error(f->cx->diag, MLO_ERR_MODEL, "%s", mlo_attr_s(b->first, ATTR_never_reason));
 	x.map = MLO_NEWN(a, MloValue *, b->next_id + 1);
 	for (uint32_t i = 0; i < b->ninputs; i++)
 		x.map[b->inputs[i]->id] = n->in[i + 1];

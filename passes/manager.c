@@ -102,16 +102,48 @@ static double now(void)
 	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* A pass runs on bodies as on graphs, but for inference, which infers them with their node. */
+static MloStatus run_fn(MloGraph *g, const MloPassInfo *p, MloPassCx *cx);
+
+/* Branches that turn out not to fit the sizes that there are get closed. */
+static MloStatus run_branch(MloGraph *g, MloNode *n, MloGraph *b, const MloPassInfo *p, MloPassCx *cx)
+{
+	MloDiag why = {.where = cx->diag ? cx->diag->where : NULL}, *outer = cx->diag;
+	MloStatus st;
+
+	cx->diag = &why;
+	st = values_have(b, has_elem) ? run_fn(b, p, cx) : mlo_infer_graph(b, &why); /* which says why */
+	cx->diag = outer;
+	cx->changed += st == MLO_ERR_MODEL;
+	if (st == MLO_ERR_MODEL)
+		st = mlo_branch_close(g, n, b, &why, outer);
+	else
+		mlo_diag_move(outer, &why);
+	mlo_diag_free(&why);
+	return st;
+}
+
+static MloStatus run_bodies(MloGraph *g, const MloPassInfo *p, MloPassCx *cx)
+{
+	MloGraph *b;
+
+	for (MloNode *n = g->first; n; n = n->next)
+		for (int at = 0; (b = mlo_node_body(n, &at));)
+			MLO_TRY(n->op == OP_if ? run_branch(g, n, b, p, cx) : run_fn(b, p, cx));
+	return MLO_OK;
+}
+
+/* A pass runs on bodies as on graphs, but for inference, which infers them with their node. What it found in them
+ * may tell more of what they give. */
 static MloStatus run_fn(MloGraph *g, const MloPassInfo *p, MloPassCx *cx)
 {
-	MloGraph *body;
+	size_t before;
 
 	MLO_TRY(p->fn(g, cx));
-	for (MloNode *n = g->first; n && p->fn != mlo_pass_infer; n = n->next)
-		for (int at = 0; (body = mlo_node_body(n, &at));)
-			MLO_TRY(run_fn(body, p, cx));
-	return MLO_OK;
+	if (p->fn == mlo_pass_infer)
+		return MLO_OK;
+	before = cx->changed;
+	MLO_TRY(run_bodies(g, p, cx));
+	return cx->changed > before && !values_have(g, mlo_type_static) ? mlo_infer_graph(g, cx->diag) : MLO_OK;
 }
 
 static MloStatus run_in(MloGraph *g, const MloPassInfo *p, const MloPassOptions *opt, MloPassCx *cx)

@@ -117,7 +117,8 @@ enum MlrtStepKind {
 	                          * (bool), carried, captures and gives condition, carried, scans.  Without
 	                          * iterations a scan's inner dimensions are what its slots hold before. */
 	MLRT_STEP_OBJECT = 3,    /* an operator of enum MlrtObjectOp */
-	MLRT_STEP_COPY = 4       /* operand 0 (tensor or object) becomes the result */
+	MLRT_STEP_COPY = 4,      /* operand 0 (tensor or object) becomes the result */
+	MLRT_STEP_NEVER = 5      /* no operands: the run fails, for this branch does not fit the sizes of the model */
 };
 
 typedef struct MlrtBodyStep {

@@ -284,6 +284,7 @@ static bool check_step(const StepCheck *c, const Spaces *s)
 	case MLRT_STEP_LOOP: return check_refs(c) && check_loop(c);
 	case MLRT_STEP_OBJECT: return check_refs(c) && check_object_step(c);
 	case MLRT_STEP_COPY: return check_refs(c) && check_copy(c);
+	case MLRT_STEP_NEVER: return check_refs(c) && noperands(c) == 0;
 	default: return false;
 	}
 }

@@ -60,7 +60,10 @@ static MlrtStatus run_step(Frame *f, const MlrtBodyStep *step, FrameStep *p, Mlr
 	case MLRT_STEP_IF: return mlrt_step_if(f, step, err);
 	case MLRT_STEP_LOOP: return mlrt_step_loop(f, step, p->loop, err);
 	case MLRT_STEP_OBJECT: return mlrt_step_object(f, step, err);
-	default: return mlrt_step_copy(f, step, err);
+	case MLRT_STEP_COPY: return mlrt_step_copy(f, step, err);
+	default: /* NEVER */
+		return mlrt_fail(err, MLRT_ERR_ARGUMENT,
+				 "this branch cannot run with the sizes that the model was compiled for");
 	}
 }
 

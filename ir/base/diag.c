@@ -26,6 +26,26 @@ void mlo_bug(const char *file, int line, const char *fmt, ...)
 	abort();
 }
 
+/* Counts a line; is there room to keep it? */
+static bool room(MloDiag *d, MloSeverity sev)
+{
+	size_t cap = d->cap ? d->cap * 2 : 8;
+	MloDiagLine *lines = d->lines;
+
+	d->nerrors += sev == MLO_DIAG_ERROR;
+	if (d->n < MLO_DIAG_MAX && d->n == d->cap) {
+		lines = realloc(d->lines, cap * sizeof *lines);
+		if (lines) {
+			d->lines = lines;
+			d->cap = cap;
+		}
+	}
+	if (d->n < MLO_DIAG_MAX && lines)
+		return true;
+	d->dropped++;
+	return false;
+}
+
 static void add(MloDiag *d, MloSeverity sev, MloStatus st, const char *fmt, va_list ap)
 {
 	char *text = NULL;
@@ -34,22 +54,8 @@ static void add(MloDiag *d, MloSeverity sev, MloStatus st, const char *fmt, va_l
 
 	if (!d)
 		return;
-	d->nerrors += sev == MLO_DIAG_ERROR;
-	if (d->n >= MLO_DIAG_MAX) {
-		d->dropped++;
+	if (!room(d, sev))
 		return;
-	}
-	if (d->n == d->cap) {
-		size_t cap = d->cap ? d->cap * 2 : 8;
-		MloDiagLine *lines = realloc(d->lines, cap * sizeof *lines);
-
-		if (!lines) {
-			d->dropped++;
-			return;
-		}
-		d->lines = lines;
-		d->cap = cap;
-	}
 	va_copy(measure, ap);
 	len = vsnprintf(NULL, 0, fmt, measure);
 	va_end(measure);
@@ -97,6 +103,19 @@ void mlo_diag_print(const MloDiag *d, const char *program, FILE *out)
 	}
 	if (d->dropped)
 		fprintf(out, "%s: %zu further messages left out\n", program, d->dropped);
+}
+
+void mlo_diag_move(MloDiag *to, MloDiag *from)
+{
+	for (size_t i = 0; to && i < from->n; i++) {
+		if (!room(to, from->lines[i].severity))
+			continue;
+		to->lines[to->n++] = from->lines[i];
+		from->lines[i] = (MloDiagLine){0};
+	}
+	if (to)
+		to->dropped += from->dropped;
+	mlo_diag_free(from);
 }
 
 void mlo_diag_free(MloDiag *d)

@@ -64,6 +64,9 @@ void mlo_warn(MloDiag *d, const char *fmt, ...) MLO_PRINTF(2, 3);
 void mlo_note(MloDiag *d, const char *fmt, ...) MLO_PRINTF(2, 3);
 void mlo_hint(MloDiag *d, const char *fmt, ...) MLO_PRINTF(2, 3);
 
+/* Appends the lines of `from`, which is empty then; without `to` they are freed. */
+void mlo_diag_move(MloDiag *to, MloDiag *from);
+
 /* "mlopt: error: WHERE: TEXT" lines, notes and hints indented below. */
 void mlo_diag_print(const MloDiag *d, const char *program, FILE *out);
 void mlo_diag_free(MloDiag *d);

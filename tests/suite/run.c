@@ -249,6 +249,15 @@ static bool is_static(const MloGraph *g)
 	return true;
 }
 
+/* The interpreter runs kernels, no steps of the runtime's. */
+static bool has_control(const MloGraph *g)
+{
+	for (const MloNode *n = g->first; n; n = n->next)
+		if (mlo_op_has(n->op, TR_OBJECT))
+			return true;
+	return false;
+}
+
 static void run_case(const char *folder, const char *file, const char *only, const char *emulator, const char *scratch, Score *score)
 {
 	char path[4096];
@@ -268,7 +277,7 @@ static void run_case(const char *folder, const char *file, const char *only, con
 
 			if (only && strcmp(only, r->name))
 				continue;
-			if (why || (r->kind == EMULATED && !is_static(c.g))) {
+			if (why || (r->kind == EMULATED && !is_static(c.g)) || (r->kind == INTERP && has_control(c.g))) {
 				score->skipped++;
 			} else if (run_on(&c, r, emulator, scratch, &rd) == MLO_OK) {
 				score->passed++;

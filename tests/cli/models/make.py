@@ -53,7 +53,23 @@ save("mismatch", [helper.make_node("Conv", ["x", "w"], ["y"], "layer1/conv1")], 
 save("two", [helper.make_node("Add", ["a", "b"], ["sum"], "add"),
              helper.make_node("Mul", ["sum", "b"], ["a/b"], "mul")],
      [info("a", 2, 2), info("b", 2, 2)], [info("sum", 2, 2), info("a/b", 2, 2)])
+
+
+def branches():
+    """One branch takes rows of 2, the other rows of 4; which one is an input."""
+    def branch(rows, seed):
+        return helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["m"], f"of{rows}")], f"rows_of_{rows}", [],
+                                 [info("m", "n", 3)], [weights(np.random.default_rng(seed), "w", rows, 3)])
+
+    save("branches", [helper.make_node("If", ["wide"], ["y"], "choice", then_branch=branch(4, 4),
+                                       else_branch=branch(2, 5))],
+         [helper.make_tensor_value_info("wide", TensorProto.BOOL, []), info("x", "n", "k")], [info("y", "n", 3)])
+
+
+branches()
 np.save(os.path.join(HERE, "a.npy"), np.array([[1, 2], [3, 4]], np.float32))
 np.save(os.path.join(HERE, "b.npy"), np.array([[2, 0], [-1, 0.5]], np.float32))
 np.save(os.path.join(HERE, "batch.npy"), np.random.default_rng(3).random((7, 8, 8, 3)).astype(np.float32))
 np.save(os.path.join(HERE, "labels.npy"), np.array([0, 1, 2, 3, 4, 0, 1], np.int64))
+np.save(os.path.join(HERE, "true.npy"), np.array(True))
+np.save(os.path.join(HERE, "false.npy"), np.array(False))
