@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "tools/cli.h"
+#include "tools/inputs.h"
 #include "tools/peer.h"
 
 static const double SLICE = 0.1; /* seconds: short against the machine's moods */
@@ -90,7 +91,7 @@ static MloStatus start_baselines(Contest *c, BenchResult *r, int threads)
 		ro.threads = threads;
 		c->has_reference = model_open(&c->reference, onnx, &ro, &quiet) == MLO_OK;
 		mlo_diag_free(&quiet);
-		c->ort = peer_start(c->a, onnx, c->ours.in, c->ours.nin, threads, why, sizeof why);
+		c->ort = peer_start(c->a, onnx, &c->ours, c->in, threads, why, sizeof why);
 	} else if (!c->opt->no_peer) {
 		snprintf(why, sizeof why, "--baseline MODEL.onnx names the model of a package");
 	}
@@ -171,16 +172,27 @@ static MloStatus profile(Contest *c, BenchResult *r)
 	return MLO_OK;
 }
 
+static MloStatus make_inputs(Contest *c)
+{
+	Inputs given;
+
+	c->in = MLO_NEWN(c->a, MloTensor *, c->ours.nin + 1);
+	MLO_TRY(inputs_read(&given, c->a, c->opt->inputs, c->opt->ninputs, c->d));
+	MLO_TRY(inputs_take(&given, &c->ours, c->in, c->d));
+	for (size_t i = 0; i < c->ours.nin; i++)
+		if (!c->in[i])
+			c->in[i] = model_random(c->a, &c->ours.in[i], i + 1);
+	return MLO_OK;
+}
+
 static MloStatus measure(Contest *c, BenchResult *r)
 {
 	if (!c->ours.graph)
 		MLO_TRY(model_pick(&c->ours, c->opt->model.shapes, c->opt->model.nshapes, c->d));
 	MLO_TRY(read_facts(c, r));
+	MLO_TRY(make_inputs(c));
 	MLO_TRY(start_baselines(c, r, r->threads));
-	c->in = MLO_NEWN(c->a, MloTensor *, c->ours.nin);
 	c->out = model_outputs(c->a, &c->ours);
-	for (size_t i = 0; i < c->ours.nin; i++)
-		c->in[i] = model_random(c->a, &c->ours.in[i], i + 1);
 	MLO_TRY(warm_up(c));
 	MLO_TRY(contest(c, r->threads));
 	for (int i = 0; i < BENCH_CONTESTANTS; i++)

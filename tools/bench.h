@@ -13,6 +13,8 @@ typedef struct BenchOptions {
 	bool no_peer;            /* no baselines */
 	bool profile;
 	const char *baseline; /* the ONNX model of a package */
+	const char *const *inputs; /* "NAME=FILE", see tools/inputs.h; all others are random */
+	size_t ninputs;
 } BenchOptions;
 
 enum { BENCH_OURS, BENCH_REFERENCE, BENCH_ORT, BENCH_CONTESTANTS };

@@ -10,6 +10,7 @@
 
 enum { O_JSON = 256, O_DURATION, O_WARMUP, O_NO_PEER, O_PROFILE, O_SHAPE, O_BASELINE, O_VARIANT };
 static const CliOption options[] = {
+	{'i', "input", "NAME=FILE|random", "an input from a .npy or .pb file (default: random)"},
 	{'n', "threads", "N", "threads (default: what this process may use)"},
 	{O_DURATION, "duration", "S", "seconds of measurement per contestant (default: 3)"},
 	{O_WARMUP, "warmup", "S", "seconds before that (default: 0.5)"},
@@ -34,16 +35,21 @@ static const CliSpec spec = {
 	"mlopt bench resnet50.mlopt --baseline resnet50.onnx --profile",
 };
 
-enum { MAX_SHAPES = 64 };
+enum { MAX_SHAPES = 64, MAX_INPUTS = 64 };
 typedef struct Request {
 	BenchOptions opt;
 	const char *json;
-	const char *shape[MAX_SHAPES];
+	const char *shape[MAX_SHAPES], *input[MAX_INPUTS];
 } Request;
 
 static bool take(Request *r, int o)
 {
 	switch (o) {
+	case 'i':
+		if (r->opt.ninputs == MAX_INPUTS)
+			return cli_usage("more than %d --input options", MAX_INPUTS), false;
+		r->input[r->opt.ninputs++] = optarg;
+		return true;
 	case 'n':
 		return cli_int("--threads", optarg, 0, 4096, &r->opt.model.threads);
 	case O_DURATION:
@@ -136,6 +142,7 @@ int cmd_bench(int argc, char **argv)
 	if (!cli_operands(&spec, argc, argv, 1, -1))
 		return CLI_USAGE;
 	r.opt.model.shapes = r.shape;
+	r.opt.inputs = r.input;
 	a = mlo_arena_new();
 	if (!a)
 		return cli_finish(&d, MLO_ERR_NOMEM);

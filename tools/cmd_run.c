@@ -8,6 +8,7 @@
 
 #include "frontend/onnx.h"
 #include "tools/cli.h"
+#include "tools/inputs.h"
 #include "tools/model.h"
 #include "tools/npy.h"
 #include "tools/objects.h"
@@ -34,72 +35,26 @@ static const CliSpec spec = {
 };
 
 enum { MAX_INPUTS = 256 };
-typedef struct Given {
-	const char *name; /* NULL: the only input */
-	const char *file; /* NULL: random */
-	MloTensor *tensor;
-} Given;
-
 typedef struct Request {
 	MloArena *a;
 	const char *path, *output_dir;
 	const char *input[MAX_INPUTS];
 	size_t ninputs;
 	const char *shape[2 * MAX_INPUTS];
-	Given *given;
+	Inputs inputs;
 	ModelOptions opt;
 	int seed;
 } Request;
-
-static bool ends_with(const char *s, const char *tail)
-{
-	size_t n = strlen(s), k = strlen(tail);
-
-	return n >= k && strcmp(s + n - k, tail) == 0;
-}
-
-static MloStatus read_given(Request *r, MloDiag *d)
-{
-	r->given = MLO_NEWN(r->a, Given, r->ninputs);
-	for (size_t i = 0; i < r->ninputs; i++) {
-		Given *g = &r->given[i];
-		const char *eq = strchr(r->input[i], '=');
-
-		g->name = eq ? mlo_strndup(r->a, r->input[i], (size_t)(eq - r->input[i])) : NULL;
-		g->file = eq ? eq + 1 : r->input[i];
-		if (strcmp(g->file, "random") == 0) {
-			g->file = NULL;
-		} else if (ends_with(g->file, ".pb")) {
-			continue; /* what it holds follows from the model */
-		} else {
-			MLO_TRY(mlo_npy_read(r->a, g->file, &g->tensor, d));
-		}
-	}
-	return MLO_OK;
-}
-
-/* A .pb file is read when it is known what it holds. */
-static MloStatus read_pb(Request *r, Given *g, const MloType *t, MloDiag *d)
-{
-	size_t before = d->nerrors;
-
-	if (g->tensor || !g->file || !ends_with(g->file, ".pb"))
-		return MLO_OK;
-	g->tensor = mlo_onnx_read_value(r->a, g->file, t, d);
-	if (!g->tensor && d->nerrors == before)
-		mlo_error(d, MLO_ERR_FORMAT, "'%s' holds no value of the input's type", g->file);
-	return g->tensor ? MLO_OK : MLO_ERR_FORMAT;
-}
 
 /* A --shape text from the file given for an input that the model leaves open. */
 static MloStatus shape_from_file(Request *r, const MloValue *in, MloDiag *d)
 {
 	for (size_t i = 0; i < r->ninputs; i++) {
-		Given *g = &r->given[i];
+		GivenInput *g = &r->inputs.given[i];
 		MloStr s = {.arena = r->a};
 
 		if (!g->name || strcmp(g->name, in->name) == 0)
-			MLO_TRY(read_pb(r, g, &in->type, d));
+			MLO_TRY(inputs_read_pb(&r->inputs, g, &in->type, d));
 		if (!g->tensor || g->tensor->object || (g->name && strcmp(g->name, in->name) != 0) ||
 		    r->opt.nshapes == 2 * MAX_INPUTS)
 			continue;
@@ -143,45 +98,9 @@ static MloStatus shapes_from_files(Request *r, MloDiag *d)
 	return MLO_OK;
 }
 
-static bool same_shape(const ModelTensor *want, const MloTensor *have)
-{
-	if (have->object || want->kind)
-		return have->object && want->kind && strcmp(mlo_kind_text(have->object->kind), want->kind) == 0;
-	if (want->elem != have->elem || want->rank != have->rank)
-		return false;
-	for (int i = 0; i < want->rank; i++) {
-		if (want->dim[i] >= 0 && want->dim[i] != have->dim[i])
-			return false;
-	}
-	return true;
-}
-
 static MloStatus collect_inputs(Request *r, Model *m, MloTensor **in, MloDiag *d)
 {
-	for (size_t i = 0; i < r->ninputs; i++) {
-		Given *g = &r->given[i];
-		MloType type;
-		size_t at = 0;
-
-		if (!g->name && m->nin != 1)
-			return mlo_error(d, MLO_ERR_USAGE, "%s has %zu inputs: write --input NAME=%s",
-					 m->path, m->nin, g->file ? g->file : "random");
-		if (g->name)
-			MLO_TRY(model_find_input(m, g->name, &at, d));
-		type = model_type(&m->in[at]);
-		MLO_TRY(read_pb(r, g, &type, d));
-		if (!g->tensor)
-			continue;
-		if (!same_shape(&m->in[at], g->tensor)) {
-			ModelTensor have = {.elem = g->tensor->elem, .rank = g->tensor->rank};
-
-			memcpy(have.dim, g->tensor->dim, sizeof have.dim);
-			return mlo_error(d, MLO_ERR_MODEL, "input '%s' is %s, '%s' holds %s", m->in[at].name,
-					 model_type_text(r->a, &m->in[at]), g->file,
-					 model_type_text(r->a, &have));
-		}
-		in[at] = g->tensor;
-	}
+	MLO_TRY(inputs_take(&r->inputs, m, in, d));
 	for (size_t i = 0; i < m->nin; i++) {
 		if (!in[i] && m->in[i].kind)
 			return mlo_error(d, MLO_ERR_USAGE, "input '%s' is %s: give it with --input %s=FILE.pb", m->in[i].name,
@@ -307,7 +226,7 @@ static MloStatus run(Request *r, MloDiag *d)
 	MloTensor **in, **out;
 	MloStatus st;
 
-	MLO_TRY(read_given(r, d));
+	MLO_TRY(inputs_read(&r->inputs, r->a, r->input, r->ninputs, d));
 	MLO_TRY(shapes_from_files(r, d));
 	r->opt.open = true;
 	MLO_TRY(model_open(&m, r->path, &r->opt, d));

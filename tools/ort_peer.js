@@ -1,6 +1,7 @@
 // tools/ort_peer.js -- ONNX Runtime behind a pipe, one JSON line per request and per answer.
 //
-//   {"do":"load","model":PATH,"threads":N,"inputs":[{"name","type","dims"}]} -> {"ok":true,"version"}
+//   {"do":"load","model":PATH,"threads":N,"data":PATH,"inputs":[{"name","type","dims","at"}]} -> {"ok":true,"version"}
+//       values of the inputs: the bytes at `at` of the file `data`
 //   {"do":"run","seconds":S}  runs at least once -> {"ok":true,"ms":[...]}
 'use strict';
 const ort = require('onnxruntime-node');
@@ -12,25 +13,18 @@ const arrays = {
 };
 let session, feeds;
 
-function fill(type, n) {
-	const data = new arrays[type](n);
-	const big = type === 'int64' || type === 'uint64';
-	for (let i = 0; i < n; i++) {
-		const v = type.startsWith('float') ? Math.random() * 2 - 1 : i & 1;
-		data[i] = big ? BigInt(v) : v;
-	}
-	return data;
-}
-
 async function load(request) {
 	session = await ort.InferenceSession.create(request.model, {
 		executionProviders: ['cpu'], intraOpNumThreads: request.threads, interOpNumThreads: 1,
 		graphOptimizationLevel: 'all', logSeverityLevel: 3,
 	});
+	const bytes = new Uint8Array(require('fs').readFileSync(request.data));
 	feeds = {};
 	for (const input of request.inputs) {
 		const n = input.dims.reduce((a, b) => a * b, 1);
-		feeds[input.name] = new ort.Tensor(input.type, fill(input.type, n), input.dims);
+		const type = arrays[input.type];
+		const data = new type(bytes.slice(input.at, input.at + n * type.BYTES_PER_ELEMENT).buffer);
+		feeds[input.name] = new ort.Tensor(input.type, data, input.dims);
 	}
 	await session.run(feeds);
 	return {ok: true, version};

@@ -136,37 +136,73 @@ static const char *type_name(MloElem e)
 	return NULL;
 }
 
-static json_t *load_request(const char *model, const ModelTensor *in, size_t nin, int threads)
+static json_t *load_request(const char *model, const Model *m, MloTensor *const *in, int threads, const char *data)
 {
 	json_t *request = json_object(), *inputs = json_array();
+	size_t at = 0;
 
-	for (size_t i = 0; i < nin; i++) {
+	for (size_t i = 0; i < m->nin; at += in[i++]->nbytes) {
 		json_t *j = json_object(), *dims = json_array();
 
-		for (int k = 0; k < in[i].rank; k++)
-			json_array_append_new(dims, json_integer(in[i].pick[k]));
-		json_object_set_new(j, "name", json_string(in[i].name));
-		json_object_set_new(j, "type", json_string(type_name(in[i].elem)));
+		for (int k = 0; k < in[i]->rank; k++)
+			json_array_append_new(dims, json_integer(in[i]->dim[k]));
+		json_object_set_new(j, "name", json_string(m->in[i].name));
+		json_object_set_new(j, "type", json_string(type_name(in[i]->elem)));
 		json_object_set_new(j, "dims", dims);
+		json_object_set_new(j, "at", json_integer((json_int_t)at));
 		json_array_append_new(inputs, j);
 	}
 	json_object_set_new(request, "do", json_string("load"));
 	json_object_set_new(request, "model", json_string(model));
 	json_object_set_new(request, "threads", json_integer(threads));
+	json_object_set_new(request, "data", json_string(data));
 	json_object_set_new(request, "inputs", inputs);
 	return request;
 }
 
-Peer *peer_start(MloArena *a, const char *model, const ModelTensor *in, size_t nin, int threads, char *why,
-		 size_t n)
+/* The inputs, one behind the other, in a new file. */
+static bool save_inputs(char *path, MloTensor *const *in, size_t n)
+{
+	int fd = mkstemp(path);
+	FILE *f = fd < 0 ? NULL : fdopen(fd, "wb");
+	bool ok = f;
+
+	for (size_t i = 0; ok && i < n; i++)
+		ok = fwrite(in[i]->data, 1, in[i]->nbytes, f) == in[i]->nbytes;
+	if (f)
+		ok = fclose(f) == 0 && ok;
+	return ok;
+}
+
+/* Our own data, so that both compute the same. */
+static bool load(Peer *p, const char *model, const Model *m, MloTensor *const *in, int threads, char *why, size_t n)
+{
+	const char *folder = getenv("TMPDIR"), *version, *error;
+	char path[4096];
+	json_t *answer = NULL;
+
+	snprintf(path, sizeof path, "%s/mlopt-inputs-XXXXXX", folder ? folder : "/tmp");
+	if (save_inputs(path, in, m->nin))
+		answer = ask(p, load_request(model, m, in, threads, path), LOAD_SECONDS);
+	else
+		snprintf(why, n, "cannot write '%.200s'", path);
+	unlink(path);
+	version = json_string_value(json_object_get(answer, "version"));
+	error = json_string_value(json_object_get(answer, "error"));
+	p->version = version ? strdup(version) : NULL;
+	if (error || (!version && !*why))
+		snprintf(why, n, "%s", error ? error : "node with onnxruntime-node not found (NODE_PATH or ./node_modules)");
+	json_decref(answer);
+	return p->version;
+}
+
+Peer *peer_start(MloArena *a, const char *model, const Model *m, MloTensor *const *in, int threads, char *why, size_t n)
 {
 	Peer *p = calloc(1, sizeof *p);
-	json_t *answer;
-	const char *version, *error;
 
-	for (size_t i = 0; i < nin; i++) {
-		if (!type_name(in[i].elem)) {
-			snprintf(why, n, "input '%s' is %s", in[i].name, mlo_elem_text(in[i].elem));
+	for (size_t i = 0; i < m->nin; i++) {
+		if (in[i]->object || !type_name(in[i]->elem)) {
+			snprintf(why, n, "input '%s' is %s", m->in[i].name, model_type_text(a, &m->in[i]));
 			free(p);
 			return NULL;
 		}
@@ -177,16 +213,8 @@ Peer *peer_start(MloArena *a, const char *model, const ModelTensor *in, size_t n
 		return NULL;
 	}
 	mlo_defer(a, stop, p);
-	answer = ask(p, load_request(model, in, nin, threads), LOAD_SECONDS);
-	version = json_string_value(json_object_get(answer, "version"));
-	error = json_string_value(json_object_get(answer, "error"));
-	p->version = version ? strdup(version) : NULL;
-	if (!p->version)
-		snprintf(why, n, "%s",
-			 error ? error
-			       : "node with onnxruntime-node not found (NODE_PATH or ./node_modules)");
-	json_decref(answer);
-	return p->version ? p : NULL;
+	*why = 0;
+	return load(p, model, m, in, threads, why, n) ? p : NULL;
 }
 
 const char *peer_version(const Peer *p)

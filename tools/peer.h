@@ -7,9 +7,9 @@
 #include "tools/model.h"
 
 typedef struct Peer Peer;
-/* NULL with the reason in `why` when it is not installed or cannot run the model. Ends with `a`. */
-Peer *peer_start(MloArena *a, const char *model, const ModelTensor *in, size_t nin, int threads, char *why,
-		 size_t n);
+/* Runs `model` on `in`, the inputs of `m`.  NULL with the reason in `why` when it is not installed or cannot run
+ * the model.  Ends with `a`. */
+Peer *peer_start(MloArena *a, const char *model, const Model *m, MloTensor *const *in, int threads, char *why, size_t n);
 const char *peer_version(const Peer *p);
 /* Runs for that long, at least once; adds milliseconds per run through `add`. False: the peer is gone. */
 bool peer_run(Peer *p, double seconds, void (*add)(void *user, double ms), void *user);

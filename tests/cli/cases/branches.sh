@@ -10,3 +10,5 @@ cmp out/y.npy ref/y.npy
 "$mlopt" compile "$models/branches.onnx" --shape x=2x3 2>&1; echo $?
 "$mlopt" compile "$models/branches.onnx" -o open.mlopt 2>/dev/null || exit
 "$mlopt" run open.mlopt --input "wide=$models/false.npy" --input "x=$models/a.npy"
+"$mlopt" bench b.mlopt --input "wide=$models/false.npy" --no-peer --duration 0.01 --warmup 0 | grep -c '^branches: '
+"$mlopt" bench b.mlopt --input "wide=$models/a.npy" --no-peer --duration 0.01 --warmup 0 2>&1; echo $?
