@@ -1,11 +1,15 @@
-/* codegen/emit_forest.c -- forests: groups of rows walk each tree together, a row alone walks many trees.
+/* codegen/emit_forest.c -- forests: a group of rows walks each tree together, a row alone walks several trees.
  *
- * A lane of a walk is a row (of a group) or a tree (for a row alone).  Each step is the same for all lanes:
- * load the node, load the key of its column, go left or right; leaves lead to themselves, so that all lanes
- * take as many steps as the tree is deep and nothing branches.  Several vectors (or, without gathers,
- * several scalars) go side by side to hide the latency of the loads.  Rows come in chunks whose keys stay
- * in cache, and a chunk walks a block of trees before it takes the next, as in Asadi, Lin and de Vries,
- * "Runtime optimizations for tree-based machine learning models" (2014). */
+ * Each step is the same for all walks: load the node, load the key of its column, go left or right; leaves
+ * lead to themselves, so that all walks take as many steps as the tree is deep and nothing branches.
+ * Several walks go side by side to hide the latency of the loads, in scalars: two loads and a handful of
+ * integer operations per step keep a core busy that has several units for them, while a gather takes a
+ * load for each of its elements too, and most machines are slow at it (measured on Zen 5: 1.4 to 1.7 times
+ * the time).  Rows come in chunks whose keys stay in cache, and a chunk walks a block of trees before it
+ * takes the next, as in Asadi, Lin and de Vries, "Runtime optimizations for tree-based machine learning
+ * models" (2014). */
+#include <string.h>
+
 #include "codegen/emit_forest.h"
 
 static LLVMValueRef add(EmitForest *f, LLVMValueRef a, LLVMValueRef b)
@@ -13,9 +17,19 @@ static LLVMValueRef add(EmitForest *f, LLVMValueRef a, LLVMValueRef b)
 	return LLVMBuildAdd(f->e->b, a, b, "");
 }
 
+static LLVMValueRef addc(EmitForest *f, LLVMValueRef a, int64_t c)
+{
+	return add(f, a, emit_i64(f->e, c));
+}
+
 static LLVMValueRef mulc(EmitForest *f, LLVMValueRef a, int64_t c)
 {
 	return LLVMBuildMul(f->e->b, a, emit_i64(f->e, c), "");
+}
+
+static LLVMValueRef shift(EmitForest *f, LLVMValueRef a, int bits)
+{
+	return LLVMBuildLShr(f->e->b, a, emit_i64(f->e, bits), "");
 }
 
 static LLVMValueRef smaller(EmitForest *f, LLVMValueRef a, LLVMValueRef b)
@@ -25,101 +39,67 @@ static LLVMValueRef smaller(EmitForest *f, LLVMValueRef a, LLVMValueRef b)
 
 /* -- walks ---------------------------------------------------------------------------------------- */
 
-/* Both halves of the nodes at idx. */
-static void fetch(EmitForest *f, LLVMValueRef idx, LLVMValueRef *low, LLVMValueRef *high)
+static LLVMValueRef node_at(EmitForest *f, LLVMValueRef idx)
+{
+	return forest_load(f, f->i64, f->e->arg[f->f->node_arg], idx);
+}
+
+/* What the high half of a node says beside its delta. */
+static LLVMValueRef column_of(EmitForest *f, LLVMValueRef node)
+{
+	return shift(f, node, 32 + f->f->delta_bits);
+}
+
+static LLVMValueRef split_of(EmitForest *f, LLVMValueRef node)
+{
+	return LLVMBuildTrunc(f->e->b, node, f->i32, "");
+}
+
+/* From `node`, which stands at idx; offset: of the walk's keys. */
+static LLVMValueRef next_node(EmitForest *f, LLVMValueRef idx, LLVMValueRef node, int64_t offset)
 {
 	Emit *e = f->e;
-	LLVMValueRef nodes = e->arg[f->f->node_arg], half[2], n;
-	int lanes = f->lanes;
+	LLVMValueRef key = forest_load(f, f->i32, f->keys, addc(f, column_of(f, node), offset));
+	LLVMValueRef right = LLVMBuildICmp(e->b, LLVMIntSGT, key, split_of(f, node), "");
+	LLVMValueRef delta = LLVMBuildAnd(e->b, shift(f, node, 32), emit_i64(e, ((int64_t)1 << f->f->delta_bits) - 1), "");
 
-	if (!lanes) {
-		n = forest_gather(f, f->i64, f->i64, nodes, idx);
-		*low = LLVMBuildTrunc(e->b, n, f->i32, "");
-		*high = LLVMBuildTrunc(e->b, LLVMBuildLShr(e->b, n, emit_i64(e, 32), ""), f->i32, "");
-		return;
-	}
-	for (int h = 0; h < 2; h++) {
-		LLVMValueRef part =
-			LLVMBuildAdd(e->b, emit_iota(e, f->i32, lanes / 2, 1),
-				     emit_const_i(emit_vec(f->i32, lanes / 2), (int64_t)h * lanes / 2), "");
-
-		part = LLVMBuildShuffleVector(e->b, idx, LLVMGetPoison(LLVMTypeOf(idx)), part, "");
-		half[h] = LLVMBuildBitCast(e->b, forest_gather(f, f->i64, f->i64, nodes, part),
-					   emit_vec(f->i32, lanes), "");
-	}
-	n = emit_iota(e, f->i32, lanes, 2);
-	*low = LLVMBuildShuffleVector(e->b, half[0], half[1], n, "");
-	n = LLVMBuildAdd(e->b, n, forest_const(f, 1), "");
-	*high = LLVMBuildShuffleVector(e->b, half[0], half[1], n, "");
+	return add(f, add(f, idx, delta), LLVMBuildZExt(e->b, right, f->i64, ""));
 }
 
-static LLVMValueRef next_node(EmitForest *f, LLVMValueRef idx, LLVMValueRef high, LLVMValueRef right)
-{
-	LLVMValueRef delta =
-		LLVMBuildAnd(f->e->b, high, forest_const(f, ((int64_t)1 << f->f->delta_bits) - 1), "");
-
-	right = LLVMBuildZExt(f->e->b, right, LLVMTypeOf(idx), "");
-	return add(f, add(f, idx, delta), right);
-}
-
-/* One step of each lane; rows: the lanes are rows (else trees, which share the keys). */
-static void step(EmitForest *f, bool rows)
-{
-	Emit *e = f->e;
-	LLVMTypeRef type = emit_vec(f->i32, f->lanes);
-
-	for (int w = 0; w < f->ways; w++) {
-		LLVMValueRef idx = LLVMBuildLoad2(e->b, type, f->idx[w], ""), low, high, at, right;
-
-		fetch(f, idx, &low, &high);
-		at = LLVMBuildLShr(e->b, high, forest_const(f, f->f->delta_bits), "");
-		if (rows)
-			at = add(f, LLVMBuildShl(e->b, at, forest_const(f, f->shift), ""), forest_iota(f, w));
-		right = LLVMBuildICmp(e->b, LLVMIntSGT, forest_gather(f, f->i32, f->i32, f->keys, at), low,
-				      "");
-		LLVMBuildStore(e->b, next_node(f, idx, high, right), f->idx[w]);
-	}
-}
-
+/* rows: walks are of rows (else of trees, which share the keys). */
 static void steps(EmitForest *f, bool rows, LLVMValueRef from, LLVMValueRef depth)
 {
+	Emit *e = f->e;
 	EmitLoop l;
 
-	emit_for(f->e, &l, from, depth, emit_i64(f->e, 1), "level");
-	step(f, rows);
-	emit_end(f->e, &l);
+	emit_for(e, &l, from, depth, emit_i64(e, 1), "level");
+	for (int w = 0; w < f->ways; w++) {
+		LLVMValueRef idx = LLVMBuildLoad2(e->b, f->i64, f->idx[w], "");
+
+		idx = next_node(f, idx, node_at(f, idx), rows ? w * f->f->columns : 0);
+		LLVMBuildStore(e->b, idx, f->idx[w]);
+	}
+	emit_end(e, &l);
 }
 
-/* All rows of a group stand at the root: its node is loaded once, its keys side by side. */
+/* All rows of a group stand at the root: its node is loaded once. */
 static void step_root(EmitForest *f, LLVMValueRef root)
 {
-	Emit *e = f->e;
-	LLVMTypeRef type = emit_vec(f->i32, f->lanes);
-	LLVMValueRef node =
-		forest_load(f, f->i64, e->arg[f->f->node_arg], LLVMBuildSExt(e->b, root, f->i64, ""));
-	LLVMValueRef low = LLVMBuildTrunc(e->b, node, f->i32, ""), right, at;
-	LLVMValueRef high = LLVMBuildTrunc(e->b, LLVMBuildLShr(e->b, node, emit_i64(e, 32), ""), f->i32, "");
+	LLVMValueRef node = node_at(f, root);
 
-	at = LLVMBuildLShr(e->b, high, LLVMConstInt(f->i32, (unsigned long long)f->f->delta_bits, 0), "");
-	at = LLVMBuildShl(e->b, LLVMBuildZExt(e->b, at, f->i64, ""), emit_i64(e, f->shift), "");
-	low = emit_splat(e, low, f->lanes);
-	high = emit_splat(e, high, f->lanes);
-	root = emit_splat(e, root, f->lanes);
-	for (int w = 0; w < f->ways; w++) {
-		LLVMValueRef n = add(f, at, emit_i64(e, (int64_t)w * (f->lanes ? f->lanes : 1)));
-
-		right = LLVMBuildICmp(e->b, LLVMIntSGT, forest_load(f, type, f->keys, n), low, "");
-		LLVMBuildStore(e->b, next_node(f, root, high, right), f->idx[w]);
-	}
+	for (int w = 0; w < f->ways; w++)
+		LLVMBuildStore(f->e->b, next_node(f, root, node, w * f->f->columns), f->idx[w]);
 }
 
-/* What the leaves hold that a vector of lanes stands at. */
-static LLVMValueRef leaves(EmitForest *f, int way, LLVMTypeRef type)
+/* The leaf that a walk stands at. */
+static LLVMValueRef leaf_of(EmitForest *f, int way)
 {
-	Emit *e = f->e;
-	LLVMValueRef idx = LLVMBuildLoad2(e->b, emit_vec(f->i32, f->lanes), f->idx[way], "");
+	return node_at(f, LLVMBuildLoad2(f->e->b, f->i64, f->idx[way], ""));
+}
 
-	return forest_gather(f, type, f->i64, e->arg[f->f->node_arg], idx);
+static LLVMValueRef weight_of(EmitForest *f, LLVMValueRef leaf)
+{
+	return LLVMBuildBitCast(f->e->b, split_of(f, leaf), f->f32, "");
 }
 
 /* -- aggregates ----------------------------------------------------------------------------------- */
@@ -145,13 +125,13 @@ static int64_t slots(const KForest *f)
 	return f->parts * (f->width ? f->width : f->targets);
 }
 
-/* Adds row `number` (i32) of the weights to the slots at p + n. */
-static void add_row(EmitForest *f, LLVMValueRef p, LLVMValueRef n, LLVMValueRef number)
+/* Adds the row of weights that a leaf names to the slots at p + n. */
+static void add_row(EmitForest *f, LLVMValueRef p, LLVMValueRef n, LLVMValueRef leaf)
 {
 	Emit *e = f->e;
 	const KForest *k = f->f;
 	LLVMTypeRef type = emit_vec(f->f32, k->add > 1 ? k->add : 0);
-	LLVMValueRef from = mulc(f, LLVMBuildZExt(e->b, number, f->i64, ""), k->width), at;
+	LLVMValueRef from = mulc(f, LLVMBuildZExt(e->b, split_of(f, leaf), f->i64, ""), k->width), at;
 	EmitLoop l;
 
 	if (k->width == k->add) {
@@ -197,7 +177,7 @@ static void finish_row(EmitForest *f, LLVMValueRef row, LLVMValueRef r, bool gro
 {
 	Emit *e = f->e;
 	const KForest *k = f->f;
-	int64_t group = forest_group(k), per = k->width ? k->width : k->targets;
+	int64_t group = k->ways, per = k->width ? k->width : k->targets;
 	LLVMValueRef base = mulc(f, r, slots(k)), c, n;
 	EmitLoop l;
 
@@ -217,19 +197,17 @@ static void finish_row(EmitForest *f, LLVMValueRef row, LLVMValueRef r, bool gro
 
 /* -- groups of rows ------------------------------------------------------------------------------- */
 
-static void by_rows(EmitForest *f)
-{
-	f->lanes = f->f->lanes > 1 ? f->f->lanes : 0;
-	f->ways = f->f->ways;
-	f->shift = __builtin_ctzll((unsigned long long)forest_group(f->f));
-}
-
 static LLVMValueRef table(EmitForest *f, int which, LLVMValueRef place)
 {
 	const KForest *k = f->f;
 
-	return forest_load(f, f->i32, f->e->arg[k->tree_arg],
-			   add(f, place, emit_i64(f->e, which * k->parts * k->places)));
+	return forest_index(f, k->tree_arg, addc(f, place, which * k->parts * k->places));
+}
+
+/* The slot, of a part's first one, that a leaf's weight is for. */
+static LLVMValueRef target_of(EmitForest *f, LLVMValueRef leaf, LLVMValueRef of_tree)
+{
+	return f->f->leaf_columns > 1 ? column_of(f, leaf) : of_tree;
 }
 
 /* Group g of the chunk walks the tree at a place of part p. */
@@ -237,31 +215,22 @@ static void group_tree(EmitForest *f, LLVMValueRef g, LLVMValueRef p, LLVMValueR
 {
 	Emit *e = f->e;
 	const KForest *k = f->f;
-	int64_t group = forest_group(k), per = k->width ? k->width : k->targets;
-	LLVMTypeRef i32s = emit_vec(f->i32, f->lanes), f32s = emit_vec(f->f32, f->lanes);
-	LLVMValueRef acc = e->arg[k->acc_arg], leaf = e->arg[k->leaf_arg], slot, r;
-	LLVMValueRef depth = LLVMBuildSExt(e->b, table(f, 1, place), f->i64, "");
-	EmitLoop l;
+	int64_t per = k->width ? k->width : k->targets;
+	LLVMValueRef acc = e->arg[k->acc_arg], target = table(f, 2, place), part = mulc(f, p, per), at;
 
 	step_root(f, table(f, 0, place));
-	steps(f, true, emit_i64(e, 1), depth);
-	slot = add(f, mulc(f, p, per), LLVMBuildSExt(e->b, table(f, 2, place), f->i64, ""));
-	for (int w = 0; w < f->ways; w++) {
-		LLVMValueRef lane = emit_i64(e, (int64_t)w * (f->lanes ? f->lanes : 1));
+	steps(f, true, emit_i64(e, 1), table(f, 1, place));
+	for (int w = 0; w < k->ways; w++) {
+		LLVMValueRef leaf = leaf_of(f, w);
 
 		if (k->width) {
-			forest_store(f, i32s, leaf, lane, leaves(f, w, f->i32));
+			at = mulc(f, addc(f, mulc(f, g, k->ways), w), slots(k));
+			add_row(f, acc, add(f, at, part), leaf);
 			continue;
 		}
-		r = add(f, mulc(f, add(f, mulc(f, g, slots(k)), slot), group), lane);
-		combine_at(f, f32s, acc, r, leaves(f, w, f->f32));
+		at = add(f, add(f, mulc(f, g, slots(k)), part), target_of(f, leaf, target));
+		combine_at(f, f->f32, acc, addc(f, mulc(f, at, k->ways), w), weight_of(f, leaf));
 	}
-	if (!k->width)
-		return;
-	r = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, group), emit_i64(e, 1), "row");
-	add_row(f, acc, add(f, mulc(f, add(f, mulc(f, g, group), r), slots(k)), slot),
-		forest_load(f, f->i32, leaf, r));
-	emit_end(e, &l);
 }
 
 /* Trees of a part. */
@@ -276,7 +245,7 @@ static LLVMValueRef part_trees(EmitForest *f, LLVMValueRef p)
 
 static LLVMValueRef group_keys(EmitForest *f, LLVMValueRef g)
 {
-	return forest_at(f, f->i32, f->e->arg[f->f->key_arg], mulc(f, g, f->f->columns * forest_group(f->f)));
+	return forest_at(f, f->i32, f->e->arg[f->f->key_arg], mulc(f, g, f->f->columns * f->f->ways));
 }
 
 /* Groups [0, ngroups) of the chunk that begins at row `first`, of which `rows` are there. */
@@ -284,11 +253,11 @@ static void emit_groups(EmitForest *f, LLVMValueRef first, LLVMValueRef ngroups,
 {
 	Emit *e = f->e;
 	const KForest *k = f->f;
-	int64_t group = forest_group(k);
+	int64_t group = k->ways;
 	LLVMValueRef zero = emit_i64(e, 0), one = emit_i64(e, 1), g, p, b, t, end, begin;
 	EmitLoop lg, lp, lb, lt;
 
-	by_rows(f);
+	f->ways = k->ways;
 	clear(f, mulc(f, ngroups, group * slots(k)));
 	g = emit_for(e, &lg, zero, ngroups, one, "group");
 	f->keys = group_keys(f, g);
@@ -314,98 +283,58 @@ static void emit_groups(EmitForest *f, LLVMValueRef first, LLVMValueRef ngroups,
 
 /* -- a row alone ---------------------------------------------------------------------------------- */
 
-/* Adds the leaves of a bunch of trees to the row's slots, in the order of the trees. */
-static void add_bunch(EmitForest *f, LLVMValueRef place, LLVMValueRef p)
+/* Adds the leaves of the trees at `place` and following, in their order; with one target the sum stays in a
+ * register (the alloca `sum`), else it goes to the slots of part p. */
+static void add_bunch(EmitForest *f, LLVMValueRef place, LLVMValueRef p, LLVMValueRef sum)
 {
 	Emit *e = f->e;
 	const KForest *k = f->f;
-	int64_t per = k->width ? k->width : k->targets;
-	LLVMTypeRef i32s = emit_vec(f->i32, f->lanes);
-	LLVMValueRef leaf = e->arg[k->leaf_arg], acc = e->arg[k->acc_arg], t, slot, v;
-	EmitLoop l;
-
-	for (int w = 0; w < f->ways; w++)
-		forest_store(f, i32s, leaf, emit_i64(e, (int64_t)w * (f->lanes ? f->lanes : 1)),
-			     leaves(f, w, f->i32));
-	t = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, k->bunch), emit_i64(e, 1), "tree");
-	slot = add(f, mulc(f, p, per), LLVMBuildSExt(e->b, table(f, 2, add(f, place, t)), f->i64, ""));
-	v = forest_load(f, k->width ? f->i32 : f->f32, leaf, t);
-	if (k->width)
-		add_row(f, acc, slot, v);
-	else
-		combine_at(f, f->f32, acc, slot, v);
-	emit_end(e, &l);
-}
-
-/* With one target the sum stays in a register (the alloca `sum`). */
-static void sum_bunch(EmitForest *f, LLVMValueRef sum)
-{
-	Emit *e = f->e;
-	LLVMValueRef v = LLVMBuildLoad2(e->b, f->f32, sum, "");
+	LLVMValueRef acc = e->arg[k->acc_arg], part = mulc(f, p, k->width ? k->width : k->targets), leaf, v;
 
 	for (int w = 0; w < f->ways; w++) {
-		LLVMValueRef leaf = leaves(f, w, f->f32);
-
-		for (int i = 0; i < f->lanes; i++)
-			v = combine(f, v, LLVMBuildExtractElement(e->b, leaf, emit_i64(e, i), ""));
-		if (!f->lanes)
-			v = combine(f, v, leaf);
+		leaf = leaf_of(f, w);
+		if (k->width) {
+			add_row(f, acc, part, leaf);
+		} else if (k->targets > 1) {
+			v = target_of(f, leaf, k->leaf_columns > 1 ? NULL : table(f, 2, addc(f, place, w)));
+			combine_at(f, f->f32, acc, add(f, part, v), weight_of(f, leaf));
+		} else {
+			v = combine(f, LLVMBuildLoad2(e->b, f->f32, sum, ""), weight_of(f, leaf));
+			LLVMBuildStore(e->b, v, sum);
+		}
 	}
-	LLVMBuildStore(e->b, v, sum);
 }
 
 static void walk_bunch(EmitForest *f, LLVMValueRef place)
 {
 	Emit *e = f->e;
-	const KForest *k = f->f;
-	LLVMTypeRef type = emit_vec(f->i32, f->lanes);
-	LLVMValueRef number = LLVMBuildUDiv(e->b, place, emit_i64(e, k->bunch), ""), depth;
+	LLVMValueRef number = LLVMBuildUDiv(e->b, place, emit_i64(e, f->f->bunch), "");
 
-	for (int w = 0; w < f->ways; w++) {
-		LLVMValueRef at = add(f, place, emit_i64(e, (int64_t)w * (f->lanes ? f->lanes : 1)));
-
-		LLVMBuildStore(e->b, forest_load(f, type, e->arg[k->tree_arg], at), f->idx[w]);
-	}
-	depth = table(f, 3, number);
-	steps(f, false, emit_i64(e, 0), LLVMBuildSExt(e->b, depth, f->i64, ""));
-}
-
-/* The keys of one row, with scalars. */
-static void row_keys(EmitForest *f, LLVMValueRef row)
-{
-	Emit *e = f->e;
-	LLVMValueRef x = forest_at(f, f->i32, e->arg[f->f->x_arg], mulc(f, row, f->f->features));
-
-	f->lanes = 0;
-	f->ways = 1;
-	f->shift = 0;
-	f->keys = e->arg[f->f->key_arg];
-	forest_fill(f, x, emit_i64(e, 0));
-	f->lanes = f->f->lanes > 1 ? f->f->lanes : 0;
-	f->ways = f->f->bunch / f->f->lanes;
+	for (int w = 0; w < f->ways; w++)
+		LLVMBuildStore(e->b, table(f, 0, addc(f, place, w)), f->idx[w]);
+	steps(f, false, emit_i64(e, 0), table(f, 3, number));
 }
 
 static void emit_row(EmitForest *f, LLVMValueRef row)
 {
 	Emit *e = f->e;
 	const KForest *k = f->f;
-	bool alone = k->targets == 1 && !k->width;
 	LLVMValueRef zero = emit_i64(e, 0), p, place, sum = emit_alloca(e, f->f32, "sum");
 	EmitLoop lp, lb;
 
-	row_keys(f, row);
+	f->ways = 1;
+	f->keys = e->arg[k->key_arg];
+	forest_fill(f, forest_at(f, f->i32, e->arg[k->x_arg], mulc(f, row, k->features)), zero);
+	f->ways = k->bunch;
 	clear(f, emit_i64(e, slots(k)));
 	p = emit_for(e, &lp, zero, emit_i64(e, k->parts), emit_i64(e, 1), "part");
 	LLVMBuildStore(e->b, LLVMConstReal(f->f32, (double)forest_neutral((KForestOp)k->combine)), sum);
 	place = mulc(f, p, k->places);
 	place = emit_for(e, &lb, place, add(f, place, part_trees(f, p)), emit_i64(e, k->bunch), "bunch");
 	walk_bunch(f, place);
-	if (alone)
-		sum_bunch(f, sum);
-	else
-		add_bunch(f, place, p);
+	add_bunch(f, place, p, sum);
 	emit_end(e, &lb);
-	if (alone)
+	if (k->targets == 1 && !k->width)
 		forest_store(f, f->f32, e->arg[k->acc_arg], p, LLVMBuildLoad2(e->b, f->f32, sum, ""));
 	emit_end(e, &lp);
 	finish_row(f, row, zero, false);
@@ -413,17 +342,17 @@ static void emit_row(EmitForest *f, LLVMValueRef row)
 
 /* -- tasks ---------------------------------------------------------------------------------------- */
 
-/* Up to that many rows are faster one by one than as a group with idle lanes. */
+/* Up to that many rows are faster one by one than as a group with idle walks. */
 static int64_t few_rows(const KForest *f)
 {
-	return forest_group(f) / 4;
+	return f->ways / 2;
 }
 
-/* Rows of a chunk: groups, the last one with idle lanes, or what remains row by row. */
+/* Rows of a chunk: groups, the last one with idle walks, or what remains row by row. */
 static void emit_chunk(EmitForest *f, LLVMValueRef first, LLVMValueRef rows, bool groups)
 {
 	Emit *e = f->e;
-	int64_t group = forest_group(f->f), few = few_rows(f->f);
+	int64_t group = f->f->ways, few = few_rows(f->f);
 	LLVMValueRef ngroups = emit_i64(e, 0), row;
 	EmitLoop l;
 
@@ -437,6 +366,16 @@ static void emit_chunk(EmitForest *f, LLVMValueRef first, LLVMValueRef rows, boo
 	emit_end(e, &l);
 }
 
+/* LLVM would make gathers of the walks. */
+static void keep_scalar(Emit *e)
+{
+	static const char name[] = "noimplicitfloat";
+	unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
+
+	LLVMAddAttributeAtIndex(e->fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+	                        LLVMCreateEnumAttribute(e->ctx, kind, 0));
+}
+
 void emit_forest(Emit *e, const KStmt *s)
 {
 	const KForest *k = s->forest;
@@ -445,13 +384,13 @@ void emit_forest(Emit *e, const KStmt *s)
 			.i32 = LLVMInt32TypeInContext(e->ctx),
 			.i64 = LLVMInt64TypeInContext(e->ctx),
 			.f32 = LLVMFloatTypeInContext(e->ctx)};
-	LLVMTypeRef type = emit_vec(f.i32, k->lanes > 1 ? k->lanes : 0);
 	LLVMValueRef rows = k->rows < 0 ? e->size[-1 - k->rows] : emit_i64(e, k->rows), task, begin, end,
 		     first;
 	EmitLoop lt, lc;
 
+	keep_scalar(e);
 	for (int w = 0; w < FOREST_MAX_WAYS; w++)
-		f.idx[w] = emit_alloca(e, type, "node");
+		f.idx[w] = emit_alloca(e, f.i64, "node");
 	task = emit_for(e, &lt, e->begin, e->end, emit_i64(e, 1), "task");
 	begin = LLVMBuildUDiv(e->b, LLVMBuildMul(e->b, rows, task, ""), emit_i64(e, k->tasks), "");
 	end = LLVMBuildMul(e->b, rows, add(&f, task, emit_i64(e, 1)), "");

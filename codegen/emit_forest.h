@@ -10,24 +10,19 @@ typedef struct EmitForest {
 	Emit *e;
 	const KForest *f;
 	LLVMTypeRef i32, i64, f32;
-	int lanes;            /* of the vectors of the walk at hand: 0 for scalars */
-	int ways;
-	int shift;            /* rows per column of keys, as a power of two */
-	LLVMValueRef keys;    /* where the keys of the group (or the row alone) begin */
-	LLVMValueRef idx[FOREST_MAX_WAYS]; /* allocas: the node that each lane stands at */
+	int ways;             /* of the walk at hand */
+	LLVMValueRef keys;    /* of the group (or the row alone): row by row, a key per column */
+	LLVMValueRef idx[FOREST_MAX_WAYS]; /* allocas (i64): the node that each walk stands at */
 } EmitForest;
 
 /* p + n elements */
 LLVMValueRef forest_at(EmitForest *f, LLVMTypeRef type, LLVMValueRef p, LLVMValueRef n);
 LLVMValueRef forest_load(EmitForest *f, LLVMTypeRef type, LLVMValueRef p, LLVMValueRef n);
 void forest_store(EmitForest *f, LLVMTypeRef type, LLVMValueRef p, LLVMValueRef n, LLVMValueRef v);
-/* Elements of `type` at p + index (i32, per lane) steps of `step`. */
-LLVMValueRef forest_gather(EmitForest *f, LLVMTypeRef type, LLVMTypeRef step, LLVMValueRef p,
-			   LLVMValueRef index);
-LLVMValueRef forest_const(EmitForest *f, int64_t v);           /* i32, splat over the lanes at hand */
-LLVMValueRef forest_iota(EmitForest *f, int way);               /* number of each lane in its group */
+/* The element of i32 table `arg` at n, as i64. */
+LLVMValueRef forest_index(EmitForest *f, int arg, LLVMValueRef n);
 
 /* emit_forest_keys.c: fills f->keys from rows whose first is x (pointer); `last` (i64) is the last row that
- * is there, later lanes repeat it. */
+ * is there, later ones repeat it. */
 void forest_fill(EmitForest *f, LLVMValueRef x, LLVMValueRef last);
 #endif

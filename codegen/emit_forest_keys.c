@@ -21,39 +21,17 @@ void forest_store(EmitForest *f, LLVMTypeRef type, LLVMValueRef p, LLVMValueRef 
 	LLVMSetAlignment(LLVMBuildStore(f->e->b, v, forest_at(f, emit_scalar_type(type), p, n)), 4);
 }
 
-LLVMValueRef forest_gather(EmitForest *f, LLVMTypeRef type, LLVMTypeRef step, LLVMValueRef p,
-			   LLVMValueRef index)
+LLVMValueRef forest_index(EmitForest *f, int arg, LLVMValueRef n)
 {
-	Emit *e = f->e;
-	int n = emit_lanes(index);
-	LLVMTypeRef vec = emit_vec(type, n);
-	LLVMValueRef at = forest_at(f, step, p, LLVMBuildSExt(e->b, index, emit_vec(f->i64, n), ""));
-	LLVMTypeRef over[2] = {vec, LLVMTypeOf(at)};
-	LLVMValueRef arg[4] = {at, LLVMConstInt(f->i32, type == f->i64 ? 8 : 4, 0), NULL, LLVMGetPoison(vec)};
-
-	if (!n) {
-		at = LLVMBuildLoad2(e->b, type, at, "");
-		LLVMSetAlignment(at, type == f->i64 ? 8 : 4);
-		return at;
-	}
-	arg[2] = emit_const_i(emit_vec(LLVMInt1TypeInContext(e->ctx), n), 1);
-	return emit_intrinsic(e, "llvm.masked.gather", over, 2, arg, 4);
-}
-
-LLVMValueRef forest_const(EmitForest *f, int64_t v)
-{
-	return emit_const_i(emit_vec(f->i32, f->lanes), v);
-}
-
-LLVMValueRef forest_iota(EmitForest *f, int way)
-{
-	if (!f->lanes)
-		return LLVMConstInt(f->i32, (unsigned long long)way, 0);
-	return LLVMBuildAdd(f->e->b, emit_iota(f->e, f->i32, f->lanes, 1),
-			    forest_const(f, (int64_t)way * f->lanes), "");
+	return LLVMBuildSExt(f->e->b, forest_load(f, f->i32, f->e->arg[arg], n), f->i64, "");
 }
 
 /* -- keys ------------------------------------------------------------------------------------------------ */
+
+static LLVMValueRef word(EmitForest *f, int32_t v)
+{
+	return LLVMConstInt(f->i32, (unsigned long long)(int64_t)v, 1);
+}
 
 static LLVMValueRef field(EmitForest *f, LLVMValueRef column, int which)
 {
@@ -68,81 +46,77 @@ static LLVMValueRef field(EmitForest *f, LLVMValueRef column, int which)
 static LLVMValueRef ordered(EmitForest *f, LLVMValueRef bits)
 {
 	LLVMBuilderRef b = f->e->b;
-	LLVMValueRef sign = LLVMBuildAShr(b, bits, forest_const(f, 31), "");
-	LLVMValueRef key = LLVMBuildXor(b, bits, LLVMBuildAnd(b, sign, forest_const(f, 0x7fffffff), ""), "");
-	LLVMValueRef zero = LLVMBuildICmp(b, LLVMIntEQ, bits, forest_const(f, INT32_MIN), "");
+	LLVMValueRef sign = LLVMBuildAShr(b, bits, word(f, 31), "");
+	LLVMValueRef key = LLVMBuildXor(b, bits, LLVMBuildAnd(b, sign, word(f, INT32_MAX), ""), "");
 
-	return emit_select(f->e, zero, forest_const(f, 0), key);
+	return emit_select(f->e, LLVMBuildICmp(b, LLVMIntEQ, bits, word(f, INT32_MIN), ""), word(f, 0), key);
 }
 
 static LLVMValueRef is_nan(EmitForest *f, LLVMValueRef bits)
 {
-	LLVMValueRef size = LLVMBuildAnd(f->e->b, bits, forest_const(f, 0x7fffffff), "");
+	LLVMValueRef size = LLVMBuildAnd(f->e->b, bits, word(f, INT32_MAX), "");
 
-	return LLVMBuildICmp(f->e->b, LLVMIntSGT, size, forest_const(f, 0x7f800000), "");
+	return LLVMBuildICmp(f->e->b, LLVMIntSGT, size, word(f, 0x7f800000), "");
 }
 
-/* LEFT where the key (in the alloca `slot`) is one of set[first..last), RIGHT elsewhere. */
+/* LEFT where the key (in the alloca `slot`) is one of set[first..last), else RIGHT. */
 static void membership(EmitForest *f, LLVMValueRef slot, LLVMValueRef first, LLVMValueRef last)
 {
 	Emit *e = f->e;
-	LLVMTypeRef type = emit_vec(f->i32, f->lanes);
-	LLVMValueRef key = LLVMBuildLoad2(e->b, type, slot, ""), one, hit;
+	LLVMValueRef key = LLVMBuildLoad2(e->b, f->i32, slot, ""), one, hit;
 	EmitLoop l;
 
-	LLVMBuildStore(e->b, forest_const(f, FOREST_RIGHT), slot);
+	LLVMBuildStore(e->b, word(f, FOREST_RIGHT), slot);
 	one = emit_for(e, &l, LLVMBuildSExt(e->b, first, f->i64, ""), LLVMBuildSExt(e->b, last, f->i64, ""),
 		       emit_i64(e, 1), "set");
-	one = emit_splat(e, forest_load(f, f->i32, e->arg[f->f->set_arg], one), f->lanes);
-	hit = LLVMBuildICmp(e->b, LLVMIntEQ, key, one, "");
-	hit = emit_select(e, hit, forest_const(f, FOREST_LEFT), LLVMBuildLoad2(e->b, type, slot, ""));
+	hit = LLVMBuildICmp(e->b, LLVMIntEQ, key, forest_load(f, f->i32, e->arg[f->f->set_arg], one), "");
+	hit = emit_select(e, hit, word(f, FOREST_LEFT), LLVMBuildLoad2(e->b, f->i32, slot, ""));
 	LLVMBuildStore(e->b, hit, slot);
 	emit_end(e, &l);
 }
 
-/* One column of one vector of rows; offset: of their first features, in elements. */
-static void fill_vector(EmitForest *f, LLVMValueRef x, LLVMValueRef offset, LLVMValueRef column, int way,
-			LLVMValueRef slot)
+/* One column of one row; offset: of its first feature, in elements. */
+static void fill_key(EmitForest *f, LLVMValueRef x, LLVMValueRef offset, LLVMValueRef column, int way,
+		     LLVMValueRef slot)
 {
 	Emit *e = f->e;
-	LLVMTypeRef type = emit_vec(f->i32, f->lanes);
 	LLVMBasicBlockRef sets = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "sets");
 	LLVMBasicBlockRef plain = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "plain");
 	LLVMValueRef first = field(f, column, FOREST_FIRST), bits, key, at;
 
-	at = emit_splat(e, field(f, column, FOREST_FEATURE), f->lanes);
-	bits = forest_gather(f, f->i32, f->i32, x, LLVMBuildAdd(e->b, offset, at, ""));
+	at = LLVMBuildSExt(e->b, field(f, column, FOREST_FEATURE), f->i64, "");
+	bits = forest_load(f, f->i32, x, LLVMBuildAdd(e->b, offset, at, ""));
 	LLVMBuildStore(e->b, ordered(f, bits), slot);
-	LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSGE, first, LLVMConstNull(f->i32), ""), sets, plain);
+	LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSGE, first, word(f, 0), ""), sets, plain);
 	LLVMPositionBuilderAtEnd(e->b, sets);
 	membership(f, slot, first, field(f, column, FOREST_LAST));
 	LLVMBuildBr(e->b, plain);
 	LLVMPositionBuilderAtEnd(e->b, plain);
-	key = LLVMBuildLoad2(e->b, type, slot, "");
-	key = emit_select(e, is_nan(f, bits), emit_splat(e, field(f, column, FOREST_NAN), f->lanes), key);
-	at = LLVMBuildShl(e->b, column, emit_i64(e, f->shift), "");
-	at = LLVMBuildAdd(e->b, at, emit_i64(e, (int64_t)way * (f->lanes ? f->lanes : 1)), "");
-	forest_store(f, type, f->keys, at, key);
+	key = LLVMBuildLoad2(e->b, f->i32, slot, "");
+	key = emit_select(e, is_nan(f, bits), field(f, column, FOREST_NAN), key);
+	at = LLVMBuildAdd(e->b, column, emit_i64(e, way * f->f->columns), "");
+	forest_store(f, f->i32, f->keys, at, key);
 }
 
 void forest_fill(EmitForest *f, LLVMValueRef x, LLVMValueRef last)
 {
 	Emit *e = f->e;
-	LLVMTypeRef type = emit_vec(f->i32, f->lanes);
-	LLVMValueRef slot = emit_alloca(e, type, "key"), offset[FOREST_MAX_WAYS], column;
-	LLVMValueRef end = emit_splat(e, LLVMBuildTrunc(e->b, last, f->i32, ""), f->lanes);
+	LLVMValueRef slot = emit_alloca(e, f->i32, "key"), offset[FOREST_MAX_WAYS], column;
 	EmitLoop l;
 
 	for (int w = 0; w < f->ways; w++) {
-		LLVMValueRef row = forest_iota(f, w), beyond = LLVMBuildICmp(e->b, LLVMIntSGT, row, end, "");
+		LLVMValueRef row = emit_i64(e, w);
 
-		row = emit_select(e, beyond, end, row);
-		offset[w] = LLVMBuildMul(e->b, row, forest_const(f, f->f->features), "");
-		forest_store(f, type, f->keys, emit_i64(e, (int64_t)w * (f->lanes ? f->lanes : 1)),
-			     forest_const(f, FOREST_LEFT));
+		row = emit_select(e, LLVMBuildICmp(e->b, LLVMIntSGT, row, last, ""), last, row);
+		offset[w] = LLVMBuildMul(e->b, row, emit_i64(e, f->f->features), "");
 	}
-	column = emit_for(e, &l, emit_i64(e, 1), emit_i64(e, f->f->columns), emit_i64(e, 1), "column");
+	column = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, f->f->leaf_columns), emit_i64(e, 1), "leaf");
 	for (int w = 0; w < f->ways; w++)
-		fill_vector(f, x, offset[w], column, w, slot);
+		forest_store(f, f->i32, f->keys, LLVMBuildAdd(e->b, column, emit_i64(e, w * f->f->columns), ""),
+			     word(f, FOREST_LEFT));
+	emit_end(e, &l);
+	column = emit_for(e, &l, emit_i64(e, f->f->leaf_columns), emit_i64(e, f->f->columns), emit_i64(e, 1), "column");
+	for (int w = 0; w < f->ways; w++)
+		fill_key(f, x, offset[w], column, w, slot);
 	emit_end(e, &l);
 }

@@ -12,12 +12,13 @@
 enum { FOREST_LEFT = INT32_MIN, FOREST_RIGHT = INT32_MAX };
 
 /* Column table, i32[columns][4]. A set column compares with set[FIRST..LAST), plain ones have FIRST < 0.
- * Column 0 is constant (LEFT) and has no feature: leaves, which lead to themselves, test it. */
+ * The first columns, of which there are KForest.leaf_columns, are constant (LEFT) and have no feature: leaves,
+ * which lead to themselves, test column 0, or that of the target that their weight is for. */
 enum { FOREST_FEATURE, FOREST_NAN, FOREST_FIRST, FOREST_LAST, FOREST_FIELDS };
 
 /* Node table, i64: low half the split or what a leaf holds (its weight's bits; dense: a row of weights),
  * high half column << delta_bits | delta, where this + delta is the left child and the next node the right
- * one.  Trees start at multiples of FOREST_ALIGN nodes (a cache line). */
+ * one.  FOREST_ALIGN nodes are a cache line. */
 enum { FOREST_ALIGN = 8 };
 
 /* Tree table, i32, P = parts * places: root[P], depth[P], target[P], greatest depth per bunch. The trees of
@@ -31,15 +32,12 @@ static inline int32_t forest_key(uint32_t bits)
 	return (int32_t)(bits ^ (bits >> 31 ? 0x7fffffffu : 0));
 }
 
-/* Rows walked at once. */
-static inline int64_t forest_group(const KForest *f) { return (int64_t)f->lanes * f->ways; }
-
 typedef struct ForestTables {
 	struct { int64_t *items; size_t n, cap; } node;
 	struct { int32_t *items; size_t n, cap; } column, set;
 	struct { float *items; size_t n, cap; } weight;
 	int32_t *root, *depth, *target; /* per tree */
-	int64_t trees, targets, columns, width;
+	int64_t trees, targets, columns, leaf_columns, width;
 	int delta_bits;
 } ForestTables;
 

@@ -55,7 +55,7 @@ static int32_t key_of(Run *r, int64_t row, int64_t column)
 	int32_t first = get_i32(r, arg, at + FOREST_FIRST), last = get_i32(r, arg, at + FOREST_LAST), key;
 	uint32_t bits;
 
-	if (column == 0)
+	if (column < r->f->leaf_columns)
 		return FOREST_LEFT;
 	bits = (uint32_t)get_i32(r, r->f->x_arg, row * r->f->features + get_i32(r, arg, at + FOREST_FEATURE));
 	if ((bits & 0x7fffffff) > 0x7f800000)
@@ -69,8 +69,8 @@ static int32_t key_of(Run *r, int64_t row, int64_t column)
 	return FOREST_RIGHT;
 }
 
-/* What the leaf holds that the row reaches in `depth` steps from node i. */
-static uint32_t walk(Run *r, int64_t row, int64_t i, int32_t depth)
+/* The leaf that the row reaches in `depth` steps from node i. */
+static uint64_t walk(Run *r, int64_t row, int64_t i, int32_t depth)
 {
 	for (int32_t d = 0; d < depth && !r->failed; d++) {
 		uint64_t node = get_node(r, i);
@@ -79,7 +79,7 @@ static uint32_t walk(Run *r, int64_t row, int64_t i, int32_t depth)
 		i += high & (((uint32_t)1 << r->f->delta_bits) - 1);
 		i += key_of(r, row, high >> r->f->delta_bits) > (int32_t)(uint32_t)node;
 	}
-	return (uint32_t)get_node(r, i);
+	return get_node(r, i);
 }
 
 static float combine(const KForest *f, float a, float w)
@@ -94,14 +94,18 @@ static float tree_weight(Run *r, int64_t row, int64_t place, int64_t c)
 {
 	const KForest *f = r->f;
 	int64_t all = f->parts * f->places;
+	uint64_t leaf;
 	uint32_t held;
 	float w;
 
-	if (!f->width && get_i32(r, f->tree_arg, 2 * all + place) != c)
+	if (!f->width && f->leaf_columns == 1 && get_i32(r, f->tree_arg, 2 * all + place) != c)
 		return forest_neutral((KForestOp)f->combine);
-	held = walk(r, row, get_i32(r, f->tree_arg, place), get_i32(r, f->tree_arg, all + place));
+	leaf = walk(r, row, get_i32(r, f->tree_arg, place), get_i32(r, f->tree_arg, all + place));
+	held = (uint32_t)leaf;
 	if (f->width)
 		return get_f32(r, f->weight_arg, held * f->width + c);
+	if (f->leaf_columns > 1 && (int64_t)(leaf >> 32 >> f->delta_bits) != c)
+		return forest_neutral((KForestOp)f->combine);
 	memcpy(&w, &held, sizeof w);
 	return w;
 }

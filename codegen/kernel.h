@@ -131,22 +131,22 @@ typedef struct KContract {
  *
  *   y[r][c] = over parts p, over trees t of the part: leaf of t that row r reaches, at target c
  *
- * in that order, divided by `divide`; targets that no tree scores are 0.  Leaves hold the weight of their
- * tree's target (width 0), or rows of `width` weights. */
+ * in that order, divided by `divide`; targets that no tree scores are 0.  Leaves hold one weight (width 0), for
+ * their tree's target or (leaf_columns > 1) for their own, or rows of `width` weights. */
 typedef enum KForestOp { KF_ADD, KF_MIN, KF_MAX } KForestOp;
 typedef struct KForest {
 	int64_t rows;                /* a number, or -1-k for size k */
 	int64_t features, targets, trees, parts;
 	int64_t places;              /* of the tree table per part: a multiple of `bunch` */
-	int64_t columns, width, divide;
+	int64_t columns, leaf_columns, width, divide;
 	int delta_bits, combine;     /* combine: KForestOp */
 	int x_arg, node_arg, tree_arg, column_arg, set_arg, weight_arg /* -1 without */, y_arg;
-	int key_arg, acc_arg, leaf_arg; /* scratch */
+	int key_arg, acc_arg;        /* scratch */
 	/* schedule: */
-	int lanes, ways;             /* rows walked at once: `ways` vectors of `lanes` (1: scalars) */
-	int bunch;                   /* trees walked at once for a row alone: vectors of `lanes` too */
+	int ways;                    /* rows walked at once: a group */
+	int bunch;                   /* trees walked at once for a row alone */
 	int add;                     /* lanes when rows of weights are added */
-	int64_t chunk;               /* rows whose keys are kept: a multiple of lanes * ways */
+	int64_t chunk;               /* rows whose keys are kept: a multiple of `ways` */
 	int64_t block;               /* trees that a chunk walks before it takes the next ones */
 	int64_t tasks;               /* equal shares of the rows */
 } KForest;

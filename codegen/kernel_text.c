@@ -39,11 +39,11 @@ const KField mlo_kcontract_fields[] = {
 const KField mlo_kforest_fields[] = {
 #define FIELD(kind, member) {#member, offsetof(KForest, member), kind},
 	FIELD(KF_I64, rows) FIELD(KF_I64, features) FIELD(KF_I64, targets) FIELD(KF_I64, trees) FIELD(KF_I64, parts)
-	FIELD(KF_I64, places) FIELD(KF_I64, columns) FIELD(KF_I64, width) FIELD(KF_I64, divide)
+	FIELD(KF_I64, places) FIELD(KF_I64, columns) FIELD(KF_I64, leaf_columns) FIELD(KF_I64, width) FIELD(KF_I64, divide)
 	FIELD(KF_INT, delta_bits) FIELD(KF_INT, combine) FIELD(KF_INT, x_arg) FIELD(KF_INT, node_arg)
 	FIELD(KF_INT, tree_arg) FIELD(KF_INT, column_arg) FIELD(KF_INT, set_arg) FIELD(KF_INT, weight_arg)
-	FIELD(KF_INT, y_arg) FIELD(KF_INT, key_arg) FIELD(KF_INT, acc_arg) FIELD(KF_INT, leaf_arg)
-	FIELD(KF_INT, lanes) FIELD(KF_INT, ways) FIELD(KF_INT, bunch) FIELD(KF_INT, add)
+	FIELD(KF_INT, y_arg) FIELD(KF_INT, key_arg) FIELD(KF_INT, acc_arg)
+	FIELD(KF_INT, ways) FIELD(KF_INT, bunch) FIELD(KF_INT, add)
 	FIELD(KF_I64, chunk) FIELD(KF_I64, block) FIELD(KF_I64, tasks)
 #undef FIELD
 	{0},

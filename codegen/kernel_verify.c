@@ -308,23 +308,23 @@ static void check_forest(Scope *s, const KStmt *st)
 {
 	const KForest *f = st->forest;
 	const int arg[] = {f->x_arg, f->node_arg, f->tree_arg, f->column_arg, f->set_arg, f->y_arg, f->key_arg, f->acc_arg,
-	                   f->leaf_arg, f->weight_arg};
-	const MloElem elem[] = {EL_f32, EL_i64, EL_i32, EL_i32, EL_i32, EL_f32, EL_i32, EL_f32, EL_i32, EL_f32};
+	                   f->weight_arg};
+	const MloElem elem[] = {EL_f32, EL_i64, EL_i32, EL_i32, EL_i32, EL_f32, EL_i32, EL_f32, EL_f32};
 
 	if (st != s->k->body || st->next)
 		wrong(s, "a forest is not alone in the kernel");
 	if (f->rows < 0 && (uint64_t)(-1 - f->rows) >= s->k->size.n)
 		wrong(s, "forest with size s%lld of %zu", (long long)(-1 - f->rows), s->k->size.n);
-	if (f->features < 1 || f->targets < 1 || f->trees < 1 || f->parts < 1 || f->parts > f->trees || f->columns < 1 ||
+	if (f->features < 1 || f->targets < 1 || f->trees < 1 || f->parts < 1 || f->parts > f->trees ||
+	    f->columns < f->leaf_columns || (f->leaf_columns != 1 && f->leaf_columns != f->targets) ||
 	    f->divide < 1 || f->places * f->parts < f->trees || f->delta_bits < 1 || f->delta_bits > 30)
 		wrong(s, "forest of empty extents");
-	if (!power_of_two(f->lanes) || !power_of_two(f->ways) || f->lanes > 64 || f->ways > 8 || f->bunch < f->lanes ||
-	    f->bunch % f->lanes || f->bunch > 8 * f->lanes || f->places % f->bunch || f->block < 1 || f->tasks < 1 ||
-	    f->chunk < 1 || f->chunk % ((int64_t)f->lanes * f->ways) || !power_of_two(f->add))
+	if (!power_of_two(f->ways) || f->ways > 8 || f->bunch < 1 || f->bunch > 8 || f->places % f->bunch || f->block < 1 ||
+	    f->tasks < 1 || f->chunk < 1 || f->chunk % f->ways || !power_of_two(f->add))
 		wrong(s, "forest without a schedule");
 	if ((f->width > 0) != (f->weight_arg >= 0) || f->width % f->add || (f->width && f->width < f->targets))
 		wrong(s, "forest with rows of %lld weights for %lld targets", (long long)f->width, (long long)f->targets);
-	for (int i = 0; i < (f->weight_arg >= 0 ? 10 : 9); i++)
+	for (int i = 0; i < (f->weight_arg >= 0 ? 9 : 8); i++)
 		if (arg_ok(s, arg[i], "forest") && s->k->arg.items[arg[i]].elem != elem[i])
 			wrong(s, "forest: a%d holds %s, not %s", arg[i], mlo_elem_text(s->k->arg.items[arg[i]].elem),
 			      mlo_elem_text(elem[i]));

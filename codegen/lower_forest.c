@@ -6,7 +6,7 @@
 #include "codegen/lower.h"
 #include "ir/ref/ref_tree.h"
 
-enum { MAX_PARTS = 64, MOST_ROWS = 256, OPEN_TASKS = 16, WAYS = 4, SCALAR_WAYS = 8 };
+enum { MAX_PARTS = 64, MOST_ROWS = 256, OPEN_TASKS = 16, WAYS = 8 };
 
 static KForestOp combine(const MloNode *n)
 {
@@ -44,12 +44,6 @@ static bool can_lower(const MloNode *n)
 
 /* -- the schedule ------------------------------------------------------------------------------------- */
 
-/* Machines with gathers walk a row or a tree per lane; others several in turn, to hide the latency. */
-static bool has_gathers(const MloTarget *t)
-{
-	return t->arch[0] == 'x' && strstr(t->needs, "avx2");
-}
-
 static int64_t at_most(int64_t v, int64_t most)
 {
 	return v < most ? v : most;
@@ -57,19 +51,16 @@ static int64_t at_most(int64_t v, int64_t most)
 
 static void schedule(const MloTarget *t, const ForestTables *tab, KForest *f)
 {
-	int64_t group, bytes = (int64_t)tab->node.n * 8 / tab->trees,
-		       per_part = (tab->trees + f->parts - 1) / f->parts;
+	int64_t bytes = (int64_t)tab->node.n * 8 / tab->trees, per_part = (tab->trees + f->parts - 1) / f->parts;
 
-	f->lanes = has_gathers(t) ? t->vector_bytes / 4 : 1;
-	f->ways = has_gathers(t) ? WAYS : SCALAR_WAYS;
-	group = forest_group(f);
-	f->bunch = (int)at_most(f->lanes * f->ways, (per_part + f->lanes - 1) / f->lanes * f->lanes);
+	f->ways = WAYS;
+	f->bunch = (int)at_most(WAYS, per_part);
 	f->places = (per_part + f->bunch - 1) / f->bunch * f->bunch;
 	/* keys of a chunk in the second-level cache, the trees of a block in the first beside some keys */
-	f->chunk = at_most(MOST_ROWS, t->l2 / 2 / (4 * tab->columns)) / group * group;
+	f->chunk = at_most(MOST_ROWS, t->l2 / 2 / (4 * tab->columns)) / WAYS * WAYS;
 	if (f->rows > 0)
-		f->chunk = at_most(f->chunk, (f->rows + group - 1) / group * group);
-	f->chunk = f->chunk < group ? group : f->chunk;
+		f->chunk = at_most(f->chunk, (f->rows + WAYS - 1) / WAYS * WAYS);
+	f->chunk = f->chunk < WAYS ? WAYS : f->chunk;
 	f->block = t->l1d / 2 / (bytes + 1);
 	f->block = f->block < 1 ? 1 : f->block;
 	f->tasks = f->rows > 0 ? (f->rows + f->chunk - 1) / f->chunk : OPEN_TASKS;
@@ -186,6 +177,7 @@ MloStatus mlo_lower_forest(MloLowerCx *cx, MloNode *first, MloNode *last, MloLow
 	f.trees = t.trees;
 	f.parts = at_most(mlo_attr_i(n, ATTR_tree_ensemble_parts), t.trees);
 	f.columns = t.columns;
+	f.leaf_columns = t.leaf_columns;
 	f.width = t.width;
 	f.delta_bits = t.delta_bits;
 	f.divide = strcmp(mlo_attr_s(n, ATTR_tree_ensemble_aggregate), "AVERAGE") ? 1 : t.trees;
@@ -205,7 +197,6 @@ MloStatus mlo_lower_forest(MloLowerCx *cx, MloNode *first, MloNode *last, MloLow
 	slots = f.parts * (f.width ? f.width : f.targets);
 	f.key_arg = scratch(k, &b, EL_i32, f.columns * f.chunk);
 	f.acc_arg = scratch(k, &b, EL_f32, slots * f.chunk);
-	f.leaf_arg = scratch(k, &b, EL_i32, f.bunch > forest_group(&f) ? f.bunch : forest_group(&f));
 	open_rows(k, &b, &size, n, &f);
 	KCursor at = kb_top(k);
 	kb_forest(&at, &f);
