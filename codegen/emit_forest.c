@@ -108,7 +108,7 @@ static LLVMValueRef combine(EmitForest *f, LLVMValueRef a, LLVMValueRef w)
 {
 	LLVMRealPredicate p = f->f->combine == KF_MIN ? LLVMRealOLT : LLVMRealOGT;
 
-	if (f->f->combine == KF_ADD)
+	if (forest_sums(f->f))
 		return LLVMBuildFAdd(f->e->b, a, w, "");
 	return emit_select(f->e, LLVMBuildFCmp(f->e->b, p, w, a, ""), w, a);
 }
@@ -163,7 +163,7 @@ static LLVMValueRef score(EmitForest *f, LLVMValueRef n, int64_t stride)
 
 	for (int64_t k = 1; k < f->f->parts; k++)
 		v = combine(f, v, forest_load(f, f->f32, p, add(f, n, emit_i64(e, k * stride))));
-	if (f->f->combine != KF_ADD) {
+	if (!forest_sums(f->f)) {
 		none = LLVMConstReal(f->f32, (double)forest_neutral((KForestOp)f->f->combine));
 		v = emit_select(e, LLVMBuildFCmp(e->b, LLVMRealOEQ, v, none, ""), zero, v);
 	}

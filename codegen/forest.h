@@ -41,8 +41,9 @@ typedef struct ForestTables {
 	int delta_bits;
 } ForestTables;
 
-/* The value that combining leaves alone: 0 of sums, infinities of MIN and MAX. */
+/* The value that combining leaves alone: 0 or -0 of sums, infinities of MIN and MAX. */
 float forest_neutral(KForestOp op);
+static inline bool forest_sums(const KForest *f) { return f->combine == KF_ADD || f->combine == KF_MARK; }
 
 /* Builds the tables of a tree_ensemble; false when the operator's tables have no such form (then the
  * library tier does it): wrong references, weights that repeat a target, more than the fields hold. */

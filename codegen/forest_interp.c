@@ -84,7 +84,7 @@ static uint64_t walk(Run *r, int64_t row, int64_t i, int32_t depth)
 
 static float combine(const KForest *f, float a, float w)
 {
-	if (f->combine == KF_ADD)
+	if (forest_sums(f))
 		return a + w;
 	return f->combine == KF_MIN ? (w < a ? w : a) : (w > a ? w : a);
 }
@@ -123,7 +123,7 @@ static float score(Run *r, int64_t row, int64_t c)
 			part = combine(f, part, tree_weight(r, row, p * f->places + t, c));
 		total = p ? combine(f, total, part) : part;
 	}
-	if (f->combine != KF_ADD && total == neutral)
+	if (!forest_sums(f) && total == neutral)
 		total = 0;
 	return total / (float)f->divide;
 }

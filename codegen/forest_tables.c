@@ -43,7 +43,9 @@ typedef struct Pair {
 
 float forest_neutral(KForestOp op)
 {
-	return op == KF_ADD ? 0 : op == KF_MIN ? INFINITY : -INFINITY;
+	static const float neutral[] = {[KF_ADD] = 0, [KF_MARK] = -0.0f, [KF_MIN] = INFINITY, [KF_MAX] = -INFINITY};
+
+	return neutral[op];
 }
 
 static uint32_t bits_of(float f)

@@ -131,9 +131,9 @@ typedef struct KContract {
  *
  *   y[r][c] = over parts p, over trees t of the part: leaf of t that row r reaches, at target c
  *
- * in that order, divided by `divide`; targets that no tree scores are 0.  Leaves hold one weight (width 0), for
+ * in that order, divided by `divide`; targets that no tree scores are 0, with KF_MARK -0.  Leaves hold one weight (width 0), for
  * their tree's target or (leaf_columns > 1) for their own, or rows of `width` weights. */
-typedef enum KForestOp { KF_ADD, KF_MIN, KF_MAX } KForestOp;
+typedef enum KForestOp { KF_ADD, KF_MIN, KF_MAX, KF_MARK } KForestOp; /* MARK: a sum that begins at -0 */
 typedef struct KForest {
 	int64_t rows;                /* a number, or -1-k for size k */
 	int64_t features, targets, trees, parts;

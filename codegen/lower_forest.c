@@ -12,6 +12,8 @@ static KForestOp combine(const MloNode *n)
 {
 	const char *how = mlo_attr_s(n, ATTR_tree_ensemble_aggregate);
 
+	if (!strcmp(how, "MARKED_SUM"))
+		return KF_MARK;
 	return !strcmp(how, "MIN") ? KF_MIN : !strcmp(how, "MAX") ? KF_MAX : KF_ADD;
 }
 
@@ -39,7 +41,7 @@ static bool can_lower(const MloNode *n)
 	if (mlo_attr_i(n, ATTR_tree_ensemble_parts) > MAX_PARTS)
 		return false;
 	/* an infinite score would look like none */
-	return combine(n) == KF_ADD || finite_weights(n->in[TREE_WEIGHTS]->data);
+	return combine(n) == KF_ADD || combine(n) == KF_MARK || finite_weights(n->in[TREE_WEIGHTS]->data);
 }
 
 /* -- the schedule ------------------------------------------------------------------------------------- */

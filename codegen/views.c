@@ -1,6 +1,6 @@
 /* codegen/views.c -- values that need no buffer of their own.
  *
- * A reshape of a dense value is the same bytes.  An operand of a concat whose parts lie behind each
+ * A reshape of a dense value, or its bits as another type, is the same bytes.  An operand of a concat whose parts lie behind each
  * other is computed in place inside the result.  A slice of whole leading rows is an offset.  What
  * matters is the physical layout: in channel blocks with one image, joining channels is joining
  * memory. */
@@ -159,6 +159,8 @@ View *views_find(MloArena *a, const MloGraph *g)
 		if (!alone)
 			continue;
 		if ((n->op == OP_reshape || n->op == OP_identity) && !n->in[0]->layout.block && !n->out[0]->layout.block)
+			view_same(&f, n);
+		else if (n->op == OP_bit_cast && elem_bytes(n->in[0]) == elem_bytes(n->out[0]))
 			view_same(&f, n);
 		else if (n->op == OP_relayout && mlo_node_static(n) && relayout_is_same(n->in[0], n->out[0]))
 			view_same(&f, n);

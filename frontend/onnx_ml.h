@@ -77,8 +77,8 @@ typedef struct MlForest {
 bool ml_forest_check(OnnxNode *n, const MlForest *f);
 /* The aggregated weights [N, targets] for rows x. */
 MloValue *ml_forest_scores(OnnxNode *n, const MlForest *f, MloValue *x, const char *aggregate);
-/* How often each target gets a weight, [N, targets]. */
-MloValue *ml_forest_counts(OnnxNode *n, const MlForest *f, MloValue *x);
+/* Their sums, and *none: which targets get no weight, bool[N, targets]. */
+MloValue *ml_forest_votes(OnnxNode *n, const MlForest *f, MloValue *x, MloValue **none);
 /* Does every row give target k a weight? */
 bool ml_forest_always(OnnxNode *n, const MlForest *f, int64_t k);
 #endif

@@ -172,13 +172,21 @@ MloValue *ml_forest_scores(OnnxNode *n, const MlForest *f, MloValue *x, const ch
 	return ensemble(n, f, x, aggregate, f->wide || x->type.elem == EL_f64 ? EL_f64 : EL_f32, f->weight);
 }
 
-MloValue *ml_forest_counts(OnnxNode *n, const MlForest *f, MloValue *x)
+MloValue *ml_forest_votes(OnnxNode *n, const MlForest *f, MloValue *x, MloValue **none)
 {
-	double *one = MLO_NEWN(n->im->tmp, double, (size_t)f->nweights);
+	bool wide = f->wide || x->type.elem == EL_f64;
+	MloElem e = wide ? EL_f64 : EL_f32, bits = wide ? EL_i64 : EL_i32;
+	double *weight = MLO_NEWN(n->im->tmp, double, (size_t)f->nweights + 1);
+	MloValue *s;
+	MloNode *m;
 
 	for (int64_t i = 0; i < f->nweights; i++)
-		one[i] = 1;
-	return ensemble(n, f, x, "SUM", EL_f32, one);
+		weight[i] = f->weight[i] + 0.0; /* no -0 */
+	s = ensemble(n, f, x, "MARKED_SUM", e, weight);
+	m = onnx_node(n, OP_bit_cast, &s, 1, 1);
+	mlo_attr_set_i(m, ATTR_bit_cast_to, mlo_elem_onnx(bits));
+	*none = onnx_op2(n, OP_equal, onnx_infer(n, m), onnx_scalar(n, bits, wide ? -0x1p63 : -0x1p31));
+	return onnx_op3(n, OP_where, *none, onnx_scalar(n, e, 0), s);
 }
 
 /* -- which targets get a weight ----------------------------------------------------------------------- */

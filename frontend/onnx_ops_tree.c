@@ -330,33 +330,34 @@ static Binary one_sided(OnnxNode *n, MloValue *s, const Vote *v, MlNumbers base,
 }
 
 /* Both classes have votes. A row without one for class 1 is decided by the score of class 0 alone. */
-static Binary two_sided(OnnxNode *n, const MlForest *f, MloValue *x, MloValue *s, MlNumbers base, MlPost post)
+static Binary two_sided(OnnxNode *n, const MlForest *f, MloValue *x, MlNumbers base, MlPost post)
 {
+	bool always = ml_forest_always(n, f, 1);
+	MloValue *none = NULL, *s = always ? ml_forest_scores(n, f, x, "SUM") : ml_forest_votes(n, f, x, &none);
 	MloValue *s0 = plus(n, ml_column(n, s, 0), base.n ? base.v[0] : 0);
-	MloValue *s1 = plus(n, ml_column(n, s, 1), base.n == 2 ? base.v[1] : 0), *pair, *has, *alone;
+	MloValue *s1 = plus(n, ml_column(n, s, 1), base.n == 2 ? base.v[1] : 0), *pair, *alone;
 	Binary b;
 
 	pair = ml_post(n, ml_cast(n, ml_pair(n, s0, s1), EL_f32), post);
-	if (ml_forest_always(n, f, 1)) {
+	if (always) {
 		b.label = ml_positive(n, s1, 0);
 		b.scores = pair;
 		return b;
 	}
-	has = onnx_op2(n, OP_greater, ml_column(n, ml_forest_counts(n, f, x), 1), onnx_scalar(n, EL_f32, 0));
-	b.label = ml_positive(n, onnx_op3(n, OP_where, has, s1, s0), 0);
+	none = ml_column(n, none, 1);
+	b.label = ml_positive(n, onnx_op3(n, OP_where, none, s0, s1), 0);
 	alone = ml_two_scores(n, ml_cast(n, s0, EL_f32), post, false);
-	b.scores = base.n == 2 ? pair : onnx_op3(n, OP_where, has, pair, alone);
+	b.scores = base.n == 2 ? pair : onnx_op3(n, OP_where, none, alone, pair);
 	return b;
 }
 
 /* More than two classes: the largest score among those that have any. */
-static void classify_many(OnnxNode *n, const MlForest *f, MloValue *x, MloValue *s, MlNumbers base,
-			  const MlLabels *l)
+static void classify_many(OnnxNode *n, const MlForest *f, MloValue *x, MlNumbers base, const MlLabels *l)
 {
 	double *b = MLO_NEWN(n->im->tmp, double, (size_t)l->n);
 	Vote v = survey(f);
 	bool sure = base.n == l->n || (base.n == 0 && v.positive && v.some);
-	MloValue *best, *has;
+	MloValue *s, *best, *none = NULL;
 	MloNode *m;
 
 	for (int64_t k = 0; k < base.n; k++)
@@ -366,16 +367,16 @@ static void classify_many(OnnxNode *n, const MlForest *f, MloValue *x, MloValue 
 			break;
 		else
 			sure = k + 1 == l->n;
+	s = sure ? ml_forest_scores(n, f, x, "SUM") : ml_forest_votes(n, f, x, &none);
 	if (base.n)
 		s = onnx_op2(n, OP_add, s,
 			     ml_vector(n, s->type.elem == EL_f64 ? EL_f64 : EL_f32, (MlNumbers){b, l->n, 0}));
 	best = s;
 	if (!sure) {
 		for (int64_t k = 0; k < l->n; k++)
-			b[k] = k < base.n ? -1 : 0;
-		has = onnx_op2(n, OP_greater, ml_forest_counts(n, f, x),
-			       ml_vector(n, EL_f32, (MlNumbers){b, l->n, 0}));
-		best = onnx_op3(n, OP_where, has, s, scalar_like(n, s, -__builtin_inf()));
+			b[k] = k >= base.n; /* a base value is a vote */
+		none = onnx_op2(n, OP_and, none, ml_vector(n, EL_bool, (MlNumbers){b, l->n, 0}));
+		best = onnx_op3(n, OP_where, none, scalar_like(n, s, -__builtin_inf()), s);
 	}
 	m = onnx_node(n, OP_arg_max, &best, 1, 1);
 	mlo_attr_set_i(m, ATTR_arg_max_axis, 1);
@@ -400,7 +401,7 @@ static void classify_one(OnnxNode *n, MloValue *s, MlNumbers base, MlPost post, 
 
 void import_tree_classifier(OnnxNode *n)
 {
-	MloValue *x = ml_rows(n, true), *s;
+	MloValue *x = ml_rows(n, true);
 	MlLabels l = ml_labels(n, "classlabels_int64s", "classlabels_strings");
 	MlForest f = {.targets = l.n};
 	MlNumbers base = ml_numbers(n, "base_values");
@@ -415,15 +416,14 @@ void import_tree_classifier(OnnxNode *n)
 			  (long long)l.n);
 		return;
 	}
-	s = ml_forest_scores(n, &f, x, "SUM");
 	if (l.n == 1) {
-		classify_one(n, s, base, post, &l);
+		classify_one(n, ml_forest_scores(n, &f, x, "SUM"), base, post, &l);
 	} else if (l.n > 2) {
-		classify_many(n, &f, x, s, base, &l);
+		classify_many(n, &f, x, base, &l);
 	} else {
 		v = survey(&f);
-		b = v.used[0] != v.used[1] ? one_sided(n, s, &v, base, post)
-					   : two_sided(n, &f, x, s, base, post);
+		b = v.used[0] != v.used[1] ? one_sided(n, ml_forest_scores(n, &f, x, "SUM"), &v, base, post)
+					   : two_sided(n, &f, x, base, post);
 		ml_label_result(n, &l, b.label);
 		onnx_result(n, 1, b.scores);
 	}

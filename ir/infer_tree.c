@@ -84,8 +84,8 @@ MloStatus infer_tree_ensemble(InferCx *c)
 		return infer_error(c, "%lld targets", (long long)targets);
 	if (parts < 1 || parts > 1024)
 		return infer_error(c, "%lld parts, 1 to 1024 expected", (long long)parts);
-	if (strcmp(how, "SUM") != 0 && strcmp(how, "AVERAGE") != 0 && strcmp(how, "MIN") != 0 &&
-	    strcmp(how, "MAX") != 0)
+	if (strcmp(how, "SUM") != 0 && strcmp(how, "MARKED_SUM") != 0 && strcmp(how, "AVERAGE") != 0 &&
+	    strcmp(how, "MIN") != 0 && strcmp(how, "MAX") != 0)
 		return infer_error(c, "aggregate '%s' is not known", how);
 	MLO_TRY(check_tables(c));
 	MLO_TRY(check_features(c));

@@ -67,9 +67,10 @@ static const int32_t *find_leaf(const Forest *f, int64_t row, int64_t i)
 	return NULL;
 }
 
-typedef enum Aggregate { SUM, AVERAGE, MIN, MAX } Aggregate;
+typedef enum Aggregate { SUM, MARKED_SUM, AVERAGE, MIN, MAX } Aggregate;
 
-/* Scores of a few targets of one row.  A smallest or largest is NaN until a weight arrives. */
+/* Scores of a few targets of one row.  A smallest or largest is NaN until a weight arrives, a marked sum -0, which
+ * no sum of other numbers is. */
 enum { FEW = 64 };
 typedef struct Scores {
 	const Forest *f;
@@ -77,6 +78,11 @@ typedef struct Scores {
 	int64_t first, count; /* targets */
 	double s[FEW];
 } Scores;
+
+static bool sums(const Scores *s)
+{
+	return s->how == SUM || s->how == MARKED_SUM || s->how == AVERAGE;
+}
 
 /* Sums are rounded to the weights' type after each addition. */
 static double rounded(const Scores *s, double v)
@@ -86,7 +92,7 @@ static double rounded(const Scores *s, double v)
 
 static void combine(Scores *s, int64_t k, double w)
 {
-	if (s->how == SUM || s->how == AVERAGE)
+	if (sums(s))
 		s->s[k] = rounded(s, s->s[k] + w);
 	else if (refm_isnan(s->s[k]) || (s->how == MIN ? w < s->s[k] : w > s->s[k]))
 		s->s[k] = w;
@@ -95,7 +101,7 @@ static void combine(Scores *s, int64_t k, double w)
 static void clear(Scores *s)
 {
 	for (int64_t k = 0; k < s->count; k++)
-		s->s[k] = s->how == MIN || s->how == MAX ? refm_nan() : 0;
+		s->s[k] = !sums(s) ? refm_nan() : s->how == MARKED_SUM ? -0.0 : 0;
 }
 
 static void add_leaf(Scores *s, const int32_t *leaf)
@@ -142,7 +148,7 @@ static void score(Scores *s, int64_t row, int64_t parts)
 		add_trees(&part, row, at, end);
 		at = end;
 		for (int64_t k = 0; k < s->count; k++)
-			if (!refm_isnan(part.s[k]) || s->how == SUM || s->how == AVERAGE)
+			if (!refm_isnan(part.s[k]) || sums(s))
 				combine(s, k, part.s[k]);
 	}
 	for (int64_t k = 0; k < s->count; k++) {
@@ -150,7 +156,7 @@ static void score(Scores *s, int64_t row, int64_t parts)
 
 		if (s->how == AVERAGE)
 			v = v / (double)f->nroots;
-		else if (s->how != SUM && refm_isnan(v))
+		else if (!sums(s) && refm_isnan(v))
 			v = 0;
 		ref_put_f64(f->y, row * f->targets + s->first + k, v);
 	}
@@ -160,6 +166,8 @@ static Aggregate aggregate_of(const char *name)
 {
 	if (ref_text_is(name, "AVERAGE"))
 		return AVERAGE;
+	if (ref_text_is(name, "MARKED_SUM"))
+		return MARKED_SUM;
 	return ref_text_is(name, "MIN") ? MIN : ref_text_is(name, "MAX") ? MAX : SUM;
 }
 

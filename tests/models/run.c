@@ -3,14 +3,18 @@
  * usage: run [NAME...].  Looks for the folders of tests/models/models.list (GROUP/NAME, each with
  * model.onnx, meta.json, in/, out/) in $MLOPT_MODELS, and for NAME.onnx with NAME.in<i>.npy and
  * NAME.out<i>.npy in $MLOPT_ZOO.  Each model runs natively from memory on one thread, from a file on
- * two, and emulated for aarch64 where the emulator is there. */
+ * two, and emulated for aarch64 where the emulator is there; forests also on rows that lie on their thresholds,
+ * against the reference executor. */
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "ir/exec.h"
+#include "ir/ref/ref_tree.h"
 #include "tests/support/support.h"
 #include "tools/compile.h"
 #include "tools/npy.h"
@@ -141,6 +145,60 @@ static void run_how(Model *m, const char *how_name, const RunHow *how, Score *sc
 	fflush(stdout);
 }
 
+/* -- forests: rows on thresholds -------------------------------------------------------------------- */
+
+static bool tests_feature(const int32_t *node, int64_t feature)
+{
+	return node[TREE_MODE] != TREE_LEAF && node[TREE_FEATURE] == feature;
+}
+
+/* Features of all rows become thresholds of nodes that test them, or the numbers right below and above. */
+static void put_on_splits(const MloNode *n, MloTensor *x)
+{
+	const MloTensor *nodes = n->in[TREE_NODES]->data, *splits = n->in[TREE_SPLITS]->data;
+	float *v = (float *)(uintptr_t)x->data;
+	int64_t features = x->dim[1], count = nodes->dim[0], at = 0;
+
+	for (int64_t i = 0; i < x->dim[0] * features; i++)
+		for (int64_t tries = 0; tries < count; tries++) {
+			at = (at + 1) % count;
+			if (!tests_feature((const int32_t *)nodes->data + at * TREE_COLUMNS, i % features))
+				continue;
+			v[i] = (float)mlo_tensor_f64(splits, at);
+			v[i] = i % 3 == 1 ? nextafterf(v[i], -INFINITY) : i % 3 == 2 ? nextafterf(v[i], INFINITY) : v[i];
+			break;
+		}
+}
+
+static MloNode *find_forest(const Model *m)
+{
+	MloNode *n = m->g->first;
+
+	while (n && n->op != OP_tree_ensemble)
+		n = n->next;
+	return n && m->g->ninputs == 1 && n->in[TREE_X] == m->g->inputs[0] && m->in[0]->elem == EL_f32 ? n : NULL;
+}
+
+/* The reference executor's answers on such rows take the place of the recorded ones. */
+static bool take_splits(Model *m)
+{
+	MloNode *n = find_forest(m);
+	MloDiag d = {0};
+	MloTensor *x;
+	bool ok;
+
+	if (!n)
+		return false;
+	x = mlo_tensor_new(m->a, EL_f32, 2, m->in[0]->dim);
+	put_on_splits(n, x);
+	m->in[0] = x;
+	memset(m->want, 0, sizeof m->want);
+	ok = mlo_exec_graph(m->a, m->g, (const MloTensor *const *)m->in, m->want, NULL, NULL, &d) == MLO_OK;
+	mlo_diag_print(&d, "models", stdout);
+	mlo_diag_free(&d);
+	return ok;
+}
+
 static void run_model(const char *name, const char *path, bool zoo, const char *emulator, const char *scratch, Score *score)
 {
 	const char *runner = getenv("MLOPT_TEST_RUNNER");
@@ -161,6 +219,8 @@ static void run_model(const char *name, const char *path, bool zoo, const char *
 			run_how(&m, "aarch64-qemu", &arm, score);
 		else
 			score->skipped++;
+		if (take_splits(&m))
+			run_how(&m, "on-thresholds", &native, score);
 	}
 	mlo_diag_free(&d);
 	mlo_graph_free(m.g);

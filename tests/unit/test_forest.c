@@ -20,6 +20,8 @@ typedef struct Forest {
 	int64_t rows, trees, targets, parts;
 	int depth;
 	bool lists; /* leaves with any number of targets */
+	bool own;   /* leaves with one target each, not their tree's */
+	bool fine;  /* splits of all digits, comparisons of order only */
 	int32_t node[MAX_NODES][TREE_COLUMNS];
 	float split[MAX_NODES], weight[2 * MAX_NODES], member[64];
 	int32_t target[2 * MAX_NODES];
@@ -52,7 +54,7 @@ static int64_t leaf(Forest *f, int64_t i, int64_t tree)
 	n[TREE_FIRST] = (int32_t)f->nweights;
 	n[TREE_COUNT] = f->lists ? (int32_t)draw(f, (uint64_t)f->targets + 1) : draw(f, 9) != 0;
 	for (int32_t k = 0; k < n[TREE_COUNT]; k++) {
-		f->target[f->nweights] = f->lists ? k : (int32_t)(tree % f->targets);
+		f->target[f->nweights] = f->lists ? k : (int32_t)((f->own ? (int64_t)draw(f, 64) : tree) % f->targets);
 		f->weight[f->nweights++] = (float)draw(f, 2001) * 0.01f - 10;
 	}
 	return i;
@@ -65,10 +67,10 @@ static int64_t grow(Forest *f, int64_t tree, int depth)
 
 	if (depth == 0 || f->nnodes > MAX_NODES / 2 || !draw(f, 6))
 		return leaf(f, i, tree);
-	n[TREE_MODE] = (int32_t)draw(f, TREE_LEAF);
+	n[TREE_MODE] = (int32_t)draw(f, f->fine ? TREE_EQ : TREE_LEAF);
 	n[TREE_MISSING] = (int32_t)draw(f, 2);
 	n[TREE_FEATURE] = (int32_t)draw(f, FEATURES);
-	f->split[i] = number(f, true);
+	f->split[i] = f->fine ? (float)draw(f, 1 << 30) * 0x1p-28f - 2 : number(f, true);
 	if (n[TREE_MODE] == TREE_MEMBER) {
 		n[TREE_FIRST] = (int32_t)draw(f, 60);
 		n[TREE_COUNT] = (int32_t)draw(f, 5);
@@ -86,22 +88,12 @@ static MloValue *table(MloGraph *g, MloElem e, int rank, int64_t n, int64_t colu
 	return mlo_graph_const(g, t, NULL);
 }
 
-static MloGraph *build(Forest *f, uint64_t seed)
+static MloGraph *graph_of(Forest *f, const char *how)
 {
-	static const char *const how[] = {"SUM", "SUM", "AVERAGE", "MIN", "MAX"};
-	static const int64_t rows[] = {1, 3, 17, 64, 70, 300};
 	MloGraph *g = mlo_graph_new("forest");
 	MloType t;
 	MloNode *n;
 
-	memset(f, 0, sizeof *f);
-	f->seed = (seed + 1) * 0x9e3779b97f4a7c15u;
-	f->rows = rows[seed % 6];
-	f->trees = 1 + (int64_t)draw(f, 100);
-	f->targets = draw(f, 2) ? 1 : 1 + (int64_t)draw(f, 20);
-	f->parts = 1 + (int64_t)draw(f, 3);
-	f->depth = 1 + (int)draw(f, 9);
-	f->lists = f->targets > 1 && draw(f, 2);
 	for (int64_t k = 0; k < 64; k++)
 		f->member[k] = number(f, true);
 	f->nmembers = 64;
@@ -119,9 +111,26 @@ static MloGraph *build(Forest *f, uint64_t seed)
 			   7, 1);
 	mlo_attr_set_i(n, ATTR_tree_ensemble_targets, f->targets);
 	mlo_attr_set_i(n, ATTR_tree_ensemble_parts, f->parts);
-	mlo_attr_set_s(g, n, ATTR_tree_ensemble_aggregate, how[draw(f, 5)]);
+	mlo_attr_set_s(g, n, ATTR_tree_ensemble_aggregate, how);
 	mlo_graph_output(g, n->out[0], "y");
 	return g;
+}
+
+static MloGraph *build(Forest *f, uint64_t seed)
+{
+	static const char *const how[] = {"SUM", "MARKED_SUM", "AVERAGE", "MIN", "MAX"};
+	static const int64_t rows[] = {1, 3, 17, 64, 70, 300};
+
+	memset(f, 0, sizeof *f);
+	f->seed = (seed + 1) * 0x9e3779b97f4a7c15u;
+	f->rows = rows[seed % 6];
+	f->trees = 1 + (int64_t)draw(f, 100);
+	f->targets = draw(f, 2) ? 1 : 1 + (int64_t)draw(f, 20);
+	f->parts = 1 + (int64_t)draw(f, 3);
+	f->depth = 1 + (int)draw(f, 9);
+	f->lists = f->targets > 1 && draw(f, 3) == 0;
+	f->own = draw(f, 2);
+	return graph_of(f, how[draw(f, 5)]);
 }
 
 static bool same(const MloTensor *got, const MloTensor *want)
@@ -169,6 +178,88 @@ static void random_forests(void)
 				printf("forest %llu differs on %s\n", (unsigned long long)seed,
 				       how.variant ? how.variant : how.target);
 		}
+		mlo_diag_print(&d, "test", stdout);
+		mlo_diag_free(&d);
+		mlo_graph_free(g);
+	}
+	free(f);
+}
+
+/* -- rows on thresholds --------------------------------------------------------------------------- */
+
+/* Each feature is the threshold of some node that tests it, or the number right below or above that. */
+static const MloTensor *rows_on_splits(MloGraph *g, Forest *f)
+{
+	MloTensor *x = mlo_tensor_new(g->arena, EL_f32, 2, (int64_t[]){f->rows, FEATURES});
+
+	for (int64_t i = 0; i < f->rows * FEATURES; i++) {
+		int64_t k = (int64_t)draw(f, (uint64_t)f->nnodes);
+		float v = 0;
+
+		for (int64_t tries = 0; tries < f->nnodes; tries++, k = (k + 1) % f->nnodes)
+			if (f->node[k][TREE_MODE] != TREE_LEAF && f->node[k][TREE_FEATURE] == i % FEATURES) {
+				v = f->split[k];
+				break;
+			}
+		switch (draw(f, 3)) {
+		case 0: v = nextafterf(v, -10); break;
+		case 1: v = nextafterf(v, 10); break;
+		default: break;
+		}
+		((float *)x->data)[i] = v;
+	}
+	return x;
+}
+
+/* What ONNX says, in float32 and as directly as can be: the score of one target. */
+static float direct_score(const Forest *f, const float *x, int32_t target)
+{
+	float sum = 0;
+
+	for (int64_t t = 0; t < f->trees; t++) {
+		int64_t i = f->root[t];
+
+		while (f->node[i][TREE_MODE] != TREE_LEAF) {
+			const int32_t *n = f->node[i];
+			float v = x[n[TREE_FEATURE]], s = f->split[i];
+			bool yes = n[TREE_MODE] == TREE_LEQ   ? v <= s
+				   : n[TREE_MODE] == TREE_LT  ? v < s
+				   : n[TREE_MODE] == TREE_GTE ? v >= s
+							      : v > s;
+
+			i = n[yes ? TREE_YES : TREE_NO];
+		}
+		for (int32_t k = f->node[i][TREE_FIRST]; k < f->node[i][TREE_FIRST] + f->node[i][TREE_COUNT]; k++)
+			if (f->target[k] == target)
+				sum += f->weight[k];
+	}
+	return sum;
+}
+
+static void rows_on_thresholds(void)
+{
+	Forest *f = malloc(sizeof *f);
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+	for (uint64_t seed = 0; seed < 6; seed++) {
+		RunHow how = {.target = "native", .level = 2, .threads = 1};
+		MloTensor *want[1] = {0}, *got[1] = {0};
+		const MloTensor *x;
+		MloDiag d = {0};
+		MloGraph *g;
+
+		memset(f, 0, sizeof *f);
+		*f = (Forest){.seed = (seed + 1) * 0x9e3779b97f4a7c15u, .rows = seed % 2 ? 1 : 203, .trees = 20, .parts = 1,
+		              .depth = 7, .targets = seed < 2 ? 1 : 3, .lists = seed == 2, .own = seed > 3, .fine = true};
+		g = graph_of(f, "SUM");
+		x = rows_on_splits(g, f);
+		CU_ASSERT_EQUAL_FATAL(mlo_infer_graph(g, &d), MLO_OK);
+		CU_ASSERT_EQUAL_FATAL(mlo_exec_graph(g->arena, g, &x, want, NULL, NULL, &d), MLO_OK);
+		CU_ASSERT_EQUAL_FATAL(support_run(g->arena, g, &how, &x, got, &d), MLO_OK);
+		CU_ASSERT(same(got[0], want[0]));
+		for (int64_t i = 0; i < f->rows * f->targets; i++)
+			CU_ASSERT_EQUAL(((const float *)got[0]->data)[i],
+					direct_score(f, (const float *)x->data + i / f->targets * FEATURES, (int32_t)(i % f->targets)));
 		mlo_diag_print(&d, "test", stdout);
 		mlo_diag_free(&d);
 		mlo_graph_free(g);
@@ -260,6 +351,7 @@ void suite_forest(void)
 	CU_pSuite s = CU_add_suite("forest", NULL, NULL);
 
 	CU_add_test(s, "random forests", random_forests);
+	CU_add_test(s, "rows on thresholds", rows_on_thresholds);
 	CU_add_test(s, "the kernel prints and parses", kernel_as_text);
 	CU_add_test(s, "wrong tables", wrong_tables);
 }
