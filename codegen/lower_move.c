@@ -246,13 +246,43 @@ static bool can_pad(const MloNode *n)
 
 /* -- gather and concat -------------------------------------------------------------------- */
 
+/* Constant indices that grow by the same step along each of their dimensions: at = their index as an expression. */
+static bool even_indices(Lower *w, const MloValue *indices, const Ix *ix, Ix *at)
+{
+	const MloTensor *t = indices->data;
+	int64_t first = 0, stride = 1, step[MLO_MAX_RANK], n = t ? mlo_tensor_elems(t) : 0;
+
+	if (n < 1)
+		return false;
+	first = mlo_tensor_i64(t, 0);
+	*at = ix_const(w, first);
+	for (int d = t->rank - 1; d >= 0; stride *= t->dim[d--]) {
+		step[d] = t->dim[d] > 1 ? mlo_tensor_i64(t, stride) - first : 0;
+		*at = ix_add(w, *at, ix_mul(w, ix[d], step[d]));
+	}
+	for (int64_t i = 0; i < n; i++) {
+		int64_t want = first, rest = i;
+
+		for (int d = t->rank - 1; d >= 0; rest /= t->dim[d--])
+			want += rest % t->dim[d] * step[d];
+		if (mlo_tensor_i64(t, i) != want)
+			return false;
+	}
+	return true;
+}
+
 /* Any data is memory safe: negative indices count from the end, then all are clamped. */
 static int move_gather(Lower *w, const MloNode *n, const MloValue *v, const Ix *ix)
 {
 	const MloType *t = &n->in[0]->type, *it = &n->in[1]->type;
 	int axis = lw_axis(mlo_attr_i(n, ATTR_gather_axis), t->rank);
 	int64_t extent = t->dim[axis].k;
+	Ix in[MLO_MAX_RANK];
 	(void)v;
+	for (int d = 0; d < t->rank; d++)
+		in[d] = d < axis ? ix[d] : ix[d + it->rank - 1 + (d == axis)];
+	if (even_indices(w, n->in[1], ix + axis, &in[axis]) && ix_within(in[axis], extent))
+		return lw_expr(w, n->in[0], in);
 	int i = lw_expr(w, n->in[1], ix + axis);
 	if (it->elem != EL_i64)
 		i = lw_op(w, K_cast, EL_i64, i, -1, -1);
@@ -261,9 +291,6 @@ static int move_gather(Lower *w, const MloNode *n, const MloValue *v, const Ix *
 	i = lw_op(w, K_select, EL_i64, neg, wrapped, i);
 	i = lw_op(w, K_max, EL_i64, i, lw_const_i(w, EL_i64, 0), -1);
 	i = lw_op(w, K_min, EL_i64, i, lw_const_i(w, EL_i64, extent - 1), -1);
-	Ix in[MLO_MAX_RANK];
-	for (int d = 0; d < t->rank; d++)
-		in[d] = d < axis ? ix[d] : ix[d + it->rank - 1 + (d == axis)];
 	in[axis] = (Ix){kx_value(w->k, i), 0, extent - 1};
 	return lw_expr(w, n->in[0], in);
 }

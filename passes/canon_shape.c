@@ -67,6 +67,48 @@ static bool is_formal(const MloType *t, const int64_t *perm)
 	return true;
 }
 
+/* Dimensions other than 1, in their order. */
+static int solid_dims(const MloType *t, int *dim)
+{
+	int n = 0;
+
+	for (int i = 0; i < t->rank; i++)
+		if (!mlo_has_dim(t, i, 1))
+			dim[n++] = i;
+	return n;
+}
+
+/* Behind a transpose and a reshape that only adds or drops dimensions of 1: directly behind the transpose, with
+ * the reshape last. */
+static bool before_reshape(MloGraph *g, MloNode *n, const int64_t *perm, MloPassCx *cx)
+{
+	const MloNode *r = mlo_def_only(n->in[0], OP_reshape);
+	int from[MLO_MAX_RANK], to[MLO_MAX_RANK], at = 0, solid;
+	int64_t moved[MLO_MAX_RANK];
+	MloValue *x = r ? r->in[0] : NULL, *y;
+	MloNode *t;
+
+	if (!mlo_def_only(x, OP_transpose) || !mlo_type_static(&x->type) || !mlo_type_static(&n->in[0]->type))
+		return false;
+	solid = solid_dims(&x->type, from);
+	if (solid != solid_dims(&n->in[0]->type, to))
+		return false;
+	for (int k = 0; k < solid; k++)
+		if (x->type.dim[from[k]].k != n->in[0]->type.dim[to[k]].k)
+			return false;
+	for (int i = 0; i < x->type.rank; i++)
+		if (mlo_has_dim(&x->type, i, 1))
+			moved[at++] = i;
+	for (int i = 0; i < n->in[0]->type.rank; i++)
+		for (int k = 0; k < solid; k++)
+			if (to[k] == perm[i])
+				moved[at++] = from[k];
+	t = mlo_rw_node(g, n, OP_transpose, n, &x, 1);
+	mlo_attr_set_ints(g, t, ATTR_transpose_perm, moved, x->type.rank);
+	y = mlo_rw_reshape(g, n, n, mlo_rw_done(g, t, cx), &n->out[0]->type, cx);
+	return y && mlo_rw_replace(g, n, y);
+}
+
 bool canon_transpose(MloGraph *g, MloNode *n, MloPassCx *cx)
 {
 	const MloNode *inner = mlo_def_op(n->in[0], OP_transpose);
@@ -83,6 +125,8 @@ bool canon_transpose(MloGraph *g, MloNode *n, MloPassCx *cx)
 		y = mlo_rw_reshape(g, n, n, x, &to, cx);
 		return y && mlo_rw_replace(g, n, y);
 	}
+	if (before_reshape(g, n, perm, cx))
+		return true;
 	mlo_attr_ints(n, ATTR_transpose_perm, &count);
 	if (!inner && count)
 		return false;
