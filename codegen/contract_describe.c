@@ -264,6 +264,25 @@ static bool spatial_2d(const MloType *t, int64_t *h, int64_t *w)
 	return true;
 }
 
+/* Images of one column are lines: tiles go along x. */
+static void turn_column(ContractPlan *p, ConvWeights *w)
+{
+	KContract *c = &p->c;
+
+	if (c->in_x != 1 || c->nx != 1 || c->nkx != 1 || c->px || c->ny == 1)
+		return;
+	c->nx = c->ny;
+	c->nkx = w->kw = c->nky;
+	c->sx = c->sy;
+	c->dx = c->dy;
+	c->px = c->py;
+	c->in_x = c->in_y;
+	c->a.x = c->a.y;
+	c->ny = c->nky = w->kh = c->sy = c->dy = c->in_y = 1;
+	c->py = c->a.y = 0;
+	p->merged = 2;
+}
+
 static MloStatus describe_conv(MloLowerCx *cx, const MloNode *first, const MloNode *n, ContractPlan *p)
 {
 	KContract *c = &p->c;
@@ -297,6 +316,8 @@ static MloStatus describe_conv(MloLowerCx *cx, const MloNode *first, const MloNo
 		c->ny = c->in_y = 1;
 		c->a.y = 0;
 		p->merged = two ? 2 : 1;
+	} else {
+		turn_column(p, &w);
 	}
 	mlo_schedule_contract(cx->target, c);
 	if (!cx->direct_only && n->out[0]->layout.block == c->lanes)
