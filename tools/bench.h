@@ -20,7 +20,7 @@ typedef struct BenchOptions {
 enum { BENCH_OURS, BENCH_SINGLE, BENCH_REFERENCE, BENCH_ORT, BENCH_CONTESTANTS };
 
 typedef struct BenchStep {
-	double ms; /* mean of one run */
+	double ms; /* of one run: the mean of the best window */
 } BenchStep;
 
 typedef struct BenchResult {
