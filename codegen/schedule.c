@@ -42,9 +42,11 @@ static bool columns_collide(const MloTarget *t, const KContract *c, int cols)
 	return cols > sets * (t->l1d_ways > 4 ? t->l1d_ways - 3 : t->l1d_ways);
 }
 
+/* Beside sums and weights, LLVM's scheduler has two broadcast inputs under way; a tile that leaves no register
+ * free after that had one of its sums spilled and reloaded in every term. */
 static bool tile_fits(const MloTarget *t, int cols, int vecs)
 {
-	return cols * vecs + vecs + 1 <= t->vector_regs;
+	return cols * vecs + vecs + 2 < t->vector_regs;
 }
 
 static double row_cycles(const MloTarget *t, const KContract *c, int cols, int vecs)
