@@ -52,9 +52,18 @@ typedef struct Run {
 /* A way to execute a model. */
 typedef MloStatus Runner(const Run *r, MloTensor **out, MloDiag *d);
 
+/* Some models declare another rank than the data of an input has: the data counts. */
+static MloStatus take_ranks(MloGraph *g, const MloTensor *const *in, MloDiag *d)
+{
+	for (uint32_t i = 0; i < g->ninputs; i++)
+		if (!in[i]->object && g->inputs[i]->type.rank >= 0 && g->inputs[i]->type.rank != in[i]->rank)
+			g->inputs[i]->type = mlo_tensor_type(in[i]);
+	return mlo_infer_graph(g, d);
+}
+
 static MloStatus run_reference(const Run *r, MloTensor **out, MloDiag *d)
 {
-	MLO_TRY(mlo_infer_graph(r->g, d));
+	MLO_TRY(take_ranks(r->g, r->in, d));
 	return mlo_exec_graph(r->a, r->g, r->in, out, NULL, NULL, d);
 }
 
@@ -96,7 +105,9 @@ static MloStatus run_compiled(const Run *r, const RunHow *how, MloTensor **out, 
 		in[n++] = r->in[i];
 	}
 	MLO_TRY(mlo_load_model(r->c->model, &lo, &g, d));
-	st = support_run(r->a, g, how, in, out, d);
+	st = take_ranks(g, in, d);
+	if (st == MLO_OK)
+		st = support_run(r->a, g, how, in, out, d);
 	mlo_graph_free(g);
 	return st;
 }
