@@ -104,7 +104,7 @@ static void idx(MloStr *o, const KIdx *e, int prec)
 		break;
 	default:
 		idx(o, e->a, 1);
-		mlo_str_add(o, "%s%lld", sign[e->op], (long long)e->k);
+		mlo_str_add(o, "%s%s%lld", sign[e->op], e->b ? "s" : "", (long long)(e->b ? e->b->k : e->k));
 	}
 	if (mine < prec)
 		mlo_str_add(o, ")");
@@ -120,7 +120,7 @@ static void guards(MloStr *o, const KGuard *g)
 	for (const char *word = " if "; g; g = g->next, word = " & ") {
 		mlo_str_add(o, "%s", word);
 		idx(o, g->e, 0);
-		mlo_str_add(o, " < %lld", (long long)g->extent);
+		mlo_str_add(o, " < %s%lld", g->extent < 0 ? "s" : "", (long long)(g->extent < 0 ? -1 - g->extent : g->extent));
 	}
 }
 
@@ -307,15 +307,18 @@ void mlo_kernel_print(MloStr *out, const MloKernel *k, bool with_name)
 		else
 			mlo_str_add(out, "*");
 		mlo_str_add(out, "]");
-		if (a->step)
-			mlo_str_add(out, " by %lld", (long long)a->step);
 	}
 	mlo_str_add(out, ")");
-	for (size_t i = 0; i < k->size.n; i++)
-		mlo_str_add(out, "%s%lld..%lld%s", i ? ", " : " sizes(", (long long)k->size.items[i].lo,
-		            (long long)k->size.items[i].hi, i + 1 < k->size.n ? "" : ")");
-	if (k->batch >= 0)
-		mlo_str_add(out, " batch s%d", k->batch);
+	for (size_t i = 0; i < k->size.n; i++) {
+		const KSize *s = &k->size.items[i];
+
+		mlo_str_add(out, "%s%lld..%lld", i ? ", " : " sizes(", (long long)s->lo, (long long)s->hi);
+		if (s->of > 1)
+			mlo_str_add(out, " of %lld", (long long)s->of);
+	}
+	mlo_str_add(out, "%s", k->size.n ? ")" : "");
+	if (k->ntasks < 0)
+		mlo_str_add(out, " tasks s%lld", (long long)(-1 - k->ntasks));
 	mlo_str_add(out, " vars(");
 	for (int i = 0; i < k->nvar; i++)
 		mlo_str_add(out, "%s%lld", i ? ", " : "", (long long)k->var_extent[i]);

@@ -4,7 +4,7 @@
 #include "ir/exec.h"
 
 typedef struct Binds { MloBinding *items; size_t n, cap; } Binds;
-typedef struct Call { MloKernel *k; Binds bind; MloSizes size; } Call;
+typedef struct Call { MloKernel *k; Binds bind; } Call;
 
 static MloStatus check_value(MloLowerCx *cx, const MloNode *n, const MloValue *v)
 {
@@ -48,13 +48,10 @@ static KCallTensor tensor(Call *c, MloValue *v, KArgDir dir)
 	return t;
 }
 
-/* The argument of sizes comes behind all others. */
 static void dimensions(Call *c, KCallTensor *t, const MloValue *v)
 {
-	for (int d = 0; v && d < t->rank; d++) {
-		MloDim dim = v->type.dim[d];
-		t->dim[d] = mlo_dim_known(dim) ? dim.k : -1 - mlo_lower_size(c->k, &c->size, dim);
-	}
+	for (int d = 0; v && d < t->rank; d++)
+		t->dim[d] = mlo_kernel_number(c->k, v->type.dim[d]);
 }
 
 /* Open dimensions count as their lower bound, but one at least. */
@@ -96,12 +93,12 @@ static KCall new_call(MloLowerCx *cx, const MloNode *n)
 
 static void finish(MloLowerCx *cx, Call *t, const KCall *c, MloLowered *out)
 {
-	if (t->k->sizes_arg >= 0)
-		MLO_PUSH(cx->arena, &t->bind, (MloBinding){0});
 	KCursor at = kb_top(t->k);
 	kb_call(&at, c);
 	kb_finish(t->k);
-	*out = (MloLowered){.kernel = t->k, .bind = t->bind.items, .size = t->size};
+	if (t->k->sizes_arg >= 0)
+		MLO_PUSH(cx->arena, &t->bind, (MloBinding){0});
+	*out = (MloLowered){.kernel = t->k, .bind = t->bind.items};
 }
 
 MloStatus mlo_lower_call(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out)
@@ -111,6 +108,7 @@ MloStatus mlo_lower_call(MloLowerCx *cx, MloNode *first, MloNode *last, MloLower
 		return MLO_ERR_UNSUPPORTED;
 	MLO_TRY(check_values(cx, n));
 	Call t = {.k = mlo_kernel_new(cx->arena, mlo_op_info(n->op)->name)};
+	t.k->syms = cx->graph->syms;
 	KCall c = new_call(cx, n);
 	for (uint32_t i = 0; i < n->nin; i++)
 		c.in[i] = tensor(&t, n->in[i], KA_IN);
@@ -132,6 +130,7 @@ MloStatus mlo_lower_sizes(MloLowerCx *cx, MloNode *n, MloLowered *out)
 		return MLO_ERR_UNSUPPORTED;
 	MLO_TRY(check_values(cx, n));
 	Call t = {.k = mlo_kernel_new(cx->arena, mlo_sprintf(cx->arena, "%s_sizes", mlo_op_info(n->op)->name))};
+	t.k->syms = cx->graph->syms;
 	KCall c = new_call(cx, n);
 	c.sizes = true;
 	for (uint32_t i = 0; i < n->nin; i++) {

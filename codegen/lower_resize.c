@@ -66,7 +66,7 @@ static int64_t clamp64(int64_t v, int64_t hi) { return v < 0 ? 0 : v > hi ? hi :
 static int look_up(Lower *w, const MloTensor *t, Ix i)
 {
 	int64_t n = t->dim[0];
-	if (!ix_within(i, n))
+	if (!ix_within(i, mlo_dim(n)))
 		i.e = kx_max(w->k, kx_min(w->k, i.e, kx_const(w->k, n - 1)), kx_const(w->k, 0));
 	return lw_load_arg(w, lw_table(w, t), i.e, NULL, 0);
 }
@@ -81,20 +81,22 @@ static Ix mapped(Lower *w, const int64_t *source, int64_t n, int64_t extent, Ix 
 		shrink &= source[j] == j * step;
 		grow &= s > 0 && source[j] == j / (s ? s : 1);
 	}
-	if (same && ix_within(i, n))
+	if (same && ix_within(i, mlo_dim(n)))
 		return i;
-	if (shrink && step > 0 && ix_within(i, n))
-		return ix_mul(w, i, step);
-	if (grow && ix_within(i, n))
-		return ix_div(w, i, s);
+	if (shrink && step > 0 && ix_within(i, mlo_dim(n)))
+		return ix_mulc(w, i, step);
+	if (grow && ix_within(i, mlo_dim(n)))
+		return ix_divc(w, i, s);
 	MloTensor *t = mlo_tensor_new(w->arena, EL_i64, 1, &n);
 	for (int64_t j = 0; j < n; j++)
 		mlo_tensor_set_i64(t, j, source[j]);
-	return (Ix){kx_value(w->k, look_up(w, t, i)), 0, extent - 1};
+	return (Ix){kx_value(w->k, look_up(w, t, i)), mlo_dim(0), mlo_dim(extent)};
 }
 
 static bool resized(const MloNode *n, int d)
 {
+	if (mlo_dim_same(lw_size(n->in[0], d), lw_size(n->out[0], d)) && !mlo_dim_known(lw_size(n->in[0], d)))
+		return false;
 	return lw_dim(n->in[0], d) != lw_dim(n->out[0], d) || scale_of(n, d) != 1;
 }
 
@@ -180,6 +182,10 @@ bool lw_can_resize(const MloNode *n)
 	if (n->nin > 2 && n->in[2] && !n->in[2]->data)
 		return false;
 	for (int d = 0; d < n->in[0]->type.rank; d++) {
+		if (!mlo_dim_known(lw_size(n->in[0], d)) && mlo_dim_same(lw_size(n->in[0], d), lw_size(n->out[0], d)))
+			continue;
+		if (!mlo_dim_known(lw_size(n->in[0], d)) || !mlo_dim_known(lw_size(n->out[0], d)))
+			return false;
 		count += resized(n, d);
 		if (lw_dim(n->out[0], d) > 1 << 20)
 			return false;
