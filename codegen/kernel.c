@@ -368,7 +368,7 @@ void kb_finish(MloKernel *k)
 	if (k->body && k->body->kind == KS_CONTRACT && !k->body->next)
 		k->ntasks = known ? k->ntasks : mlo_kernel_number(k, mlo_contract_tasks(k, k->body->contract));
 	else if (k->body && k->body->kind == KS_FOREST)
-		k->ntasks = k->body->forest->tasks;
+		k->ntasks = known ? k->ntasks : mlo_kernel_number(k, ceil_div(k, k->body->forest->rows, k->body->forest->chunk));
 	else if (!known)
 		count_tasks(k);
 	if (k->size.n > 0 && k->sizes_arg < 0)

@@ -157,9 +157,8 @@ typedef struct KForest {
 	int lanes, ways;             /* rows walked at once: `ways` vectors of `lanes` (1: scalars) */
 	int bunch;                   /* trees walked at once for a row alone: vectors of `lanes` too */
 	int add;                     /* lanes when rows of weights are added */
-	int64_t chunk;               /* rows whose keys are kept: a multiple of lanes * ways */
+	int64_t chunk;               /* rows of a task, whose keys are kept: a multiple of lanes * ways */
 	int64_t block;               /* trees that a chunk walks before it takes the next ones */
-	int64_t tasks;               /* equal shares of the rows */
 } KForest;
 
 /* in[]/out[]: argument numbers, -1 absent, KC_SHAPE: present without its data; dimensions: a number, or

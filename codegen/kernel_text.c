@@ -44,7 +44,7 @@ const KField mlo_kforest_fields[] = {
 	FIELD(KF_INT, tree_arg) FIELD(KF_INT, column_arg) FIELD(KF_INT, set_arg) FIELD(KF_INT, weight_arg)
 	FIELD(KF_INT, y_arg) FIELD(KF_INT, key_arg) FIELD(KF_INT, acc_arg) FIELD(KF_INT, leaf_arg)
 	FIELD(KF_INT, lanes) FIELD(KF_INT, ways) FIELD(KF_INT, bunch) FIELD(KF_INT, add)
-	FIELD(KF_I64, chunk) FIELD(KF_I64, block) FIELD(KF_I64, tasks)
+	FIELD(KF_I64, chunk) FIELD(KF_I64, block)
 #undef FIELD
 	{0},
 };

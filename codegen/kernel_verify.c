@@ -330,7 +330,7 @@ static void check_forest(Scope *s, const KStmt *st)
 	    f->divide < 1 || f->places * f->parts < f->trees || f->delta_bits < 1 || f->delta_bits > 30)
 		wrong(s, "forest of empty extents");
 	if (!power_of_two(f->lanes) || !power_of_two(f->ways) || f->lanes > 64 || f->ways > 8 || f->bunch < f->lanes ||
-	    f->bunch % f->lanes || f->bunch > 8 * f->lanes || f->places % f->bunch || f->block < 1 || f->tasks < 1 ||
+	    f->bunch % f->lanes || f->bunch > 8 * f->lanes || f->places % f->bunch || f->block < 1 ||
 	    f->chunk < 1 || f->chunk % ((int64_t)f->lanes * f->ways) || !power_of_two(f->add))
 		wrong(s, "forest without a schedule");
 	if ((f->width > 0) != (f->weight_arg >= 0) || f->width % f->add || (f->width && f->width < f->targets))

@@ -6,7 +6,7 @@
 #include "codegen/lower.h"
 #include "ir/ref/ref_tree.h"
 
-enum { MAX_PARTS = 64, MOST_ROWS = 256, OPEN_TASKS = 16, WAYS = 4, SCALAR_WAYS = 8 };
+enum { MAX_PARTS = 64, MOST_ROWS = 256, WAYS = 4, SCALAR_WAYS = 8 };
 
 static KForestOp combine(const MloNode *n)
 {
@@ -72,7 +72,6 @@ static void schedule(const MloTarget *t, const ForestTables *tab, KForest *f)
 	f->chunk = f->chunk < group ? group : f->chunk;
 	f->block = t->l1d / 2 / (bytes + 1);
 	f->block = f->block < 1 ? 1 : f->block;
-	f->tasks = f->rows > 0 ? (f->rows + f->chunk - 1) / f->chunk : OPEN_TASKS;
 }
 
 /* -- arguments ---------------------------------------------------------------------------------------- */
