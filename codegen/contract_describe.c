@@ -264,13 +264,13 @@ static bool spatial_2d(const MloType *t, MloDim *h, MloDim *w)
 	return true;
 }
 
-/* Images whose sizes a run brings are not here. */
-static bool fixed_image(const MloType *x, const MloType *y)
+/* What emission can do with windows on images of open sizes. */
+static bool open_windows(const MloGeometry *g)
 {
-	for (int d = 2; d < x->rank; d++)
-		if (!mlo_dim_known(x->dim[d]) || !mlo_dim_known(y->dim[d]))
+	for (int d = 0; d < g->spatial; d++)
+		if (g->pad_lo[d] < 0 || g->pad_hi[d] < 0 || g->stride[d] > 4)
 			return false;
-	return true;
+	return g->exact;
 }
 
 static MloStatus describe_conv(MloLowerCx *cx, const MloNode *first, const MloNode *n, ContractPlan *p)
@@ -285,7 +285,9 @@ static MloStatus describe_conv(MloLowerCx *cx, const MloNode *first, const MloNo
 
 	(void)first;
 	if (!is_const_f32(n->in[1]) || (n->nin > 2 && n->in[2] && !is_const_f32(n->in[2])) ||
-	    !spatial_2d(xt, &ih, &iw) || !spatial_2d(yt, &oh, &ow) || !fixed_image(xt, yt) || mlo_node_geometry(cx->graph, n, &g, NULL) != MLO_OK)
+	    !spatial_2d(xt, &ih, &iw) || !spatial_2d(yt, &oh, &ow) || mlo_node_geometry(cx->graph, n, &g, NULL) != MLO_OK)
+		return MLO_ERR_UNSUPPORTED;
+	if (!(mlo_dim_known(ih) && mlo_dim_known(iw)) && !open_windows(&g))
 		return MLO_ERR_UNSUPPORTED;
 	two = xt->rank == 4;
 	ch = xt->dim[1].k;
@@ -295,10 +297,10 @@ static MloStatus describe_conv(MloLowerCx *cx, const MloNode *first, const MloNo
 	w.icg = ch / groups;
 	w.ocg = p->oc / groups;
 	image_strides(p, n->in[0], ch, ih, iw, w.icg);
-	*c = (KContract){.nb0 = mlo_kernel_number(p->k, xt->dim[0]), .nb1 = 1, .ny = oh.k, .nx = ow.k, .nc = p->oc, .nky = w.kh, .nkx = w.kw,
+	*c = (KContract){.nb0 = mlo_kernel_number(p->k, xt->dim[0]), .nb1 = 1, .ny = mlo_kernel_number(p->k, oh), .nx = mlo_kernel_number(p->k, ow), .nc = p->oc, .nky = w.kh, .nkx = w.kw,
 	                 .sy = two ? g.stride[0] : 1, .sx = g.stride[two], .dy = two ? g.dilation[0] : 1,
 	                 .dx = g.dilation[two], .py = two ? g.pad_lo[0] : 0, .px = g.pad_lo[two],
-	                 .in_y = ih.k, .in_x = iw.k, .a = c->a, .b = {.packed = true}};
+	                 .in_y = mlo_kernel_number(p->k, ih), .in_x = mlo_kernel_number(p->k, iw), .qx = g.pad_hi[two], .a = c->a, .b = {.packed = true}};
 	if (!conv_groups(cx->target, n->in[0], ch, p->oc, groups, c, &w))
 		return MLO_ERR_UNSUPPORTED;
 	if (w.kh == 1 && w.kw == 1 && c->sy == 1 && c->sx == 1 && !c->py && !c->px && mlo_dim_same(oh, ih) &&
@@ -332,7 +334,7 @@ static MloStatus describe_conv_transpose(MloLowerCx *cx, const MloNode *first, c
 
 	(void)first;
 	if (!is_const_f32(n->in[1]) || (n->nin > 2 && n->in[2] && !is_const_f32(n->in[2])) || !spatial_2d(xt, &h, &ww) ||
-	    !spatial_2d(yt, &oh, &ow) || !fixed_image(xt, yt) || mlo_node_geometry(cx->graph, n, &g, NULL) != MLO_OK || mlo_attr_i(n, ATTR_conv_transpose_group) != 1)
+	    !spatial_2d(yt, &oh, &ow) || mlo_node_geometry(cx->graph, n, &g, NULL) != MLO_OK || mlo_attr_i(n, ATTR_conv_transpose_group) != 1)
 		return MLO_ERR_UNSUPPORTED;
 	two = xt->rank == 4;
 	for (int d = 0; d < xt->rank - 2; d++)
@@ -342,13 +344,14 @@ static MloStatus describe_conv_transpose(MloLowerCx *cx, const MloNode *first, c
 	p->oc = w.oc = yt->dim[1].k;
 	w.kh = two ? g.kernel[0] : 1;
 	w.kw = g.kernel[two];
-	if (oh.k != h.k * w.kh || ow.k != ww.k * w.kw)
+	if (!mlo_dim_same(oh, mlo_dim_mul(p->k->syms, h, mlo_dim(w.kh))) ||
+	    !mlo_dim_same(ow, mlo_dim_mul(p->k->syms, ww, mlo_dim(w.kw))))
 		return MLO_ERR_UNSUPPORTED;
 	p->phase_c = w.phase_c = round_up(p->oc, lanes);
 	p->phase_y = w.kh;
 	p->phase_x = w.phase_x = w.kw;
-	*c = (KContract){.nb0 = mlo_kernel_number(p->k, xt->dim[0]), .nb1 = 1, .ny = h.k, .nx = ww.k, .nc = w.kh * w.kw * p->phase_c, .nk = ch,
-	                 .nky = 1, .nkx = 1, .sy = 1, .sx = 1, .dy = 1, .dx = 1, .in_y = h.k, .in_x = ww.k,
+	*c = (KContract){.nb0 = mlo_kernel_number(p->k, xt->dim[0]), .nb1 = 1, .ny = mlo_kernel_number(p->k, h), .nx = mlo_kernel_number(p->k, ww), .nc = w.kh * w.kw * p->phase_c, .nk = ch,
+	                 .nky = 1, .nkx = 1, .sy = 1, .sx = 1, .dy = 1, .dx = 1, .in_y = mlo_kernel_number(p->k, h), .in_x = mlo_kernel_number(p->k, ww),
 	                 .b = {.packed = true}};
 	c->group_c = c->nc;
 	image_strides(p, n->in[0], ch, h, ww, ch);

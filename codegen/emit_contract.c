@@ -31,6 +31,7 @@ typedef struct Tile {
 	LLVMValueRef ct, c_first;   /* channel tile, its first channel */
 	LLVMValueRef y;
 	LLVMValueRef ky_lo[2], ky_hi[2]; /* taps inside the image, per row of the tile */
+	LLVMValueRef kx_lo, kx_hi;  /* taps inside the image, of a column alone */
 	LLVMValueRef ahead;         /* elements from a weight to the one to prefetch, or NULL */
 	LLVMValueRef bmask[16];     /* per vector: lanes of B inside its row, or NULL (packed, or no tail) */
 	int64_t wtile;              /* vecs * lanes */
@@ -270,10 +271,28 @@ static void emit_channels(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_
 	}
 }
 
-/* Terms of the tap rows [ky_lo, ky_hi).  x0: first column; edge: x0 is the constant x_const and some
- * columns' taps may lie outside the image. */
-static void emit_taps(Tile *t, int cols, LLVMValueRef x0, bool edge, int64_t x_const, LLVMValueRef ky_lo,
-                      LLVMValueRef ky_hi)
+/* What is known of a tile's columns.  INNER: all taps lie inside the image.  AT: the first column is `at`.
+ * LAST: the tile ends with the row, whose last tap has `at` more columns of the image behind it than it
+ * needs.  ANY: nothing; one column, whose taps kx_lo .. kx_hi-1 lie inside. */
+typedef struct Edge {
+	enum { INNER, AT, LAST, ANY } kind;
+	int64_t at;
+} Edge;
+
+static const Edge inner = {INNER, 0};
+
+/* Is tap kx of column i outside? */
+static bool outside(const KContract *c, Edge edge, int cols, int64_t kx, int64_t i)
+{
+	int64_t ix = (edge.at + i) * c->sx + kx * c->dx - c->px;
+
+	if (edge.kind == LAST)
+		return kx * c->dx - (cols - 1 - i) * c->sx >= (c->nkx - 1) * c->dx + 1 - c->qx + edge.at;
+	return ix < 0 || (c->in_x >= 0 && ix >= c->in_x);
+}
+
+/* Terms of the tap rows [ky_lo, ky_hi).  x0: first column. */
+static void emit_taps(Tile *t, int cols, LLVMValueRef x0, Edge edge, LLVMValueRef ky_lo, LLVMValueRef ky_hi)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
@@ -284,24 +303,24 @@ static void emit_taps(Tile *t, int cols, LLVMValueRef x0, bool edge, int64_t x_c
 
 	ky = one_ky ? emit_i64(e, 0) : emit_for(e, &ly, ky_lo, ky_hi, emit_i64(e, 1), "ky");
 	row = add(e, t->a0, muln(e, add(e, addc(e, muln(e, t->y, c->sy), -c->py), muln(e, ky, c->dy)), c->a.y));
-	if (edge) {
+	if (edge.kind == AT || edge.kind == LAST) {
 		for (int64_t kx = 0; kx < c->nkx; kx++) {
 			bool skip[64], any = false;
 
 			for (int i = 0; i < cols; i++) {
-				int64_t ix = (x_const + i) * c->sx + kx * c->dx - c->px;
-
-				skip[i] = ix < 0 || ix >= c->in_x;
+				skip[i] = outside(c, edge, cols, kx, i);
 				any |= !skip[i];
 			}
 			if (any)
 				emit_channels(t, cols, add(e, row, muln(e, addc(e, ix0, kx * c->dx), c->a.x)),
 				              add(e, t->b0, muln(e, addc(e, muln(e, ky, c->nkx), kx), tap)), skip);
 		}
-	} else if (c->nkx == 1) {
+	} else if (c->nkx == 1 && edge.kind == INNER) {
 		emit_channels(t, cols, add(e, row, muln(e, ix0, c->a.x)), add(e, t->b0, muln(e, ky, tap)), NULL);
 	} else {
-		LLVMValueRef kx = emit_for(e, &lx, emit_i64(e, 0), emit_i64(e, c->nkx), emit_i64(e, 1), "kx");
+		bool any = edge.kind == ANY;
+		LLVMValueRef kx = emit_for(e, &lx, any ? t->kx_lo : emit_i64(e, 0), any ? t->kx_hi : emit_i64(e, c->nkx),
+		                           emit_i64(e, 1), "kx");
 
 		emit_channels(t, cols, add(e, row, muln(e, add(e, ix0, muln(e, kx, c->dx)), c->a.x)),
 		              add(e, t->b0, muln(e, add(e, muln(e, ky, c->nkx), kx), tap)), NULL);
@@ -313,28 +332,28 @@ static void emit_taps(Tile *t, int cols, LLVMValueRef x0, bool edge, int64_t x_c
 
 /* Sums of one register tile.  Of two rows the upper one may lack taps at the top that the lower one
  * has, and the other way round at the bottom: three runs of tap rows. */
-static void emit_sums(Tile *t, int cols, LLVMValueRef x0, bool edge, int64_t x_const)
+static void emit_sums(Tile *t, int cols, LLVMValueRef x0, Edge edge)
 {
 	Emit *e = t->e;
 
 	t->row = 0;
 	t->nrow = 1;
 	if (t->rows == 1) {
-		emit_taps(t, cols, x0, edge, x_const, t->ky_lo[0], t->ky_hi[0]);
+		emit_taps(t, cols, x0, edge, t->ky_lo[0], t->ky_hi[0]);
 		return;
 	}
 	if (t->c->nky == 1 && t->c->py == 0) {
 		t->nrow = 2;
-		emit_taps(t, cols, x0, edge, x_const, t->ky_lo[0], t->ky_hi[0]);
+		emit_taps(t, cols, x0, edge, t->ky_lo[0], t->ky_hi[0]);
 		return;
 	}
 	t->row = 1;
-	emit_taps(t, cols, x0, edge, x_const, t->ky_lo[1], pick(e, LLVMIntSLT, t->ky_lo[0], t->ky_hi[1]));
+	emit_taps(t, cols, x0, edge, t->ky_lo[1], pick(e, LLVMIntSLT, t->ky_lo[0], t->ky_hi[1]));
 	t->row = 0;
 	t->nrow = 2;
-	emit_taps(t, cols, x0, edge, x_const, t->ky_lo[0], t->ky_hi[1]);
+	emit_taps(t, cols, x0, edge, t->ky_lo[0], t->ky_hi[1]);
 	t->nrow = 1;
-	emit_taps(t, cols, x0, edge, x_const, pick(e, LLVMIntSGT, t->ky_hi[1], t->ky_lo[0]), t->ky_hi[0]);
+	emit_taps(t, cols, x0, edge, pick(e, LLVMIntSGT, t->ky_hi[1], t->ky_lo[0]), t->ky_hi[0]);
 }
 
 /* -- the epilogue --------------------------------------------------------------------------- */
@@ -475,7 +494,7 @@ static void emit_epilogue(Tile *t, int cols, LLVMValueRef x0)
 
 /* -- tiles, rows, tasks --------------------------------------------------------------------- */
 
-static void emit_tile(Tile *t, int cols, LLVMValueRef x0, bool edge, int64_t x_const)
+static void emit_tile(Tile *t, int cols, LLVMValueRef x0, Edge edge)
 {
 	Emit *e = t->e;
 
@@ -483,7 +502,7 @@ static void emit_tile(Tile *t, int cols, LLVMValueRef x0, bool edge, int64_t x_c
 
 	for (int i = 0; i < t->rows * t->c->cols * t->c->vecs; i++)
 		LLVMBuildStore(e->b, LLVMConstNull(t->vec), t->acc[i]);
-	emit_sums(t, cols, x0, edge, x_const);
+	emit_sums(t, cols, x0, edge);
 	for (int r = 0; r < t->rows; r++) {
 		t->acc = all + r * t->c->cols * t->c->vecs;
 		t->y = addc(e, y, r);
@@ -498,6 +517,114 @@ static bool tile_at_edge(const KContract *c, int64_t x0, int64_t cols)
 	return x0 * c->sx - c->px < 0 || (x0 + cols - 1) * c->sx + (c->nkx - 1) * c->dx - c->px >= c->in_x;
 }
 
+
+/* -- rows of an open length ------------------------------------------------------------------
+ *
+ * A row of n columns becomes k = ceil(n / cols) tiles, two at least, of equal width: one of a few widths,
+ * the tiles side by side but for the last one, which ends with the row and may take up columns again that
+ * the one before it has made.  Only the first and the last tile see the edges of the image, so that what is
+ * outside is known there.  Rows too short for that go column by column. */
+
+enum { WIDTHS = 4 };
+
+static int64_t ceil_of(int64_t n, int64_t by)
+{
+	return n <= 0 ? 0 : (n + by - 1) / by;
+}
+
+/* The last tile: `spare` columns of the image, fewer than the stride, are behind its last tap. */
+static void emit_last_tile(Tile *t, int cols, LLVMValueRef x0, LLVMValueRef spare)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMBasicBlockRef join;
+	LLVMValueRef sw;
+
+	if (c->qx <= 0) {
+		emit_tile(t, cols, x0, inner);
+		return;
+	}
+	join = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "last.done");
+	sw = LLVMBuildSwitch(e->b, spare, join, (unsigned)c->sx);
+	for (int64_t r = 0; r < c->sx; r++) {
+		LLVMBasicBlockRef at = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "last");
+
+		LLVMAddCase(sw, emit_i64(e, r), at);
+		LLVMPositionBuilderAtEnd(e->b, at);
+		emit_tile(t, cols, x0, (Edge){LAST, r});
+		LLVMBuildBr(e->b, join);
+	}
+	LLVMPositionBuilderAtEnd(e->b, join);
+}
+
+/* A whole row in `tiles` tiles of that width. */
+static void emit_wide_row(Tile *t, int width, LLVMValueRef tiles)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMValueRef n = num(e, c->nx), reach, end = muln(e, addc(e, tiles, -1), width);
+	EmitLoop l;
+
+	/* in_x - (nx * sx - sx + reach - pads) */
+	reach = addc(e, muln(e, n, c->sx), (c->nkx - 1) * c->dx + 1 - c->sx - c->px - c->qx);
+	emit_tile(t, width, emit_i64(e, 0), c->px > 0 ? (Edge){AT, 0} : inner);
+	emit_tile(t, width, emit_for(e, &l, emit_i64(e, width), end, emit_i64(e, width), "x"), inner);
+	emit_end(e, &l);
+	emit_last_tile(t, width, addc(e, n, -width), LLVMBuildNSWSub(e->b, num(e, c->in_x), reach, ""));
+}
+
+static void emit_narrow_row(Tile *t)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMValueRef x, left, right, zero = emit_i64(e, 0);
+	EmitLoop l;
+
+	x = emit_for(e, &l, zero, num(e, c->nx), emit_i64(e, 1), "x");
+	left = LLVMBuildNSWSub(e->b, emit_i64(e, c->px), muln(e, x, c->sx), "");
+	right = add(e, left, num(e, c->in_x));
+	t->kx_lo = divc(e, addc(e, pick(e, LLVMIntSGT, left, zero), c->dx - 1), c->dx);
+	t->kx_hi = divc(e, addc(e, pick(e, LLVMIntSGT, right, zero), c->dx - 1), c->dx);
+	t->kx_hi = pick(e, LLVMIntSLT, t->kx_hi, emit_i64(e, c->nkx));
+	emit_tile(t, 1, x, (Edge){ANY, 0});
+	emit_end(e, &l);
+}
+
+static void emit_open_row(Tile *t)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	int64_t edge = ceil_of(c->px, c->sx) > ceil_of(c->qx, c->sx) ? ceil_of(c->px, c->sx) : ceil_of(c->qx, c->sx);
+	int64_t step = ceil_of(c->cols, WIDTHS), last = 0;
+	LLVMBasicBlockRef join = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "row.done");
+	LLVMValueRef n = num(e, c->nx), tiles, want;
+
+	tiles = pick(e, LLVMIntSGT, divc(e, addc(e, n, c->cols - 1), c->cols), emit_i64(e, 2));
+	want = LLVMBuildUDiv(e->b, add(e, n, addc(e, tiles, -1)), tiles, "");
+	while (last < c->cols) {
+		int64_t width = last + step < c->cols ? last + step : c->cols;
+		LLVMBasicBlockRef take, next;
+		LLVMValueRef fits, room;
+
+		last = width;
+		if (width < edge)
+			continue;
+		take = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "width");
+		next = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "wider");
+		fits = LLVMBuildICmp(e->b, LLVMIntSLE, want, emit_i64(e, width), "");
+		room = LLVMBuildICmp(e->b, LLVMIntSLE, addc(e, muln(e, addc(e, tiles, -1), width), edge), n, "");
+		room = LLVMBuildAnd(e->b, room, LLVMBuildICmp(e->b, LLVMIntSGE, n, emit_i64(e, width + edge), ""), "");
+		LLVMBuildCondBr(e->b, LLVMBuildAnd(e->b, fits, room, ""), take, next);
+		LLVMPositionBuilderAtEnd(e->b, take);
+		emit_wide_row(t, (int)width, tiles);
+		LLVMBuildBr(e->b, join);
+		LLVMPositionBuilderAtEnd(e->b, next);
+	}
+	emit_narrow_row(t);
+	LLVMBuildBr(e->b, join);
+	LLVMPositionBuilderAtEnd(e->b, join);
+}
+
 /* All columns of one row: border tiles one by one, inner ones in a loop. */
 static void emit_row(Tile *t)
 {
@@ -505,6 +632,10 @@ static void emit_row(Tile *t)
 	Emit *e = t->e;
 	int64_t x = 0;
 
+	if (c->nx < 0) {
+		emit_open_row(t);
+		return;
+	}
 	while (x < c->nx) {
 		int64_t cols = c->nx - x < c->cols ? c->nx - x : c->cols, n = 0;
 
@@ -514,11 +645,11 @@ static void emit_row(Tile *t)
 			EmitLoop l;
 			LLVMValueRef x0 = emit_for(e, &l, emit_i64(e, x), emit_i64(e, x + n * c->cols), emit_i64(e, c->cols), "x");
 
-			emit_tile(t, c->cols, x0, false, 0);
+			emit_tile(t, c->cols, x0, inner);
 			emit_end(e, &l);
 			x += n * c->cols;
 		} else {
-			emit_tile(t, (int)cols, emit_i64(e, x), tile_at_edge(c, x, cols), x);
+			emit_tile(t, (int)cols, emit_i64(e, x), tile_at_edge(c, x, cols) ? (Edge){AT, x} : inner);
 			x += cols;
 		}
 	}
@@ -583,7 +714,7 @@ static void emit_open_columns(Tile *t, LLVMValueRef chunk)
 	hi = pick(e, LLVMIntSLT, addc(e, lo, c->y_chunk), num(e, c->nx));
 	rest = remc(e, LLVMBuildNSWSub(e->b, hi, lo, ""), c->cols);
 	whole = LLVMBuildNSWSub(e->b, hi, rest, "");
-	emit_tile(t, c->cols, emit_for(e, &l, lo, whole, emit_i64(e, c->cols), "x"), false, 0);
+	emit_tile(t, c->cols, emit_for(e, &l, lo, whole, emit_i64(e, c->cols), "x"), inner);
 	emit_end(e, &l);
 	if (c->cols == 1)
 		return;
@@ -594,7 +725,7 @@ static void emit_open_columns(Tile *t, LLVMValueRef chunk)
 
 		LLVMAddCase(sw, emit_i64(e, i), tail);
 		LLVMPositionBuilderAtEnd(e->b, tail);
-		emit_tile(t, i, whole, false, 0);
+		emit_tile(t, i, whole, inner);
 		LLVMBuildBr(e->b, join);
 	}
 	LLVMPositionBuilderAtEnd(e->b, join);
@@ -613,7 +744,7 @@ static void emit_columns(Tile *t, LLVMValueRef chunk)
 	row_bounds(t);
 	hi = pick(e, LLVMIntSLT, addc(e, lo, c->y_chunk), whole);
 	if (c->nx >= c->cols) {
-		emit_tile(t, c->cols, emit_for(e, &l, lo, hi, emit_i64(e, c->cols), "x"), false, 0);
+		emit_tile(t, c->cols, emit_for(e, &l, lo, hi, emit_i64(e, c->cols), "x"), inner);
 		emit_end(e, &l);
 	}
 	if (rest) {
@@ -623,7 +754,7 @@ static void emit_columns(Tile *t, LLVMValueRef chunk)
 
 		LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, chunk, emit_i64(e, chunks - 1), ""), tail, join);
 		LLVMPositionBuilderAtEnd(e->b, tail);
-		emit_tile(t, (int)rest, whole, false, 0);
+		emit_tile(t, (int)rest, whole, inner);
 		LLVMBuildBr(e->b, join);
 		LLVMPositionBuilderAtEnd(e->b, join);
 	}
@@ -685,13 +816,13 @@ static LLVMValueRef task_parts(Tile *t, LLVMValueRef task)
 	const KContract *c = t->c;
 	Emit *e = t->e;
 	LLVMValueRef chunks = chunks_of(e, c), tiles = ceil_div(e, c->nc, t->wtile);
-	LLVMValueRef inner = LLVMBuildURem(e->b, task, c->c_outer ? chunks : tiles, "");
+	LLVMValueRef low = LLVMBuildURem(e->b, task, c->c_outer ? chunks : tiles, "");
 	LLVMValueRef outer = LLVMBuildUDiv(e->b, task, c->c_outer ? chunks : tiles, "");
 	LLVMValueRef n = LLVMBuildUDiv(e->b, outer, c->c_outer ? tiles : chunks, ""), chunk;
 
 	outer = LLVMBuildURem(e->b, outer, c->c_outer ? tiles : chunks, "");
-	t->ct = c->c_outer ? outer : inner;
-	chunk = c->c_outer ? inner : outer;
+	t->ct = c->c_outer ? outer : low;
+	chunk = c->c_outer ? low : outer;
 	t->b[0] = LLVMBuildUDiv(e->b, n, num(e, c->nb1), "");
 	t->b[1] = LLVMBuildURem(e->b, n, num(e, c->nb1), "");
 	t->c_first = muln(e, t->ct, t->wtile);

@@ -117,6 +117,7 @@ typedef struct KContract {
 	int64_t nb0, nb1, ny, nx, nc; /* output extents */
 	int64_t nk, nky, nkx;         /* terms: channels (per group), taps */
 	int64_t sy, sx, dy, dx, py, px, in_y, in_x;
+	int64_t qx;                   /* where nx is a size: nx = (in_x + px + qx - reach of a window) / sx + 1 */
 	int64_t group_c, group_k;
 	int a_arg, b_arg;
 	struct { int64_t b0, b1, y, x, block, blk, k; } a;

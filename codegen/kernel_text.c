@@ -23,6 +23,7 @@ const KField mlo_kcontract_fields[] = {
 	FIELD(KF_I64, nk) FIELD(KF_I64, nky) FIELD(KF_I64, nkx)
 	FIELD(KF_I64, sy) FIELD(KF_I64, sx) FIELD(KF_I64, dy) FIELD(KF_I64, dx)
 	FIELD(KF_I64, py) FIELD(KF_I64, px) FIELD(KF_I64, in_y) FIELD(KF_I64, in_x)
+	FIELD(KF_I64, qx)
 	FIELD(KF_I64, group_c) FIELD(KF_I64, group_k) FIELD(KF_INT, a_arg) FIELD(KF_INT, b_arg)
 	FIELD(KF_I64, a.b0) FIELD(KF_I64, a.b1) FIELD(KF_I64, a.y) FIELD(KF_I64, a.x)
 	FIELD(KF_I64, a.block) FIELD(KF_I64, a.blk) FIELD(KF_I64, a.k)

@@ -145,21 +145,6 @@ bool lw_const_i64s(const MloValue *v, int64_t *out, int *n, int max)
 	return true;
 }
 
-/* Is each operand's dimension for sure 1, or the result's? */
-static bool broadcasts(const MloNode *n)
-{
-	const MloType *y = &n->out[0]->type;
-	for (uint32_t i = 0; i < n->nin; i++) {
-		const MloType *t = n->in[i] ? &n->in[i]->type : NULL;
-		for (int d = 0; t && d < t->rank; d++) {
-			int o = d + y->rank - t->rank;
-			if (!lw_is(t->dim[d], 1) && (o < 0 || !mlo_dim_same(t->dim[d], y->dim[o])))
-				return false;
-		}
-	}
-	return true;
-}
-
 static bool types_ok(const MloNode *n)
 {
 	for (uint32_t i = 0; i < n->nin + n->nout; i++) {
@@ -178,7 +163,7 @@ bool mlo_can_lower_loops_node(const MloNode *n)
 		return false;
 	switch (mlo_op_info(n->op)->kind) {
 	case OK_ELTWISE:
-		return mlo_can_lower_eltwise(n) && broadcasts(n);
+		return mlo_can_lower_eltwise(n);
 	case OK_MOVE:
 		return lw_can_move(n);
 	case OK_REDUCE:

@@ -6,23 +6,24 @@
 typedef struct Binds { MloBinding *items; size_t n, cap; } Binds;
 typedef struct Call { MloKernel *k; Binds bind; } Call;
 
-static MloStatus check_value(MloLowerCx *cx, const MloNode *n, const MloValue *v)
+/* shapes: the data is not touched. */
+static MloStatus check_value(MloLowerCx *cx, const MloNode *n, const MloValue *v, bool shapes)
 {
 	if (v->type.rank < 0)
 		return mlo_error(cx->diag, MLO_ERR_UNSUPPORTED, "node '%s' (%s): the rank of '%s' is not known",
 		                 mlo_node_name(n), mlo_op_info(n->op)->name, v->name ? v->name : "?");
-	if (v->layout.block)
+	if (v->layout.block && !shapes)
 		return mlo_error(cx->diag, MLO_ERR_UNSUPPORTED, "node '%s' (%s): blocked layout in the library tier",
 		                 mlo_node_name(n), mlo_op_info(n->op)->name);
 	return MLO_OK;
 }
 
-static MloStatus check_values(MloLowerCx *cx, const MloNode *n)
+static MloStatus check_values(MloLowerCx *cx, const MloNode *n, bool shapes)
 {
 	for (uint32_t i = 0; i < n->nin + n->nout; i++) {
 		const MloValue *v = i < n->nin ? n->in[i] : n->out[i - n->nin];
 		if (v)
-			MLO_TRY(check_value(cx, n, v));
+			MLO_TRY(check_value(cx, n, v, shapes));
 	}
 	return MLO_OK;
 }
@@ -106,7 +107,7 @@ MloStatus mlo_lower_call(MloLowerCx *cx, MloNode *first, MloNode *last, MloLower
 	MloNode *n = first;
 	if (first != last || mlo_op_has(n->op, TR_OBJECT))
 		return MLO_ERR_UNSUPPORTED;
-	MLO_TRY(check_values(cx, n));
+	MLO_TRY(check_values(cx, n, false));
 	Call t = {.k = mlo_kernel_new(cx->arena, mlo_op_info(n->op)->name)};
 	t.k->syms = cx->graph->syms;
 	KCall c = new_call(cx, n);
@@ -128,7 +129,7 @@ MloStatus mlo_lower_sizes(MloLowerCx *cx, MloNode *n, MloLowered *out)
 	bool values = mlo_op_has(n->op, TR_SIZED); /* else shapes are all it needs */
 	if (!mlo_size_kernel(n->op))
 		return MLO_ERR_UNSUPPORTED;
-	MLO_TRY(check_values(cx, n));
+	MLO_TRY(check_values(cx, n, !values));
 	Call t = {.k = mlo_kernel_new(cx->arena, mlo_sprintf(cx->arena, "%s_sizes", mlo_op_info(n->op)->name))};
 	t.k->syms = cx->graph->syms;
 	KCall c = new_call(cx, n);

@@ -326,6 +326,8 @@ static int recall(const Lower *w, const MloValue *v, const Ix *ix)
 	return -1;
 }
 
+/* An operand's dimension that is neither 1 for sure nor the result's is one of the two: its last element is
+ * as far as an index can go. */
 static int eltwise(Lower *w, const MloNode *n, const Ix *ix)
 {
 	int *x = MLO_NEWN(w->arena, int, n->nin);
@@ -340,7 +342,7 @@ static int eltwise(Lower *w, const MloNode *n, const Ix *ix)
 		for (int d = 0; d < t->rank; d++) {
 			int o = d + ot->rank - t->rank;
 			bool bcast = lw_is(t->dim[d], 1) && (o < 0 || !lw_is(ot->dim[o], 1));
-			in[d] = bcast || o < 0 ? ix_const(w, 0) : ix[o];
+			in[d] = bcast || o < 0 ? ix_const(w, 0) : mlo_dim_same(t->dim[d], ot->dim[o]) ? ix[o] : ix_clamp(w, ix[o], t->dim[d]);
 		}
 		x[i] = lw_expr(w, n->in[i], in);
 		level = max_level(level, val_level(w, x[i]));

@@ -125,6 +125,7 @@ Ix ix_mulc(Lower *w, Ix a, int64_t c);
 Ix ix_divc(Lower *w, Ix a, int64_t c);
 Ix ix_modc(Lower *w, Ix a, int64_t c);
 bool ix_within(Ix a, MloDim extent); /* always 0 <= a < extent */
+Ix ix_clamp(Lower *w, Ix a, MloDim extent);
 /* d in arithmetic of type t: a constant, or computed where it is used. */
 int lw_number_of(Lower *w, MloElem t, MloDim d);
 

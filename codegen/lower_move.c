@@ -7,7 +7,7 @@ typedef int MoveFn(Lower *w, const MloNode *n, const MloValue *v, const Ix *ix);
 
 static int64_t clamp64(int64_t v, int64_t lo, int64_t hi) { return v < lo ? lo : v > hi ? hi : v; }
 
-static Ix ix_clamp(Lower *w, Ix a, MloDim extent)
+Ix ix_clamp(Lower *w, Ix a, MloDim extent)
 {
 	if (ix_within(a, extent))
 		return a;

@@ -191,7 +191,10 @@ void mlo_schedule_contract(const MloTarget *t, const MloKernel *k, KContract *c)
 		*open[i] = mlo_kernel_guess(k, *open[i]);
 	at.lanes = t->vector_bytes / 4;
 	choose_tile(t, &at, &s);
-	choose_rows(t, &at);
+	if (c->nx >= 0)
+		choose_rows(t, &at);
+	else
+		at.rows = 1; /* code for one row is enough */
 	if ((mlo_contract_by_columns(c) ? c->nx : c->ny) < 0)
 		choose_open_order(t, &at);
 	else

@@ -75,7 +75,7 @@ static double max_of(double a, double b)
 
 static bool can(const MloTarget *t, const KContract *c)
 {
-	return c->nky == 3 && c->nkx == 3 && c->sy == 1 && c->sx == 1 && c->dy == 1 && c->dx == 1 && c->py <= 1 &&
+	return c->ny >= 0 && c->nx >= 0 && c->nky == 3 && c->nkx == 3 && c->sy == 1 && c->sx == 1 && c->dy == 1 && c->dx == 1 && c->py <= 1 &&
 	       c->px <= 1 && !c->group_k && c->b.packed && c->a.block == c->lanes && c->a.k == 1 &&
 	       c->nk % c->lanes == 0 && c->nc % c->lanes == 0 && t->vector_regs >= 16;
 }

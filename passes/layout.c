@@ -84,14 +84,24 @@ static bool dense_operand_ok(const MloValue *v, const MloValue *y)
 	return channel < 0 || v->type.dim[channel].k == 1 || v->type.dim[channel].k == elems;
 }
 
+/* Is the operand not broadcast, as far as can be seen? */
+static bool spans(const MloType *t, const MloType *y)
+{
+	if (t->rank != y->rank || !mlo_dim_same(t->dim[1], y->dim[1]))
+		return false;
+	for (int d = 0; d < y->rank; d++)
+		if (!mlo_dim_same(t->dim[d], y->dim[d]) && (mlo_dim_known(t->dim[d]) || mlo_dim_known(y->dim[d])))
+			return false;
+	return true;
+}
+
 static void layout_eltwise(Layouter *l, MloNode *n)
 {
 	MloValue *y = n->out[0];
 	bool any = false;
 
 	for (uint32_t i = 0; i < n->nin; i++)
-		any = any || (n->in[i] && n->in[i]->layout.block && n->in[i]->type.rank == y->type.rank &&
-		              mlo_type_as_many(l->g->syms, &n->in[i]->type, &y->type));
+		any = any || (n->in[i] && n->in[i]->layout.block && spans(&n->in[i]->type, &y->type));
 	for (uint32_t i = 0; i < n->nin; i++)
 		any = any && (!n->in[i] || n->in[i]->type.elem == EL_f32 || mlo_type_elems(&n->in[i]->type) == 1);
 	if (!any || !blockable(y) || !mlo_can_lower_eltwise(n)) {
