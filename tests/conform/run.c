@@ -1,7 +1,7 @@
 /* tests/conform/run.c -- runs the ONNX backend cases of folders and compares with what is expected.
  *
  * usage: run [--runner reference|native|aarch64] [--cache DIRECTORY] [--case NAME] [--every N] [--print]
- *            [--list FILE] [LABEL=]DIRECTORY...
+ *            [--list FILE]... [LABEL=]DIRECTORY...
  *
  * Runners: reference, the executor of the IR; native, a package for this machine, optimised and run
  * by the runtime; aarch64, one for that, run by the program that MLOPT_TEST_RUNNER names under an emulator.
@@ -363,6 +363,8 @@ typedef struct Session {
 	const char *only;
 	int every;
 	bool print;
+	const char *list[4]; /* files */
+	int nlists;
 	List known;
 	int passed, failed;
 } Session;
@@ -459,7 +461,7 @@ static bool run_folder(Session *s, const char *arg)
 static int usage(void)
 {
 	fprintf(stderr, "usage: run [--runner reference|native|aarch64] [--cache DIRECTORY] [--case NAME] [--every N] "
-	                "[--print] [--list FILE] [LABEL=]DIRECTORY...\n");
+	                "[--print] [--list FILE]... [LABEL=]DIRECTORY...\n");
 	return 2;
 }
 
@@ -510,7 +512,7 @@ static bool run_folders(Session *s, char **folders, int n)
 }
 
 /* The first operand's place in argv; 0: they are wrong. */
-static int options(Session *s, int argc, char **argv, const char **list)
+static int options(Session *s, int argc, char **argv)
 {
 	const char *runner = "reference", *every = "1";
 	int i = 1;
@@ -521,11 +523,13 @@ static int options(Session *s, int argc, char **argv, const char **list)
 			s->print = true;
 			continue;
 		}
+		if (strcmp(argv[i], "--list") == 0 && s->nlists == (int)(sizeof s->list / sizeof *s->list))
+			return 0;
 		const char **to = strcmp(argv[i], "--case") == 0   ? &s->only
 		                  : strcmp(argv[i], "--runner") == 0 ? &runner
 		                  : strcmp(argv[i], "--cache") == 0  ? &cache
 		                  : strcmp(argv[i], "--every") == 0  ? &every
-		                  : strcmp(argv[i], "--list") == 0   ? list
+		                  : strcmp(argv[i], "--list") == 0   ? &s->list[s->nlists++]
 		                                                     : NULL;
 		if (!to || !value)
 			return 0;
@@ -541,14 +545,14 @@ static int options(Session *s, int argc, char **argv, const char **list)
 
 int main(int argc, char **argv)
 {
-	const char *list = NULL;
 	Session s = {.arena = mlo_arena_new()};
-	int first = s.arena ? options(&s, argc, argv, &list) : 0;
-	bool read, ok;
+	int first = s.arena ? options(&s, argc, argv) : 0;
+	bool read = true, ok;
 
 	if (!first)
 		return usage();
-	read = !list || read_list(&s, list);
+	for (int i = 0; i < s.nlists; i++)
+		read = read_list(&s, s.list[i]) && read;
 	ok = read && run_folders(&s, argv + first, argc - first);
 	mlo_arena_free(s.arena);
 	return !read ? 2 : !ok;
