@@ -202,7 +202,8 @@ static MloStatus check_node_ranks(const MloGraph *g, MloDiag *d)
 				continue;
 			mlo_node_error(d, MLO_ERR_UNSUPPORTED, n,
 				       "the number of dimensions of its result depends on what a run is given");
-			mlo_hint(d, "an input that is always the same can be part of the package: --const NAME=FILE.npy");
+			mlo_hint(d, "an input that is always the same can be part of the package: "
+				    "--const NAME=FILE.npy");
 			return MLO_ERR_UNSUPPORTED;
 		}
 	return MLO_OK;
@@ -213,7 +214,8 @@ static MloStatus check_ranks(const MloGraph *g, MloDiag *d)
 	for (uint32_t i = 0; i < g->ninputs; i++) {
 		if (!no_rank(g->inputs[i]))
 			continue;
-		mlo_error(d, MLO_ERR_UNSUPPORTED, "the number of dimensions of input '%s' is not known", g->inputs[i]->name);
+		mlo_error(d, MLO_ERR_UNSUPPORTED, "the number of dimensions of input '%s' is not known",
+			  g->inputs[i]->name);
 		mlo_hint(d, "state it: --shape %s=1x3x224x224", g->inputs[i]->name);
 		return MLO_ERR_UNSUPPORTED;
 	}

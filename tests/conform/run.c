@@ -119,8 +119,10 @@ static MloStatus run_native(const Run *r, MloTensor **out, MloDiag *d)
 
 static MloStatus run_aarch64(const Run *r, MloTensor **out, MloDiag *d)
 {
-	return run_compiled(r, &(RunHow){.target = "aarch64", .level = 2, .threads = 1, .cache = cache, .emulator = emulator,
-	                                 .runner = getenv("MLOPT_TEST_RUNNER"), .scratch = scratch}, out, d);
+	RunHow how = {.target = "aarch64", .level = 2, .threads = 1, .cache = cache, .emulator = emulator,
+	              .runner = getenv("MLOPT_TEST_RUNNER"), .scratch = scratch};
+
+	return run_compiled(r, &how, out, d);
 }
 
 static const struct How { const char *name; Runner *run; bool emulated; } runners[] = {
@@ -340,7 +342,8 @@ static Outcome run_sets(MloArena *a, const struct How *how, const Case *c, char 
 
 static bool find_case(MloArena *a, const char *dir, const char *name, Case *c)
 {
-	*c = (Case){.model = mlo_sprintf(a, "%s/%s/model.onnx", dir, name), .data = mlo_sprintf(a, "%s/%s", dir, name)};
+	*c = (Case){.data = mlo_sprintf(a, "%s/%s", dir, name)};
+	c->model = mlo_sprintf(a, "%s/model.onnx", c->data);
 	if (exists(c->model))
 		return true;
 	c->model = mlo_sprintf(a, "%s/%s.onnx", dir, name);
@@ -371,7 +374,8 @@ typedef struct Session {
 
 static bool read_line(Session *s, char *line, const char *file)
 {
-	char *save, *name = strtok_r(line, " \t\n", &save), *status = strtok_r(NULL, " \t\n", &save), *input = NULL;
+	char *save, *name = strtok_r(line, " \t\n", &save), *status = strtok_r(NULL, " \t\n", &save);
+	char *input = NULL;
 	bool constant = status && strcmp(status, "const") == 0, ok;
 
 	if (!name || *name == '#')
@@ -380,7 +384,7 @@ static bool read_line(Session *s, char *line, const char *file)
 		input = strtok_r(NULL, " \t\n", &save);
 	ok = status && (constant ? input != NULL : strcmp(status, "fail") == 0) && strtok_r(NULL, "\n", &save);
 	if (!ok)
-		fprintf(stderr, "conform: %s: '%s' is not followed by fail or const INPUT and a reason\n", file, name);
+		fprintf(stderr, "conform: %s: '%s' needs fail, or const INPUT, and a reason\n", file, name);
 	Known k = {mlo_strdup(s->arena, name), input ? mlo_strdup(s->arena, input) : NULL};
 	MLO_PUSH(s->arena, &s->known, k);
 	return ok;
