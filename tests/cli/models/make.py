@@ -53,6 +53,10 @@ save("mismatch", [helper.make_node("Conv", ["x", "w"], ["y"], "layer1/conv1")], 
 save("two", [helper.make_node("Add", ["a", "b"], ["sum"], "add"),
              helper.make_node("Mul", ["sum", "b"], ["a/b"], "mul")],
      [info("a", 2, 2), info("b", 2, 2)], [info("sum", 2, 2), info("a/b", 2, 2)])
+save("axes", [helper.make_node("Squeeze", ["x", "axes"], ["y"], "drop")],
+     [info("x", 2, 1, 3), helper.make_tensor_value_info("axes", TensorProto.INT64, ["n"])],
+     [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)])
+np.save(os.path.join(HERE, "axes.npy"), np.array([1], np.int64))
 np.save(os.path.join(HERE, "a.npy"), np.array([[1, 2], [3, 4]], np.float32))
 np.save(os.path.join(HERE, "b.npy"), np.array([[2, 0], [-1, 0.5]], np.float32))
 np.save(os.path.join(HERE, "batch.npy"), np.random.default_rng(3).random((7, 8, 8, 3)).astype(np.float32))
