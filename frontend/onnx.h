@@ -48,7 +48,18 @@ void mlo_onnx_write_value(MloArena *a, const MloTensor *t, const void **bytes, s
 MloStatus mlo_onnx_extract(MloArena *a, const void *model, size_t n, const char *node, const MloGraph *types,
 			   const void **bytes, size_t *nbytes, MloDiag *d) MLO_CHECKED;
 
-/* Every importer row, for documentation: false past the end. */
-bool mlo_onnx_operator(size_t i, const char **domain, const char **type, int *since);
+/* A row of the table of importers, for documentation. */
+typedef struct MloOnnxOperator {
+	const char *domain, *type;
+	int since;       /* the first opset of this form */
+	MloOp op;        /* what it becomes, or its main part */
+	const char *why; /* NULL; else why it cannot be read yet (since and op mean nothing) */
+} MloOnnxOperator;
+bool mlo_onnx_operator(size_t i, MloOnnxOperator *out); /* false past the end */
+
+/* Calls see() for each node of the main graph of a model, supported or not; `a` takes what is read. */
+typedef void MloOnnxNodeFn(void *user, const char *domain, const char *type);
+MloStatus mlo_onnx_nodes(MloArena *a, const void *model, size_t n, MloOnnxNodeFn *see, void *user,
+			 MloDiag *d) MLO_CHECKED;
 enum { MLO_ONNX_OPSET_MIN = 1, MLO_ONNX_OPSET_MAX = 28 };
 #endif

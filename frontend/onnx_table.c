@@ -19,13 +19,14 @@ static const struct {
 
 enum { NROWS = sizeof rows / sizeof *rows, NNOT = sizeof not_yet / sizeof *not_yet };
 
-bool mlo_onnx_operator(size_t i, const char **domain, const char **type, int *since)
+bool mlo_onnx_operator(size_t i, MloOnnxOperator *out)
 {
-	if (i >= NROWS)
+	if (i < NROWS)
+		*out = (MloOnnxOperator){rows[i].domain, rows[i].type, rows[i].since, rows[i].op, NULL};
+	else if (i - NROWS < NNOT)
+		*out = (MloOnnxOperator){not_yet[i - NROWS].domain, not_yet[i - NROWS].type, 0, OP_COUNT, not_yet[i - NROWS].why};
+	else
 		return false;
-	*domain = rows[i].domain;
-	*type = rows[i].type;
-	*since = rows[i].since;
 	return true;
 }
 

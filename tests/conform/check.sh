@@ -28,4 +28,4 @@ if test $# -eq 0; then
 	exit 0
 fi
 exec "$BUILD/tests/conform/run" --runner "$runner" --cache "$BUILD/tests/conform/cache" \
-	--list "$SRC/tests/conform/$list" "$@"
+	--list "$SRC/tests/conform/$list" --facts "$BUILD/tests/conform/facts-$runner.tsv" "$@"

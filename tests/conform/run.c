@@ -1,6 +1,6 @@
 /* tests/conform/run.c -- runs the ONNX backend cases of folders and compares with what is expected.
  *
- * usage: run [--runner reference|native] [--cache DIRECTORY] [--case NAME] [--print] [--list FILE] [LABEL=]DIRECTORY...
+ * usage: run [--runner reference|native] [--cache DIRECTORY] [--case NAME] [--print] [--list FILE] [--facts FILE] [LABEL=]DIRECTORY...
  *
  * Runners: reference, the executor of the IR; native, a package for this machine, optimised and run
  * by the runtime.  --cache keeps the objects that native compiles.
@@ -8,7 +8,8 @@
  * A directory holds one folder per case: model.onnx, test_data_set_0/input_0.pb, output_0.pb, ...; or
  * CASE.onnx with CASE_output_0.pb, whose float inputs of n elements are 0/n, 1/n, ..., (n-1)/n.
  * FILE has a line "CASE fail REASON" or "LABEL/CASE fail REASON" for each case that is known to fail; all
- * others must pass, and a listed one that passes is an error, too.  --print writes such a list. */
+ * others must pass, and a listed one that passes is an error, too.  --print writes such a list.
+ * --facts writes what was seen of each case, for docs/OPERATORS.md (tests/conform/facts.h). */
 #include <dirent.h>
 #include <errno.h>
 #include <math.h>
@@ -19,6 +20,7 @@
 
 #include "frontend/onnx.h"
 #include "ir/exec.h"
+#include "tests/conform/facts.h"
 #include "tests/support/support.h"
 
 static const double rel_tolerance = 1e-3, abs_tolerance = 1e-7;
@@ -36,11 +38,12 @@ static MloStatus run_reference(MloArena *a, MloGraph *g, const MloTensor *const 
 	return mlo_exec_graph(a, g, in, out, NULL, NULL, d);
 }
 
-static const char *cache; /* of objects, or NULL */
+static const char *cache;    /* of objects, or NULL */
+static const char *manifest; /* of the last package that was run, or NULL */
 
 static MloStatus run_native(MloArena *a, MloGraph *g, const MloTensor *const *in, MloTensor **out, MloDiag *d)
 {
-	RunHow how = {.target = "native", .level = 2, .threads = 1, .cache = cache};
+	RunHow how = {.target = "native", .level = 2, .threads = 1, .cache = cache, .manifest = &manifest};
 
 	/* compiled models want to know at least the rank of what they take */
 	for (uint32_t i = 0; i < g->ninputs; i++) {
@@ -287,8 +290,9 @@ static bool find_case(MloArena *a, const char *dir, const char *name, Case *c)
 
 /* -- lists ------------------------------------------------------------------------------------------------ */
 
-/* Names of the cases that are known to fail. */
-typedef struct List { char **items; size_t n, cap; } List;
+/* The cases that are known to fail. */
+typedef struct Known { const char *name, *reason; } Known;
+typedef struct List { Known *items; size_t n, cap; } List;
 
 typedef struct Session {
 	MloArena *arena;
@@ -296,6 +300,7 @@ typedef struct Session {
 	const char *only;
 	bool print;
 	List known;
+	FILE *facts; /* or NULL */
 	int passed, failed;
 } Session;
 
@@ -308,26 +313,28 @@ static bool read_list(Session *s, const char *file)
 		fprintf(stderr, "conform: %s: %s\n", file, strerror(errno));
 	while (f && fgets(line, sizeof line, f)) {
 		char *save, *name = strtok_r(line, " \t\n", &save), *status = strtok_r(NULL, " \t\n", &save);
+		const char *reason = status ? strtok_r(NULL, "\n", &save) : NULL;
 		if (!name || *name == '#')
 			continue;
-		if (!status || strcmp(status, "fail") != 0 || !strtok_r(NULL, "\n", &save)) {
+		if (!reason || strcmp(status, "fail") != 0) {
 			fprintf(stderr, "conform: %s: '%s' is not followed by fail and a reason\n", file, name);
 			ok = false;
 		}
-		MLO_PUSH(s->arena, &s->known, mlo_strdup(s->arena, name));
+		MLO_PUSH(s->arena, &s->known,
+		         ((Known){mlo_strdup(s->arena, name), mlo_strdup(s->arena, reason ? reason : "")}));
 	}
 	if (f)
 		fclose(f);
 	return ok;
 }
 
-static bool is_known(const Session *s, const char *label, const char *name)
+/* Why a case is known to fail, or NULL. */
+static const char *known_reason(const Session *s, const char *full, const char *name)
 {
-	const char *full = mlo_sprintf(s->arena, "%s/%s", label, name);
 	for (size_t i = 0; i < s->known.n; i++)
-		if (strcmp(s->known.items[i], name) == 0 || strcmp(s->known.items[i], full) == 0)
-			return true;
-	return false;
+		if (strcmp(s->known.items[i].name, name) == 0 || strcmp(s->known.items[i].name, full) == 0)
+			return s->known.items[i].reason;
+	return NULL;
 }
 
 static void run_one(Session *s, const char *label, const char *dir, const char *name)
@@ -339,13 +346,17 @@ static void run_one(Session *s, const char *label, const char *dir, const char *
 		mlo_arena_free(a);
 		return;
 	}
-	bool passed = run_sets(a, s->how, &c, why, sizeof why) == OUT_PASS;
+	const char *full = mlo_sprintf(a, "%s/%s", label, name), *reason = known_reason(s, full, name);
+	manifest = NULL;
+	bool passed = run_sets(a, s->how, &c, why, sizeof why) == OUT_PASS, known = reason != NULL;
 	if (s->print && !passed)
-		printf("%s/%s fail %s\n", label, name, why);
-	else if (!s->print && passed == is_known(s, label, name))
-		printf("%s/%s: %s%s%s\n", label, name, passed ? "unexpected pass" : "failed", *why ? ": " : "", why);
+		printf("%s fail %s\n", full, why);
+	else if (!s->print && passed == known)
+		printf("%s: %s%s%s\n", full, passed ? "unexpected pass" : "failed", *why ? ": " : "", why);
 	fflush(stdout);
-	if (passed == is_known(s, label, name))
+	if (s->facts)
+		facts_write(s->facts, a, s->how->name, full, c.model, manifest, passed ? NULL : known ? reason : why);
+	if (passed == known)
 		s->failed++;
 	else
 		s->passed++;
@@ -379,13 +390,13 @@ static bool run_folder(Session *s, const char *arg)
 static int usage(void)
 {
 	fprintf(stderr, "usage: run [--runner reference|native] [--cache DIRECTORY] [--case NAME] [--print] "
-	                "[--list FILE] [LABEL=]DIRECTORY...\n");
+	                "[--list FILE] [--facts FILE] [LABEL=]DIRECTORY...\n");
 	return 2;
 }
 
 int main(int argc, char **argv)
 {
-	const char *runner = "reference", *list = NULL;
+	const char *runner = "reference", *list = NULL, *facts = NULL;
 	Session s = {.arena = mlo_arena_new()};
 	bool ok = s.arena != NULL;
 	int i = 1;
@@ -399,6 +410,7 @@ int main(int argc, char **argv)
 		                  : strcmp(argv[i], "--runner") == 0 ? &runner
 		                  : strcmp(argv[i], "--cache") == 0  ? &cache
 		                  : strcmp(argv[i], "--list") == 0   ? &list
+		                  : strcmp(argv[i], "--facts") == 0  ? &facts
 		                                                     : NULL;
 		if (!to || !value)
 			return usage();
@@ -410,11 +422,12 @@ int main(int argc, char **argv)
 			s.how = &runners[k];
 	if (!s.how || i == argc)
 		return usage();
-	ok = ok && (!list || read_list(&s, list));
+	ok = ok && (!list || read_list(&s, list)) && (!facts || (s.facts = fopen(facts, "w")));
 	for (; i < argc && ok; i++)
 		ok = run_folder(&s, argv[i]);
 	if (!s.print)
 		printf("%d passed, %d failed, 0 skipped\n", s.passed, s.failed);
 	mlo_arena_free(s.arena);
+	ok = (!s.facts || fclose(s.facts) == 0) && ok;
 	return !ok ? 2 : !s.print && (s.failed > 0 || s.passed == 0);
 }
