@@ -14,6 +14,7 @@ typedef struct MloBindDim {
 typedef struct MloOnnxOptions {
 	const MloBindDim *bind;
 	size_t nbind;
+	MloGraph **partial; /* not NULL: gets what a failed import made so far (types), to be freed; else NULL */
 } MloOnnxOptions;
 
 /* Parses "NAME=1x3x224x224" ("?" leaves a dimension open; "NAME=" is a scalar). The name is copied into `a`.
@@ -44,7 +45,9 @@ MloTensor *mlo_onnx_read_value(MloArena *a, const char *path, const MloType *t, 
 void mlo_onnx_write_value(MloArena *a, const MloTensor *t, const void **bytes, size_t *n);
 
 /* A model of one node of a model: its constants stay, what else it reads becomes an input.  `node`: as errors
- * name it.  `types` (may be NULL): the imported graph, for types that the model does not state. */
+ * name it; of one in a body or a function the node that runs it is taken.  `types` (may be NULL): the imported
+ * graph, also a partial one, for types that the model does not state; a value that has none stays with the
+ * node that makes it. */
 MloStatus mlo_onnx_extract(MloArena *a, const void *model, size_t n, const char *node, const MloGraph *types,
 			   const void **bytes, size_t *nbytes, MloDiag *d) MLO_CHECKED;
 

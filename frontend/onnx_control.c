@@ -31,6 +31,7 @@ bool onnx_body_open(OnnxNode *n, const char *attr, OnnxCaptures *captures, OnnxB
 			       .fn = sc->fn, .values = {.arena = im->tmp},
 			       .prefix = mlo_sprintf(im->g->arena, "%s/", n->origin->name)};
 	b->inner.g = b->g;
+	b->inner.known = (MloStr){.arena = im->tmp};
 	b->inner.scope = &b->scope;
 	im->g = b->g;
 	if (onnx_import_initialisers(im, &b->scope, a->g))

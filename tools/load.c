@@ -107,7 +107,7 @@ static MloStatus complete_input(Loader *l, MloSymbols *syms, const MloValue *in)
 
 static MloStatus import(Loader *l, MloGraph **out)
 {
-	MloOnnxOptions opt = {l->bind.items, l->bind.n};
+	MloOnnxOptions opt = {l->bind.items, l->bind.n, l->opt->partial};
 	size_t before = l->d ? l->d->n : 0;
 
 	*out = mlo_onnx_load(l->path, &opt, l->d);
@@ -283,8 +283,11 @@ MloStatus mlo_load_model(const char *path, const MloLoadOptions *opt, MloGraph *
 	mlo_arena_free(l.a);
 	if (d)
 		d->where = where;
-	if (st != MLO_OK) {
+	if (st != MLO_OK && l.opt->partial && *out)
+		*l.opt->partial = *out;
+	else if (st != MLO_OK)
 		mlo_graph_free(*out);
+	if (st != MLO_OK) {
 		*out = NULL;
 		return st;
 	}
