@@ -36,9 +36,12 @@ static bool is_expr(const Checked *c, const MlrtExpr *x)
 		return is_slot(c, x->dst) && is_slot(c, x->a);
 	case MLRT_X_ALIGN:
 		return is_slot(c, x->dst) && is_slot(c, x->a) && x->imm > 0;
+	case MLRT_X_CHECK_LE:
+		if (x->imm < -1)
+			return is_slot(c, x->a) && is_slot(c, x->b) && -2 - x->imm >= 0 && (-2 - x->imm) / 16 < h->nvalues;
+		/* fall through */
 	case MLRT_X_CHECK_GE0:
 	case MLRT_X_CHECK_EQ:
-	case MLRT_X_CHECK_LE:
 		return is_slot(c, x->a) && (x->op == MLRT_X_CHECK_GE0 || is_slot(c, x->b)) &&
 		       (x->imm == -1 || (x->imm >= 0 && x->imm / 16 < h->nvalues));
 	default:

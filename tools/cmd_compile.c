@@ -17,6 +17,7 @@ enum {
 	O_CACHE_DIR,
 	O_NO_CACHE,
 	O_NAME,
+	O_NO_WINOGRAD,
 	O_DUMP_AFTER,
 	O_DUMP_KERNELS,
 	O_DUMP_LLVM,
@@ -33,6 +34,8 @@ static const CliOption options[] = {
 	 "shape of an input; size or range (1..64) of a named dimension; others stay open (repeatable)"},
 	{O_STATE, "state", "IN=OUT", "output OUT of one run is input IN of the next (repeatable)"},
 	{'O', "optimize", "LEVEL", "0: only what code generation needs, 2: everything (default)"},
+	{O_NO_WINOGRAD, "no-winograd", NULL,
+	 "convolutions as plain sums only: slower, with the smallest rounding errors"},
 	{O_NAME, "name", "NAME", "the model's name in the package (default: the file's)"},
 	{'j', "jobs", "N", "compile threads (default: one per core)"},
 	{O_CACHE_DIR, "cache-dir", "DIR", "where compiled kernels are kept (default: $XDG_CACHE_HOME/mlopt)"},
@@ -123,6 +126,9 @@ static bool take(Request *r, int o)
 		break;
 	case O_CACHE_DIR:
 		r->opt.cache_dir = optarg;
+		break;
+	case O_NO_WINOGRAD:
+		r->opt.no_winograd = 1;
 		break;
 	case O_NO_CACHE:
 		r->no_cache = true;

@@ -207,6 +207,11 @@ static MloStatus parse_range(Loader *l, const char *text)
 	r.name = mlo_strndup(l->a, text, (size_t)(eq - text));
 	r.lo = lo;
 	r.hi = hi;
+	if (!l->opt->keep_symbols)
+		return mlo_error(l->d, MLO_ERR_USAGE, "--shape %s: one size is needed here, not a range", text);
+	for (size_t i = 0; i < l->range.n; i++)
+		if (strcmp(l->range.items[i].name, r.name) == 0)
+			return mlo_error(l->d, MLO_ERR_USAGE, "--shape %s: '%s' is given twice", text, r.name);
 	MLO_PUSH(l->a, &l->range, r);
 	return MLO_OK;
 }

@@ -182,6 +182,7 @@ static json_t *options(const MloptOptions *opt)
 	for (size_t i = 0; i < opt->nshapes; i++)
 		json_array_append_new(shapes, text(opt->shapes[i]));
 	json_object_set_new(j, "shapes", shapes);
+	json_object_set_new(j, "winograd", json_boolean(!opt->no_winograd));
 	return j;
 }
 

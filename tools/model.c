@@ -78,6 +78,8 @@ static MloStatus list_package(Model *m, MloDiag *d)
 
 		MLO_ASSERT(st == MLRT_OK);
 		MLO_TRY(tensor_of_info(in ? &m->in[i] : &m->out[i - m->nin], &info, d));
+		if (in)
+			m->in[i].state = mlrt_model_state(m->package, i) >= 0;
 	}
 	return MLO_OK;
 }
@@ -248,7 +250,7 @@ static MloStatus run_static(Model *m, MloTensor *const *in, MloTensor *const *ou
 	MlrtError e = {0};
 
 	for (size_t i = 0; i < m->nin; i++)
-		inputs[i] = in[i]->data;
+		inputs[i] = in[i] ? in[i]->data : NULL;
 	for (size_t i = 0; i < m->nout; i++)
 		outputs[i] = (void *)out[i]->data;
 	if (mlrt_session_run(m->session, inputs, outputs, &e) != MLRT_OK)
@@ -282,7 +284,7 @@ static MloStatus run_open(Model *m, MloTensor *const *in, MloTensor *const *out,
 	memset(inputs, 0, sizeof inputs);
 	memset(outputs, 0, sizeof outputs);
 	for (size_t i = 0; i < m->nin && st == MLRT_OK; i++)
-		st = mlo_to_runtime(in[i], &inputs[i], &e);
+		st = in[i] ? mlo_to_runtime(in[i], &inputs[i], &e) : MLRT_OK;
 	if (st == MLRT_OK)
 		st = mlrt_session_run_tensors(m->session, inputs, outputs, &e);
 	for (size_t i = 0; i < m->nin; i++)
@@ -436,6 +438,13 @@ MloTensor *model_random(MloArena *a, const ModelTensor *t, uint64_t seed)
 			mlo_tensor_set_i64(x, i, (int64_t)(r >> 63));
 	}
 	return x;
+}
+
+void model_fill(MloArena *a, const Model *m, MloTensor **in, uint64_t seed)
+{
+	for (size_t i = 0; i < m->nin; i++)
+		if (!in[i] && !m->in[i].state)
+			in[i] = model_random(a, &m->in[i], seed + i * 1000003);
 }
 
 MloStatus model_find_input(const Model *m, const char *name, size_t *index, MloDiag *d)

@@ -64,6 +64,7 @@ typedef struct MloptOptions {
 	/* "INPUT=OUTPUT", nstates of them: that output of one run is that input of the next. */
 	const char *const *states;
 	size_t nstates;
+	int no_winograd; /* convolutions as plain sums: slower, and closer to the sum in order */
 } MloptOptions;
 #define MLOPT_OPTIONS_INIT                                                                                   \
 	{                                                                                                    \
