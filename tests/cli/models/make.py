@@ -78,6 +78,35 @@ save("accumulate", [helper.make_node("Add", ["x", "total"], ["sum"], "add"),
      [info("x", 2), info("total", 2)], [info("sum", 2), info("total_next", 2)])
 save("append", [helper.make_node("Concat", ["past", "x"], ["present"], "concat", axis=0)],
      [info("x", "n", 2), info("past", "past", 2)], [info("present", "all", 2)])
+
+def claim(name, elements, data):
+    """A weight that says how large it is, and what there is of it."""
+    return TensorProto(name=name, data_type=TensorProto.FLOAT, dims=elements, raw_data=data)
+
+
+# What no model may be: see tests/cli/cases/hostile-models.sh and external-data.sh.
+relu = [helper.make_node("Relu", ["x"], ["y"], "relu")]
+add = [helper.make_node("Add", ["x", "w"], ["y"], "add")]
+save("hostile-cycle", [helper.make_node("Add", ["x", "b"], ["a"], "first"),
+                       helper.make_node("Relu", ["a"], ["b"], "second")], [info("x", 2)], [info("b", 2)])
+save("hostile-missing", [helper.make_node("Add", ["x", "nowhere"], ["y"], "add")], [info("x", 2)],
+     [info("y", 2), info("nothing", 2)])
+save("hostile-input", relu, [info("x", 2 ** 60)], [info("y", 2 ** 60)])
+save("hostile-product", relu, [info("x", 2 ** 31, 2 ** 31, 2 ** 31)], [info("y", 2 ** 31, 2 ** 31, 2 ** 31)])
+save("hostile-negative", relu, [info("x", -3)], [info("y", -3)])
+save("hostile-weight", add, [info("x", 2)], [info("y", 2)], [claim("w", [2 ** 60], b"abcd")])
+save("hostile-weight-product", add, [info("x", 2)], [info("y", 2)], [claim("w", [2 ** 32, 2 ** 32], b"")])
+save("hostile-shape", [helper.make_node("Expand", ["x", "s"], ["y"], "grow")], [info("x", 1)], [info("y", "n")],
+     [numpy_helper.from_array(np.array([2 ** 60], np.int64), "s")])
+save("hostile-repeat", [helper.make_node("ConstantOfShape", ["s"], ["c"], "fill"),
+                        helper.make_node("ReduceSum", ["c"], ["t"], "total", keepdims=0),
+                        helper.make_node("Add", ["x", "t"], ["y"], "add")], [info("x", 2)], [info("y", 2)],
+     [numpy_helper.from_array(np.array([2 ** 20, 2 ** 20], np.int64), "s")])
+outside = claim("w", [2], b"")
+outside.ClearField("raw_data")
+outside.data_location = TensorProto.EXTERNAL
+outside.external_data.add(key="location", value="aa/ww.bin")
+save("external", add, [info("x", 2)], [info("y", 2)], [outside])
 np.save(os.path.join(HERE, "a.npy"), np.array([[1, 2], [3, 4]], np.float32))
 np.save(os.path.join(HERE, "b.npy"), np.array([[2, 0], [-1, 0.5]], np.float32))
 np.save(os.path.join(HERE, "batch.npy"), np.random.default_rng(3).random((7, 8, 8, 3)).astype(np.float32))
