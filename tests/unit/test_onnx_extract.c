@@ -35,17 +35,23 @@ static const char *cut(OnnxFix *f, const char *node)
 	return mlo_str_text(&seen);
 }
 
+/* A model with x f32[2,3] and e = exp(x). */
+static void begin(OnnxFix *f)
+{
+	ox_model(f, 17);
+	ox_in(f, "x", EL_f32, "2x3");
+	ox_node(f, "Exp", "x", "e");
+	ox_out(f, "y");
+}
+
 /* The node behind one whose type only the import tells, which then fails. */
 static void types_of_a_failed_import_are_used(void)
 {
 	OnnxFix f;
 
-	ox_model(&f, 17);
-	ox_in(&f, "x", EL_f32, "2x3");
-	ox_node(&f, "Exp", "x", "e");
+	begin(&f);
 	ox_int(&f, ox_node(&f, "Relu", "e", "r"), "nonsense", 1);
 	ox_node(&f, "Neg", "r", "y");
-	ox_out(&f, "y");
 	CU_ASSERT_STRING_EQUAL(cut(&f, "r"), "Relu");
 	CU_ASSERT_PTR_NULL(f.g);
 	CU_ASSERT_EQUAL(f.diag.nerrors, 1);
@@ -58,12 +64,9 @@ static void what_has_no_type_comes_along(void)
 {
 	OnnxFix f;
 
-	ox_model(&f, 17);
-	ox_in(&f, "x", EL_f32, "2x3");
-	ox_node(&f, "Exp", "x", "e");
+	begin(&f);
 	ox_node(&f, "Strange", "e", "s");
 	ox_node(&f, "Stranger", "s e", "y");
-	ox_out(&f, "y");
 	CU_ASSERT_STRING_EQUAL(cut(&f, "s"), "Strange");
 	mlo_diag_free(&f.diag);
 	CU_ASSERT_STRING_EQUAL(cut(&f, "y"), "Strange Stranger");
@@ -76,13 +79,10 @@ static void objects_come_with_their_makers(void)
 {
 	OnnxFix f;
 
-	ox_model(&f, 17);
-	ox_in(&f, "x", EL_f32, "2x3");
+	begin(&f);
 	ox_in(&f, "i", EL_i64, "");
-	ox_node(&f, "Exp", "x", "e");
 	ox_node(&f, "SequenceConstruct", "e e", "s");
 	ox_node(&f, "SequenceAt", "s i", "y");
-	ox_out(&f, "y");
 	CU_ASSERT_STRING_EQUAL(cut(&f, "y"), "SequenceConstruct SequenceAt");
 	CU_ASSERT_PTR_NOT_NULL(f.g);
 	ox_free(&f);
@@ -93,14 +93,11 @@ static void nodes_of_functions_stand_for_the_call(void)
 	Onnx__FunctionProto *fn;
 	OnnxFix f;
 
-	ox_model(&f, 17);
-	ox_in(&f, "x", EL_f32, "2x3");
+	begin(&f);
 	fn = ox_function(&f, "mine", "Twice", "a", "c");
 	ox_inner(&f, fn, "Exp", "a", "b");
 	ox_inner(&f, fn, "Strange", "b", "c");
-	ox_node(&f, "Exp", "x", "e");
 	ox_node(&f, "Twice", "e", "y")->domain = mlo_strdup(f.a, "mine");
-	ox_out(&f, "y");
 	CU_ASSERT_STRING_EQUAL(cut(&f, "c"), "mine:Twice");
 	CU_ASSERT_PTR_NULL(f.g);
 	ox_free(&f);
@@ -113,10 +110,8 @@ static void other_names_are_refused(void)
 	size_t n;
 	void *p;
 
-	ox_model(&f, 17);
-	ox_in(&f, "x", EL_f32, "2x3");
-	ox_node(&f, "Exp", "x", "y");
-	ox_out(&f, "y");
+	begin(&f);
+	ox_node(&f, "Relu", "e", "y");
 	p = ox_bytes(&f, &n);
 	CU_ASSERT_EQUAL(mlo_onnx_extract(f.a, p, n, "z", NULL, &part, &n, &f.diag), MLO_ERR_USAGE);
 	CU_ASSERT(ox_says(&f, "no node 'z'"));
