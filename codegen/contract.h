@@ -16,6 +16,10 @@ static inline bool contract_group_aligned(const KContract *c)
 	return c->group_k % c->a.block == 0;
 }
 
+/* Do the sums of a register tile stay in registers?  Beside them and the weights, LLVM's scheduler has two
+ * broadcast inputs under way; a tile that leaves no register free after that had one of its sums spilled and
+ * reloaded in every term. */
+bool contract_tile_fits(const MloTarget *t, int cols, int vecs);
 /* Fills the schedule fields from the extents and the target's facts. */
 void mlo_schedule_contract(const MloTarget *t, KContract *c);
 /* "7x32 chunk 14 c-outer" for reports. */

@@ -71,6 +71,8 @@ bool mlo_group_internal(const MloGraph *g, const MloNode *first, const MloNode *
  * computation of elementwise node n from already computed operand values; returns the value number,
  * or -1 when the operator or type has no Kernel IR form (then: library tier). */
 int mlo_lower_eltwise(KCursor *at, const MloNode *n, const int *operand);
+/* Whether that form reads operand i: one that is absent or becomes a constant of the kernel need not be loaded. */
+bool mlo_eltwise_reads(const MloNode *n, uint32_t i);
 /* Whether mlo_lower_eltwise has a form for n (fusion asks before it groups). */
 bool mlo_can_lower_eltwise(const MloNode *n);
 

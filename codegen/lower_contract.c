@@ -179,7 +179,7 @@ static MloStatus lower_map(Lower *l, MloNode *n)
 		operand[i] = -1;
 		if (it) {
 			operand[i] = it->number;
-		} else if (n->in[i]) {
+		} else if (mlo_eltwise_reads(n, i)) {
 			broadcast_index(l, &n->in[i]->type, index, t->rank, at);
 			operand[i] = load_value(l, n->in[i], at);
 		}

@@ -321,7 +321,7 @@ static int eltwise(Lower *w, const MloNode *n, const Ix *ix)
 	int level = w->npar;
 	for (uint32_t i = 0; i < n->nin; i++) {
 		x[i] = -1;
-		if (!n->in[i])
+		if (!mlo_eltwise_reads(n, i))
 			continue;
 		const MloType *t = &n->in[i]->type;
 		Ix in[MLO_MAX_RANK];

@@ -76,10 +76,23 @@ static MloStatus check_rest(Builder *b, const MloValue *v, int first)
 	return MLO_OK;
 }
 
+/* Are all sizes of v known before the first step? */
+static bool sized_early(Builder *b, const MloValue *v)
+{
+	for (int i = 0; i < v->type.rank; i++) {
+		int slot = slots_dim(&b->p->slots, batch_dim(b, v, i));
+
+		if (slot < 0 || !b->p->slots.slot.items[slot].early)
+			return false;
+	}
+	return true;
+}
+
 MloStatus sizes_bind(Builder *b, MloValue *v, int first)
 {
 	bind_bare(b, v, first);
-	b->dims_of[v->id] = first;
+	if (!sized_early(b, v)) /* else they are read where they are known already */
+		b->dims_of[v->id] = first;
 	return check_rest(b, v, first);
 }
 

@@ -42,9 +42,9 @@ static bool columns_collide(const MloTarget *t, const KContract *c, int cols)
 	return cols > sets * (t->l1d_ways > 4 ? t->l1d_ways - 3 : t->l1d_ways);
 }
 
-static bool tile_fits(const MloTarget *t, int cols, int vecs)
+bool contract_tile_fits(const MloTarget *t, int cols, int vecs)
 {
-	return cols * vecs + vecs + 1 <= t->vector_regs;
+	return cols * vecs + vecs + 2 < t->vector_regs;
 }
 
 static double row_cycles(const MloTarget *t, const KContract *c, int cols, int vecs)
@@ -65,7 +65,7 @@ static void choose_tile(const MloTarget *t, KContract *c)
 
 		if ((vecs > nvec || splits_group) && vecs > 1)
 			continue;
-		for (int cols = 1; cols <= MAX_COLS && cols <= c->nx && tile_fits(t, cols, vecs); cols++) {
+		for (int cols = 1; cols <= MAX_COLS && cols <= c->nx && contract_tile_fits(t, cols, vecs); cols++) {
 			double cycles = (double)((nvec + vecs - 1) / vecs) * row_cycles(t, c, cols, vecs);
 
 			if (columns_collide(t, c, cols))

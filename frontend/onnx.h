@@ -4,11 +4,13 @@
 #include "ir/graph.h"
 
 /* A size the user gives: the shape of an input ("x=1x3x224x224") or, with rank 1, the value of a
- * named dimension ("batch=8").  An entry of -1 leaves the dimension as the model has it. */
+ * named dimension ("batch=8").  An entry of -1 leaves the dimension as the model has it.  With a value
+ * the input becomes that constant (copied), whose shape is here. */
 typedef struct MloBindDim {
 	const char *name;
 	int rank;
 	int64_t dim[MLO_MAX_RANK];
+	const MloTensor *value;
 } MloBindDim;
 
 typedef struct MloOnnxOptions {

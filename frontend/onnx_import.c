@@ -123,7 +123,7 @@ MloValue *onnx_value(OnnxImport *im, OnnxScope *sc, const char *name)
 	if (v || !sc->outer)
 		return v;
 	v = onnx_value(im, sc->outer, name);
-	return v ? capture(im, sc, name, v) : NULL;
+	return v && sc->captures ? capture(im, sc, name, v) : v;
 }
 
 /* Looks operands up. False when one is missing or came from a node that failed. */

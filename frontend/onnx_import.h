@@ -34,7 +34,7 @@ typedef struct OnnxCaptures {
  * control flow operator, which sees the names of the graph around it (outer). */
 typedef struct OnnxScope {
 	struct OnnxScope *outer;
-	OnnxCaptures *captures;         /* with outer */
+	OnnxCaptures *captures;         /* with outer; NULL: the body is part of the graph around it */
 	MloGraph *g;                    /* with outer: the body */
 	const struct OnnxScope *parent; /* of the caller; NULL for the main graph */
 	const Onnx__NodeProto *call;    /* the calling node */
@@ -156,6 +156,8 @@ typedef struct OnnxBody {
 	MloGraph *outside;
 } OnnxBody;
 bool onnx_body_open(OnnxNode *n, const char *attr, OnnxCaptures *captures, OnnxBody *b); /* false: failed */
+/* The same for a body that is applied once: its nodes become part of the graph around it. */
+bool onnx_body_inline(OnnxNode *n, const char *attr, OnnxBody *b);
 void onnx_body_bind(OnnxBody *b, size_t input, MloValue *v);  /* v is what the body calls its i-th input */
 void onnx_body_nodes(OnnxBody *b);
 MloValue *onnx_body_result(OnnxBody *b, size_t output);       /* NULL after an error */

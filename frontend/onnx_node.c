@@ -353,7 +353,7 @@ void onnx_result(OnnxNode *n, uint32_t i, MloValue *v)
 	if (!onnx_wanted(n, i))
 		return;
 	if (!v->def || v->name) /* an operand or a constant: give the result a value of its own */
-		v = onnx_op1(n, mlo_type_object(&v->type) ? OP_optional_get : OP_identity, v);
+		v = onnx_op1(n, mlo_copy_op(&v->type), v);
 	v->name = mlo_sprintf(n->g->arena, "%s%s", n->scope->prefix, n->p->output[i]);
 	n->out[i] = v;
 }

@@ -112,6 +112,9 @@ MloNode *mlo_graph_node(MloGraph *g, MloNode *before, MloOp op, MloValue *const 
 /* The common case: one result; infers its type; inherits origin from `like` (may be NULL). */
 MloValue *mlo_graph_op(MloGraph *g, MloNode *before, MloOp op, const MloNode *like, MloValue *const *in, uint32_t nin);
 
+/* The operator that copies a value of that type: identity, or same_object. */
+static inline MloOp mlo_copy_op(const MloType *t) { return mlo_type_object(t) ? OP_same_object : OP_identity; }
+
 void mlo_node_set_in(MloGraph *g, MloNode *n, uint32_t i, MloValue *v);
 void mlo_graph_replace(MloGraph *g, MloValue *old, MloValue *with); /* every use, graph outputs too */
 void mlo_graph_set_output(MloGraph *g, uint32_t i, MloValue *v);     /* another value under the same name */

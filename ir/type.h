@@ -124,6 +124,8 @@ int64_t mlo_tensor_elems(const MloTensor *t);
 MloType mlo_tensor_type(const MloTensor *t);
 uint64_t mlo_tensor_hash(const MloTensor *t);       /* xxh3 over type, shape, bytes */
 MloTensor *mlo_tensor_new(MloArena *a, MloElem e, int rank, const int64_t *dims); /* zeroed, owned by a */
+/* A copy that shares nothing, characters of strings and items of objects included. */
+MloTensor *mlo_tensor_copy(MloArena *a, const MloTensor *t);
 /* Element i converted; the tensor must be numeric. Any alignment. */
 double mlo_tensor_f64(const MloTensor *t, int64_t i);
 int64_t mlo_tensor_i64(const MloTensor *t, int64_t i);

@@ -5,6 +5,7 @@
 
 #include "tools/machine.h"
 #include "tools/model.h"
+#include "tools/peer.h"
 #include "tools/samples.h"
 
 typedef struct BenchOptions {
@@ -15,21 +16,23 @@ typedef struct BenchOptions {
 	const char *baseline; /* the ONNX model of a package */
 } BenchOptions;
 
-enum { BENCH_OURS, BENCH_REFERENCE, BENCH_ORT, BENCH_CONTESTANTS };
+/* BENCH_SINGLE: ours with one thread, where more were asked for. */
+enum { BENCH_OURS, BENCH_SINGLE, BENCH_REFERENCE, BENCH_ORT, BENCH_CONTESTANTS };
 
 typedef struct BenchStep {
-	double ms; /* mean of one run */
+	double ms; /* of one run: the mean of the best window */
 } BenchStep;
 
 typedef struct BenchResult {
 	const char *name, *path, *variant;
 	int threads;
 	Latency latency[BENCH_CONTESTANTS]; /* runs == 0: was not measured */
-	const char *ort_version;            /* or NULL */
+	PeerFacts ort;                      /* version NULL: was not there */
 	const char *ort_missing;            /* why */
 	double flops;                       /* of one run */
 	double peak;                        /* GFLOP/s of this machine, same threads, same time */
 	double load_ms, compile_s;
+	double first_ms; /* opened, a session made, run once */
 	size_t package_bytes, memory_bytes, batch;
 	BenchStep *step; /* with profile */
 	size_t nsteps;

@@ -11,6 +11,7 @@
 
 enum {
 	O_SHAPE = 256,
+	O_CONST,
 	O_STATE,
 	O_EXTRACT,
 	O_JOBS,
@@ -32,6 +33,8 @@ static const CliOption options[] = {
 	{'t', "target", "NAME", "what to compile for (default: native; see 'mlopt targets')"},
 	{O_SHAPE, "shape", "NAME=1x3x8x8",
 	 "shape of an input; size or range (1..64) of a named dimension; others stay open (repeatable)"},
+	{O_CONST, "const", "NAME=FILE",
+	 "an input that is always the same becomes part of the package: a .npy or .pb file (repeatable)"},
 	{O_STATE, "state", "IN=OUT", "output OUT of one run is input IN of the next (repeatable)"},
 	{'O', "optimize", "LEVEL", "0: only what code generation needs, 2: everything (default)"},
 	{O_NO_WINOGRAD, "no-winograd", NULL,
@@ -63,7 +66,7 @@ static const CliSpec spec = {
 enum { MAX_SHAPES = 64 };
 typedef struct Request {
 	const char *model, *output, *extract;
-	const char *shapes[MAX_SHAPES], *states[MAX_SHAPES];
+	const char *shapes[MAX_SHAPES], *states[MAX_SHAPES], *consts[MAX_SHAPES];
 	MloptOptions opt;
 	bool no_cache;
 } Request;
@@ -157,6 +160,11 @@ static bool take(Request *r, int o)
 			return cli_usage("more than %d --shape options", MAX_SHAPES), false;
 		r->shapes[r->opt.nshapes++] = optarg;
 		break;
+	case O_CONST:
+		if (r->opt.nconsts == MAX_SHAPES)
+			return cli_usage("more than %d --const options", MAX_SHAPES), false;
+		r->consts[r->opt.nconsts++] = optarg;
+		break;
 	case O_EXTRACT:
 		r->extract = optarg;
 		break;
@@ -222,7 +230,8 @@ static void extract(Request *r, MloArena *a, const MloGraph *g, MloDiag *d)
 static MloStatus compile(Request *r, MloArena *a, MloDiag *d)
 {
 	MloGraph *g, *partial = NULL;
-	MloLoadOptions lo = {.shapes = r->shapes, .nshapes = r->opt.nshapes, .keep_symbols = true, .partial = &partial};
+	MloLoadOptions lo = {.shapes = r->shapes, .nshapes = r->opt.nshapes, .consts = r->consts,
+			     .nconsts = r->opt.nconsts, .keep_symbols = true, .partial = &partial};
 	MloCompiled made;
 	MloStatus st = mlo_load_model(r->model, &lo, &g, d);
 
@@ -232,6 +241,7 @@ static MloStatus compile(Request *r, MloArena *a, MloDiag *d)
 	MLO_TRY(st);
 	cli_flush_diag(d);
 	r->opt.shapes = r->shapes;
+	r->opt.consts = r->consts;
 	r->opt.states = r->states;
 	if (r->no_cache)
 		r->opt.cache_dir = NULL;

@@ -216,6 +216,30 @@ static MloStatus parse_range(Loader *l, const char *text)
 	return MLO_OK;
 }
 
+/* "axes=axes.npy" */
+static MloStatus parse_const(Loader *l, const char *text)
+{
+	const char *eq = strchr(text, '='), *dot = strrchr(text, '.');
+	MloBindDim b = {0};
+	MloTensor *t;
+
+	if (!eq || eq == text || !eq[1])
+		return mlo_error(l->d, MLO_ERR_USAGE, "--const %s: expected INPUT=FILE, a .npy or .pb file", text);
+	if (dot && strcmp(dot, ".pb") == 0) {
+		t = mlo_onnx_read_tensor(l->a, eq + 1, l->d);
+		if (!t)
+			return MLO_ERR_FORMAT;
+	} else {
+		MLO_TRY(mlo_npy_read(l->a, eq + 1, &t, l->d));
+	}
+	b.name = mlo_strndup(l->a, text, (size_t)(eq - text));
+	b.value = t;
+	b.rank = t->rank;
+	memcpy(b.dim, t->dim, sizeof b.dim);
+	MLO_PUSH(l->a, &l->bind, b);
+	return MLO_OK;
+}
+
 static bool names_dimension(const MloGraph *g, const char *name)
 {
 	for (uint32_t i = 0; i < g->ninputs; i++) {
@@ -256,6 +280,8 @@ static MloStatus load(Loader *l, MloGraph **out)
 		MLO_TRY(mlo_bind_parse(l->a, l->opt->shapes[i], &b, l->d));
 		MLO_PUSH(l->a, &l->bind, b);
 	}
+	for (size_t i = 0; i < l->opt->nconsts; i++)
+		MLO_TRY(parse_const(l, l->opt->consts[i]));
 	MLO_TRY(import_complete(l, out));
 	MLO_TRY(narrow(l, *out));
 	MLO_TRY(note_hash(l, *out));

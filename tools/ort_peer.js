@@ -1,6 +1,8 @@
 // tools/ort_peer.js -- ONNX Runtime behind a pipe, one JSON line per request and per answer.
 //
-//   {"do":"load","model":PATH,"threads":N,"inputs":[{"name","type","dims"}]} -> {"ok":true,"version"}
+//   {"do":"load","model":PATH,"threads":N,"inputs":[{"name","type","dims"}]}
+//        -> {"ok":true,"version","load_ms","first_ms","memory"}  the session made, that and its first run; what
+//           the process has grown by
 //   {"do":"run","seconds":S}  runs at least once -> {"ok":true,"ms":[...]}
 'use strict';
 const ort = require('onnxruntime-node');
@@ -23,17 +25,22 @@ function fill(type, n) {
 }
 
 async function load(request) {
+	const before = process.memoryUsage().rss, start = process.hrtime.bigint();
 	session = await ort.InferenceSession.create(request.model, {
 		executionProviders: ['cpu'], intraOpNumThreads: request.threads, interOpNumThreads: 1,
 		graphOptimizationLevel: 'all', logSeverityLevel: 3,
 	});
+	const made = process.hrtime.bigint();
 	feeds = {};
 	for (const input of request.inputs) {
 		const n = input.dims.reduce((a, b) => a * b, 1);
 		feeds[input.name] = new ort.Tensor(input.type, fill(input.type, n), input.dims);
 	}
+	const ready = process.hrtime.bigint();
 	await session.run(feeds);
-	return {ok: true, version};
+	const loadMs = Number(made - start) / 1e6, runMs = Number(process.hrtime.bigint() - ready) / 1e6;
+	const memory = process.memoryUsage().rss - before;
+	return {ok: true, version, load_ms: loadMs, first_ms: loadMs + runMs, memory};
 }
 
 async function run(request) {

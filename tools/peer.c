@@ -23,6 +23,7 @@ struct Peer {
 	FILE *to;
 	int from;
 	char *version;
+	PeerFacts facts;
 	char *buf; /* bytes of an answer that is not complete */
 	size_t n, cap;
 };
@@ -181,6 +182,10 @@ Peer *peer_start(MloArena *a, const char *model, const ModelTensor *in, size_t n
 	version = json_string_value(json_object_get(answer, "version"));
 	error = json_string_value(json_object_get(answer, "error"));
 	p->version = version ? strdup(version) : NULL;
+	p->facts = (PeerFacts){.version = p->version,
+			       .load_ms = json_number_value(json_object_get(answer, "load_ms")),
+			       .first_ms = json_number_value(json_object_get(answer, "first_ms")),
+			       .memory_bytes = json_number_value(json_object_get(answer, "memory"))};
 	if (!p->version)
 		snprintf(why, n, "%s",
 			 error ? error
@@ -189,9 +194,9 @@ Peer *peer_start(MloArena *a, const char *model, const ModelTensor *in, size_t n
 	return p->version ? p : NULL;
 }
 
-const char *peer_version(const Peer *p)
+PeerFacts peer_facts(const Peer *p)
 {
-	return p->version;
+	return p->facts;
 }
 
 bool peer_run(Peer *p, double seconds, void (*add)(void *user, double ms), void *user)
