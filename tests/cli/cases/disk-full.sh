@@ -13,4 +13,4 @@ grep /dev/full err
 rm err
 # Kernels are linked in a folder of the system's, which is removed.
 (ulimit -f 0; "$mlopt" compile "$models/two.onnx" --cache-dir cache -o out.mlopt 2>&1; echo $?) | tail -n 2 | sed "s|'.*/mlopt-[^/]*|'FOLDER|"
-find .
+find . -type f
