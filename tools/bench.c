@@ -1,12 +1,14 @@
 /* tools/bench.c -- measures one model and its baselines, interleaved in short slices. */
 #include "tools/bench.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "tools/cli.h"
 
 static const double SLICE = 0.1; /* seconds: short against the machine's moods */
 static const double PROFILE_WINDOW = 0.02;
+enum { BANDWIDTH_WINDOWS = 8 };
 
 typedef struct Contest {
 	MloArena *a;
@@ -171,8 +173,37 @@ static void best_of_window(const Contest *c, const BenchResult *r, uint64_t *bef
 	}
 }
 
-/* After the contest, so that reading clocks does not disturb it. Each step's best window counts: what disturbs a
- * machine comes and goes, and would else be laid to steps that have no part in it. */
+static uint32_t index_of(const MloGraph *g, const MloNode *node)
+{
+	uint32_t i = 0;
+
+	for (const MloNode *n = g->first; n != node; n = n->next)
+		i++;
+	return i;
+}
+
+/* The model's own nodes: what the steps are made from. */
+static void list_nodes(Contest *c, BenchResult *r)
+{
+	const MloGraph *g = c->ours.graph;
+
+	for (const MloNode *n = g->first; n; n = n->next)
+		r->nnodes++;
+	r->node = MLO_NEWN(c->a, BenchNode, r->nnodes + 1);
+	r->nnodes = 0;
+	for (const MloNode *n = g->first; n; n = n->next) {
+		BenchNode *to = &r->node[r->nnodes++];
+
+		*to = (BenchNode){mlo_strdup(c->a, n->origin->name), mlo_strdup(c->a, n->origin->op),
+				  MLO_NEWN(c->a, uint32_t, n->nin + 1), 0};
+		for (uint32_t i = 0; i < n->nin; i++)
+			if (n->in[i] && n->in[i]->def)
+				to->from[to->nfrom++] = index_of(g, n->in[i]->def);
+	}
+}
+
+/* After the contest, so that reading clocks does not disturb it. Each step's best window counts: what
+ * disturbs a machine comes and goes, and would else be laid to steps that have no part in it. */
 static MloStatus profile(Contest *c, BenchResult *r)
 {
 	MlrtSession *s = c->ours.session;
@@ -196,6 +227,10 @@ static MloStatus profile(Contest *c, BenchResult *r)
 		best_of_window(c, r, before, runs);
 	}
 	mlrt_session_profile(s, 0);
+	for (int i = 0; i < BANDWIDTH_WINDOWS; i++)
+		r->bandwidth = fmax(r->bandwidth, machine_bandwidth(r->threads, PROFILE_WINDOW));
+	if (c->ours.graph)
+		list_nodes(c, r);
 	return MLO_OK;
 }
 
@@ -240,6 +275,7 @@ static MloStatus measure(Contest *c, BenchResult *r)
 	for (int i = 0; i < BENCH_CONTESTANTS; i++)
 		r->latency[i] = samples_latency(&c->samples[i]);
 	r->peak = samples_latency(&c->peak).median;
+	r->roof = samples_latency(&c->peak).p99;
 	return c->opt->profile ? profile(c, r) : MLO_OK;
 }
 

@@ -6,6 +6,11 @@
 
 static const char *const contestant[BENCH_CONTESTANTS] = {"mlopt", "one thread", "reference", "onnxruntime"};
 
+const char *bench_contestant(int who)
+{
+	return contestant[who];
+}
+
 static double gflops(const BenchResult *r)
 {
 	double ms = r->latency[BENCH_OURS].median;
@@ -33,7 +38,7 @@ static const char *text_of(json_t *j, const char *key)
 	return s ? s : "";
 }
 
-static json_t *steps_of(const BenchResult *r)
+json_t *bench_steps(const BenchResult *r)
 {
 	json_t *v;
 	size_t i;
@@ -48,7 +53,7 @@ static json_t *steps_of(const BenchResult *r)
 
 static void print_profile(const BenchResult *r)
 {
-	json_t *steps = steps_of(r);
+	json_t *steps = bench_steps(r);
 	double total = 0;
 
 	for (size_t i = 0; i < r->nsteps; i++)
@@ -156,5 +161,7 @@ json_t *bench_json(const BenchResult *r)
 	for (size_t i = 0; i < r->nsteps; i++)
 		json_array_append_new(steps, json_real(r->step[i].ms));
 	json_object_set_new(j, "step_ms", steps);
+	if (r->bandwidth > 0)
+		json_object_set_new(j, "bandwidth_gbytes", json_real(r->bandwidth));
 	return j;
 }
