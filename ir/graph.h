@@ -30,7 +30,6 @@ typedef struct MloValue {
 	const char *name;      /* the user's name, may be NULL for values passes made */
 	MloType type;
 	MloLayout layout;
-	MloDim each;           /* graph inputs: the caller brings that many (open; else 0: just the one), see passes/batch.c */
 	MloNode *def;          /* NULL: graph input or constant */
 	uint32_t out_index;    /* which output of def */
 	uint32_t id;           /* unique in the graph, never reused */

@@ -123,15 +123,6 @@ static size_t add_blob(Compiler *c, enum MlrtBlobKind kind, const MloBytes *b)
 	return (size_t)mlo_package_blob(c->package, kind, b->data, b->n);
 }
 
-/* The types are those of one sample of several (passes/batch.c): what callers see is the model as given. */
-static bool per_sample(const MloGraph *g)
-{
-	for (uint32_t i = 0; i < g->ninputs; i++)
-		if (!mlo_dim_known(g->inputs[i]->each))
-			return true;
-	return false;
-}
-
 static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, const char *passes)
 {
 	const MloTarget *t = c->targets->variant[i];
@@ -151,7 +142,7 @@ static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, 
 
 	MLO_TRY(clone(c, common, &g));
 	MLO_TRY(run_passes(c, g, passes, t));
-	c->typed = per_sample(g) ? c->graph : g;
+	c->typed = g;
 	start = now();
 	MLO_TRY(mlo_codegen(g, t, &co, v, c->d));
 	mlo_defer(c->a, free_variant, v);
