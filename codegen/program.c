@@ -489,7 +489,8 @@ static int *unknown_ids(Builder *b)
 MloStatus program_new(Plan *plan, const MloGraph *g, Program **out)
 {
 	Builder b = {.plan = plan, .p = MLO_NEW(plan->arena, Program),
-	             .cx = {.arena = plan->arena, .graph = g, .target = plan->target, .diag = plan->diag}};
+	             .cx = {.arena = plan->arena, .graph = g, .target = plan->target, .diag = plan->diag,
+	                    .direct_only = plan->direct_only}};
 
 	*out = b.p;
 	b.p->graph = g;
@@ -527,11 +528,11 @@ static bool is_flat(const MloGraph *g)
 	return true;
 }
 
-MloStatus plan_build(Plan *p, MloArena *a, const MloGraph *g, const MloTarget *t, MloDiag *d)
+MloStatus plan_build(Plan *p, MloArena *a, const MloGraph *g, const MloTarget *t, bool direct_only, MloDiag *d)
 {
 	Program *main;
 
-	*p = (Plan){.arena = a, .target = t, .diag = d, .flat = is_flat(g)};
+	*p = (Plan){.arena = a, .target = t, .diag = d, .direct_only = direct_only, .flat = is_flat(g)};
 	MLO_TRY(program_new(p, g, &main));
 	plan_weights(p);
 	return MLO_OK;

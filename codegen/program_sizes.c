@@ -34,7 +34,7 @@ static void bind_symbol(Builder *b, const char *name, MloDim d, int slot, int64_
 	slots_bind(s, name, slot);
 	slots_check(s, MLRT_X_CHECK_GE0, slot, -1, place);
 	if (lo > 0)
-		slots_check(s, MLRT_X_CHECK_LE, slots_const(s, lo), slot, -1);
+		slots_check(s, MLRT_X_CHECK_LE, slots_const(s, lo), slot, place < 0 ? -1 : -2 - place);
 	if (hi < MLO_MAX_ELEMS)
 		slots_check(s, MLRT_X_CHECK_LE, slot, slots_const(s, hi), place);
 }

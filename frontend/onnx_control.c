@@ -36,6 +36,7 @@ static bool enter(OnnxNode *n, const Onnx__GraphProto *proto, OnnxCaptures *capt
 			       .fn = sc->fn, .values = {.arena = im->tmp},
 			       .prefix = mlo_sprintf(im->g->arena, "%s/", n->origin->name)};
 	b->inner.g = g;
+	b->inner.known = (MloStr){.arena = im->tmp};
 	b->inner.scope = &b->scope;
 	im->g = g;
 	if (onnx_import_initialisers(im, &b->scope, proto))

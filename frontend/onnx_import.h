@@ -84,6 +84,7 @@ struct OnnxNode {
 	MloValue **out; /* nout results, to be set with onnx_result() */
 	uint32_t nout;
 	uint64_t asked; /* attributes that the importer looked up */
+	MloStr known;   /* names of those, and of those that it would have taken */
 	bool failed;
 };
 
@@ -137,7 +138,8 @@ const char *onnx_domain(const char *domain);                                   /
 int onnx_opset(const OnnxImport *im, const OnnxScope *sc, const char *domain); /* 0: not imported */
 const Onnx__FunctionProto *onnx_function(const OnnxImport *im, const Onnx__NodeProto *p);
 void onnx_error(OnnxImport *im, MloStatus st, const char *fmt, ...) MLO_PRINTF(3, 4);
-bool onnx_check_operators(OnnxImport *im); /* reports all that are unknown */
+/* Reports all that are unknown; what else there is can be imported.  False: it cannot, functions have no end. */
+bool onnx_check_operators(OnnxImport *im);
 /* Indices of nodes in topological order (stable), NULL after reporting a cycle. */
 const size_t *onnx_sort(OnnxImport *im, Onnx__NodeProto *const *node, size_t n);
 bool onnx_import_inputs(OnnxImport *im, OnnxScope *sc);

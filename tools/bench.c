@@ -266,8 +266,7 @@ static MloStatus measure(Contest *c, BenchResult *r)
 	MLO_TRY(read_facts(c, r));
 	c->in = MLO_NEWN(c->a, MloTensor *, c->ours.nin);
 	c->out = model_outputs(c->a, &c->ours);
-	for (size_t i = 0; i < c->ours.nin; i++)
-		c->in[i] = model_random(c->a, &c->ours.in[i], i + 1);
+	model_fill(c->a, &c->ours, c->in, 1);
 	MLO_TRY(first_run(c, r));
 	MLO_TRY(open_single(c, r->threads));
 	MLO_TRY(start_baselines(c, r, r->threads));

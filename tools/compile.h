@@ -12,6 +12,7 @@ typedef struct MloLoadOptions {
 	bool keep_symbols;   /* leave dimensions that no shape binds symbolic */
 	bool as_written;     /* compute nothing, even where that would tell shapes */
 	bool quiet;          /* no warning about them */
+	MloGraph **partial;  /* not NULL: gets what a failed load made so far, to be freed; else NULL */
 	MloStatus *inferred; /* not NULL: what type inference says goes there, and is no failure */
 } MloLoadOptions;
 

@@ -188,6 +188,7 @@ static json_t *options(const MloptOptions *opt)
 		json_object_set_new(j, "consts", consts);
 	else
 		json_decref(consts);
+	json_object_set_new(j, "winograd", json_boolean(!opt->no_winograd));
 	return j;
 }
 

@@ -67,6 +67,7 @@ typedef struct MloptOptions {
 	/* "INPUT=FILE" (.npy or .pb), nconsts of them: an input that is always that, and no input any more. */
 	const char *const *consts;
 	size_t nconsts;
+	int no_winograd; /* convolutions as plain sums: slower, and closer to the sum in order */
 } MloptOptions;
 #define MLOPT_OPTIONS_INIT                                                                                   \
 	{                                                                                                    \

@@ -44,4 +44,4 @@ if test -z "$cases"; then
 	exit 0
 fi
 exec "$BUILD/tests/conform/run" --runner "$runner" --cache "$BUILD/tests/conform/cache" \
-	--list "$SRC/tests/conform/expected.txt" "$@"
+	--list "$SRC/tests/conform/expected.txt" --facts "$BUILD/tests/conform/facts-$runner.tsv" "$@"

@@ -1,7 +1,7 @@
 /* tests/conform/run.c -- runs the ONNX backend cases of folders and compares with what is expected.
  *
  * usage: run [--runner reference|native|aarch64] [--cache DIRECTORY] [--case NAME] [--every N] [--print]
- *            [--list FILE]... [LABEL=]DIRECTORY...
+ *            [--list FILE]... [--facts FILE] [LABEL=]DIRECTORY...
  *
  * Runners: reference, the executor of the IR; native, a package for this machine, optimised and run
  * by the runtime; aarch64, one for that, run by the program that MLOPT_TEST_RUNNER names under an emulator.
@@ -11,7 +11,8 @@
  * CASE.onnx with CASE_output_0.pb, whose float inputs of n elements are 0/n, 1/n, ..., (n-1)/n.
  * FILE has a line "CASE fail REASON" or "LABEL/CASE fail REASON" for each case that is known to fail; all
  * others must pass, and a listed one that passes is an error, too.  --print writes such a list.
- * "CASE const INPUT REASON": compiled with that input as a constant (mlopt compile --const). */
+ * "CASE const INPUT REASON": compiled with that input as a constant (mlopt compile --const).
+ * --facts writes what was seen of each case, for docs/OPERATORS.md (tests/conform/facts.h). */
 #include <dirent.h>
 #include <errno.h>
 #include <math.h>
@@ -23,6 +24,7 @@
 
 #include "frontend/onnx.h"
 #include "ir/exec.h"
+#include "tests/conform/facts.h"
 #include "tests/support/support.h"
 #include "tools/compile.h"
 
@@ -68,6 +70,7 @@ static MloStatus run_reference(const Run *r, MloTensor **out, MloDiag *d)
 }
 
 static const char *cache;     /* of objects, or NULL */
+static const char *manifest;  /* of the last package that was run here, or NULL */
 static const char *scratch;   /* folder for files of emulated runs */
 static const char *emulator;
 
@@ -114,7 +117,8 @@ static MloStatus run_compiled(const Run *r, const RunHow *how, MloTensor **out, 
 
 static MloStatus run_native(const Run *r, MloTensor **out, MloDiag *d)
 {
-	return run_compiled(r, &(RunHow){.target = "native", .level = 2, .threads = 1, .cache = cache}, out, d);
+	return run_compiled(r, &(RunHow){.target = "native", .level = 2, .threads = 1, .cache = cache,
+	                                 .manifest = &manifest}, out, d);
 }
 
 static MloStatus run_aarch64(const Run *r, MloTensor **out, MloDiag *d)
@@ -356,6 +360,7 @@ static bool find_case(MloArena *a, const char *dir, const char *name, Case *c)
 typedef struct Known {
 	const char *name;     /* CASE or LABEL/CASE */
 	const char *constant; /* the input; NULL: it fails */
+	const char *reason;
 } Known;
 
 typedef struct List { Known *items; size_t n, cap; } List;
@@ -369,23 +374,26 @@ typedef struct Session {
 	const char *list[4]; /* files */
 	int nlists;
 	List known;
+	FILE *facts; /* or NULL */
 	int passed, failed;
 } Session;
 
 static bool read_line(Session *s, char *line, const char *file)
 {
 	char *save, *name = strtok_r(line, " \t\n", &save), *status = strtok_r(NULL, " \t\n", &save);
-	char *input = NULL;
+	char *input = NULL, *reason;
 	bool constant = status && strcmp(status, "const") == 0, ok;
 
 	if (!name || *name == '#')
 		return true;
 	if (constant)
 		input = strtok_r(NULL, " \t\n", &save);
-	ok = status && (constant ? input != NULL : strcmp(status, "fail") == 0) && strtok_r(NULL, "\n", &save);
+	reason = status ? strtok_r(NULL, "\n", &save) : NULL;
+	ok = reason && (constant ? input != NULL : strcmp(status, "fail") == 0);
 	if (!ok)
 		fprintf(stderr, "conform: %s: '%s' needs fail, or const INPUT, and a reason\n", file, name);
-	Known k = {mlo_strdup(s->arena, name), input ? mlo_strdup(s->arena, input) : NULL};
+	Known k = {mlo_strdup(s->arena, name), input ? mlo_strdup(s->arena, input) : NULL,
+	           reason ? mlo_strdup(s->arena, reason) : ""};
 	MLO_PUSH(s->arena, &s->known, k);
 	return ok;
 }
@@ -425,12 +433,16 @@ static void run_one(Session *s, const char *label, const char *dir, const char *
 		return;
 	}
 	c.constant = known ? known->constant : NULL;
+	manifest = NULL;
 	passed = run_sets(a, s->how, &c, why, sizeof why) == OUT_PASS;
 	if (s->print && !passed)
 		printf("%s/%s fail %s\n", label, name, why);
 	else if (!s->print && passed == fails)
 		printf("%s/%s: %s%s%s\n", label, name, passed ? "unexpected pass" : "failed", *why ? ": " : "", why);
 	fflush(stdout);
+	if (s->facts)
+		facts_write(s->facts, a, s->how->name, mlo_sprintf(a, "%s/%s", label, name), c.model, manifest,
+		            passed ? NULL : fails ? known->reason : why);
 	if (passed == fails)
 		s->failed++;
 	else
@@ -465,7 +477,7 @@ static bool run_folder(Session *s, const char *arg)
 static int usage(void)
 {
 	fprintf(stderr, "usage: run [--runner reference|native|aarch64] [--cache DIRECTORY] [--case NAME] [--every N] "
-	                "[--print] [--list FILE]... [LABEL=]DIRECTORY...\n");
+	                "[--print] [--list FILE]... [--facts FILE] [LABEL=]DIRECTORY...\n");
 	return 2;
 }
 
@@ -518,7 +530,7 @@ static bool run_folders(Session *s, char **folders, int n)
 /* The first operand's place in argv; 0: they are wrong. */
 static int options(Session *s, int argc, char **argv)
 {
-	const char *runner = "reference", *every = "1";
+	const char *runner = "reference", *every = "1", *facts = NULL;
 	int i = 1;
 
 	for (; i < argc && strncmp(argv[i], "--", 2) == 0; i++) {
@@ -534,6 +546,7 @@ static int options(Session *s, int argc, char **argv)
 		                  : strcmp(argv[i], "--cache") == 0  ? &cache
 		                  : strcmp(argv[i], "--every") == 0  ? &every
 		                  : strcmp(argv[i], "--list") == 0   ? &s->list[s->nlists++]
+		                  : strcmp(argv[i], "--facts") == 0  ? &facts
 		                                                     : NULL;
 		if (!to || !value)
 			return 0;
@@ -544,6 +557,10 @@ static int options(Session *s, int argc, char **argv)
 	for (size_t k = 0; k < sizeof runners / sizeof *runners; k++)
 		if (strcmp(runner, runners[k].name) == 0)
 			s->how = &runners[k];
+	if (facts && !(s->facts = fopen(facts, "w"))) {
+		fprintf(stderr, "conform: %s: %s\n", facts, strerror(errno));
+		return 0;
+	}
 	return s->how && s->every > 0 && i < argc ? i : 0;
 }
 
@@ -558,6 +575,7 @@ int main(int argc, char **argv)
 	for (int i = 0; i < s.nlists; i++)
 		read = read_list(&s, s.list[i]) && read;
 	ok = read && run_folders(&s, argv + first, argc - first);
+	ok = (!s.facts || fclose(s.facts) == 0) && ok;
 	mlo_arena_free(s.arena);
 	return !read ? 2 : !ok;
 }

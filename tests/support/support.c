@@ -48,6 +48,12 @@ static MloStatus here(MloArena *a, const char *path, const MloCompiled *c, const
 	MlrtStatus st = path ? mlrt_model_open(path, &oo, &m, &err) : mlrt_model_open_memory(c->bytes, c->n, &oo, &m, &err);
 	MloStatus ran = MLO_ERR_INTERNAL;
 
+	if (!st && how->manifest) {
+		size_t n;
+		const char *text = mlrt_model_manifest(m, &n);
+
+		*how->manifest = mlo_strndup(a, text, n);
+	}
 	if (!st)
 		st = mlrt_session_new(m, &so, &s, &err);
 	if (!st)
