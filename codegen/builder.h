@@ -12,8 +12,6 @@ typedef struct Builder {
 	int *dims_of;    /* its first slot of sizes, or -1 */
 	int *chars_of;   /* strings: the slot of the bytes of its characters, or -1: none of its own */
 	int *value_of;   /* its RunValue, or -1 */
-	bool *each;      /* it is one of `samples` */
-	MloDim samples;  /* open where there are any */
 } Builder;
 
 /* program.c */
@@ -27,12 +25,6 @@ void builder_touch(Builder *b, int buffer, int step); /* its content is needed a
 MloStatus builder_kernel_step(Builder *b, const MloLowered *low, int result, MloStepInfo info) MLO_CHECKED;
 const MloOrigin *builder_origin(Builder *b, const MloNode *first, const MloNode *last);
 const char *builder_type_text(Builder *b, const MloValue *v);
-
-/* program_batch.c */
-void batch_find(Builder *b);
-MloDim batch_dim(const Builder *b, const MloValue *v, int i); /* of all samples */
-bool batch_static(const Builder *b, const MloValue *v);       /* all its sizes are known, that of the batch too */
-void batch_kernel(Builder *b, MloLowered *low);               /* becomes batched if it touches samples */
 
 /* program_sizes.c */
 MloStatus sizes_of_inputs(Builder *b) MLO_CHECKED;

@@ -234,7 +234,7 @@ static MloStatus codegen(const MloGraph *g, const MloTarget *t, const MloCodegen
 	uint64_t *code;
 	MloStatus st;
 
-	MLO_TRY(plan_build(&p, out->arena, g, t, d));
+	MLO_TRY(plan_build(&p, out->arena, g, t, opt->direct_only, d));
 	w.n = p.unique.n;
 	w.job = make_jobs(&p);
 	w.order = MLO_NEWN(out->arena, size_t, w.n + 1);

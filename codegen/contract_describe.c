@@ -17,53 +17,59 @@ static int64_t round_up(int64_t n, int64_t to)
 
 /* -- views ---------------------------------------------------------------------------------- */
 
-static void view_dense(MloValue *v, StridedView *out)
+static bool is_one(MloDim d)
 {
-	int64_t stride = 1;
+	return mlo_dim_known(d) && d.k == 1;
+}
+
+static void view_dense(MloSymbols *syms, MloValue *v, StridedView *out)
+{
+	MloDim stride = mlo_dim(1);
 
 	*out = (StridedView){.base = v, .rank = v->type.rank};
 	for (int d = v->type.rank - 1; d >= 0; d--) {
-		out->dim[d] = v->type.dim[d].k;
+		out->dim[d] = v->type.dim[d];
 		out->stride[d] = stride;
-		stride *= out->dim[d];
+		stride = mlo_dim_mul(syms, stride, out->dim[d]);
 	}
 }
 
 /* Reshape of a strided view without copying: every new dimension must be a split or a merge of old
  * ones that lie behind each other in memory. */
-static bool view_reshape(const StridedView *in, const MloType *to, StridedView *out)
+static bool view_reshape(MloSymbols *syms, const StridedView *in, const MloType *to, StridedView *out)
 {
+	const MloDim one = mlo_dim(1);
 	int i = in->rank - 1;
-	int64_t room = 1, stride = 1; /* elements of the current contiguous run not yet given away */
+	MloDim room = one, stride = one; /* elements of the current contiguous run not yet given away */
 
 	*out = (StridedView){.base = in->base, .rank = to->rank};
 	for (int d = to->rank - 1; d >= 0; d--) {
-		int64_t want = to->dim[d].k, have = 1;
+		MloDim want = to->dim[d], have = one, need, take;
 
 		out->dim[d] = want;
 		out->stride[d] = stride;
-		while (have < want) {
-			if (room == 1) {
-				while (i >= 0 && in->dim[i] == 1)
+		while (!mlo_dim_same(have, want)) {
+			if (is_one(room)) {
+				while (i >= 0 && is_one(in->dim[i]))
 					i--;
-				if (i < 0 || (have > 1 && in->stride[i] != stride))
+				if (i < 0 || (!is_one(have) && !mlo_dim_same(in->stride[i], stride)))
 					return false;
 				room = in->dim[i];
 				stride = in->stride[i];
-				if (have == 1)
+				if (is_one(have))
 					out->stride[d] = stride;
 				i--;
 			}
-			if (room % (want / have) == 0 && want % have == 0) {
-				int64_t take = want / have;
-
-				room /= take;
-				stride *= take;
+			if (!mlo_dim_exact(syms, want, have, &need))
+				return false;
+			if (mlo_dim_exact(syms, room, need, &take)) {
+				room = take;
+				stride = mlo_dim_mul(syms, stride, need);
 				have = want;
-			} else if ((want / have) % room == 0 && want % have == 0) {
-				have *= room;
-				stride *= room;
-				room = 1;
+			} else if (mlo_dim_exact(syms, need, room, &take)) {
+				have = mlo_dim_mul(syms, have, room);
+				stride = mlo_dim_mul(syms, stride, room);
+				room = one;
 			} else {
 				return false;
 			}
@@ -80,7 +86,7 @@ static bool in_group_before(const MloNode *first, const MloNode *anchor, const M
 	return false;
 }
 
-bool contract_view(const MloNode *first, const MloNode *anchor, MloValue *v, StridedView *out)
+bool contract_view(MloSymbols *syms, const MloNode *first, const MloNode *anchor, MloValue *v, StridedView *out)
 {
 	StridedView in;
 	const int64_t *perm;
@@ -89,13 +95,13 @@ bool contract_view(const MloNode *first, const MloNode *anchor, MloValue *v, Str
 	if (!v->def || !in_group_before(first, anchor, v->def)) {
 		if (v->layout.block)
 			return false;
-		view_dense(v, out);
+		view_dense(syms, v, out);
 		return true;
 	}
-	if (!contract_view(first, anchor, v->def->in[0], &in))
+	if (!contract_view(syms, first, anchor, v->def->in[0], &in))
 		return false;
 	if (v->def->op == OP_reshape)
-		return view_reshape(&in, &v->type, out);
+		return view_reshape(syms, &in, &v->type, out);
 	if (v->def->op != OP_transpose)
 		return false;
 	perm = mlo_attr_ints(v->def, ATTR_transpose_perm, &n);
@@ -202,25 +208,19 @@ static float mat_weight(const void *user, int64_t c, int64_t k, int64_t ky, int6
 /* -- convolution ---------------------------------------------------------------------------- */
 
 /* How A is walked: x[N, C, H, W], dense or in channel blocks; icg channels per group. */
-static void image_strides(const MloValue *x, int64_t ch, int64_t h, int64_t w, int64_t icg, KContract *c)
+static void image_strides(ContractPlan *p, const MloValue *x, int64_t ch, MloDim h, MloDim w, int64_t icg)
 {
+	KContract *c = &p->c;
+	MloSymbols *syms = p->k->syms;
+	MloDim image = mlo_dim_mul(syms, h, w);
 	int64_t b = x->layout.block;
 
-	if (b) {
-		c->a.block = b;
-		c->a.blk = h * w * b;
-		c->a.k = 1;
-		c->a.x = b;
-		c->a.y = w * b;
-		c->a.b0 = round_up(ch, b) * h * w;
-	} else {
-		c->a.block = icg;
-		c->a.blk = icg * h * w;
-		c->a.k = h * w;
-		c->a.x = 1;
-		c->a.y = w;
-		c->a.b0 = ch * h * w;
-	}
+	c->a.block = b ? b : icg;
+	c->a.blk = mlo_kernel_number(p->k, mlo_dim_mul(syms, image, mlo_dim(c->a.block)));
+	c->a.k = b ? 1 : mlo_kernel_number(p->k, image);
+	c->a.x = b ? b : 1;
+	c->a.y = mlo_kernel_number(p->k, mlo_dim_mul(syms, w, mlo_dim(c->a.x)));
+	c->a.b0 = mlo_kernel_number(p->k, mlo_dim_mul(syms, image, mlo_dim(b ? round_up(ch, b) : ch)));
 }
 
 /* Chooses how groups map to runs of terms; false: no good form. */
@@ -255,32 +255,42 @@ static bool conv_groups(const MloTarget *t, const MloValue *x, int64_t ch, int64
 }
 
 /* Spatial extents as two dimensions; a missing one is 1. */
-static bool spatial_2d(const MloType *t, int64_t *h, int64_t *w)
+static bool spatial_2d(const MloType *t, MloDim *h, MloDim *w)
 {
-	if (t->rank < 3 || t->rank > 4)
+	if (t->rank < 3 || t->rank > 4 || !mlo_dim_known(t->dim[1]))
 		return false;
-	*h = t->rank == 4 ? t->dim[2].k : 1;
-	*w = t->dim[t->rank - 1].k;
+	*h = t->rank == 4 ? t->dim[2] : mlo_dim(1);
+	*w = t->dim[t->rank - 1];
 	return true;
 }
 
 /* Images of one column are lines: tiles go along x. */
-static void turn_column(ContractPlan *p, ConvWeights *w)
+static void turn_column(ContractPlan *p, ConvWeights *w, int64_t pad_hi)
 {
 	KContract *c = &p->c;
 
-	if (c->in_x != 1 || c->nx != 1 || c->nkx != 1 || c->px || c->ny == 1)
+	if (c->in_x != 1 || c->nx != 1 || c->nkx != 1 || c->px || c->qx || c->ny <= 1 || c->in_y < 1)
 		return;
 	c->nx = c->ny;
 	c->nkx = w->kw = c->nky;
 	c->sx = c->sy;
 	c->dx = c->dy;
 	c->px = c->py;
+	c->qx = pad_hi;
 	c->in_x = c->in_y;
 	c->a.x = c->a.y;
 	c->ny = c->nky = w->kh = c->sy = c->dy = c->in_y = 1;
 	c->py = c->a.y = 0;
 	p->merged = 2;
+}
+
+/* What emission can do with windows on images of open sizes. */
+static bool open_windows(const MloGeometry *g)
+{
+	for (int d = 0; d < g->spatial; d++)
+		if (g->pad_lo[d] < 0 || g->pad_hi[d] < 0 || g->stride[d] > 4)
+			return false;
+	return g->exact;
 }
 
 static MloStatus describe_conv(MloLowerCx *cx, const MloNode *first, const MloNode *n, ContractPlan *p)
@@ -289,12 +299,15 @@ static MloStatus describe_conv(MloLowerCx *cx, const MloNode *first, const MloNo
 	const MloType *xt = &n->in[0]->type, *yt = &n->out[0]->type;
 	ConvWeights w = {.w = n->in[1]->data};
 	MloGeometry g;
-	int64_t groups = mlo_attr_i(n, ATTR_conv_group), ch, oh, ow;
+	int64_t groups = mlo_attr_i(n, ATTR_conv_group), ch;
+	MloDim ih, iw, oh, ow;
 	int two;
 
 	(void)first;
 	if (!is_const_f32(n->in[1]) || (n->nin > 2 && n->in[2] && !is_const_f32(n->in[2])) ||
-	    !spatial_2d(xt, &c->in_y, &c->in_x) || !spatial_2d(yt, &oh, &ow) || mlo_node_geometry(cx->graph, n, &g, NULL) != MLO_OK)
+	    !spatial_2d(xt, &ih, &iw) || !spatial_2d(yt, &oh, &ow) || mlo_node_geometry(cx->graph, n, &g, NULL) != MLO_OK)
+		return MLO_ERR_UNSUPPORTED;
+	if (!(mlo_dim_known(ih) && mlo_dim_known(iw)) && !open_windows(&g))
 		return MLO_ERR_UNSUPPORTED;
 	two = xt->rank == 4;
 	ch = xt->dim[1].k;
@@ -303,23 +316,24 @@ static MloStatus describe_conv(MloLowerCx *cx, const MloNode *first, const MloNo
 	w.kw = g.kernel[two];
 	w.icg = ch / groups;
 	w.ocg = p->oc / groups;
-	image_strides(n->in[0], ch, c->in_y, c->in_x, w.icg, c);
-	*c = (KContract){.nb0 = xt->dim[0].k, .nb1 = 1, .ny = oh, .nx = ow, .nc = p->oc, .nky = w.kh, .nkx = w.kw,
+	image_strides(p, n->in[0], ch, ih, iw, w.icg);
+	*c = (KContract){.nb0 = mlo_kernel_number(p->k, xt->dim[0]), .nb1 = 1, .ny = mlo_kernel_number(p->k, oh), .nx = mlo_kernel_number(p->k, ow), .nc = p->oc, .nky = w.kh, .nkx = w.kw,
 	                 .sy = two ? g.stride[0] : 1, .sx = g.stride[two], .dy = two ? g.dilation[0] : 1,
 	                 .dx = g.dilation[two], .py = two ? g.pad_lo[0] : 0, .px = g.pad_lo[two],
-	                 .in_y = c->in_y, .in_x = c->in_x, .a = c->a, .b = {.packed = true}};
+	                 .in_y = mlo_kernel_number(p->k, ih), .in_x = mlo_kernel_number(p->k, iw), .qx = g.pad_hi[two], .a = c->a, .b = {.packed = true}};
 	if (!conv_groups(cx->target, n->in[0], ch, p->oc, groups, c, &w))
 		return MLO_ERR_UNSUPPORTED;
-	if (w.kh == 1 && w.kw == 1 && c->sy == 1 && c->sx == 1 && !c->py && !c->px && oh == c->in_y && ow == c->in_x) {
+	if (w.kh == 1 && w.kw == 1 && c->sy == 1 && c->sx == 1 && !c->py && !c->px && mlo_dim_same(oh, ih) &&
+	    mlo_dim_same(ow, iw)) {
 		/* pixels in one row: tiles need not end at each row's end */
-		c->nx = c->in_x = oh * ow;
+		c->nx = c->in_x = mlo_kernel_number(p->k, mlo_dim_mul(p->k->syms, oh, ow));
 		c->ny = c->in_y = 1;
 		c->a.y = 0;
 		p->merged = two ? 2 : 1;
 	} else {
-		turn_column(p, &w);
+		turn_column(p, &w, g.pad_hi[0]);
 	}
-	mlo_schedule_contract(cx->target, c);
+	mlo_schedule_contract(cx->target, p->k, c);
 	if (!cx->direct_only && n->out[0]->layout.block == c->lanes)
 		mlo_schedule_winograd(cx->target, c);
 	p->a = n->in[0];
@@ -336,7 +350,8 @@ static MloStatus describe_conv_transpose(MloLowerCx *cx, const MloNode *first, c
 	const MloType *xt = &n->in[0]->type, *yt = &n->out[0]->type;
 	ConvWeights w = {.w = n->in[1]->data};
 	MloGeometry g;
-	int64_t lanes = cx->target->vector_bytes / 4, ch, h, ww, oh, ow;
+	int64_t lanes = cx->target->vector_bytes / 4, ch;
+	MloDim h, ww, oh, ow;
 	int two;
 
 	(void)first;
@@ -351,17 +366,18 @@ static MloStatus describe_conv_transpose(MloLowerCx *cx, const MloNode *first, c
 	p->oc = w.oc = yt->dim[1].k;
 	w.kh = two ? g.kernel[0] : 1;
 	w.kw = g.kernel[two];
-	if (oh != h * w.kh || ow != ww * w.kw)
+	if (!mlo_dim_same(oh, mlo_dim_mul(p->k->syms, h, mlo_dim(w.kh))) ||
+	    !mlo_dim_same(ow, mlo_dim_mul(p->k->syms, ww, mlo_dim(w.kw))))
 		return MLO_ERR_UNSUPPORTED;
 	p->phase_c = w.phase_c = round_up(p->oc, lanes);
 	p->phase_y = w.kh;
 	p->phase_x = w.phase_x = w.kw;
-	*c = (KContract){.nb0 = xt->dim[0].k, .nb1 = 1, .ny = h, .nx = ww, .nc = w.kh * w.kw * p->phase_c, .nk = ch,
-	                 .nky = 1, .nkx = 1, .sy = 1, .sx = 1, .dy = 1, .dx = 1, .in_y = h, .in_x = ww,
+	*c = (KContract){.nb0 = mlo_kernel_number(p->k, xt->dim[0]), .nb1 = 1, .ny = mlo_kernel_number(p->k, h), .nx = mlo_kernel_number(p->k, ww), .nc = w.kh * w.kw * p->phase_c, .nk = ch,
+	                 .nky = 1, .nkx = 1, .sy = 1, .sx = 1, .dy = 1, .dx = 1, .in_y = mlo_kernel_number(p->k, h), .in_x = mlo_kernel_number(p->k, ww),
 	                 .b = {.packed = true}};
 	c->group_c = c->nc;
-	image_strides(n->in[0], ch, h, ww, ch, c);
-	mlo_schedule_contract(cx->target, c);
+	image_strides(p, n->in[0], ch, h, ww, ch);
+	mlo_schedule_contract(cx->target, p->k, c);
 	p->a = n->in[0];
 	p->bias = n->nin > 2 ? n->in[2] : NULL;
 	p->packed = p->dry ? NULL : pack(cx, c, transposed_weight, &w);
@@ -370,94 +386,127 @@ static MloStatus describe_conv_transpose(MloLowerCx *cx, const MloNode *first, c
 
 /* -- matrix products ------------------------------------------------------------------------ */
 
+/* The extents and strides of a matrix product, before they become numbers of its kernel. */
+typedef struct MatDims {
+	MloDim size[2], a[2], b[2]; /* batches */
+	MloDim rows, row_step;
+} MatDims;
+
 /* Collapses the batch dimensions [0, n) of result shape `dim` with operand strides as, bs into at
  * most two; false when that cannot be done. */
-static bool batch_dims(const int64_t *dim, const int64_t *as, const int64_t *bs, int n, KContract *c)
+static bool batch_dims(MloSymbols *syms, const MloDim *dim, const MloDim *as, const MloDim *bs, int n, MatDims *m)
 {
-	int64_t size[2] = {1, 1}, sa[2] = {0, 0}, sb[2] = {0, 0};
 	int used = 0; /* 0: innermost collapsed dimension in slot 1, then slot 0 */
 
 	for (int d = n - 1; d >= 0; d--) {
-		if (dim[d] == 1)
+		int at = 2 - used;
+
+		if (is_one(dim[d]))
 			continue;
-		if (used && as[d] == sa[2 - used] * size[2 - used] && bs[d] == sb[2 - used] * size[2 - used]) {
-			size[2 - used] *= dim[d];
+		if (used && mlo_dim_same(as[d], mlo_dim_mul(syms, m->a[at], m->size[at])) &&
+		    mlo_dim_same(bs[d], mlo_dim_mul(syms, m->b[at], m->size[at]))) {
+			m->size[at] = mlo_dim_mul(syms, m->size[at], dim[d]);
 			continue;
 		}
 		if (++used > 2)
 			return false;
-		size[2 - used] = dim[d];
-		sa[2 - used] = as[d];
-		sb[2 - used] = bs[d];
+		m->size[2 - used] = dim[d];
+		m->a[2 - used] = as[d];
+		m->b[2 - used] = bs[d];
 	}
-	c->nb0 = size[0];
-	c->nb1 = size[1];
-	c->a.b0 = sa[0];
-	c->a.b1 = sa[1];
-	c->b.b0 = sb[0];
-	c->b.b1 = sb[1];
 	return true;
 }
 
-/* Strides of a batch dimension d (of n, right-aligned) of a view whose last two are the matrix. */
-static int64_t batch_stride(const StridedView *v, int d, int n)
+/* Stride of batch dimension d (of n, right-aligned) of a view whose last two are the matrix; false: it is
+ * neither the result's nor 1 for sure. */
+static bool batch_stride(const StridedView *v, const MloType *y, int d, int n, MloDim *stride)
 {
 	int at = v->rank - 2 - (n - d);
 
-	return at < 0 || v->dim[at] == 1 ? 0 : v->stride[at];
+	*stride = mlo_dim(0);
+	if (at < 0 || is_one(v->dim[at]))
+		return true;
+	*stride = v->stride[at];
+	return mlo_dim_same(v->dim[at], y->dim[d]);
+}
+
+static bool mat_dims(MloSymbols *syms, const MloType *yt, const StridedView *a, const StridedView *b, ContractPlan *p,
+                     MatDims *m)
+{
+	MloDim as[MLO_MAX_RANK], bs[MLO_MAX_RANK];
+	int nb = yt->rank - 2;
+
+	*m = (MatDims){.size = {mlo_dim(1), mlo_dim(1)}, .rows = a->dim[a->rank - 2], .row_step = a->stride[a->rank - 2]};
+	p->merged = 1;
+	for (int d = 0; d < nb; d++) {
+		bs[d] = mlo_dim(0);
+		if (!batch_stride(a, yt, d, nb, &as[d]) || (b && !batch_stride(b, yt, d, nb, &bs[d])))
+			return false;
+	}
+	/* batches that share B are more rows */
+	for (; nb > 0; nb--, p->merged++) {
+		MloDim n = yt->dim[nb - 1];
+
+		if (is_one(n))
+			continue;
+		if (!mlo_dim_same(bs[nb - 1], mlo_dim(0)))
+			break;
+		if (is_one(m->rows))
+			m->row_step = as[nb - 1];
+		else if (!mlo_dim_same(as[nb - 1], mlo_dim_mul(syms, m->row_step, m->rows)))
+			break;
+		m->rows = mlo_dim_mul(syms, m->rows, n);
+	}
+	return batch_dims(syms, yt->dim, as, bs, nb, m);
+}
+
+static void mat_numbers(MloKernel *k, const MatDims *m, KContract *c)
+{
+	c->nb0 = mlo_kernel_number(k, m->size[0]);
+	c->nb1 = mlo_kernel_number(k, m->size[1]);
+	c->nx = c->in_x = mlo_kernel_number(k, m->rows);
+	c->a.b0 = mlo_kernel_number(k, m->a[0]);
+	c->a.b1 = mlo_kernel_number(k, m->a[1]);
+	c->a.x = mlo_kernel_number(k, m->row_step);
+	c->b.b0 = mlo_kernel_number(k, m->b[0]);
+	c->b.b1 = mlo_kernel_number(k, m->b[1]);
 }
 
 static MloStatus finish_mat(MloLowerCx *cx, const MloNode *n, const StridedView *a, const MloValue *bconst,
                             const StridedView *b, ContractPlan *p)
 {
 	KContract *c = &p->c;
-	const MloType *yt = &n->out[0]->type;
-	int64_t as[MLO_MAX_RANK], bs[MLO_MAX_RANK], dim[MLO_MAX_RANK];
-	int nb = yt->rank - 2;
+	MloDim terms = a->dim[a->rank - 1], others = b ? b->dim[b->rank - 2] : terms;
+	MatDims m;
 
-	*c = (KContract){.nb0 = 1, .nb1 = 1, .ny = 1, .nx = a->dim[a->rank - 2], .nc = p->oc, .nk = a->dim[a->rank - 1],
-	                 .nky = 1, .nkx = 1, .sy = 1, .sx = 1, .dy = 1, .dx = 1, .in_y = 1};
-	c->group_c = c->nc;
-	c->a.x = a->stride[a->rank - 2];
-	c->a.k = a->stride[a->rank - 1];
-	c->a.block = c->nk;
-	p->merged = 1;
-	for (int d = 0; d < nb; d++) {
-		dim[d] = yt->dim[d].k;
-		as[d] = batch_stride(a, d, nb);
-		bs[d] = b ? batch_stride(b, d, nb) : 0;
-	}
-	/* batches that share B are more rows */
-	while (nb > 0 && (dim[nb - 1] == 1 || (bs[nb - 1] == 0 && (c->nx == 1 || as[nb - 1] == c->a.x * c->nx)))) {
-		if (c->nx == 1 && dim[nb - 1] > 1)
-			c->a.x = as[nb - 1];
-		c->nx *= dim[nb - 1];
-		nb--;
-		p->merged++;
-	}
-	if (!batch_dims(dim, as, bs, nb, c))
+	if (!mat_dims(cx->graph->syms, &n->out[0]->type, a, b, p, &m) || mlo_dim_same(terms, mlo_dim(0)) ||
+	    !mlo_dim_same(terms, others))
 		return MLO_ERR_UNSUPPORTED;
-	c->in_x = c->nx;
-	if (c->nk == 0)
-		return MLO_ERR_UNSUPPORTED;
+	*c = (KContract){.ny = 1, .nky = 1, .nkx = 1, .sy = 1, .sx = 1, .dy = 1, .dx = 1, .in_y = 1};
+	c->nc = c->group_c = mlo_kernel_number(p->k, p->channels);
+	c->nk = c->a.block = mlo_kernel_number(p->k, terms);
+	c->a.k = mlo_kernel_number(p->k, a->stride[a->rank - 1]);
+	mat_numbers(p->k, &m, c);
 	p->a = a->base;
 	if (!b) {
 		MatWeights w = {.w = bconst->data};
 		int r = bconst->type.rank;
 		bool trans = n->op == OP_gemm && mlo_attr_i(n, ATTR_gemm_transB);
 
+		if (c->nc < 0 || c->nk != bconst->type.dim[r - 2 + trans].k)
+			return MLO_ERR_UNSUPPORTED;
 		w.stride_k = trans ? 1 : bconst->type.dim[r - 1].k;
 		w.stride_c = trans ? bconst->type.dim[r - 1].k : 1;
 		c->b.packed = true;
-		mlo_schedule_contract(cx->target, c);
+		mlo_schedule_contract(cx->target, p->k, c);
 		p->packed = p->dry ? NULL : pack(cx, c, mat_weight, &w);
 		return MLO_OK;
 	}
-	c->b.k = b->stride[b->rank - 2];
-	if (b->stride[b->rank - 1] != 1 && b->dim[b->rank - 1] != 1)
+	c->b.k = mlo_kernel_number(p->k, b->stride[b->rank - 2]);
+	if (!is_one(b->stride[b->rank - 1]) && !is_one(b->dim[b->rank - 1]))
 		return MLO_ERR_UNSUPPORTED;
 	p->b = b->base;
-	mlo_schedule_contract(cx->target, c);
+	mlo_schedule_contract(cx->target, p->k, c);
 	return MLO_OK;
 }
 
@@ -468,18 +517,18 @@ static MloStatus describe_matmul(MloLowerCx *cx, const MloNode *first, const Mlo
 
 	/* vectors as operands are rare: the library tier has them */
 	if (n->in[0]->type.rank < 2 || bv->type.rank < 2 || n->out[0]->type.rank < 2 ||
-	    !contract_view(first, n, n->in[0], &a))
+	    !contract_view(cx->graph->syms, first, n, n->in[0], &a))
 		return MLO_ERR_UNSUPPORTED;
-	p->oc = bv->type.dim[bv->type.rank - 1].k;
+	p->channels = bv->type.dim[bv->type.rank - 1];
 	if (is_const_f32(bv)) {
 		bool flat = true;
 
 		for (int d = 0; d < bv->type.rank - 2; d++)
-			flat = flat && bv->type.dim[d].k == 1;
+			flat = flat && is_one(bv->type.dim[d]);
 		if (flat)
 			return finish_mat(cx, n, &a, bv, NULL, p);
 	}
-	if (!contract_view(first, n, bv, &b))
+	if (!contract_view(cx->graph->syms, first, n, bv, &b))
 		return MLO_ERR_UNSUPPORTED;
 	return finish_mat(cx, n, &a, NULL, &b, p);
 }
@@ -489,11 +538,11 @@ static MloStatus describe_gemm(MloLowerCx *cx, const MloNode *first, const MloNo
 	StridedView a;
 
 	if (mlo_attr_f(n, ATTR_gemm_alpha) != 1 || (n->nin > 2 && n->in[2] && mlo_attr_f(n, ATTR_gemm_beta) != 1) ||
-	    !is_const_f32(n->in[1]) || !contract_view(first, n, n->in[0], &a))
+	    !is_const_f32(n->in[1]) || !contract_view(cx->graph->syms, first, n, n->in[0], &a))
 		return MLO_ERR_UNSUPPORTED;
-	p->oc = n->out[0]->type.dim[1].k;
+	p->channels = n->out[0]->type.dim[1];
 	if (n->nin > 2 && n->in[2]) {
-		if (!is_const_f32(n->in[2]) || mlo_type_elems(&n->in[2]->type) != p->oc)
+		if (!is_const_f32(n->in[2]) || mlo_type_elems(&n->in[2]->type) != p->channels.k)
 			return MLO_ERR_UNSUPPORTED;
 		p->bias = n->in[2];
 	}
@@ -516,7 +565,7 @@ MloStatus contract_describe(MloLowerCx *cx, const MloNode *first, const MloNode 
 	} table[] = {{OP_conv, describe_conv}, {OP_conv_transpose, describe_conv_transpose},
 	             {OP_matmul, describe_matmul}, {OP_gemm, describe_gemm}};
 
-	if (anchor->out[0]->type.elem != EL_f32 || mlo_type_elems(&anchor->out[0]->type) <= 0)
+	if (anchor->out[0]->type.elem != EL_f32 || !mlo_type_filled(&anchor->out[0]->type))
 		return MLO_ERR_UNSUPPORTED;
 	for (size_t i = 0; i < sizeof table / sizeof *table; i++)
 		if (table[i].op == anchor->op)

@@ -8,13 +8,14 @@
 typedef struct StridedView {
 	MloValue *base;
 	int rank;
-	int64_t dim[MLO_MAX_RANK], stride[MLO_MAX_RANK];
+	MloDim dim[MLO_MAX_RANK], stride[MLO_MAX_RANK];
 } StridedView;
 
 /* What describing a contraction yields.  `out_index` tells the epilogue the logical index of the
  * anchor's result from the contract's variables (b0, b1, y, x, c). */
 typedef struct ContractPlan {
 	bool dry;                   /* only ask whether it can be described: weights are not packed */
+	MloKernel *k;               /* whose sizes c speaks of */
 	KContract c;
 	MloValue *a, *b;            /* operands as bound; b NULL when packed */
 	const MloTensor *packed;
@@ -23,12 +24,13 @@ typedef struct ContractPlan {
 	/* transposed convolution: channels are (tap row, tap column, padded channel) */
 	int64_t phase_y, phase_x, phase_c;
 	int64_t oc;                 /* real output channels */
+	MloDim channels;            /* of a matrix product */
 } ContractPlan;
 
-/* Fills the plan (zero but for `dry`) for the anchor of a group that starts at first, or
+/* Fills the plan (zero but for `dry` and `k`) for the anchor of a group that starts at first, or
  * MLO_ERR_UNSUPPORTED. */
 MloStatus contract_describe(MloLowerCx *cx, const MloNode *first, const MloNode *anchor, ContractPlan *p);
 
 /* View of v through the transposes and reshapes of the group that make it. */
-bool contract_view(const MloNode *first, const MloNode *anchor, MloValue *v, StridedView *out);
+bool contract_view(MloSymbols *syms, const MloNode *first, const MloNode *anchor, MloValue *v, StridedView *out);
 #endif

@@ -230,7 +230,7 @@ static void bind_sizes(Emit *e)
 static void bind_task(Emit *e, LLVMValueRef task, const KStmt **par, int n)
 {
 	for (int i = n - 1; i > 0; i--) {
-		LLVMValueRef k = emit_i64(e, par[i]->extent->k);
+		LLVMValueRef k = emit_idx(e, par[i]->extent);
 
 		e->var[par[i]->var] = LLVMBuildURem(e->b, task, k, "task");
 		task = LLVMBuildUDiv(e->b, task, k, "");
@@ -266,43 +266,6 @@ static void emit_body(Emit *e)
 		emit_call(e, s);
 	else if (s)
 		emit_tasks(e);
-}
-
-/* A batched kernel: tasks of one element of the batch after the other, arguments moved along. */
-static void emit_batch(Emit *e)
-{
-	const MloKernel *k = e->k;
-	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx), i8 = LLVMInt8TypeInContext(e->ctx);
-	LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b), head = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "batch");
-	LLVMBasicBlockRef exit = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "batch.done"), last;
-	LLVMBasicBlockRef inside = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "batch.one");
-	LLVMValueRef task, n, first, stop, end = e->end, tasks = emit_i64(e, k->ntasks), phi;
-
-	LLVMBuildBr(e->b, head);
-	LLVMPositionBuilderAtEnd(e->b, head);
-	phi = task = LLVMBuildPhi(e->b, i64, "task0");
-	LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, task, end, ""), inside, exit);
-	LLVMPositionBuilderAtEnd(e->b, inside);
-	n = LLVMBuildUDiv(e->b, task, tasks, "");
-	first = LLVMBuildNSWMul(e->b, n, tasks, "");
-	stop = LLVMBuildNSWAdd(e->b, first, tasks, "");
-	stop = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, stop, end, ""), stop, end, "");
-	for (size_t i = 0; i < k->arg.n; i++) {
-		const KArg *a = &k->arg.items[i];
-		LLVMValueRef at = emit_i64(e, a->step * (int64_t)mlo_elem_bits(a->elem) / 8);
-
-		if (a->step) {
-			at = LLVMBuildNSWMul(e->b, n, at, "");
-			e->arg[i] = LLVMBuildInBoundsGEP2(e->b, i8, e->arg[i], &at, 1, "");
-		}
-	}
-	e->begin = LLVMBuildNSWSub(e->b, task, first, "");
-	e->end = LLVMBuildNSWSub(e->b, stop, first, "");
-	emit_body(e);
-	last = LLVMGetInsertBlock(e->b);
-	LLVMBuildBr(e->b, head);
-	LLVMAddIncoming(phi, (LLVMValueRef[]){LLVMGetParam(e->fn, 1), stop}, (LLVMBasicBlockRef[]){before, last}, 2);
-	LLVMPositionBuilderAtEnd(e->b, exit);
 }
 
 static LLVMValueRef new_function(Emit *e, const char *symbol)
@@ -350,10 +313,7 @@ MloStatus mlo_emit_kernel(LLVMModuleRef m, const MloTarget *t, const MloKernel *
 	LLVMPositionBuilderAtEnd(e.b, body);
 	bind_args(&e, LLVMGetParam(e.fn, 0));
 	bind_sizes(&e);
-	if (k->batch >= 0)
-		emit_batch(&e);
-	else
-		emit_body(&e);
+	emit_body(&e);
 	LLVMBuildRetVoid(e.b);
 	LLVMPositionBuilderAtEnd(e.b, entry);
 	LLVMBuildBr(e.b, body);

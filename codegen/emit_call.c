@@ -5,7 +5,6 @@
  * pointers.  The reference kernel is inlined into its caller: shapes and attributes propagate. */
 #include <llvm-c/BitReader.h>
 #include <llvm-c/Linker.h>
-#include <llvm-c/Transforms/PassBuilder.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,8 +18,8 @@ static LLVMTypeRef i64_type(Emit *e) { return LLVMInt64TypeInContext(e->ctx); }
 
 /* -- import ------------------------------------------------------------------------------- */
 
-/* Everything but `keep` becomes private to the module, and what is not used goes. */
-static void strip(LLVMModuleRef m, const char *keep)
+/* Everything but `keep` becomes private to the module: the linker then takes over what `keep` needs, no more. */
+static void hide(LLVMModuleRef m, const char *keep)
 {
 	for (LLVMValueRef f = LLVMGetFirstFunction(m); f; f = LLVMGetNextFunction(f)) {
 		size_t n;
@@ -30,14 +29,10 @@ static void strip(LLVMModuleRef m, const char *keep)
 	for (LLVMValueRef g = LLVMGetFirstGlobal(m); g; g = LLVMGetNextGlobal(g))
 		if (!LLVMIsDeclaration(g))
 			LLVMSetLinkage(g, LLVMInternalLinkage);
-	LLVMPassBuilderOptionsRef opt = LLVMCreatePassBuilderOptions();
-	LLVMErrorRef err = LLVMRunPasses(m, "globaldce", NULL, opt);
-	LLVMDisposePassBuilderOptions(opt);
-	if (err)
-		LLVMConsumeError(err);
 }
 
-static LLVMModuleRef read_library(Emit *e)
+/* The library with its functions unread: each is when it is linked, which few are. */
+static LLVMModuleRef open_library(Emit *e)
 {
 	size_t n;
 	const void *bytes = mlo_ref_bitcode(e->t->arch, &n);
@@ -46,12 +41,12 @@ static LLVMModuleRef read_library(Emit *e)
 		mlo_error(e->diag, MLO_ERR_TARGET, "no kernel library for architecture %s", e->t->arch);
 		return NULL;
 	}
-	LLVMMemoryBufferRef buf = LLVMCreateMemoryBufferWithMemoryRangeCopy(bytes, n, "ref");
-	if (LLVMParseBitcodeInContext2(e->ctx, buf, &lib)) {
+	/* the module owns the buffer from here on, also where it cannot be read */
+	LLVMMemoryBufferRef buf = LLVMCreateMemoryBufferWithMemoryRange(bytes, n, "ref", false);
+	if (LLVMGetBitcodeModuleInContext2(e->ctx, buf, &lib)) {
 		mlo_error(e->diag, MLO_ERR_INTERNAL, "the kernel library cannot be read");
-		lib = NULL;
+		return NULL;
 	}
-	LLVMDisposeMemoryBuffer(buf);
 	return lib;
 }
 
@@ -69,10 +64,10 @@ static LLVMValueRef import(Emit *e, const KCall *c)
 	char name[80];
 	bool common = c->sizes && !mlo_op_has(c->op, TR_SIZED);
 	snprintf(name, sizeof name, "%s_%s", c->sizes ? "size" : "ref", common ? "broadcast" : mlo_op_info(c->op)->name);
-	LLVMModuleRef lib = read_library(e);
+	LLVMModuleRef lib = open_library(e);
 	if (!lib)
 		return NULL;
-	strip(lib, name);
+	hide(lib, name);
 	for (LLVMValueRef f = LLVMGetFirstFunction(lib); f; f = LLVMGetNextFunction(f))
 		if (!LLVMIsDeclaration(f))
 			mlo_object_function(e->t, f);

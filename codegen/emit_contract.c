@@ -10,6 +10,8 @@
  *
  * Borders cost nothing inside: tap rows outside the image shorten the ky loop, tap columns outside
  * are left out when the code of the (few) border tiles is generated. */
+#include <string.h>
+
 #include "codegen/contract.h"
 #include "codegen/emit_internal.h"
 
@@ -31,6 +33,7 @@ typedef struct Tile {
 	LLVMValueRef ct, c_first;   /* channel tile, its first channel */
 	LLVMValueRef y;
 	LLVMValueRef ky_lo[2], ky_hi[2]; /* taps inside the image, per row of the tile */
+	LLVMValueRef kx_lo, kx_hi;  /* taps inside the image, of a column alone */
 	LLVMValueRef ahead;         /* elements from a weight to the one to prefetch, or NULL */
 	LLVMValueRef bmask[16];     /* per vector: lanes of B inside its row, or NULL (packed, or no tail) */
 	int64_t wtile;              /* vecs * lanes */
@@ -42,14 +45,26 @@ static LLVMValueRef add(Emit *e, LLVMValueRef a, LLVMValueRef b)
 	return LLVMBuildNSWAdd(e->b, a, b, "");
 }
 
-static LLVMValueRef mulc(Emit *e, LLVMValueRef a, int64_t c)
+/* A number of the kernel: itself, or a size. */
+static LLVMValueRef num(Emit *e, int64_t n)
 {
-	return LLVMBuildNSWMul(e->b, a, emit_i64(e, c), "");
+	return n < 0 ? e->size[-1 - n] : emit_i64(e, n);
+}
+
+static LLVMValueRef muln(Emit *e, LLVMValueRef a, int64_t n)
+{
+	return LLVMBuildNSWMul(e->b, a, num(e, n), "");
 }
 
 static LLVMValueRef addc(Emit *e, LLVMValueRef a, int64_t c)
 {
 	return c ? LLVMBuildNSWAdd(e->b, a, emit_i64(e, c), "") : a;
+}
+
+/* a + c * n */
+static LLVMValueRef addn(Emit *e, LLVMValueRef a, int64_t c, int64_t n)
+{
+	return n < 0 && c ? add(e, a, muln(e, emit_i64(e, c), n)) : addc(e, a, c * n);
 }
 
 /* Quotient and remainder of a value that is never negative. */
@@ -151,7 +166,7 @@ static void emit_position(Tile *t, int r, int i, LLVMValueRef a_off, const LLVMV
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	LLVMValueRef off = addc(e, a_off, r * c->sy * c->a.y + i * c->sx * c->a.x), x = NULL;
+	LLVMValueRef off = addn(e, addn(e, a_off, r * c->sy, c->a.y), i * c->sx, c->a.x), x = NULL;
 
 	if (!t->depthwise)
 		x = splat(t, load_at(t, t->f32, e->arg[c->a_arg], off));
@@ -160,7 +175,7 @@ static void emit_position(Tile *t, int r, int i, LLVMValueRef a_off, const LLVMV
 		LLVMValueRef sum = LLVMBuildLoad2(e->b, t->vec, acc, "");
 
 		if (t->depthwise)
-			x = load_at(t, t->vec, e->arg[c->a_arg], addc(e, off, j * c->a.blk));
+			x = load_at(t, t->vec, e->arg[c->a_arg], addn(e, off, j, c->a.blk));
 		LLVMBuildStore(e->b, fma_vec(t, x, w[j], sum), acc);
 	}
 }
@@ -181,11 +196,28 @@ static void emit_term(Tile *t, int cols, LLVMValueRef a_off, const bool *skip, L
 				emit_position(t, r, i, a_off, w);
 }
 
-/* A run of n terms whose channels lie `step` apart in A, unrolled by `unroll`. */
+enum { UNROLL = 4 };
+
+/* As emit_run, n a size. */
+static void emit_open_run(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, int64_t n, int64_t step, int64_t bstep)
+{
+	Emit *e = t->e;
+	LLVMValueRef main_n = LLVMBuildAnd(e->b, num(e, n), emit_i64(e, -UNROLL), ""), k;
+	EmitLoop l;
+
+	k = emit_for(e, &l, emit_i64(e, 0), main_n, emit_i64(e, UNROLL), "k");
+	for (int u = 0; u < UNROLL; u++)
+		emit_term(t, cols, add(e, a_off, muln(e, addc(e, k, u), step)), NULL, add(e, b_off, muln(e, addc(e, k, u), bstep)));
+	emit_end(e, &l);
+	k = emit_for(e, &l, main_n, num(e, n), emit_i64(e, 1), "k");
+	emit_term(t, cols, add(e, a_off, muln(e, k, step)), NULL, add(e, b_off, muln(e, k, bstep)));
+	emit_end(e, &l);
+}
+
+/* A run of n terms whose channels lie `step` apart in A. */
 static void emit_run(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, int64_t n, int64_t step,
                      int64_t bstep, const bool *skip)
 {
-	enum { UNROLL = 4 };
 	Emit *e = t->e;
 	int64_t main_n = n / UNROLL * UNROLL;
 	EmitLoop l;
@@ -194,14 +226,14 @@ static void emit_run(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, 
 		LLVMValueRef k = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, main_n), emit_i64(e, UNROLL), "k");
 
 		for (int u = 0; u < UNROLL; u++)
-			emit_term(t, cols, add(e, a_off, mulc(e, addc(e, k, u), step)), skip,
-			          add(e, b_off, mulc(e, addc(e, k, u), bstep)));
+			emit_term(t, cols, add(e, a_off, muln(e, addc(e, k, u), step)), skip,
+			          add(e, b_off, muln(e, addc(e, k, u), bstep)));
 		emit_end(e, &l);
 	} else {
 		main_n = 0;
 	}
 	for (int64_t k = main_n; k < n; k++)
-		emit_term(t, cols, addc(e, a_off, k * step), skip, addc(e, b_off, k * bstep));
+		emit_term(t, cols, addn(e, a_off, k, step), skip, addn(e, b_off, k, bstep));
 }
 
 /* All channels of one tap. a_off: this tap's pixel of the first column at channel 0. */
@@ -215,65 +247,118 @@ static void emit_channels(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_
 
 	if (t->depthwise) {
 		emit_term(t, cols, a_off, skip, b_off);
+	} else if (c->nk < 0) {
+		emit_open_run(t, cols, a_off, b_off, c->nk, c->a.k, bstep);
 	} else if (contract_group_aligned(c)) {
 		/* channels start at a block's first lane: whole blocks, then the rest */
 		if (whole > 1) {
 			LLVMValueRef kb = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, whole), emit_i64(e, 1), "kb");
 
-			emit_run(t, cols, add(e, a_off, mulc(e, kb, c->a.blk)), add(e, b_off, mulc(e, kb, block * bstep)),
+			emit_run(t, cols, add(e, a_off, muln(e, kb, c->a.blk)), add(e, b_off, muln(e, muln(e, kb, block), bstep)),
 			         block, c->a.k, bstep, skip);
 			emit_end(e, &l);
 		} else if (whole == 1) {
 			emit_run(t, cols, a_off, b_off, block, c->a.k, bstep, skip);
 		}
 		if (rest)
-			emit_run(t, cols, addc(e, a_off, whole * c->a.blk), addc(e, b_off, whole * block * bstep), rest,
+			emit_run(t, cols, addn(e, a_off, whole, c->a.blk), addn(e, b_off, whole * block, bstep), rest,
 			         c->a.k, bstep, skip);
 	} else {
 		LLVMValueRef k = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, c->nk), emit_i64(e, 1), "k");
 		LLVMValueRef kk = add(e, t->kk0, k);
-		LLVMValueRef off = add(e, mulc(e, divc(e, kk, block), c->a.blk), mulc(e, remc(e, kk, block), c->a.k));
+		LLVMValueRef off = add(e, muln(e, divc(e, kk, block), c->a.blk), muln(e, remc(e, kk, block), c->a.k));
 
-		emit_term(t, cols, add(e, a_off, off), skip, add(e, b_off, mulc(e, k, bstep)));
+		emit_term(t, cols, add(e, a_off, off), skip, add(e, b_off, muln(e, k, bstep)));
 		emit_end(e, &l);
 	}
 }
 
-/* Terms of the tap rows [ky_lo, ky_hi).  x0: first column; edge: x0 is the constant x_const and some
- * columns' taps may lie outside the image. */
-static void emit_taps(Tile *t, int cols, LLVMValueRef x0, bool edge, int64_t x_const, LLVMValueRef ky_lo,
-                      LLVMValueRef ky_hi)
+/* What is known of a tile's columns.  INNER: all taps lie inside the image.  AT: the first column is `at`.
+ * LAST: the tile ends with the row, whose last tap has `at` more columns of the image behind it than it
+ * needs.  ANY: nothing; one column, whose taps kx_lo .. kx_hi-1 lie inside. */
+typedef struct Edge {
+	enum { INNER, AT, LAST, ANY } kind;
+	int64_t at;
+} Edge;
+
+static const Edge inner = {INNER, 0};
+
+/* Is tap kx of column i outside? */
+static bool outside(const KContract *c, Edge edge, int cols, int64_t kx, int64_t i)
+{
+	int64_t ix = (edge.at + i) * c->sx + kx * c->dx - c->px;
+
+	if (edge.kind == LAST)
+		return kx * c->dx - (cols - 1 - i) * c->sx >= (c->nkx - 1) * c->dx + 1 - c->qx + edge.at;
+	return ix < 0 || (c->in_x >= 0 && ix >= c->in_x);
+}
+
+/* Depthwise terms of one row of taps, column by column: an input is loaded once for all columns that read it.
+ * a_off, b_off: of the first column and tap. */
+static void emit_slide(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, Edge edge)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMValueRef w[CONTRACT_SLIDE_TAPS], x[(64 + 1) * CONTRACT_SLIDE_TAPS];
+
+	MLO_ASSERT(t->row == 0 && t->nrow == 1);
+	for (int j = 0; j < c->vecs; j++) {
+		memset(x, 0, sizeof x);
+		for (int kx = 0; kx < c->nkx; kx++)
+			w[kx] = load_weights(t, addc(e, b_off, kx * t->wtile), j);
+		for (int i = 0; i < cols; i++) {
+			LLVMValueRef acc = t->acc[i * c->vecs + j], sum = LLVMBuildLoad2(e->b, t->vec, acc, "");
+
+			for (int kx = 0; kx < c->nkx; kx++) {
+				LLVMValueRef *at = &x[i * c->sx + kx];
+
+				if ((edge.kind == AT || edge.kind == LAST) && outside(c, edge, cols, kx, i))
+					continue;
+				if (!*at)
+					*at = load_at(t, t->vec, e->arg[c->a_arg],
+					              addn(e, addn(e, a_off, i * c->sx + kx, c->a.x), j, c->a.blk));
+				sum = fma_vec(t, *at, w[kx], sum);
+			}
+			LLVMBuildStore(e->b, sum, acc);
+		}
+	}
+}
+
+/* Terms of the tap rows [ky_lo, ky_hi).  x0: first column. */
+static void emit_taps(Tile *t, int cols, LLVMValueRef x0, Edge edge, LLVMValueRef ky_lo, LLVMValueRef ky_hi)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
 	EmitLoop ly, lx;
-	LLVMValueRef ky, row, ix0 = addc(e, mulc(e, x0, c->sx), -c->px);
-	int64_t tap = c->nk * t->wtile;
+	LLVMValueRef ky, row, ix0 = addc(e, muln(e, x0, c->sx), -c->px);
+	int64_t tap = c->b.packed ? c->nk * t->wtile : 0;
 	bool one_ky = c->nky == 1 && c->py == 0;
 
 	ky = one_ky ? emit_i64(e, 0) : emit_for(e, &ly, ky_lo, ky_hi, emit_i64(e, 1), "ky");
-	row = add(e, t->a0, mulc(e, add(e, addc(e, mulc(e, t->y, c->sy), -c->py), mulc(e, ky, c->dy)), c->a.y));
-	if (edge) {
+	row = add(e, t->a0, muln(e, add(e, addc(e, muln(e, t->y, c->sy), -c->py), muln(e, ky, c->dy)), c->a.y));
+	if (contract_slides(c) && edge.kind != ANY) {
+		emit_slide(t, cols, add(e, row, muln(e, ix0, c->a.x)), add(e, t->b0, muln(e, ky, c->nkx * tap)), edge);
+	} else if (edge.kind == AT || edge.kind == LAST) {
 		for (int64_t kx = 0; kx < c->nkx; kx++) {
 			bool skip[64], any = false;
 
 			for (int i = 0; i < cols; i++) {
-				int64_t ix = (x_const + i) * c->sx + kx * c->dx - c->px;
-
-				skip[i] = ix < 0 || ix >= c->in_x;
+				skip[i] = outside(c, edge, cols, kx, i);
 				any |= !skip[i];
 			}
 			if (any)
-				emit_channels(t, cols, add(e, row, mulc(e, addc(e, ix0, kx * c->dx), c->a.x)),
-				              add(e, t->b0, mulc(e, addc(e, mulc(e, ky, c->nkx), kx), tap)), skip);
+				emit_channels(t, cols, add(e, row, muln(e, addc(e, ix0, kx * c->dx), c->a.x)),
+				              add(e, t->b0, muln(e, addc(e, muln(e, ky, c->nkx), kx), tap)), skip);
 		}
-	} else if (c->nkx == 1) {
-		emit_channels(t, cols, add(e, row, mulc(e, ix0, c->a.x)), add(e, t->b0, mulc(e, ky, tap)), NULL);
+	} else if (c->nkx == 1 && edge.kind == INNER) {
+		emit_channels(t, cols, add(e, row, muln(e, ix0, c->a.x)), add(e, t->b0, muln(e, ky, tap)), NULL);
 	} else {
-		LLVMValueRef kx = emit_for(e, &lx, emit_i64(e, 0), emit_i64(e, c->nkx), emit_i64(e, 1), "kx");
+		bool any = edge.kind == ANY;
+		LLVMValueRef kx = emit_for(e, &lx, any ? t->kx_lo : emit_i64(e, 0), any ? t->kx_hi : emit_i64(e, c->nkx),
+		                           emit_i64(e, 1), "kx");
 
-		emit_channels(t, cols, add(e, row, mulc(e, add(e, ix0, mulc(e, kx, c->dx)), c->a.x)),
-		              add(e, t->b0, mulc(e, add(e, mulc(e, ky, c->nkx), kx), tap)), NULL);
+		emit_channels(t, cols, add(e, row, muln(e, add(e, ix0, muln(e, kx, c->dx)), c->a.x)),
+		              add(e, t->b0, muln(e, add(e, muln(e, ky, c->nkx), kx), tap)), NULL);
 		emit_end(e, &lx);
 	}
 	if (!one_ky)
@@ -282,28 +367,28 @@ static void emit_taps(Tile *t, int cols, LLVMValueRef x0, bool edge, int64_t x_c
 
 /* Sums of one register tile.  Of two rows the upper one may lack taps at the top that the lower one
  * has, and the other way round at the bottom: three runs of tap rows. */
-static void emit_sums(Tile *t, int cols, LLVMValueRef x0, bool edge, int64_t x_const)
+static void emit_sums(Tile *t, int cols, LLVMValueRef x0, Edge edge)
 {
 	Emit *e = t->e;
 
 	t->row = 0;
 	t->nrow = 1;
 	if (t->rows == 1) {
-		emit_taps(t, cols, x0, edge, x_const, t->ky_lo[0], t->ky_hi[0]);
+		emit_taps(t, cols, x0, edge, t->ky_lo[0], t->ky_hi[0]);
 		return;
 	}
 	if (t->c->nky == 1 && t->c->py == 0) {
 		t->nrow = 2;
-		emit_taps(t, cols, x0, edge, x_const, t->ky_lo[0], t->ky_hi[0]);
+		emit_taps(t, cols, x0, edge, t->ky_lo[0], t->ky_hi[0]);
 		return;
 	}
 	t->row = 1;
-	emit_taps(t, cols, x0, edge, x_const, t->ky_lo[1], pick(e, LLVMIntSLT, t->ky_lo[0], t->ky_hi[1]));
+	emit_taps(t, cols, x0, edge, t->ky_lo[1], pick(e, LLVMIntSLT, t->ky_lo[0], t->ky_hi[1]));
 	t->row = 0;
 	t->nrow = 2;
-	emit_taps(t, cols, x0, edge, x_const, t->ky_lo[0], t->ky_hi[1]);
+	emit_taps(t, cols, x0, edge, t->ky_lo[0], t->ky_hi[1]);
 	t->nrow = 1;
-	emit_taps(t, cols, x0, edge, x_const, pick(e, LLVMIntSGT, t->ky_hi[1], t->ky_lo[0]), t->ky_hi[0]);
+	emit_taps(t, cols, x0, edge, pick(e, LLVMIntSGT, t->ky_hi[1], t->ky_lo[0]), t->ky_hi[0]);
 }
 
 /* -- the epilogue --------------------------------------------------------------------------- */
@@ -316,6 +401,30 @@ static LLVMValueRef tail_mask(Tile *t, int64_t real)
 	for (int i = 0; i < t->c->lanes; i++)
 		bit[i] = LLVMConstInt(i1, i < real, 0);
 	return LLVMConstVector(bit, (unsigned)t->c->lanes);
+}
+
+/* Lanes of vector j that are channels: all, a constant mask, or where the channels are a size, whatever
+ * is left. */
+static LLVMValueRef channel_mask(Tile *t, int j, int64_t real)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMValueRef left;
+
+	if (real >= 0)
+		return real < c->lanes ? tail_mask(t, real) : NULL;
+	left = LLVMBuildNSWSub(e->b, num(e, c->nc), addc(e, t->c_first, (int64_t)j * c->lanes), "");
+	return LLVMBuildICmp(e->b, LLVMIntSLT, emit_iota(e, LLVMInt64TypeInContext(e->ctx), c->lanes, 1),
+	                     emit_splat(e, left, c->lanes), "");
+}
+
+/* Channels that vector j of a tile with `real` of them has; SOME: known when the kernel runs. */
+enum { SOME = -1 };
+static int64_t real_of(const Tile *t, int64_t real, int j)
+{
+	int64_t left = real - (int64_t)j * t->c->lanes;
+
+	return real == SOME ? SOME : left < 0 ? 0 : left;
 }
 
 static void epilogue_at(Tile *t, LLVMValueRef x, int j, LLVMValueRef product, int64_t real)
@@ -332,7 +441,7 @@ static void epilogue_at(Tile *t, LLVMValueRef x, int j, LLVMValueRef product, in
 	e->lanes = c->lanes;
 	e->vec_var = c->var[4];
 	e->vec_aligned = true;
-	e->mask = real < c->lanes ? tail_mask(t, real) : NULL;
+	e->mask = channel_mask(t, j, real);
 	emit_stmts(e, t->s->body);
 	e->lanes = 0;
 	e->vec_var = -1;
@@ -347,11 +456,11 @@ static void epilogue_loop(Tile *t, int cols, LLVMValueRef x0, int64_t real_chann
 	Emit *e = t->e;
 
 	for (int j = 0; j < c->vecs; j++) {
-		int64_t real = real_channels - (int64_t)j * c->lanes;
+		int64_t real = real_of(t, real_channels, j);
 		LLVMValueRef buf, i, v;
 		EmitLoop l;
 
-		if (real <= 0)
+		if (real == 0)
 			break;
 		buf = emit_alloca(e, LLVMArrayType(t->vec, (unsigned)cols), "");
 		for (int k = 0; k < cols; k++) {
@@ -378,9 +487,9 @@ static void epilogue_cols(Tile *t, int cols, LLVMValueRef x0, int64_t real_chann
 	}
 	for (int i = 0; i < cols; i++) {
 		for (int j = 0; j < c->vecs; j++) {
-			int64_t real = real_channels - (int64_t)j * c->lanes;
+			int64_t real = real_of(t, real_channels, j);
 
-			if (real > 0)
+			if (real)
 				epilogue_at(t, addc(e, x0, i), j,
 				            LLVMBuildLoad2(e->b, t->vec, t->acc[i * c->vecs + j], ""), real);
 		}
@@ -394,7 +503,13 @@ static void emit_epilogue(Tile *t, int cols, LLVMValueRef x0)
 	Emit *e = t->e;
 	int64_t tiles = (c->nc + t->wtile - 1) / t->wtile, rest = c->nc - (tiles - 1) * t->wtile;
 	LLVMBasicBlockRef part, full, join;
+	LLVMValueRef partial = LLVMBuildICmp(e->b, LLVMIntEQ, t->ct, emit_i64(e, tiles - 1), "");
 
+	if (c->nc < 0) {
+		partial = LLVMBuildICmp(e->b, LLVMIntSGT, addc(e, t->c_first, t->wtile), num(e, c->nc), "");
+		rest = SOME;
+		tiles = 2;
+	}
 	if (rest == t->wtile || tiles == 1) {
 		epilogue_cols(t, cols, x0, rest);
 		return;
@@ -402,7 +517,7 @@ static void emit_epilogue(Tile *t, int cols, LLVMValueRef x0)
 	part = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "partial");
 	full = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "full");
 	join = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "stored");
-	LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, t->ct, emit_i64(e, tiles - 1), ""), part, full);
+	LLVMBuildCondBr(e->b, partial, part, full);
 	LLVMPositionBuilderAtEnd(e->b, part);
 	epilogue_cols(t, cols, x0, rest);
 	LLVMBuildBr(e->b, join);
@@ -414,7 +529,7 @@ static void emit_epilogue(Tile *t, int cols, LLVMValueRef x0)
 
 /* -- tiles, rows, tasks --------------------------------------------------------------------- */
 
-static void emit_tile(Tile *t, int cols, LLVMValueRef x0, bool edge, int64_t x_const)
+static void emit_tile(Tile *t, int cols, LLVMValueRef x0, Edge edge)
 {
 	Emit *e = t->e;
 
@@ -422,7 +537,7 @@ static void emit_tile(Tile *t, int cols, LLVMValueRef x0, bool edge, int64_t x_c
 
 	for (int i = 0; i < t->rows * t->c->cols * t->c->vecs; i++)
 		LLVMBuildStore(e->b, LLVMConstNull(t->vec), t->acc[i]);
-	emit_sums(t, cols, x0, edge, x_const);
+	emit_sums(t, cols, x0, edge);
 	for (int r = 0; r < t->rows; r++) {
 		t->acc = all + r * t->c->cols * t->c->vecs;
 		t->y = addc(e, y, r);
@@ -437,6 +552,114 @@ static bool tile_at_edge(const KContract *c, int64_t x0, int64_t cols)
 	return x0 * c->sx - c->px < 0 || (x0 + cols - 1) * c->sx + (c->nkx - 1) * c->dx - c->px >= c->in_x;
 }
 
+
+/* -- rows of an open length ------------------------------------------------------------------
+ *
+ * A row of n columns becomes k = ceil(n / cols) tiles, two at least, of equal width: one of a few widths,
+ * the tiles side by side but for the last one, which ends with the row and may take up columns again that
+ * the one before it has made.  Only the first and the last tile see the edges of the image, so that what is
+ * outside is known there.  Rows too short for that go column by column. */
+
+enum { WIDTHS = 4 };
+
+static int64_t ceil_of(int64_t n, int64_t by)
+{
+	return n <= 0 ? 0 : (n + by - 1) / by;
+}
+
+/* The last tile: `spare` columns of the image, fewer than the stride, are behind its last tap. */
+static void emit_last_tile(Tile *t, int cols, LLVMValueRef x0, LLVMValueRef spare)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMBasicBlockRef join;
+	LLVMValueRef sw;
+
+	if (c->qx <= 0) {
+		emit_tile(t, cols, x0, inner);
+		return;
+	}
+	join = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "last.done");
+	sw = LLVMBuildSwitch(e->b, spare, join, (unsigned)c->sx);
+	for (int64_t r = 0; r < c->sx; r++) {
+		LLVMBasicBlockRef at = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "last");
+
+		LLVMAddCase(sw, emit_i64(e, r), at);
+		LLVMPositionBuilderAtEnd(e->b, at);
+		emit_tile(t, cols, x0, (Edge){LAST, r});
+		LLVMBuildBr(e->b, join);
+	}
+	LLVMPositionBuilderAtEnd(e->b, join);
+}
+
+/* A whole row in `tiles` tiles of that width. */
+static void emit_wide_row(Tile *t, int width, LLVMValueRef tiles)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMValueRef n = num(e, c->nx), reach, end = muln(e, addc(e, tiles, -1), width);
+	EmitLoop l;
+
+	/* in_x - (nx * sx - sx + reach - pads) */
+	reach = addc(e, muln(e, n, c->sx), (c->nkx - 1) * c->dx + 1 - c->sx - c->px - c->qx);
+	emit_tile(t, width, emit_i64(e, 0), c->px > 0 ? (Edge){AT, 0} : inner);
+	emit_tile(t, width, emit_for(e, &l, emit_i64(e, width), end, emit_i64(e, width), "x"), inner);
+	emit_end(e, &l);
+	emit_last_tile(t, width, addc(e, n, -width), LLVMBuildNSWSub(e->b, num(e, c->in_x), reach, ""));
+}
+
+static void emit_narrow_row(Tile *t)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMValueRef x, left, right, zero = emit_i64(e, 0);
+	EmitLoop l;
+
+	x = emit_for(e, &l, zero, num(e, c->nx), emit_i64(e, 1), "x");
+	left = LLVMBuildNSWSub(e->b, emit_i64(e, c->px), muln(e, x, c->sx), "");
+	right = add(e, left, num(e, c->in_x));
+	t->kx_lo = divc(e, addc(e, pick(e, LLVMIntSGT, left, zero), c->dx - 1), c->dx);
+	t->kx_hi = divc(e, addc(e, pick(e, LLVMIntSGT, right, zero), c->dx - 1), c->dx);
+	t->kx_hi = pick(e, LLVMIntSLT, t->kx_hi, emit_i64(e, c->nkx));
+	emit_tile(t, 1, x, (Edge){ANY, 0});
+	emit_end(e, &l);
+}
+
+static void emit_open_row(Tile *t)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	int64_t edge = ceil_of(c->px, c->sx) > ceil_of(c->qx, c->sx) ? ceil_of(c->px, c->sx) : ceil_of(c->qx, c->sx);
+	int64_t step = ceil_of(c->cols, WIDTHS), last = 0;
+	LLVMBasicBlockRef join = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "row.done");
+	LLVMValueRef n = num(e, c->nx), tiles, want;
+
+	tiles = pick(e, LLVMIntSGT, divc(e, addc(e, n, c->cols - 1), c->cols), emit_i64(e, 2));
+	want = LLVMBuildUDiv(e->b, add(e, n, addc(e, tiles, -1)), tiles, "");
+	while (last < c->cols) {
+		int64_t width = last + step < c->cols ? last + step : c->cols;
+		LLVMBasicBlockRef take, next;
+		LLVMValueRef fits, room;
+
+		last = width;
+		if (width < edge)
+			continue;
+		take = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "width");
+		next = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "wider");
+		fits = LLVMBuildICmp(e->b, LLVMIntSLE, want, emit_i64(e, width), "");
+		room = LLVMBuildICmp(e->b, LLVMIntSLE, addc(e, muln(e, addc(e, tiles, -1), width), edge), n, "");
+		room = LLVMBuildAnd(e->b, room, LLVMBuildICmp(e->b, LLVMIntSGE, n, emit_i64(e, width + edge), ""), "");
+		LLVMBuildCondBr(e->b, LLVMBuildAnd(e->b, fits, room, ""), take, next);
+		LLVMPositionBuilderAtEnd(e->b, take);
+		emit_wide_row(t, (int)width, tiles);
+		LLVMBuildBr(e->b, join);
+		LLVMPositionBuilderAtEnd(e->b, next);
+	}
+	emit_narrow_row(t);
+	LLVMBuildBr(e->b, join);
+	LLVMPositionBuilderAtEnd(e->b, join);
+}
+
 /* All columns of one row: border tiles one by one, inner ones in a loop. */
 static void emit_row(Tile *t)
 {
@@ -444,6 +667,10 @@ static void emit_row(Tile *t)
 	Emit *e = t->e;
 	int64_t x = 0;
 
+	if (c->nx < 0) {
+		emit_open_row(t);
+		return;
+	}
 	while (x < c->nx) {
 		int64_t cols = c->nx - x < c->cols ? c->nx - x : c->cols, n = 0;
 
@@ -453,11 +680,11 @@ static void emit_row(Tile *t)
 			EmitLoop l;
 			LLVMValueRef x0 = emit_for(e, &l, emit_i64(e, x), emit_i64(e, x + n * c->cols), emit_i64(e, c->cols), "x");
 
-			emit_tile(t, c->cols, x0, false, 0);
+			emit_tile(t, c->cols, x0, inner);
 			emit_end(e, &l);
 			x += n * c->cols;
 		} else {
-			emit_tile(t, (int)cols, emit_i64(e, x), tile_at_edge(c, x, cols), x);
+			emit_tile(t, (int)cols, emit_i64(e, x), tile_at_edge(c, x, cols) ? (Edge){AT, x} : inner);
 			x += cols;
 		}
 	}
@@ -471,11 +698,11 @@ static void row_bounds(Tile *t)
 	LLVMValueRef zero = emit_i64(e, 0);
 
 	for (int r = 0; r < t->rows; r++) {
-		LLVMValueRef top = addc(e, mulc(e, addc(e, t->y, r), c->sy), -c->py), lo, hi;
+		LLVMValueRef top = addc(e, muln(e, addc(e, t->y, r), c->sy), -c->py), lo, hi;
 
 		lo = pick(e, LLVMIntSGT, LLVMBuildNSWSub(e->b, zero, top, ""), zero);
 		t->ky_lo[r] = divc(e, addc(e, lo, c->dy - 1), c->dy);
-		hi = pick(e, LLVMIntSGT, addc(e, LLVMBuildNSWSub(e->b, emit_i64(e, c->in_y), top, ""), c->dy - 1), zero);
+		hi = pick(e, LLVMIntSGT, addc(e, LLVMBuildNSWSub(e->b, num(e, c->in_y), top, ""), c->dy - 1), zero);
 		t->ky_hi[r] = pick(e, LLVMIntSLT, divc(e, hi, c->dy), emit_i64(e, c->nky));
 	}
 }
@@ -497,9 +724,9 @@ static void emit_rows(Tile *t, LLVMValueRef chunk)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	LLVMValueRef lo = mulc(e, chunk, c->y_chunk), hi, pairs;
+	LLVMValueRef lo = muln(e, chunk, c->y_chunk), hi, pairs;
 
-	hi = pick(e, LLVMIntSLT, addc(e, lo, c->y_chunk), emit_i64(e, c->ny));
+	hi = pick(e, LLVMIntSLT, addc(e, lo, c->y_chunk), num(e, c->ny));
 	if (c->rows == 2) {
 		pairs = LLVMBuildNSWSub(e->b, hi, remc(e, LLVMBuildNSWSub(e->b, hi, lo, ""), 2), "");
 		emit_row_range(t, lo, pairs, 2);
@@ -508,12 +735,43 @@ static void emit_rows(Tile *t, LLVMValueRef chunk)
 	emit_row_range(t, lo, hi, 1);
 }
 
+/* As emit_columns, the columns being a size: code for each number of columns left over. */
+static void emit_open_columns(Tile *t, LLVMValueRef chunk)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMValueRef lo = muln(e, chunk, c->y_chunk), hi, rest, whole, sw;
+	LLVMBasicBlockRef join;
+	EmitLoop l;
+
+	t->y = emit_i64(e, 0);
+	row_bounds(t);
+	hi = pick(e, LLVMIntSLT, addc(e, lo, c->y_chunk), num(e, c->nx));
+	rest = remc(e, LLVMBuildNSWSub(e->b, hi, lo, ""), c->cols);
+	whole = LLVMBuildNSWSub(e->b, hi, rest, "");
+	emit_tile(t, c->cols, emit_for(e, &l, lo, whole, emit_i64(e, c->cols), "x"), inner);
+	emit_end(e, &l);
+	if (c->cols == 1)
+		return;
+	join = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "done");
+	sw = LLVMBuildSwitch(e->b, rest, join, (unsigned)c->cols - 1);
+	for (int i = 1; i < c->cols; i++) {
+		LLVMBasicBlockRef tail = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "rest");
+
+		LLVMAddCase(sw, emit_i64(e, i), tail);
+		LLVMPositionBuilderAtEnd(e->b, tail);
+		emit_tile(t, i, whole, inner);
+		LLVMBuildBr(e->b, join);
+	}
+	LLVMPositionBuilderAtEnd(e->b, join);
+}
+
 /* ny == 1, chunks of columns: whole tiles in a loop, the last chunk's rest behind it. */
 static void emit_columns(Tile *t, LLVMValueRef chunk)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	LLVMValueRef lo = mulc(e, chunk, c->y_chunk), hi, whole = emit_i64(e, c->nx / c->cols * c->cols);
+	LLVMValueRef lo = muln(e, chunk, c->y_chunk), hi, whole = emit_i64(e, c->nx / c->cols * c->cols);
 	int64_t rest = c->nx % c->cols;
 	EmitLoop l;
 
@@ -521,7 +779,7 @@ static void emit_columns(Tile *t, LLVMValueRef chunk)
 	row_bounds(t);
 	hi = pick(e, LLVMIntSLT, addc(e, lo, c->y_chunk), whole);
 	if (c->nx >= c->cols) {
-		emit_tile(t, c->cols, emit_for(e, &l, lo, hi, emit_i64(e, c->cols), "x"), false, 0);
+		emit_tile(t, c->cols, emit_for(e, &l, lo, hi, emit_i64(e, c->cols), "x"), inner);
 		emit_end(e, &l);
 	}
 	if (rest) {
@@ -531,7 +789,7 @@ static void emit_columns(Tile *t, LLVMValueRef chunk)
 
 		LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, chunk, emit_i64(e, chunks - 1), ""), tail, join);
 		LLVMPositionBuilderAtEnd(e->b, tail);
-		emit_tile(t, (int)rest, whole, false, 0);
+		emit_tile(t, (int)rest, whole, inner);
 		LLVMBuildBr(e->b, join);
 		LLVMPositionBuilderAtEnd(e->b, join);
 	}
@@ -545,19 +803,29 @@ static void weight_masks(Tile *t)
 	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx);
 	LLVMTypeRef ivec = LLVMVectorType(i64, (unsigned)c->lanes);
 
-	if (c->b.packed || c->nc % t->wtile == 0)
+	if (c->b.packed || (c->nc >= 0 && c->nc % t->wtile == 0))
 		return;
 	for (int j = 0; j < c->vecs; j++) {
 		LLVMValueRef lane[64], first = addc(e, t->c_first, (int64_t)j * c->lanes), room;
 
 		for (int i = 0; i < c->lanes; i++)
 			lane[i] = emit_i64(e, i);
-		room = LLVMBuildInsertElement(e->b, LLVMGetPoison(ivec), LLVMBuildNSWSub(e->b, emit_i64(e, c->nc), first, ""),
+		room = LLVMBuildInsertElement(e->b, LLVMGetPoison(ivec), LLVMBuildNSWSub(e->b, num(e, c->nc), first, ""),
 		                              emit_i64(e, 0), "");
 		room = LLVMBuildShuffleVector(e->b, room, LLVMGetPoison(ivec),
 		                              LLVMConstNull(LLVMVectorType(LLVMInt32TypeInContext(e->ctx), (unsigned)c->lanes)), "");
 		t->bmask[j] = LLVMBuildICmp(e->b, LLVMIntSLT, LLVMConstVector(lane, (unsigned)c->lanes), room, "");
 	}
+}
+
+static LLVMValueRef ceil_div(Emit *e, int64_t n, int64_t by)
+{
+	return divc(e, addc(e, num(e, n), by - 1), by);
+}
+
+static LLVMValueRef chunks_of(Emit *e, const KContract *c)
+{
+	return ceil_div(e, mlo_contract_by_columns(c) ? c->nx : c->ny, c->y_chunk);
 }
 
 /* How far ahead weights are prefetched, where they are too many to stay in the second-level cache:
@@ -566,14 +834,14 @@ static LLVMValueRef prefetch_distance(Tile *t, LLVMValueRef chunk)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	int64_t tile = c->nky * c->nkx * c->nk * t->wtile, chunks = mlo_contract_chunks(c);
+	int64_t tile = c->nky * c->nkx * c->nk * t->wtile;
 	LLVMValueRef last, next = emit_i64(e, tile);
 
 	if (!c->b.packed || t->depthwise || tile * mlo_contract_ctiles(c) * 4 < e->t->l2 / 2)
 		return NULL;
-	if (!c->c_outer || chunks == 1)
+	if (!c->c_outer)
 		return next;
-	last = LLVMBuildICmp(e->b, LLVMIntEQ, chunk, emit_i64(e, chunks - 1), "");
+	last = LLVMBuildICmp(e->b, LLVMIntEQ, chunk, addc(e, chunks_of(e, c), -1), "");
 	return LLVMBuildSelect(e->b, last, next, emit_i64(e, 0), "");
 }
 
@@ -582,30 +850,30 @@ static LLVMValueRef task_parts(Tile *t, LLVMValueRef task)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	int64_t chunks = mlo_contract_chunks(c), tiles = mlo_contract_ctiles(c);
-	LLVMValueRef inner = remc(e, task, c->c_outer ? chunks : tiles);
-	LLVMValueRef outer = divc(e, task, c->c_outer ? chunks : tiles);
-	LLVMValueRef n = divc(e, outer, c->c_outer ? tiles : chunks), chunk;
+	LLVMValueRef chunks = chunks_of(e, c), tiles = ceil_div(e, c->nc, t->wtile);
+	LLVMValueRef low = LLVMBuildURem(e->b, task, c->c_outer ? chunks : tiles, "");
+	LLVMValueRef outer = LLVMBuildUDiv(e->b, task, c->c_outer ? chunks : tiles, "");
+	LLVMValueRef n = LLVMBuildUDiv(e->b, outer, c->c_outer ? tiles : chunks, ""), chunk;
 
-	outer = remc(e, outer, c->c_outer ? tiles : chunks);
-	t->ct = c->c_outer ? outer : inner;
-	chunk = c->c_outer ? inner : outer;
-	t->b[0] = divc(e, n, c->nb1);
-	t->b[1] = remc(e, n, c->nb1);
-	t->c_first = mulc(e, t->ct, t->wtile);
+	outer = LLVMBuildURem(e->b, outer, c->c_outer ? tiles : chunks, "");
+	t->ct = c->c_outer ? outer : low;
+	chunk = c->c_outer ? low : outer;
+	t->b[0] = LLVMBuildUDiv(e->b, n, num(e, c->nb1), "");
+	t->b[1] = LLVMBuildURem(e->b, n, num(e, c->nb1), "");
+	t->c_first = muln(e, t->ct, t->wtile);
 	weight_masks(t);
-	t->a0 = add(e, mulc(e, t->b[0], c->a.b0), mulc(e, t->b[1], c->a.b1));
+	t->a0 = add(e, muln(e, t->b[0], c->a.b0), muln(e, t->b[1], c->a.b1));
 	if (c->b.packed)
-		t->b0 = mulc(e, t->ct, c->nky * c->nkx * c->nk * t->wtile);
+		t->b0 = muln(e, t->ct, c->nky * c->nkx * c->nk * t->wtile);
 	else
-		t->b0 = add(e, t->c_first, add(e, mulc(e, t->b[0], c->b.b0), mulc(e, t->b[1], c->b.b1)));
+		t->b0 = add(e, t->c_first, add(e, muln(e, t->b[0], c->b.b0), muln(e, t->b[1], c->b.b1)));
 	if (t->depthwise) {
 		t->kk0 = t->c_first;
-		t->a0 = add(e, t->a0, mulc(e, divc(e, t->c_first, c->a.block), c->a.blk));
+		t->a0 = add(e, t->a0, muln(e, divc(e, t->c_first, c->a.block), c->a.blk));
 	} else {
-		t->kk0 = mulc(e, divc(e, t->c_first, c->group_c), c->group_k);
+		t->kk0 = c->group_k ? muln(e, divc(e, t->c_first, c->group_c), c->group_k) : emit_i64(e, 0);
 		if (contract_group_aligned(c) && c->group_k)
-			t->a0 = add(e, t->a0, mulc(e, divc(e, t->kk0, c->a.block), c->a.blk));
+			t->a0 = add(e, t->a0, muln(e, divc(e, t->kk0, c->a.block), c->a.blk));
 	}
 	return chunk;
 }
@@ -629,7 +897,9 @@ void emit_contract(Emit *e, const KStmt *s)
 		acc[i] = emit_alloca(e, t.vec, "");
 	chunk = task_parts(&t, emit_for(e, &l, e->begin, e->end, emit_i64(e, 1), "task"));
 	t.ahead = prefetch_distance(&t, chunk);
-	if (mlo_contract_by_columns(c))
+	if (mlo_contract_by_columns(c) && c->nx < 0)
+		emit_open_columns(&t, chunk);
+	else if (mlo_contract_by_columns(c))
 		emit_columns(&t, chunk);
 	else
 		emit_rows(&t, chunk);

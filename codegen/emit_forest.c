@@ -384,24 +384,14 @@ void emit_forest(Emit *e, const KStmt *s)
 			.i32 = LLVMInt32TypeInContext(e->ctx),
 			.i64 = LLVMInt64TypeInContext(e->ctx),
 			.f32 = LLVMFloatTypeInContext(e->ctx)};
-	LLVMValueRef rows = k->rows < 0 ? e->size[-1 - k->rows] : emit_i64(e, k->rows), task, begin, end,
-		     first;
-	EmitLoop lt, lc;
+	LLVMValueRef rows = k->rows < 0 ? e->size[-1 - k->rows] : emit_i64(e, k->rows), first, left;
+	EmitLoop l;
 
 	keep_scalar(e);
 	for (int w = 0; w < FOREST_MAX_WAYS; w++)
 		f.idx[w] = emit_alloca(e, f.i64, "node");
-	task = emit_for(e, &lt, e->begin, e->end, emit_i64(e, 1), "task");
-	begin = LLVMBuildUDiv(e->b, LLVMBuildMul(e->b, rows, task, ""), emit_i64(e, k->tasks), "");
-	end = LLVMBuildMul(e->b, rows, add(&f, task, emit_i64(e, 1)), "");
-	end = LLVMBuildUDiv(e->b, end, emit_i64(e, k->tasks), "");
-	if (k->rows > 0) { /* whole chunks */
-		begin = mulc(&f, task, k->chunk);
-		end = smaller(&f, add(&f, begin, emit_i64(e, k->chunk)), rows);
-	}
-	first = emit_for(e, &lc, begin, end, emit_i64(e, k->chunk), "chunk");
-	emit_chunk(&f, first, smaller(&f, LLVMBuildSub(e->b, end, first, ""), emit_i64(e, k->chunk)),
-	           k->rows < 0 || k->rows > few_rows(k));
-	emit_end(e, &lc);
-	emit_end(e, &lt);
+	first = mulc(&f, emit_for(e, &l, e->begin, e->end, emit_i64(e, 1), "task"), k->chunk);
+	left = LLVMBuildSub(e->b, rows, first, "");
+	emit_chunk(&f, first, smaller(&f, left, emit_i64(e, k->chunk)), k->rows < 0 || k->rows > few_rows(k));
+	emit_end(e, &l);
 }

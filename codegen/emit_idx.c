@@ -31,12 +31,14 @@ static int64_t divisor(const Emit *e, const KIdx *x)
 	case KI_MAX:
 		return gcd(divisor(e, x->a), divisor(e, x->b));
 	case KI_MUL:
-		return divisor(e, x->a) * (x->k < 0 ? -x->k : x->k);
+		return divisor(e, x->a) * (x->b ? divisor(e, x->b) : x->k < 0 ? -x->k : x->k);
+	case KI_SIZE:
+		return e->k->size.items[x->k].of;
 	case KI_DIV:
 		g = divisor(e, x->a);
-		return g % x->k == 0 ? g / x->k : 1;
+		return !x->b && g % x->k == 0 ? g / x->k : 1;
 	case KI_MOD:
-		return gcd(divisor(e, x->a), x->k);
+		return gcd(divisor(e, x->a), x->b ? divisor(e, x->b) : x->k);
 	default:
 		return 1;
 	}
@@ -44,10 +46,10 @@ static int64_t divisor(const Emit *e, const KIdx *x)
 
 /* -- arithmetic, scalar or vector ----------------------------------------------------------- */
 
-static LLVMValueRef floor_div(Emit *e, LLVMValueRef a, int64_t c, bool negative, LLVMValueRef *rem)
+static LLVMValueRef floor_div(Emit *e, LLVMValueRef a, LLVMValueRef k, bool negative, LLVMValueRef *rem)
 {
 	LLVMTypeRef t = LLVMTypeOf(a);
-	LLVMValueRef k = emit_const_i(t, c), zero = emit_const_i(t, 0), q, r, low;
+	LLVMValueRef zero = emit_const_i(t, 0), q, r, low;
 
 	if (!negative) {
 		q = LLVMBuildUDiv(e->b, a, k, "");
@@ -72,7 +74,7 @@ static LLVMValueRef apply(Emit *e, const KIdx *x, LLVMValueRef a, LLVMValueRef b
 	case KI_ADD:
 		return emit_lanes(a) ? LLVMBuildAdd(e->b, a, b, "") : LLVMBuildNSWAdd(e->b, a, b, "");
 	case KI_MUL:
-		b = emit_const_i(t, x->k);
+		b = b ? b : emit_const_i(t, x->k);
 		return emit_lanes(a) ? LLVMBuildMul(e->b, a, b, "") : LLVMBuildNSWMul(e->b, a, b, "");
 	case KI_MIN:
 		c = LLVMBuildICmp(e->b, LLVMIntSLT, a, b, "");
@@ -83,7 +85,7 @@ static LLVMValueRef apply(Emit *e, const KIdx *x, LLVMValueRef a, LLVMValueRef b
 	default:
 		MLO_ASSERT(x->op == KI_DIV || x->op == KI_MOD);
 		kx_range(e->k, x->a, &lo, &hi);
-		q = floor_div(e, a, x->k, lo < 0, &r);
+		q = floor_div(e, a, b ? b : emit_const_i(t, x->k), lo < 0, &r);
 		return x->op == KI_DIV ? q : r;
 	}
 }
@@ -185,7 +187,7 @@ static bool lane_stride(const Emit *e, const KIdx *x, int64_t *stride)
 		*stride += s;
 		return true;
 	case KI_MUL:
-		if (!lane_stride(e, x->a, stride))
+		if (x->b || !lane_stride(e, x->a, stride))
 			return false;
 		*stride *= x->k;
 		return true;
@@ -196,7 +198,7 @@ static bool lane_stride(const Emit *e, const KIdx *x, int64_t *stride)
 		*stride = x->op == KI_MOD ? s : 0;
 		/* base is a multiple of g, and so is the divisor: base % k <= k - g, and the lanes
 		 * reach less than g further, so that none of them crosses a multiple of k. */
-		g = gcd(divisor(e, x->a), x->k);
+		g = gcd(divisor(e, x->a), x->b ? divisor(e, x->b) : x->k);
 		return s == 0 || (s > 0 && (e->lanes - 1) * s < g);
 	default:
 		return false;
@@ -222,6 +224,17 @@ static LLVMValueRef both(Emit *e, LLVMValueRef a, LLVMValueRef b)
 	return a ? LLVMBuildAnd(e->b, a, b, "") : b;
 }
 
+/* A size in the type of v, at most what it can hold. */
+static LLVMValueRef size_like(Emit *e, int size, LLVMValueRef v)
+{
+	LLVMTypeRef t = emit_scalar_type(LLVMTypeOf(v));
+	LLVMValueRef s = e->size[size], most = emit_i64(e, INT32_MAX);
+
+	if (LLVMGetIntTypeWidth(t) == 32)
+		s = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, s, most, ""), s, most, "");
+	return emit_splat(e, LLVMBuildIntCast2(e->b, s, t, true, ""), emit_lanes(v));
+}
+
 void emit_guard(Emit *e, const KGuard *g, LLVMValueRef *uniform, LLVMValueRef *mask)
 {
 	*uniform = NULL;
@@ -231,12 +244,14 @@ void emit_guard(Emit *e, const KGuard *g, LLVMValueRef *uniform, LLVMValueRef *m
 		LLVMValueRef v, c;
 
 		kx_range(e->k, g->e, &lo, &hi);
-		if (lo >= 0 && hi < g->extent && !has_value(g->e))
+		if (lo >= 0 && hi < g->extent && !has_value(g->e)) /* of a number: sizes are below 0 */
 			continue;
 		v = e->lanes && varies(e, g->e) ? emit_lane_vec(e, g->e) : emit_idx(e, g->e);
 		/* 0 <= v < extent is one unsigned comparison. An extent beyond v's width always
 		 * exceeds v, as v's range was checked when the width was chosen. */
-		if (LLVMGetIntTypeWidth(emit_scalar_type(LLVMTypeOf(v))) == 32 && g->extent > INT32_MAX)
+		if (g->extent < 0)
+			c = LLVMBuildICmp(e->b, LLVMIntULT, v, size_like(e, (int)(-1 - g->extent), v), "");
+		else if (LLVMGetIntTypeWidth(emit_scalar_type(LLVMTypeOf(v))) == 32 && g->extent > INT32_MAX)
 			c = LLVMBuildICmp(e->b, LLVMIntSGE, v, emit_const_i(LLVMTypeOf(v), 0), "");
 		else
 			c = LLVMBuildICmp(e->b, LLVMIntULT, v, emit_const_i(LLVMTypeOf(v), g->extent), "");

@@ -133,10 +133,7 @@ bool forest_interp(const KForest *f, int64_t rows, int64_t begin, int64_t end, F
 	Run r = {.f = f, .m = m};
 
 	for (int64_t t = begin; t < end; t++) {
-		int64_t first = f->rows > 0 ? t * f->chunk : rows * t / f->tasks;
-		int64_t last = f->rows > 0 ? first + f->chunk : rows * (t + 1) / f->tasks;
-
-		for (int64_t row = first; row < last && row < rows; row++)
+		for (int64_t row = t * f->chunk; row < (t + 1) * f->chunk && row < rows; row++)
 			for (int64_t c = 0; c < f->targets && !r.failed; c++) {
 				float v = score(&r, row, c);
 

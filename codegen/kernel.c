@@ -10,7 +10,7 @@ MloKernel *mlo_kernel_new(MloArena *a, const char *name)
 	k->arena = a;
 	k->name = mlo_strdup(a, name ? name : "kernel");
 	k->ntasks = 1;
-	k->sizes_arg = k->batch = -1;
+	k->sizes_arg = -1;
 	return k;
 }
 
@@ -22,13 +22,73 @@ int mlo_kernel_arg(MloKernel *k, KArgDir dir, MloElem elem, int64_t count)
 	return (int)k->arg.n - 1;
 }
 
-int mlo_kernel_size(MloKernel *k, int64_t lo, int64_t hi)
+int mlo_kernel_arg_dim(MloKernel *k, KArgDir dir, MloElem elem, MloDim d)
 {
-	MLO_ASSERT(lo >= 0 && lo <= hi);
-	if (k->sizes_arg < 0)
-		k->sizes_arg = mlo_kernel_arg(k, KA_SIZES, EL_i64, 0);
-	MLO_PUSH(k->arena, &k->size, ((KSize){lo, hi}));
-	return (int)k->arg.items[k->sizes_arg].count++;
+	int arg = mlo_kernel_arg(k, dir, elem, mlo_dim_known(d) ? d.k : -1);
+
+	if (!mlo_dim_known(d))
+		k->arg.items[arg].elems = kx_dim(k, d);
+	return arg;
+}
+
+int mlo_kernel_size(MloKernel *k, MloDim d)
+{
+	KSize s = {.dim = d};
+
+	MLO_ASSERT(!mlo_dim_known(d) && k->sizes_arg < 0);
+	for (size_t i = 0; i < k->size.n; i++)
+		if (mlo_dim_same(k->size.items[i].dim, d))
+			return (int)i;
+	mlo_dim_range(d, &s.lo, &s.hi);
+	s.of = mlo_dim_multiple(d);
+	MLO_PUSH(k->arena, &k->size, s);
+	return (int)k->size.n - 1;
+}
+
+static int64_t plausible(int64_t lo, int64_t hi)
+{
+	return lo == hi || lo > MLO_KERNEL_GUESS ? lo : hi < MLO_KERNEL_GUESS ? hi : MLO_KERNEL_GUESS;
+}
+
+static bool guess_symbol(void *user, const char *name, int64_t *out)
+{
+	int64_t lo, hi;
+
+	mlo_dim_range(mlo_dim_sym(user, name), &lo, &hi);
+	*out = plausible(lo, hi);
+	return true;
+}
+
+int64_t mlo_kernel_guess_dim(MloSymbols *syms, MloDim d)
+{
+	int64_t v, lo, hi;
+
+	if (mlo_dim_known(d))
+		return d.k;
+	mlo_dim_range(d, &lo, &hi);
+	if (!mlo_dim_eval(d, guess_symbol, syms, &v))
+		v = plausible(lo, hi);
+	return v < 1 ? 1 : v;
+}
+
+int64_t mlo_kernel_guess(const MloKernel *k, int64_t number)
+{
+	const KSize *s = number < 0 ? &k->size.items[-1 - number] : NULL;
+
+	if (!s)
+		return number;
+	return mlo_dim_known(s->dim) ? plausible(s->lo, s->hi) : mlo_kernel_guess_dim(k->syms, s->dim);
+}
+
+int64_t mlo_kernel_number(MloKernel *k, MloDim d)
+{
+	MLO_ASSERT(!mlo_dim_known(d) || d.k >= 0);
+	return mlo_dim_known(d) ? d.k : -1 - mlo_kernel_size(k, d);
+}
+
+MloDim mlo_kernel_dim(const MloKernel *k, int64_t number)
+{
+	return number < 0 ? k->size.items[-1 - number].dim : mlo_dim(number);
 }
 
 int mlo_kernel_var(MloKernel *k, int64_t extent)
@@ -181,7 +241,7 @@ const KStmt *mlo_kernel_nest(const MloKernel *k, const KStmt **par, int max, int
 	while (s && s->kind == KS_LET)
 		s = s->next;
 	while (s && *n < max && s->kind == KS_LOOP && s->loop == KL_PAR && !s->next &&
-	       s->extent->op == KI_CONST && s->extent->k > 0) {
+	       (s->extent->op == KI_SIZE || (s->extent->op == KI_CONST && s->extent->k > 0))) {
 		par[(*n)++] = s;
 		body = s = s->body;
 	}
@@ -222,10 +282,35 @@ int64_t mlo_contract_csplits(const KContract *c)
 	return c->wino ? (tiles + c->c_chunk - 1) / c->c_chunk : tiles;
 }
 
-static double contract_flops(const KContract *c)
+static MloDim ceil_div(const MloKernel *k, int64_t number, int64_t by)
 {
-	return 2.0 * (double)c->nb0 * (double)c->nb1 * (double)c->ny * (double)c->nx * (double)c->nc *
-	       (double)c->nk * (double)c->nky * (double)c->nkx;
+	MloDim d = mlo_kernel_dim(k, number);
+
+	return mlo_dim_div(k->syms, mlo_dim_add(k->syms, d, mlo_dim(by - 1)), mlo_dim(by));
+}
+
+MloDim mlo_contract_tasks(const MloKernel *k, const KContract *c)
+{
+	int64_t extent = mlo_contract_by_columns(c) ? c->nx : c->ny, tile = (int64_t)c->vecs * c->lanes;
+	MloDim n = mlo_dim_mul(k->syms, mlo_kernel_dim(k, c->nb0), mlo_kernel_dim(k, c->nb1));
+
+	n = mlo_dim_mul(k->syms, n, ceil_div(k, extent, c->y_chunk));
+	return mlo_dim_mul(k->syms, n, ceil_div(k, c->nc, c->wino ? tile * c->c_chunk : tile));
+}
+
+static double contract_outputs(const MloKernel *k, const KContract *c)
+{
+	const int64_t n[] = {c->nb0, c->nb1, c->ny, c->nx, c->nc};
+	double outs = 1;
+
+	for (int i = 0; i < 5; i++)
+		outs *= (double)mlo_kernel_guess(k, n[i]);
+	return outs;
+}
+
+double mlo_contract_flops(const MloKernel *k, const KContract *c)
+{
+	return 2 * contract_outputs(k, c) * (double)mlo_kernel_guess(k, c->nk) * (double)(c->nky * c->nkx);
 }
 
 /* Operations of a body: every LET that computes counts one. Extents: their upper bounds. */
@@ -242,36 +327,54 @@ static double count_flops(const MloKernel *k, const KStmt *s)
 			n += 1;
 		else if (s->kind == KS_LOOP) {
 			kx_range(k, s->extent, &lo, &hi);
-			n += (double)hi * count_flops(k, s->body);
+			n += (double)plausible(lo, hi) * count_flops(k, s->body);
 		} else if (s->kind == KS_CONTRACT) {
-			const KContract *c = s->contract;
-			n += contract_flops(c) + (double)c->nb0 * (double)c->nb1 * (double)c->ny *
-			     (double)c->nx * (double)c->nc * count_flops(k, s->body);
+			n += mlo_contract_flops(k, s->contract) + contract_outputs(k, s->contract) * count_flops(k, s->body);
 		}
 	}
 	return n;
 }
 
-void kb_finish(MloKernel *k)
+/* Tasks of loops: the product of their extents. */
+static void count_tasks(MloKernel *k)
 {
 	const KStmt *par[MLO_KERNEL_MAX_PAR];
+	MloDim tasks = mlo_dim(1);
 	int n;
 
-	k->ntasks = 1;
 	mlo_kernel_nest(k, par, MLO_KERNEL_MAX_PAR, &n);
-	for (int i = 0; i < n; i++)
-		k->ntasks *= par[i]->extent->k;
-	if (k->body && k->body->kind == KS_CONTRACT && !k->body->next) {
-		const KContract *c = k->body->contract;
-		k->ntasks = c->nb0 * c->nb1 * mlo_contract_chunks(c) * mlo_contract_csplits(c);
+	for (int i = 0; i < n; i++) {
+		const KIdx *e = par[i]->extent;
+
+		tasks = mlo_dim_mul(k->syms, tasks, e->op == KI_SIZE ? k->size.items[e->k].dim : mlo_dim(e->k));
 	}
-	if (k->body && k->body->kind == KS_FOREST)
-		k->ntasks = k->body->forest->tasks;
+	k->ntasks = mlo_kernel_number(k, tasks);
+}
+
+static void count_bytes(MloKernel *k)
+{
+	for (size_t i = 0; i < k->arg.n; i++) {
+		const KArg *a = &k->arg.items[i];
+
+		if (a->dir != KA_SCRATCH && a->count > 0)
+			k->bytes += (double)a->count * mlo_elem_bits(a->elem) / 8;
+	}
+}
+
+void kb_finish(MloKernel *k)
+{
+	bool known = k->ntasks < 0; /* the text says it */
+
+	if (k->body && k->body->kind == KS_CONTRACT && !k->body->next)
+		k->ntasks = known ? k->ntasks : mlo_kernel_number(k, mlo_contract_tasks(k, k->body->contract));
+	else if (k->body && k->body->kind == KS_FOREST)
+		k->ntasks = known ? k->ntasks : mlo_kernel_number(k, ceil_div(k, k->body->forest->rows, k->body->forest->chunk));
+	else if (!known)
+		count_tasks(k);
+	if (k->size.n > 0 && k->sizes_arg < 0)
+		k->sizes_arg = mlo_kernel_arg(k, KA_SIZES, EL_i64, (int64_t)k->size.n);
 	if (k->flops == 0)
 		k->flops = count_flops(k, k->body);
 	if (k->bytes == 0)
-		for (size_t i = 0; i < k->arg.n; i++)
-			if (k->arg.items[i].dir != KA_SCRATCH && k->arg.items[i].count > 0)
-				k->bytes += (double)k->arg.items[i].count *
-				            mlo_elem_bits(k->arg.items[i].elem) / 8;
+		count_bytes(k);
 }

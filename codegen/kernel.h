@@ -19,10 +19,11 @@ typedef enum KOp {
 	K_COUNT
 } KOp;
 
-/* Integer index expressions (64-bit). DIV and MOD: floor, constant positive divisor in k.
+/* Integer index expressions (64-bit). MUL, DIV and MOD: by the constant k, or by the size b where there is
+ * one. DIV and MOD: floor, of a positive divisor.
  * VALUE: an integer SSA value of the kernel (data-dependent index, as in gather).
  * SIZE: a size that is known only when the kernel runs; the same during the whole run. */
-typedef enum KIdxOp { KI_CONST, KI_VAR, KI_ADD, KI_MUL /* a * k */, KI_DIV, KI_MOD, KI_MIN, KI_MAX, KI_VALUE, KI_SIZE } KIdxOp;
+typedef enum KIdxOp { KI_CONST, KI_VAR, KI_ADD, KI_MUL, KI_DIV, KI_MOD, KI_MIN, KI_MAX, KI_VALUE, KI_SIZE } KIdxOp;
 typedef struct KIdx {
 	KIdxOp op;
 	int64_t k;   /* CONST: value; VAR: variable number; MUL, DIV, MOD: constant; VALUE: value number; SIZE: size number */
@@ -30,7 +31,7 @@ typedef struct KIdx {
 } KIdx;
 
 /* Builders simplify: constants fold, x+0, x*1, (x*c)/c, (x*c + y)%c and /c where 0 <= y < c is known
- * from the variables' extents (kx_range). */
+ * from the variables' extents (kx_range). Sizes take part as the polynomials that they stand for. */
 typedef struct MloKernel MloKernel;
 const KIdx *kx_const(MloKernel *k, int64_t v);
 const KIdx *kx_var(MloKernel *k, int var);
@@ -38,14 +39,19 @@ const KIdx *kx_add(MloKernel *k, const KIdx *a, const KIdx *b);
 const KIdx *kx_mul(MloKernel *k, const KIdx *a, int64_t c);
 const KIdx *kx_div(MloKernel *k, const KIdx *a, int64_t c);
 const KIdx *kx_mod(MloKernel *k, const KIdx *a, int64_t c);
+const KIdx *kx_dim(MloKernel *k, MloDim d); /* a constant, or sizes */
+const KIdx *kx_mul_dim(MloKernel *k, const KIdx *a, MloDim c);
+const KIdx *kx_div_dim(MloKernel *k, const KIdx *a, MloDim c);
+const KIdx *kx_mod_dim(MloKernel *k, const KIdx *a, MloDim c);
 const KIdx *kx_min(MloKernel *k, const KIdx *a, const KIdx *b);
 const KIdx *kx_max(MloKernel *k, const KIdx *a, const KIdx *b);
 const KIdx *kx_value(MloKernel *k, int value);
 const KIdx *kx_size(MloKernel *k, int size); /* one whose range is a single number becomes that number */
+bool kx_factor(const MloKernel *k, const KIdx *e, MloDim *f); /* what MUL, DIV, MOD have on the right; false: not known */
 void kx_range(const MloKernel *k, const KIdx *e, int64_t *lo, int64_t *hi); /* inclusive; VALUE: whole range */
 bool kx_equal(const KIdx *a, const KIdx *b); /* the same expression */
 
-/* A condition 0 <= e < extent under which a load or store happens. */
+/* A condition 0 <= e < extent (a number, or -1-k for size k) under which a load or store happens. */
 typedef struct KGuard {
 	const KIdx *e;
 	int64_t extent;
@@ -103,7 +109,7 @@ typedef struct KStmt {
  *   with iy = y*sy + ky*dy - py, ix = x*sx + kx*dx - px, terms outside [0,in_y) x [0,in_x) left out,
  *   and kk = (c / group_c) * group_k + k  (group_c = nc, group_k = 0 without groups).
  *
- * All strides in elements.  The epilogue (body) computes with K_product and the variables var[]
+ * Extents, strides in elements, a.block and group_c are numbers, or -1-k for size k.  The epilogue (body) computes with K_product and the variables var[]
  * (b0, b1, y, x, c) and stores.  B is either packed at compile time,
  *   [ceil(nc / (vecs*lanes))][ky][kx][k][vecs*lanes], zero beyond nc,   (b.packed)
  * or read in place: B[b0*b.b0 + b1*b.b1 + k*b.k + c], 1x1 taps only. */
@@ -111,6 +117,7 @@ typedef struct KContract {
 	int64_t nb0, nb1, ny, nx, nc; /* output extents */
 	int64_t nk, nky, nkx;         /* terms: channels (per group), taps */
 	int64_t sy, sx, dy, dx, py, px, in_y, in_x;
+	int64_t qx;                   /* where nx is a size: nx = (in_x + px + qx - reach of a window) / sx + 1 */
 	int64_t group_c, group_k;
 	int a_arg, b_arg;
 	struct { int64_t b0, b1, y, x, block, blk, k; } a;
@@ -126,6 +133,11 @@ typedef struct KContract {
 	int wino, w_arg;
 	int64_t c_chunk;
 } KContract;
+
+/* What may be a size: in an initialiser, the addresses of those members of c. */
+#define MLO_CONTRACT_OPEN(c) \
+	&(c).nb0, &(c).nb1, &(c).ny, &(c).nx, &(c).nc, &(c).nk, &(c).in_y, &(c).in_x, &(c).group_c, &(c).a.b0, &(c).a.b1, \
+	&(c).a.y, &(c).a.x, &(c).a.block, &(c).a.blk, &(c).a.k, &(c).b.b0, &(c).b.b1, &(c).b.k
 
 /* Decision trees over rows of features, aggregated per target (tables: codegen/forest.h):
  *
@@ -146,9 +158,8 @@ typedef struct KForest {
 	int ways;                    /* rows walked at once: a group */
 	int bunch;                   /* trees walked at once for a row alone */
 	int add;                     /* lanes when rows of weights are added */
-	int64_t chunk;               /* rows whose keys are kept: a multiple of `ways` */
+	int64_t chunk;               /* rows of a task, whose keys are kept: a multiple of `ways` */
 	int64_t block;               /* trees that a chunk walks before it takes the next ones */
-	int64_t tasks;               /* equal shares of the rows */
 } KForest;
 
 /* in[]/out[]: argument numbers, -1 absent, KC_SHAPE: present without its data; dimensions: a number, or
@@ -172,32 +183,43 @@ typedef struct KArg {
 	MloElem elem;
 	int64_t count;        /* elements that may be touched: [0, count); -1: as many as `elems` says */
 	const KIdx *elems;    /* of sizes and constants; NULL in a call: as its dimensions say */
-	int64_t step;         /* of a batched kernel: elements from one of the batch to the next; 0: they share it */
 } KArg;
 
-/* A size that a run brings: lo <= size <= hi, lo >= 0. */
-typedef struct KSize { int64_t lo, hi; } KSize;
+/* A size that a run brings: lo <= size <= hi, lo >= 0, a multiple of `of`. dim: what it stands for, a constant where that is
+ * not known (kernels out of text). */
+typedef struct KSize {
+	int64_t lo, hi, of;
+	MloDim dim;
+} KSize;
 
 struct MloKernel {
 	MloArena *arena;
+	MloSymbols *syms;     /* of the sizes' dimensions, or NULL: all are known */
 	const char *name;     /* readable stem, e.g. "conv_relu"; not part of the key */
 	struct { KArg *items; size_t n, cap; } arg;
 	struct { KInst *items; size_t n, cap; } value;
 	struct { KSize *items; size_t n, cap; } size;
-	int sizes_arg;        /* the argument that holds the sizes, -1 without any */
-	int batch;            /* batched kernel: the size that says how many times everything is done, -1: once.
-	                       * Arguments move by their step from one time to the next. */
+	int sizes_arg;        /* the argument that holds the sizes, the last one (kb_finish); -1 without any */
 	int64_t *var_extent;  /* upper bound of each variable's extent, for kx_range */
 	int nvar, var_cap, nacc;
 	KStmt *body;
-	int64_t ntasks;       /* size of the task space, of a batched kernel for one of the batch (task number
-	                       * n * ntasks + t is task t of the n-th); 1 if the kernel cannot be split */
+	int64_t ntasks;       /* size of the task space, or -1-k: as size k says; 1 if the kernel cannot be split */
 	double flops, bytes;  /* cost estimate per run: multiply-adds count 2; bytes read + written */
 };
 
 MloKernel *mlo_kernel_new(MloArena *a, const char *name);
 int mlo_kernel_arg(MloKernel *k, KArgDir dir, MloElem elem, int64_t count);
-int mlo_kernel_size(MloKernel *k, int64_t lo, int64_t hi); /* a new size; the first one adds their argument */
+/* The number of the size that stands for d, which is open; a new one where there is none yet. */
+int mlo_kernel_size(MloKernel *k, MloDim d);
+/* d as a number or -1-k, and back. */
+int64_t mlo_kernel_number(MloKernel *k, MloDim d);
+MloDim mlo_kernel_dim(const MloKernel *k, int64_t number);
+/* A number, or a plausible value of a size: what nothing is known about counts as MLO_KERNEL_GUESS. */
+enum { MLO_KERNEL_GUESS = 64 };
+int64_t mlo_kernel_guess(const MloKernel *k, int64_t number);
+int64_t mlo_kernel_guess_dim(MloSymbols *syms, MloDim d);
+/* An argument with as many elements as d says. */
+int mlo_kernel_arg_dim(MloKernel *k, KArgDir dir, MloElem elem, MloDim d);
 int mlo_kernel_var(MloKernel *k, int64_t extent);
 
 /* Statement building: a cursor appends to a body. */
@@ -217,7 +239,7 @@ void kb_store(KCursor *at, int arg, const KIdx *idx, const KGuard *guard, int va
 int kb_acc_init(KCursor *at, int value);              /* accumulator number */
 void kb_acc(KCursor *at, int acc, KOp op, int value);
 int kb_accum(KCursor *at, int acc, MloElem type);     /* read it */
-void kb_finish(MloKernel *k); /* counts tasks; estimates flops and bytes where they are still 0 */
+void kb_finish(MloKernel *k); /* adds the argument of sizes; counts tasks; estimates flops and bytes where they are still 0 */
 
 /* The type of a loaded value: f16 and bf16 elements are f32 as values (stores round them back). */
 MloElem mlo_kernel_load_type(MloElem elem);
@@ -231,9 +253,11 @@ static inline bool mlo_contract_by_columns(const KContract *c)
 {
 	return c->ny == 1 && c->nkx == 1 && c->px == 0;
 }
-int64_t mlo_contract_chunks(const KContract *c);
-int64_t mlo_contract_ctiles(const KContract *c); /* channel tiles */
-int64_t mlo_contract_csplits(const KContract *c); /* tasks that share the channel tiles of a chunk */
+int64_t mlo_contract_chunks(const KContract *c); /* where the extents are numbers */
+int64_t mlo_contract_ctiles(const KContract *c); /* channel tiles; likewise */
+int64_t mlo_contract_csplits(const KContract *c); /* tasks that share the channel tiles of a chunk; likewise */
+double mlo_contract_flops(const MloKernel *k, const KContract *c); /* without the epilogue */
+MloDim mlo_contract_tasks(const MloKernel *k, const KContract *c);
 uint64_t mlo_kernel_scratch(const MloKernel *k); /* bytes of scratch memory per thread, 64-byte pieces */
 
 void mlo_kernel_print(MloStr *out, const MloKernel *k, bool with_name);

@@ -179,6 +179,12 @@ static int64_t floor_div(int64_t a, int64_t c)
 	return a / c - (a % c < 0);
 }
 
+/* A number of the kernel: itself, or a size. */
+static int64_t number(const Interp *p, int64_t n)
+{
+	return n < 0 ? p->size[-1 - n] : n;
+}
+
 static int64_t idx(Interp *p, const KIdx *x)
 {
 	int64_t a, b;
@@ -192,13 +198,13 @@ static int64_t idx(Interp *p, const KIdx *x)
 	if (x->op == KI_SIZE)
 		return p->size[x->k];
 	a = idx(p, x->a);
+	b = x->b ? idx(p, x->b) : x->k;
 	if (x->op == KI_MUL)
-		return a * x->k;
+		return a * b;
 	if (x->op == KI_DIV)
-		return floor_div(a, x->k);
+		return floor_div(a, b);
 	if (x->op == KI_MOD)
-		return a - floor_div(a, x->k) * x->k;
-	b = idx(p, x->b);
+		return a - floor_div(a, b) * b;
 	return x->op == KI_ADD ? a + b : x->op == KI_MIN ? (a < b ? a : b) : (a > b ? a : b);
 }
 
@@ -207,7 +213,7 @@ static bool guarded(Interp *p, const KGuard *g)
 	for (; g; g = g->next) {
 		int64_t v = idx(p, g->e);
 
-		if (v < 0 || v >= g->extent)
+		if (v < 0 || v >= number(p, g->extent))
 			return false;
 	}
 	return true;
@@ -525,9 +531,20 @@ static void contract_task(const KContract *c, int64_t task, int64_t *lo, int64_t
 	hi[4] = lo[4] + w < c->nc ? lo[4] + w : c->nc;
 }
 
+/* The contraction with this run's sizes. */
+static KContract at_sizes(const Interp *p, const KContract *from)
+{
+	KContract c = *from;
+	int64_t *open[] = {MLO_CONTRACT_OPEN(c)};
+
+	for (size_t i = 0; i < sizeof open / sizeof *open; i++)
+		*open[i] = number(p, *open[i]);
+	return c;
+}
+
 static void contract(Interp *p, const KStmt *s, int64_t task)
 {
-	const KContract *c = s->contract;
+	const KContract at = at_sizes(p, s->contract), *c = &at;
 	int64_t lo[5], hi[5], o[5];
 
 	contract_task(c, task, lo, hi);
@@ -555,7 +572,7 @@ static RefTensor *call_tensors(Interp *p, KCallTensor *t, int n)
 		if (t[i].arg == -1)
 			continue;
 		for (int j = 0; j < t[i].rank; j++)
-			dim[j] = t[i].dim[j] < 0 ? p->size[-1 - t[i].dim[j]] : t[i].dim[j];
+			dim[j] = number(p, t[i].dim[j]);
 		r[i] = (RefTensor){.data = t[i].arg < 0 ? NULL : p->mem[t[i].arg], .dim = dim, .rank = t[i].rank, .elem = (int32_t)t[i].elem};
 	}
 	return r;
@@ -577,7 +594,7 @@ static void call(Interp *p, const KCall *c)
 static void forest(Interp *p, const KForest *f, int64_t begin, int64_t end)
 {
 	ForestMemory m = {.mem = p->mem, .count = p->count};
-	int64_t rows = f->rows < 0 ? p->size[-1 - f->rows] : f->rows;
+	int64_t rows = number(p, f->rows);
 
 	if (!forest_interp(f, rows, begin, end, &m))
 		fail(p, "touches", m.bad_arg, m.bad_index);
@@ -598,8 +615,10 @@ static void run_tasks(Interp *p, int64_t begin, int64_t end)
 		int64_t rest = t;
 
 		for (int i = n - 1; i >= 0; i--) {
-			p->var[par[i]->var] = rest % par[i]->extent->k;
-			rest /= par[i]->extent->k;
+			int64_t extent = idx(p, par[i]->extent);
+
+			p->var[par[i]->var] = rest % extent;
+			rest /= extent;
 		}
 		run(p, body);
 	}
@@ -639,18 +658,7 @@ MloStatus mlo_kernel_interp(const MloKernel *k, void *const *args, int64_t begin
 		p.count[i] = arg->count < 0 && arg->elems ? idx(&p, arg->elems) : arg->count;
 		p.mem[i] = arg->dir != KA_SCRATCH ? args[i] : mlo_alloc(a, (size_t)p.count[i], mlo_elem_bits(arg->elem) / 8);
 	}
-	if (k->batch < 0) {
-		run_all(&p, begin, end);
-	} else {
-		for (int64_t n = begin / k->ntasks; n * k->ntasks < end && !p.failed; n++) {
-			int64_t first = n * k->ntasks, last = first + k->ntasks;
-
-			for (size_t i = 0; i < k->arg.n; i++)
-				if (k->arg.items[i].step)
-					p.mem[i] = (unsigned char *)args[i] + n * k->arg.items[i].step * mlo_elem_bits(k->arg.items[i].elem) / 8;
-			run_all(&p, begin > first ? begin - first : 0, (end < last ? end : last) - first);
-		}
-	}
+	run_all(&p, begin, end);
 	mlo_arena_free(a);
 	return p.failed ? MLO_ERR_INTERNAL : MLO_OK;
 }

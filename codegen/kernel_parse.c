@@ -227,6 +227,10 @@ static const KIdx *product(Parser *s)
 
 		if (op == KI_CONST)
 			break;
+		if (looking_at(s, "s")) {
+			a = node(s, op, 0, a, node(s, KI_SIZE, size_number(s), NULL, NULL));
+			continue;
+		}
 		a = node(s, op, integer(s), a, NULL);
 		if (op != KI_MUL && a->k <= 0)
 			fail(s, "a positive divisor");
@@ -254,7 +258,7 @@ static const KGuard *guards(Parser *s)
 
 		g->e = sum(s);
 		expect(s, "<");
-		g->extent = integer(s);
+		g->extent = looking_at(s, "s") ? -1 - size_number(s) : integer(s);
 		*tail = g;
 		tail = (KGuard **)&g->next;
 	} while (!s->failed && accept(s, "&"));
@@ -551,8 +555,6 @@ static void argument(Parser *s, const char **elems)
 	if (dir == KA_SIZES)
 		s->k->sizes_arg = (int)s->k->arg.n;
 	mlo_kernel_arg(s->k, dir, e, count);
-	if (accept(s, "by"))
-		s->k->arg.items[s->k->arg.n - 1].step = integer(s);
 }
 
 static void sizes(Parser *s)
@@ -561,14 +563,15 @@ static void sizes(Parser *s)
 		return;
 	expect(s, "(");
 	while (!s->failed && !accept(s, ")")) {
-		KSize z;
+		KSize z = {.of = 1};
 
 		if (s->k->size.n)
 			expect(s, ",");
 		z.lo = integer(s);
 		expect(s, "..");
 		z.hi = integer(s);
-		if (z.lo < 0 || z.hi < z.lo)
+		z.of = accept(s, "of") ? integer(s) : 1;
+		if (z.lo < 0 || z.hi < z.lo || z.of < 1)
 			fail(s, "a range of sizes");
 		MLO_PUSH(s->a, &s->k->size, z);
 	}
@@ -592,8 +595,8 @@ static void header(Parser *s)
 		MLO_PUSH(s->a, &elems, at);
 	}
 	sizes(s);
-	if (accept(s, "batch"))
-		s->k->batch = size_number(s);
+	if (accept(s, "tasks"))
+		s->k->ntasks = -1 - size_number(s);
 	at = s->p;
 	for (size_t i = 0; i < elems.n && !s->failed; i++) {
 		if (!elems.items[i])

@@ -23,6 +23,7 @@ const KField mlo_kcontract_fields[] = {
 	FIELD(KF_I64, nk) FIELD(KF_I64, nky) FIELD(KF_I64, nkx)
 	FIELD(KF_I64, sy) FIELD(KF_I64, sx) FIELD(KF_I64, dy) FIELD(KF_I64, dx)
 	FIELD(KF_I64, py) FIELD(KF_I64, px) FIELD(KF_I64, in_y) FIELD(KF_I64, in_x)
+	FIELD(KF_I64, qx)
 	FIELD(KF_I64, group_c) FIELD(KF_I64, group_k) FIELD(KF_INT, a_arg) FIELD(KF_INT, b_arg)
 	FIELD(KF_I64, a.b0) FIELD(KF_I64, a.b1) FIELD(KF_I64, a.y) FIELD(KF_I64, a.x)
 	FIELD(KF_I64, a.block) FIELD(KF_I64, a.blk) FIELD(KF_I64, a.k)
@@ -44,7 +45,7 @@ const KField mlo_kforest_fields[] = {
 	FIELD(KF_INT, tree_arg) FIELD(KF_INT, column_arg) FIELD(KF_INT, set_arg) FIELD(KF_INT, weight_arg)
 	FIELD(KF_INT, y_arg) FIELD(KF_INT, key_arg) FIELD(KF_INT, acc_arg)
 	FIELD(KF_INT, ways) FIELD(KF_INT, bunch) FIELD(KF_INT, add)
-	FIELD(KF_I64, chunk) FIELD(KF_I64, block) FIELD(KF_I64, tasks)
+	FIELD(KF_I64, chunk) FIELD(KF_I64, block)
 #undef FIELD
 	{0},
 };
@@ -104,7 +105,7 @@ static void idx(MloStr *o, const KIdx *e, int prec)
 		break;
 	default:
 		idx(o, e->a, 1);
-		mlo_str_add(o, "%s%lld", sign[e->op], (long long)e->k);
+		mlo_str_add(o, "%s%s%lld", sign[e->op], e->b ? "s" : "", (long long)(e->b ? e->b->k : e->k));
 	}
 	if (mine < prec)
 		mlo_str_add(o, ")");
@@ -120,7 +121,7 @@ static void guards(MloStr *o, const KGuard *g)
 	for (const char *word = " if "; g; g = g->next, word = " & ") {
 		mlo_str_add(o, "%s", word);
 		idx(o, g->e, 0);
-		mlo_str_add(o, " < %lld", (long long)g->extent);
+		mlo_str_add(o, " < %s%lld", g->extent < 0 ? "s" : "", (long long)(g->extent < 0 ? -1 - g->extent : g->extent));
 	}
 }
 
@@ -307,15 +308,18 @@ void mlo_kernel_print(MloStr *out, const MloKernel *k, bool with_name)
 		else
 			mlo_str_add(out, "*");
 		mlo_str_add(out, "]");
-		if (a->step)
-			mlo_str_add(out, " by %lld", (long long)a->step);
 	}
 	mlo_str_add(out, ")");
-	for (size_t i = 0; i < k->size.n; i++)
-		mlo_str_add(out, "%s%lld..%lld%s", i ? ", " : " sizes(", (long long)k->size.items[i].lo,
-		            (long long)k->size.items[i].hi, i + 1 < k->size.n ? "" : ")");
-	if (k->batch >= 0)
-		mlo_str_add(out, " batch s%d", k->batch);
+	for (size_t i = 0; i < k->size.n; i++) {
+		const KSize *s = &k->size.items[i];
+
+		mlo_str_add(out, "%s%lld..%lld", i ? ", " : " sizes(", (long long)s->lo, (long long)s->hi);
+		if (s->of > 1)
+			mlo_str_add(out, " of %lld", (long long)s->of);
+	}
+	mlo_str_add(out, "%s", k->size.n ? ")" : "");
+	if (k->ntasks < 0)
+		mlo_str_add(out, " tasks s%lld", (long long)(-1 - k->ntasks));
 	mlo_str_add(out, " vars(");
 	for (int i = 0; i < k->nvar; i++)
 		mlo_str_add(out, "%s%lld", i ? ", " : "", (long long)k->var_extent[i]);

@@ -50,13 +50,15 @@ static void check_idx(Scope *s, const KIdx *x, const char *user)
 	if (x->op == KI_VALUE && value_ok(s, (int)x->k, user) && !mlo_elem_is_int(s->k->value.items[x->k].type))
 		wrong(s, "%s: index %%%lld is %s, not an integer", user, (long long)x->k,
 		      mlo_elem_text(s->k->value.items[x->k].type));
-	if ((x->op == KI_DIV || x->op == KI_MOD) && x->k <= 0)
+	if ((x->op == KI_MUL || x->op == KI_DIV || x->op == KI_MOD) && x->b && x->b->op != KI_SIZE)
+		wrong(s, "%s multiplies or divides by what is neither a constant nor a size", user);
+	if ((x->op == KI_DIV || x->op == KI_MOD) && !x->b && x->k <= 0)
 		wrong(s, "%s divides by %lld", user, (long long)x->k);
 	if (x->op == KI_SIZE && (x->k < 0 || (size_t)x->k >= s->k->size.n))
 		wrong(s, "%s uses size s%lld of %zu", user, (long long)x->k, s->k->size.n);
 	if (x->op != KI_CONST && x->op != KI_VAR && x->op != KI_VALUE && x->op != KI_SIZE) {
 		check_idx(s, x->a, user);
-		if (x->op == KI_ADD || x->op == KI_MIN || x->op == KI_MAX)
+		if (x->b || x->op == KI_ADD || x->op == KI_MIN || x->op == KI_MAX)
 			check_idx(s, x->b, user);
 	}
 }
@@ -67,10 +69,18 @@ static bool mentions(const KIdx *x, KIdxOp op, int64_t k)
 	       (x->b && mentions(x->b, op, k));
 }
 
+static void check_number(Scope *s, int64_t n, const char *user)
+{
+	if (n < 0 && (uint64_t)(-1 - n) >= s->k->size.n)
+		wrong(s, "%s with size s%lld of %zu", user, (long long)(-1 - n), s->k->size.n);
+}
+
 static void check_guard(Scope *s, const KGuard *g, const char *user)
 {
-	for (; g; g = g->next)
+	for (; g; g = g->next) {
 		check_idx(s, g->e, user);
+		check_number(s, g->extent, user);
+	}
 }
 
 static bool arg_ok(Scope *s, int arg, const char *user)
@@ -268,19 +278,21 @@ static void check_winograd(Scope *s, const KContract *c)
 static void check_contract(Scope *s, const KStmt *st)
 {
 	const KContract *c = st->contract;
+	const int64_t *open[] = {MLO_CONTRACT_OPEN(*c)};
 
 	if (st != s->k->body || st->next)
 		wrong(s, "a contraction is not alone in the kernel");
-	if (c->nb0 < 1 || c->nb1 < 1 || c->ny < 1 || c->nx < 1 || c->nc < 1 || c->nk < 0 || c->nky < 1 ||
-	    c->nkx < 1)
+	for (size_t i = 0; i < sizeof open / sizeof *open; i++)
+		check_number(s, *open[i], "contraction");
+	if (!c->nb0 || !c->nb1 || !c->ny || !c->nx || !c->nc || c->nky < 1 || c->nkx < 1)
 		wrong(s, "contraction of empty extents");
 	if (c->y_chunk < 1 || c->lanes < 1 || c->vecs < 1 || c->cols < 1 || c->rows < 1 || c->rows > 2)
 		wrong(s, "contraction without a schedule");
-	if (c->a.block < 1)
+	if (!c->a.block)
 		wrong(s, "contraction with a channel block of %lld", (long long)c->a.block);
 	if (!c->b.packed && (c->nky != 1 || c->nkx != 1))
 		wrong(s, "contraction with taps, but weights that are not packed");
-	if (c->group_c < 1 || c->group_k < 0)
+	if (!c->group_c || c->group_k < 0)
 		wrong(s, "contraction with groups of %lld channels", (long long)c->group_c);
 	if (contract_is_depthwise(c) && c->nc > 1 && (c->a.block != c->lanes || c->a.k != 1))
 		wrong(s, "depthwise contraction of blocks of %lld channels in vectors of %d", (long long)c->a.block,
@@ -313,14 +325,13 @@ static void check_forest(Scope *s, const KStmt *st)
 
 	if (st != s->k->body || st->next)
 		wrong(s, "a forest is not alone in the kernel");
-	if (f->rows < 0 && (uint64_t)(-1 - f->rows) >= s->k->size.n)
-		wrong(s, "forest with size s%lld of %zu", (long long)(-1 - f->rows), s->k->size.n);
+	check_number(s, f->rows, "forest");
 	if (f->features < 1 || f->targets < 1 || f->trees < 1 || f->parts < 1 || f->parts > f->trees ||
 	    f->columns < f->leaf_columns || (f->leaf_columns != 1 && f->leaf_columns != f->targets) ||
 	    f->divide < 1 || f->places * f->parts < f->trees || f->delta_bits < 1 || f->delta_bits > 30)
 		wrong(s, "forest of empty extents");
 	if (!power_of_two(f->ways) || f->ways > 8 || f->bunch < 1 || f->bunch > 8 || f->places % f->bunch || f->block < 1 ||
-	    f->tasks < 1 || f->chunk < 1 || f->chunk % f->ways || !power_of_two(f->add))
+	    f->chunk < 1 || f->chunk % f->ways || !power_of_two(f->add))
 		wrong(s, "forest without a schedule");
 	if ((f->width > 0) != (f->weight_arg >= 0) || f->width % f->add || (f->width && f->width < f->targets))
 		wrong(s, "forest with rows of %lld weights for %lld targets", (long long)f->width, (long long)f->targets);
@@ -345,8 +356,7 @@ static void check_call(Scope *s, const KStmt *st)
 		if (t->arg == -1 || (t->arg == KC_SHAPE ? !c->sizes : !arg_ok(s, t->arg, "call")))
 			continue;
 		for (int j = 0; j < t->rank; j++)
-			if (t->dim[j] < 0 && (uint64_t)(-1 - t->dim[j]) >= s->k->size.n)
-				wrong(s, "call with size s%lld of %zu", (long long)(-1 - t->dim[j]), s->k->size.n);
+			check_number(s, t->dim[j], "call");
 	}
 }
 
@@ -413,13 +423,10 @@ MloStatus mlo_kernel_verify(const MloKernel *k, MloDiag *d)
 	s.var = MLO_NEWN(a, bool, (size_t)k->nvar + 1);
 	s.acc = MLO_NEWN(a, bool, (size_t)k->nacc + 1);
 	s.acc_type = MLO_NEWN(a, MloElem, (size_t)k->nacc + 1);
-	if (k->batch >= 0 && (size_t)k->batch >= k->size.n)
-		wrong(&s, "a batch of size s%d", k->batch);
+	check_number(&s, k->ntasks, "tasks");
 	for (size_t i = 0; i < k->arg.n; i++) {
 		const KArg *arg = &k->arg.items[i];
 
-		if (arg->step && (k->batch < 0 || arg->step < 0 || arg->dir == KA_SCRATCH || arg->dir == KA_SIZES))
-			wrong(&s, "a%zu moves by %lld", i, (long long)arg->step);
 		if (arg->count < 0 && (arg->count < -1 || (arg->elems ? depends(arg->elems) : !call)))
 			wrong(&s, "a%zu has %lld elements", i, (long long)arg->count);
 		if (arg->count < 0 && arg->elems)

@@ -31,75 +31,89 @@ bool mlo_node_static(const MloNode *n)
 	return true;
 }
 
-bool mlo_can_lower_open(const MloNode *n)
+bool mlo_node_lowers(const MloNode *n)
 {
-	(void)n;
-	return false;
+	if (mlo_op_has(n->op, TR_OBJECT))
+		return false;
+	for (uint32_t i = 0; i < n->nin + n->nout; i++) {
+		const MloValue *v = i < n->nin ? n->in[i] : n->out[i - n->nin];
+		if (v && (v->type.rank < 0 || mlo_type_object(&v->type) || v->type.elem == EL_str))
+			return false;
+	}
+	return true;
 }
 
-int mlo_lower_size(MloKernel *k, MloSizes *sizes, MloDim d)
+static MloDim rounded_up(MloSymbols *syms, MloDim d, int64_t by)
 {
-	int64_t lo, hi;
-	MLO_ASSERT(!mlo_dim_known(d));
-	for (size_t i = 0; i < sizes->n; i++)
-		if (mlo_dim_same(sizes->items[i], d))
-			return (int)i;
-	mlo_dim_range(d, &lo, &hi);
-	MLO_PUSH(k->arena, sizes, d);
-	return mlo_kernel_size(k, lo < 0 ? 0 : lo, hi < 0 ? 0 : hi);
+	d = mlo_dim_div(syms, mlo_dim_add(syms, d, mlo_dim(by - 1)), mlo_dim(by));
+	return mlo_dim_mul(syms, d, mlo_dim(by));
 }
 
-int64_t mlo_value_storage(const MloValue *v)
+MloDim mlo_value_count(MloSymbols *syms, const MloValue *v)
 {
-	const MloType *t = &v->type;
-	int64_t n = 1;
-	for (int d = 0; d < t->rank; d++) {
-		int64_t k = t->dim[d].k;
+	MloDim n = mlo_dim(1);
+	for (int d = 0; d < v->type.rank; d++) {
+		MloDim k = v->type.dim[d];
 		if (d == 1 && v->layout.block)
-			k = (k + v->layout.block - 1) / v->layout.block * v->layout.block;
-		n *= k;
+			k = rounded_up(syms, k, v->layout.block);
+		n = mlo_dim_mul(syms, n, k);
 	}
 	return n;
 }
 
+int64_t mlo_value_storage(const MloValue *v)
+{
+	return mlo_value_count(NULL, v).k;
+}
+
+/* Does e divide by d? */
+static bool by(const MloKernel *k, const KIdx *e, MloDim d)
+{
+	MloDim f;
+	return kx_factor(k, e, &f) && mlo_dim_same(f, d);
+}
+
 /* acc = index of the inner dimensions (size elements); next is the index of the dimension outside.
  * Undoes a split by division: (x / size) * size + x % size is x, also part by part. */
-static const KIdx *append(MloKernel *k, const KIdx *next, int64_t size, const KIdx *acc)
+static const KIdx *append(MloKernel *k, const KIdx *next, MloDim size, const KIdx *acc)
 {
-	if (acc->op == KI_MOD && acc->k == size) {
+	MloDim f;
+	if (acc->op == KI_MOD && by(k, acc, size)) {
 		const KIdx *x = acc->a;
-		if (next->op == KI_DIV && next->k == size && kx_equal(next->a, x))
+		if (next->op == KI_DIV && by(k, next, size) && kx_equal(next->a, x))
 			return x;
-		if (next->op == KI_MOD && next->a->op == KI_DIV && next->a->k == size && kx_equal(next->a->a, x))
-			return kx_mod(k, x, size * next->k);
+		if (next->op == KI_MOD && kx_factor(k, next, &f) && next->a->op == KI_DIV && by(k, next->a, size) &&
+		    kx_equal(next->a->a, x))
+			return kx_mod_dim(k, x, mlo_dim_mul(k->syms, size, f));
 	}
-	return kx_add(k, kx_mul(k, next, size), acc);
+	return kx_add(k, kx_mul_dim(k, next, size), acc);
 }
 
 const KIdx *mlo_lower_offset(MloKernel *k, const MloValue *v, const KIdx *const *index)
 {
 	const MloType *t = &v->type;
-	int64_t B = v->layout.block, size = 1;
+	int64_t B = v->layout.block;
+	MloDim size = mlo_dim(1);
 	const KIdx *acc = kx_const(k, 0);
 	const KIdx *part[MLO_MAX_RANK + 1];
-	int64_t extent[MLO_MAX_RANK + 1];
+	MloDim extent[MLO_MAX_RANK + 1];
 	int n = 0;
 	for (int d = 0; d < t->rank; d++) {
 		bool split = d == 1 && B;
 		part[n] = split ? kx_div(k, index[d], B) : index[d];
-		extent[n++] = split ? (t->dim[d].k + B - 1) / B : t->dim[d].k;
+		extent[n++] = split ? mlo_dim_div(k->syms, rounded_up(k->syms, t->dim[d], B), mlo_dim(B)) : t->dim[d];
 	}
 	if (B) {
 		part[n] = kx_mod(k, index[1], B);
-		extent[n++] = B;
+		extent[n++] = mlo_dim(B);
 	}
 	bool first = true;
 	for (int d = n - 1; d >= 0; d--) {
-		if (extent[d] == 1)
+		if (mlo_dim_known(extent[d]) && extent[d].k == 1)
 			continue;
 		acc = first ? part[d] : append(k, part[d], size, acc);
 		first = false;
-		size *= extent[d];
+		size = mlo_dim_mul(k->syms, size, extent[d]);
 	}
 	return acc;
 }
@@ -137,7 +151,7 @@ static bool types_ok(const MloNode *n)
 		const MloValue *v = i < n->nin ? n->in[i] : n->out[i - n->nin];
 		if (!v)
 			continue;
-		if (!mlo_type_static(&v->type) || mlo_type_elems(&v->type) < 1 || !lw_elem_ok(v->type.elem))
+		if (!mlo_type_filled(&v->type) || !lw_elem_ok(v->type.elem))
 			return false;
 	}
 	return n->nout > 0 && n->out[0];

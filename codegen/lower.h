@@ -19,21 +19,10 @@ typedef struct MloBinding {
 	const MloTensor *packed;
 } MloBinding;
 
-/* What the sizes of a kernel stand for. */
-typedef struct MloSizes {
-	MloDim *items;
-	size_t n, cap;
-} MloSizes;
-
 typedef struct MloLowered {
 	MloKernel *kernel;
 	MloBinding *bind; /* kernel->arg.n entries; the argument of sizes is bound to nothing */
-	MloSizes size;    /* kernel->size.n entries */
 } MloLowered;
-
-/* The number of the kernel's size that stands for d, which is not a constant; a new one when there is
- * none yet. Two sizes that are always equal may get different numbers. */
-int mlo_lower_size(MloKernel *k, MloSizes *sizes, MloDim d);
 
 typedef struct MloLowerCx {
 	MloArena *arena;
@@ -51,14 +40,10 @@ MloStatus mlo_lower_call(MloLowerCx *cx, MloNode *first, MloNode *last, MloLower
 /* The call of n's size kernel: KCall.sizes_arg is bound to nothing. MLO_ERR_UNSUPPORTED: it has none. */
 MloStatus mlo_lower_sizes(MloLowerCx *cx, MloNode *n, MloLowered *out) MLO_CHECKED;
 
-/* Do all sizes of n's values stand in its types, of numeric tensors?  Otherwise contractions and loops do
- * not take it, and passes neither group it nor change its layout, unless mlo_can_lower_open says so. */
-bool mlo_node_static(const MloNode *n);
-bool mlo_can_lower_open(const MloNode *n);
-static inline bool mlo_node_lowers(const MloNode *n)
-{
-	return mlo_node_static(n) || mlo_can_lower_open(n);
-}
+/* Are n's values numeric tensors of known rank?  Otherwise contractions and loops do not take it, and passes
+ * neither group it nor change its layout. */
+bool mlo_node_lowers(const MloNode *n);
+bool mlo_node_static(const MloNode *n); /* and all their sizes stand in the types */
 
 /* Whether mlo_lower_contract has a form for the contraction `anchor` when its group starts at `first`
  * (reshapes and transposes between the two become strides of the operands). */
@@ -71,6 +56,8 @@ bool mlo_group_internal(const MloGraph *g, const MloNode *first, const MloNode *
  * computation of elementwise node n from already computed operand values; returns the value number,
  * or -1 when the operator or type has no Kernel IR form (then: library tier). */
 int mlo_lower_eltwise(KCursor *at, const MloNode *n, const int *operand);
+/* Whether that form reads operand i: one that is absent or becomes a constant of the kernel need not be loaded. */
+bool mlo_eltwise_reads(const MloNode *n, uint32_t i);
 /* Whether mlo_lower_eltwise has a form for n (fusion asks before it groups). */
 bool mlo_can_lower_eltwise(const MloNode *n);
 
@@ -95,5 +82,6 @@ bool mlo_can_lower_loops_node(const MloNode *n);
 /* The flat element offset of v at a logical index (rank entries), respecting v->layout. */
 const KIdx *mlo_lower_offset(MloKernel *k, const MloValue *v, const KIdx *const *index);
 /* Elements that v's buffer holds, padding lanes of blocked layouts included. */
-int64_t mlo_value_storage(const MloValue *v);
+int64_t mlo_value_storage(const MloValue *v);           /* of known sizes */
+MloDim mlo_value_count(MloSymbols *syms, const MloValue *v);
 #endif

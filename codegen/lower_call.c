@@ -4,25 +4,26 @@
 #include "ir/exec.h"
 
 typedef struct Binds { MloBinding *items; size_t n, cap; } Binds;
-typedef struct Call { MloKernel *k; Binds bind; MloSizes size; } Call;
+typedef struct Call { MloKernel *k; Binds bind; } Call;
 
-static MloStatus check_value(MloLowerCx *cx, const MloNode *n, const MloValue *v)
+/* shapes: the data is not touched. */
+static MloStatus check_value(MloLowerCx *cx, const MloNode *n, const MloValue *v, bool shapes)
 {
 	if (v->type.rank < 0)
 		return mlo_error(cx->diag, MLO_ERR_UNSUPPORTED, "node '%s' (%s): the rank of '%s' is not known",
 		                 mlo_node_name(n), mlo_op_info(n->op)->name, v->name ? v->name : "?");
-	if (v->layout.block)
+	if (v->layout.block && !shapes)
 		return mlo_error(cx->diag, MLO_ERR_UNSUPPORTED, "node '%s' (%s): blocked layout in the library tier",
 		                 mlo_node_name(n), mlo_op_info(n->op)->name);
 	return MLO_OK;
 }
 
-static MloStatus check_values(MloLowerCx *cx, const MloNode *n)
+static MloStatus check_values(MloLowerCx *cx, const MloNode *n, bool shapes)
 {
 	for (uint32_t i = 0; i < n->nin + n->nout; i++) {
 		const MloValue *v = i < n->nin ? n->in[i] : n->out[i - n->nin];
 		if (v)
-			MLO_TRY(check_value(cx, n, v));
+			MLO_TRY(check_value(cx, n, v, shapes));
 	}
 	return MLO_OK;
 }
@@ -48,13 +49,10 @@ static KCallTensor tensor(Call *c, MloValue *v, KArgDir dir)
 	return t;
 }
 
-/* The argument of sizes comes behind all others. */
 static void dimensions(Call *c, KCallTensor *t, const MloValue *v)
 {
-	for (int d = 0; v && d < t->rank; d++) {
-		MloDim dim = v->type.dim[d];
-		t->dim[d] = mlo_dim_known(dim) ? dim.k : -1 - mlo_lower_size(c->k, &c->size, dim);
-	}
+	for (int d = 0; v && d < t->rank; d++)
+		t->dim[d] = mlo_kernel_number(c->k, v->type.dim[d]);
 }
 
 /* Open dimensions count as their lower bound, but one at least. */
@@ -96,12 +94,12 @@ static KCall new_call(MloLowerCx *cx, const MloNode *n)
 
 static void finish(MloLowerCx *cx, Call *t, const KCall *c, MloLowered *out)
 {
-	if (t->k->sizes_arg >= 0)
-		MLO_PUSH(cx->arena, &t->bind, (MloBinding){0});
 	KCursor at = kb_top(t->k);
 	kb_call(&at, c);
 	kb_finish(t->k);
-	*out = (MloLowered){.kernel = t->k, .bind = t->bind.items, .size = t->size};
+	if (t->k->sizes_arg >= 0)
+		MLO_PUSH(cx->arena, &t->bind, (MloBinding){0});
+	*out = (MloLowered){.kernel = t->k, .bind = t->bind.items};
 }
 
 MloStatus mlo_lower_call(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out)
@@ -109,8 +107,9 @@ MloStatus mlo_lower_call(MloLowerCx *cx, MloNode *first, MloNode *last, MloLower
 	MloNode *n = first;
 	if (first != last || mlo_op_has(n->op, TR_OBJECT))
 		return MLO_ERR_UNSUPPORTED;
-	MLO_TRY(check_values(cx, n));
+	MLO_TRY(check_values(cx, n, false));
 	Call t = {.k = mlo_kernel_new(cx->arena, mlo_op_info(n->op)->name)};
+	t.k->syms = cx->graph->syms;
 	KCall c = new_call(cx, n);
 	for (uint32_t i = 0; i < n->nin; i++)
 		c.in[i] = tensor(&t, n->in[i], KA_IN);
@@ -130,8 +129,9 @@ MloStatus mlo_lower_sizes(MloLowerCx *cx, MloNode *n, MloLowered *out)
 	bool values = mlo_op_has(n->op, TR_SIZED); /* else shapes are all it needs */
 	if (!mlo_size_kernel(n->op))
 		return MLO_ERR_UNSUPPORTED;
-	MLO_TRY(check_values(cx, n));
+	MLO_TRY(check_values(cx, n, !values));
 	Call t = {.k = mlo_kernel_new(cx->arena, mlo_sprintf(cx->arena, "%s_sizes", mlo_op_info(n->op)->name))};
+	t.k->syms = cx->graph->syms;
 	KCall c = new_call(cx, n);
 	c.sizes = true;
 	for (uint32_t i = 0; i < n->nin; i++) {

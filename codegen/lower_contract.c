@@ -40,7 +40,7 @@ static int bind_arg(Lower *l, KArgDir dir, MloValue *v, const MloTensor *packed)
 			return (int)i;
 	}
 	MLO_PUSH(l->cx->arena, &l->bind, b);
-	return mlo_kernel_arg(l->k, dir, elem, v ? mlo_value_storage(v) : mlo_tensor_elems(packed));
+	return mlo_kernel_arg_dim(l->k, dir, elem, v ? mlo_value_count(l->k->syms, v) : mlo_dim(mlo_tensor_elems(packed)));
 }
 
 static int scratch_arg(Lower *l, int64_t count)
@@ -52,11 +52,13 @@ static int scratch_arg(Lower *l, int64_t count)
 /* Indices of the value's dimensions out of a flat number, last dimension fastest. */
 static void unflatten(Lower *l, const KIdx *flat, const MloType *t, int from, int to, const KIdx **out)
 {
-	int64_t stride = 1;
+	MloDim stride = mlo_dim(1);
 
 	for (int d = to - 1; d >= from; d--) {
-		out[d] = d == from ? kx_div(l->k, flat, stride) : kx_mod(l->k, kx_div(l->k, flat, stride), t->dim[d].k);
-		stride *= t->dim[d].k;
+		out[d] = kx_div_dim(l->k, flat, stride);
+		if (d > from)
+			out[d] = kx_mod_dim(l->k, out[d], t->dim[d]);
+		stride = mlo_dim_mul(l->k->syms, stride, t->dim[d]);
 	}
 }
 
@@ -65,7 +67,7 @@ static const KIdx *flatten(Lower *l, const KIdx *const *index, const MloType *t)
 	const KIdx *flat = kx_const(l->k, 0);
 
 	for (int d = 0; d < t->rank; d++)
-		flat = kx_add(l->k, kx_mul(l->k, flat, t->dim[d].k), index[d]);
+		flat = kx_add(l->k, kx_mul_dim(l->k, flat, t->dim[d]), index[d]);
 	return flat;
 }
 
@@ -106,7 +108,7 @@ static void matrix_index(Lower *l, const MloType *t, const KIdx **out)
 {
 	const KContract *c = &l->plan.c;
 	int n = t->rank - 1, split = n - (int)l->plan.merged;
-	const KIdx *batch = kx_add(l->k, kx_mul(l->k, l->var[0], c->nb1), l->var[1]);
+	const KIdx *batch = kx_add(l->k, kx_mul_dim(l->k, l->var[0], mlo_kernel_dim(l->k, c->nb1)), l->var[1]);
 
 	out[n] = l->var[4];
 	unflatten(l, l->var[3], t, split, n, out);
@@ -115,10 +117,17 @@ static void matrix_index(Lower *l, const MloType *t, const KIdx **out)
 }
 
 /* Index at which an operand of type `t` is read for an elementwise result at `index` of rank r. */
-static void broadcast_index(Lower *l, const MloType *t, const KIdx *const *index, int r, const KIdx **out)
+static bool broadcast_index(Lower *l, const MloType *t, const KIdx *const *index, const MloType *r, const KIdx **out)
 {
-	for (int d = 0; d < t->rank; d++)
-		out[d] = t->dim[d].k == 1 ? kx_const(l->k, 0) : index[r - t->rank + d];
+	for (int d = 0; d < t->rank; d++) {
+		int at = r->rank - t->rank + d;
+		bool one = mlo_has_dim(t, d, 1);
+
+		if (!one && !mlo_dim_same(t->dim[d], r->dim[at]))
+			return false;
+		out[d] = one ? kx_const(l->k, 0) : index[at];
+	}
+	return true;
 }
 
 static int load_value(Lower *l, MloValue *v, const KIdx *const *index)
@@ -159,8 +168,7 @@ static MloStatus lower_map(Lower *l, MloNode *n)
 
 		if (it && !placed) {
 			/* the running value has the result's shape, else this is a broadcast over it */
-			if (!mlo_type_same(&it->v->type, t) &&
-			    mlo_type_elems(&it->v->type) != mlo_type_elems(t))
+			if (!mlo_type_same(&it->v->type, t) && !mlo_type_as_many(l->k->syms, &it->v->type, t))
 				return MLO_ERR_UNSUPPORTED;
 			for (int d = 0; d < t->rank; d++) {
 				int from = d - (t->rank - it->v->type.rank);
@@ -179,8 +187,9 @@ static MloStatus lower_map(Lower *l, MloNode *n)
 		operand[i] = -1;
 		if (it) {
 			operand[i] = it->number;
-		} else if (n->in[i]) {
-			broadcast_index(l, &n->in[i]->type, index, t->rank, at);
+		} else if (mlo_eltwise_reads(n, i)) {
+			if (!broadcast_index(l, &n->in[i]->type, index, t, at))
+				return MLO_ERR_UNSUPPORTED;
 			operand[i] = load_value(l, n->in[i], at);
 		}
 	}
@@ -266,17 +275,18 @@ static MloStatus store_results(Lower *l)
 static void estimate(Lower *l)
 {
 	const KContract *c = &l->plan.c;
-	double outs = (double)c->nb0 * (double)c->nb1 * (double)c->ny * (double)c->nx;
 	MloStr name = {.arena = l->cx->arena};
 
-	l->k->flops = 2.0 * outs * (double)(l->plan.phase_c ? c->nc / l->plan.phase_c * l->plan.oc : c->nc) *
-	              (double)(c->nk * c->nky * c->nkx);
+	l->k->flops = mlo_contract_flops(l->k, c);
+	if (l->plan.phase_c) /* channels that only pad a vector are not asked for */
+		l->k->flops *= (double)(c->nc / l->plan.phase_c * l->plan.oc) / (double)c->nc;
 	if (l->anchor->op == OP_conv && c->group_k && !contract_is_depthwise(c)) {
 		/* block-diagonal groups multiply zeros: count what the model asks for */
-		l->k->flops = 2.0 * outs * (double)c->nc * (double)l->anchor->in[1]->type.dim[1].k * (double)(c->nky * c->nkx);
+		l->k->flops *= (double)l->anchor->in[1]->type.dim[1].k / (double)c->nk;
 	}
 	for (size_t i = 0; i < l->k->arg.n; i++)
-		l->k->bytes += (double)l->k->arg.items[i].count * mlo_elem_bits(l->k->arg.items[i].elem) / 8;
+		if (l->k->arg.items[i].count > 0)
+			l->k->bytes += (double)l->k->arg.items[i].count * mlo_elem_bits(l->k->arg.items[i].elem) / 8;
 	for (const MloNode *n = l->anchor; n; n = n->next) {
 		if (mlo_op_info(n->op)->kind != OK_MOVE)
 			mlo_str_add(&name, "%s%s", name.n ? "_" : "", mlo_op_info(n->op)->name);
@@ -286,29 +296,39 @@ static void estimate(Lower *l)
 	l->k->name = mlo_str_text(&name);
 }
 
+static void make_vars(Lower *l, KContract *c)
+{
+	const int64_t extent[5] = {c->nb0, c->nb1, c->ny, c->nx, c->nc};
+
+	for (int i = 0; i < 5; i++) {
+		int64_t lo, most = extent[i];
+
+		if (most < 0)
+			mlo_dim_range(mlo_kernel_dim(l->k, extent[i]), &lo, &most);
+		c->var[i] = mlo_kernel_var(l->k, most);
+		l->var[i] = kx_var(l->k, c->var[i]);
+	}
+}
+
 MloStatus mlo_lower_contract(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out)
 {
 	Lower l = {.cx = cx, .first = first, .last = last};
 	KContract *c;
 	KCursor top;
-	int64_t extent[5];
 
 	for (MloNode *n = first; n; n = n == last ? NULL : n->next)
 		if (mlo_op_info(n->op)->kind == OK_CONTRACT && !l.anchor)
 			l.anchor = n;
 	if (!l.anchor)
 		return MLO_ERR_UNSUPPORTED;
+	l.k = l.plan.k = mlo_kernel_new(cx->arena, "contract");
+	l.k->syms = cx->graph->syms;
 	MLO_TRY(contract_describe(cx, first, l.anchor, &l.plan));
-	l.k = mlo_kernel_new(cx->arena, "contract");
 	c = MLO_NEW(cx->arena, KContract);
 	*c = l.plan.c;
 	c->a_arg = bind_arg(&l, KA_IN, l.plan.a, NULL);
 	c->b_arg = bind_arg(&l, KA_IN, l.plan.b, l.plan.packed);
-	memcpy(extent, (int64_t[]){c->nb0, c->nb1, c->ny, c->nx, c->nc}, sizeof extent);
-	for (int i = 0; i < 5; i++) {
-		c->var[i] = mlo_kernel_var(l.k, extent[i]);
-		l.var[i] = kx_var(l.k, c->var[i]);
-	}
+	make_vars(&l, c);
 	if (c->wino)
 		c->w_arg = scratch_arg(&l, wino_scratch_elems(c));
 	l.plan.c = *c;
@@ -318,13 +338,16 @@ MloStatus mlo_lower_contract(MloLowerCx *cx, MloNode *first, MloNode *last, MloL
 	MLO_TRY(store_results(&l));
 	kb_finish(l.k);
 	estimate(&l);
+	if (l.k->sizes_arg >= 0)
+		MLO_PUSH(cx->arena, &l.bind, (MloBinding){0});
 	*out = (MloLowered){.kernel = l.k, .bind = l.bind.items};
 	return MLO_OK;
 }
 
 bool mlo_can_lower_contract(MloLowerCx *cx, const MloNode *first, const MloNode *anchor)
 {
-	ContractPlan p = {.dry = true};
+	ContractPlan p = {.dry = true, .k = mlo_kernel_new(cx->arena, "contract")};
 
+	p.k->syms = cx->graph->syms;
 	return contract_describe(cx, first, anchor, &p) == MLO_OK;
 }

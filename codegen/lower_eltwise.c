@@ -142,13 +142,29 @@ static int el_round(El *e) { return op1(e, K_rint, e->x[0]); }
 static int el_not(El *e) { return op1(e, K_not, e->x[0]); }
 static int el_cast(El *e) { return e->in == e->t ? e->x[0] : op1(e, K_cast, e->x[0]); }
 
+/* A bound that is known is a constant of the kernel: one instruction, where a loaded one, which may be NaN, takes
+ * a load, a broadcast and four more. */
+static bool known_bound(const MloNode *n, uint32_t i)
+{
+	return n->op == OP_clip && i > 0 && n->in[i] && n->in[i]->data && mlo_tensor_elems(n->in[i]->data) == 1;
+}
+
+static int bound(El *e, uint32_t i)
+{
+	if (!known_bound(e->n, i))
+		return e->x[i];
+	if (mlo_elem_is_float(e->t))
+		return num(e, mlo_tensor_f64(e->n->in[i]->data, 0));
+	return kb_const_i(e->at, e->t, mlo_tensor_i64(e->n->in[i]->data, 0));
+}
+
 static int el_clip(El *e)
 {
 	int v = e->x[0];
 	if (e->n->nin > 1 && e->n->in[1])
-		v = op2(e, K_max, v, e->x[1]);
+		v = op2(e, K_max, v, bound(e, 1));
 	if (e->n->nin > 2 && e->n->in[2])
-		v = op2(e, K_min, v, e->x[2]);
+		v = op2(e, K_min, v, bound(e, 2));
 	return v;
 }
 
@@ -260,6 +276,11 @@ bool mlo_can_lower_eltwise(const MloNode *n)
 	if (n->op == OP_mod && mlo_elem_is_float(n->in[0]->type.elem) && !mlo_attr_i(n, ATTR_mod_fmod))
 		return false;
 	return true;
+}
+
+bool mlo_eltwise_reads(const MloNode *n, uint32_t i)
+{
+	return n->in[i] && !known_bound(n, i);
 }
 
 int mlo_lower_eltwise(KCursor *at, const MloNode *n, const int *operand)

@@ -5,6 +5,7 @@ void lw_init(Lower *w, MloLowerCx *cx, MloNode *first, MloNode *last, MloNode *a
 {
 	*w = (Lower){.cx = cx, .arena = cx->arena, .first = first, .last = last, .anchor = anchor, .vec_var = -1};
 	w->k = mlo_kernel_new(cx->arena, name);
+	w->k->syms = cx->graph->syms;
 	w->level[0].at = kb_top(w->k);
 }
 
@@ -172,13 +173,14 @@ static const KGuard *guards(Lower *w, const MloValue *v, const Ix *ix, bool lane
 {
 	const KGuard *guard = NULL;
 	for (int d = v->type.rank - 1; d >= 0; d--) {
-		int64_t extent = lw_dim(v, d), B = v->layout.block;
+		MloDim extent = lw_size(v, d);
+		int64_t B = v->layout.block;
 		if (d == 1 && B && lanes)
-			extent = (extent + B - 1) / B * B;
+			extent = mlo_dim((lw_dim(v, d) + B - 1) / B * B);
 		if (ix_within(ix[d], extent))
 			continue;
 		KGuard *g = MLO_NEW(w->arena, KGuard);
-		*g = (KGuard){.e = ix[d].e, .extent = extent, .next = guard};
+		*g = (KGuard){.e = ix[d].e, .extent = mlo_kernel_number(w->k, extent), .next = guard};
 		guard = g;
 	}
 	return guard;
@@ -201,6 +203,16 @@ int lw_load(Lower *w, const MloValue *v, const Ix *ix, double other, bool lanes)
 		return lw_const_i(w, t, mlo_tensor_i64(v->data, 0));
 	}
 	return lw_load_arg(w, lw_arg(w, v, KA_IN), offset(w, v, ix), guards(w, v, ix, lanes), other);
+}
+
+int lw_reload(Lower *w, const MloValue *v, const Ix *ix)
+{
+	const KIdx *idx = offset(w, v, ix);
+	note(w, idx, NULL, false, false);
+	int r = kb_load(&w->level[w->top].at, lw_arg(w, v, KA_OUT), idx, NULL, 0);
+	while (w->val_level.n < w->k->value.n)
+		MLO_PUSH(w->arena, &w->val_level, w->top);
+	return r;
 }
 
 void lw_store(Lower *w, const MloValue *v, const Ix *ix, int value)
@@ -236,9 +248,9 @@ int lw_accum(Lower *w, int acc, MloElem t)
 
 /* -- arguments ---------------------------------------------------------------------------- */
 
-static int new_arg(Lower *w, KArgDir dir, MloElem e, int64_t count, MloBinding b)
+static int new_arg(Lower *w, KArgDir dir, MloElem e, MloDim count, MloBinding b)
 {
-	int arg = mlo_kernel_arg(w->k, dir, e, count);
+	int arg = mlo_kernel_arg_dim(w->k, dir, e, count);
 	MLO_ASSERT((size_t)arg == w->bind.n);
 	MLO_PUSH(w->arena, &w->bind, b);
 	return arg;
@@ -249,7 +261,7 @@ int lw_arg(Lower *w, const MloValue *v, KArgDir dir)
 	for (size_t i = 0; i < w->bind.n; i++)
 		if (w->bind.items[i].value == v)
 			return (int)i;
-	return new_arg(w, dir, v->type.elem, mlo_value_storage(v), (MloBinding){.value = (MloValue *)v});
+	return new_arg(w, dir, v->type.elem, mlo_value_count(w->k->syms, v), (MloBinding){.value = (MloValue *)v});
 }
 
 int lw_table(Lower *w, const MloTensor *t)
@@ -257,12 +269,12 @@ int lw_table(Lower *w, const MloTensor *t)
 	for (size_t i = 0; i < w->bind.n; i++)
 		if (w->bind.items[i].packed && mlo_tensor_equal(w->bind.items[i].packed, t))
 			return (int)i;
-	return new_arg(w, KA_IN, t->elem, mlo_tensor_elems(t), (MloBinding){.packed = t});
+	return new_arg(w, KA_IN, t->elem, mlo_dim(mlo_tensor_elems(t)), (MloBinding){.packed = t});
 }
 
 int lw_scratch(Lower *w, MloElem e, int64_t count)
 {
-	return new_arg(w, KA_SCRATCH, e, count, (MloBinding){0});
+	return new_arg(w, KA_SCRATCH, e, mlo_dim(count), (MloBinding){0});
 }
 
 /* -- values ------------------------------------------------------------------------------- */
@@ -314,6 +326,8 @@ static int recall(const Lower *w, const MloValue *v, const Ix *ix)
 	return -1;
 }
 
+/* An operand's dimension that is neither 1 for sure nor the result's is one of the two: its last element is
+ * as far as an index can go. */
 static int eltwise(Lower *w, const MloNode *n, const Ix *ix)
 {
 	int *x = MLO_NEWN(w->arena, int, n->nin);
@@ -321,14 +335,14 @@ static int eltwise(Lower *w, const MloNode *n, const Ix *ix)
 	int level = w->npar;
 	for (uint32_t i = 0; i < n->nin; i++) {
 		x[i] = -1;
-		if (!n->in[i])
+		if (!mlo_eltwise_reads(n, i))
 			continue;
 		const MloType *t = &n->in[i]->type;
 		Ix in[MLO_MAX_RANK];
 		for (int d = 0; d < t->rank; d++) {
 			int o = d + ot->rank - t->rank;
-			bool bcast = t->dim[d].k == 1 && (o < 0 || ot->dim[o].k != 1);
-			in[d] = bcast || o < 0 ? ix_const(w, 0) : ix[o];
+			bool bcast = lw_is(t->dim[d], 1) && (o < 0 || !lw_is(ot->dim[o], 1));
+			in[d] = bcast || o < 0 ? ix_const(w, 0) : mlo_dim_same(t->dim[d], ot->dim[o]) ? ix[o] : ix_clamp(w, ix[o], t->dim[d]);
 		}
 		x[i] = lw_expr(w, n->in[i], in);
 		level = max_level(level, val_level(w, x[i]));
@@ -366,41 +380,72 @@ int lw_expr(Lower *w, const MloValue *v, const Ix *ix)
 
 /* -- indices ------------------------------------------------------------------------------ */
 
-static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
+static MloDim plus(Lower *w, MloDim a, MloDim b) { return mlo_dim_add(w->k->syms, a, b); }
+static MloDim times(Lower *w, MloDim a, MloDim b) { return mlo_dim_mul(w->k->syms, a, b); }
 
-Ix ix_const(Lower *w, int64_t v) { return (Ix){kx_const(w->k, v), v, v}; }
-bool ix_within(Ix a, int64_t extent) { return a.lo >= 0 && a.hi < extent; }
-Ix ix_add(Lower *w, Ix a, Ix b) { return (Ix){kx_add(w->k, a.e, b.e), a.lo + b.lo, a.hi + b.hi}; }
+Ix ix_var(Lower *w, int var, MloDim extent) { return (Ix){kx_var(w->k, var), mlo_dim(0), extent}; }
+Ix ix_const(Lower *w, int64_t v) { return (Ix){kx_const(w->k, v), mlo_dim(v), mlo_dim(v + 1)}; }
+bool ix_within(Ix a, MloDim extent) { return mlo_dim_le(mlo_dim(0), a.lo) && mlo_dim_le(a.end, extent); }
+
+Ix ix_add(Lower *w, Ix a, Ix b)
+{
+	return (Ix){kx_add(w->k, a.e, b.e), plus(w, a.lo, b.lo), plus(w, plus(w, a.end, b.end), mlo_dim(-1))};
+}
+
+Ix ix_move(Lower *w, Ix a, MloDim by)
+{
+	return (Ix){kx_add(w->k, a.e, kx_dim(w->k, by)), plus(w, a.lo, by), plus(w, a.end, by)};
+}
 
 Ix ix_addc(Lower *w, Ix a, int64_t c)
 {
-	return c ? ix_add(w, a, ix_const(w, c)) : a;
+	return c ? ix_move(w, a, mlo_dim(c)) : a;
 }
 
-Ix ix_mul(Lower *w, Ix a, int64_t c)
+/* Open factors are not negative. */
+Ix ix_mul(Lower *w, Ix a, MloDim c)
 {
-	Ix r = {kx_mul(w->k, a.e, c), a.lo * c, a.hi * c};
-	if (c < 0)
-		r = (Ix){r.e, a.hi * c, a.lo * c};
+	MloDim one = mlo_dim(1), last = plus(w, a.end, mlo_dim(-1));
+	Ix r = {kx_mul_dim(w->k, a.e, c), times(w, a.lo, c), plus(w, times(w, last, c), one)};
+	if (mlo_dim_known(c) && c.k < 0)
+		r = (Ix){r.e, times(w, last, c), plus(w, times(w, a.lo, c), one)};
 	return r;
 }
 
-Ix ix_div(Lower *w, Ix a, int64_t c)
+/* The range of a quotient is exact where c divides its ends, as it does for parts of a flat index. */
+Ix ix_div(Lower *w, Ix a, MloDim c)
 {
-	int64_t lo = floor_div(a.lo, c), hi = floor_div(a.hi, c);
-	if (lo == hi)
-		return ix_const(w, lo);
-	return (Ix){kx_div(w->k, a.e, c), lo, hi};
+	MloDim lo = mlo_dim_div(w->k->syms, a.lo, c), end;
+	if (ix_within(a, c))
+		return ix_const(w, 0);
+	if (!mlo_dim_exact(w->k->syms, a.end, c, &end))
+		end = plus(w, mlo_dim_div(w->k->syms, plus(w, a.end, mlo_dim(-1)), c), mlo_dim(1));
+	if (mlo_dim_known(lo) && mlo_dim_known(end) && end.k == lo.k + 1)
+		return ix_const(w, lo.k);
+	return (Ix){kx_div_dim(w->k, a.e, c), lo, end};
 }
 
-Ix ix_mod(Lower *w, Ix a, int64_t c)
+Ix ix_mod(Lower *w, Ix a, MloDim c)
 {
 	if (ix_within(a, c))
 		return a;
-	if (c == 1)
+	if (lw_is(c, 1))
 		return ix_const(w, 0);
-	int64_t q = floor_div(a.lo, c);
-	if (q == floor_div(a.hi, c)) /* one period: a plain difference */
-		return ix_addc(w, a, -q * c);
-	return (Ix){kx_mod(w->k, a.e, c), 0, c - 1};
+	if (mlo_dim_known(c) && mlo_dim_known(a.lo) && mlo_dim_known(a.end)) {
+		int64_t q = mlo_dim_div(w->k->syms, a.lo, c).k;
+		if (q == mlo_dim_div(w->k->syms, mlo_dim(a.end.k - 1), c).k) /* one period: a plain difference */
+			return ix_addc(w, a, -q * c.k);
+	}
+	return (Ix){kx_mod_dim(w->k, a.e, c), mlo_dim(0), c};
+}
+
+Ix ix_mulc(Lower *w, Ix a, int64_t c) { return ix_mul(w, a, mlo_dim(c)); }
+Ix ix_divc(Lower *w, Ix a, int64_t c) { return ix_div(w, a, mlo_dim(c)); }
+Ix ix_modc(Lower *w, Ix a, int64_t c) { return ix_mod(w, a, mlo_dim(c)); }
+
+int lw_number_of(Lower *w, MloElem t, MloDim d)
+{
+	if (!mlo_dim_known(d))
+		return lw_number(w, t, kx_dim(w->k, d));
+	return mlo_elem_is_float(t) ? lw_const(w, t, (double)d.k) : lw_const_i(w, t, d.k);
 }

@@ -6,7 +6,7 @@
 #include "codegen/lower.h"
 #include "ir/ref/ref_tree.h"
 
-enum { MAX_PARTS = 64, MOST_ROWS = 256, OPEN_TASKS = 16, WAYS = 8 };
+enum { MAX_PARTS = 64, MOST_ROWS = 256, WAYS = 8 };
 
 static KForestOp combine(const MloNode *n)
 {
@@ -65,7 +65,6 @@ static void schedule(const MloTarget *t, const ForestTables *tab, KForest *f)
 	f->chunk = f->chunk < WAYS ? WAYS : f->chunk;
 	f->block = t->l1d / 2 / (bytes + 1);
 	f->block = f->block < 1 ? 1 : f->block;
-	f->tasks = f->rows > 0 ? (f->rows + f->chunk - 1) / f->chunk : OPEN_TASKS;
 }
 
 /* -- arguments ---------------------------------------------------------------------------------------- */
@@ -94,7 +93,7 @@ static int scratch(MloKernel *k, Binds *b, MloElem e, int64_t count)
 static int value(MloKernel *k, Binds *b, MloValue *v, KArgDir dir)
 {
 	MLO_PUSH(k->arena, b, ((MloBinding){.value = v}));
-	return mlo_kernel_arg(k, dir, EL_f32, mlo_type_static(&v->type) ? mlo_value_storage(v) : -1);
+	return mlo_kernel_arg_dim(k, dir, EL_f32, mlo_value_count(k->syms, v));
 }
 
 /* Trees that fill up a part: one leaf that changes nothing. */
@@ -132,20 +131,6 @@ static int tree_table(MloKernel *k, Binds *b, const KForest *f, ForestTables *t)
 	return packed(k, b, EL_i32, table, 3 * all + all / f->bunch);
 }
 
-static void open_rows(MloKernel *k, Binds *b, MloSizes *size, const MloNode *n, KForest *f)
-{
-	MloDim rows = n->in[TREE_X]->type.dim[0];
-	int s;
-
-	if (mlo_dim_known(rows))
-		return;
-	s = mlo_lower_size(k, size, rows);
-	MLO_PUSH(k->arena, b, (MloBinding){0});
-	f->rows = -1 - s;
-	k->arg.items[f->x_arg].elems = kx_mul(k, kx_size(k, s), f->features);
-	k->arg.items[f->y_arg].elems = kx_mul(k, kx_size(k, s), f->targets);
-}
-
 static double estimate(const KForest *f, const ForestTables *t)
 {
 	double steps = 0;
@@ -163,7 +148,6 @@ MloStatus mlo_lower_forest(MloLowerCx *cx, MloNode *first, MloNode *last, MloLow
 	KForest f = {.weight_arg = -1, .add = target->vector_bytes / 4};
 	MloKernel *k;
 	Binds b = {0};
-	MloSizes size = {0};
 	int64_t slots;
 
 	if (first != last || !can_lower(n))
@@ -188,6 +172,8 @@ MloStatus mlo_lower_forest(MloLowerCx *cx, MloNode *first, MloNode *last, MloLow
 	    f.targets > INT32_MAX / f.chunk || t.node.n >= INT32_MAX)
 		return MLO_ERR_UNSUPPORTED;
 	k = mlo_kernel_new(cx->arena, "forest");
+	k->syms = cx->graph->syms;
+	f.rows = mlo_kernel_number(k, n->in[TREE_X]->type.dim[0]);
 	f.x_arg = value(k, &b, n->in[TREE_X], KA_IN);
 	f.y_arg = value(k, &b, n->out[0], KA_OUT);
 	f.tree_arg = tree_table(k, &b, &f, &t);
@@ -199,11 +185,12 @@ MloStatus mlo_lower_forest(MloLowerCx *cx, MloNode *first, MloNode *last, MloLow
 	slots = f.parts * (f.width ? f.width : f.targets);
 	f.key_arg = scratch(k, &b, EL_i32, f.columns * f.chunk);
 	f.acc_arg = scratch(k, &b, EL_f32, slots * f.chunk);
-	open_rows(k, &b, &size, n, &f);
 	KCursor at = kb_top(k);
 	kb_forest(&at, &f);
 	k->flops = estimate(&f, &t);
 	kb_finish(k);
-	*out = (MloLowered){.kernel = k, .bind = b.items, .size = size};
+	if (k->sizes_arg >= 0)
+		MLO_PUSH(cx->arena, &b, (MloBinding){0});
+	*out = (MloLowered){.kernel = k, .bind = b.items};
 	return MLO_OK;
 }

@@ -33,10 +33,11 @@ static const char *group_name(MloArena *a, const MloNode *first, const MloNode *
 static bool same_space(const LwNest *s, const MloValue *v, const MloValue *dst)
 {
 	const LwStore *st = &s->store[0];
-	return s->nstore < LW_STORES && v == dst && st->val == st->dst && mlo_type_elems(&v->type) ==
-	       mlo_type_elems(&st->val->type) && v->type.rank == st->val->type.rank &&
-	       v->layout.block == st->val->layout.block &&
-	       !memcmp(v->type.dim, st->val->type.dim, (size_t)v->type.rank * sizeof *v->type.dim);
+	bool same = s->nstore < LW_STORES && v == dst && st->val == st->dst && v->type.rank == st->val->type.rank &&
+	            v->layout.block == st->val->layout.block;
+	for (int d = 0; same && d < v->type.rank; d++)
+		same = mlo_dim_same(v->type.dim[d], st->val->type.dim[d]);
+	return same;
 }
 
 static void add_store(Lower *w, Nests *nests, LwStore st)
@@ -54,16 +55,17 @@ static void add_store(Lower *w, Nests *nests, LwStore st)
 }
 
 /* May each operand of the concatenation that makes v be stored by a nest of its own? */
-static bool by_parts(const MloValue *v, int axis)
+static bool by_parts(const Lower *w, const MloValue *v, int axis)
 {
 	const MloNode *n = v->def;
-	int64_t B = v->layout.block, from = 0;
+	int64_t B = v->layout.block;
+	MloDim from = mlo_dim(0);
 	if (n->op != OP_concat)
 		return false;
 	for (uint32_t i = 0; i < n->nin; i++) {
-		if (B && axis == 1 && (from % B || n->in[i]->layout.block != B))
+		if (B && axis == 1 && (!mlo_dim_known(from) || from.k % B || n->in[i]->layout.block != B))
 			return false;
-		from += lw_dim(n->in[i], axis);
+		from = mlo_dim_add(w->k->syms, from, lw_size(n->in[i], axis));
 	}
 	return true;
 }
@@ -72,15 +74,15 @@ static void add_output(Lower *w, Nests *nests, const MloValue *v)
 {
 	const MloNode *n = v->def;
 	int axis = n->op == OP_concat ? lw_axis(mlo_attr_i(n, ATTR_concat_axis), v->type.rank) : -1;
-	int64_t from = 0;
-	if (!by_parts(v, axis)) {
-		add_store(w, nests, (LwStore){v, v, -1, 0});
+	MloDim from = mlo_dim(0);
+	if (!by_parts(w, v, axis)) {
+		add_store(w, nests, (LwStore){v, v, -1, from});
 		return;
 	}
 	for (uint32_t i = 0; i < n->nin; i++) {
 		LwNest s = {.nstore = 1, .vec = -1, .split = -1};
 		s.store[0] = (LwStore){n->in[i], v, axis, from};
-		from += lw_dim(n->in[i], axis);
+		from = mlo_dim_add(w->k->syms, from, lw_size(n->in[i], axis));
 		MLO_PUSH(w->arena, nests, s);
 	}
 }
@@ -112,10 +114,10 @@ static bool anchor_fits(const Lower *w, const Nests *nests)
 		if (!s->anchored)
 			continue;
 		users++;
-		int64_t elems = 1;
+		MloDim elems = mlo_dim(1);
 		for (int d = 0; d < s->rank; d++)
-			elems *= s->shape[d];
-		if (elems != mlo_type_elems(&w->anchor->out[0]->type))
+			elems = mlo_dim_mul(w->k->syms, elems, s->shape[d]);
+		if (!mlo_dim_same(elems, mlo_type_count(w->k->syms, &w->anchor->out[0]->type)))
 			return false;
 	}
 	return users <= 1;
@@ -130,7 +132,7 @@ static void build_all(Lower *w, Nests *nests)
 	}
 	double work = 0;
 	for (size_t i = 0; i < nests->n; i++)
-		work += lw_nest_work(&nests->items[i]);
+		work += lw_nest_work(w, &nests->items[i]);
 	int64_t tasks = work < 8192 ? 1 : work > 64 * 4096 ? 64 : (int64_t)(work / 4096);
 	for (size_t i = 0; i < nests->n; i++)
 		lw_nest_plan(w, &nests->items[i], tasks);
@@ -162,6 +164,8 @@ MloStatus mlo_lower_loops(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowe
 		build_all(&w, &nests);
 	}
 	kb_finish(w.k);
+	if (w.k->sizes_arg >= 0)
+		MLO_PUSH(cx->arena, &w.bind, (MloBinding){0});
 	*out = (MloLowered){.kernel = w.k, .bind = w.bind.items};
 	return MLO_OK;
 }

@@ -9,10 +9,10 @@
 #define MLO_CODEGEN_LOWER_LOOPS_H
 #include "codegen/lower.h"
 
-/* An index with the range it is known to stay in (inclusive): tighter than kx_range can see. */
+/* An index with the range it is known to stay in, lo <= e < end: tighter than kx_range can see. */
 typedef struct Ix {
 	const KIdx *e;
-	int64_t lo, hi;
+	MloDim lo, end;
 } Ix;
 
 enum { LW_LEVELS = 40, LW_DIMS = 32, LW_STORES = 16 };
@@ -38,7 +38,8 @@ typedef struct LwAccess {
 
 /* One dimension of an index space: it adds ix * scale to the index of tensor axis `axis`. */
 typedef struct LwDim {
-	int64_t extent, scale;
+	MloDim extent;
+	int64_t scale;
 	int axis;
 	bool fixed;        /* a pooling window: extent may be clipped, never joined */
 	bool join;         /* runs in one loop together with the dimension after it */
@@ -50,7 +51,7 @@ typedef struct LwDim {
 typedef struct LwStore {
 	const MloValue *val, *dst;
 	int axis;
-	int64_t shift;
+	MloDim shift;
 } LwStore;
 
 /* One loop nest: dims [0, nout) of the stored values, [nout, ndim) of the anchor's reduction. */
@@ -58,7 +59,7 @@ typedef struct LwNest {
 	LwDim dim[LW_DIMS];
 	int nout, ndim;
 	int rank;
-	int64_t shape[MLO_MAX_RANK];
+	MloDim shape[MLO_MAX_RANK];
 	int block;
 	LwStore store[LW_STORES];
 	int nstore;
@@ -67,7 +68,7 @@ typedef struct LwNest {
 	int vec;           /* first dimension of the vectorised run, -1: none */
 	int npar;          /* leading runs of order[] that are parallel */
 	int split;         /* first dimension of the run cut into chunks, -1: none */
-	int64_t chunk;
+	MloDim chunk;
 } LwNest;
 
 typedef struct Lower {
@@ -101,6 +102,7 @@ int lw_const_i(Lower *w, MloElem t, int64_t v);
 int lw_number(Lower *w, MloElem t, const KIdx *e);          /* K_index */
 int lw_load_arg(Lower *w, int arg, const KIdx *idx, const KGuard *guard, double other);
 int lw_load(Lower *w, const MloValue *v, const Ix *ix, double other, bool lanes /* padding lanes may be read */);
+int lw_reload(Lower *w, const MloValue *v, const Ix *ix);   /* of a result that was stored before */
 void lw_store(Lower *w, const MloValue *v, const Ix *ix, int value);
 void lw_store_arg(Lower *w, int arg, const KIdx *idx, int value);
 int lw_expr(Lower *w, const MloValue *v, const Ix *ix);     /* value of v at an index */
@@ -111,13 +113,21 @@ int lw_accum(Lower *w, int acc, MloElem t);
 bool lw_depends(const Lower *w, const MloValue *v, const MloNode *on);
 bool lw_uses_var(const Lower *w, const KIdx *e, int var);
 
+Ix ix_var(Lower *w, int var, MloDim extent); /* a loop's variable */
 Ix ix_const(Lower *w, int64_t v);
 Ix ix_add(Lower *w, Ix a, Ix b);
 Ix ix_addc(Lower *w, Ix a, int64_t c);
-Ix ix_mul(Lower *w, Ix a, int64_t c);
-Ix ix_div(Lower *w, Ix a, int64_t c);
-Ix ix_mod(Lower *w, Ix a, int64_t c);
-bool ix_within(Ix a, int64_t extent); /* always 0 <= a < extent */
+Ix ix_move(Lower *w, Ix a, MloDim by);
+Ix ix_mul(Lower *w, Ix a, MloDim c);
+Ix ix_div(Lower *w, Ix a, MloDim c);
+Ix ix_mod(Lower *w, Ix a, MloDim c);
+Ix ix_mulc(Lower *w, Ix a, int64_t c);
+Ix ix_divc(Lower *w, Ix a, int64_t c);
+Ix ix_modc(Lower *w, Ix a, int64_t c);
+bool ix_within(Ix a, MloDim extent); /* always 0 <= a < extent */
+Ix ix_clamp(Lower *w, Ix a, MloDim extent);
+/* d in arithmetic of type t: a constant, or computed where it is used. */
+int lw_number_of(Lower *w, MloElem t, MloDim d);
 
 /* lower_move.c: the value of result `v` of movement node n at an index. */
 int lw_move(Lower *w, const MloNode *n, const MloValue *v, const Ix *ix);
@@ -145,7 +155,7 @@ void lw_nest_dims(Lower *w, LwNest *s);    /* index space of its stores */
  * else its share of that many tasks is cut out of one loop. */
 void lw_nest_plan(Lower *w, LwNest *s, int64_t ntasks);
 void lw_nest_build(Lower *w, LwNest *s, int task); /* task: variable with the task number, -1: alone */
-double lw_nest_work(const LwNest *s);      /* innermost iterations */
+double lw_nest_work(const Lower *w, const LwNest *s);      /* innermost iterations */
 
 /* lower_norm.c: a whole group around a row-wise anchor. */
 MloStatus lw_rowwise(Lower *w);
@@ -154,6 +164,12 @@ bool lw_can_rowwise(const MloNode *n);
 /* Helpers on nodes. */
 bool lw_const_i64s(const MloValue *v, int64_t *out, int *n, int max); /* false: not constant or too long */
 int lw_axis(int64_t axis, int rank);
-static inline int64_t lw_dim(const MloValue *v, int d) { return v->type.dim[d].k; }
+static inline MloDim lw_size(const MloValue *v, int d) { return v->type.dim[d]; }
+static inline int64_t lw_dim(const MloValue *v, int d) /* one that is known */
+{
+	MLO_ASSERT(mlo_dim_known(v->type.dim[d]));
+	return v->type.dim[d].k;
+}
+static inline bool lw_is(MloDim d, int64_t k) { return mlo_dim_known(d) && d.k == k; }
 bool lw_elem_ok(MloElem e);
 #endif

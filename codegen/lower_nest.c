@@ -19,7 +19,7 @@ static void cut(Cuts *c, int64_t at)
 static void cut_shape(Cuts *c, const MloType *t)
 {
 	int64_t inner = 1;
-	for (int d = t->rank - 1; d > 0; d--)
+	for (int d = t->rank - 1; d > 0 && mlo_dim_known(t->dim[d]); d--)
 		cut(c, inner *= t->dim[d].k);
 }
 
@@ -35,11 +35,11 @@ static void find_cuts(Lower *w, const MloValue *v, Cuts *c, int depth)
 		find_cuts(w, n->in[0], c, depth + 1);
 	} else if (mlo_op_info(n->op)->kind == OK_ELTWISE) {
 		for (uint32_t i = 0; i < n->nin; i++)
-			if (n->in[i] && mlo_type_elems(&n->in[i]->type) == mlo_type_elems(t))
+			if (n->in[i] && mlo_type_as_many(w->k->syms, &n->in[i]->type, t))
 				find_cuts(w, n->in[i], c, depth + 1);
 	} else if (n->op == OP_depth_to_space || n->op == OP_resize) {
 		int64_t inner = 1;
-		for (int d = t->rank - 1; d >= 0; d--) {
+		for (int d = t->rank - 1; d >= 0 && mlo_dim_known(t->dim[d]); d--) {
 			int64_t from = d == 1 && n->op == OP_depth_to_space ? 1 : lw_dim(n->in[0], d);
 			if (from > 1 && t->dim[d].k % from == 0)
 				cut(c, inner * (t->dim[d].k / from));
@@ -48,20 +48,25 @@ static void find_cuts(Lower *w, const MloValue *v, Cuts *c, int depth)
 	}
 }
 
-static void add_dim(LwNest *s, int axis, int64_t extent, int64_t scale)
+static void add_dim(LwNest *s, int axis, MloDim extent, int64_t scale)
 {
-	if (extent == 1)
+	if (lw_is(extent, 1))
 		return;
 	MLO_ASSERT(s->ndim < LW_DIMS);
 	s->dim[s->ndim++] = (LwDim){.extent = extent, .scale = scale, .axis = axis, .var = -1};
 }
 
-/* Axis d of size extent, `inner` elements inside it: one dimension, or several where cuts fit. */
-static void add_axis(LwNest *s, int d, int64_t extent, int64_t inner, const Cuts *c)
+/* Axis d of size extent, `inner` elements inside it (0: an open number): one dimension, or several where
+ * cuts fit. */
+static void add_axis(LwNest *s, int d, MloDim size, int64_t inner, const Cuts *c)
 {
-	int64_t scale[16] = {1};
+	int64_t scale[16] = {1}, extent = size.k;
 	int n = 1;
-	for (;;) {
+	if (!mlo_dim_known(size)) {
+		add_dim(s, d, size, 1);
+		return;
+	}
+	while (inner) {
 		int64_t next = extent;
 		for (int i = 0; i < c->n; i++) {
 			int64_t f = c->at[i] % inner ? 0 : c->at[i] / inner;
@@ -73,7 +78,7 @@ static void add_axis(LwNest *s, int d, int64_t extent, int64_t inner, const Cuts
 		scale[n++] = next;
 	}
 	for (int i = n - 1; i >= 0; i--)
-		add_dim(s, d, (i == n - 1 ? extent : scale[i + 1]) / scale[i], scale[i]);
+		add_dim(s, d, mlo_dim((i == n - 1 ? extent : scale[i + 1]) / scale[i]), scale[i]);
 }
 
 /* Block to iterate in: that of the value, or of a blocked value that it is converted from. */
@@ -96,24 +101,24 @@ void lw_nest_dims(Lower *w, LwNest *s)
 	const MloType *t = &v->type;
 	Cuts c = {.n = 0};
 	bool moved = s->store[0].val != s->store[0].dst;
-	int64_t B = moved ? s->store[0].dst->layout.block : iteration_block(w, v), inner = 1;
+	int64_t B = moved ? s->store[0].dst->layout.block : iteration_block(w, v), inner[MLO_MAX_RANK + 1] = {0};
 	s->rank = t->rank;
 	s->block = (int)B;
-	for (int d = 0; d < t->rank; d++) {
-		s->shape[d] = t->dim[d].k;
-		inner *= t->dim[d].k;
+	inner[t->rank] = 1;
+	for (int d = t->rank - 1; d >= 0; d--) {
+		s->shape[d] = t->dim[d];
+		inner[d] = mlo_dim_known(t->dim[d]) ? inner[d + 1] * t->dim[d].k : 0;
 	}
 	for (int i = 0; !B && i < s->nstore; i++)
 		find_cuts(w, s->store[i].val, &c, 0);
 	for (int d = 0; d < t->rank; d++) {
-		inner /= t->dim[d].k;
 		if (d == 1 && B)
-			add_dim(s, 1, (t->dim[1].k + B - 1) / B, B);
+			add_dim(s, 1, mlo_dim((lw_dim(v, 1) + B - 1) / B), B);
 		else
-			add_axis(s, d, t->dim[d].k, inner, &c);
+			add_axis(s, d, t->dim[d], inner[d + 1], &c);
 	}
 	if (B)
-		add_dim(s, 1, B, 1);
+		add_dim(s, 1, mlo_dim(B), 1);
 	s->nout = s->ndim;
 	for (int i = 0; i < s->nstore; i++)
 		s->anchored |= lw_depends(w, s->store[i].val, w->anchor);
@@ -123,15 +128,15 @@ void lw_nest_dims(Lower *w, LwNest *s)
 	int n = mlo_op_info(w->anchor->op)->kind == OK_POOL ? lw_pool_dims(w->anchor, red)
 	                                                     : lw_reduce_dims(w->anchor, red);
 	for (int i = 0; i < n; i++)
-		if (red[i].extent > 1)
+		if (!lw_is(red[i].extent, 1))
 			s->dim[s->ndim++] = red[i];
 }
 
-double lw_nest_work(const LwNest *s)
+double lw_nest_work(const Lower *w, const LwNest *s)
 {
 	double n = 1;
 	for (int d = 0; d < s->ndim; d++)
-		n *= (double)s->dim[d].extent;
+		n *= (double)mlo_kernel_guess_dim(w->k->syms, s->dim[d].extent);
 	return n;
 }
 
@@ -144,12 +149,18 @@ static int run_end(const LwNest *s, int a)
 	return a;
 }
 
-static int64_t run_extent(const LwNest *s, int a)
+static MloDim run_size(const Lower *w, const LwNest *s, int a)
 {
-	int64_t n = 1;
+	MloDim n = mlo_dim(1);
 	for (int d = a, end = run_end(s, a); d <= end; d++)
-		n *= s->dim[d].extent;
+		n = mlo_dim_mul(w->k->syms, n, s->dim[d].extent);
 	return n;
+}
+
+/* Iterations of a run, of an open one a plausible number. */
+static int64_t run_extent(const Lower *w, const LwNest *s, int a)
+{
+	return mlo_kernel_guess_dim(w->k->syms, run_size(w, s, a));
 }
 
 /* Index v of the run that starts at a, spread over its dimensions. */
@@ -164,25 +175,25 @@ static void set_run(Lower *w, LwNest *s, int a, Ix v)
 
 static void open_run(Lower *w, LwNest *s, int a, KLoopKind kind)
 {
-	int64_t n = run_extent(s, a);
-	int var = lw_open(w, kind, kx_const(w->k, n));
+	MloDim n = run_size(w, s, a);
+	int var = lw_open(w, kind, kx_dim(w->k, n));
 	s->dim[a].var = var;
-	set_run(w, s, a, (Ix){kx_var(w->k, var), 0, n - 1});
+	set_run(w, s, a, ix_var(w, var, n));
 }
 
 /* The part of run a that task `task` does. */
 static void open_chunk(Lower *w, LwNest *s, int a, KLoopKind kind, int task)
 {
-	int64_t n = run_extent(s, a);
-	const KIdx *from = kx_mul(w->k, kx_var(w->k, task), s->chunk), *len = kx_const(w->k, s->chunk);
+	MloDim n = run_size(w, s, a);
+	const KIdx *from = kx_mul_dim(w->k, kx_var(w->k, task), s->chunk), *len = kx_dim(w->k, s->chunk);
 	int64_t lo, hi;
 	kx_range(w->k, from, &lo, &hi);
-	if (hi + s->chunk > n) {
-		const KIdx *left = kx_add(w->k, kx_const(w->k, n), kx_mul(w->k, from, -1));
+	if (!mlo_dim_known(n) || hi + s->chunk.k > n.k) {
+		const KIdx *left = kx_add(w->k, kx_dim(w->k, n), kx_mul(w->k, from, -1));
 		len = kx_max(w->k, kx_min(w->k, len, left), kx_const(w->k, 0));
 	}
 	int var = lw_open(w, kind, len);
-	set_run(w, s, a, (Ix){kx_add(w->k, from, kx_var(w->k, var)), 0, n - 1});
+	set_run(w, s, a, (Ix){kx_add(w->k, from, kx_var(w->k, var)), mlo_dim(0), n});
 }
 
 void lw_red_open(Lower *w)
@@ -209,16 +220,22 @@ static void store_all(Lower *w, LwNest *s)
 	for (int d = 0; d < s->rank; d++)
 		ix[d] = ix_const(w, 0);
 	for (int i = 0; i < s->nout; i++) {
-		Ix part = ix_mul(w, s->dim[i].ix, s->dim[i].scale);
+		Ix part = ix_mulc(w, s->dim[i].ix, s->dim[i].scale);
 		ix[s->dim[i].axis] = ix_add(w, ix[s->dim[i].axis], part);
 	}
 	for (int i = 0; i < s->nstore; i++) {
 		const LwStore *st = &s->store[i];
 		int v = lw_expr(w, st->val, ix);
 		for (int d = 0; d < s->rank; d++)
-			to[d] = d == st->axis ? ix_addc(w, ix[d], st->shift) : ix[d];
+			to[d] = d == st->axis ? ix_move(w, ix[d], st->shift) : ix[d];
 		lw_store(w, st->dst, to, v);
 	}
+}
+
+static MloDim chunks_of(const Lower *w, MloDim n, MloDim chunk)
+{
+	MloSymbols *t = w->k->syms;
+	return mlo_dim_div(t, mlo_dim_add(t, n, mlo_dim_sub(t, chunk, mlo_dim(1))), chunk);
 }
 
 void lw_nest_build(Lower *w, LwNest *s, int task)
@@ -228,7 +245,7 @@ void lw_nest_build(Lower *w, LwNest *s, int task)
 	for (int i = 0; i < s->npar; i++)
 		open_run(w, s, s->order[i], KL_PAR);
 	if (s->split >= 0 && task < 0)
-		task = lw_open(w, KL_PAR, kx_const(w->k, (run_extent(s, s->split) + s->chunk - 1) / s->chunk));
+		task = lw_open(w, KL_PAR, kx_dim(w->k, chunks_of(w, run_size(w, s, s->split), s->chunk)));
 	for (int i = s->npar; i < s->norder; i++) {
 		int a = s->order[i];
 		KLoopKind kind = a == s->vec ? KL_VEC : KL_SEQ;
@@ -265,28 +282,29 @@ static void probe(const Lower *w, LwNest *s, Lower *p)
 }
 
 /* How e moves per step of var; false: not linearly. */
-static bool coefficient(const Lower *p, const KIdx *e, int var, int64_t *c)
+static bool coefficient(const Lower *p, const KIdx *e, int var, MloDim *c)
 {
-	int64_t a = 0, b = 0;
-	*c = 0;
+	MloDim a = mlo_dim(0), b = mlo_dim(0);
+	*c = mlo_dim(0);
 	if (!e || var < 0 || !lw_uses_var(p, e, var))
 		return true;
 	if (e->op == KI_VAR)
-		return *c = 1, true;
+		return *c = mlo_dim(1), true;
 	if (e->op == KI_MUL) {
-		bool ok = coefficient(p, e->a, var, &a);
-		return *c = a * e->k, ok;
+		bool ok = kx_factor(p->k, e, &b) && coefficient(p, e->a, var, &a);
+		return *c = mlo_dim_mul(p->k->syms, a, b), ok;
 	}
 	if (e->op != KI_ADD || !coefficient(p, e->a, var, &a) || !coefficient(p, e->b, var, &b))
 		return false;
-	*c = a + b;
+	*c = mlo_dim_add(p->k->syms, a, b);
 	return true;
 }
 
 static bool steps_match(const Lower *p, const KIdx *e, const LwDim *out, const LwDim *in)
 {
-	int64_t a, b;
-	return coefficient(p, e, out->var, &a) && coefficient(p, e, in->var, &b) && a == b * in->extent;
+	MloDim a, b;
+	return coefficient(p, e, out->var, &a) && coefficient(p, e, in->var, &b) &&
+	       mlo_dim_same(a, mlo_dim_mul(p->k->syms, b, in->extent));
 }
 
 static void join_dims(const Lower *p, LwNest *s)
@@ -306,7 +324,7 @@ static void join_dims(const Lower *p, LwNest *s)
 /* Has joining kept every access linear in the joined loops? */
 static bool joins_hold(const Lower *p, const LwNest *s)
 {
-	int64_t c;
+	MloDim c;
 	for (int a = 0; a < s->ndim; a = run_end(s, a) + 1) {
 		if (!s->dim[a].join)
 			continue;
@@ -327,26 +345,26 @@ static bool joins_hold(const Lower *p, const LwNest *s)
 /* Cost of one access over a vector of `lanes`, in instructions. */
 static double access_cost(const Lower *p, const LwAccess *a, int var, double lanes)
 {
-	int64_t c;
+	MloDim c;
 	if (a->number)
 		return 0.3;
 	bool linear = coefficient(p, a->idx, var, &c);
 	double guarded = 0;
 	for (const KGuard *g = a->guard; g; g = g->next)
 		guarded += lw_uses_var(p, g->e, var) ? 0.5 : 0.1;
-	if (linear && c == 0)
+	if (linear && lw_is(c, 0))
 		return 0.3 + guarded;
-	if (linear && c == 1)
+	if (linear && lw_is(c, 1))
 		return 1 + guarded;
 	return (a->store ? 0.75 : 0.5) * lanes + guarded;
 }
 
 static double run_cost(const Lower *p, const LwNest *s, int a, double lanes)
 {
-	double red = 1, inner = 0, outer = 0, n = (double)run_extent(s, a);
+	double red = 1, inner = 0, outer = 0, n = (double)run_extent(p, s, a);
 	double vectors = (double)(((int64_t)n + (int64_t)lanes - 1) / (int64_t)lanes);
 	for (int d = s->nout; d < s->ndim; d++)
-		red *= (double)s->dim[d].extent;
+		red *= (double)mlo_kernel_guess_dim(p->k->syms, s->dim[d].extent);
 	for (size_t i = 0; i < p->access.n; i++) {
 		const LwAccess *x = &p->access.items[i];
 		if (x->inner)
@@ -396,16 +414,17 @@ static int64_t good_chunk(int64_t n, int64_t want, int64_t of)
  * stay in the first-level cache.  Answers the run, -1: none. */
 static int crossing_run(const Lower *p, const LwNest *s)
 {
-	if (s->vec < 0 || s->vec >= s->nout || run_extent(s, s->vec) < 64)
+	if (s->vec < 0 || s->vec >= s->nout || run_extent(p, s, s->vec) < 64)
 		return -1;
 	for (size_t i = 0; i < p->access.n; i++) {
 		const LwAccess *x = &p->access.items[i];
-		int64_t c, other;
-		if (x->number || x->inner || !coefficient(p, x->idx, s->dim[s->vec].var, &c) || c < 2)
+		MloDim c, other;
+		if (x->number || x->inner || !coefficient(p, x->idx, s->dim[s->vec].var, &c) ||
+		    (mlo_dim_known(c) && c.k < 2))
 			continue;
 		for (int a = 0; a < s->nout; a = run_end(s, a) + 1)
-			if (a != s->vec && run_extent(s, a) >= 4 &&
-			    coefficient(p, x->idx, s->dim[a].var, &other) && other == 1)
+			if (a != s->vec && run_extent(p, s, a) >= 4 &&
+			    coefficient(p, x->idx, s->dim[a].var, &other) && lw_is(other, 1))
 				return a;
 	}
 	return -1;
@@ -420,12 +439,19 @@ static void to_end(LwNest *s, int a)
 	s->order[n] = a;
 }
 
-static void plan_tasks(LwNest *s, int64_t lanes)
+/* Chunks of the split run; of an open one they need not divide it. */
+static MloDim run_chunk(const Lower *w, const LwNest *s, int64_t want, int64_t of)
 {
-	double wanted = lw_nest_work(s) / 4096;
+	MloDim n = run_size(w, s, s->split);
+	return mlo_dim(mlo_dim_known(n) ? good_chunk(n.k, want, of) : (want + of - 1) / of * of);
+}
+
+static void plan_tasks(const Lower *w, LwNest *s, int64_t lanes)
+{
+	double wanted = lw_nest_work(w, s) / 4096;
 	int64_t want = wanted < 1 ? 1 : wanted > 256 ? 256 : (int64_t)wanted, t = 1;
 	for (int i = 0; i < s->norder && t < want; i++) {
-		int64_t n = run_extent(s, s->order[i]), parts = (want + t - 1) / t;
+		int64_t n = run_extent(w, s, s->order[i]), parts = (want + t - 1) / t;
 		bool vec = s->order[i] == s->vec;
 		if (!vec && n <= 2 * parts) {
 			s->npar = i + 1;
@@ -434,7 +460,8 @@ static void plan_tasks(LwNest *s, int64_t lanes)
 		}
 		int64_t chunk = (n + parts - 1) / parts;
 		s->split = s->order[i];
-		s->chunk = good_chunk(n, vec && chunk < 8 * lanes ? 8 * lanes : chunk, vec ? lanes : 1);
+		chunk = vec && chunk < 8 * lanes ? 8 * lanes : chunk;
+		s->chunk = run_chunk(w, s, chunk, vec ? lanes : 1);
 		break;
 	}
 }
@@ -460,15 +487,15 @@ void lw_nest_plan(Lower *w, LwNest *s, int64_t ntasks)
 		to_end(s, s->vec);
 	if (ntasks) {
 		for (int i = 0; i < s->norder; i++)
-			if (s->split < 0 || run_extent(s, s->order[i]) > run_extent(s, s->split))
+			if (s->split < 0 || run_extent(w, s, s->order[i]) > run_extent(w, s, s->split))
 				s->split = s->order[i];
 		if (s->split >= 0)
-			s->chunk = (run_extent(s, s->split) + ntasks - 1) / ntasks;
+			s->chunk = chunks_of(w, run_size(w, s, s->split), mlo_dim(ntasks));
 	} else if (cross >= 0) {
 		s->npar = s->norder - 2;
 		s->split = s->vec;
-		s->chunk = good_chunk(run_extent(s, s->vec), 8 * lanes, lanes);
+		s->chunk = run_chunk(w, s, 8 * lanes, lanes);
 	} else {
-		plan_tasks(s, lanes);
+		plan_tasks(w, s, lanes);
 	}
 }

@@ -11,10 +11,12 @@ typedef struct Rows {
 	const MloNode *n;
 	MloElem t;
 	int rank, from, to;     /* the row: axes [from, to) */
-	int64_t length, width;  /* elements of a row; rows side by side in one vec loop (1: vec along the row) */
+	MloDim length;          /* elements of a row */
+	int64_t width;          /* rows side by side in one vec loop (1: vec along the row) */
 	Ix ix[MLO_MAX_RANK];    /* index of the current element */
 	Ix lane, at;            /* place among the rows side by side; in the row */
-	int scratch;            /* argument, [length][width] */
+	int scratch;            /* argument, [length][width]; or the result, at the current element (in_place) */
+	bool in_place;
 	const MloValue *early[LW_STORES], *late[LW_STORES]; /* results before and after the normalisation */
 	int nearly, nlate;
 } Rows;
@@ -53,11 +55,11 @@ bool lw_can_rowwise(const MloNode *n)
 
 static void row_open(Lower *w, Rows *r)
 {
-	int var = lw_open(w, r->width == 1 ? KL_VEC : KL_SEQ, kx_const(w->k, r->length));
-	Ix v = {kx_var(w->k, var), 0, r->length - 1};
+	int var = lw_open(w, r->width == 1 ? KL_VEC : KL_SEQ, kx_dim(w->k, r->length));
+	Ix v = ix_var(w, var, r->length);
 	r->at = v;
 	for (int d = r->to - 1; d >= r->from; d--) {
-		int64_t k = lw_dim(r->n->out[0], d);
+		MloDim k = lw_size(r->n->out[0], d);
 		r->ix[d] = d == r->from ? v : ix_mod(w, v, k);
 		v = ix_div(w, v, k);
 	}
@@ -67,18 +69,34 @@ static void row_close(Lower *w) { lw_close(w); }
 
 static const KIdx *scratch_at(Lower *w, const Rows *r)
 {
-	return ix_add(w, ix_mul(w, r->at, r->width), r->lane).e;
+	return ix_add(w, ix_mulc(w, r->at, r->width), r->lane).e;
+}
+
+/* Rows longer than that are kept where the result will be. */
+enum { LONGEST_KEPT = 1 << 16 };
+
+static int64_t longest(const Rows *r)
+{
+	int64_t lo, hi;
+	mlo_dim_range(r->length, &lo, &hi);
+	return hi;
 }
 
 static void keep(Lower *w, Rows *r, int v)
 {
+	if (r->in_place) {
+		lw_store(w, r->late[0], r->ix, v);
+		return;
+	}
 	if (r->scratch < 0)
-		r->scratch = lw_scratch(w, r->t, r->length * r->width);
+		r->scratch = lw_scratch(w, r->t, longest(r) * r->width);
 	lw_store_arg(w, r->scratch, scratch_at(w, r), v);
 }
 
 static int kept(Lower *w, const Rows *r)
 {
+	if (r->in_place)
+		return lw_reload(w, r->late[0], r->ix);
 	return lw_load_arg(w, r->scratch, scratch_at(w, r), NULL, 0);
 }
 
@@ -161,7 +179,10 @@ static void row_log_softmax(Lower *w, Rows *r)
 
 static int mean_of(Lower *w, const Rows *r, int acc)
 {
-	return lw_op(w, K_mul, r->t, lw_accum(w, acc, r->t), lw_const(w, r->t, 1.0 / (double)r->length), -1);
+	int sum = lw_accum(w, acc, r->t);
+	if (!mlo_dim_known(r->length))
+		return lw_op(w, K_div, r->t, sum, lw_number_of(w, r->t, r->length), -1);
+	return lw_op(w, K_mul, r->t, sum, lw_const(w, r->t, 1.0 / (double)r->length.k), -1);
 }
 
 /* Scale or bias at the current element: its axes are the last ones. */
@@ -169,7 +190,7 @@ static int parameter(Lower *w, const Rows *r, const MloValue *v)
 {
 	Ix ix[MLO_MAX_RANK];
 	for (int d = 0; d < v->type.rank; d++)
-		ix[d] = lw_dim(v, d) == 1 ? ix_const(w, 0) : r->ix[d + r->rank - v->type.rank];
+		ix[d] = lw_is(lw_size(v, d), 1) ? ix_const(w, 0) : r->ix[d + r->rank - v->type.rank];
 	return lw_expr(w, v, ix);
 }
 
@@ -231,7 +252,7 @@ static bool sort_results(Lower *w, Rows *r)
 			if (v->layout.block || v->type.rank != r->rank || r->nearly + r->nlate == LW_STORES)
 				return false;
 			for (int d = 0; d < r->rank; d++)
-				if (lw_dim(v, d) != lw_dim(main, d))
+				if (!mlo_dim_same(lw_size(v, d), lw_size(main, d)))
 					return false;
 			*(late ? &r->late[r->nlate++] : &r->early[r->nearly++]) = v;
 		}
@@ -241,7 +262,7 @@ static bool sort_results(Lower *w, Rows *r)
 		/* After the normalisation only maps of the same shape: rows are finished one by one. */
 		bool after = n != w->anchor && v && lw_depends(w, v, w->anchor);
 		if (after && (mlo_op_info(n->op)->kind != OK_ELTWISE ||
-		              mlo_type_elems(&v->type) != mlo_type_elems(&main->type)))
+		              !mlo_type_as_many(w->k->syms, &v->type, &main->type)))
 			return false;
 		if (n == w->last)
 			return r->nlate > 0;
@@ -253,23 +274,23 @@ static void open_outer(Lower *w, Rows *r)
 	const MloValue *v = r->n->out[0];
 	int last = r->rank - 1;
 	for (int d = 0; d < r->rank; d++) {
-		int64_t k = lw_dim(v, d);
+		MloDim k = lw_size(v, d);
 		if ((d >= r->from && d < r->to) || (r->width > 1 && d == last))
 			continue;
-		int var = lw_open(w, KL_PAR, kx_const(w->k, k));
-		r->ix[d] = (Ix){kx_var(w->k, var), 0, k - 1};
+		int var = lw_open(w, KL_PAR, kx_dim(w->k, k));
+		r->ix[d] = ix_var(w, var, k);
 	}
 	r->lane = ix_const(w, 0);
 	if (r->width == 1)
 		return;
-	int64_t k = lw_dim(v, last);
-	int part = lw_open(w, KL_PAR, kx_const(w->k, (k + r->width - 1) / r->width));
+	MloDim k = lw_size(v, last), parts = mlo_dim_add(w->k->syms, k, mlo_dim(r->width - 1));
+	int part = lw_open(w, KL_PAR, kx_dim(w->k, mlo_dim_div(w->k->syms, parts, mlo_dim(r->width))));
 	const KIdx *base = kx_mul(w->k, kx_var(w->k, part), r->width), *len = kx_const(w->k, r->width);
-	if (k % r->width)
-		len = kx_min(w->k, len, kx_add(w->k, kx_const(w->k, k), kx_mul(w->k, base, -1)));
+	if (!mlo_dim_known(k) || k.k % r->width)
+		len = kx_min(w->k, len, kx_add(w->k, kx_dim(w->k, k), kx_mul(w->k, base, -1)));
 	int var = lw_open(w, KL_VEC, len);
-	r->lane = (Ix){kx_var(w->k, var), 0, r->width - 1};
-	r->ix[last] = (Ix){kx_add(w->k, base, r->lane.e), 0, k - 1};
+	r->lane = ix_var(w, var, mlo_dim(r->width));
+	r->ix[last] = (Ix){kx_add(w->k, base, r->lane.e), mlo_dim(0), k};
 }
 
 MloStatus lw_rowwise(Lower *w)
@@ -279,13 +300,16 @@ MloStatus lw_rowwise(Lower *w)
 	Rows r = {.n = n, .t = n->out[0]->type.elem, .rank = n->out[0]->type.rank, .scratch = -1, .width = 1};
 	r.from = lw_axis(mlo_attr_i(n, row->axis), r.rank);
 	r.to = row->tail ? r.rank : r.from + 1;
-	r.length = 1;
+	r.length = mlo_dim(1);
 	for (int d = r.from; d < r.to; d++)
-		r.length *= lw_dim(n->out[0], d);
-	int64_t inner = lw_dim(n->out[0], r.rank - 1);
-	if (r.to < r.rank && inner > 1)
-		r.width = inner < SIDE_BY_SIDE ? inner : SIDE_BY_SIDE;
+		r.length = mlo_dim_mul(w->k->syms, r.length, lw_size(n->out[0], d));
+	MloDim inner = lw_size(n->out[0], r.rank - 1);
+	if (r.to < r.rank && !lw_is(inner, 1))
+		r.width = mlo_dim_known(inner) && inner.k < SIDE_BY_SIDE ? inner.k : SIDE_BY_SIDE;
 	if (!sort_results(w, &r))
+		return MLO_ERR_UNSUPPORTED;
+	r.in_place = !mlo_dim_known(r.length) && longest(&r) * r.width > LONGEST_KEPT;
+	if (r.in_place && r.late[0]->type.elem != r.t)
 		return MLO_ERR_UNSUPPORTED;
 	open_outer(w, &r);
 	row->fn(w, &r);

@@ -24,6 +24,7 @@ static const int64_t *ints(const MloNode *n, const char *name, size_t len, int *
 	return mlo_attr_ints(n, mlo_attr_slot(n->op, name, len), count);
 }
 
+/* Extents of open images are left out: of them only what pads and strides say is used. */
 static RefGeom geometry(const MloNode *n)
 {
 	RefGeom g = {.nd = n->in[0]->type.rank - 2};
@@ -33,13 +34,22 @@ static RefGeom geometry(const MloNode *n)
 	const int64_t *dilations = ints(n, "dilations", 9, &nd);
 	const int64_t *pads = ints(n, "pads", 4, &np);
 	for (int i = 0; i < g.nd; i++) {
-		g.in[i] = lw_dim(n->in[0], i + 2);
+		MloDim in = lw_size(n->in[0], i + 2);
+		g.in[i] = mlo_dim_known(in) ? in.k : INT32_MAX;
 		g.kernel[i] = kernel[i];
 	}
 	ref_geom_lists(&g, strides, ns, dilations, nd, pads, np);
 	const char *pad = mlo_attr_s(n, mlo_attr_slot(n->op, "auto_pad", 8));
 	ref_geom_window(&g, ref_auto_pad(pad), mlo_attr_i(n, mlo_attr_slot(n->op, "ceil_mode", 9)));
 	return g;
+}
+
+/* Do pads and strides alone say where windows lie? */
+static bool plain_window(const MloNode *n)
+{
+	const char *pad = mlo_attr_s(n, mlo_attr_slot(n->op, "auto_pad", 8));
+	RefAutoPad p = ref_auto_pad(pad);
+	return (p == REF_PAD_NOTSET || p == REF_PAD_VALID) && !mlo_attr_i(n, mlo_attr_slot(n->op, "ceil_mode", 9));
 }
 
 bool lw_can_pool(const MloNode *n)
@@ -53,6 +63,9 @@ bool lw_can_pool(const MloNode *n)
 		return false;
 	if (rows[n->op].global)
 		return true;
+	for (int d = 2; d < rank; d++)
+		if (!mlo_dim_known(n->in[0]->type.dim[d]) && !plain_window(n))
+			return false;
 	ints(n, "kernel_shape", 12, &count);
 	return count == rank - 2;
 }
@@ -65,7 +78,7 @@ int lw_pool_dims(const MloNode *n, LwDim *dim)
 	if (!global)
 		g = geometry(n);
 	for (int i = 0; i < nd; i++) {
-		int64_t extent = global ? lw_dim(n->in[0], i + 2) : g.kernel[i];
+		MloDim extent = global ? lw_size(n->in[0], i + 2) : mlo_dim(g.kernel[i]);
 		dim[i] = (LwDim){.extent = extent, .scale = 1, .axis = i + 2, .var = -1, .fixed = !global};
 	}
 	return nd;
@@ -78,13 +91,13 @@ static const KIdx *ceil_to(Lower *w, const KIdx *a, int64_t c)
 }
 
 /* Taps k of one dimension with 0 <= start + k * dilation < extent: from *lo up to *hi. */
-static void taps(Lower *w, const RefGeom *g, int d, const KIdx *start, int64_t extent, const KIdx **lo,
+static void taps(Lower *w, const RefGeom *g, int d, const KIdx *start, MloDim extent, const KIdx **lo,
                  const KIdx **hi)
 {
 	MloKernel *k = w->k;
 	const KIdx *zero = kx_const(k, 0), *neg = kx_mul(k, start, -1);
 	*lo = kx_max(k, zero, ceil_to(w, neg, g->dilation[d]));
-	const KIdx *end = ceil_to(w, kx_add(k, neg, kx_const(k, extent)), g->dilation[d]);
+	const KIdx *end = ceil_to(w, kx_add(k, neg, kx_dim(k, extent)), g->dilation[d]);
 	*hi = kx_max(k, *lo, kx_min(k, kx_const(k, g->kernel[d]), end));
 }
 
@@ -101,6 +114,13 @@ static int lowest(Lower *w, MloElem e)
 	return lw_const(w, e, lowest_number(e));
 }
 
+/* Does every window that starts at s lie inside dimension d of that extent? */
+static bool window_inside(Ix s, const RefGeom *g, int d, MloDim extent)
+{
+	MloDim reach = mlo_dim((g->kernel[d] - 1) * g->dilation[d]);
+	return mlo_dim_le(mlo_dim(0), s.lo) && mlo_dim_le(mlo_dim_add(NULL, s.end, reach), extent);
+}
+
 /* How many taps the mean divides by. */
 static int divisor(Lower *w, const MloNode *n, const RefGeom *g, const Ix *start)
 {
@@ -110,8 +130,8 @@ static int divisor(Lower *w, const MloNode *n, const RefGeom *g, const Ix *start
 	int v = -1;
 	for (int d = 0; d < g->nd; d++) {
 		Ix s = pad ? ix_addc(w, start[d], g->begin[d]) : start[d];
-		int64_t extent = g->in[d] + (pad ? g->begin[d] + g->end[d] : 0);
-		if (s.lo >= 0 && s.hi + (g->kernel[d] - 1) * g->dilation[d] < extent) {
+		MloDim extent = mlo_dim_add(w->k->syms, lw_size(n->in[0], d + 2), mlo_dim(pad ? g->begin[d] + g->end[d] : 0));
+		if (window_inside(s, g, d, extent)) {
 			fixed *= g->kernel[d];
 			continue;
 		}
@@ -125,20 +145,18 @@ static int divisor(Lower *w, const MloNode *n, const RefGeom *g, const Ix *start
 }
 
 /* Opens the window's loop over dimension d and answers the operand's index there. */
-static Ix open_window(Lower *w, const RefGeom *g, int d, Ix start)
+static Ix open_window(Lower *w, const RefGeom *g, int d, MloDim extent, Ix start)
 {
-	int64_t step = g->dilation[d], last = (g->kernel[d] - 1) * step;
-	bool whole = start.lo >= 0 && start.hi + last < g->in[d];
-	if (whole || w->probe || lw_uses_var(w, start.e, w->vec_var)) {
+	int64_t step = g->dilation[d];
+	if (window_inside(start, g, d, extent) || w->probe || lw_uses_var(w, start.e, w->vec_var)) {
 		int var = lw_open(w, KL_SEQ, kx_const(w->k, g->kernel[d]));
-		Ix tap = {kx_var(w->k, var), 0, g->kernel[d] - 1};
-		return ix_add(w, start, ix_mul(w, tap, step));
+		return ix_add(w, start, ix_mulc(w, ix_var(w, var, mlo_dim(g->kernel[d])), step));
 	}
 	const KIdx *lo, *hi;
-	taps(w, g, d, start.e, g->in[d], &lo, &hi);
+	taps(w, g, d, start.e, extent, &lo, &hi);
 	int var = lw_open(w, KL_SEQ, kx_add(w->k, hi, kx_mul(w->k, lo, -1)));
 	const KIdx *tap = kx_add(w->k, lo, kx_var(w->k, var));
-	return (Ix){kx_add(w->k, start.e, kx_mul(w->k, tap, step)), 0, g->in[d] - 1};
+	return (Ix){kx_add(w->k, start.e, kx_mul(w->k, tap, step)), mlo_dim(0), extent};
 }
 
 static int pool_window(Lower *w, const MloNode *n, const Ix *ix)
@@ -148,11 +166,11 @@ static int pool_window(Lower *w, const MloNode *n, const Ix *ix)
 	MloElem e = n->in[0]->type.elem;
 	Ix start[REF_GEOM_DIMS], in[MLO_MAX_RANK] = {ix[0], ix[1]};
 	for (int d = 0; d < g.nd; d++)
-		start[d] = ix_addc(w, ix_mul(w, ix[2 + d], g.stride[d]), -g.begin[d]);
+		start[d] = ix_addc(w, ix_mulc(w, ix[2 + d], g.stride[d]), -g.begin[d]);
 	int acc = lw_acc_init(w, average ? lw_const(w, e, 0) : lowest(w, e));
 	bool outer = w->in_red;
 	for (int d = 0; d < g.nd; d++)
-		in[2 + d] = open_window(w, &g, d, start[d]);
+		in[2 + d] = open_window(w, &g, d, lw_size(n->in[0], d + 2), start[d]);
 	w->in_red = true;
 	int x = lw_padded(w, n->in[0], in, average ? 0 : lowest_number(e), false);
 	lw_acc(w, acc, average ? K_add : K_max, x);
@@ -168,19 +186,23 @@ static int pool_global(Lower *w, const MloNode *n, const Ix *ix)
 	bool average = rows[n->op].average;
 	MloElem e = n->in[0]->type.elem;
 	Ix in[MLO_MAX_RANK] = {ix[0], ix[1]};
-	int64_t count = 1;
+	MloDim count = mlo_dim(1);
 	for (int d = 2; d < n->in[0]->type.rank; d++)
 		in[d] = ix_const(w, 0);
 	int acc = lw_acc_init(w, average ? lw_const(w, e, 0) : lowest(w, e));
 	lw_red_open(w);
 	for (int i = w->nest->nout; i < w->nest->ndim; i++) {
 		in[w->nest->dim[i].axis] = w->nest->dim[i].ix;
-		count *= w->nest->dim[i].extent;
+		count = mlo_dim_mul(w->k->syms, count, w->nest->dim[i].extent);
 	}
 	lw_acc(w, acc, average ? K_add : K_max, lw_expr(w, n->in[0], in));
 	lw_red_close(w);
 	int v = lw_accum(w, acc, e);
-	return average ? lw_op(w, K_mul, e, v, lw_const(w, e, 1.0 / (double)count), -1) : v;
+	if (!average)
+		return v;
+	if (!mlo_dim_known(count))
+		return lw_op(w, K_div, e, v, lw_number_of(w, e, count), -1);
+	return lw_op(w, K_mul, e, v, lw_const(w, e, 1.0 / (double)count.k), -1);
 }
 
 int lw_pool(Lower *w, const MloNode *n, const Ix *ix)

@@ -23,7 +23,8 @@ typedef struct Recur {
 	MloKernel *k;
 	const MloNode *n;
 	struct { MloBinding *items; size_t n, cap; } bind;
-	int64_t steps, batch, hidden, lanes, padded; /* padded: hidden, to whole chains */
+	MloDim steps, batch;
+	int64_t hidden, lanes, padded;               /* padded: hidden, to whole chains */
 	int dirs, gates, nfuncs;
 	int x, bias, h0, c0, p, out[3];              /* arguments, -1 absent */
 	int h, next, c, z;                           /* scratch: states, the update gate */
@@ -86,6 +87,20 @@ static bool read_funcs(Recur *r)
 
 static MloValue *operand(const MloNode *n, uint32_t i) { return i < n->nin ? n->in[i] : NULL; }
 
+/* Are the open sizes of operands and results those of the input? */
+static bool fits(const Recur *r)
+{
+	const MloNode *n = r->n;
+
+	for (uint32_t i = 5; i < n->nin && i < 7; i++)
+		if (n->in[i] && !mlo_dim_same(n->in[i]->type.dim[1], r->batch))
+			return false;
+	for (uint32_t i = 0; i < n->nout; i++)
+		if (!mlo_dim_same(n->out[i]->type.dim[i == 0 ? 2 : 1], r->batch))
+			return false;
+	return mlo_dim_same(n->out[0]->type.dim[0], r->steps);
+}
+
 static bool can_lower(Recur *r)
 {
 	const MloNode *n = r->n;
@@ -98,26 +113,25 @@ static bool can_lower(Recur *r)
 	for (uint32_t i = 0; i < n->nin + n->nout; i++) {
 		const MloValue *v = i < n->nin ? n->in[i] : n->out[i - n->nin];
 
-		if (v && (v->type.elem != EL_f32 || v->layout.block || !mlo_type_static(&v->type) ||
-		          mlo_type_elems(&v->type) < 1))
+		if (v && (v->type.elem != EL_f32 || v->layout.block || !mlo_type_filled(&v->type)))
 			return false;
 		if (!v && i >= n->nin)
 			return false;
 	}
-	r->steps = n->in[0]->type.dim[0].k;
-	r->batch = n->in[0]->type.dim[1].k;
+	r->steps = n->in[0]->type.dim[0];
+	r->batch = n->in[0]->type.dim[1];
 	r->dirs = (int)w->type.dim[0].k;
 	r->hidden = w->type.dim[2].k;
 	r->gates = n->op == OP_lstm ? 4 : n->op == OP_gru ? 3 : 1;
 	r->lanes = r->cx->target->vector_bytes / 4;
 	r->padded = (r->hidden + CHAINS - 1) / CHAINS * CHAINS;
 	r->clip = mlo_attr_f(n, slot(n, "clip"));
-	return read_funcs(r);
+	return fits(r) && read_funcs(r);
 }
 
 /* -- arguments ------------------------------------------------------------------------------------ */
 
-static int bind(Recur *r, KArgDir dir, MloValue *v, const MloTensor *packed, int64_t count)
+static int bind(Recur *r, KArgDir dir, MloValue *v, const MloTensor *packed, MloDim count)
 {
 	if (dir == KA_IN && !v && !packed)
 		return -1;
@@ -125,15 +139,15 @@ static int bind(Recur *r, KArgDir dir, MloValue *v, const MloTensor *packed, int
 		if (r->bind.items[i].value == v)
 			return (int)i;
 	MLO_PUSH(r->cx->arena, &r->bind, ((MloBinding){v, packed}));
-	return mlo_kernel_arg(r->k, dir, EL_f32, count);
+	return mlo_kernel_arg_dim(r->k, dir, EL_f32, count);
 }
 
 static int bind_value(Recur *r, KArgDir dir, MloValue *v)
 {
-	return bind(r, dir, v, NULL, v ? mlo_type_elems(&v->type) : 0);
+	return bind(r, dir, v, NULL, v ? mlo_type_count(r->k->syms, &v->type) : mlo_dim(0));
 }
 
-static int scratch(Recur *r) { return bind(r, KA_SCRATCH, NULL, NULL, r->padded); }
+static int scratch(Recur *r) { return bind(r, KA_SCRATCH, NULL, NULL, mlo_dim(r->padded)); }
 
 /* Weights of the product's gates in the order of reading. */
 static void pack(Recur *r, Product *p)
@@ -154,7 +168,7 @@ static void pack(Recur *r, Product *p)
 					at = (at * p->gates + g) * r->lanes + j % r->lanes;
 					memcpy(to + at * 4, (const char *)w->data + (row * r->hidden + k) * 4, 4);
 				}
-	p->weights = bind(r, KA_IN, NULL, t, count);
+	p->weights = bind(r, KA_IN, NULL, t, mlo_dim(count));
 }
 
 /* -- expressions ---------------------------------------------------------------------------------- */
@@ -202,7 +216,9 @@ static const KIdx *plus(Recur *r, const KIdx *a, int64_t k) { return kx_add(r->k
 /* Row of `hidden` numbers of the sequence at hand: in a state [dirs, batch, hidden]. */
 static const KIdx *state_row(Recur *r, const KIdx *j)
 {
-	return kx_add(r->k, plus(r, kx_mul(r->k, r->b, r->hidden), r->dir * r->batch * r->hidden), j);
+	const KIdx *row = kx_dim(r->k, mlo_dim_mul(r->k->syms, r->batch, mlo_dim(r->dir)));
+
+	return kx_add(r->k, kx_mul(r->k, kx_add(r->k, r->b, row), r->hidden), j);
 }
 
 /* The step's time: the backward direction starts at the end. */
@@ -210,7 +226,7 @@ static const KIdx *time_of(Recur *r, const KIdx *t)
 {
 	bool back = r->dir == 1 || !strcmp(mlo_attr_s(r->n, slot(r->n, "direction")), "reverse");
 
-	return back ? plus(r, kx_mul(r->k, t, -1), r->steps - 1) : t;
+	return back ? kx_add(r->k, kx_dim(r->k, r->steps), plus(r, kx_mul(r->k, t, -1), -1)) : t;
 }
 
 /* The products of all gates for the unit at hand: sum[g] = h @ r' for each gate of p.  Chain 0 starts
@@ -249,7 +265,7 @@ static void products(Recur *r, KCursor *at, const Product *p, const int *start, 
 static int input(Recur *r, KCursor *at, int gate, const KIdx *t, const KIdx *j)
 {
 	int64_t row = r->dirs * r->gates * r->hidden;
-	const KIdx *i = kx_add(r->k, kx_mul(r->k, t, r->batch), r->b);
+	const KIdx *i = kx_add(r->k, kx_mul_dim(r->k, t, r->batch), r->b);
 
 	i = plus(r, kx_mul(r->k, i, row), (r->dir * r->gates + gate) * r->hidden);
 	return kb_load(at, r->x, kx_add(r->k, i, j), NULL, 0);
@@ -289,7 +305,8 @@ static KCursor units(Recur *r, KCursor *at, const KIdx **j)
 
 static void keep_state(Recur *r, KCursor *at, const KIdx *t, const KIdx *j, int v)
 {
-	const KIdx *row = kx_add(r->k, kx_mul(r->k, t, r->dirs * r->batch * r->hidden), state_row(r, j));
+	MloDim step = mlo_dim_mul(r->k->syms, r->batch, mlo_dim(r->dirs * r->hidden));
+	const KIdx *row = kx_add(r->k, kx_mul_dim(r->k, t, step), state_row(r, j));
 
 	kb_store(at, r->next, j, NULL, v);
 	kb_store(at, r->out[0], row, NULL, v);
@@ -433,7 +450,7 @@ static bool turns(const Recur *r, const Product *p)
 {
 	int64_t bytes = p->gates * r->hidden * r->hidden * 4;
 
-	return !p[1].gates && r->steps > 1 && r->hidden % r->lanes == 0 && bytes > r->cx->target->l1d / 2;
+	return !p[1].gates && !mlo_dim_le(r->steps, mlo_dim(1)) && r->hidden % r->lanes == 0 && bytes > r->cx->target->l1d / 2;
 }
 
 static void direction(Recur *r, KCursor *at, const Product *p)
@@ -448,16 +465,21 @@ static void direction(Recur *r, KCursor *at, const Product *p)
 	else if (r->c >= 0)
 		zero_padding(r, at, r->c);
 	if (turns(r, p)) {
-		in = kb_loop(at, KL_SEQ, kx_const(r->k, r->steps / 2), &var);
+		MloDim pairs = mlo_dim_div(r->k->syms, r->steps, mlo_dim(2)), twice = mlo_dim_mul(r->k->syms, pairs, mlo_dim(2));
+		MloDim rest = mlo_dim_sub(r->k->syms, r->steps, twice);
+
+		in = kb_loop(at, KL_SEQ, kx_dim(r->k, pairs), &var);
 		for (int odd = 0; odd < 2; odd++) {
 			r->reversed = odd;
 			step(r, &in, p, time_of(r, plus(r, kx_mul(r->k, kx_var(r->k, var), 2), odd)));
 		}
 		r->reversed = false;
-		if (r->steps % 2)
-			step(r, at, p, time_of(r, kx_const(r->k, r->steps - 1)));
+		if (!mlo_dim_known(rest) || rest.k) {
+			in = kb_loop(at, KL_SEQ, kx_dim(r->k, rest), &var);
+			step(r, &in, p, time_of(r, kx_add(r->k, kx_dim(r->k, twice), kx_var(r->k, var))));
+		}
 	} else {
-		in = kb_loop(at, KL_SEQ, kx_const(r->k, r->steps), &var);
+		in = kb_loop(at, KL_SEQ, kx_dim(r->k, r->steps), &var);
 		step(r, &in, p, time_of(r, kx_var(r->k, var)));
 	}
 	store_state(r, at, r->h, r->out[1]);
@@ -498,14 +520,18 @@ MloStatus mlo_lower_recurrent(MloLowerCx *cx, MloNode *first, MloNode *last, Mlo
 	if (first != last || !can_lower(&r))
 		return MLO_ERR_UNSUPPORTED;
 	r.k = mlo_kernel_new(cx->arena, mlo_op_info(first->op)->name);
+	r.k->syms = cx->graph->syms;
 	arguments(&r, p);
 	top = kb_top(r.k);
-	in = kb_loop(&top, KL_PAR, kx_const(r.k, r.batch), &var);
+	in = kb_loop(&top, KL_PAR, kx_dim(r.k, r.batch), &var);
 	r.b = kx_var(r.k, var);
 	for (r.dir = 0; r.dir < r.dirs; r.dir++)
 		direction(&r, &in, p);
-	r.k->flops = 2.0 * (double)(r.steps * r.batch * r.dirs * r.gates) * (double)r.hidden * (double)r.hidden;
+	r.k->flops = 2.0 * (double)mlo_kernel_guess_dim(r.k->syms, r.steps) * (double)mlo_kernel_guess_dim(r.k->syms, r.batch) *
+	             (double)(r.dirs * r.gates) * (double)r.hidden * (double)r.hidden;
 	kb_finish(r.k);
+	if (r.k->sizes_arg >= 0)
+		MLO_PUSH(cx->arena, &r.bind, (MloBinding){0});
 	*out = (MloLowered){.kernel = r.k, .bind = r.bind.items};
 	return MLO_OK;
 }

@@ -68,7 +68,7 @@ int lw_reduce_dims(const MloNode *n, LwDim *dim)
 	MLO_ASSERT(ok);
 	for (int d = 0; d < n->in[0]->type.rank; d++)
 		if (red[d])
-			dim[count++] = (LwDim){.extent = lw_dim(n->in[0], d), .scale = 1, .axis = d, .var = -1};
+			dim[count++] = (LwDim){.extent = lw_size(n->in[0], d), .scale = 1, .axis = d, .var = -1};
 	return count;
 }
 
@@ -110,13 +110,11 @@ static int init_value(Lower *w, MloElem e, int init)
 static int finish(Lower *w, const MloNode *n, const ReduceRow *r, int v)
 {
 	MloElem e = n->in[0]->type.elem;
-	int64_t count = 1;
-	for (int i = w->nest->nout; i < w->nest->ndim; i++)
-		count *= w->nest->dim[i].extent; /* dimensions of 1 are not in the list */
-	if (r->mean && mlo_elem_is_float(e))
-		v = lw_op(w, K_div, e, v, lw_const(w, e, (double)count), -1);
-	else if (r->mean)
-		v = lw_op(w, K_div, e, v, lw_const_i(w, e, count), -1);
+	MloDim count = mlo_dim(1);
+	for (int i = w->nest->nout; i < w->nest->ndim; i++) /* dimensions of 1 are not in the list */
+		count = mlo_dim_mul(w->k->syms, count, w->nest->dim[i].extent);
+	if (r->mean)
+		v = lw_op(w, K_div, e, v, lw_number_of(w, e, count), -1);
 	if (r->root)
 		v = lw_op(w, K_sqrt, e, v, -1, -1);
 	return v;
@@ -130,9 +128,9 @@ static int place_of(Lower *w, const MloNode *n, const Ix *ix, int best)
 	bool last = mlo_attr_i(n, slot);
 	int along = n->op == OP_arg_max ? ATTR_arg_max_axis : ATTR_arg_min_axis;
 	int axis = lw_axis(mlo_attr_i(n, along), n->in[0]->type.rank);
-	int64_t extent = lw_dim(n->in[0], axis);
+	MloDim end = mlo_dim_sub(w->k->syms, lw_size(n->in[0], axis), mlo_dim(1));
 	Ix in[MLO_MAX_RANK];
-	int none = lw_const_i(w, EL_i64, last ? 0 : extent - 1);
+	int none = lw_number_of(w, EL_i64, last ? mlo_dim(0) : end);
 	int acc = lw_acc_init(w, none);
 	lw_red_open(w);
 	operand_index(w, n, ix, in);

@@ -13,7 +13,6 @@ static const char *text(const MloNode *n, int slot)
 /* Factor by which dimension d grows. */
 static double scale_of(const MloNode *n, int d)
 {
-	int64_t in = lw_dim(n->in[0], d), out = lw_dim(n->out[0], d);
 	const MloValue *s = n->nin > 2 ? n->in[2] : NULL;
 	if (s && s->data && mlo_tensor_elems(s->data) > 0) {
 		int count;
@@ -25,14 +24,14 @@ static double scale_of(const MloNode *n, int d)
 				return mlo_tensor_f64(s->data, i);
 		return 1;
 	}
-	return (double)out / (double)in;
+	return (double)lw_dim(n->out[0], d) / (double)lw_dim(n->in[0], d);
 }
 
 /* Source coordinate of result index i along d, as ONNX defines the modes. */
 static double coordinate(const MloNode *n, int d, int64_t i)
 {
 	const char *mode = text(n, ATTR_resize_coordinate_transformation_mode);
-	double in = (double)lw_dim(n->in[0], d), out = (double)lw_dim(n->out[0], d), x = (double)i;
+	double in = (double)lw_size(n->in[0], d).k, out = (double)lw_size(n->out[0], d).k, x = (double)i;
 	double scale = scale_of(n, d), width = scale * in; /* before it was rounded to `out` */
 	if (!strcmp(mode, "asymmetric"))
 		return x / scale;
@@ -66,7 +65,7 @@ static int64_t clamp64(int64_t v, int64_t hi) { return v < 0 ? 0 : v > hi ? hi :
 static int look_up(Lower *w, const MloTensor *t, Ix i)
 {
 	int64_t n = t->dim[0];
-	if (!ix_within(i, n))
+	if (!ix_within(i, mlo_dim(n)))
 		i.e = kx_max(w->k, kx_min(w->k, i.e, kx_const(w->k, n - 1)), kx_const(w->k, 0));
 	return lw_load_arg(w, lw_table(w, t), i.e, NULL, 0);
 }
@@ -81,21 +80,42 @@ static Ix mapped(Lower *w, const int64_t *source, int64_t n, int64_t extent, Ix 
 		shrink &= source[j] == j * step;
 		grow &= s > 0 && source[j] == j / (s ? s : 1);
 	}
-	if (same && ix_within(i, n))
+	if (same && ix_within(i, mlo_dim(n)))
 		return i;
-	if (shrink && step > 0 && ix_within(i, n))
-		return ix_mul(w, i, step);
-	if (grow && ix_within(i, n))
-		return ix_div(w, i, s);
+	if (shrink && step > 0 && ix_within(i, mlo_dim(n)))
+		return ix_mulc(w, i, step);
+	if (grow && ix_within(i, mlo_dim(n)))
+		return ix_divc(w, i, s);
 	MloTensor *t = mlo_tensor_new(w->arena, EL_i64, 1, &n);
 	for (int64_t j = 0; j < n; j++)
 		mlo_tensor_set_i64(t, j, source[j]);
-	return (Ix){kx_value(w->k, look_up(w, t, i)), 0, extent - 1};
+	return (Ix){kx_value(w->k, look_up(w, t, i)), mlo_dim(0), mlo_dim(extent)};
 }
 
 static bool resized(const MloNode *n, int d)
 {
+	if (!mlo_dim_known(lw_size(n->out[0], d))) /* only nearest ones of a whole scale are lowered */
+		return false;
 	return lw_dim(n->in[0], d) != lw_dim(n->out[0], d) || scale_of(n, d) != 1;
+}
+
+/* Of an open size: the whole number by which it grows, result i being element i / scale, or 0. Where no
+ * coordinate depends on the size, a few periods tell. */
+static int64_t open_scale(const MloNode *n, int d)
+{
+	const char *mode = text(n, ATTR_resize_coordinate_transformation_mode);
+	const MloValue *given = n->nin > 2 ? n->in[2] : NULL;
+	double scale = given && given->data && mlo_tensor_elems(given->data) > 0 ? scale_of(n, d) : 0;
+	if (scale < 1 || scale > 64 || scale != floor(scale) || !strcmp(mode, "align_corners") ||
+	    !strcmp(mode, "half_pixel_symmetric") || !strcmp(mode, "pytorch_half_pixel"))
+		return 0;
+	for (int64_t i = 0; i < 4 * (int64_t)scale; i++) {
+		int64_t at = nearest(n, coordinate(n, d, i));
+		if ((at < 0 ? 0 : at) != i / (int64_t)scale)
+			return 0;
+	}
+	MloDim grown = mlo_dim_mul(NULL, lw_size(n->in[0], d), mlo_dim((int64_t)scale));
+	return mlo_dim_same(grown, lw_size(n->out[0], d)) ? (int64_t)scale : 0;
 }
 
 static int resize_nearest(Lower *w, const MloNode *n, const Ix *ix)
@@ -104,6 +124,10 @@ static int resize_nearest(Lower *w, const MloNode *n, const Ix *ix)
 	Ix in[MLO_MAX_RANK];
 	for (int d = 0; d < rank; d++) {
 		in[d] = ix[d];
+		if (!mlo_dim_known(lw_size(n->out[0], d))) {
+			in[d] = ix_divc(w, ix[d], open_scale(n, d));
+			continue;
+		}
 		if (!resized(n, d))
 			continue;
 		int64_t out = lw_dim(n->out[0], d), extent = lw_dim(n->in[0], d);
@@ -180,6 +204,12 @@ bool lw_can_resize(const MloNode *n)
 	if (n->nin > 2 && n->in[2] && !n->in[2]->data)
 		return false;
 	for (int d = 0; d < n->in[0]->type.rank; d++) {
+		if (!mlo_dim_known(lw_size(n->in[0], d)) || !mlo_dim_known(lw_size(n->out[0], d))) {
+			bool same = mlo_dim_same(lw_size(n->in[0], d), lw_size(n->out[0], d)) && d < 2;
+			if (open_scale(n, d) != 1 && !same && (open_scale(n, d) < 1 || strcmp(mode, "nearest")))
+				return false;
+			continue;
+		}
 		count += resized(n, d);
 		if (lw_dim(n->out[0], d) > 1 << 20)
 			return false;

@@ -131,10 +131,10 @@ static MloStatus place_output(Builder *b, uint32_t i)
 	if (!b->plan->flat && control_is(r->def))
 		return MLO_OK;
 	for (int d = 0; d < r->type.rank; d++)
-		if (slots_dim(&b->p->slots, batch_dim(b, r, d)) < 0)
+		if (slots_dim(&b->p->slots, r->type.dim[d]) < 0)
 			return MLO_OK;
 	for (int d = 0; d < v->type.rank; d++)
-		if (slots_dim(&b->p->slots, batch_dim(b, v, d)) < 0)
+		if (slots_dim(&b->p->slots, v->type.dim[d]) < 0)
 			return MLO_OK;
 	MLO_TRY(sizes_bytes(b, v, &bytes, &slot));
 	MLO_TRY(sizes_bytes(b, r, &whole, &whole_slot));
@@ -196,18 +196,6 @@ MloStatus builder_arg(Builder *b, MloValue *v, int step, bool result, StepArg *o
 	return MLO_OK;
 }
 
-/* Samples of a part of something lie as far apart as those of the whole: up to its end may be touched. */
-static void rest_of_buffer(Builder *b, StepArg *sa)
-{
-	Slots *s = &b->p->slots;
-	const Buffer *buf = &b->p->buffer.items[sa->buffer];
-
-	MLO_ASSERT(buf->bytes_slot >= 0);
-	sa->bytes = 0;
-	sa->bytes_slot = slots_expr(s, MLRT_X_SUB, buf->bytes_slot, slots_const(s, sa->offset), 0);
-	sa->bytes_slot = slots_expr(s, MLRT_X_MAX, sa->bytes_slot, slots_const(s, 0), 0);
-}
-
 static MloStatus kernel_arg(Builder *b, const MloLowered *low, size_t i, int sizes, int result, StepArg *sa)
 {
 	const MloKernel *k = low->kernel;
@@ -229,9 +217,7 @@ static MloStatus kernel_arg(Builder *b, const MloLowered *low, size_t i, int siz
 		int64_t bytes = sa->bytes;
 
 		MLO_TRY(builder_arg(b, low->bind[i].value, step, a->dir != KA_IN, sa));
-		if (a->step) {
-			rest_of_buffer(b, sa);
-		} else if (a->count >= 0) {
+		if (a->count >= 0) {
 			sa->bytes = bytes;
 			sa->bytes_slot = -1;
 		}
@@ -251,13 +237,13 @@ MloStatus builder_kernel_step(Builder *b, const MloLowered *low, int result, Mlo
 		MLO_TRY(sizes_of_kernel(b, low, &sizes));
 	for (size_t i = 0; i < k->arg.n; i++)
 		MLO_TRY(kernel_arg(b, low, i, sizes, result, &s.arg[i]));
-	if (k->batch >= 0)
-		s.tasks_slot = slots_expr(&p->slots, MLRT_X_MUL, sizes + k->batch, slots_const(&p->slots, k->ntasks), 0);
+	if (k->ntasks < 0)
+		s.tasks_slot = sizes - 1 - (int)k->ntasks;
 	s.kernel = unique_kernel(b->plan, k, &s.unique);
 	s.info.key = b->plan->key.items[s.unique];
 	s.info.flops = k->flops;
 	s.info.bytes = k->bytes;
-	s.info.ntasks = k->ntasks;
+	s.info.ntasks = mlo_kernel_guess(k, k->ntasks);
 	if (!s.info.name)
 		s.info.name = k->name;
 	b->plan->scratch_bytes = scratch > b->plan->scratch_bytes ? scratch : b->plan->scratch_bytes;
@@ -380,8 +366,6 @@ static MloStatus concat_rest(Builder *b, MloNode *n)
 			part->id = b->p->graph->next_id; /* the spare view slot: rewritten for each copy */
 			b->view[part->id] = (View){y, value_bytes(y) / y->type.dim[axis].k * at};
 			low.bind[1].value = part;
-			b->each[part->id] = b->each[x->id];
-			batch_kernel(b, &low);
 			MLO_TRY(builder_kernel_step(b, &low, -1, (MloStepInfo){.tier = MLO_TIER_LOOPS, .origin = builder_origin(b, n, n),
 			                                .shape = builder_type_text(b, x), .schedule = ""}));
 		}
@@ -443,7 +427,6 @@ static MloStatus lower_group(Builder *b, MloNode *first, MloNode *last)
 		                 mlo_op_info(first->op)->name, result_text(b, first));
 	if (st != MLO_OK)
 		return st;
-	batch_kernel(b, &low);
 	return builder_kernel_step(b, &low, -1, (MloStepInfo){.tier = tier, .origin = builder_origin(b, first, last),
 	                           .shape = result_text(b, last), .schedule = schedule_text(b, low.kernel)});
 }
@@ -506,7 +489,8 @@ static int *unknown_ids(Builder *b)
 MloStatus program_new(Plan *plan, const MloGraph *g, Program **out)
 {
 	Builder b = {.plan = plan, .p = MLO_NEW(plan->arena, Program),
-	             .cx = {.arena = plan->arena, .graph = g, .target = plan->target, .diag = plan->diag}};
+	             .cx = {.arena = plan->arena, .graph = g, .target = plan->target, .diag = plan->diag,
+	                    .direct_only = plan->direct_only}};
 
 	*out = b.p;
 	b.p->graph = g;
@@ -519,7 +503,6 @@ MloStatus program_new(Plan *plan, const MloGraph *g, Program **out)
 	b.dims_of = unknown_ids(&b);
 	b.chars_of = unknown_ids(&b);
 	b.value_of = unknown_ids(&b);
-	batch_find(&b);
 	if (!plan->flat)
 		MLO_TRY(sizes_of_inputs(&b));
 	MLO_TRY(place_ends(&b));
@@ -539,17 +522,17 @@ static bool is_flat(const MloGraph *g)
 	for (uint32_t i = 0; i < g->ninputs + g->noutputs; i++) {
 		const MloType *t = i < g->ninputs ? &g->inputs[i]->type : &g->outputs[i - g->ninputs]->type;
 
-		if (!mlo_type_static(t) || t->elem == EL_str || (i < g->ninputs && !mlo_dim_known(g->inputs[i]->each)))
+		if (!mlo_type_static(t) || t->elem == EL_str)
 			return false;
 	}
 	return true;
 }
 
-MloStatus plan_build(Plan *p, MloArena *a, const MloGraph *g, const MloTarget *t, MloDiag *d)
+MloStatus plan_build(Plan *p, MloArena *a, const MloGraph *g, const MloTarget *t, bool direct_only, MloDiag *d)
 {
 	Program *main;
 
-	*p = (Plan){.arena = a, .target = t, .diag = d, .flat = is_flat(g)};
+	*p = (Plan){.arena = a, .target = t, .diag = d, .direct_only = direct_only, .flat = is_flat(g)};
 	MLO_TRY(program_new(p, g, &main));
 	plan_weights(p);
 	return MLO_OK;

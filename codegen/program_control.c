@@ -115,6 +115,7 @@ typedef struct ObjectRow {
 
 #define ROW(id, object, a, b) [OP_##id] = {MLRT_OBJ_##object, {a, b}, true}
 static const ObjectRow object_rows[OP_COUNT] = {
+	ROW(same_object, OPTIONAL_GET, -1, -1), /* of an operand of the result's type: itself */
 	ROW(sequence_empty, SEQ_EMPTY, -1, -1),
 	ROW(sequence_construct, SEQ_CONSTRUCT, -1, -1),
 	ROW(sequence_at, SEQ_AT, -1, -1),

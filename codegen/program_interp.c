@@ -148,7 +148,7 @@ MloStatus mlo_codegen_interp(MloArena *a, const MloGraph *g, const MloTarget *t,
 	Run r = {.a = a, .plan = &plan, .inputs = inputs, .d = d};
 	size_t late = 0;
 
-	MLO_TRY(plan_build(&plan, a, g, t, d));
+	MLO_TRY(plan_build(&plan, a, g, t, false, d));
 	r.p = plan.program.items[0];
 	r.slot = MLO_NEWN(a, int64_t, r.p->slots.slot.n + 1);
 	r.own = MLO_NEWN(a, char *, r.p->buffer.n + 1);

@@ -34,7 +34,7 @@ static void bind_symbol(Builder *b, const char *name, MloDim d, int slot, int64_
 	slots_bind(s, name, slot);
 	slots_check(s, MLRT_X_CHECK_GE0, slot, -1, place);
 	if (lo > 0)
-		slots_check(s, MLRT_X_CHECK_LE, slots_const(s, lo), slot, -1);
+		slots_check(s, MLRT_X_CHECK_LE, slots_const(s, lo), slot, place < 0 ? -1 : -2 - place);
 	if (hi < MLO_MAX_ELEMS)
 		slots_check(s, MLRT_X_CHECK_LE, slot, slots_const(s, hi), place);
 }
@@ -44,8 +44,8 @@ static void bind_bare(Builder *b, const MloValue *v, int first)
 	for (int i = 0; i < v->type.rank; i++) {
 		const char *name;
 
-		if (mlo_dim_symbol(batch_dim(b, v, i), &name) && slots_symbol(&b->p->slots, name) < 0)
-			bind_symbol(b, name, batch_dim(b, v, i), first + i, place_of(b, v, i));
+		if (mlo_dim_symbol(v->type.dim[i], &name) && slots_symbol(&b->p->slots, name) < 0)
+			bind_symbol(b, name, v->type.dim[i], first + i, place_of(b, v, i));
 	}
 }
 
@@ -54,7 +54,7 @@ static MloStatus unknown(Builder *b, const MloValue *v, int dim)
 	char name[24];
 	MloStr s = {.arena = b->plan->arena};
 
-	mlo_dim_print(&s, batch_dim(b, v, dim));
+	mlo_dim_print(&s, v->type.dim[dim]);
 	if (v->def)
 		return mlo_node_error(b->plan->diag, MLO_ERR_UNSUPPORTED, v->def, "size %s of '%s' (dimension %d) cannot be computed",
 		                      mlo_str_text(&s), mlo_value_name(v, name), dim);
@@ -67,7 +67,7 @@ static MloStatus check_rest(Builder *b, const MloValue *v, int first)
 	Slots *s = &b->p->slots;
 
 	for (int i = 0; i < v->type.rank; i++) {
-		int want = slots_dim(s, batch_dim(b, v, i));
+		int want = slots_dim(s, v->type.dim[i]);
 
 		if (want < 0)
 			return unknown(b, v, i);
@@ -76,10 +76,23 @@ static MloStatus check_rest(Builder *b, const MloValue *v, int first)
 	return MLO_OK;
 }
 
+/* Are all sizes of v known before the first step? */
+static bool sized_early(Builder *b, const MloValue *v)
+{
+	for (int i = 0; i < v->type.rank; i++) {
+		int slot = slots_dim(&b->p->slots, v->type.dim[i]);
+
+		if (slot < 0 || !b->p->slots.slot.items[slot].early)
+			return false;
+	}
+	return true;
+}
+
 MloStatus sizes_bind(Builder *b, MloValue *v, int first)
 {
 	bind_bare(b, v, first);
-	b->dims_of[v->id] = first;
+	if (!sized_early(b, v)) /* else they are read where they are known already */
+		b->dims_of[v->id] = first;
 	return check_rest(b, v, first);
 }
 
@@ -95,7 +108,7 @@ MloStatus sizes_of_inputs(Builder *b)
 			continue;
 		first = slots_new(&b->p->slots, v->type.rank, true, 0);
 		for (int d = 0; d < v->type.rank; d++)
-			b->p->slots.slot.items[first + d].guess = guess(batch_dim(b, v, d));
+			b->p->slots.slot.items[first + d].guess = guess(v->type.dim[d]);
 		b->dims_of[v->id] = first;
 		bind_bare(b, v, first);
 	}
@@ -111,7 +124,7 @@ MloStatus sizes_of(Builder *b, MloValue *v, int *first)
 
 	if (b->dims_of[v->id] < 0) {
 		for (int i = 0; i < v->type.rank; i++) {
-			slot[i] = slots_dim(&b->p->slots, batch_dim(b, v, i));
+			slot[i] = slots_dim(&b->p->slots, v->type.dim[i]);
 			if (slot[i] < 0)
 				return unknown(b, v, i);
 		}
@@ -129,7 +142,7 @@ static MloStatus elements(Builder *b, const MloValue *v, int *out)
 	int64_t number = 1;
 
 	for (int i = 0; i < v->type.rank; i++) {
-		int at, slot = slots_dim(s, batch_dim(b, v, i));
+		int at, slot = slots_dim(s, v->type.dim[i]);
 		int64_t k;
 
 		if (slot < 0)
@@ -159,7 +172,7 @@ MloStatus sizes_bytes(Builder *b, MloValue *v, int64_t *bytes, int *slot)
 
 	*bytes = 0;
 	*slot = -1;
-	if (batch_static(b, v) && !chars) {
+	if (mlo_type_static(&v->type) && !chars) {
 		*bytes = (mlo_value_storage(v) * (int64_t)bits + 7) / 8;
 		return MLO_OK;
 	}
@@ -177,19 +190,19 @@ MloStatus sizes_bytes(Builder *b, MloValue *v, int64_t *bytes, int *slot)
 
 MloStatus sizes_of_kernel(Builder *b, const MloLowered *low, int *first)
 {
-	int *slot = MLO_NEWN(b->plan->arena, int, low->size.n + 1);
+	int *slot = MLO_NEWN(b->plan->arena, int, low->kernel->size.n + 1);
 
-	for (size_t i = 0; i < low->size.n; i++) {
-		slot[i] = slots_dim(&b->p->slots, low->size.items[i]);
+	for (size_t i = 0; i < low->kernel->size.n; i++) {
+		slot[i] = slots_dim(&b->p->slots, low->kernel->size.items[i].dim);
 		if (slot[i] < 0) {
 			MloStr s = {.arena = b->plan->arena};
 
-			mlo_dim_print(&s, low->size.items[i]);
+			mlo_dim_print(&s, low->kernel->size.items[i].dim);
 			return mlo_error(b->plan->diag, MLO_ERR_UNSUPPORTED, "kernel '%s': size %s is not known when it runs",
 			                 low->kernel->name, mlo_str_text(&s));
 		}
 	}
-	*first = slots_tuple(&b->p->slots, slot, (int)low->size.n);
+	*first = slots_tuple(&b->p->slots, slot, (int)low->kernel->size.n);
 	return MLO_OK;
 }
 
@@ -203,7 +216,7 @@ static bool known(Builder *b, const MloNode *n)
 		if (v && v->type.elem == EL_str && mlo_op_has(n->op, TR_SIZED))
 			return false; /* how many characters? */
 		for (int d = 0; v && d < v->type.rank; d++)
-			if (slots_dim(&b->p->slots, batch_dim(b, v, d)) < 0)
+			if (slots_dim(&b->p->slots, v->type.dim[d]) < 0)
 				return false;
 	}
 	return true;

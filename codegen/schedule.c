@@ -16,6 +16,17 @@ static double max_of(double a, double b)
 	return a > b ? a : b;
 }
 
+/* As tile_cycles, of columns that share their inputs (contract_slides). */
+static double slide_cycles(const MloTarget *t, const KContract *c, int cols, int vecs)
+{
+	double taps = (double)c->nkx, inputs = (double)((cols - 1) * c->sx + c->nkx);
+	double row = max_of(cols * vecs * taps / t->fma_per_cycle, (inputs + taps) * vecs / LOADS_PER_CYCLE);
+
+	/* the sums of a column wait for each other */
+	row = max_of(row, FMA_LATENCY * taps);
+	return (double)c->nky * (row + 1) + TILE_OVERHEAD + cols * vecs;
+}
+
 static double tile_cycles(const MloTarget *t, const KContract *c, int cols, int vecs)
 {
 	bool depthwise = contract_is_depthwise(c);
@@ -23,6 +34,8 @@ static double tile_cycles(const MloTarget *t, const KContract *c, int cols, int 
 	double term = max_of(cols * vecs / t->fma_per_cycle,
 	                     (double)(depthwise ? cols * vecs + vecs : cols + vecs) / LOADS_PER_CYCLE);
 
+	if (contract_slides(c))
+		return slide_cycles(t, c, cols, vecs);
 	/* weights that do not stay in the first-level cache between tiles come from the second */
 	if (terms * vecs * vector > (double)t->l1d / 2)
 		term = max_of(term, vecs * vector / L2_BYTES_PER_CYCLE);
@@ -42,9 +55,11 @@ static bool columns_collide(const MloTarget *t, const KContract *c, int cols)
 	return cols > sets * (t->l1d_ways > 4 ? t->l1d_ways - 3 : t->l1d_ways);
 }
 
-static bool tile_fits(const MloTarget *t, int cols, int vecs)
+bool contract_tile_fits(const MloTarget *t, const KContract *c, int cols, int vecs)
 {
-	return cols * vecs + vecs + 1 <= t->vector_regs;
+	if (contract_slides(c)) /* the weights of a row of taps, and as many inputs */
+		return cols * vecs + (int)c->nkx * vecs + (int)c->nkx < t->vector_regs;
+	return cols * vecs + vecs + 2 < t->vector_regs;
 }
 
 static double row_cycles(const MloTarget *t, const KContract *c, int cols, int vecs)
@@ -54,29 +69,83 @@ static double row_cycles(const MloTarget *t, const KContract *c, int cols, int v
 	return (double)whole * tile_cycles(t, c, cols, vecs) + (rest ? tile_cycles(t, c, (int)rest, vecs) : 0);
 }
 
-static void choose_tile(const MloTarget *t, KContract *c)
+/* Lengths of a row that a tile is judged by: one, or of those that a run may bring, a few. */
+enum { MAX_SAMPLES = 12, LONGEST_SAMPLE = 1024 };
+typedef struct Samples { int64_t nx[MAX_SAMPLES]; int n; } Samples;
+
+static Samples sample_rows(const MloKernel *k, const KContract *open)
+{
+	Samples s = {.nx = {open->nx}, .n = 1};
+	int64_t lo, hi;
+
+	if (open->nx >= 0)
+		return s;
+	lo = k->size.items[-1 - open->nx].lo;
+	hi = k->size.items[-1 - open->nx].hi;
+	lo = lo < 1 ? 1 : lo;
+	hi = hi < LONGEST_SAMPLE ? hi : LONGEST_SAMPLE;
+	s.n = 0;
+	for (; lo < hi && s.n < MAX_SAMPLES - 1; lo *= 2)
+		s.nx[s.n++] = lo;
+	s.nx[s.n++] = hi > lo ? hi : lo;
+	return s;
+}
+
+/* The tile whose cycles are, over all samples, never far from those of the best tile for that sample: the
+ * fastest one where there is one sample. */
+typedef struct Search {
+	const Samples *s;
+	double best[MAX_SAMPLES], ratio;
+	bool judge;
+} Search;
+
+static void try_tile(const MloTarget *t, KContract *c, Search *f, int cols, int vecs)
 {
 	int64_t nvec = (c->nc + c->lanes - 1) / c->lanes;
-	double best = 0;
+	KContract row = *c;
+	double worst = 0;
 
-	c->vecs = 0;
+	for (int i = 0; i < f->s->n; i++) {
+		double cycles;
+
+		row.nx = f->s->nx[i];
+		cycles = (double)((nvec + vecs - 1) / vecs) * row_cycles(t, &row, cols, vecs);
+		if (!f->judge && (f->best[i] == 0 || cycles < f->best[i]))
+			f->best[i] = cycles;
+		worst = max_of(worst, cycles / f->best[i]);
+	}
+	if (f->judge && (!c->vecs || worst < f->ratio)) {
+		f->ratio = worst;
+		c->vecs = vecs;
+		c->cols = cols;
+	}
+}
+
+static void try_tiles(const MloTarget *t, KContract *c, Search *f)
+{
+	int64_t nvec = (c->nc + c->lanes - 1) / c->lanes, longest = f->s->nx[f->s->n - 1];
+
 	for (int vecs = 1; vecs <= MAX_VECS; vecs++) {
 		bool splits_group = c->group_k && !contract_is_depthwise(c) && c->group_c % ((int64_t)vecs * c->lanes);
 
 		if ((vecs > nvec || splits_group) && vecs > 1)
 			continue;
-		for (int cols = 1; cols <= MAX_COLS && cols <= c->nx && tile_fits(t, cols, vecs); cols++) {
-			double cycles = (double)((nvec + vecs - 1) / vecs) * row_cycles(t, c, cols, vecs);
-
+		for (int cols = 1; cols <= MAX_COLS && cols <= longest && contract_tile_fits(t, c, cols, vecs); cols++) {
 			if (columns_collide(t, c, cols))
 				break;
-			if (!c->vecs || cycles < best) {
-				best = cycles;
-				c->vecs = vecs;
-				c->cols = cols;
-			}
+			try_tile(t, c, f, cols, vecs);
 		}
 	}
+}
+
+static void choose_tile(const MloTarget *t, KContract *c, const Samples *s)
+{
+	Search f = {.s = s};
+
+	c->vecs = 0;
+	try_tiles(t, c, &f);
+	f.judge = true;
+	try_tiles(t, c, &f);
 }
 
 /* Two rows per tile halve the way of the weights from the second-level cache, where one row of the
@@ -113,12 +182,44 @@ static void choose_order(const MloTarget *t, KContract *c)
 	c->y_chunk = (units + chunks - 1) / chunks * unit;
 }
 
-void mlo_schedule_contract(const MloTarget *t, KContract *c)
+/* As choose_order, of rows or columns that a run brings: chunks whose inputs stay in the second-level
+ * cache while all weights pass, so that neither is streamed often, however many there are. */
+static void choose_open_order(const MloTarget *t, KContract *c)
 {
-	c->lanes = t->vector_bytes / 4;
-	choose_tile(t, c);
-	choose_rows(t, c);
-	choose_order(t, c);
+	enum { MOST_UNITS = 16 };
+	bool cols = mlo_contract_by_columns(c);
+	int64_t unit = cols ? c->cols : c->rows, fit;
+	int64_t bytes = 4 * c->nk * (c->group_k ? c->nc / c->group_c : 1) * (cols ? 1 : c->in_x * c->sy);
+
+	fit = t->l2 / 2 / (bytes * unit + 1);
+	c->c_outer = false;
+	c->y_chunk = unit * (fit < 1 ? 1 : fit > MOST_UNITS ? MOST_UNITS : fit);
+}
+
+void mlo_schedule_contract(const MloTarget *t, const MloKernel *k, KContract *c)
+{
+	KContract at = *c; /* with plausible sizes */
+	int64_t *open[] = {MLO_CONTRACT_OPEN(at)};
+	Samples s = sample_rows(k, c);
+
+	for (size_t i = 0; i < sizeof open / sizeof *open; i++)
+		*open[i] = mlo_kernel_guess(k, *open[i]);
+	at.lanes = t->vector_bytes / 4;
+	choose_tile(t, &at, &s);
+	if (c->nx >= 0)
+		choose_rows(t, &at);
+	else
+		at.rows = 1; /* code for one row is enough */
+	if ((mlo_contract_by_columns(c) ? c->nx : c->ny) < 0)
+		choose_open_order(t, &at);
+	else
+		choose_order(t, &at);
+	c->lanes = at.lanes;
+	c->vecs = at.vecs;
+	c->cols = at.cols;
+	c->rows = at.rows;
+	c->y_chunk = at.y_chunk;
+	c->c_outer = at.c_outer;
 }
 
 void mlo_schedule_text(MloStr *out, const KContract *c)

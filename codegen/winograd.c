@@ -75,7 +75,7 @@ static double max_of(double a, double b)
 
 static bool can(const MloTarget *t, const KContract *c)
 {
-	return c->nky == 3 && c->nkx == 3 && c->sy == 1 && c->sx == 1 && c->dy == 1 && c->dx == 1 && c->py <= 1 &&
+	return c->ny >= 0 && c->nx >= 0 && c->nky == 3 && c->nkx == 3 && c->sy == 1 && c->sx == 1 && c->dy == 1 && c->dx == 1 && c->py <= 1 &&
 	       c->px <= 1 && !c->group_k && c->b.packed && c->a.block == c->lanes && c->a.k == 1 &&
 	       c->nk % c->lanes == 0 && c->nc % c->lanes == 0 && t->vector_regs >= 16;
 }
@@ -98,7 +98,7 @@ static double choose_tile(const MloTarget *t, KContract *c)
 		for (int cols = 1; cols <= MAX_COLS && cols <= n && nvec % vecs == 0; cols++) {
 			double cycles = product_cycles(t, c, n, cols, vecs) * (double)(nvec / vecs);
 
-			if (cols * vecs + vecs + 1 > t->vector_regs || (best > 0 && cycles >= best))
+			if (!contract_tile_fits(t, c, cols, vecs) || (best > 0 && cycles >= best))
 				continue;
 			best = cycles;
 			c->cols = cols;
@@ -108,6 +108,14 @@ static double choose_tile(const MloTarget *t, KContract *c)
 	return best;
 }
 
+/* An open number of images counts as a few. */
+static double images(const KContract *c)
+{
+	enum { A_FEW = 8 };
+
+	return (double)(c->nb0 < 0 ? A_FEW : c->nb0) * (double)c->nb1;
+}
+
 /* Cycles of the whole layer when a chunk has `down` rows of pieces; fills the schedule. */
 static double layer_cycles(const MloTarget *t, KContract *c, int64_t down)
 {
@@ -115,7 +123,7 @@ static double layer_cycles(const MloTarget *t, KContract *c, int64_t down)
 	double pieces = (double)(down * wino_across(c)), chunks, scratch;
 
 	c->y_chunk = down * c->wino;
-	chunks = (double)((wino_down(c) + down - 1) / down) * (double)(c->nb0 * c->nb1);
+	chunks = (double)((wino_down(c) + down - 1) / down) * images(c);
 	products = choose_tile(t, c) / PRODUCT_SHARE;
 	/* weights come from memory once per run, other layers having passed since, and the core has it to
 	 * itself by half at best; for further chunks from whichever cache holds them */
@@ -133,7 +141,7 @@ static double layer_cycles(const MloTarget *t, KContract *c, int64_t down)
 static void split_channels(KContract *c)
 {
 	enum { WANTED = 6 };
-	int64_t chunks = mlo_contract_chunks(c) * c->nb0 * c->nb1, tiles = mlo_contract_ctiles(c);
+	int64_t chunks = mlo_contract_chunks(c) * (int64_t)images(c), tiles = mlo_contract_ctiles(c);
 	int64_t split = chunks >= WANTED ? 1 : (WANTED + chunks - 1) / chunks;
 
 	split = split > tiles / 2 ? (tiles + 1) / 2 : split;
@@ -145,7 +153,7 @@ static void split_channels(KContract *c)
 
 void mlo_schedule_winograd(const MloTarget *t, KContract *c)
 {
-	double direct = (double)(c->nb0 * c->nb1 * c->ny * c->nx * c->nk * 9) * (double)c->nc / c->lanes /
+	double direct = images(c) * (double)(c->ny * c->nx * c->nk * 9) * (double)c->nc / c->lanes /
 	                (t->fma_per_cycle * DIRECT_SHARE), best = WORTH * direct;
 	KContract chosen = *c;
 

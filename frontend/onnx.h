@@ -4,16 +4,19 @@
 #include "ir/graph.h"
 
 /* A size the user gives: the shape of an input ("x=1x3x224x224") or, with rank 1, the value of a
- * named dimension ("batch=8").  An entry of -1 leaves the dimension as the model has it. */
+ * named dimension ("batch=8").  An entry of -1 leaves the dimension as the model has it.  With a value
+ * the input becomes that constant (copied), whose shape is here. */
 typedef struct MloBindDim {
 	const char *name;
 	int rank;
 	int64_t dim[MLO_MAX_RANK];
+	const MloTensor *value;
 } MloBindDim;
 
 typedef struct MloOnnxOptions {
 	const MloBindDim *bind;
 	size_t nbind;
+	MloGraph **partial; /* not NULL: gets what a failed import made so far (types), to be freed; else NULL */
 } MloOnnxOptions;
 
 /* Parses "NAME=1x3x224x224" ("?" leaves a dimension open; "NAME=" is a scalar). The name is copied into `a`.
@@ -44,11 +47,24 @@ MloTensor *mlo_onnx_read_value(MloArena *a, const char *path, const MloType *t, 
 void mlo_onnx_write_value(MloArena *a, const MloTensor *t, const void **bytes, size_t *n);
 
 /* A model of one node of a model: its constants stay, what else it reads becomes an input.  `node`: as errors
- * name it.  `types` (may be NULL): the imported graph, for types that the model does not state. */
+ * name it; of one in a body or a function the node that runs it is taken.  `types` (may be NULL): the imported
+ * graph, also a partial one, for types that the model does not state; a value that has none stays with the
+ * node that makes it. */
 MloStatus mlo_onnx_extract(MloArena *a, const void *model, size_t n, const char *node, const MloGraph *types,
 			   const void **bytes, size_t *nbytes, MloDiag *d) MLO_CHECKED;
 
-/* Every importer row, for documentation: false past the end. */
-bool mlo_onnx_operator(size_t i, const char **domain, const char **type, int *since);
+/* A row of the table of importers, for documentation. */
+typedef struct MloOnnxOperator {
+	const char *domain, *type;
+	int since;       /* the first opset of this form */
+	MloOp op;        /* what it becomes, or its main part */
+	const char *why; /* NULL; else why it cannot be read yet (since and op mean nothing) */
+} MloOnnxOperator;
+bool mlo_onnx_operator(size_t i, MloOnnxOperator *out); /* false past the end */
+
+/* Calls see() for each node of the main graph of a model, supported or not; `a` takes what is read. */
+typedef void MloOnnxNodeFn(void *user, const char *domain, const char *type);
+MloStatus mlo_onnx_nodes(MloArena *a, const void *model, size_t n, MloOnnxNodeFn *see, void *user,
+			 MloDiag *d) MLO_CHECKED;
 enum { MLO_ONNX_OPSET_MIN = 1, MLO_ONNX_OPSET_MAX = 28 };
 #endif

@@ -8,37 +8,58 @@
 
 /* -- bodies --------------------------------------------------------------------------------- */
 
-bool onnx_body_open(OnnxNode *n, const char *attr, OnnxCaptures *captures, OnnxBody *b)
+static bool find_body(OnnxNode *n, const char *attr, const Onnx__GraphProto **out)
 {
 	const Onnx__AttributeProto *a = onnx_attr(n, attr);
-	OnnxScope *sc = n->scope;
-	OnnxImport *im = n->im;
 	int depth = 0;
 
 	if (!a || !a->g) {
 		onnx_fail(n, MLO_ERR_MODEL, "attribute '%s' holds no graph", attr);
 		return false;
 	}
-	for (const OnnxScope *s = sc; s; s = s->outer)
+	for (const OnnxScope *s = n->scope; s; s = s->outer)
 		depth++;
-	if (depth > MLO_MAX_DEPTH) {
+	if (depth > MLO_MAX_DEPTH)
 		onnx_fail(n, MLO_ERR_LIMIT, "bodies are nested more than %d deep", MLO_MAX_DEPTH);
-		return false;
-	}
-	*b = (OnnxBody){.proto = a->g, .outside = im->g, .inner = *n};
-	b->g = mlo_graph_body(im->g, a->g->name && *a->g->name ? a->g->name : NULL);
-	b->scope = (OnnxScope){.outer = sc, .captures = captures, .g = b->g, .parent = sc->parent, .call = sc->call,
+	*out = a->g;
+	return depth <= MLO_MAX_DEPTH;
+}
+
+/* Nodes of the body go into g from here on. */
+static bool enter(OnnxNode *n, const Onnx__GraphProto *proto, OnnxCaptures *captures, MloGraph *g, OnnxBody *b)
+{
+	OnnxScope *sc = n->scope;
+	OnnxImport *im = n->im;
+
+	*b = (OnnxBody){.proto = proto, .outside = im->g, .inner = *n, .g = g};
+	b->scope = (OnnxScope){.outer = sc, .captures = captures, .g = g, .parent = sc->parent, .call = sc->call,
 			       .fn = sc->fn, .values = {.arena = im->tmp},
 			       .prefix = mlo_sprintf(im->g->arena, "%s/", n->origin->name)};
-	b->inner.g = b->g;
+	b->inner.g = g;
+	b->inner.known = (MloStr){.arena = im->tmp};
 	b->inner.scope = &b->scope;
-	im->g = b->g;
-	if (onnx_import_initialisers(im, &b->scope, a->g))
+	im->g = g;
+	if (onnx_import_initialisers(im, &b->scope, proto))
 		return true;
 	n->failed = true;
 	im->status = im->status == MLO_OK ? MLO_ERR_MODEL : im->status;
 	onnx_body_close(b);
 	return false;
+}
+
+bool onnx_body_open(OnnxNode *n, const char *attr, OnnxCaptures *captures, OnnxBody *b)
+{
+	const Onnx__GraphProto *p;
+
+	return find_body(n, attr, &p) &&
+	       enter(n, p, captures, mlo_graph_body(n->im->g, p->name && *p->name ? p->name : NULL), b);
+}
+
+bool onnx_body_inline(OnnxNode *n, const char *attr, OnnxBody *b)
+{
+	const Onnx__GraphProto *p;
+
+	return find_body(n, attr, &p) && enter(n, p, NULL, n->im->g, b);
 }
 
 void onnx_body_bind(OnnxBody *b, size_t input, MloValue *v)

@@ -16,33 +16,69 @@ typedef struct Cut {
 	struct { Onnx__NodeProto **items; size_t n, cap; } node;
 	struct { Onnx__TensorProto **items; size_t n, cap; } initializer;
 	struct { Onnx__ValueInfoProto **items; size_t n, cap; } input, output;
+	int depth;                /* of nodes that are taken for what they make */
 } Cut;
 
-static bool is_node(const Onnx__NodeProto *p, const char *name)
+static const char *node_name(const Onnx__NodeProto *p)
 {
-	if (p->name && *p->name)
-		return strcmp(p->name, name) == 0;
-	return p->n_output && strcmp(p->output[0], name) == 0;
+	return p->name && *p->name ? p->name : p->n_output ? p->output[0] : "";
 }
 
-/* The node of that name; or (NAME/...) the call that the node NAME/... came out of. */
-static Onnx__NodeProto *find_node(const Onnx__GraphProto *g, const char *name)
+/* Of functions that call each other, and of bodies in bodies. */
+enum { MAX_DEPTH = 64 };
+
+static bool runs(const Onnx__ModelProto *m, const Onnx__NodeProto *p, const char *name, int depth);
+
+static bool any_runs(const Onnx__ModelProto *m, Onnx__NodeProto *const *node, size_t n, const char *name, int depth)
 {
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(node_name(node[i]), name) == 0 || runs(m, node[i], name, depth))
+			return true;
+	return false;
+}
+
+/* Is there a node of that name in p's bodies, or in the function that p calls? */
+static bool runs(const Onnx__ModelProto *m, const Onnx__NodeProto *p, const char *name, int depth)
+{
+	if (depth == MAX_DEPTH)
+		return false;
+	for (size_t i = 0; i < p->n_attribute; i++) {
+		const Onnx__GraphProto *g = p->attribute[i]->g;
+
+		if (g && any_runs(m, g->node, g->n_node, name, depth + 1))
+			return true;
+	}
+	for (size_t i = 0; i < m->n_functions; i++) {
+		const Onnx__FunctionProto *f = m->functions[i];
+
+		if (strcmp(onnx_text(f->name), onnx_text(p->op_type)) == 0 &&
+		    strcmp(onnx_domain(f->domain), onnx_domain(p->domain)) == 0 &&
+		    any_runs(m, f->node, f->n_node, name, depth + 1))
+			return true;
+	}
+	return false;
+}
+
+/* The node of that name; or (NAME/...) the one that the node NAME/... came out of; or the one that runs it. */
+static Onnx__NodeProto *find_node(const Onnx__ModelProto *m, const char *name)
+{
+	const Onnx__GraphProto *g = m->graph;
 	size_t best_n = 0;
 	Onnx__NodeProto *best = NULL;
 
 	for (size_t i = 0; i < g->n_node; i++) {
-		Onnx__NodeProto *p = g->node[i];
-		const char *own = p->name && *p->name ? p->name : p->n_output ? p->output[0] : "";
+		const char *own = node_name(g->node[i]);
 		size_t n = strlen(own);
 
-		if (is_node(p, name))
-			return p;
+		if (strcmp(own, name) == 0)
+			return g->node[i];
 		if (n > best_n && strncmp(own, name, n) == 0 && name[n] == '/') {
-			best = p;
+			best = g->node[i];
 			best_n = n;
 		}
 	}
+	for (size_t i = 0; i < g->n_node && !best; i++)
+		best = runs(m, g->node[i], name, 0) ? g->node[i] : NULL;
 	return best;
 }
 
@@ -61,8 +97,6 @@ static Onnx__TypeProto *tensor_type(Cut *c, const MloType *t)
 	p->tensor_type = x;
 	x->has_elem_type = 1;
 	x->elem_type = mlo_elem_onnx(t->elem);
-	if (t->rank < 0)
-		return p;
 	x->shape = s;
 	s->n_dim = (size_t)t->rank;
 	s->dim = MLO_NEWN(c->a, Onnx__TensorShapeProto__Dimension *, s->n_dim + 1);
@@ -117,7 +151,7 @@ static Onnx__ValueInfoProto *value_info(Cut *c, const char *name)
 		v->type = declared(g->value_info, g->n_value_info, name);
 	if (!v->type)
 		v->type = declared(g->output, g->n_output, name);
-	if (!v->type && t && t->elem != EL_none && t->kind == MLO_TENSOR)
+	if (!v->type && t && t->elem != EL_none && t->kind == MLO_TENSOR && t->rank >= 0)
 		v->type = tensor_type(c, t);
 	return v;
 }
@@ -132,8 +166,11 @@ static Onnx__TensorProto *initializer(const Onnx__GraphProto *g, const char *nam
 	return NULL;
 }
 
+static void take_node(Cut *c, Onnx__NodeProto *p);
+
 static void read_name(Cut *c, const char *name)
 {
+	Onnx__ValueInfoProto *v;
 	Onnx__TensorProto *t;
 	Onnx__NodeProto *p;
 
@@ -145,8 +182,10 @@ static void read_name(Cut *c, const char *name)
 		MLO_PUSH(c->a, &c->initializer, t);
 	else if (!t && p && p->op_type && strcmp(p->op_type, "Constant") == 0)
 		MLO_PUSH(c->a, &c->node, p);
+	else if (v = value_info(c, name), v->type || !p || c->depth == MAX_DEPTH)
+		MLO_PUSH(c->a, &c->input, v);
 	else
-		MLO_PUSH(c->a, &c->input, value_info(c, name));
+		take_node(c, p);
 }
 
 /* Names that bodies take from outside: those that something in the main graph makes. */
@@ -181,15 +220,25 @@ static void read_body(Cut *c, const Onnx__GraphProto *g)
 			read_outer(c, g->output[i]->name);
 }
 
+/* The node, after what it reads. */
+static void take_node(Cut *c, Onnx__NodeProto *p)
+{
+	c->depth++;
+	for (size_t i = 0; i < p->n_input; i++)
+		read_name(c, p->input[i]);
+	read_attributes(c, p);
+	c->depth--;
+	for (size_t i = 0; i < p->n_output; i++)
+		onnx_names_add(&c->done, p->output[i], c);
+	MLO_PUSH(c->a, &c->node, p);
+}
+
 static void cut_graph(Cut *c, Onnx__NodeProto *p, Onnx__GraphProto *out)
 {
 	for (size_t i = 0; i < c->graph->n_node; i++)
 		for (size_t k = 0; k < c->graph->node[i]->n_output; k++)
 			onnx_names_add(&c->made, c->graph->node[i]->output[k], c->graph->node[i]);
-	for (size_t i = 0; i < p->n_input; i++)
-		read_name(c, p->input[i]);
-	read_attributes(c, p);
-	MLO_PUSH(c->a, &c->node, p);
+	take_node(c, p);
 	for (size_t i = 0; i < p->n_output; i++)
 		if (*p->output[i])
 			MLO_PUSH(c->a, &c->output, value_info(c, p->output[i]));
@@ -227,7 +276,7 @@ MloStatus mlo_onnx_extract(MloArena *a, const void *model, size_t n, const char 
 		return mlo_error(d, MLO_ERR_NOMEM, "out of memory");
 	mlo_defer(a, free_model, c.model);
 	c.graph = c.model->graph;
-	p = c.graph ? find_node(c.graph, node) : NULL;
+	p = c.graph ? find_node(c.model, node) : NULL;
 	if (!p)
 		return mlo_error(d, MLO_ERR_USAGE, "the model has no node '%s'", node);
 	cut_graph(&c, p, &cut);

@@ -123,7 +123,7 @@ MloValue *onnx_value(OnnxImport *im, OnnxScope *sc, const char *name)
 	if (v || !sc->outer)
 		return v;
 	v = onnx_value(im, sc->outer, name);
-	return v ? capture(im, sc, name, v) : NULL;
+	return v && sc->captures ? capture(im, sc, name, v) : v;
 }
 
 /* Looks operands up. False when one is missing or came from a node that failed. */
@@ -160,8 +160,8 @@ static void check_attributes(OnnxNode *n)
 {
 	for (size_t i = 0; i < n->p->n_attribute && !n->failed; i++)
 		if (i >= 64 || !(n->asked >> i & 1))
-			onnx_fail(n, MLO_ERR_UNSUPPORTED, "attribute '%s' is not known",
-				  onnx_text(n->p->attribute[i]->name));
+			onnx_fail(n, MLO_ERR_UNSUPPORTED, "attribute '%s' is not known; known: %s",
+				  onnx_text(n->p->attribute[i]->name), n->known.n ? mlo_str_text(&n->known) : "none");
 }
 
 static void run_importer(OnnxNode *n)
@@ -243,7 +243,7 @@ void onnx_import_node(OnnxImport *im, OnnxScope *sc, const Onnx__NodeProto *p)
 	const char *domain = onnx_domain(p->domain);
 	int opset = onnx_opset(im, sc, domain);
 	MloOrigin *origin = origin_of(im, sc, p, opset);
-	OnnxNode n = {.im = im, .scope = sc, .g = im->g, .opset = opset, .origin = origin};
+	OnnxNode n = {.im = im, .scope = sc, .g = im->g, .opset = opset, .origin = origin, .known = {.arena = im->tmp}};
 
 	if (im->ncreated++ >= im->max_nodes) {
 		if (im->ncreated == im->max_nodes + 1)
@@ -433,6 +433,8 @@ static void load(void *arg)
 	mlo_arena_free(tmp);
 	if (ok)
 		l->g = g;
+	else if (g && l->opt && l->opt->partial)
+		*l->opt->partial = g;
 	else if (g)
 		mlo_graph_free(g);
 }
@@ -443,6 +445,8 @@ static MloGraph *run_load(Load *l, const char *where)
 
 	if (l->diag)
 		l->diag->where = where;
+	if (l->opt && l->opt->partial)
+		*l->opt->partial = NULL;
 	if (!mlo_guarded(load, l)) {
 		l->g = NULL;
 		mlo_error(l->diag, MLO_ERR_NOMEM, "out of memory");

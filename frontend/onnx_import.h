@@ -34,7 +34,7 @@ typedef struct OnnxCaptures {
  * control flow operator, which sees the names of the graph around it (outer). */
 typedef struct OnnxScope {
 	struct OnnxScope *outer;
-	OnnxCaptures *captures;         /* with outer */
+	OnnxCaptures *captures;         /* with outer; NULL: the body is part of the graph around it */
 	MloGraph *g;                    /* with outer: the body */
 	const struct OnnxScope *parent; /* of the caller; NULL for the main graph */
 	const Onnx__NodeProto *call;    /* the calling node */
@@ -84,6 +84,7 @@ struct OnnxNode {
 	MloValue **out; /* nout results, to be set with onnx_result() */
 	uint32_t nout;
 	uint64_t asked; /* attributes that the importer looked up */
+	MloStr known;   /* names of those, and of those that it would have taken */
 	bool failed;
 };
 
@@ -137,7 +138,8 @@ const char *onnx_domain(const char *domain);                                   /
 int onnx_opset(const OnnxImport *im, const OnnxScope *sc, const char *domain); /* 0: not imported */
 const Onnx__FunctionProto *onnx_function(const OnnxImport *im, const Onnx__NodeProto *p);
 void onnx_error(OnnxImport *im, MloStatus st, const char *fmt, ...) MLO_PRINTF(3, 4);
-bool onnx_check_operators(OnnxImport *im); /* reports all that are unknown */
+/* Reports all that are unknown; what else there is can be imported.  False: it cannot, functions have no end. */
+bool onnx_check_operators(OnnxImport *im);
 /* Indices of nodes in topological order (stable), NULL after reporting a cycle. */
 const size_t *onnx_sort(OnnxImport *im, Onnx__NodeProto *const *node, size_t n);
 bool onnx_import_inputs(OnnxImport *im, OnnxScope *sc);
@@ -154,6 +156,8 @@ typedef struct OnnxBody {
 	MloGraph *outside;
 } OnnxBody;
 bool onnx_body_open(OnnxNode *n, const char *attr, OnnxCaptures *captures, OnnxBody *b); /* false: failed */
+/* The same for a body that is applied once: its nodes become part of the graph around it. */
+bool onnx_body_inline(OnnxNode *n, const char *attr, OnnxBody *b);
 void onnx_body_bind(OnnxBody *b, size_t input, MloValue *v);  /* v is what the body calls its i-th input */
 void onnx_body_nodes(OnnxBody *b);
 MloValue *onnx_body_result(OnnxBody *b, size_t output);       /* NULL after an error */

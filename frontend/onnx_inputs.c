@@ -58,6 +58,14 @@ static const MloBindDim *bound(const Inputs *c, const char *name)
 	return NULL;
 }
 
+static const MloTensor *constant(const Inputs *c, const char *name)
+{
+	for (size_t i = 0; i < nbind(c); i++)
+		if (c->im->opt->bind[i].value && !strcmp(c->im->opt->bind[i].name, name))
+			return c->im->opt->bind[i].value;
+	return NULL;
+}
+
 static void bind_symbol(Inputs *c, const char *sym, int64_t v)
 {
 	uintptr_t old = (uintptr_t)onnx_names_get(&c->sizes, sym);
@@ -126,16 +134,19 @@ static void bind_all(Inputs *c)
 				bind_input(c, gp->input[k], b);
 				c->used[i] = true;
 			}
-		if (!c->used[i] && b->rank == 1 && b->dim[0] >= 0)
+		if (!c->used[i] && !b->value && b->rank == 1 && b->dim[0] >= 0)
 			bind_symbol(c, b->name, b->dim[0]);
 	}
 }
 
 static void use_symbol(Inputs *c, const char *sym)
 {
-	for (size_t i = 0; i < nbind(c); i++)
-		if (!strcmp(c->im->opt->bind[i].name, sym) && c->im->opt->bind[i].rank == 1)
+	for (size_t i = 0; i < nbind(c); i++) {
+		const MloBindDim *b = &c->im->opt->bind[i];
+
+		if (!strcmp(b->name, sym) && b->rank == 1 && !b->value)
 			c->used[i] = true;
+	}
 }
 
 static MloDim input_dim(Inputs *c, const char *input, const Onnx__TensorShapeProto__Dimension *dim,
@@ -267,6 +278,26 @@ static void report_unused(Inputs *c)
 	}
 }
 
+/* An input, or the constant that was given for it. */
+static void add_input(Inputs *c, const char *name, const MloType *type)
+{
+	MloGraph *g = c->im->g;
+	const MloTensor *t = constant(c, name);
+
+	if (t && (mlo_type_object(type) || t->elem != type->elem)) {
+		MloStr s = {.arena = c->im->tmp};
+
+		mlo_type_print(&s, type);
+		onnx_error(c->im, MLO_ERR_USAGE, "input '%s' is %s, the constant given for it holds %s", name,
+			   mlo_str_text(&s), mlo_elem_text(t->elem));
+		c->ok = false;
+		t = NULL;
+	}
+	name = mlo_strdup(g->arena, name);
+	define(c, name, t ? mlo_graph_const(g, mlo_tensor_copy(g->arena, t), name)
+			  : mlo_graph_input(g, name, type));
+}
+
 bool onnx_import_inputs(OnnxImport *im, OnnxScope *sc)
 {
 	const Onnx__GraphProto *gp = im->model->graph;
@@ -290,8 +321,7 @@ bool onnx_import_inputs(OnnxImport *im, OnnxScope *sc)
 			c.ok = false;
 			define(&c, in[i]->name, &im->poison);
 		} else {
-			define(&c, in[i]->name,
-			       mlo_graph_input(im->g, mlo_strdup(im->g->arena, in[i]->name), &type));
+			add_input(&c, in[i]->name, &type);
 		}
 	}
 	if (c.ok)

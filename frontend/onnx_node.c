@@ -67,11 +67,25 @@ static const Onnx__AttributeProto *resolve(const OnnxScope *sc, const Onnx__Attr
 	return a;
 }
 
+/* For the message about one that is not known. */
+static void note_known(OnnxNode *n, const char *name)
+{
+	size_t len = strlen(name);
+
+	if (!n->p->n_attribute)
+		return;
+	for (const char *at = n->known.s; at && (at = strstr(at, name)); at += len)
+		if ((at == n->known.s || at[-1] == ' ') && (!at[len] || at[len] == ','))
+			return;
+	mlo_str_add(&n->known, "%s%s", n->known.n ? ", " : "", name);
+}
+
 const Onnx__AttributeProto *onnx_attr(OnnxNode *n, const char *name)
 {
 	size_t at;
 	const Onnx__AttributeProto *a = in_list(n->p->attribute, n->p->n_attribute, name, &at);
 
+	note_known(n, name);
 	if (!a)
 		return NULL;
 	if (at < 64)
@@ -339,7 +353,7 @@ void onnx_result(OnnxNode *n, uint32_t i, MloValue *v)
 	if (!onnx_wanted(n, i))
 		return;
 	if (!v->def || v->name) /* an operand or a constant: give the result a value of its own */
-		v = onnx_op1(n, mlo_type_object(&v->type) ? OP_optional_get : OP_identity, v);
+		v = onnx_op1(n, mlo_copy_op(&v->type), v);
 	v->name = mlo_sprintf(n->g->arena, "%s%s", n->scope->prefix, n->p->output[i]);
 	n->out[i] = v;
 }

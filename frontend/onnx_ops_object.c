@@ -81,7 +81,7 @@ void import_identity(OnnxNode *n)
 {
 	if (!onnx_arity(n, 1, 1))
 		return;
-	onnx_plain(n, mlo_type_object(&n->in[0]->type) ? OP_optional_get : OP_identity);
+	onnx_plain(n, mlo_copy_op(&n->in[0]->type));
 }
 
 void import_sequence_empty(OnnxNode *n)

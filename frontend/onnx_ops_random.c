@@ -50,13 +50,14 @@ void import_multinomial(OnnxNode *n)
 }
 
 /* Numbers in [0, 1) of float type e, in the shape of x. */
-static MloValue *uniform_like(OnnxNode *n, MloValue *x, MloElem e, double seed)
+static MloValue *uniform_like(OnnxNode *n, MloValue *x, MloElem e, double seed, bool twister)
 {
 	MloValue *shape = onnx_op1(n, OP_shape, x);
 	MloNode *m = onnx_node(n, OP_random_uniform, &shape, 1, 1);
 
 	mlo_attr_set_i(m, ATTR_random_uniform_dtype, mlo_elem_onnx(e));
 	mlo_attr_set_f(m, ATTR_random_uniform_seed, seed);
+	mlo_attr_set_i(m, ATTR_random_uniform_twister, twister);
 	return onnx_infer(n, m);
 }
 
@@ -77,7 +78,7 @@ void import_bernoulli(OnnxNode *n)
 		onnx_fail(n, MLO_ERR_MODEL, "element type %lld is not known", (long long)to);
 		return;
 	}
-	p = onnx_op2(n, OP_less, uniform_like(n, p, onnx_elem_beside(p), seed_of(n)), p);
+	p = onnx_op2(n, OP_less, uniform_like(n, p, onnx_elem_beside(p), seed_of(n), false), p);
 	onnx_result(n, 0, onnx_cast(n, p, e));
 }
 
@@ -94,15 +95,25 @@ static MloValue *all_kept(OnnxNode *n, MloElem e)
 	return onnx_infer(n, mask);
 }
 
+/* What Dropout keeps.  Its definition draws from NumPy's generator, so a given seed says what is kept. */
+static MloValue *kept(OnnxNode *n, MloValue *x, MloValue *ratio)
+{
+	int64_t seed = onnx_int(n, "seed", 0);
+	bool twister = onnx_attr(n, "seed") && seed >= 0 && seed <= UINT32_MAX;
+	MloElem e = twister ? EL_f64 : onnx_elem_beside(x);
+	MloValue *u = uniform_like(n, x, e, twister ? (double)seed : (double)n->im->ncreated + 0.5, twister);
+
+	return onnx_op2(n, OP_greater_equal, u, onnx_cast(n, ratio, e));
+}
+
 /* keep = random >= ratio; y = keep ? x / (1 - ratio) : 0.  `train` may be known at run time only. */
 static void drop(OnnxNode *n, MloValue *train)
 {
 	MloValue *x = onnx_wide(n, n->in[0]), *ratio = onnx_in(n, 1), *keep, *left, *y;
 	MloElem e = onnx_elem_beside(x);
-	double seed = onnx_attr(n, "seed") ? (double)onnx_int(n, "seed", 0) : (double)n->im->ncreated + 0.5;
 
 	ratio = ratio ? onnx_cast(n, ratio, e) : onnx_scalar(n, e, 0.5);
-	keep = onnx_op2(n, OP_greater_equal, uniform_like(n, x, e, seed), ratio);
+	keep = kept(n, x, ratio);
 	left = onnx_op2(n, OP_sub, onnx_scalar(n, e, 1), ratio);
 	y = onnx_op3(n, OP_where, keep, onnx_op2(n, OP_div, x, left), onnx_scalar(n, e, 0));
 	if (!train->data) {

@@ -24,7 +24,6 @@ static void copy_value(Cloner *c, MloValue *to, const MloValue *from)
 	to->name = from->name ? mlo_strdup(c->to->arena, from->name) : NULL;
 	to->type = copy_type(c, &from->type);
 	to->layout = from->layout;
-	to->each = mlo_dim_copy(c->to->syms, from->each);
 	c->map[from->id] = to;
 }
 

@@ -202,6 +202,12 @@ MloDim mlo_dim_fresh(MloSymbols *t, const char *stem)
 	return atom_dim(t, t->atoms);
 }
 
+/* The table of a, b where the caller gives none. */
+static MloSymbols *table_of(MloSymbols *t, MloDim a, MloDim b)
+{
+	return t ? t : a.e ? a.e->syms : b.e->syms;
+}
+
 /* -- polynomial arithmetic ------------------------------------------------------------------ */
 
 /* p += c * s * q for the monomial s (coefficient included). */
@@ -259,6 +265,7 @@ MloDim mlo_dim_add(MloSymbols *t, MloDim a, MloDim b)
 
 		return mlo_dim(sat(o, v, a.k < 0));
 	}
+	t = table_of(t, a, b);
 	p = poly_of(a);
 	q = poly_of(b);
 	poly_addmul(&p, &ONE, &q);
@@ -283,6 +290,7 @@ MloDim mlo_dim_sub(MloSymbols *t, MloDim a, MloDim b)
 
 		return mlo_dim(sat(o, v, a.k < 0));
 	}
+	t = table_of(t, a, b);
 	p = poly_sub(a, b);
 	return intern(t, &p);
 }
@@ -297,11 +305,43 @@ MloDim mlo_dim_mul(MloSymbols *t, MloDim a, MloDim b)
 
 		return mlo_dim(sat(o, v, (a.k < 0) != (b.k < 0)));
 	}
+	t = table_of(t, a, b);
 	p = poly_of(a);
 	q = poly_of(b);
 	for (int i = 0; i < p.n && r.n >= 0; i++)
 		poly_addmul(&r, &p.t[i], &q);
 	return intern(t, &r);
+}
+
+int64_t mlo_dim_multiple(MloDim d)
+{
+	int64_t g = d.e ? 0 : d.k;
+
+	for (int i = 0; d.e && i < d.e->n; i++)
+		for (int64_t a = d.e->t[i].coef; a;) {
+			int64_t r = g % a;
+
+			g = a;
+			a = r;
+		}
+	return g < 0 ? -g : g;
+}
+
+void mlo_dim_signs(MloSymbols *t, MloDim d, MloDim *plus, MloDim *minus)
+{
+	Poly all = poly_of(d), part[2];
+
+	part[0].n = part[1].n = 0;
+	for (int i = 0; i < all.n; i++) {
+		Poly *p = &part[all.t[i].coef < 0];
+
+		p->t[p->n] = all.t[i];
+		if (p == &part[1])
+			p->t[p->n].coef = -p->t[p->n].coef;
+		p->n++;
+	}
+	*plus = intern(t, &part[0]);
+	*minus = intern(t, &part[1]);
 }
 
 /* -- quotients ------------------------------------------------------------------------------ */
@@ -389,6 +429,22 @@ static bool merge_quotients(MloSymbols *t, const Poly *num, int64_t b, MloDim *x
 	if (__builtin_mul_overflow(q->b.k, b, den) || __builtin_mul_overflow(q->b.k, c, &c))
 		return false;
 	*x = mlo_dim_add(t, q->a, mlo_dim(c));
+	return true;
+}
+
+bool mlo_dim_exact(MloSymbols *t, MloDim a, MloDim b, MloDim *q)
+{
+	Poly p, d, r;
+
+	if (!a.e && !b.e) {
+		*q = mlo_dim(b.k ? a.k / b.k : 0);
+		return b.k && a.k % b.k == 0;
+	}
+	p = poly_of(a);
+	d = poly_of(b);
+	if (!d.n || !poly_div(p, &d, &r))
+		return false;
+	*q = intern(t, &r);
 	return true;
 }
 

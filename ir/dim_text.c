@@ -126,6 +126,9 @@ MloDim mlo_dim_copy(MloSymbols *to, MloDim d)
 
 /* -- parsing: sum of products of factors ---------------------------------------------------- */
 
+/* A quotient of a quotient is printed in one more pair of parentheses: no expression nests deeper than its size. */
+enum { MAX_NESTING = 2 * DIM_MAX_SIZE };
+
 typedef struct DimParser {
 	MloSymbols *t;
 	const char *p, *end;
@@ -211,7 +214,7 @@ static MloDim parse_sum(DimParser *c)
 {
 	MloDim d;
 
-	if (++c->depth > 64)
+	if (++c->depth > MAX_NESTING)
 		return fail(c);
 	d = take(c, '-') ? mlo_dim_sub(c->t, mlo_dim(0), parse_product(c)) : parse_product(c);
 	while (!c->bad) {

@@ -97,7 +97,7 @@ static MloStatus iterate(LoopRun *l, MloArena *a, bool *go_on)
 	if (!next)
 		return mlo_error(l->f->d, MLO_ERR_NOMEM, "out of memory");
 	for (uint32_t i = 0; i < l->nc; i++)
-		l->res[1 + i] = mlo_dyn_copy(next, l->res[1 + i]);
+		l->res[1 + i] = mlo_tensor_copy(next, l->res[1 + i]);
 	for (uint32_t i = 0; i < l->nc; i++)
 		l->in[2 + i] = l->res[1 + i];
 	mlo_arena_free(l->keep);
@@ -160,7 +160,7 @@ MloStatus mlo_dyn_loop(DynFrame *f, const MloNode *n, const MloTensor *const *in
 		l.in[i] = in[i];
 	st = run_loop(&l, in);
 	for (uint32_t i = 0; i < l.nc && st == MLO_OK; i++)
-		out[i] = mlo_dyn_copy(f->arena, l.in[2 + i]);
+		out[i] = mlo_tensor_copy(f->arena, l.in[2 + i]);
 	for (uint32_t i = 0; i < l.nscan && st == MLO_OK; i++)
 		st = stacked(&l, i, &out[l.nc + i]);
 	for (uint32_t i = 0; i < l.nscan; i++)

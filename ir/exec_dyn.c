@@ -118,31 +118,6 @@ MloStatus mlo_dyn_tensor(DynFrame *f, const MloNode *n, MloElem e, int rank, con
 	return MLO_OK;
 }
 
-MloTensor *mlo_dyn_copy(MloArena *a, const MloTensor *t)
-{
-	MloTensor *r = mlo_dup(a, t, sizeof *t), *items;
-	MloObject *o;
-
-	if (t->object) {
-		o = mlo_dup(a, t->object, sizeof *o);
-		items = MLO_NEWN(a, MloTensor, (size_t)o->n + 1);
-		for (int64_t i = 0; i < o->n; i++)
-			items[i] = *mlo_dyn_copy(a, &o->item[i]);
-		o->item = items;
-		r->object = o;
-		return r;
-	}
-	r->data = mlo_alloc(a, t->nbytes + 1, 1);
-	if (t->nbytes)
-		memcpy((void *)(uintptr_t)r->data, t->data, t->nbytes);
-	for (int64_t i = 0; t->elem == EL_str && i < mlo_tensor_elems(t); i++) {
-		MloText *s = (MloText *)(uintptr_t)r->data + i;
-
-		s->s = s->n ? mlo_dup(a, s->s, (size_t)s->n) : "";
-	}
-	return r;
-}
-
 /* -- one node ------------------------------------------------------------------------------- */
 
 /* Sizes as the operator's own kernel tells them; *chars: bytes behind result i, when it holds strings. */

@@ -32,6 +32,4 @@ MloStatus mlo_dyn_loop(DynFrame *f, const MloNode *n, const MloTensor *const *in
 /* A new tensor of that shape; an error that names the node when it is too large. */
 MloStatus mlo_dyn_tensor(DynFrame *f, const MloNode *n, MloElem e, int rank, const int64_t *dims,
                          MloTensor **out) MLO_CHECKED;
-/* A copy that shares nothing, characters of strings and items of objects included. */
-MloTensor *mlo_dyn_copy(MloArena *a, const MloTensor *t);
 #endif

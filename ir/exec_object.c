@@ -255,6 +255,12 @@ static MloStatus run_concat_from_sequence(ObjectCall *c)
 
 /* -- optionals and maps --------------------------------------------------------------------- */
 
+static MloStatus run_same_object(ObjectCall *c)
+{
+	c->out[0] = same(c->in[0]);
+	return MLO_OK;
+}
+
 static MloStatus run_optional(ObjectCall *c)
 {
 	const MloTensor *x = c->n->nin ? c->in[0] : NULL;
@@ -337,6 +343,7 @@ static MloStatus run_dict_vectorizer(ObjectCall *c)
 MloStatus mlo_dyn_object(DynFrame *f, const MloNode *n, const MloTensor *const *in, MloTensor **out)
 {
 	static const struct { MloOp op; MloStatus (*run)(ObjectCall *c); } table[] = {
+		{OP_same_object, run_same_object},
 		{OP_sequence_empty, run_sequence_empty}, {OP_sequence_construct, run_sequence_construct},
 		{OP_sequence_at, run_sequence_at}, {OP_sequence_insert, run_sequence_insert},
 		{OP_sequence_erase, run_sequence_erase}, {OP_sequence_length, run_sequence_length},

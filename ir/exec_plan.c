@@ -377,7 +377,7 @@ MloStatus mlo_exec_graph(MloArena *a, const MloGraph *g, const MloTensor *const 
 	if (e->dynamic) {
 		MloStatus ran = run_dynamic(e, inputs, res, tap, user, d);
 		for (uint32_t i = 0; i < g->noutputs && ran == MLO_OK; i++)
-			outputs[i] = mlo_dyn_copy(a, res[i]);
+			outputs[i] = mlo_tensor_copy(a, res[i]);
 		mlo_exec_free(e);
 		return ran;
 	}

@@ -30,7 +30,6 @@ typedef struct MloValue {
 	const char *name;      /* the user's name, may be NULL for values passes made */
 	MloType type;
 	MloLayout layout;
-	MloDim each;           /* graph inputs: the caller brings that many (open; else 0: just the one), see passes/batch.c */
 	MloNode *def;          /* NULL: graph input or constant */
 	uint32_t out_index;    /* which output of def */
 	uint32_t id;           /* unique in the graph, never reused */
@@ -111,6 +110,9 @@ MloValue *mlo_graph_const_f32(MloGraph *g, float v);         /* scalar */
 MloNode *mlo_graph_node(MloGraph *g, MloNode *before, MloOp op, MloValue *const *in, uint32_t nin, uint32_t nout);
 /* The common case: one result; infers its type; inherits origin from `like` (may be NULL). */
 MloValue *mlo_graph_op(MloGraph *g, MloNode *before, MloOp op, const MloNode *like, MloValue *const *in, uint32_t nin);
+
+/* The operator that copies a value of that type: identity, or same_object. */
+static inline MloOp mlo_copy_op(const MloType *t) { return mlo_type_object(t) ? OP_same_object : OP_identity; }
 
 void mlo_node_set_in(MloGraph *g, MloNode *n, uint32_t i, MloValue *v);
 void mlo_graph_replace(MloGraph *g, MloValue *old, MloValue *with); /* every use, graph outputs too */

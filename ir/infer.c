@@ -184,6 +184,19 @@ MloType infer_unranked(MloElem e)
 	return (MloType){.elem = e, .rank = MLO_RANK_UNKNOWN};
 }
 
+MloType infer_fewer(InferCx *c, const MloType *x, uint32_t i)
+{
+	MloType t = {.elem = x->elem};
+	InferValues axes;
+
+	infer_values(c, c->n->in[i], &axes);
+	if (axes.n < 0 || axes.n > x->rank)
+		return infer_unranked(x->elem);
+	for (t.rank = 0; t.rank < x->rank - axes.n; t.rank++)
+		t.dim[t.rank] = DIM_UNKNOWN;
+	return t;
+}
+
 MloStatus infer_out(InferCx *c, uint32_t i, const MloType *t)
 {
 	MloValue *v = i < c->n->nout ? c->n->out[i] : NULL;

@@ -38,6 +38,8 @@ MloStatus infer_close(MloGraph *g, MloDiag *d) MLO_CHECKED;
 /* Operands: the type (NULL when absent), and whether one is present. */
 const MloType *infer_in(const InferCx *c, uint32_t i);
 MloType infer_unranked(MloElem e);
+/* x without the dimensions that operand i, a list of axes, names: they are not known, but how many may be. */
+MloType infer_fewer(InferCx *c, const MloType *x, uint32_t i);
 /* infer_out() for all results of an operator with TR_SIZED, t[] having nout entries: sizes that are still
  * unknown are computed when every operand is a constant. */
 MloStatus infer_sized_out(InferCx *c, MloType *t) MLO_CHECKED;

@@ -115,6 +115,12 @@ MloStatus infer_random(InferCx *c)
 	MLO_TRY(elem_of_attr(c, "dtype", 5, &t.elem));
 	if (!mlo_elem_is_float(t.elem))
 		return infer_error(c, "random numbers of type %s", mlo_elem_text(t.elem));
+	if (c->n->op == OP_random_uniform && mlo_attr_i(c->n, ATTR_random_uniform_twister)) {
+		double seed = mlo_attr_f(c->n, ATTR_random_uniform_seed);
+
+		if (!(seed >= 0 && seed <= UINT32_MAX && seed == (double)(uint32_t)seed))
+			return infer_error(c, "seed %g is no 32-bit integer", seed);
+	}
 	infer_values(c, c->n->in[0], &v);
 	if (v.n > MLO_MAX_RANK)
 		return mlo_node_error(c->d, MLO_ERR_LIMIT, c->n, "a result of rank %d, more than %d", v.n,

@@ -135,8 +135,10 @@ MloStatus infer_squeeze(InferCx *c)
 	if (x->rank < 0)
 		return infer_out(c, 0, x);
 	MLO_TRY(infer_axes(c, 1, x->rank, axis, &known));
-	if (given && !known)
-		return infer_out(c, 0, &(MloType){.elem = x->elem, .rank = MLO_RANK_UNKNOWN});
+	if (given && !known) {
+		t = infer_fewer(c, x, 1);
+		return infer_out(c, 0, &t);
+	}
 	for (int i = 0; i < x->rank; i++) {
 		int64_t lo, hi;
 

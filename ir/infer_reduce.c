@@ -15,23 +15,6 @@ static MloType reduced(const MloType *x, const bool *axis, bool keep)
 	return t;
 }
 
-/* The axes are not known: neither, then, which dimensions remain. */
-static MloType reduced_somehow(InferCx *c, const MloType *x, bool keep)
-{
-	MloType t = {.elem = x->elem, .rank = x->rank};
-	InferValues axes;
-
-	if (!keep) {
-		infer_values(c, c->n->in[1], &axes);
-		if (axes.n < 0 || axes.n > x->rank)
-			return infer_unranked(x->elem);
-		t.rank -= axes.n;
-	}
-	for (int i = 0; i < t.rank; i++)
-		t.dim[i] = DIM_UNKNOWN;
-	return t;
-}
-
 MloStatus infer_reduce(InferCx *c)
 {
 	const MloType *x = infer_in(c, 0);
@@ -47,7 +30,11 @@ MloStatus infer_reduce(InferCx *c)
 	for (int i = 0; i < x->rank; i++)
 		any |= axis[i];
 	if (!known && infer_in(c, 1)) {
-		t = reduced_somehow(c, x, keep);
+		t = *x;
+		for (int i = 0; i < x->rank; i++)
+			t.dim[i] = DIM_UNKNOWN;
+		if (!keep)
+			t = infer_fewer(c, x, 1);
 		return infer_out(c, 0, &t);
 	}
 	for (int i = 0; i < x->rank && !any && !noop; i++)

@@ -542,20 +542,6 @@ static MloStatus parse_sym(Parser *c)
 	return MLO_OK;
 }
 
-/* The open size behind "each": up to the end of the input. */
-static MloStatus parse_each(Parser *c, MloDim *out)
-{
-	const char *end;
-
-	skip_blanks(c);
-	for (end = c->p; end < c->end && *end != ',' && *end != ')' && *end != '\n';)
-		end++;
-	if (!mlo_dim_parse(c->g->syms, c->p, (size_t)(end - c->p), out) || mlo_dim_known(*out))
-		return parse_error(c, "an input is one of an open size of them");
-	c->p = end;
-	return MLO_OK;
-}
-
 static MloStatus parse_inputs(Parser *c)
 {
 	MLO_TRY(parse_expect(c, "("));
@@ -572,8 +558,6 @@ static MloStatus parse_inputs(Parser *c)
 		MLO_TRY(parse_type(c, &t, &layout));
 		v = mlo_graph_input(c->g, name, &t);
 		v->layout = layout;
-		if (parse_word(c, "each"))
-			MLO_TRY(parse_each(c, &v->each));
 		MLO_TRY(define(c, key, v));
 	}
 	return MLO_OK;

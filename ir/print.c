@@ -95,10 +95,6 @@ static void print_type(Printer *p, const MloValue *v)
 	mlo_type_print(p->out, &v->type);
 	if (v->layout.block)
 		mlo_str_add(p->out, "@c%d", v->layout.block);
-	if (!mlo_dim_known(v->each)) {
-		mlo_str_add(p->out, " each ");
-		mlo_dim_print(p->out, v->each);
-	}
 }
 
 /* -- constants ------------------------------------------------------------------------------ */

@@ -119,6 +119,31 @@ MloTensor *mlo_tensor_new(MloArena *a, MloElem e, int rank, const int64_t *dims)
 	return t;
 }
 
+MloTensor *mlo_tensor_copy(MloArena *a, const MloTensor *t)
+{
+	MloTensor *r = mlo_dup(a, t, sizeof *t), *items;
+	MloObject *o;
+
+	if (t->object) {
+		o = mlo_dup(a, t->object, sizeof *o);
+		items = MLO_NEWN(a, MloTensor, (size_t)o->n + 1);
+		for (int64_t i = 0; i < o->n; i++)
+			items[i] = *mlo_tensor_copy(a, &o->item[i]);
+		o->item = items;
+		r->object = o;
+		return r;
+	}
+	r->data = mlo_alloc(a, t->nbytes + 1, 1);
+	if (t->nbytes)
+		memcpy((void *)(uintptr_t)r->data, t->data, t->nbytes);
+	for (int64_t i = 0; t->elem == EL_str && i < mlo_tensor_elems(t); i++) {
+		MloText *s = (MloText *)(uintptr_t)r->data + i;
+
+		s->s = s->n ? mlo_dup(a, s->s, (size_t)s->n) : "";
+	}
+	return r;
+}
+
 /* The bits of element i of a type of at most 64 bits. */
 static uint64_t get_bits(const MloTensor *t, int64_t i)
 {

@@ -31,6 +31,36 @@ bool mlo_type_same(const MloType *a, const MloType *b)
 	return true;
 }
 
+bool mlo_type_filled(const MloType *t)
+{
+	int64_t lo, hi;
+
+	if (t->rank < 0 || mlo_type_object(t))
+		return false;
+	if (mlo_type_static(t))
+		return mlo_type_elems(t) > 0;
+	for (int i = 0; i < t->rank; i++) {
+		mlo_dim_range(t->dim[i], &lo, &hi);
+		if (hi < 1)
+			return false;
+	}
+	return true;
+}
+
+MloDim mlo_type_count(MloSymbols *syms, const MloType *t)
+{
+	MloDim n = mlo_dim(1);
+
+	for (int i = 0; i < t->rank; i++)
+		n = mlo_dim_mul(syms, n, t->dim[i]);
+	return n;
+}
+
+bool mlo_type_as_many(MloSymbols *syms, const MloType *a, const MloType *b)
+{
+	return a->rank >= 0 && b->rank >= 0 && mlo_dim_same(mlo_type_count(syms, a), mlo_type_count(syms, b));
+}
+
 int64_t mlo_type_elems(const MloType *t)
 {
 	int64_t n = 1;

@@ -40,11 +40,16 @@ static inline bool mlo_dim_known(MloDim d) { return !d.e; }
 MloDim mlo_dim_sym(MloSymbols *t, const char *name);          /* range 0..MLO_MAX_ELEMS until narrowed */
 void mlo_sym_range(MloSymbols *t, const char *name, int64_t lo, int64_t hi);
 MloDim mlo_dim_fresh(MloSymbols *t, const char *stem);        /* a new unknown size, "stem#1" */
+/* t: NULL stands for the table of the operands. */
 MloDim mlo_dim_add(MloSymbols *t, MloDim a, MloDim b);
 MloDim mlo_dim_sub(MloSymbols *t, MloDim a, MloDim b);
 MloDim mlo_dim_mul(MloSymbols *t, MloDim a, MloDim b);
 MloDim mlo_dim_div(MloSymbols *t, MloDim a, MloDim b);        /* floor; exact quotients simplify */
 MloDim mlo_dim_max(MloSymbols *t, MloDim a, MloDim b);
+int64_t mlo_dim_multiple(MloDim d); /* the largest number that divides every value for sure: gcd of the coefficients */
+/* d = *plus - *minus, where no term of either is negative. */
+void mlo_dim_signs(MloSymbols *t, MloDim d, MloDim *plus, MloDim *minus);
+bool mlo_dim_exact(MloSymbols *t, MloDim a, MloDim b, MloDim *q); /* does b divide a? *q: how often */
 bool mlo_dim_same(MloDim a, MloDim b);                        /* provably equal */
 bool mlo_dim_differ(MloDim a, MloDim b);                      /* provably different (ranges) */
 bool mlo_dim_le(MloDim a, MloDim b);                          /* provably a <= b */
@@ -94,8 +99,15 @@ MloType mlo_type(MloElem e, int rank, const int64_t *dims);
 static inline bool mlo_type_object(const MloType *t) { return t->kind != MLO_TENSOR; }
 bool mlo_type_static(const MloType *t);             /* a tensor, its rank and all dimensions known */
 bool mlo_type_same(const MloType *a, const MloType *b);
+static inline bool mlo_has_dim(const MloType *t, int i, int64_t k)
+{
+	return mlo_dim_known(t->dim[i]) && t->dim[i].k == k;
+}
 /* Product of the dimensions; -1 when not static or above MLO_MAX_ELEMS. */
 int64_t mlo_type_elems(const MloType *t);
+bool mlo_type_filled(const MloType *t); /* no dimension is 0 for sure, and the number of elements is not too large */
+MloDim mlo_type_count(MloSymbols *syms, const MloType *t); /* elements of a type of known rank */
+bool mlo_type_as_many(MloSymbols *syms, const MloType *a, const MloType *b); /* provably as many elements */
 int64_t mlo_type_bytes(const MloType *t);           /* storage, packed for sub-byte types; -1 likewise */
 void mlo_type_print(MloStr *out, const MloType *t); /* f32[1,batch]; f32[*] for unknown rank; seq(f32[n]) */
 
@@ -124,6 +136,8 @@ int64_t mlo_tensor_elems(const MloTensor *t);
 MloType mlo_tensor_type(const MloTensor *t);
 uint64_t mlo_tensor_hash(const MloTensor *t);       /* xxh3 over type, shape, bytes */
 MloTensor *mlo_tensor_new(MloArena *a, MloElem e, int rank, const int64_t *dims); /* zeroed, owned by a */
+/* A copy that shares nothing, characters of strings and items of objects included. */
+MloTensor *mlo_tensor_copy(MloArena *a, const MloTensor *t);
 /* Element i converted; the tensor must be numeric. Any alignment. */
 double mlo_tensor_f64(const MloTensor *t, int64_t i);
 int64_t mlo_tensor_i64(const MloTensor *t, int64_t i);

@@ -6,6 +6,7 @@
 #pragma GCC diagnostic ignored "-Wunused-function" /* the rest of the runtime is not needed here */
 #include "runtime/memory.c"
 #include "runtime/container.c"
+#include "runtime/cpu.c"
 #include "runtime/error.c"
 #include "runtime/hash.c"
 #include "runtime/quota.c"

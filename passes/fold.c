@@ -168,7 +168,7 @@ static MloStatus inline_branch(Fold *f, MloNode *n, bool *done)
 		MloValue *v = n->out[i] ? x.map[b->outputs[i]->id] : NULL;
 
 		if (v && mlo_is_output(f->g, n->out[i]) && (!v->def || v->nuse))
-			v = mlo_graph_op(f->g, n, mlo_type_object(&v->type) ? OP_optional_get : OP_identity, n, &v, 1);
+			v = mlo_graph_op(f->g, n, mlo_copy_op(&v->type), n, &v, 1);
 		if (v && mlo_is_output(f->g, n->out[i]))
 			v->name = n->out[i]->name;
 		if (v)

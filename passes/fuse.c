@@ -1,6 +1,6 @@
 /* passes/fuse.c -- put nodes into groups that become one kernel each.
  *
- * Requires: types, static shapes, layouts.  Keeps: values, types, layouts.  Gives: groups.
+ * Requires: types, layouts.  Keeps: values, types, layouts.  Gives: groups.
  *
  * A group is grown from an anchor: a contraction takes the reshapes and transposes of its operands
  * (they become strides) and the elementwise nodes behind it (they work on the accumulators); a
@@ -25,7 +25,7 @@ static MloOpKind kind_of(const MloNode *n)
 
 static bool same_storage(const MloValue *a, const MloValue *b)
 {
-	return a->layout.block == b->layout.block && mlo_type_elems(&a->type) == mlo_type_elems(&b->type);
+	return a->layout.block == b->layout.block && mlo_type_as_many(NULL, &a->type, &b->type);
 }
 
 /* Moves the contiguous nodes first..last before `at`, in order. */
@@ -80,9 +80,13 @@ static bool keeps_lanes(Fuser *f, const MloNode *n)
 
 	if (x->rank < 1 || y->rank < 1 || n->in[0]->layout.block || n->out[0]->layout.block)
 		return false;
-	if (n->op == OP_reshape)
-		return y->dim[y->rank - 1].k == x->dim[x->rank - 1].k ||
-		       (y->dim[y->rank - 1].k % f->lanes == 0 && x->dim[x->rank - 1].k % y->dim[y->rank - 1].k == 0);
+	if (n->op == OP_reshape) {
+		MloDim from = x->dim[x->rank - 1], to = y->dim[y->rank - 1];
+
+		if (!mlo_type_as_many(NULL, x, y) || !mlo_dim_known(from) || !mlo_dim_known(to))
+			return false;
+		return from.k == to.k || (to.k % f->lanes == 0 && from.k % to.k == 0);
+	}
 	if (n->op != OP_transpose)
 		return false;
 	perm = mlo_attr_ints(n, ATTR_transpose_perm, &np);

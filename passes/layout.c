@@ -57,13 +57,13 @@ static void all_dense(Layouter *l, MloNode *n)
 
 static bool blockable(const MloValue *v)
 {
-	return v->type.elem == EL_f32 && v->type.rank >= 3 && mlo_type_elems(&v->type) > 0;
+	return v->type.elem == EL_f32 && v->type.rank >= 3 && mlo_dim_known(v->type.dim[1]) && mlo_type_filled(&v->type);
 }
 
 static void layout_conv(Layouter *l, MloNode *n)
 {
 	MloValue *x = n->in[0], *y = n->out[0];
-	bool few = x->type.rank > 1 && x->type.dim[1].k <= FEW_CHANNELS;
+	bool few = x->type.rank > 1 && mlo_dim_known(x->type.dim[1]) && x->type.dim[1].k <= FEW_CHANNELS;
 
 	y->layout.block = (int16_t)l->block;
 	if (!x->layout.block && few && mlo_can_lower_contract(&l->lower, n, n))
@@ -84,14 +84,24 @@ static bool dense_operand_ok(const MloValue *v, const MloValue *y)
 	return channel < 0 || v->type.dim[channel].k == 1 || v->type.dim[channel].k == elems;
 }
 
+/* Is the operand not broadcast, as far as can be seen? */
+static bool spans(const MloType *t, const MloType *y)
+{
+	if (t->rank != y->rank || !mlo_dim_same(t->dim[1], y->dim[1]))
+		return false;
+	for (int d = 0; d < y->rank; d++)
+		if (!mlo_dim_same(t->dim[d], y->dim[d]) && (mlo_dim_known(t->dim[d]) || mlo_dim_known(y->dim[d])))
+			return false;
+	return true;
+}
+
 static void layout_eltwise(Layouter *l, MloNode *n)
 {
 	MloValue *y = n->out[0];
 	bool any = false;
 
 	for (uint32_t i = 0; i < n->nin; i++)
-		any = any || (n->in[i] && n->in[i]->layout.block && n->in[i]->type.rank == y->type.rank &&
-		              mlo_type_elems(&n->in[i]->type) == mlo_type_elems(&y->type));
+		any = any || (n->in[i] && n->in[i]->layout.block && spans(&n->in[i]->type, &y->type));
 	for (uint32_t i = 0; i < n->nin; i++)
 		any = any && (!n->in[i] || n->in[i]->type.elem == EL_f32 || mlo_type_elems(&n->in[i]->type) == 1);
 	if (!any || !blockable(y) || !mlo_can_lower_eltwise(n)) {

@@ -20,11 +20,6 @@ static inline MloNode *mlo_def_only(const MloValue *v, MloOp op)
 	return v && v->nuse == 1 ? mlo_def_op(v, op) : NULL;
 }
 
-static inline bool mlo_has_dim(const MloType *t, int i, int64_t k)
-{
-	return mlo_dim_known(t->dim[i]) && t->dim[i].k == k;
-}
-
 static inline bool mlo_near(double a, double b, double rel)
 {
 	double diff = a > b ? a - b : b - a, size = b < 0 ? -b : b;

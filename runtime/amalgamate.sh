@@ -21,7 +21,7 @@ cp "$top/include/mlopt/runtime.h" "$out/mlopt_rt.h"
 # Headers that the sources share come first; their own includes of ours are dropped everywhere.
 body() {
 	printf '\n/* ---- %s ---- */\n' "$1"
-	sed -e '/^#include "/d' -e '/^#include <xxhash\.h>$/d' -e '/^#define XXH_INLINE_ALL$/d' "$top/$1"
+	sed -e '/^#include "/d' -e '/^#include <xxhash\.h>$/d' "$top/$1"
 }
 {
 	echo "/* mlopt_rt.c -- libmlopt_rt $version in one file, made by runtime/amalgamate.sh. */"
@@ -31,9 +31,10 @@ body() {
 	echo '#include "mlopt_rt.h"'
 	echo "#define MLRT_VERSION \"$version\""
 	echo '#define MLRT_LOCAL static'
-	echo '#define XXH_INLINE_ALL'
-	printf '\n/* ---- xxHash ---- */\n'
-	cat "$xxhash"
+	sed "/^#include <xxhash.h>$/{
+		r $xxhash
+		d
+	}" "$top/runtime/xxh.h"
 	for f in format.h float_mode.h internal.h json.h object.h session.h error.c hash.c json.c elem.c container.c manifest.c \
 	         list.c list_check.c list_steps.c program.c memory.c cpu.c quota.c threads.c call.c object.c frame.c sizes.c \
 	         control.c object_ops.c steps.c state.c tensors.c session.c open.c version.c; do

@@ -1,6 +1,7 @@
 /* runtime/cpu.c -- what this CPU can do, in LLVM's names of features.
  *
  * A feature counts only if the operating system keeps its registers too (XCR0 on x86-64). */
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,30 +49,45 @@ MLRT_LOCAL const char *mlrt_cpu_arch(void)
 	return "x86_64";
 }
 
-static uint32_t saved_state(void)
-{
-	uint32_t a, b, c, d;
+/* Each cpuid leaves a virtual machine and comes back, which takes longer than all the rest of opening a small
+ * package: the pages in use are read once. */
+static struct Page {
+	uint32_t leaf, sub, reg[4];
+} pages[] = {{1, 0, {0}}, {7, 0, {0}}, {7, 1, {0}}, {0x80000001, 0, {0}}};
+static uint32_t saved_state; /* XCR0 */
+static pthread_once_t pages_read = PTHREAD_ONCE_INIT;
 
-	if (!__get_cpuid(1, &a, &b, &c, &d) || !(c >> 27 & 1)) /* OSXSAVE */
-		return 0;
-	__asm__ volatile("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
-	return a;
+static void read_pages(void)
+{
+	uint32_t high, last = 0; /* of leaf 7: its last page */
+
+	for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
+		struct Page *p = &pages[i];
+
+		if (p->sub > last ||
+		    !__get_cpuid_count(p->leaf, p->sub, &p->reg[EAX], &p->reg[EBX], &p->reg[ECX], &p->reg[EDX]))
+			continue;
+		if (p->leaf == 7 && p->sub == 0)
+			last = p->reg[EAX];
+	}
+	if (pages[0].reg[ECX] >> 27 & 1) /* OSXSAVE */
+		__asm__ volatile("xgetbv" : "=a"(saved_state), "=d"(high) : "c"(0));
 }
 
 MLRT_LOCAL CpuAnswer mlrt_cpu_has(const char *name)
 {
 	for (size_t i = 0; i < sizeof features / sizeof *features; i++) {
 		const struct Feature *f = &features[i];
-		uint32_t reg[4];
+		const struct Page *p = pages;
 
 		if (strcmp(f->name, name) != 0)
 			continue;
-		if (f->sub > 0 && (!__get_cpuid_count(f->leaf, 0, &reg[0], &reg[1], &reg[2], &reg[3]) || reg[0] < f->sub))
+		pthread_once(&pages_read, read_pages);
+		while (p->leaf != f->leaf || p->sub != f->sub)
+			p++;
+		if (!(p->reg[f->reg] >> f->bit & 1))
 			return CPU_NO;
-		if (!__get_cpuid_count(f->leaf, f->sub, &reg[0], &reg[1], &reg[2], &reg[3]) ||
-		    !(reg[f->reg] >> f->bit & 1))
-			return CPU_NO;
-		return (saved_state() & f->state) == f->state ? CPU_YES : CPU_NO;
+		return (saved_state & f->state) == f->state ? CPU_YES : CPU_NO;
 	}
 	return CPU_UNKNOWN;
 }

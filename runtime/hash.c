@@ -3,12 +3,40 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "runtime/internal.h"
+#include "runtime/xxh.h"
 
 enum { HASH_THREADS = 8, HASH_ALONE = 8 }; /* at most; chunks that are not worth a second thread */
+
+#if XXH_DISPATCH_AVX2
+#if XXH_VERSION_NUMBER < 802 /* the step of that loop got another name */
+#define XXH3_accumulate_avx2 XXH3_accumulate_512_avx2
+#endif
+static XXH_TARGET_AVX2 uint64_t hash_avx2(const void *p, size_t n)
+{
+	if (n <= XXH3_MIDSIZE_MAX)
+		return XXH3_64bits(p, n);
+	return XXH3_hashLong_64b_internal(p, n, XXH3_kSecret, sizeof XXH3_kSecret, XXH3_accumulate_avx2,
+					  XXH3_scrambleAcc_avx2);
+}
+#endif
+
+typedef uint64_t HashChunk(const void *p, size_t n);
+
+static uint64_t hash_baseline(const void *p, size_t n)
+{
+	return XXH3_64bits(p, n);
+}
+
+/* What hashes chunks fastest here; the loop for AVX2 takes two thirds of the baseline's time. */
+static HashChunk *hash_choose(void)
+{
+#if XXH_DISPATCH_AVX2
+	if (mlrt_cpu_has("avx2") == CPU_YES)
+		return hash_avx2;
+#endif
+	return hash_baseline;
+}
 
 MLRT_LOCAL uint64_t mlrt_hash(const void *p, size_t n)
 {
@@ -32,6 +60,7 @@ typedef struct ChunkWork {
 	const unsigned char *data;
 	size_t bytes, chunks;
 	uint64_t *hash;
+	HashChunk *one;
 	atomic_size_t next;
 } ChunkWork;
 
@@ -44,13 +73,13 @@ static void *hash_chunks(void *arg)
 
 		if (i >= w->chunks)
 			return NULL;
-		w->hash[i] = XXH3_64bits(w->data + at, w->bytes - at < MLRT_HASH_CHUNK ? w->bytes - at : MLRT_HASH_CHUNK);
+		w->hash[i] = w->one(w->data + at, w->bytes - at < MLRT_HASH_CHUNK ? w->bytes - at : MLRT_HASH_CHUNK);
 	}
 }
 
 MLRT_LOCAL uint64_t mlrt_blob_hash(const void *p, size_t n)
 {
-	ChunkWork w = {.data = p, .bytes = n, .chunks = (n + MLRT_HASH_CHUNK - 1) / MLRT_HASH_CHUNK};
+	ChunkWork w = {.data = p, .bytes = n, .chunks = (n + MLRT_HASH_CHUNK - 1) / MLRT_HASH_CHUNK, .one = hash_choose()};
 	pthread_t thread[HASH_THREADS];
 	int started = 0, wanted = 0;
 	uint64_t hash;
@@ -63,7 +92,7 @@ MLRT_LOCAL uint64_t mlrt_blob_hash(const void *p, size_t n)
 
 		XXH3_64bits_reset(&all);
 		for (size_t at = 0; at < n; at += MLRT_HASH_CHUNK) {
-			hash = XXH3_64bits(w.data + at, n - at < MLRT_HASH_CHUNK ? n - at : MLRT_HASH_CHUNK);
+			hash = w.one(w.data + at, n - at < MLRT_HASH_CHUNK ? n - at : MLRT_HASH_CHUNK);
 			XXH3_64bits_update(&all, &hash, sizeof hash);
 		}
 		return XXH3_64bits_digest(&all);

@@ -264,6 +264,14 @@ MlrtStatus mlrt_model_output(const MlrtModel *m, size_t i, MlrtTensorInfo *info)
 	return MLRT_OK;
 }
 
+long mlrt_model_state(const MlrtModel *m, size_t input)
+{
+	for (size_t i = 0; i < m->manifest.nstates; i++)
+		if (m->manifest.state[i].input == input)
+			return (long)m->manifest.state[i].output;
+	return -1;
+}
+
 size_t mlrt_model_arena_bytes(const MlrtModel *m)
 {
 	return m->program.arena_bytes;

@@ -59,6 +59,11 @@ static MlrtStatus check_failed(const Frame *f, const MlrtExpr *x, int64_t a, int
 {
 	char name[160];
 
+	if (x->op == MLRT_X_CHECK_LE && x->imm < -1) {
+		name_size(f, -2 - x->imm, name, sizeof name);
+		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "%s is %lld, it must be at least %lld", name, (long long)b,
+				 (long long)a);
+	}
 	name_size(f, x->imm, name, sizeof name);
 	if (x->op == MLRT_X_CHECK_GE0)
 		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "%s is %lld", name, (long long)a);

@@ -144,6 +144,8 @@ MloStatus mlo_object_emit(const MloTarget *t, LLVMModuleRef m, MloBytes *object,
 	if (!tm)
 		return MLO_ERR_TARGET;
 	st = optimise(tm, m, d);
+	if (st == MLO_OK)
+		mlo_object_expand_memory(t, m);
 	if (st == MLO_OK && asm_text) {
 		/* Emission changes the module, so the text comes from a copy. */
 		LLVMModuleRef copy = LLVMCloneModule(m);

@@ -112,14 +112,15 @@ static bool all_static(const MloGraph *g)
 static void run_compile(void *arg)
 {
 	Call *c = arg;
-	MloLoadOptions lo = {.shapes = c->opt.shapes, .nshapes = c->opt.nshapes, .keep_symbols = true};
+	MloLoadOptions lo = {.shapes = c->opt.shapes, .nshapes = c->opt.nshapes, .consts = c->opt.consts,
+			     .nconsts = c->opt.nconsts, .keep_symbols = true};
 	MloArena *a = mlo_arena_new();
 	MloGraph *loaded = NULL;
 	MloCompiled out = {0};
 
 	if (!a)
 		c->status = mlo_error(&c->diag, MLO_ERR_NOMEM, "out of memory");
-	else if (c->opt.nshapes || !all_static(c->model->graph))
+	else if (c->opt.nshapes || c->opt.nconsts || !all_static(c->model->graph))
 		c->status = mlo_load_model(c->model->path, &lo, &loaded, &c->diag);
 	if (c->status == MLO_OK)
 		c->status = mlo_compile_graph(a, loaded ? loaded : c->model->graph, &c->opt, c->path, &out,

@@ -1,13 +1,15 @@
 /* tools/bench.c -- measures one model and its baselines, interleaved in short slices. */
 #include "tools/bench.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "tools/cli.h"
 #include "tools/inputs.h"
-#include "tools/peer.h"
 
 static const double SLICE = 0.1; /* seconds: short against the machine's moods */
+static const double PROFILE_WINDOW = 0.02;
+enum { BANDWIDTH_WINDOWS = 8 };
 
 typedef struct Contest {
 	MloArena *a;
@@ -15,7 +17,8 @@ typedef struct Contest {
 	const BenchOptions *opt;
 	const Machine *machine;
 	Model ours, reference;
-	bool has_reference;
+	Model single; /* ours in a session of one thread */
+	bool has_reference, has_single;
 	Peer *ort;
 	MloTensor **in, **out;
 	Samples samples[BENCH_CONTESTANTS];
@@ -53,6 +56,8 @@ static void drop(void *user, double ms)
 static MloStatus warm_up(Contest *c)
 {
 	MLO_TRY(slice_of(c, &c->ours, BENCH_OURS, c->opt->warmup, false));
+	if (c->has_single)
+		MLO_TRY(slice_of(c, &c->single, BENCH_SINGLE, c->opt->warmup / 2, false));
 	if (c->has_reference)
 		MLO_TRY(slice_of(c, &c->reference, BENCH_REFERENCE, c->opt->warmup / 2, false));
 	if (c->ort && !peer_run(c->ort, c->opt->warmup, drop, NULL))
@@ -68,6 +73,8 @@ static MloStatus contest(Contest *c, int threads)
 
 	while (c->spent[BENCH_OURS] < duration) {
 		MLO_TRY(slice_of(c, &c->ours, BENCH_OURS, SLICE, true));
+		if (c->has_single && c->spent[BENCH_SINGLE] < duration)
+			MLO_TRY(slice_of(c, &c->single, BENCH_SINGLE, SLICE, true));
 		if (c->machine)
 			samples_add(c->a, &c->peak, machine_peak(c->machine, threads, SLICE / 4));
 		if (c->ort && c->spent[BENCH_ORT] < duration && !peer_run(c->ort, SLICE, add_ort, c))
@@ -96,7 +103,7 @@ static MloStatus start_baselines(Contest *c, BenchResult *r, int threads)
 		snprintf(why, sizeof why, "--baseline MODEL.onnx names the model of a package");
 	}
 	if (c->ort)
-		r->ort_version = mlo_strdup(c->a, peer_version(c->ort));
+		r->ort = peer_facts(c->ort);
 	else
 		r->ort_missing = mlo_strdup(c->a, why);
 	return MLO_OK;
@@ -154,21 +161,102 @@ static MloStatus read_facts(Contest *c, BenchResult *r)
 	return MLO_OK;
 }
 
-/* After the contest, so that reading clocks does not disturb it. */
+/* Sums of the runs so far in before[i]; per[i]: mean since then, where that is less. */
+static void best_of_window(const Contest *c, const BenchResult *r, uint64_t *before, size_t runs)
+{
+	for (size_t i = 0; i < r->nsteps; i++) {
+		const uint64_t now = mlrt_session_step_ns(c->ours.session, i);
+		const double ms = (double)(now - before[i]) / 1e6 / (double)runs;
+
+		if (r->step[i].ms < 0 || ms < r->step[i].ms)
+			r->step[i].ms = ms;
+		before[i] = now;
+	}
+}
+
+static uint32_t index_of(const MloGraph *g, const MloNode *node)
+{
+	uint32_t i = 0;
+
+	for (const MloNode *n = g->first; n != node; n = n->next)
+		i++;
+	return i;
+}
+
+/* The model's own nodes: what the steps are made from. */
+static void list_nodes(Contest *c, BenchResult *r)
+{
+	const MloGraph *g = c->ours.graph;
+
+	for (const MloNode *n = g->first; n; n = n->next)
+		r->nnodes++;
+	r->node = MLO_NEWN(c->a, BenchNode, r->nnodes + 1);
+	r->nnodes = 0;
+	for (const MloNode *n = g->first; n; n = n->next) {
+		BenchNode *to = &r->node[r->nnodes++];
+
+		*to = (BenchNode){mlo_strdup(c->a, n->origin->name), mlo_strdup(c->a, n->origin->op),
+				  MLO_NEWN(c->a, uint32_t, n->nin + 1), 0};
+		for (uint32_t i = 0; i < n->nin; i++)
+			if (n->in[i] && n->in[i]->def)
+				to->from[to->nfrom++] = index_of(g, n->in[i]->def);
+	}
+}
+
+/* After the contest, so that reading clocks does not disturb it. Each step's best window counts: what
+ * disturbs a machine comes and goes, and would else be laid to steps that have no part in it. */
 static MloStatus profile(Contest *c, BenchResult *r)
 {
 	MlrtSession *s = c->ours.session;
-	double start = cli_now();
-	size_t runs = 0;
+	const double start = cli_now();
+	uint64_t *before;
 
 	r->nsteps = mlrt_session_steps(s);
 	r->step = MLO_NEWN(c->a, BenchStep, r->nsteps);
-	mlrt_session_profile(s, 1);
-	for (; runs < 3 || cli_now() - start < c->opt->duration / 2; runs++)
-		MLO_TRY(model_run(&c->ours, c->in, c->out, c->d));
-	mlrt_session_profile(s, 0);
+	before = MLO_NEWN(c->a, uint64_t, r->nsteps);
 	for (size_t i = 0; i < r->nsteps; i++)
-		r->step[i].ms = (double)mlrt_session_step_ns(s, i) / 1e6 / (double)runs;
+		r->step[i].ms = -1;
+	mlrt_session_profile(s, 1);
+	for (size_t windows = 0; windows < 3 || cli_now() - start < c->opt->duration / 2; windows++) {
+		const double began = cli_now();
+		size_t runs = 0;
+
+		do {
+			MLO_TRY(model_run(&c->ours, c->in, c->out, c->d));
+			runs++;
+		} while (runs < 3 || cli_now() - began < PROFILE_WINDOW);
+		best_of_window(c, r, before, runs);
+	}
+	mlrt_session_profile(s, 0);
+	for (int i = 0; i < BANDWIDTH_WINDOWS; i++)
+		r->bandwidth = fmax(r->bandwidth, machine_bandwidth(r->threads, PROFILE_WINDOW));
+	if (c->ours.graph)
+		list_nodes(c, r);
+	return MLO_OK;
+}
+
+/* A second session of the package, so that the gain from threads is measured in the same run. */
+static MloStatus open_single(Contest *c, int threads)
+{
+	const MlrtSessionOptions one = {.threads = 1};
+	MlrtError e = {0};
+
+	if (threads == 1)
+		return MLO_OK;
+	c->single = c->ours;
+	if (mlrt_session_new(c->ours.package, &one, &c->single.session, &e) != MLRT_OK)
+		return model_runtime_error(c->d, &e);
+	c->has_single = true;
+	return MLO_OK;
+}
+
+/* Of what was just opened, so that the time until a first result is known. */
+static MloStatus first_run(Contest *c, BenchResult *r)
+{
+	const double start = cli_now();
+
+	MLO_TRY(model_run(&c->ours, c->in, c->out, c->d));
+	r->first_ms = r->load_ms + 1e3 * (cli_now() - start);
 	return MLO_OK;
 }
 
@@ -178,10 +266,8 @@ static MloStatus make_inputs(Contest *c)
 
 	c->in = MLO_NEWN(c->a, MloTensor *, c->ours.nin + 1);
 	MLO_TRY(inputs_read(&given, c->a, c->opt->inputs, c->opt->ninputs, c->d));
-	MLO_TRY(inputs_take(&given, &c->ours, c->in, c->d));
-	for (size_t i = 0; i < c->ours.nin; i++)
-		if (!c->in[i])
-			c->in[i] = model_random(c->a, &c->ours.in[i], i + 1);
+	MLO_TRY(inputs_take(&given, &c->ours, 1, c->in, c->d));
+	model_fill(c->a, &c->ours, c->in, 1);
 	return MLO_OK;
 }
 
@@ -191,13 +277,16 @@ static MloStatus measure(Contest *c, BenchResult *r)
 		MLO_TRY(model_pick(&c->ours, c->opt->model.shapes, c->opt->model.nshapes, c->d));
 	MLO_TRY(read_facts(c, r));
 	MLO_TRY(make_inputs(c));
-	MLO_TRY(start_baselines(c, r, r->threads));
 	c->out = model_outputs(c->a, &c->ours);
+	MLO_TRY(first_run(c, r));
+	MLO_TRY(open_single(c, r->threads));
+	MLO_TRY(start_baselines(c, r, r->threads));
 	MLO_TRY(warm_up(c));
 	MLO_TRY(contest(c, r->threads));
 	for (int i = 0; i < BENCH_CONTESTANTS; i++)
 		r->latency[i] = samples_latency(&c->samples[i]);
 	r->peak = samples_latency(&c->peak).median;
+	r->roof = samples_latency(&c->peak).p99;
 	return c->opt->profile ? profile(c, r) : MLO_OK;
 }
 
@@ -213,6 +302,8 @@ MloStatus bench_model(MloArena *a, const char *path, const BenchOptions *opt, co
 	st = measure(&c, r);
 	if (c.has_reference)
 		model_close(&c.reference);
+	if (c.has_single)
+		mlrt_session_free(c.single.session);
 	model_close(&c.ours);
 	return st;
 }

@@ -5,6 +5,7 @@
 
 #include "tools/machine.h"
 #include "tools/model.h"
+#include "tools/peer.h"
 #include "tools/samples.h"
 
 typedef struct BenchOptions {
@@ -17,24 +18,37 @@ typedef struct BenchOptions {
 	size_t ninputs;
 } BenchOptions;
 
-enum { BENCH_OURS, BENCH_REFERENCE, BENCH_ORT, BENCH_CONTESTANTS };
+/* BENCH_SINGLE: ours with one thread, where more were asked for. */
+enum { BENCH_OURS, BENCH_SINGLE, BENCH_REFERENCE, BENCH_ORT, BENCH_CONTESTANTS };
 
 typedef struct BenchStep {
-	double ms; /* mean of one run */
+	double ms; /* of one run: the mean of the best window */
 } BenchStep;
+
+/* A node of the model as it was imported. */
+typedef struct BenchNode {
+	const char *name, *op;
+	uint32_t *from; /* nodes whose results it reads */
+	uint32_t nfrom;
+} BenchNode;
 
 typedef struct BenchResult {
 	const char *name, *path, *variant;
 	int threads;
 	Latency latency[BENCH_CONTESTANTS]; /* runs == 0: was not measured */
-	const char *ort_version;            /* or NULL */
+	PeerFacts ort;                      /* version NULL: was not there */
 	const char *ort_missing;            /* why */
 	double flops;                       /* of one run */
 	double peak;                        /* GFLOP/s of this machine, same threads, same time */
 	double load_ms, compile_s;
+	double first_ms; /* opened, a session made, run once */
 	size_t package_bytes, memory_bytes, batch;
 	BenchStep *step; /* with profile */
 	size_t nsteps;
+	double roof;      /* GFLOP/s, the most that the peak was in that time: for steps, whose best windows count */
+	double bandwidth; /* with profile: GB/s read from memory at best, same threads */
+	BenchNode *node;  /* with profile, of an ONNX model; in its order */
+	size_t nnodes;
 	json_t *manifest; /* borrowed: freed with the arena */
 } BenchResult;
 
@@ -42,4 +56,11 @@ MloStatus bench_model(MloArena *a, const char *path, const BenchOptions *opt, co
 		      BenchResult *r, MloDiag *d) MLO_CHECKED;
 void bench_print(const BenchResult *r);
 json_t *bench_json(const BenchResult *r);
+const char *bench_contestant(int who);
+json_t *bench_steps(const BenchResult *r); /* of the variant that ran, from the manifest; borrowed */
+
+/* bench_page.c: the same as one HTML page; models must have been profiled. */
+void bench_page_begin(MloStr *out);
+void bench_page_model(MloStr *out, const BenchResult *r);
+void bench_page_end(MloStr *out);
 #endif

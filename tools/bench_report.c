@@ -4,7 +4,12 @@
 #include "tools/bench.h"
 #include "tools/cli.h"
 
-static const char *const contestant[BENCH_CONTESTANTS] = {"mlopt", "reference", "onnxruntime"};
+static const char *const contestant[BENCH_CONTESTANTS] = {"mlopt", "one thread", "reference", "onnxruntime"};
+
+const char *bench_contestant(int who)
+{
+	return contestant[who];
+}
 
 static double gflops(const BenchResult *r)
 {
@@ -33,7 +38,7 @@ static const char *text_of(json_t *j, const char *key)
 	return s ? s : "";
 }
 
-static json_t *steps_of(const BenchResult *r)
+json_t *bench_steps(const BenchResult *r)
 {
 	json_t *v;
 	size_t i;
@@ -48,7 +53,7 @@ static json_t *steps_of(const BenchResult *r)
 
 static void print_profile(const BenchResult *r)
 {
-	json_t *steps = steps_of(r);
+	json_t *steps = bench_steps(r);
 	double total = 0;
 
 	for (size_t i = 0; i < r->nsteps; i++)
@@ -78,15 +83,17 @@ void bench_print(const BenchResult *r)
 	printf("  %-11s %10s %10s %10s %10s %8s\n", "latency, ms", "min", "median", "p90", "p99", "runs");
 	for (int who = 0; who < BENCH_CONTESTANTS; who++)
 		print_latency(r, who);
-	if (r->ort_version)
-		printf("  onnxruntime is %s, measured through Node.js\n", r->ort_version);
+	if (r->ort.version)
+		printf("  onnxruntime is %s, measured through Node.js; session %.0f ms, first result %.0f ms\n",
+		       r->ort.version, r->ort.load_ms, r->ort.first_ms);
 	printf("  throughput %.1f/s", ours->mean > 0 ? 1e3 * (double)r->batch / ours->mean : 0);
 	if (r->flops > 0) {
 		printf(", %.1f GFLOP/s", gflops(r));
 		if (r->peak > 0)
 			printf(", %.0f%% of this machine's %.0f GFLOP/s", 100 * gflops(r) / r->peak, r->peak);
 	}
-	printf("\n  load %.2f ms, package %s, memory %s", r->load_ms, cli_bytes((double)r->package_bytes),
+	printf("\n  load %.2f ms, first result %.2f ms, package %s, memory %s", r->load_ms, r->first_ms,
+	       cli_bytes((double)r->package_bytes),
 	       cli_bytes((double)r->memory_bytes));
 	if (r->compile_s > 0)
 		printf(", compiled in %.2f s", r->compile_s);
@@ -107,6 +114,21 @@ static json_t *latency_json(const Latency *l)
 			 l->p99, "mean", l->mean);
 }
 
+static json_t *baseline_json(const BenchResult *r, int who)
+{
+	const Latency *l = &r->latency[who], *ours = &r->latency[BENCH_OURS];
+	json_t *j = json_pack("{s:s,s:I,s:o,s:f}", "name", contestant[who], "runs", (json_int_t)l->runs, "latency_ms",
+			      latency_json(l), "speedup", ours->median > 0 ? l->median / ours->median : 0);
+
+	if (who == BENCH_ORT && r->ort.version) {
+		json_object_set_new(j, "version", json_string(r->ort.version));
+		json_object_set_new(j, "load_ms", json_real(r->ort.load_ms));
+		json_object_set_new(j, "first_ms", json_real(r->ort.first_ms));
+		json_object_set_new(j, "memory_bytes", json_real(r->ort.memory_bytes));
+	}
+	return j;
+}
+
 json_t *bench_json(const BenchResult *r)
 {
 	const Latency *ours = &r->latency[BENCH_OURS];
@@ -124,24 +146,22 @@ json_t *bench_json(const BenchResult *r)
 	json_object_set_new(j, "peak_gflops", json_real(r->peak));
 	json_object_set_new(j, "peak_share", json_real(r->peak > 0 ? gflops(r) / r->peak : 0));
 	json_object_set_new(j, "load_ms", json_real(r->load_ms));
+	json_object_set_new(j, "first_ms", json_real(r->first_ms));
 	json_object_set_new(j, "compile_s", json_real(r->compile_s));
 	json_object_set_new(j, "peak_memory_bytes", json_integer((json_int_t)r->memory_bytes));
 	json_object_set_new(j, "package_bytes", json_integer((json_int_t)r->package_bytes));
 	json_object_set_new(j, "noise", json_real(samples_noise(ours)));
-	for (int who = BENCH_REFERENCE; who < BENCH_CONTESTANTS; who++) {
+	for (int who = BENCH_OURS + 1; who < BENCH_CONTESTANTS; who++) {
 		const Latency *l = &r->latency[who];
 
 		if (l->runs)
-			json_array_append_new(
-				baselines,
-				json_pack("{s:s,s:s,s:I,s:o,s:f}", "name", contestant[who], "version",
-					  who == BENCH_ORT && r->ort_version ? r->ort_version : "", "runs",
-					  (json_int_t)l->runs, "latency_ms", latency_json(l), "speedup",
-					  ours->median > 0 ? l->median / ours->median : 0));
+			json_array_append_new(baselines, baseline_json(r, who));
 	}
 	json_object_set_new(j, "baselines", baselines);
 	for (size_t i = 0; i < r->nsteps; i++)
 		json_array_append_new(steps, json_real(r->step[i].ms));
 	json_object_set_new(j, "step_ms", steps);
+	if (r->bandwidth > 0)
+		json_object_set_new(j, "bandwidth_gbytes", json_real(r->bandwidth));
 	return j;
 }

@@ -8,13 +8,14 @@
 #include "tools/cli.h"
 #include "tools/outfile.h"
 
-enum { O_JSON = 256, O_DURATION, O_WARMUP, O_NO_PEER, O_PROFILE, O_SHAPE, O_BASELINE, O_VARIANT };
+enum { O_JSON = 256, O_HTML, O_DURATION, O_WARMUP, O_NO_PEER, O_PROFILE, O_SHAPE, O_BASELINE, O_VARIANT };
 static const CliOption options[] = {
 	{'i', "input", "NAME=FILE|random", "an input from a .npy or .pb file (default: random)"},
 	{'n', "threads", "N", "threads (default: what this process may use)"},
 	{O_DURATION, "duration", "S", "seconds of measurement per contestant (default: 3)"},
 	{O_WARMUP, "warmup", "S", "seconds before that (default: 0.5)"},
 	{O_JSON, "json", "FILE", "write the figures as JSON ('-': to standard output, instead of the table)"},
+	{O_HTML, "html", "FILE", "write a page: figures, roofline, graph before and after fusion, steps"},
 	{O_PROFILE, "profile", NULL, "also show the time of each step"},
 	{O_NO_PEER, "no-peer", NULL, "no baselines"},
 	{O_BASELINE, "baseline", "MODEL.onnx",
@@ -32,13 +33,14 @@ static const CliSpec spec = {
 	options,
 	"mlopt bench resnet50.onnx --threads 1\n"
 	"mlopt bench a.mlopt b.mlopt --json bench.json\n"
-	"mlopt bench resnet50.mlopt --baseline resnet50.onnx --profile",
+	"mlopt bench resnet50.mlopt --baseline resnet50.onnx --profile\n"
+	"mlopt bench resnet50.onnx --html resnet50.html",
 };
 
 enum { MAX_SHAPES = 64, MAX_INPUTS = 64 };
 typedef struct Request {
 	BenchOptions opt;
-	const char *json;
+	const char *json, *html;
 	const char *shape[MAX_SHAPES], *input[MAX_INPUTS];
 } Request;
 
@@ -58,6 +60,10 @@ static bool take(Request *r, int o)
 		return cli_real("--warmup", optarg, 0, 3600, &r->opt.warmup);
 	case O_JSON:
 		r->json = optarg;
+		return true;
+	case O_HTML:
+		r->html = optarg;
+		r->opt.profile = true;
 		return true;
 	case O_PROFILE:
 		r->opt.profile = true;
@@ -101,10 +107,12 @@ static MloStatus write_json(MloArena *a, const Request *r, json_t *models, MloDi
 
 static MloStatus bench_all(MloArena *a, const Request *r, char **paths, int n, json_t *models, MloDiag *d)
 {
+	MloStr page = {.arena = a};
 	Machine *m;
 	MloStatus worst = MLO_OK;
 
 	MLO_TRY(machine_open(a, &m, d));
+	bench_page_begin(&page);
 	for (int i = 0; i < n; i++) {
 		MloArena *own = mlo_arena_new(); /* freed with it: the baseline's process */
 		BenchResult result;
@@ -115,12 +123,17 @@ static MloStatus bench_all(MloArena *a, const Request *r, char **paths, int n, j
 			worst = st;
 		if (st == MLO_OK && (!r->json || strcmp(r->json, "-") != 0))
 			bench_print(&result);
+		if (st == MLO_OK && r->html)
+			bench_page_model(&page, &result);
 		if (st == MLO_OK)
 			json_array_append_new(models, bench_json(&result));
 		mlo_arena_free(own);
 	}
+	bench_page_end(&page);
 	if (r->json)
 		MLO_TRY(write_json(a, r, models, d));
+	if (r->html)
+		MLO_TRY(mlo_write_file(r->html, mlo_str_text(&page), strlen(mlo_str_text(&page)), d));
 	return worst;
 }
 

@@ -11,12 +11,14 @@
 
 enum {
 	O_SHAPE = 256,
+	O_CONST,
 	O_STATE,
 	O_EXTRACT,
 	O_JOBS,
 	O_CACHE_DIR,
 	O_NO_CACHE,
 	O_NAME,
+	O_NO_WINOGRAD,
 	O_DUMP_AFTER,
 	O_DUMP_KERNELS,
 	O_DUMP_LLVM,
@@ -31,8 +33,12 @@ static const CliOption options[] = {
 	{'t', "target", "NAME", "what to compile for (default: native; see 'mlopt targets')"},
 	{O_SHAPE, "shape", "NAME=1x3x8x8",
 	 "shape of an input; size or range (1..64) of a named dimension; others stay open (repeatable)"},
+	{O_CONST, "const", "NAME=FILE",
+	 "an input that is always the same becomes part of the package: a .npy or .pb file (repeatable)"},
 	{O_STATE, "state", "IN=OUT", "output OUT of one run is input IN of the next (repeatable)"},
 	{'O', "optimize", "LEVEL", "0: only what code generation needs, 2: everything (default)"},
+	{O_NO_WINOGRAD, "no-winograd", NULL,
+	 "convolutions as plain sums only: slower, with the smallest rounding errors"},
 	{O_NAME, "name", "NAME", "the model's name in the package (default: the file's)"},
 	{'j', "jobs", "N", "compile threads (default: one per core)"},
 	{O_CACHE_DIR, "cache-dir", "DIR", "where compiled kernels are kept (default: $XDG_CACHE_HOME/mlopt)"},
@@ -60,7 +66,7 @@ static const CliSpec spec = {
 enum { MAX_SHAPES = 64 };
 typedef struct Request {
 	const char *model, *output, *extract;
-	const char *shapes[MAX_SHAPES], *states[MAX_SHAPES];
+	const char *shapes[MAX_SHAPES], *states[MAX_SHAPES], *consts[MAX_SHAPES];
 	MloptOptions opt;
 	bool no_cache;
 } Request;
@@ -124,6 +130,9 @@ static bool take(Request *r, int o)
 	case O_CACHE_DIR:
 		r->opt.cache_dir = optarg;
 		break;
+	case O_NO_WINOGRAD:
+		r->opt.no_winograd = 1;
+		break;
 	case O_NO_CACHE:
 		r->no_cache = true;
 		break;
@@ -150,6 +159,11 @@ static bool take(Request *r, int o)
 		if (r->opt.nshapes == MAX_SHAPES)
 			return cli_usage("more than %d --shape options", MAX_SHAPES), false;
 		r->shapes[r->opt.nshapes++] = optarg;
+		break;
+	case O_CONST:
+		if (r->opt.nconsts == MAX_SHAPES)
+			return cli_usage("more than %d --const options", MAX_SHAPES), false;
+		r->consts[r->opt.nconsts++] = optarg;
 		break;
 	case O_EXTRACT:
 		r->extract = optarg;
@@ -185,38 +199,49 @@ static void print_summary(const Request *r, const MloptReport *m)
 		cli_bytes((double)m->weight_bytes), cli_bytes((double)m->arena_bytes), m->seconds);
 }
 
-/* The node that the first error names, as a model; what goes wrong here adds to the errors. */
-static void extract(Request *r, MloArena *a, const MloGraph *g, MloDiag *d)
+/* The name of the node that the first error about one names, or NULL. */
+static const char *failing_node(MloArena *a, const MloDiag *d)
 {
-	const void *model, *bytes;
-	size_t n, nbytes;
-
-	for (size_t i = 0; r->extract && i < d->n; i++) {
+	for (size_t i = 0; i < d->n; i++) {
 		const char *text = d->lines[i].text;
 		size_t len = text && strncmp(text, "node '", 6) == 0 ? strcspn(text + 6, "'") : 0;
 
-		if (!len || d->lines[i].severity != MLO_DIAG_ERROR)
-			continue;
-		if (mlo_map_file(a, r->model, &model, &n, d) == MLO_OK &&
-		    mlo_onnx_extract(a, model, n, mlo_strndup(a, text + 6, len), g, &bytes, &nbytes, d) == MLO_OK &&
-		    mlo_write_file(r->extract, bytes, nbytes, d) == MLO_OK)
-			mlo_hint(d, "a model of this node alone is in %s", r->extract);
-		return;
+		if (len && d->lines[i].severity == MLO_DIAG_ERROR)
+			return mlo_strndup(a, text + 6, len);
 	}
+	return NULL;
+}
+
+/* That node as a model; what goes wrong here adds to the errors. */
+static void extract(Request *r, MloArena *a, const MloGraph *g, MloDiag *d)
+{
+	const char *node = r->extract ? failing_node(a, d) : NULL;
+	const void *model, *bytes;
+	size_t n, nbytes;
+
+	if (r->extract && !node)
+		mlo_hint(d, "no node is at fault: there is nothing to write to %s", r->extract);
+	if (node && mlo_map_file(a, r->model, &model, &n, d) == MLO_OK &&
+	    mlo_onnx_extract(a, model, n, node, g, &bytes, &nbytes, d) == MLO_OK &&
+	    mlo_write_file(r->extract, bytes, nbytes, d) == MLO_OK)
+		mlo_hint(d, "a model of this node alone is in %s", r->extract);
 }
 
 static MloStatus compile(Request *r, MloArena *a, MloDiag *d)
 {
-	MloLoadOptions lo = {.shapes = r->shapes, .nshapes = r->opt.nshapes, .keep_symbols = true};
+	MloGraph *g, *partial = NULL;
+	MloLoadOptions lo = {.shapes = r->shapes, .nshapes = r->opt.nshapes, .consts = r->consts,
+			     .nconsts = r->opt.nconsts, .keep_symbols = true, .partial = &partial};
 	MloCompiled made;
-	MloGraph *g;
 	MloStatus st = mlo_load_model(r->model, &lo, &g, d);
 
 	if (st != MLO_OK)
-		extract(r, a, NULL, d);
+		extract(r, a, partial, d);
+	mlo_graph_free(partial);
 	MLO_TRY(st);
 	cli_flush_diag(d);
 	r->opt.shapes = r->shapes;
+	r->opt.consts = r->consts;
 	r->opt.states = r->states;
 	if (r->no_cache)
 		r->opt.cache_dir = NULL;

@@ -40,11 +40,11 @@ typedef struct Request {
 
 static int list_operators(void)
 {
-	const char *domain, *type;
-	int since;
+	MloOnnxOperator o;
 
-	for (size_t i = 0; mlo_onnx_operator(i, &domain, &type, &since); i++)
-		printf("%-14s %-28s since opset %d\n", *domain ? domain : "ai.onnx", type, since);
+	for (size_t i = 0; mlo_onnx_operator(i, &o); i++)
+		if (!o.why)
+			printf("%-14s %-28s since opset %d\n", *o.domain ? o.domain : "ai.onnx", o.type, o.since);
 	return CLI_OK;
 }
 

@@ -14,11 +14,12 @@
 #include "tools/objects.h"
 #include "tools/outfile.h"
 
-enum { O_SHAPE = 256, O_SEED, O_OUTPUT_DIR, O_REFERENCE, O_VARIANT };
+enum { O_SHAPE = 256, O_SEED, O_OUTPUT_DIR, O_REFERENCE, O_VARIANT, O_RUNS };
 static const CliOption options[] = {
 	{'i', "input", "NAME=FILE|random",
 	 "an input from a .npy or .pb file (NAME= may be left out if there is one)"},
 	{O_OUTPUT_DIR, "output-dir", "DIR", "write each output to DIR/NAME.npy (a sequence or map: NAME.pb)"},
+	{O_RUNS, "runs", "N", "run N times, so that states go on; the last run counts (default: 1)"},
 	{O_SEED, "seed", "N", "seed of random inputs (default: 1)"},
 	{O_SHAPE, "shape", "NAME=1x3x8x8", "shape of an input of an ONNX model (default: from its file)"},
 	{O_REFERENCE, "reference", NULL, "use the reference executor instead of compiled code"},
@@ -28,7 +29,8 @@ static const CliOption options[] = {
 };
 static const CliSpec spec = {
 	"MODEL.onnx|PACKAGE [--input NAME=FILE]... [--output-dir DIR] [option]...",
-	"Runs a model once and prints a summary of each output. Inputs that are not given are random.",
+	"Runs a model and prints a summary of each output. Inputs that are not given are random; states of a package\n"
+	"(compile --state) begin with zeros.",
 	options,
 	"mlopt run resnet50.mlopt --input image=cat.npy --output-dir out\n"
 	"mlopt run model.onnx --reference",
@@ -43,7 +45,7 @@ typedef struct Request {
 	const char *shape[2 * MAX_INPUTS];
 	Inputs inputs;
 	ModelOptions opt;
-	int seed;
+	int seed, runs;
 } Request;
 
 /* A --shape text from the file given for an input that the model leaves open. */
@@ -100,14 +102,13 @@ static MloStatus shapes_from_files(Request *r, MloDiag *d)
 
 static MloStatus collect_inputs(Request *r, Model *m, MloTensor **in, MloDiag *d)
 {
-	MLO_TRY(inputs_take(&r->inputs, m, in, d));
+	MLO_TRY(inputs_take(&r->inputs, m, (uint64_t)r->seed, in, d));
 	for (size_t i = 0; i < m->nin; i++) {
-		if (!in[i] && m->in[i].kind)
+		if (!in[i] && m->in[i].kind && !m->in[i].state)
 			return mlo_error(d, MLO_ERR_USAGE, "input '%s' is %s: give it with --input %s=FILE.pb", m->in[i].name,
 					 model_type_text(r->a, &m->in[i]), m->in[i].name);
-		if (!in[i])
-			in[i] = model_random(r->a, &m->in[i], (uint64_t)r->seed + i * 1000003);
 	}
+	model_fill(r->a, m, in, (uint64_t)r->seed);
 	return MLO_OK;
 }
 
@@ -220,6 +221,14 @@ static MloStatus write_outputs(Request *r, const Model *m, MloTensor *const *out
 	return MLO_OK;
 }
 
+/* A state that was given stands for the first run alone. */
+static void leave_out_states(const Model *m, MloTensor **in)
+{
+	for (size_t i = 0; i < m->nin; i++)
+		if (m->in[i].state)
+			in[i] = NULL;
+}
+
 static MloStatus run(Request *r, MloDiag *d)
 {
 	Model m;
@@ -235,8 +244,10 @@ static MloStatus run(Request *r, MloDiag *d)
 	st = m.graph ? MLO_OK : model_pick(&m, r->shape, r->opt.nshapes, d);
 	if (st == MLO_OK)
 		st = collect_inputs(r, &m, in, d);
-	if (st == MLO_OK)
+	for (int i = 0; st == MLO_OK && i < r->runs; i++) {
 		st = model_run(&m, in, out, d);
+		leave_out_states(&m, in);
+	}
 	for (size_t i = 0; st == MLO_OK && i < m.nout; i++)
 		print_output(r->a, &m.out[i], out[i]);
 	if (st == MLO_OK && r->output_dir)
@@ -263,6 +274,8 @@ static bool take(Request *r, int o)
 		return true;
 	case O_SEED:
 		return cli_int("--seed", optarg, 0, 1000000000, &r->seed);
+	case O_RUNS:
+		return cli_int("--runs", optarg, 1, 1000000000, &r->runs);
 	case O_REFERENCE:
 		r->opt.reference = true;
 		return true;
@@ -288,7 +301,7 @@ int cmd_run(int argc, char **argv)
 		return cli_finish(&d, MLO_ERR_NOMEM);
 	r = MLO_NEW(a, Request);
 	r->a = a;
-	r->seed = 1;
+	r->seed = r->runs = 1;
 	while ((o = cli_next(&spec, argc, argv)) != CLI_END) {
 		if (o < 0 || !take(r, o)) {
 			mlo_arena_free(a);

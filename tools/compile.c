@@ -123,21 +123,13 @@ static size_t add_blob(Compiler *c, enum MlrtBlobKind kind, const MloBytes *b)
 	return (size_t)mlo_package_blob(c->package, kind, b->data, b->n);
 }
 
-/* The types are those of one sample of several (passes/batch.c): what callers see is the model as given. */
-static bool per_sample(const MloGraph *g)
-{
-	for (uint32_t i = 0; i < g->ninputs; i++)
-		if (!mlo_dim_known(g->inputs[i]->each))
-			return true;
-	return false;
-}
-
 static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, const char *passes)
 {
 	const MloTarget *t = c->targets->variant[i];
 	MloCodegenOptions co = {
 		.jobs = c->opt->jobs,
 		.cache_dir = c->opt->cache_dir,
+		.direct_only = c->opt->no_winograd,
 		.dump = c->opt->dump,
 		.dump_user = c->opt->dump_user,
 		.dump_kernels = c->opt->dump_kernels,
@@ -150,7 +142,7 @@ static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, 
 
 	MLO_TRY(clone(c, common, &g));
 	MLO_TRY(run_passes(c, g, passes, t));
-	c->typed = per_sample(g) ? c->graph : g;
+	c->typed = g;
 	start = now();
 	MLO_TRY(mlo_codegen(g, t, &co, v, c->d));
 	mlo_defer(c->a, free_variant, v);
@@ -188,22 +180,122 @@ static void fill_report(const Compiler *c, MloptReport *r)
 	}
 }
 
+static bool no_rank(const MloValue *v)
+{
+	return v && v->type.rank == MLO_RANK_UNKNOWN && !mlo_type_object(&v->type);
+}
+
+/* The first node whose result has a rank that only a run tells, though those of its operands are known. */
+static MloStatus check_node_ranks(const MloGraph *g, MloDiag *d)
+{
+	for (const MloNode *n = g->first; n; n = n->next)
+		for (uint32_t i = 0; i < n->nout; i++) {
+			if (!no_rank(n->out[i]))
+				continue;
+			mlo_node_error(d, MLO_ERR_UNSUPPORTED, n,
+				       "the number of dimensions of its result depends on what a run is given");
+			mlo_hint(d, "an input that is always the same can be part of the package: "
+				    "--const NAME=FILE.npy");
+			return MLO_ERR_UNSUPPORTED;
+		}
+	return MLO_OK;
+}
+
 static MloStatus check_ranks(const MloGraph *g, MloDiag *d)
 {
-	for (uint32_t i = 0; i < g->ninputs + g->noutputs; i++) {
-		bool in = i < g->ninputs;
-		const MloValue *v = in ? g->inputs[i] : g->outputs[i - g->ninputs];
-
-		if (v->type.rank != MLO_RANK_UNKNOWN || mlo_type_object(&v->type))
+	for (uint32_t i = 0; i < g->ninputs; i++) {
+		if (!no_rank(g->inputs[i]))
 			continue;
-		mlo_error(d, MLO_ERR_UNSUPPORTED, "the number of dimensions of %s '%s' is not known", in ? "input" : "output",
-			  in ? v->name : g->output_names[i - g->ninputs]);
-		if (in)
-			mlo_hint(d, "state it: --shape %s=1x3x224x224", v->name);
+		mlo_error(d, MLO_ERR_UNSUPPORTED, "the number of dimensions of input '%s' is not known",
+			  g->inputs[i]->name);
+		mlo_hint(d, "state it: --shape %s=1x3x224x224", g->inputs[i]->name);
 		return MLO_ERR_UNSUPPORTED;
+	}
+	return check_node_ranks(g, d);
+}
+
+/* -- states -------------------------------------------------------------------------------- */
+
+/* Index of the input or output of that name, or of how many there are. */
+static size_t find_name(const MloGraph *g, bool output, const char *name, size_t n)
+{
+	size_t count = output ? g->noutputs : g->ninputs, i = 0;
+
+	for (; i < count; i++) {
+		const char *have = output ? g->output_names[i] : g->inputs[i]->name;
+
+		if (strlen(have) == n && memcmp(have, name, n) == 0)
+			break;
+	}
+	return i;
+}
+
+/* "INPUT=OUTPUT": names may hold '=', so every one of them is tried. */
+static bool split_state(const MloGraph *g, const char *text, StatePair *pair)
+{
+	for (const char *eq = strchr(text, '='); eq; eq = strchr(eq + 1, '=')) {
+		(*pair)[0] = find_name(g, false, text, (size_t)(eq - text));
+		(*pair)[1] = find_name(g, true, eq + 1, strlen(eq + 1));
+		if ((*pair)[0] < g->ninputs && (*pair)[1] < g->noutputs)
+			return true;
+	}
+	return false;
+}
+
+static MloStatus no_such_state(Compiler *c, const char *text)
+{
+	MloStr in = {.arena = c->a}, out = {.arena = c->a};
+
+	for (uint32_t i = 0; i < c->graph->ninputs; i++)
+		mlo_str_add(&in, "%s'%s'", i ? ", " : "", c->graph->inputs[i]->name);
+	for (uint32_t i = 0; i < c->graph->noutputs; i++)
+		mlo_str_add(&out, "%s'%s'", i ? ", " : "", c->graph->output_names[i]);
+	mlo_error(c->d, MLO_ERR_USAGE, "--state %s: not the names of an input and an output: INPUT=OUTPUT", text);
+	mlo_hint(c->d, "inputs: %s; outputs: %s", mlo_str_text(&in), mlo_str_text(&out));
+	return MLO_ERR_USAGE;
+}
+
+static MloStatus find_states(Compiler *c)
+{
+	c->state = MLO_NEWN(c->a, StatePair, c->opt->nstates + 1);
+	for (size_t i = 0; i < c->opt->nstates; i++) {
+		const char *text = c->opt->states[i];
+
+		if (!split_state(c->graph, text, &c->state[i]))
+			return no_such_state(c, text);
+		for (size_t k = 0; k < i; k++)
+			if (c->state[k][0] == c->state[i][0] || c->state[k][1] == c->state[i][1])
+				return mlo_error(c->d, MLO_ERR_USAGE, "--state %s: %s '%s' is part of --state %s already", text,
+						 c->state[k][0] == c->state[i][0] ? "input" : "output",
+						 c->state[k][0] == c->state[i][0]
+							 ? c->graph->inputs[c->state[i][0]]->name
+							 : c->graph->output_names[c->state[i][1]],
+						 c->opt->states[k]);
 	}
 	return MLO_OK;
 }
+
+/* What is known about sizes in the end tells whether the two fit. */
+static MloStatus check_states(Compiler *c)
+{
+	for (size_t i = 0; i < c->opt->nstates; i++) {
+		const MloType *x = &c->typed->inputs[c->state[i][0]]->type, *y = &c->typed->outputs[c->state[i][1]]->type;
+		bool fits = x->elem == y->elem && x->rank == y->rank && x->kind == y->kind && x->key == y->key;
+		MloStr in = {.arena = c->a}, out = {.arena = c->a};
+
+		for (int k = 0; fits && k < x->rank; k++)
+			fits = !mlo_dim_differ(x->dim[k], y->dim[k]);
+		if (fits)
+			continue;
+		mlo_type_print(&in, x);
+		mlo_type_print(&out, y);
+		return mlo_error(c->d, MLO_ERR_USAGE, "--state %s: the output is %s, the input %s", c->opt->states[i],
+				 mlo_str_text(&out), mlo_str_text(&in));
+	}
+	return MLO_OK;
+}
+
+/* -- the whole ------------------------------------------------------------------------------- */
 
 static MloStatus compile(Compiler *c)
 {
@@ -211,6 +303,7 @@ static MloStatus compile(Compiler *c)
 	const char *passes;
 
 	MLO_TRY(check_ranks(c->graph, c->d));
+	MLO_TRY(find_states(c));
 	c->targets = mlo_target_find(c->opt->target ? c->opt->target : "native", c->d);
 	if (!c->targets)
 		return MLO_ERR_USAGE;
@@ -228,56 +321,12 @@ static MloStatus compile(Compiler *c)
 	return MLO_OK;
 }
 
-/* "INPUT=OUTPUT": names may hold '=', so every one of them is tried. */
-static bool find_state(const MloGraph *g, const char *text, size_t *in, size_t *out)
-{
-	for (const char *eq = strchr(text, '='); eq; eq = strchr(eq + 1, '=')) {
-		for (*in = 0; *in < g->ninputs; ++*in) {
-			const char *name = g->inputs[*in]->name;
-
-			if (strlen(name) == (size_t)(eq - text) && memcmp(name, text, (size_t)(eq - text)) == 0)
-				break;
-		}
-		for (*out = 0; *out < g->noutputs && strcmp(g->output_names[*out], eq + 1) != 0;)
-			++*out;
-		if (*in < g->ninputs && *out < g->noutputs)
-			return true;
-	}
-	return false;
-}
-
-static MloStatus find_states(Compiler *c)
-{
-	const MloGraph *g = c->typed;
-
-	c->state = MLO_NEWN(c->a, StatePair, c->opt->nstates + 1);
-	for (size_t i = 0; i < c->opt->nstates; i++) {
-		const MloType *x, *y;
-
-		if (!find_state(g, c->opt->states[i], &c->state[i][0], &c->state[i][1])) {
-			mlo_error(c->d, MLO_ERR_USAGE, "--state %s: no input and output have these names", c->opt->states[i]);
-			mlo_hint(c->d, "write --state INPUT=OUTPUT");
-			return MLO_ERR_USAGE;
-		}
-		x = &g->inputs[c->state[i][0]]->type;
-		y = &g->outputs[c->state[i][1]]->type;
-		if (x->elem != y->elem || x->rank != y->rank || x->kind != y->kind)
-			return mlo_error(c->d, MLO_ERR_USAGE, "--state %s: the output is not of the input's type", c->opt->states[i]);
-		for (int k = 0; k < x->rank; k++) {
-			if (mlo_dim_differ(x->dim[k], y->dim[k]))
-				return mlo_error(c->d, MLO_ERR_USAGE, "--state %s: dimension %d of the two differs",
-						 c->opt->states[i], k);
-		}
-	}
-	return MLO_OK;
-}
-
 static MloStatus deliver(Compiler *c, MloArena *a, const char *path, MloCompiled *out)
 {
 	const char *manifest;
 	struct stat st;
 
-	MLO_TRY(find_states(c));
+	MLO_TRY(check_states(c));
 	MLO_TRY(mlo_manifest_text(c->a,
 				  &(MloManifest){c->graph, c->typed, c->opt, c->listed, c->nvariants,
 						 (const size_t (*)[2])c->state, c->opt->nstates},

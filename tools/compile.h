@@ -7,9 +7,12 @@
 typedef struct MloLoadOptions {
 	const char *const *shapes; /* "INPUT=1x3x224x224", "SYMBOL=8" and (kept symbols) "SYMBOL=1..64" */
 	size_t nshapes;
+	const char *const *consts; /* "INPUT=FILE" (.npy or .pb): inputs that become constants */
+	size_t nconsts;
 	bool keep_symbols;   /* leave dimensions that no shape binds symbolic */
 	bool as_written;     /* compute nothing, even where that would tell shapes */
 	bool quiet;          /* no warning about them */
+	MloGraph **partial;  /* not NULL: gets what a failed load made so far, to be freed; else NULL */
 	MloStatus *inferred; /* not NULL: what type inference says goes there, and is no failure */
 } MloLoadOptions;
 

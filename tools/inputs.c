@@ -56,7 +56,7 @@ static bool same_shape(const ModelTensor *want, const MloTensor *have)
 	return true;
 }
 
-MloStatus inputs_take(Inputs *x, const Model *m, MloTensor **in, MloDiag *d)
+MloStatus inputs_take(Inputs *x, const Model *m, uint64_t seed, MloTensor **in, MloDiag *d)
 {
 	for (size_t i = 0; i < x->n; i++) {
 		GivenInput *g = &x->given[i];
@@ -70,8 +70,10 @@ MloStatus inputs_take(Inputs *x, const Model *m, MloTensor **in, MloDiag *d)
 			MLO_TRY(model_find_input(m, g->name, &at, d));
 		type = model_type(&m->in[at]);
 		MLO_TRY(inputs_read_pb(x, g, &type, d));
+		if (!g->tensor && m->in[at].kind)
+			continue; /* there are no random ones */
 		if (!g->tensor)
-			continue;
+			g->tensor = model_random(x->a, &m->in[at], seed + at * 1000003);
 		if (!same_shape(&m->in[at], g->tensor)) {
 			ModelTensor have = {.elem = g->tensor->elem, .rank = g->tensor->rank};
 

@@ -17,7 +17,23 @@ static double number_of(json_t *j, const char *key)
 	return json_number_value(json_object_get(j, key));
 }
 
-static void print_tensors(json_t *list, const char *what)
+/* The output that is input i of the next run, or NULL. */
+static const char *state_of(json_t *manifest, size_t i)
+{
+	json_t *s;
+	size_t k;
+
+	json_array_foreach(json_object_get(manifest, "states"), k, s)
+	{
+		if (json_integer_value(json_object_get(s, "input")) == (json_int_t)i)
+			return text_of(json_array_get(json_object_get(manifest, "outputs"),
+						      (size_t)json_integer_value(json_object_get(s, "output"))), "name");
+	}
+	return NULL;
+}
+
+/* `states`: of a list of inputs, the manifest. */
+static void print_tensors(json_t *list, const char *what, json_t *states)
 {
 	json_t *t, *dim;
 	size_t i, k;
@@ -36,7 +52,8 @@ static void print_tensors(json_t *list, const char *what)
 			else
 				printf("%s%lld", k ? "," : "", (long long)json_integer_value(dim));
 		}
-		printf("]\n");
+		printf("]%s%s\n", state_of(states, i) ? ", at first zeros, then output " : "",
+		       state_of(states, i) ? state_of(states, i) : "");
 	}
 }
 
@@ -163,8 +180,8 @@ MloStatus inspect_package(json_t *manifest, size_t file_bytes, const char *varia
 	       text_of(json_object_get(manifest, "options"), "target"));
 	printf("model    xxh3 %s, %s parameters, %s multiply-adds\n", text_of(manifest, "model_hash"),
 	       cli_count(number_of(meta, "mlopt.parameters")), cli_count(number_of(meta, "mlopt.macs")));
-	print_tensors(json_object_get(manifest, "inputs"), "input");
-	print_tensors(json_object_get(manifest, "outputs"), "output");
+	print_tensors(json_object_get(manifest, "inputs"), "input", manifest);
+	print_tensors(json_object_get(manifest, "outputs"), "output", NULL);
 	json_array_foreach(variants, i, each) print_variant(each);
 	printf("\nsteps of %s:", text_of(v, "name"));
 	if (print_steps(v, node) == 0 && node)

@@ -107,7 +107,7 @@ static MloStatus complete_input(Loader *l, MloSymbols *syms, const MloValue *in)
 
 static MloStatus import(Loader *l, MloGraph **out)
 {
-	MloOnnxOptions opt = {l->bind.items, l->bind.n};
+	MloOnnxOptions opt = {l->bind.items, l->bind.n, l->opt->partial};
 	size_t before = l->d ? l->d->n : 0;
 
 	*out = mlo_onnx_load(l->path, &opt, l->d);
@@ -207,7 +207,36 @@ static MloStatus parse_range(Loader *l, const char *text)
 	r.name = mlo_strndup(l->a, text, (size_t)(eq - text));
 	r.lo = lo;
 	r.hi = hi;
+	if (!l->opt->keep_symbols)
+		return mlo_error(l->d, MLO_ERR_USAGE, "--shape %s: one size is needed here, not a range", text);
+	for (size_t i = 0; i < l->range.n; i++)
+		if (strcmp(l->range.items[i].name, r.name) == 0)
+			return mlo_error(l->d, MLO_ERR_USAGE, "--shape %s: '%s' is given twice", text, r.name);
 	MLO_PUSH(l->a, &l->range, r);
+	return MLO_OK;
+}
+
+/* "axes=axes.npy" */
+static MloStatus parse_const(Loader *l, const char *text)
+{
+	const char *eq = strchr(text, '='), *dot = strrchr(text, '.');
+	MloBindDim b = {0};
+	MloTensor *t;
+
+	if (!eq || eq == text || !eq[1])
+		return mlo_error(l->d, MLO_ERR_USAGE, "--const %s: expected INPUT=FILE, a .npy or .pb file", text);
+	if (dot && strcmp(dot, ".pb") == 0) {
+		t = mlo_onnx_read_tensor(l->a, eq + 1, l->d);
+		if (!t)
+			return MLO_ERR_FORMAT;
+	} else {
+		MLO_TRY(mlo_npy_read(l->a, eq + 1, &t, l->d));
+	}
+	b.name = mlo_strndup(l->a, text, (size_t)(eq - text));
+	b.value = t;
+	b.rank = t->rank;
+	memcpy(b.dim, t->dim, sizeof b.dim);
+	MLO_PUSH(l->a, &l->bind, b);
 	return MLO_OK;
 }
 
@@ -251,6 +280,8 @@ static MloStatus load(Loader *l, MloGraph **out)
 		MLO_TRY(mlo_bind_parse(l->a, l->opt->shapes[i], &b, l->d));
 		MLO_PUSH(l->a, &l->bind, b);
 	}
+	for (size_t i = 0; i < l->opt->nconsts; i++)
+		MLO_TRY(parse_const(l, l->opt->consts[i]));
 	MLO_TRY(import_complete(l, out));
 	MLO_TRY(narrow(l, *out));
 	MLO_TRY(note_hash(l, *out));
@@ -283,8 +314,11 @@ MloStatus mlo_load_model(const char *path, const MloLoadOptions *opt, MloGraph *
 	mlo_arena_free(l.a);
 	if (d)
 		d->where = where;
-	if (st != MLO_OK) {
+	if (st != MLO_OK && l.opt->partial && *out)
+		*l.opt->partial = *out;
+	else if (st != MLO_OK)
 		mlo_graph_free(*out);
+	if (st != MLO_OK) {
 		*out = NULL;
 		return st;
 	}

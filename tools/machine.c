@@ -1,4 +1,4 @@
-/* tools/machine.c -- measures the multiply-add peak of this machine. */
+/* tools/machine.c -- measures the multiply-add peak of this machine, and the bandwidth of its memory. */
 #include "tools/machine.h"
 
 #include <errno.h>
@@ -52,13 +52,13 @@ MloStatus machine_open(MloArena *a, Machine **out, MloDiag *d)
 typedef struct Worker {
 	pthread_t thread;
 	const Machine *m;
-	double seconds, gflops;
+	const float *memory;  /* to read, of MEMORY_BYTES; NULL: multiply-adds */
+	double seconds, rate; /* GFLOP/s, GB/s */
 } Worker;
 
 /* The rate over the whole time: what else runs on the machine takes from it as it takes from a model. */
-static void *work(void *arg)
+static void burn(Worker *w)
 {
-	Worker *w = arg;
 	enum { ROUNDS = 100000 };
 	double start = cli_now(), now = start, rounds = 0;
 
@@ -69,27 +69,89 @@ static void *work(void *arg)
 		rounds += ROUNDS;
 		now = cli_now();
 	}
-	w->gflops = rounds * w->m->code.flops_per_round / (now - start) / 1e9;
+	w->rate = rounds * w->m->code.flops_per_round / (now - start) / 1e9;
+}
+
+enum { MEMORY_BYTES = 64 << 20, LINE_FLOATS = 16 };
+
+/* One load per cache line is all that memory feels of it. */
+static void read_memory(Worker *w)
+{
+	double start = cli_now(), now = start, bytes = 0;
+	float sum[8] = {0};
+
+	while (now - start < w->seconds) {
+		for (size_t i = 0; i < MEMORY_BYTES / sizeof(float); i += 8 * LINE_FLOATS)
+			for (size_t k = 0; k < 8; k++)
+				sum[k] += w->memory[i + k * LINE_FLOATS];
+		bytes += MEMORY_BYTES;
+		now = cli_now();
+	}
+	__asm__ volatile("" : : "r"(sum) : "memory"); /* the reads stay */
+	w->rate = bytes / (now - start) / 1e9;
+}
+
+static void *work(void *arg)
+{
+	Worker *w = arg;
+
+	if (w->memory)
+		read_memory(w);
+	else
+		burn(w);
 	return NULL;
 }
 
-double machine_peak(const Machine *m, int threads, double seconds)
+enum { MAX_THREADS = 1024 };
+
+static int clamp_threads(int threads)
 {
-	enum { MAX_THREADS = 1024 };
-	static Worker worker[MAX_THREADS];
-	int n = threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : threads, started = 1;
+	return threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : threads;
+}
+
+/* Sum of the rates of n workers, the first on this thread. */
+static double work_together(Worker *worker, int n)
+{
+	int started = 1;
 	double sum = 0;
 
-	for (int i = 0; i < n; i++)
-		worker[i] = (Worker){.m = m, .seconds = seconds};
 	while (started < n && pthread_create(&worker[started].thread, NULL, work, &worker[started]) == 0)
 		started++;
 	work(&worker[0]);
 	for (int i = 1; i < started; i++)
 		pthread_join(worker[i].thread, NULL);
 	for (int i = 0; i < started; i++)
-		sum += worker[i].gflops;
+		sum += worker[i].rate;
 	return sum;
+}
+
+double machine_peak(const Machine *m, int threads, double seconds)
+{
+	static Worker worker[MAX_THREADS];
+	int n = clamp_threads(threads);
+
+	for (int i = 0; i < n; i++)
+		worker[i] = (Worker){.m = m, .seconds = seconds};
+	return work_together(worker, n);
+}
+
+double machine_bandwidth(int threads, double seconds)
+{
+	static Worker worker[MAX_THREADS];
+	int n = clamp_threads(threads);
+	float *memory = malloc((size_t)n * MEMORY_BYTES);
+	double rate;
+
+	if (!memory)
+		return 0;
+	for (size_t i = 0; i < (size_t)n * MEMORY_BYTES / sizeof *memory; i++)
+		memory[i] = 1; /* pages that are really there */
+	for (int i = 0; i < n; i++)
+		worker[i] = (Worker){.memory = memory + (size_t)i * (MEMORY_BYTES / sizeof *memory),
+				     .seconds = seconds};
+	rate = work_together(worker, n);
+	free(memory);
+	return rate;
 }
 
 const char *machine_cpu(MloArena *a)

@@ -175,13 +175,20 @@ static json_t *meta(const MloGraph *g)
 
 static json_t *options(const MloptOptions *opt)
 {
-	json_t *j = json_object(), *shapes = json_array();
+	json_t *j = json_object(), *shapes = json_array(), *consts = json_array();
 
 	json_object_set_new(j, "target", text(opt->target ? opt->target : "native"));
 	json_object_set_new(j, "level", json_integer(opt->level));
 	for (size_t i = 0; i < opt->nshapes; i++)
 		json_array_append_new(shapes, text(opt->shapes[i]));
 	json_object_set_new(j, "shapes", shapes);
+	for (size_t i = 0; i < opt->nconsts; i++) /* where the file was is nobody's business */
+		json_array_append_new(consts, json_stringn(opt->consts[i], strcspn(opt->consts[i], "=")));
+	if (opt->nconsts)
+		json_object_set_new(j, "consts", consts);
+	else
+		json_decref(consts);
+	json_object_set_new(j, "winograd", json_boolean(!opt->no_winograd));
 	return j;
 }
 

@@ -78,6 +78,8 @@ static MloStatus list_package(Model *m, MloDiag *d)
 
 		MLO_ASSERT(st == MLRT_OK);
 		MLO_TRY(tensor_of_info(in ? &m->in[i] : &m->out[i - m->nin], &info, d));
+		if (in)
+			m->in[i].state = mlrt_model_state(m->package, i) >= 0;
 	}
 	return MLO_OK;
 }
@@ -248,7 +250,7 @@ static MloStatus run_static(Model *m, MloTensor *const *in, MloTensor *const *ou
 	MlrtError e = {0};
 
 	for (size_t i = 0; i < m->nin; i++)
-		inputs[i] = in[i]->data;
+		inputs[i] = in[i] ? in[i]->data : NULL;
 	for (size_t i = 0; i < m->nout; i++)
 		outputs[i] = (void *)out[i]->data;
 	if (mlrt_session_run(m->session, inputs, outputs, &e) != MLRT_OK)
@@ -282,7 +284,7 @@ static MloStatus run_open(Model *m, MloTensor *const *in, MloTensor *const *out,
 	memset(inputs, 0, sizeof inputs);
 	memset(outputs, 0, sizeof outputs);
 	for (size_t i = 0; i < m->nin && st == MLRT_OK; i++)
-		st = mlo_to_runtime(in[i], &inputs[i], &e);
+		st = in[i] ? mlo_to_runtime(in[i], &inputs[i], &e) : MLRT_OK;
 	if (st == MLRT_OK)
 		st = mlrt_session_run_tensors(m->session, inputs, outputs, &e);
 	for (size_t i = 0; i < m->nin; i++)
@@ -345,25 +347,40 @@ bool model_tensor_open(const ModelTensor *t)
 	return t->kind != NULL;
 }
 
-/* One --shape: all sizes of an input, or one of a name. Answers whether it is for this tensor. */
-static bool pick_one(ModelTensor *t, const MloBindDim *b)
+/* One --shape: all sizes of an input, or one of a name. `used`: it is for this tensor. */
+static MloStatus pick_one(ModelTensor *t, const char *shape, const MloBindDim *b, bool *used, MloDiag *d)
 {
-	bool used = false;
-
 	if (strcmp(t->name, b->name) == 0 && b->rank == t->rank) {
+		*used = true;
 		for (int i = 0; i < t->rank; i++) {
-			if (t->dim[i] < 0 && b->dim[i] >= 0)
-				t->pick[i] = b->dim[i];
+			if (b->dim[i] < 0)
+				continue;
+			if (t->dim[i] >= 0 && t->dim[i] != b->dim[i])
+				return mlo_error(d, MLO_ERR_USAGE, "--shape %s: dimension %d of input '%s' is %lld, not %lld", shape,
+						 i, t->name, (long long)t->dim[i], (long long)b->dim[i]);
+			t->pick[i] = b->dim[i];
 		}
-		return true;
+		return MLO_OK;
 	}
 	for (int i = 0; i < t->rank && b->rank == 1; i++) {
 		if (t->dim[i] < 0 && t->dim_name[i] && strcmp(t->dim_name[i], b->name) == 0) {
 			t->pick[i] = b->dim[0];
-			used = true;
+			*used = true;
 		}
 	}
-	return used;
+	return MLO_OK;
+}
+
+/* Can there be a tensor of these sizes? */
+static MloStatus check_picked(const ModelTensor *t, MloDiag *d)
+{
+	int64_t n = 1;
+
+	for (int i = 0; i < t->rank; i++) {
+		if (__builtin_mul_overflow(n, t->pick[i], &n) || n > MLO_MAX_ELEMS)
+			return mlo_error(d, MLO_ERR_LIMIT, "input '%s' would have more than 2^40 elements", t->name);
+	}
+	return MLO_OK;
 }
 
 MloStatus model_pick(Model *m, const char *const *shapes, size_t n, MloDiag *d)
@@ -374,11 +391,13 @@ MloStatus model_pick(Model *m, const char *const *shapes, size_t n, MloDiag *d)
 
 		MLO_TRY(mlo_bind_parse(m->arena, shapes[k], &b, d));
 		for (size_t i = 0; i < m->nin; i++)
-			used = pick_one(&m->in[i], &b) || used;
+			MLO_TRY(pick_one(&m->in[i], shapes[k], &b, &used, d));
 		if (!used)
 			return mlo_error(d, MLO_ERR_USAGE, "--shape %s: %s has no input or open dimension of that name and rank",
 					 shapes[k], m->path);
 	}
+	for (size_t i = 0; i < m->nin; i++)
+		MLO_TRY(check_picked(&m->in[i], d));
 	return MLO_OK;
 }
 
@@ -436,6 +455,13 @@ MloTensor *model_random(MloArena *a, const ModelTensor *t, uint64_t seed)
 			mlo_tensor_set_i64(x, i, (int64_t)(r >> 63));
 	}
 	return x;
+}
+
+void model_fill(MloArena *a, const Model *m, MloTensor **in, uint64_t seed)
+{
+	for (size_t i = 0; i < m->nin; i++)
+		if (!in[i] && !m->in[i].state)
+			in[i] = model_random(a, &m->in[i], seed + i * 1000003);
 }
 
 MloStatus model_find_input(const Model *m, const char *name, size_t *index, MloDiag *d)

@@ -29,6 +29,7 @@ typedef struct ModelTensor {
 	size_t bytes;               /* 0 where a dimension is open */
 	const char *kind;           /* of objects ("seq", ...); NULL: a tensor */
 	MloElem key;                /* of maps */
+	bool state;                 /* an input that is what the run before put out: may be left out */
 } ModelTensor;
 
 typedef struct Model {
@@ -51,7 +52,7 @@ MloStatus model_open(Model *m, const char *path, const ModelOptions *opt, MloDia
 /* The same from a graph that the caller keeps; `keep` adds nothing, the graph's outputs are run. */
 MloStatus model_open_graph(Model *m, const MloGraph *g, const ModelOptions *opt, MloDiag *d) MLO_CHECKED;
 void model_close(Model *m);
-/* out[i]->data is filled; see model_outputs().  Results of open sizes are put into memory of the model's, which
+/* in[i] of a state may be NULL: it stays as it is.  out[i]->data is filled; see model_outputs().  Results of open sizes are put into memory of the model's, which
  * stays as it is until the next run: shape and data of out[i] are set. */
 MloStatus model_run(Model *m, MloTensor *const *in, MloTensor *const *out, MloDiag *d) MLO_CHECKED;
 
@@ -63,6 +64,8 @@ MloTensor *model_tensor(MloArena *a, const ModelTensor *t); /* zeroed */
 MloTensor **model_outputs(MloArena *a, const Model *m);
 /* Uniform in [-1, 1) for floats, 0 or 1 for integers: the same for the same seed everywhere. */
 MloTensor *model_random(MloArena *a, const ModelTensor *t, uint64_t seed);
+/* That for each input that is NULL, but states; a seed of its own each. */
+void model_fill(MloArena *a, const Model *m, MloTensor **in, uint64_t seed);
 /* The index of an input, or an error that lists the names. */
 MloStatus model_find_input(const Model *m, const char *name, size_t *index, MloDiag *d) MLO_CHECKED;
 const char *model_type_text(MloArena *a, const ModelTensor *t); /* f32[1,3,224,224] */

@@ -1,7 +1,8 @@
 // tools/ort_peer.js -- ONNX Runtime behind a pipe, one JSON line per request and per answer.
 //
-//   {"do":"load","model":PATH,"threads":N,"data":PATH,"inputs":[{"name","type","dims","at"}]} -> {"ok":true,"version"}
-//       values of the inputs: the bytes at `at` of the file `data`
+//   {"do":"load","model":PATH,"threads":N,"data":PATH,"inputs":[{"name","type","dims","at"}]}
+//        -> {"ok":true,"version","load_ms","first_ms","memory"}  the session made, that and its first run; what
+//           the process has grown by. Values of the inputs: the bytes at `at` of the file `data`; at < 0: zeros
 //   {"do":"run","seconds":S}  runs at least once -> {"ok":true,"ms":[...]}
 'use strict';
 const ort = require('onnxruntime-node');
@@ -14,20 +15,26 @@ const arrays = {
 let session, feeds;
 
 async function load(request) {
+	const before = process.memoryUsage().rss, start = process.hrtime.bigint();
 	session = await ort.InferenceSession.create(request.model, {
 		executionProviders: ['cpu'], intraOpNumThreads: request.threads, interOpNumThreads: 1,
 		graphOptimizationLevel: 'all', logSeverityLevel: 3,
 	});
+	const made = process.hrtime.bigint();
 	const bytes = new Uint8Array(require('fs').readFileSync(request.data));
 	feeds = {};
 	for (const input of request.inputs) {
 		const n = input.dims.reduce((a, b) => a * b, 1);
 		const type = arrays[input.type];
-		const data = new type(bytes.slice(input.at, input.at + n * type.BYTES_PER_ELEMENT).buffer);
+		const size = n * type.BYTES_PER_ELEMENT;
+		const data = input.at < 0 ? new type(n) : new type(bytes.slice(input.at, input.at + size).buffer);
 		feeds[input.name] = new ort.Tensor(input.type, data, input.dims);
 	}
+	const ready = process.hrtime.bigint();
 	await session.run(feeds);
-	return {ok: true, version};
+	const loadMs = Number(made - start) / 1e6, runMs = Number(process.hrtime.bigint() - ready) / 1e6;
+	const memory = process.memoryUsage().rss - before;
+	return {ok: true, version, load_ms: loadMs, first_ms: loadMs + runMs, memory};
 }
 
 async function run(request) {

@@ -23,6 +23,7 @@ struct Peer {
 	FILE *to;
 	int from;
 	char *version;
+	PeerFacts facts;
 	char *buf; /* bytes of an answer that is not complete */
 	size_t n, cap;
 };
@@ -141,16 +142,18 @@ static json_t *load_request(const char *model, const Model *m, MloTensor *const 
 	json_t *request = json_object(), *inputs = json_array();
 	size_t at = 0;
 
-	for (size_t i = 0; i < m->nin; at += in[i++]->nbytes) {
+	for (size_t i = 0; i < m->nin; i++) {
 		json_t *j = json_object(), *dims = json_array();
+		const ModelTensor *t = &m->in[i];
 
-		for (int k = 0; k < in[i]->rank; k++)
-			json_array_append_new(dims, json_integer(in[i]->dim[k]));
-		json_object_set_new(j, "name", json_string(m->in[i].name));
-		json_object_set_new(j, "type", json_string(type_name(in[i]->elem)));
+		for (int k = 0; k < t->rank; k++)
+			json_array_append_new(dims, json_integer(in[i] ? in[i]->dim[k] : t->pick[k]));
+		json_object_set_new(j, "name", json_string(t->name));
+		json_object_set_new(j, "type", json_string(type_name(t->elem)));
 		json_object_set_new(j, "dims", dims);
-		json_object_set_new(j, "at", json_integer((json_int_t)at));
+		json_object_set_new(j, "at", json_integer(in[i] ? (json_int_t)at : -1)); /* a state */
 		json_array_append_new(inputs, j);
+		at += in[i] ? in[i]->nbytes : 0;
 	}
 	json_object_set_new(request, "do", json_string("load"));
 	json_object_set_new(request, "model", json_string(model));
@@ -168,7 +171,7 @@ static bool save_inputs(char *path, MloTensor *const *in, size_t n)
 	bool ok = f;
 
 	for (size_t i = 0; ok && i < n; i++)
-		ok = fwrite(in[i]->data, 1, in[i]->nbytes, f) == in[i]->nbytes;
+		ok = !in[i] || fwrite(in[i]->data, 1, in[i]->nbytes, f) == in[i]->nbytes;
 	if (f)
 		ok = fclose(f) == 0 && ok;
 	return ok;
@@ -190,6 +193,10 @@ static bool load(Peer *p, const char *model, const Model *m, MloTensor *const *i
 	version = json_string_value(json_object_get(answer, "version"));
 	error = json_string_value(json_object_get(answer, "error"));
 	p->version = version ? strdup(version) : NULL;
+	p->facts = (PeerFacts){.version = p->version,
+			       .load_ms = json_number_value(json_object_get(answer, "load_ms")),
+			       .first_ms = json_number_value(json_object_get(answer, "first_ms")),
+			       .memory_bytes = json_number_value(json_object_get(answer, "memory"))};
 	if (error || (!version && !*why))
 		snprintf(why, n, "%s", error ? error : "node with onnxruntime-node not found (NODE_PATH or ./node_modules)");
 	json_decref(answer);
@@ -201,7 +208,7 @@ Peer *peer_start(MloArena *a, const char *model, const Model *m, MloTensor *cons
 	Peer *p = calloc(1, sizeof *p);
 
 	for (size_t i = 0; i < m->nin; i++) {
-		if (in[i]->object || !type_name(in[i]->elem)) {
+		if (m->in[i].kind || !type_name(m->in[i].elem)) {
 			snprintf(why, n, "input '%s' is %s", m->in[i].name, model_type_text(a, &m->in[i]));
 			free(p);
 			return NULL;
@@ -217,9 +224,9 @@ Peer *peer_start(MloArena *a, const char *model, const Model *m, MloTensor *cons
 	return load(p, model, m, in, threads, why, n) ? p : NULL;
 }
 
-const char *peer_version(const Peer *p)
+PeerFacts peer_facts(const Peer *p)
 {
-	return p->version;
+	return p->facts;
 }
 
 bool peer_run(Peer *p, double seconds, void (*add)(void *user, double ms), void *user)

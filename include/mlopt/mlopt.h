@@ -64,6 +64,10 @@ typedef struct MloptOptions {
 	/* "INPUT=OUTPUT", nstates of them: that output of one run is that input of the next. */
 	const char *const *states;
 	size_t nstates;
+	/* "INPUT=FILE" (.npy or .pb), nconsts of them: an input that is always that, and no input any more. */
+	const char *const *consts;
+	size_t nconsts;
+	int no_winograd; /* convolutions as plain sums: slower, and closer to the sum in order */
 } MloptOptions;
 #define MLOPT_OPTIONS_INIT                                                                                   \
 	{                                                                                                    \

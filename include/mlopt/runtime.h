@@ -102,6 +102,8 @@ MLRT_API size_t mlrt_model_inputs(const MlrtModel *m);
 MLRT_API size_t mlrt_model_outputs(const MlrtModel *m);
 MLRT_API MlrtStatus mlrt_model_input(const MlrtModel *m, size_t i, MlrtTensorInfo *info);
 MLRT_API MlrtStatus mlrt_model_output(const MlrtModel *m, size_t i, MlrtTensorInfo *info);
+/* The output that the package declares to be this input of the next run (states, below); -1: there is none. */
+MLRT_API long mlrt_model_state(const MlrtModel *m, size_t input);
 MLRT_API size_t mlrt_model_arena_bytes(const MlrtModel *m);
 
 MLRT_API MlrtStatus mlrt_session_new(MlrtModel *m, const MlrtSessionOptions *opt, MlrtSession **out, MlrtError *err);

@@ -206,7 +206,7 @@ void ref_attention(const RefCall *c)
 {
 	const RefAttr *attr = c->attr;
 	int64_t nq = attr[ATTR_attention_q_num_heads].i, nkv = attr[ATTR_attention_kv_num_heads].i;
-	Attention a; /* set field by field: there is no memset here */
+	Attention a;
 	a.q = heads_of(&c->in[0], nq);
 	a.y = heads_of(&c->out[0], nq);
 	a.k = cache_of(&c->in[1], ref_in(c, 4), nkv);

@@ -80,7 +80,7 @@ static void sum_ints(const RefCall *c, Loops *l, int64_t *offset, int64_t to)
 void ref_einsum(const RefCall *c)
 {
 	Einsum e;
-	Loops outer, inner; /* set field by field: there is no memset here */
+	Loops outer, inner;
 	int rank[EINSUM_OPERANDS];
 	bool used[EINSUM_LABELS], floats = ref_is_float(c->out[0].elem);
 	int64_t offset[EINSUM_OPERANDS], to = 0;

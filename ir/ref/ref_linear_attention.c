@@ -77,7 +77,7 @@ void ref_linear_attention(const RefCall *c)
 	Linear l = {.q = &c->in[0], .k = &c->in[1], .v = &c->in[2], .decay = ref_in(c, 4), .beta = ref_in(c, 5),
 		.y = &c->out[0], .steps = c->in[0].dim[1], .q_heads = a[ATTR_linear_attention_q_num_heads].i,
 		.heads = state->dim[1], .keys = state->dim[2], .values = state->dim[3]};
-	Column s; /* set field by field: there is no memset here */
+	Column s;
 	s.t = state;
 	s.n = l.keys;
 	s.step = l.values;

@@ -6,7 +6,8 @@
 /* Kept dimensions form the outer nest, reduced ones the inner. */
 typedef struct Split { RefNest kept, reduced; int64_t n; } Split;
 
-static void split(Split *s, const RefTensor *x, const bool *reduce)
+/* No row is kept, and y is zero, when axes do not leave y's shape. */
+static void split(Split *s, const RefTensor *x, const bool *reduce, const RefTensor *y)
 {
 	int64_t stride[REF_MAX_RANK], kd[REF_MAX_RANK], ks[REF_MAX_RANK], rd[REF_MAX_RANK], rs[REF_MAX_RANK];
 	int nk = 0, nr = 0;
@@ -25,6 +26,10 @@ static void split(Split *s, const RefTensor *x, const bool *reduce)
 	ref_nest(&s->kept, nk, kd, 1, &pk);
 	ref_nest(&s->reduced, nr, rd, 1, &pr);
 	s->n = ref_count_dims(rd, 0, nr);
+	if (ref_count_dims(kd, 0, nk) != ref_count(y)) {
+		s->kept.rows = 0;
+		ref_zero(y->data, 0, ref_count(y), ref_elem_bits(y->elem));
+	}
 }
 
 static void axes_of(const RefCall *c, int noop_slot, bool *reduce)
@@ -34,8 +39,11 @@ static void axes_of(const RefCall *c, int noop_slot, bool *reduce)
 	bool all = n == 0 && !c->attr[noop_slot].i;
 	for (int d = 0; d < x->rank; d++)
 		reduce[d] = all;
-	for (int64_t i = 0; i < n; i++)
-		reduce[ref_axis(ref_get_i64(axes, i), x->rank)] = true;
+	for (int64_t i = 0; i < n; i++) {
+		int64_t d = ref_wrap(ref_get_i64(axes, i), x->rank);
+		if (d >= 0)
+			reduce[d] = true;
+	}
 }
 
 typedef double StepF64(double acc, double x);
@@ -78,7 +86,7 @@ REF_INLINE void reduce(const RefCall *c, int noop_slot, double start, StepF64 *s
 	Split s;
 	int64_t to = 0;
 	axes_of(c, noop_slot, axes);
-	split(&s, x, axes);
+	split(&s, x, axes, y);
 	int64_t n = s.kept.dim[s.kept.rank - 1], stride = s.kept.stride[0][s.kept.rank - 1];
 	for (; s.kept.rows > 0; ref_nest_next(&s.kept))
 		for (int64_t j = 0; j < n; j++) {
@@ -210,7 +218,7 @@ void ref_reduce_log_sum_exp(const RefCall *c)
 	Split s;
 	int64_t to = 0;
 	axes_of(c, ATTR_reduce_log_sum_exp_noop_with_empty_axes, axes);
-	split(&s, x, axes);
+	split(&s, x, axes, y);
 	int64_t n = s.kept.dim[s.kept.rank - 1], stride = s.kept.stride[0][s.kept.rank - 1];
 	for (; s.kept.rows > 0; ref_nest_next(&s.kept))
 		for (int64_t j = 0; j < n; j++)

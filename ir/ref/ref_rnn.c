@@ -272,7 +272,7 @@ static void read_funcs(Rnn *r, const RefAttr *names, const RefAttr *alpha, const
 
 static Rnn open(const RefCall *c, int gates, const RefAttr *clip, const RefAttr *direction)
 {
-	Rnn r; /* set field by field: there is no memset here */
+	Rnn r;
 	r.x = &c->in[0];
 	r.w = ref_in(c, 1);
 	r.r = &c->in[2];

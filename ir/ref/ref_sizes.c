@@ -14,6 +14,9 @@ static int64_t add(int64_t a, int64_t b)
 	return __builtin_add_overflow(a, b, &r) || r < 0 ? -1 : r;
 }
 
+/* n / 2 + 1, for the bins of real signals of n samples; -1 when n is negative. */
+static int64_t half_and_one(int64_t n) { return n < 0 ? -1 : n / 2 + 1; }
+
 static void copy_dims(int64_t *dims, const RefTensor *t)
 {
 	for (int d = 0; d < t->rank; d++)
@@ -190,6 +193,47 @@ void size_pad(const RefCall *c, int64_t *dims)
 		dims[d] = -1;
 }
 
+/* -- reductions ------------------------------------------------------------------------------------- */
+
+static void reduced(const RefCall *c, int64_t *dims, int keepdims_slot, int noop_slot)
+{
+	const RefTensor *x = &c->in[0], *axes = ref_in(c, 1);
+	int64_t n = axes ? ref_count(axes) : 0;
+	bool all = n == 0 && !c->attr[noop_slot].i, keep = c->attr[keepdims_slot].i != 0, drop[REF_MAX_RANK];
+	bool bad = false;
+	int to = 0, rank = c->out[0].rank;
+	for (int d = 0; d < x->rank; d++)
+		drop[d] = all;
+	for (int64_t i = 0; i < n; i++) {
+		int d = axis_at(axes, i, x->rank);
+		bad = bad || d < 0 || drop[d];
+		if (d >= 0)
+			drop[d] = true;
+	}
+	for (int d = 0; d < x->rank && !bad; d++) {
+		if (drop[d] && !keep)
+			continue;
+		bad = to >= rank;
+		if (!bad)
+			dims[to++] = drop[d] ? 1 : x->dim[d];
+	}
+	for (int d = 0; d < rank && (bad || to != rank); d++)
+		dims[d] = -1;
+}
+
+#define REDUCED(id)                                                                       \
+	void size_##id(const RefCall *c, int64_t *dims)                                   \
+	{                                                                                 \
+		reduced(c, dims, ATTR_##id##_keepdims, ATTR_##id##_noop_with_empty_axes); \
+	}
+REDUCED(reduce_sum)
+REDUCED(reduce_mean)
+REDUCED(reduce_max)
+REDUCED(reduce_min)
+REDUCED(reduce_prod)
+REDUCED(reduce_l2)
+REDUCED(reduce_log_sum_exp)
+
 /* -- resize ----------------------------------------------------------------------------------------- */
 
 static int64_t whole(double size)
@@ -260,6 +304,57 @@ void size_range(const RefCall *c, int64_t *dims)
 	uint64_t span = delta < 0 ? (uint64_t)start - (uint64_t)limit : (uint64_t)limit - (uint64_t)start;
 	bool none = delta < 0 ? start <= limit : limit <= start;
 	dims[0] = delta == 0 ? -1 : none ? 0 : (int64_t)((span - 1) / step) + 1;
+}
+
+void size_hann_window(const RefCall *c, int64_t *dims) { dims[0] = ref_get_i64(&c->in[0], 0); }
+void size_hamming_window(const RefCall *c, int64_t *dims) { size_hann_window(c, dims); }
+void size_blackman_window(const RefCall *c, int64_t *dims) { size_hann_window(c, dims); }
+
+void size_mel_weight_matrix(const RefCall *c, int64_t *dims)
+{
+	dims[0] = half_and_one(ref_get_i64(&c->in[1], 0));
+	dims[1] = ref_get_i64(&c->in[0], 0);
+}
+
+/* -- signals -------------------------------------------------------------------------------------------- */
+
+void size_dft(const RefCall *c, int64_t *dims)
+{
+	const RefTensor *x = &c->in[0], *length = ref_in(c, 1), *where = ref_in(c, 2);
+	bool onesided = c->attr[ATTR_dft_onesided].i != 0, real = onesided && c->attr[ATTR_dft_inverse].i != 0;
+	int rank = x->rank, axis = where ? axis_at(where, 0, rank) : rank - 2;
+	bool bad = axis < 0 || axis == rank - 1;
+	copy_dims(dims, x);
+	dims[rank - 1] = real ? 1 : 2;
+	if (!bad) {
+		int64_t n = length ? ref_get_i64(length, 0) : real ? 2 * (x->dim[axis] - 1) : x->dim[axis];
+		dims[axis] = n < 1 ? -1 : onesided && !real ? half_and_one(n) : n;
+	}
+	for (int d = 0; d < rank && bad; d++)
+		dims[d] = -1;
+}
+
+void size_stft(const RefCall *c, int64_t *dims)
+{
+	const RefTensor *x = &c->in[0], *window = ref_in(c, 2), *size = ref_in(c, 3);
+	int64_t step = ref_get_i64(&c->in[1], 0), length = x->dim[1];
+	int64_t n = size ? ref_get_i64(size, 0) : window ? window->dim[0] : length;
+	dims[0] = x->dim[0];
+	dims[1] = step < 1 || n < 1 || n > length ? -1 : (length - n) / step + 1;
+	dims[2] = c->attr[ATTR_stft_onesided].i ? half_and_one(n) : n;
+	dims[3] = 2;
+}
+
+void size_col2im(const RefCall *c, int64_t *dims)
+{
+	const RefTensor *x = &c->in[0], *image = &c->in[1], *block = &c->in[2];
+	int64_t size = 1, rank = c->out[0].rank;
+	dims[0] = x->dim[0];
+	for (int64_t i = 0; i < rank - 2; i++) {
+		dims[i + 2] = i < ref_count(image) ? ref_get_i64(image, i) : -1;
+		size = i < ref_count(block) ? mul(size, ref_get_i64(block, i)) : -1;
+	}
+	dims[1] = size > 0 && x->dim[1] % size == 0 ? x->dim[1] / size : -1;
 }
 
 /* -- results picked by indices -------------------------------------------------------------------------- */

@@ -1,14 +1,18 @@
 /* tests/conform/run.c -- runs the ONNX backend cases of folders and compares with what is expected.
  *
- * usage: run [--runner reference|native] [--cache DIRECTORY] [--case NAME] [--print] [--list FILE] [LABEL=]DIRECTORY...
+ * usage: run [--runner reference|native|aarch64] [--cache DIRECTORY] [--case NAME] [--every N] [--print]
+ *            [--list FILE]... [--facts FILE] [LABEL=]DIRECTORY...
  *
  * Runners: reference, the executor of the IR; native, a package for this machine, optimised and run
- * by the runtime.  --cache keeps the objects that native compiles.
+ * by the runtime; aarch64, one for that, run by the program that MLOPT_TEST_RUNNER names under an emulator.
+ * --cache keeps the objects that are compiled.  --every N takes every Nth case of a directory.
  *
  * A directory holds one folder per case: model.onnx, test_data_set_0/input_0.pb, output_0.pb, ...; or
  * CASE.onnx with CASE_output_0.pb, whose float inputs of n elements are 0/n, 1/n, ..., (n-1)/n.
  * FILE has a line "CASE fail REASON" or "LABEL/CASE fail REASON" for each case that is known to fail; all
- * others must pass, and a listed one that passes is an error, too.  --print writes such a list. */
+ * others must pass, and a listed one that passes is an error, too.  --print writes such a list.
+ * "CASE const INPUT REASON": compiled with that input as a constant (mlopt compile --const).
+ * --facts writes what was seen of each case, for docs/OPERATORS.md (tests/conform/facts.h). */
 #include <dirent.h>
 #include <errno.h>
 #include <math.h>
@@ -16,48 +20,119 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "frontend/onnx.h"
 #include "ir/exec.h"
+#include "tests/conform/facts.h"
 #include "tests/support/support.h"
+#include "tools/compile.h"
 
 static const double rel_tolerance = 1e-3, abs_tolerance = 1e-7;
 enum { MAX_IO = 64 };
 
 typedef enum Outcome { OUT_PASS, OUT_FAIL, OUT_UNSUPPORTED } Outcome;
 
-/* A way to execute a model.  Results live in `a`. */
-typedef MloStatus Runner(MloArena *a, MloGraph *g, const MloTensor *const *in, MloTensor **out, MloDiag *d);
+/* Where a case lies. */
+typedef struct Case {
+	const char *model; /* file */
+	const char *data;  /* of a case with one data set of generated inputs: prefix of its files; else the folder */
+	bool generated;
+	const char *constant; /* an input that becomes a constant when the case is compiled, or NULL */
+} Case;
 
-static MloStatus run_reference(MloArena *a, MloGraph *g, const MloTensor *const *in, MloTensor **out,
-                               MloDiag *d)
+/* One run of a case: g is the model as the reference executor takes it, in[i] the value of its input i, of
+ * data set `set` (NULL: generated). */
+typedef struct Run {
+	MloArena *a; /* results live there */
+	const Case *c;
+	const char *set;
+	MloGraph *g;
+	const MloTensor *const *in;
+} Run;
+
+/* A way to execute a model. */
+typedef MloStatus Runner(const Run *r, MloTensor **out, MloDiag *d);
+
+/* Some models declare another rank than the data of an input has: the data counts. */
+static MloStatus take_ranks(MloGraph *g, const MloTensor *const *in, MloDiag *d)
 {
-	MLO_TRY(mlo_infer_graph(g, d));
-	return mlo_exec_graph(a, g, in, out, NULL, NULL, d);
+	for (uint32_t i = 0; i < g->ninputs; i++)
+		if (!in[i]->object && g->inputs[i]->type.rank >= 0 && g->inputs[i]->type.rank != in[i]->rank)
+			g->inputs[i]->type = mlo_tensor_type(in[i]);
+	return mlo_infer_graph(g, d);
 }
 
-static const char *cache; /* of objects, or NULL */
-
-static MloStatus run_native(MloArena *a, MloGraph *g, const MloTensor *const *in, MloTensor **out, MloDiag *d)
+static MloStatus run_reference(const Run *r, MloTensor **out, MloDiag *d)
 {
-	RunHow how = {.target = "native", .level = 2, .threads = 1, .cache = cache};
+	MLO_TRY(take_ranks(r->g, r->in, d));
+	return mlo_exec_graph(r->a, r->g, r->in, out, NULL, NULL, d);
+}
 
-	/* compiled models want to know at least the rank of what they take */
-	for (uint32_t i = 0; i < g->ninputs; i++) {
-		MloType *t = &g->inputs[i]->type;
-		if (t->rank != MLO_RANK_UNKNOWN || mlo_type_object(t))
+static const char *cache;     /* of objects, or NULL */
+static const char *manifest;  /* of the last package that was run here, or NULL */
+static const char *scratch;   /* folder for files of emulated runs */
+static const char *emulator;
+
+/* "NAME=1x3x8x8" for an input whose rank the model does not tell: compiled models want to know it. */
+static const char *shape_text(MloArena *a, const MloValue *v, const MloTensor *t)
+{
+	MloStr s = {.arena = a};
+
+	mlo_str_add(&s, "%s=", v->name);
+	for (int k = 0; k < t->rank; k++)
+		mlo_str_add(&s, "%s?", k ? "x" : "");
+	return mlo_str_text(&s);
+}
+
+/* As a user compiles the model. */
+static MloStatus run_compiled(const Run *r, const RunHow *how, MloTensor **out, MloDiag *d)
+{
+	const char *shape[MAX_IO], *constant = NULL;
+	const MloTensor *in[MAX_IO];
+	MloLoadOptions lo = {.shapes = shape, .consts = &constant, .keep_symbols = true};
+	MloGraph *g;
+	MloStatus st;
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < r->g->ninputs; i++) {
+		const MloValue *v = r->g->inputs[i];
+
+		if (r->c->constant && strcmp(v->name, r->c->constant) == 0) {
+			constant = mlo_sprintf(r->a, "%s=%s/input_%u.pb", v->name, r->set, i);
+			lo.nconsts = 1;
 			continue;
-		t->rank = in[i]->rank;
-		for (int k = 0; k < t->rank; k++)
-			t->dim[k] = mlo_dim_fresh(g->syms, "d");
+		}
+		if (v->type.rank == MLO_RANK_UNKNOWN && !mlo_type_object(&v->type))
+			shape[lo.nshapes++] = shape_text(r->a, v, r->in[i]);
+		in[n++] = r->in[i];
 	}
-	MLO_TRY(mlo_infer_graph(g, d));
-	return support_run(a, g, &how, in, out, d);
+	MLO_TRY(mlo_load_model(r->c->model, &lo, &g, d));
+	st = take_ranks(g, in, d);
+	if (st == MLO_OK)
+		st = support_run(r->a, g, how, in, out, d);
+	mlo_graph_free(g);
+	return st;
 }
 
-static const struct How { const char *name; Runner *run; } runners[] = {
-	{"reference", run_reference},
-	{"native", run_native},
+static MloStatus run_native(const Run *r, MloTensor **out, MloDiag *d)
+{
+	return run_compiled(r, &(RunHow){.target = "native", .level = 2, .threads = 1, .cache = cache,
+	                                 .manifest = &manifest}, out, d);
+}
+
+static MloStatus run_aarch64(const Run *r, MloTensor **out, MloDiag *d)
+{
+	RunHow how = {.target = "aarch64", .level = 2, .threads = 1, .cache = cache, .emulator = emulator,
+	              .runner = getenv("MLOPT_TEST_RUNNER"), .scratch = scratch};
+
+	return run_compiled(r, &how, out, d);
+}
+
+static const struct How { const char *name; Runner *run; bool emulated; } runners[] = {
+	{"reference", run_reference, false},
+	{"native", run_native, false},
+	{"aarch64", run_aarch64, true},
 };
 
 static bool exists(const char *path)
@@ -180,13 +255,6 @@ static void retype(MloTensor *t, const MloType *as)
 		t->elem = EL_bf16;
 }
 
-/* Where a case lies. */
-typedef struct Case {
-	const char *model; /* file */
-	const char *data;  /* of a case with one data set of generated inputs: prefix of its files; else the folder */
-	bool generated;
-} Case;
-
 static MloTensor *generate(MloArena *a, const MloType *t)
 {
 	int64_t dims[MLO_MAX_RANK], n = mlo_type_elems(t);
@@ -247,7 +315,7 @@ static Outcome run_set(MloArena *a, const struct How *how, const Case *c, const 
 	} else if (get_data(a, c, set, g, in, want, &d, why, n)) {
 		for (uint32_t i = 0; i < g->ninputs; i++)
 			retype(in[i], &g->inputs[i]->type);
-		if (how->run(a, g, (const MloTensor *const *)in, got, &d) != MLO_OK)
+		if (how->run(&(Run){a, c, set, g, (const MloTensor *const *)in}, got, &d) != MLO_OK)
 			snprintf(why, n, "%s", first_error(&d));
 		else
 			o = compare(g, got, want, why, n);
@@ -278,26 +346,57 @@ static Outcome run_sets(MloArena *a, const struct How *how, const Case *c, char 
 
 static bool find_case(MloArena *a, const char *dir, const char *name, Case *c)
 {
-	*c = (Case){mlo_sprintf(a, "%s/%s/model.onnx", dir, name), mlo_sprintf(a, "%s/%s", dir, name), false};
+	*c = (Case){.data = mlo_sprintf(a, "%s/%s", dir, name)};
+	c->model = mlo_sprintf(a, "%s/model.onnx", c->data);
 	if (exists(c->model))
 		return true;
-	*c = (Case){mlo_sprintf(a, "%s/%s.onnx", dir, name), mlo_sprintf(a, "%s/%s", dir, name), true};
+	c->model = mlo_sprintf(a, "%s/%s.onnx", dir, name);
+	c->generated = true;
 	return exists(c->model);
 }
 
 /* -- lists ------------------------------------------------------------------------------------------------ */
 
-/* Names of the cases that are known to fail. */
-typedef struct List { char **items; size_t n, cap; } List;
+typedef struct Known {
+	const char *name;     /* CASE or LABEL/CASE */
+	const char *constant; /* the input; NULL: it fails */
+	const char *reason;
+} Known;
+
+typedef struct List { Known *items; size_t n, cap; } List;
 
 typedef struct Session {
 	MloArena *arena;
 	const struct How *how;
 	const char *only;
+	int every;
 	bool print;
+	const char *list[4]; /* files */
+	int nlists;
 	List known;
+	FILE *facts; /* or NULL */
 	int passed, failed;
 } Session;
+
+static bool read_line(Session *s, char *line, const char *file)
+{
+	char *save, *name = strtok_r(line, " \t\n", &save), *status = strtok_r(NULL, " \t\n", &save);
+	char *input = NULL, *reason;
+	bool constant = status && strcmp(status, "const") == 0, ok;
+
+	if (!name || *name == '#')
+		return true;
+	if (constant)
+		input = strtok_r(NULL, " \t\n", &save);
+	reason = status ? strtok_r(NULL, "\n", &save) : NULL;
+	ok = reason && (constant ? input != NULL : strcmp(status, "fail") == 0);
+	if (!ok)
+		fprintf(stderr, "conform: %s: '%s' needs fail, or const INPUT, and a reason\n", file, name);
+	Known k = {mlo_strdup(s->arena, name), input ? mlo_strdup(s->arena, input) : NULL,
+	           reason ? mlo_strdup(s->arena, reason) : ""};
+	MLO_PUSH(s->arena, &s->known, k);
+	return ok;
+}
 
 static bool read_list(Session *s, const char *file)
 {
@@ -306,32 +405,26 @@ static bool read_list(Session *s, const char *file)
 	bool ok = f != NULL;
 	if (!f)
 		fprintf(stderr, "conform: %s: %s\n", file, strerror(errno));
-	while (f && fgets(line, sizeof line, f)) {
-		char *save, *name = strtok_r(line, " \t\n", &save), *status = strtok_r(NULL, " \t\n", &save);
-		if (!name || *name == '#')
-			continue;
-		if (!status || strcmp(status, "fail") != 0 || !strtok_r(NULL, "\n", &save)) {
-			fprintf(stderr, "conform: %s: '%s' is not followed by fail and a reason\n", file, name);
-			ok = false;
-		}
-		MLO_PUSH(s->arena, &s->known, mlo_strdup(s->arena, name));
-	}
+	while (f && fgets(line, sizeof line, f))
+		ok = read_line(s, line, file) && ok;
 	if (f)
 		fclose(f);
 	return ok;
 }
 
-static bool is_known(const Session *s, const char *label, const char *name)
+static const Known *find_known(const Session *s, const char *label, const char *name)
 {
 	const char *full = mlo_sprintf(s->arena, "%s/%s", label, name);
 	for (size_t i = 0; i < s->known.n; i++)
-		if (strcmp(s->known.items[i], name) == 0 || strcmp(s->known.items[i], full) == 0)
-			return true;
-	return false;
+		if (strcmp(s->known.items[i].name, name) == 0 || strcmp(s->known.items[i].name, full) == 0)
+			return &s->known.items[i];
+	return NULL;
 }
 
 static void run_one(Session *s, const char *label, const char *dir, const char *name)
 {
+	const Known *known = find_known(s, label, name);
+	bool fails = known && !known->constant, passed;
 	MloArena *a = mlo_arena_new();
 	char why[400] = "";
 	Case c;
@@ -339,13 +432,18 @@ static void run_one(Session *s, const char *label, const char *dir, const char *
 		mlo_arena_free(a);
 		return;
 	}
-	bool passed = run_sets(a, s->how, &c, why, sizeof why) == OUT_PASS;
+	c.constant = known ? known->constant : NULL;
+	manifest = NULL;
+	passed = run_sets(a, s->how, &c, why, sizeof why) == OUT_PASS;
 	if (s->print && !passed)
 		printf("%s/%s fail %s\n", label, name, why);
-	else if (!s->print && passed == is_known(s, label, name))
+	else if (!s->print && passed == fails)
 		printf("%s/%s: %s%s%s\n", label, name, passed ? "unexpected pass" : "failed", *why ? ": " : "", why);
 	fflush(stdout);
-	if (passed == is_known(s, label, name))
+	if (s->facts)
+		facts_write(s->facts, a, s->how->name, mlo_sprintf(a, "%s/%s", label, name), c.model, manifest,
+		            passed ? NULL : fails ? known->reason : why);
+	if (passed == fails)
 		s->failed++;
 	else
 		s->passed++;
@@ -368,7 +466,7 @@ static bool run_folder(Session *s, const char *arg)
 		size_t len = strlen(name);
 		if (len > 5 && strcmp(name + len - 5, ".onnx") == 0)
 			name[len - 5] = 0;
-		if (name[0] != '.' && (!s->only || strcmp(name, s->only) == 0))
+		if (name[0] != '.' && i % s->every == 0 && (!s->only || strcmp(name, s->only) == 0))
 			run_one(s, label, dir, name);
 		free(entry[i]);
 	}
@@ -378,43 +476,106 @@ static bool run_folder(Session *s, const char *arg)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: run [--runner reference|native] [--cache DIRECTORY] [--case NAME] [--print] "
-	                "[--list FILE] [LABEL=]DIRECTORY...\n");
+	fprintf(stderr, "usage: run [--runner reference|native|aarch64] [--cache DIRECTORY] [--case NAME] [--every N] "
+	                "[--print] [--list FILE]... [--facts FILE] [LABEL=]DIRECTORY...\n");
 	return 2;
+}
+
+/* Why emulated runs are not possible here, or NULL. */
+static const char *find_emulator(MloArena *a)
+{
+	static const char *const names[] = {"qemu-aarch64-static", "qemu-aarch64", NULL};
+	const char *runner = getenv("MLOPT_TEST_RUNNER");
+	char *folder = mlo_strdup(a, "/tmp/mlopt-conform-XXXXXX");
+
+	emulator = support_tool("MLOPT_TEST_QEMU", names);
+	if (!*emulator)
+		return "no qemu-aarch64";
+	if (!runner || !*runner)
+		return "no aarch64 compiler built the runner";
+	scratch = mkdtemp(folder);
+	return scratch ? NULL : "no folder for files";
+}
+
+static void remove_scratch(void)
+{
+	static const char *const files[] = {"in.bin", "out.bin"};
+	char path[4096];
+
+	for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+		snprintf(path, sizeof path, "%s/%s", scratch, files[i]);
+		unlink(path);
+	}
+	rmdir(scratch);
+}
+
+static bool run_folders(Session *s, char **folders, int n)
+{
+	const char *why = s->how->emulated ? find_emulator(s->arena) : NULL;
+	bool ok = true;
+
+	if (why) {
+		printf("SKIP %s: %s\n0 passed, 0 failed, 1 skipped\n", s->how->name, why);
+		return true;
+	}
+	for (int i = 0; i < n && ok; i++)
+		ok = run_folder(s, folders[i]);
+	if (scratch)
+		remove_scratch();
+	if (!s->print)
+		printf("%d passed, %d failed, 0 skipped\n", s->passed, s->failed);
+	return ok && (s->print || (s->failed == 0 && s->passed > 0));
+}
+
+/* The first operand's place in argv; 0: they are wrong. */
+static int options(Session *s, int argc, char **argv)
+{
+	const char *runner = "reference", *every = "1", *facts = NULL;
+	int i = 1;
+
+	for (; i < argc && strncmp(argv[i], "--", 2) == 0; i++) {
+		const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+		if (strcmp(argv[i], "--print") == 0) {
+			s->print = true;
+			continue;
+		}
+		if (strcmp(argv[i], "--list") == 0 && s->nlists == (int)(sizeof s->list / sizeof *s->list))
+			return 0;
+		const char **to = strcmp(argv[i], "--case") == 0   ? &s->only
+		                  : strcmp(argv[i], "--runner") == 0 ? &runner
+		                  : strcmp(argv[i], "--cache") == 0  ? &cache
+		                  : strcmp(argv[i], "--every") == 0  ? &every
+		                  : strcmp(argv[i], "--list") == 0   ? &s->list[s->nlists++]
+		                  : strcmp(argv[i], "--facts") == 0  ? &facts
+		                                                     : NULL;
+		if (!to || !value)
+			return 0;
+		*to = value;
+		i++;
+	}
+	s->every = atoi(every);
+	for (size_t k = 0; k < sizeof runners / sizeof *runners; k++)
+		if (strcmp(runner, runners[k].name) == 0)
+			s->how = &runners[k];
+	if (facts && !(s->facts = fopen(facts, "w"))) {
+		fprintf(stderr, "conform: %s: %s\n", facts, strerror(errno));
+		return 0;
+	}
+	return s->how && s->every > 0 && i < argc ? i : 0;
 }
 
 int main(int argc, char **argv)
 {
-	const char *runner = "reference", *list = NULL;
 	Session s = {.arena = mlo_arena_new()};
-	bool ok = s.arena != NULL;
-	int i = 1;
-	for (; i < argc && strncmp(argv[i], "--", 2) == 0; i++) {
-		const char *value = i + 1 < argc ? argv[i + 1] : NULL;
-		if (strcmp(argv[i], "--print") == 0) {
-			s.print = true;
-			continue;
-		}
-		const char **to = strcmp(argv[i], "--case") == 0   ? &s.only
-		                  : strcmp(argv[i], "--runner") == 0 ? &runner
-		                  : strcmp(argv[i], "--cache") == 0  ? &cache
-		                  : strcmp(argv[i], "--list") == 0   ? &list
-		                                                     : NULL;
-		if (!to || !value)
-			return usage();
-		*to = value;
-		i++;
-	}
-	for (size_t k = 0; k < sizeof runners / sizeof *runners; k++)
-		if (strcmp(runner, runners[k].name) == 0)
-			s.how = &runners[k];
-	if (!s.how || i == argc)
+	int first = s.arena ? options(&s, argc, argv) : 0;
+	bool read = true, ok;
+
+	if (!first)
 		return usage();
-	ok = ok && (!list || read_list(&s, list));
-	for (; i < argc && ok; i++)
-		ok = run_folder(&s, argv[i]);
-	if (!s.print)
-		printf("%d passed, %d failed, 0 skipped\n", s.passed, s.failed);
+	for (int i = 0; i < s.nlists; i++)
+		read = read_list(&s, s.list[i]) && read;
+	ok = read && run_folders(&s, argv + first, argc - first);
+	ok = (!s.facts || fclose(s.facts) == 0) && ok;
 	mlo_arena_free(s.arena);
-	return !ok ? 2 : !s.print && (s.failed > 0 || s.passed == 0);
+	return !read ? 2 : !ok;
 }

@@ -1,78 +1,66 @@
-/* tests/support/runner.c -- runs a package once on raw files; built statically for other machines
- * too and run under an emulator.  usage: runner PACKAGE THREADS FOLDER: reads FOLDER/in<i>.bin, writes
- * FOLDER/out<i>.bin. */
+/* tests/support/runner.c -- runs a package once on values from a file; built statically for other machines
+ * and run under an emulator.  usage: runner PACKAGE THREADS FOLDER: reads FOLDER/in.bin, writes
+ * FOLDER/out.bin. */
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "mlopt/runtime.h"
+#include "tests/support/values.h"
 
-static void *buffer(const char *folder, const char *kind, size_t i, size_t bytes, int read)
+enum { MAX_IO = 64 };
+
+static int run(MlrtModel *m, MlrtSession *s, const char *folder, MlrtError *err)
 {
+	const size_t nin = mlrt_model_inputs(m), nout = mlrt_model_outputs(m);
+	MlrtTensor in[MAX_IO], out[MAX_IO] = {{0}};
+	const char *elem[MAX_IO];
 	char path[4096];
-	void *p = aligned_alloc(64, (bytes + 63) / 64 * 64 + 64);
-	FILE *f;
+	MlrtTensorInfo info;
+	void *block;
+	int bad = 0;
 
-	snprintf(path, sizeof path, "%s/%s%zu.bin", folder, kind, i);
-	if (!p || !read)
-		return p;
-	f = fopen(path, "rb");
-	if (!f || fread(p, 1, bytes, f) != bytes) {
-		fprintf(stderr, "runner: cannot read %zu bytes of %s\n", bytes, path);
-		exit(1);
+	if (nin > MAX_IO || nout > MAX_IO) {
+		snprintf(err->text, sizeof err->text, "%zu inputs, %zu outputs", nin, nout);
+		return 1;
 	}
-	fclose(f);
-	return p;
-}
-
-static int store(const char *folder, size_t i, const void *p, size_t bytes)
-{
-	char path[4096];
-	FILE *f;
-	int ok;
-
-	snprintf(path, sizeof path, "%s/out%zu.bin", folder, i);
-	f = fopen(path, "wb");
-	ok = f && fwrite(p, 1, bytes, f) == bytes;
-	return (f ? fclose(f) : 1) == 0 && ok;
+	snprintf(path, sizeof path, "%s/in.bin", folder);
+	block = values_read(path, in, nin);
+	if (!block) {
+		snprintf(err->text, sizeof err->text, "cannot read %.400s", path);
+		return 1;
+	}
+	if (mlrt_session_run_tensors(s, in, out, err))
+		bad = 1;
+	for (size_t i = 0; !bad && i < nout; i++) {
+		mlrt_model_output(m, i, &info);
+		elem[i] = info.elem;
+	}
+	snprintf(path, sizeof path, "%s/out.bin", folder);
+	if (!bad && !values_write(path, out, elem, nout)) {
+		snprintf(err->text, sizeof err->text, "cannot write %.400s", path);
+		bad = 1;
+	}
+	for (size_t i = 0; i < nin; i++)
+		mlrt_object_free(in[i].object);
+	free(block);
+	return bad;
 }
 
 int main(int argc, char **argv)
 {
-	MlrtModel *m;
-	MlrtSession *s;
-	MlrtError err;
+	MlrtModel *m = NULL;
+	MlrtSession *s = NULL;
+	MlrtError err = {0};
 	MlrtSessionOptions opt = {0};
-	const void *in[64];
-	void *out[64];
-	MlrtTensorInfo info;
+	int bad;
 
 	if (argc != 4)
 		return 2;
 	opt.threads = atoi(argv[2]);
-	if (mlrt_model_open(argv[1], NULL, &m, &err) || mlrt_session_new(m, &opt, &s, &err)) {
+	bad = mlrt_model_open(argv[1], NULL, &m, &err) || mlrt_session_new(m, &opt, &s, &err) ||
+	      run(m, s, argv[3], &err);
+	if (bad)
 		fprintf(stderr, "runner: %s\n", err.text);
-		return 1;
-	}
-	if (mlrt_model_inputs(m) > 64 || mlrt_model_outputs(m) > 64)
-		return 2;
-	for (size_t i = 0; i < mlrt_model_inputs(m); i++) {
-		mlrt_model_input(m, i, &info);
-		in[i] = buffer(argv[3], "in", i, info.bytes, 1);
-	}
-	for (size_t i = 0; i < mlrt_model_outputs(m); i++) {
-		mlrt_model_output(m, i, &info);
-		out[i] = buffer(argv[3], "out", i, info.bytes, 0);
-	}
-	if (mlrt_session_run(s, in, out, &err)) {
-		fprintf(stderr, "runner: %s\n", err.text);
-		return 1;
-	}
-	for (size_t i = 0; i < mlrt_model_outputs(m); i++) {
-		mlrt_model_output(m, i, &info);
-		if (!store(argv[3], i, out[i], info.bytes))
-			return 1;
-	}
 	mlrt_session_free(s);
 	mlrt_model_close(m);
-	return 0;
+	return bad;
 }

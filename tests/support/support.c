@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/support/values.h"
 #include "tools/compile.h"
 #include "tools/objects.h"
 
@@ -47,6 +48,12 @@ static MloStatus here(MloArena *a, const char *path, const MloCompiled *c, const
 	MlrtStatus st = path ? mlrt_model_open(path, &oo, &m, &err) : mlrt_model_open_memory(c->bytes, c->n, &oo, &m, &err);
 	MloStatus ran = MLO_ERR_INTERNAL;
 
+	if (!st && how->manifest) {
+		size_t n;
+		const char *text = mlrt_model_manifest(m, &n);
+
+		*how->manifest = mlo_strndup(a, text, n);
+	}
 	if (!st)
 		st = mlrt_session_new(m, &so, &s, &err);
 	if (!st)
@@ -56,44 +63,47 @@ static MloStatus here(MloArena *a, const char *path, const MloCompiled *c, const
 	return ran != MLO_OK ? mlo_error(d, ran, "runtime: %s", err.text) : MLO_OK;
 }
 
-static bool save(const char *path, const void *p, size_t n)
+/* The element types of all inputs or outputs. */
+static const char **elems(MloArena *a, MloValue *const *v, uint32_t n)
 {
-	FILE *f = fopen(path, "wb");
-	bool ok = f && fwrite(p, 1, n, f) == n;
+	const char **e = MLO_NEWN(a, const char *, n + 1);
 
-	return f && !fclose(f) && ok;
+	for (uint32_t i = 0; i < n; i++)
+		e[i] = mlo_elem_text(v[i]->type.elem);
+	return e;
 }
 
-static bool load(const char *path, void *p, size_t n)
+static MloStatus emulated(MloArena *a, const MloGraph *g, const char *path, const RunHow *how,
+                          const MloTensor *const *in, MloTensor **out, MloDiag *d)
 {
-	FILE *f = fopen(path, "rb");
-	bool ok = f && fread(p, 1, n, f) == n;
-
-	if (f)
-		fclose(f);
-	return ok;
-}
-
-static MloStatus emulated(const char *path, const RunHow *how, const MloTensor *const *in, size_t nin, MloTensor **out,
-                          size_t nout, MloDiag *d)
-{
-	char file[4096], cmd[8192];
+	MlrtTensor *v = MLO_NEWN(a, MlrtTensor, g->ninputs + g->noutputs + 1);
+	char file[4096], cmd[16384];
+	MlrtError err = {0};
+	bool ok = true;
+	void *block;
 	int status;
 
-	for (size_t i = 0; i < nin; i++) {
-		snprintf(file, sizeof file, "%s/in%zu.bin", how->scratch, i);
-		if (!save(file, in[i]->data, in[i]->nbytes))
-			return mlo_error(d, MLO_ERR_IO, "cannot write %s", file);
-	}
+	for (uint32_t i = 0; i < g->ninputs; i++)
+		ok = ok && mlo_to_runtime(in[i], &v[i], &err) == MLRT_OK;
+	snprintf(file, sizeof file, "%s/in.bin", how->scratch);
+	ok = ok && values_write(file, v, elems(a, g->inputs, g->ninputs), g->ninputs);
+	for (uint32_t i = 0; i < g->ninputs; i++)
+		mlrt_object_free(v[i].object);
+	if (!ok)
+		return mlo_error(d, MLO_ERR_IO, "cannot write %s", file);
 	snprintf(cmd, sizeof cmd, "%s %s %s %d %s", how->emulator, how->runner, path, how->threads, how->scratch);
 	status = system(cmd);
 	if (!WIFEXITED(status) || WEXITSTATUS(status))
 		return mlo_error(d, MLO_ERR_INTERNAL, "'%s' failed with status %d", cmd, status);
-	for (size_t i = 0; i < nout; i++) {
-		snprintf(file, sizeof file, "%s/out%zu.bin", how->scratch, i);
-		if (!load(file, (void *)out[i]->data, out[i]->nbytes))
-			return mlo_error(d, MLO_ERR_IO, "cannot read %s", file);
+	snprintf(file, sizeof file, "%s/out.bin", how->scratch);
+	block = values_read(file, v, g->noutputs);
+	if (!block)
+		return mlo_error(d, MLO_ERR_IO, "cannot read %s", file);
+	for (uint32_t i = 0; i < g->noutputs; i++) {
+		out[i] = mlo_from_runtime(a, &v[i], g->outputs[i]->type.elem);
+		mlrt_object_free(v[i].object);
 	}
+	free(block);
 	return MLO_OK;
 }
 
@@ -111,21 +121,10 @@ MloStatus support_run(MloArena *a, const MloGraph *g, const RunHow *how, const M
 	opt.cache_dir = how->cache;
 	opt.verify_each = 1;
 	MLO_ASSERT(g->ninputs <= 64 && g->noutputs <= 64);
-	for (uint32_t i = 0; i < g->noutputs && how->emulator; i++)
-		if (!mlo_type_static(&g->outputs[i]->type))
-			return mlo_error(d, MLO_ERR_UNSUPPORTED, "the emulated runner takes static shapes only");
 	snprintf(path, sizeof path, "%s/case.mlopt", how->scratch ? how->scratch : ".");
 	MLO_TRY(mlo_compile_graph(a, g, &opt, file ? path : NULL, &c, d));
-	for (uint32_t i = 0; i < g->noutputs && how->emulator; i++) {
-		int64_t dims[MLO_MAX_RANK];
-		const MloType *t = &g->outputs[i]->type;
-
-		for (int k = 0; k < t->rank; k++)
-			dims[k] = t->dim[k].k;
-		outputs[i] = mlo_tensor_new(a, t->elem, t->rank, dims);
-	}
 	if (how->emulator)
-		st = emulated(path, how, inputs, g->ninputs, outputs, g->noutputs, d);
+		st = emulated(a, g, path, how, inputs, outputs, d);
 	else
 		st = here(a, file ? path : NULL, &c, how, inputs, outputs, d);
 	if (file)

@@ -14,6 +14,7 @@ typedef struct RunHow {
 	const char *runner;   /* program for the emulator */
 	const char *scratch;  /* folder for files */
 	const char *cache;    /* of objects, NULL: none */
+	const char **manifest; /* gets the package's manifest, unless an emulator runs it; NULL: is not wanted */
 } RunHow;
 
 /* Compiles g and runs it once; outputs are tensors in `a`. */

@@ -36,6 +36,7 @@ void ox_model(OnnxFix *f, int opset)
 	f->graph.name = mlo_strdup(f->a, "test");
 	APPEND(f, f->model.opset_import, f->model.n_opset_import, opset_of(f, "", opset));
 	APPEND(f, f->model.opset_import, f->model.n_opset_import, opset_of(f, "my", 1));
+	APPEND(f, f->model.opset_import, f->model.n_opset_import, opset_of(f, "ai.onnx.preview.training", 1));
 }
 
 void ox_free(OnnxFix *f)

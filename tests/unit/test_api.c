@@ -107,6 +107,55 @@ static void a_package_runs(void)
 	unlink(path);
 }
 
+/* sum = x + total, bound to total of the next run. */
+static void states_are_compiled_in(void)
+{
+	char path[] = "/tmp/mlopt-api-XXXXXX";
+	const char *state = "total=sum";
+	const float x[2] = {1, -2};
+	const void *in[2] = {x, NULL};
+	float sum[2];
+	void *out[1] = {sum}, *bytes = NULL, *p;
+	MloptOptions opt = MLOPT_OPTIONS_INIT;
+	MloptModel *m = NULL;
+	MlrtModel *rt = NULL;
+	MlrtSession *s = NULL;
+	Said said = {0};
+	OnnxFix f;
+	size_t n;
+	int fd = mkstemp(path);
+
+	CU_ASSERT_FATAL(fd >= 0);
+	close(fd);
+	ox_model(&f, 17);
+	ox_in(&f, "x", EL_f32, "2");
+	ox_in(&f, "total", EL_f32, "2");
+	ox_node(&f, "Add", "x total", "sum");
+	ox_out(&f, "sum");
+	p = ox_bytes(&f, &n);
+	CU_ASSERT_EQUAL_FATAL(mlo_write_file(path, p, n, NULL), MLO_OK);
+	ox_free(&f);
+	opt.states = &state;
+	opt.nstates = 1;
+	CU_ASSERT_EQUAL_FATAL(mlopt_model_load(path, &m, NULL, NULL), MLOPT_OK);
+	CU_ASSERT_EQUAL_FATAL(mlopt_compile(m, &opt, &bytes, &n, NULL, hear, &said), MLOPT_OK);
+	CU_ASSERT_EQUAL_FATAL(mlrt_model_open_memory(bytes, n, NULL, &rt, NULL), MLRT_OK);
+	CU_ASSERT(mlrt_model_state(rt, 0) == -1 && mlrt_model_state(rt, 1) == 0 && mlrt_model_state(rt, 2) == -1);
+	CU_ASSERT_EQUAL_FATAL(mlrt_session_new(rt, NULL, &s, NULL), MLRT_OK);
+	for (int run = 1; run <= 3; run++) {
+		CU_ASSERT_EQUAL(mlrt_session_run(s, in, out, NULL), MLRT_OK);
+		CU_ASSERT(sum[0] == (float)run && sum[1] == -2 * (float)run);
+	}
+	mlrt_session_free(s);
+	mlrt_model_close(rt);
+	free(bytes);
+	state = "total=x";
+	CU_ASSERT_EQUAL(mlopt_compile(m, &opt, &bytes, &n, NULL, hear, &said), MLOPT_ERR_USAGE);
+	CU_ASSERT(bytes == NULL && strstr(said.last, "outputs: 'sum'") != NULL);
+	mlopt_model_free(m);
+	unlink(path);
+}
+
 static void failures_say_why_and_leave_nothing(void)
 {
 	char path[] = "/tmp/mlopt-api-XXXXXX";
@@ -169,6 +218,7 @@ void suite_api(void)
 
 	CU_ADD_TEST(s, compiles_to_memory_the_same_each_time);
 	CU_ADD_TEST(s, a_package_runs);
+	CU_ADD_TEST(s, states_are_compiled_in);
 	CU_ADD_TEST(s, failures_say_why_and_leave_nothing);
 	CU_ADD_TEST(s, the_guard_frees_what_was_made_under_it);
 }

@@ -229,7 +229,7 @@ static void sized(OnnxFix *f, const char *const *bind, size_t n)
 	ox_out(f, "y");
 	for (size_t i = 0; i < n; i++)
 		CU_ASSERT_EQUAL(mlo_bind_parse(f->a, bind[i], &b[i], &f->diag), MLO_OK);
-	f->opt = (MloOnnxOptions){b, n};
+	f->opt = (MloOnnxOptions){.bind = b, .nbind = n};
 	ox_load(f);
 }
 

@@ -236,6 +236,30 @@ static void gather_outside_is_refused(void)
 	mlo_graph_free(g);
 }
 
+/* The first numbers of NumPy's RandomState(0), and those of MATLAB, whose generator starts from 5489. */
+static void twister_draws_the_known_numbers(void)
+{
+	static const struct { double seed, want[3]; } row[] = {
+		{0, {0.5488135039273248, 0.7151893663724195, 0.6027633760716439}},
+		{5489, {0.814723686393179, 0.905791937075619, 0.126986816293506}},
+	};
+	for (size_t k = 0; k < sizeof row / sizeof *row; k++) {
+		MloGraph *g = mlo_graph_new("t");
+		MloValue *shape = mlo_graph_const_i64s(g, 1, (const int64_t[]){3}, 1);
+		MloNode *n = mlo_graph_node(g, NULL, OP_random_uniform, &shape, 1, 1);
+		MloTensor *out;
+		mlo_attr_set_i(n, ATTR_random_uniform_dtype, mlo_elem_onnx(EL_f64));
+		mlo_attr_set_i(n, ATTR_random_uniform_twister, 1);
+		mlo_attr_set_f(n, ATTR_random_uniform_seed, row[k].seed);
+		CU_ASSERT_EQUAL_FATAL(mlo_infer_node(g, n, NULL), MLO_OK);
+		mlo_graph_output(g, n->out[0], "y");
+		CU_ASSERT_EQUAL_FATAL(mlo_exec_graph(g->arena, g, NULL, &out, NULL, NULL, NULL), MLO_OK);
+		for (int i = 0; i < 3; i++)
+			CU_ASSERT_DOUBLE_EQUAL(mlo_tensor_f64(out, i), row[k].want[i], 1e-15);
+		mlo_graph_free(g);
+	}
+}
+
 static void every_operator_has_a_kernel(void)
 {
 	for (int op = 0; op < OP_COUNT; op++)
@@ -252,5 +276,6 @@ void suite_ref_exec(void)
 	CU_add_test(s, "buffers live as long as their values", buffers_live_long_enough);
 	CU_add_test(s, "wrong inputs are refused", wrong_inputs_are_refused);
 	CU_add_test(s, "gather outside the axis is refused", gather_outside_is_refused);
+	CU_add_test(s, "the twister draws the known numbers", twister_draws_the_known_numbers);
 	CU_add_test(s, "every operator has a kernel", every_operator_has_a_kernel);
 }

@@ -6,3 +6,10 @@ for key in name threads latency_ms min median p90 p99 gflops peak_share load_ms 
 done
 grep -c '"threads": 1,' json
 ! grep -E '"(median|gflops|peak_share|package_bytes|peak_memory_bytes)": (0|0\.0|-.*),?$' json
+# A page has the figures, a roofline, the nodes of the model and the steps; nothing is left of it when it cannot be written.
+"$mlopt" bench "$models/tiny.onnx" --threads 1 --duration 0.1 --warmup 0.01 --no-peer --html page.html >/dev/null 2>&1 || exit
+grep -c '<svg' page.html
+grep -c 'Roofline\|Before and after fusion\|<h3>Steps' page.html
+tail -n 1 page.html
+"$mlopt" bench "$models/tiny.onnx" --threads 1 --duration 0.1 --warmup 0.01 --no-peer --html none/page.html >/dev/null 2>&1
+echo "status $?"

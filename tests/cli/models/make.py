@@ -14,9 +14,10 @@ def weights(rng, name, *shape):
     return numpy_helper.from_array((rng.integers(-8, 9, shape) / 16).astype(np.float32), name)
 
 
-def save(name, nodes, inputs, outputs, initializers=()):
+def save(name, nodes, inputs, outputs, initializers=(), domains=(), functions=()):
     graph = helper.make_graph(nodes, name, inputs, outputs, list(initializers))
-    model = helper.make_model(graph, producer_name="mlopt tests", opset_imports=[helper.make_opsetid("", 13)])
+    opsets = [helper.make_opsetid("", 13)] + [helper.make_opsetid(domain, 2) for domain in domains]
+    model = helper.make_model(graph, producer_name="mlopt tests", opset_imports=opsets, functions=functions)
     model.ir_version = 7
     with open(os.path.join(HERE, name + ".onnx"), "wb") as f:
         f.write(model.SerializeToString())
@@ -53,6 +54,63 @@ save("mismatch", [helper.make_node("Conv", ["x", "w"], ["y"], "layer1/conv1")], 
 save("two", [helper.make_node("Add", ["a", "b"], ["sum"], "add"),
              helper.make_node("Mul", ["sum", "b"], ["a/b"], "mul")],
      [info("a", 2, 2), info("b", 2, 2)], [info("sum", 2, 2), info("a/b", 2, 2)])
+save("axes", [helper.make_node("Squeeze", ["x", "axes"], ["y"], "drop")],
+     [info("x", 2, 1, 3), helper.make_tensor_value_info("axes", TensorProto.INT64, ["n"])],
+     [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)])
+np.save(os.path.join(HERE, "axes.npy"), np.array([1], np.int64))
+# What is wrong with these lies behind values whose types the model does not state, in a body, in a function.
+then = helper.make_graph([helper.make_node("Frobnicate", ["h"], ["t"], "inner")], "then", [], [info("t", 2)])
+other = helper.make_graph([helper.make_node("Neg", ["h"], ["e"], "neg")], "other", [], [info("e", 2)])
+save("several", [helper.make_node("Exp", ["x"], ["h"], "exp"), helper.make_node("Rulu", ["h"], ["r"], "rulu1"),
+                 helper.make_node("Rulu", ["r"], ["s"], "rulu2"),
+                 helper.make_node("Gemmm", ["s"], ["g"], domain="my.domain"),
+                 helper.make_node("Gelu", ["g"], ["u"], "gelu"),
+                 helper.make_node("If", ["c"], ["y"], "if", then_branch=then, else_branch=other)],
+     [info("x", 2), helper.make_tensor_value_info("c", TensorProto.BOOL, [])], [info("u", 2), info("y", 2)],
+     domains=["my.domain"])
+save("body", [helper.make_node("Exp", ["x"], ["h"], "exp"),
+              helper.make_node("If", ["c"], ["y"], "if", then_branch=then, else_branch=other)],
+     [info("x", 2), helper.make_tensor_value_info("c", TensorProto.BOOL, [])], [info("y", 2)])
+save("function", [helper.make_node("Exp", ["x"], ["h"], "exp"),
+                  helper.make_node("Twice", ["h"], ["y"], "call", domain="my.domain")], [info("x", 2)], [info("y", 2)],
+     domains=["my.domain"], functions=[helper.make_function(
+         "my.domain", "Twice", ["a"], ["b"], [helper.make_node("Neg", ["a"], ["n"], "neg"),
+                                              helper.make_node("LeakyRelu", ["n"], ["b"], "leaky", beta=2.0)],
+         [helper.make_opsetid("", 13)])])
+save("accumulate", [helper.make_node("Add", ["x", "total"], ["sum"], "add"),
+                    helper.make_node("Identity", ["sum"], ["total_next"], "keep")],
+     [info("x", 2), info("total", 2)], [info("sum", 2), info("total_next", 2)])
+save("append", [helper.make_node("Concat", ["past", "x"], ["present"], "concat", axis=0)],
+     [info("x", "n", 2), info("past", "past", 2)], [info("present", "all", 2)])
+
+def claim(name, elements, data):
+    """A weight that says how large it is, and what there is of it."""
+    return TensorProto(name=name, data_type=TensorProto.FLOAT, dims=elements, raw_data=data)
+
+
+# What no model may be: see tests/cli/cases/hostile-models.sh and external-data.sh.
+relu = [helper.make_node("Relu", ["x"], ["y"], "relu")]
+add = [helper.make_node("Add", ["x", "w"], ["y"], "add")]
+save("hostile-cycle", [helper.make_node("Add", ["x", "b"], ["a"], "first"),
+                       helper.make_node("Relu", ["a"], ["b"], "second")], [info("x", 2)], [info("b", 2)])
+save("hostile-missing", [helper.make_node("Add", ["x", "nowhere"], ["y"], "add")], [info("x", 2)],
+     [info("y", 2), info("nothing", 2)])
+save("hostile-input", relu, [info("x", 2 ** 60)], [info("y", 2 ** 60)])
+save("hostile-product", relu, [info("x", 2 ** 31, 2 ** 31, 2 ** 31)], [info("y", 2 ** 31, 2 ** 31, 2 ** 31)])
+save("hostile-negative", relu, [info("x", -3)], [info("y", -3)])
+save("hostile-weight", add, [info("x", 2)], [info("y", 2)], [claim("w", [2 ** 60], b"abcd")])
+save("hostile-weight-product", add, [info("x", 2)], [info("y", 2)], [claim("w", [2 ** 32, 2 ** 32], b"")])
+save("hostile-shape", [helper.make_node("Expand", ["x", "s"], ["y"], "grow")], [info("x", 1)], [info("y", "n")],
+     [numpy_helper.from_array(np.array([2 ** 60], np.int64), "s")])
+save("hostile-repeat", [helper.make_node("ConstantOfShape", ["s"], ["c"], "fill"),
+                        helper.make_node("ReduceSum", ["c"], ["t"], "total", keepdims=0),
+                        helper.make_node("Add", ["x", "t"], ["y"], "add")], [info("x", 2)], [info("y", 2)],
+     [numpy_helper.from_array(np.array([2 ** 20, 2 ** 20], np.int64), "s")])
+outside = claim("w", [2], b"")
+outside.ClearField("raw_data")
+outside.data_location = TensorProto.EXTERNAL
+outside.external_data.add(key="location", value="aa/ww.bin")
+save("external", add, [info("x", 2)], [info("y", 2)], [outside])
 
 
 def branches():
