@@ -21,9 +21,13 @@ typedef struct Mirror {
 	bool odd;
 } Mirror;
 
+/* The data need not be aligned. */
 static double tap(const MloValue *w, int64_t filter, int64_t k)
 {
-	return mlo_tensor_f64(w->data, filter * w->type.dim[2].k + k);
+	float v;
+
+	memcpy(&v, (const char *)w->data->data + (filter * w->type.dim[2].k + k) * (int64_t)sizeof v, sizeof v);
+	return v;
 }
 
 /* The first tap has no partner and must be 0; so must the middle one when the sides have opposite signs. */
@@ -86,10 +90,11 @@ static MloValue *side(MloGraph *g, MloNode *n, const Mirror *m, MloValue *x, int
 {
 	int64_t c = m->taps / 2;
 	MloTensor *at = mlo_tensor_new(g->arena, EL_i64, 2, (int64_t[]){m->frames, c});
+	int64_t *to = (int64_t *)(uintptr_t)at->data;
 
 	for (int64_t t = 0; t < m->frames; t++)
 		for (int64_t k = 0; k < c; k++)
-			mlo_tensor_set_i64(at, t * c + k, m->stride * t + c + sign * k);
+			to[t * c + k] = m->stride * t + c + sign * k;
 	return mlo_rw_op(g, n, OP_gather, n, cx, x, mlo_graph_const(g, at, NULL));
 }
 
@@ -98,10 +103,11 @@ static MloValue *half_filters(MloGraph *g, const MloValue *w, const Mirror *m)
 {
 	int64_t c = m->taps / 2;
 	MloTensor *t = mlo_tensor_new(g->arena, EL_f32, 2, (int64_t[]){c, m->filters});
+	float *to = (float *)(uintptr_t)t->data;
 
 	for (int64_t f = 0; f < m->filters; f++)
 		for (int64_t k = 0; k < c; k++)
-			mlo_tensor_set_f64(t, k * m->filters + f, k ? tap(w, f, c + k) : m->odd ? 0 : tap(w, f, c) / 2);
+			to[k * m->filters + f] = (float)(k ? tap(w, f, c + k) : m->odd ? 0 : tap(w, f, c) / 2);
 	return mlo_graph_const(g, t, NULL);
 }
 
