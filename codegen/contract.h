@@ -10,6 +10,14 @@ static inline bool contract_is_depthwise(const KContract *c)
 	return c->nk == 1 && c->group_c == 1 && c->group_k == 1;
 }
 
+/* Depthwise columns that lie beside each other read mostly the same inputs: the taps of a row are then unrolled,
+ * and an input stays in a register from one column to the next. */
+enum { CONTRACT_SLIDE_TAPS = 7 };
+static inline bool contract_slides(const KContract *c)
+{
+	return contract_is_depthwise(c) && c->nkx > 1 && c->nkx <= CONTRACT_SLIDE_TAPS && c->dx == 1 && c->sx < c->nkx;
+}
+
 /* Every group's channels start at the first lane of a block of A. */
 static inline bool contract_group_aligned(const KContract *c)
 {
@@ -19,7 +27,7 @@ static inline bool contract_group_aligned(const KContract *c)
 /* Do the sums of a register tile stay in registers?  Beside them and the weights, LLVM's scheduler has two
  * broadcast inputs under way; a tile that leaves no register free after that had one of its sums spilled and
  * reloaded in every term. */
-bool contract_tile_fits(const MloTarget *t, int cols, int vecs);
+bool contract_tile_fits(const MloTarget *t, const KContract *c, int cols, int vecs);
 /* Fills the schedule fields from the extents (sizes are those of k) and the target's facts. */
 void mlo_schedule_contract(const MloTarget *t, const MloKernel *k, KContract *c);
 /* "7x32 chunk 14 c-outer" for reports. */

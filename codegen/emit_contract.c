@@ -10,6 +10,8 @@
  *
  * Borders cost nothing inside: tap rows outside the image shorten the ky loop, tap columns outside
  * are left out when the code of the (few) border tiles is generated. */
+#include <string.h>
+
 #include "codegen/contract.h"
 #include "codegen/emit_internal.h"
 
@@ -291,6 +293,37 @@ static bool outside(const KContract *c, Edge edge, int cols, int64_t kx, int64_t
 	return ix < 0 || (c->in_x >= 0 && ix >= c->in_x);
 }
 
+/* Depthwise terms of one row of taps, column by column: an input is loaded once for all columns that read it.
+ * a_off, b_off: of the first column and tap. */
+static void emit_slide(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, Edge edge)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMValueRef w[CONTRACT_SLIDE_TAPS], x[(64 + 1) * CONTRACT_SLIDE_TAPS];
+
+	MLO_ASSERT(t->row == 0 && t->nrow == 1);
+	for (int j = 0; j < c->vecs; j++) {
+		memset(x, 0, sizeof x);
+		for (int kx = 0; kx < c->nkx; kx++)
+			w[kx] = load_weights(t, addc(e, b_off, kx * t->wtile), j);
+		for (int i = 0; i < cols; i++) {
+			LLVMValueRef acc = t->acc[i * c->vecs + j], sum = LLVMBuildLoad2(e->b, t->vec, acc, "");
+
+			for (int kx = 0; kx < c->nkx; kx++) {
+				LLVMValueRef *at = &x[i * c->sx + kx];
+
+				if ((edge.kind == AT || edge.kind == LAST) && outside(c, edge, cols, kx, i))
+					continue;
+				if (!*at)
+					*at = load_at(t, t->vec, e->arg[c->a_arg],
+					              addn(e, addn(e, a_off, i * c->sx + kx, c->a.x), j, c->a.blk));
+				sum = fma_vec(t, *at, w[kx], sum);
+			}
+			LLVMBuildStore(e->b, sum, acc);
+		}
+	}
+}
+
 /* Terms of the tap rows [ky_lo, ky_hi).  x0: first column. */
 static void emit_taps(Tile *t, int cols, LLVMValueRef x0, Edge edge, LLVMValueRef ky_lo, LLVMValueRef ky_hi)
 {
@@ -303,7 +336,9 @@ static void emit_taps(Tile *t, int cols, LLVMValueRef x0, Edge edge, LLVMValueRe
 
 	ky = one_ky ? emit_i64(e, 0) : emit_for(e, &ly, ky_lo, ky_hi, emit_i64(e, 1), "ky");
 	row = add(e, t->a0, muln(e, add(e, addc(e, muln(e, t->y, c->sy), -c->py), muln(e, ky, c->dy)), c->a.y));
-	if (edge.kind == AT || edge.kind == LAST) {
+	if (contract_slides(c) && edge.kind != ANY) {
+		emit_slide(t, cols, add(e, row, muln(e, ix0, c->a.x)), add(e, t->b0, muln(e, ky, c->nkx * tap)), edge);
+	} else if (edge.kind == AT || edge.kind == LAST) {
 		for (int64_t kx = 0; kx < c->nkx; kx++) {
 			bool skip[64], any = false;
 

@@ -16,6 +16,17 @@ static double max_of(double a, double b)
 	return a > b ? a : b;
 }
 
+/* As tile_cycles, of columns that share their inputs (contract_slides). */
+static double slide_cycles(const MloTarget *t, const KContract *c, int cols, int vecs)
+{
+	double taps = (double)c->nkx, inputs = (double)((cols - 1) * c->sx + c->nkx);
+	double row = max_of(cols * vecs * taps / t->fma_per_cycle, (inputs + taps) * vecs / LOADS_PER_CYCLE);
+
+	/* the sums of a column wait for each other */
+	row = max_of(row, FMA_LATENCY * taps);
+	return (double)c->nky * (row + 1) + TILE_OVERHEAD + cols * vecs;
+}
+
 static double tile_cycles(const MloTarget *t, const KContract *c, int cols, int vecs)
 {
 	bool depthwise = contract_is_depthwise(c);
@@ -23,6 +34,8 @@ static double tile_cycles(const MloTarget *t, const KContract *c, int cols, int 
 	double term = max_of(cols * vecs / t->fma_per_cycle,
 	                     (double)(depthwise ? cols * vecs + vecs : cols + vecs) / LOADS_PER_CYCLE);
 
+	if (contract_slides(c))
+		return slide_cycles(t, c, cols, vecs);
 	/* weights that do not stay in the first-level cache between tiles come from the second */
 	if (terms * vecs * vector > (double)t->l1d / 2)
 		term = max_of(term, vecs * vector / L2_BYTES_PER_CYCLE);
@@ -42,8 +55,10 @@ static bool columns_collide(const MloTarget *t, const KContract *c, int cols)
 	return cols > sets * (t->l1d_ways > 4 ? t->l1d_ways - 3 : t->l1d_ways);
 }
 
-bool contract_tile_fits(const MloTarget *t, int cols, int vecs)
+bool contract_tile_fits(const MloTarget *t, const KContract *c, int cols, int vecs)
 {
+	if (contract_slides(c)) /* the weights of a row of taps, and as many inputs */
+		return cols * vecs + (int)c->nkx * vecs + (int)c->nkx < t->vector_regs;
 	return cols * vecs + vecs + 2 < t->vector_regs;
 }
 
@@ -115,7 +130,7 @@ static void try_tiles(const MloTarget *t, KContract *c, Search *f)
 
 		if ((vecs > nvec || splits_group) && vecs > 1)
 			continue;
-		for (int cols = 1; cols <= MAX_COLS && cols <= longest && contract_tile_fits(t, cols, vecs); cols++) {
+		for (int cols = 1; cols <= MAX_COLS && cols <= longest && contract_tile_fits(t, c, cols, vecs); cols++) {
 			if (columns_collide(t, c, cols))
 				break;
 			try_tile(t, c, f, cols, vecs);

@@ -98,7 +98,7 @@ static double choose_tile(const MloTarget *t, KContract *c)
 		for (int cols = 1; cols <= MAX_COLS && cols <= n && nvec % vecs == 0; cols++) {
 			double cycles = product_cycles(t, c, n, cols, vecs) * (double)(nvec / vecs);
 
-			if (!contract_tile_fits(t, cols, vecs) || (best > 0 && cycles >= best))
+			if (!contract_tile_fits(t, c, cols, vecs) || (best > 0 && cycles >= best))
 				continue;
 			best = cycles;
 			c->cols = cols;

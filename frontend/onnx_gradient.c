@@ -1,7 +1,7 @@
 /* frontend/onnx_gradient.c -- Gradient: derivatives of a value by others, as nodes of the same graph.
  *
- * The part of the graph between xs and y is evaluated with the given operands in the place of xs (and zs), then
- * walked backwards: each node turns the derivative by its result into those by its operands. */
+ * The part of the graph between xs and y is evaluated with the given operands in the place of xs (and zs),
+ * then walked backwards: each node turns the derivative by its result into those by its operands. */
 #include "frontend/onnx_ops.h"
 
 typedef struct Gradient {
@@ -237,21 +237,29 @@ static Rule *const rules[OP_COUNT] = {
 
 /* -- forwards -------------------------------------------------------------------------------------------- */
 
+/* The value that item i of a list attribute names; NULL: there is none. */
+static MloValue *named(Gradient *x, const Onnx__AttributeProto *a, size_t i)
+{
+	const char *name = mlo_strndup(x->n->im->tmp, (const char *)a->strings[i].data, a->strings[i].len);
+	MloValue *v = onnx_value(x->n->im, x->n->scope, name);
+
+	return v == &x->n->im->poison ? NULL : v;
+}
+
 /* The values that a list attribute names become the operands from `first` on. */
 static uint32_t substitute(Gradient *x, const char *attr, uint32_t first)
 {
 	const Onnx__AttributeProto *a = onnx_attr(x->n, attr);
 
 	for (size_t i = 0; a && i < a->n_strings; i++) {
-		const char *name = mlo_strndup(x->n->im->tmp, (const char *)a->strings[i].data, a->strings[i].len);
-		MloValue *v = onnx_value(x->n->im, x->n->scope, name), *in = onnx_in(x->n, first + (uint32_t)i);
+		MloValue *v = named(x, a, i), *in = onnx_in(x->n, first + (uint32_t)i);
 
-		if (!v || v == &x->n->im->poison || !in) {
-			onnx_fail(x->n, MLO_ERR_MODEL, "'%s' of '%s' is %s", name, attr, in ? "no value" : "given no operand");
+		if (!v || !in || v->id >= x->nids) { /* a capture that is made only now: nothing here reads it */
+			onnx_fail(x->n, MLO_ERR_MODEL, "item %zu of '%s' %s", i, attr,
+				  in ? "names nothing that was computed here" : "is given no operand");
 			return first;
 		}
-		if (v->id < x->nids) /* one operand may be given for several */
-			x->now[v->id] = onnx_op1(x->n, OP_identity, in);
+		x->now[v->id] = onnx_op1(x->n, OP_identity, in); /* one operand may be given for several */
 	}
 	return first + (a ? (uint32_t)a->n_strings : 0);
 }
@@ -382,16 +390,13 @@ static void differentiate(Gradient *x, MloValue *y, MloValue *const *given, uint
 }
 
 /* The values that replace xs. */
-static MloValue **given_values(const Gradient *x, uint32_t nx)
+static MloValue **given_values(Gradient *x, uint32_t nx)
 {
 	const Onnx__AttributeProto *a = onnx_attr(x->n, "xs");
 	MloValue **v = MLO_NEWN(x->n->im->tmp, MloValue *, nx + 1);
 
-	for (uint32_t i = 0; i < nx; i++) {
-		const char *name = mlo_strndup(x->n->im->tmp, (const char *)a->strings[i].data, a->strings[i].len);
-
-		v[i] = x->now[onnx_value(x->n->im, x->n->scope, name)->id];
-	}
+	for (uint32_t i = 0; i < nx; i++)
+		v[i] = x->now[named(x, a, i)->id];
 	return v;
 }
 

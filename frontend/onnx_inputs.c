@@ -141,9 +141,12 @@ static void bind_all(Inputs *c)
 
 static void use_symbol(Inputs *c, const char *sym)
 {
-	for (size_t i = 0; i < nbind(c); i++)
-		if (!strcmp(c->im->opt->bind[i].name, sym) && c->im->opt->bind[i].rank == 1 && !c->im->opt->bind[i].value)
+	for (size_t i = 0; i < nbind(c); i++) {
+		const MloBindDim *b = &c->im->opt->bind[i];
+
+		if (!strcmp(b->name, sym) && b->rank == 1 && !b->value)
 			c->used[i] = true;
+	}
 }
 
 static MloDim input_dim(Inputs *c, const char *input, const Onnx__TensorShapeProto__Dimension *dim,
@@ -291,7 +294,8 @@ static void add_input(Inputs *c, const char *name, const MloType *type)
 		t = NULL;
 	}
 	name = mlo_strdup(g->arena, name);
-	define(c, name, t ? mlo_graph_const(g, mlo_tensor_copy(g->arena, t), name) : mlo_graph_input(g, name, type));
+	define(c, name, t ? mlo_graph_const(g, mlo_tensor_copy(g->arena, t), name)
+			  : mlo_graph_input(g, name, type));
 }
 
 bool onnx_import_inputs(OnnxImport *im, OnnxScope *sc)

@@ -58,15 +58,16 @@ static MloValue *join(OnnxNode *n, MloValue *const *in, uint32_t count)
 static MloValue *repeat_heads(OnnxNode *n, MloValue *kv, MloValue *q)
 {
 	const int64_t second = 2, unit = 1;
-	MloValue *one = onnx_i64s(n, &unit, 1), *times, *wide;
+	MloValue *one = onnx_i64s(n, &unit, 1), *times, *wide, *size[4];
 
 	if (kv->type.rank == 4 && q->type.rank == 4 && mlo_dim_same(kv->type.dim[1], q->type.dim[1]))
 		return kv;
 	times = onnx_op2(n, OP_div, size_of(n, q, 1), size_of(n, kv, 1));
 	wide = onnx_op2(n, OP_unsqueeze, kv, onnx_i64s(n, &second, 1));
 	wide = onnx_op2(n, OP_expand, wide, join(n, (MloValue *[]){one, one, times, one, one}, 5));
-	return onnx_op2(n, OP_reshape, wide,
-			join(n, (MloValue *[]){size_of(n, kv, 0), size_of(n, q, 1), size_of(n, kv, 2), size_of(n, kv, 3)}, 4));
+	for (int i = 0; i < 4; i++)
+		size[i] = size_of(n, i == 1 ? q : kv, i);
+	return onnx_op2(n, OP_reshape, wide, join(n, size, 4));
 }
 
 /* What the graph in `attr` makes of v; v itself where there is none. */

@@ -99,11 +99,11 @@ static MloValue *all_kept(OnnxNode *n, MloElem e)
 static MloValue *kept(OnnxNode *n, MloValue *x, MloValue *ratio)
 {
 	int64_t seed = onnx_int(n, "seed", 0);
-	MloElem e = onnx_elem_beside(x);
+	bool twister = onnx_attr(n, "seed") && seed >= 0 && seed <= UINT32_MAX;
+	MloElem e = twister ? EL_f64 : onnx_elem_beside(x);
+	MloValue *u = uniform_like(n, x, e, twister ? (double)seed : (double)n->im->ncreated + 0.5, twister);
 
-	if (!onnx_attr(n, "seed") || seed < 0 || seed > UINT32_MAX)
-		return onnx_op2(n, OP_greater_equal, uniform_like(n, x, e, (double)n->im->ncreated + 0.5, false), ratio);
-	return onnx_op2(n, OP_greater_equal, uniform_like(n, x, EL_f64, (double)seed, true), onnx_cast(n, ratio, EL_f64));
+	return onnx_op2(n, OP_greater_equal, u, onnx_cast(n, ratio, e));
 }
 
 /* keep = random >= ratio; y = keep ? x / (1 - ratio) : 0.  `train` may be known at run time only. */

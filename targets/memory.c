@@ -17,12 +17,13 @@ static LLVMValueRef loop_function(Memory *x, const char *name, bool fill)
 {
 	LLVMTypeRef i64 = LLVMInt64TypeInContext(x->ctx), i8 = LLVMInt8TypeInContext(x->ctx);
 	LLVMTypeRef ptr = LLVMPointerTypeInContext(x->ctx, 0), params[] = {ptr, fill ? i8 : ptr, i64};
-	LLVMValueRef fn = LLVMAddFunction(x->m, name, LLVMFunctionType(LLVMVoidTypeInContext(x->ctx), params, 3, false));
+	LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(x->ctx), params, 3, false);
+	LLVMValueRef fn = LLVMAddFunction(x->m, name, type), n = LLVMGetParam(fn, 2), v = LLVMGetParam(fn, 1);
 	LLVMBasicBlockRef entry = LLVMAppendBasicBlockInContext(x->ctx, fn, "entry");
 	LLVMBasicBlockRef body = LLVMAppendBasicBlockInContext(x->ctx, fn, "body");
 	LLVMBasicBlockRef end = LLVMAppendBasicBlockInContext(x->ctx, fn, "end");
 	LLVMBuilderRef b = LLVMCreateBuilderInContext(x->ctx);
-	LLVMValueRef n = LLVMGetParam(fn, 2), zero = LLVMConstInt(i64, 0, false), i, next, v = LLVMGetParam(fn, 1);
+	LLVMValueRef zero = LLVMConstInt(i64, 0, false), i, next;
 
 	LLVMSetLinkage(fn, LLVMInternalLinkage);
 	mlo_object_function(x->t, fn);

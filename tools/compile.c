@@ -180,21 +180,38 @@ static void fill_report(const Compiler *c, MloptReport *r)
 	}
 }
 
+static bool no_rank(const MloValue *v)
+{
+	return v && v->type.rank == MLO_RANK_UNKNOWN && !mlo_type_object(&v->type);
+}
+
+/* The first node whose result has a rank that only a run tells, though those of its operands are known. */
+static MloStatus check_node_ranks(const MloGraph *g, MloDiag *d)
+{
+	for (const MloNode *n = g->first; n; n = n->next)
+		for (uint32_t i = 0; i < n->nout; i++) {
+			if (!no_rank(n->out[i]))
+				continue;
+			mlo_node_error(d, MLO_ERR_UNSUPPORTED, n,
+				       "the number of dimensions of its result depends on what a run is given");
+			mlo_hint(d, "an input that is always the same can be part of the package: "
+				    "--const NAME=FILE.npy");
+			return MLO_ERR_UNSUPPORTED;
+		}
+	return MLO_OK;
+}
+
 static MloStatus check_ranks(const MloGraph *g, MloDiag *d)
 {
-	for (uint32_t i = 0; i < g->ninputs + g->noutputs; i++) {
-		bool in = i < g->ninputs;
-		const MloValue *v = in ? g->inputs[i] : g->outputs[i - g->ninputs];
-
-		if (v->type.rank != MLO_RANK_UNKNOWN || mlo_type_object(&v->type))
+	for (uint32_t i = 0; i < g->ninputs; i++) {
+		if (!no_rank(g->inputs[i]))
 			continue;
-		mlo_error(d, MLO_ERR_UNSUPPORTED, "the number of dimensions of %s '%s' is not known", in ? "input" : "output",
-			  in ? v->name : g->output_names[i - g->ninputs]);
-		if (in)
-			mlo_hint(d, "state it: --shape %s=1x3x224x224", v->name);
+		mlo_error(d, MLO_ERR_UNSUPPORTED, "the number of dimensions of input '%s' is not known",
+			  g->inputs[i]->name);
+		mlo_hint(d, "state it: --shape %s=1x3x224x224", g->inputs[i]->name);
 		return MLO_ERR_UNSUPPORTED;
 	}
-	return MLO_OK;
+	return check_node_ranks(g, d);
 }
 
 /* -- states -------------------------------------------------------------------------------- */

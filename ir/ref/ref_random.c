@@ -37,9 +37,9 @@ static void twister_seed(Twister *t, uint32_t seed)
 static void twister_turn(Twister *t)
 {
 	for (int i = 0; i < TWISTER_WORDS; i++) {
-		uint32_t low = t->word[(i + 1) % TWISTER_WORDS];
+		uint32_t low = t->word[(i + 1) % TWISTER_WORDS], far = t->word[(i + TWISTER_MIDDLE) % TWISTER_WORDS];
 		uint32_t y = (t->word[i] & UINT32_C(0x80000000)) | (low & UINT32_C(0x7fffffff));
-		t->word[i] = t->word[(i + TWISTER_MIDDLE) % TWISTER_WORDS] ^ y >> 1 ^ (y & 1 ? UINT32_C(0x9908b0df) : 0);
+		t->word[i] = far ^ y >> 1 ^ (y & 1 ? UINT32_C(0x9908b0df) : 0);
 	}
 	t->at = 0;
 }

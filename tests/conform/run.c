@@ -1,7 +1,7 @@
 /* tests/conform/run.c -- runs the ONNX backend cases of folders and compares with what is expected.
  *
  * usage: run [--runner reference|native|aarch64] [--cache DIRECTORY] [--case NAME] [--every N] [--print]
- *            [--list FILE] [--facts FILE] [LABEL=]DIRECTORY...
+ *            [--list FILE]... [--facts FILE] [LABEL=]DIRECTORY...
  *
  * Runners: reference, the executor of the IR; native, a package for this machine, optimised and run
  * by the runtime; aarch64, one for that, run by the program that MLOPT_TEST_RUNNER names under an emulator.
@@ -123,8 +123,10 @@ static MloStatus run_native(const Run *r, MloTensor **out, MloDiag *d)
 
 static MloStatus run_aarch64(const Run *r, MloTensor **out, MloDiag *d)
 {
-	return run_compiled(r, &(RunHow){.target = "aarch64", .level = 2, .threads = 1, .cache = cache, .emulator = emulator,
-	                                 .runner = getenv("MLOPT_TEST_RUNNER"), .scratch = scratch}, out, d);
+	RunHow how = {.target = "aarch64", .level = 2, .threads = 1, .cache = cache, .emulator = emulator,
+	              .runner = getenv("MLOPT_TEST_RUNNER"), .scratch = scratch};
+
+	return run_compiled(r, &how, out, d);
 }
 
 static const struct How { const char *name; Runner *run; bool emulated; } runners[] = {
@@ -344,7 +346,8 @@ static Outcome run_sets(MloArena *a, const struct How *how, const Case *c, char 
 
 static bool find_case(MloArena *a, const char *dir, const char *name, Case *c)
 {
-	*c = (Case){.model = mlo_sprintf(a, "%s/%s/model.onnx", dir, name), .data = mlo_sprintf(a, "%s/%s", dir, name)};
+	*c = (Case){.data = mlo_sprintf(a, "%s/%s", dir, name)};
+	c->model = mlo_sprintf(a, "%s/model.onnx", c->data);
 	if (exists(c->model))
 		return true;
 	c->model = mlo_sprintf(a, "%s/%s.onnx", dir, name);
@@ -368,6 +371,8 @@ typedef struct Session {
 	const char *only;
 	int every;
 	bool print;
+	const char *list[4]; /* files */
+	int nlists;
 	List known;
 	FILE *facts; /* or NULL */
 	int passed, failed;
@@ -375,7 +380,8 @@ typedef struct Session {
 
 static bool read_line(Session *s, char *line, const char *file)
 {
-	char *save, *name = strtok_r(line, " \t\n", &save), *status = strtok_r(NULL, " \t\n", &save), *input = NULL, *reason;
+	char *save, *name = strtok_r(line, " \t\n", &save), *status = strtok_r(NULL, " \t\n", &save);
+	char *input = NULL, *reason;
 	bool constant = status && strcmp(status, "const") == 0, ok;
 
 	if (!name || *name == '#')
@@ -385,7 +391,7 @@ static bool read_line(Session *s, char *line, const char *file)
 	reason = status ? strtok_r(NULL, "\n", &save) : NULL;
 	ok = reason && (constant ? input != NULL : strcmp(status, "fail") == 0);
 	if (!ok)
-		fprintf(stderr, "conform: %s: '%s' is not followed by fail or const INPUT and a reason\n", file, name);
+		fprintf(stderr, "conform: %s: '%s' needs fail, or const INPUT, and a reason\n", file, name);
 	Known k = {mlo_strdup(s->arena, name), input ? mlo_strdup(s->arena, input) : NULL,
 	           reason ? mlo_strdup(s->arena, reason) : ""};
 	MLO_PUSH(s->arena, &s->known, k);
@@ -471,7 +477,7 @@ static bool run_folder(Session *s, const char *arg)
 static int usage(void)
 {
 	fprintf(stderr, "usage: run [--runner reference|native|aarch64] [--cache DIRECTORY] [--case NAME] [--every N] "
-	                "[--print] [--list FILE] [--facts FILE] [LABEL=]DIRECTORY...\n");
+	                "[--print] [--list FILE]... [--facts FILE] [LABEL=]DIRECTORY...\n");
 	return 2;
 }
 
@@ -522,7 +528,7 @@ static bool run_folders(Session *s, char **folders, int n)
 }
 
 /* The first operand's place in argv; 0: they are wrong. */
-static int options(Session *s, int argc, char **argv, const char **list)
+static int options(Session *s, int argc, char **argv)
 {
 	const char *runner = "reference", *every = "1", *facts = NULL;
 	int i = 1;
@@ -533,11 +539,13 @@ static int options(Session *s, int argc, char **argv, const char **list)
 			s->print = true;
 			continue;
 		}
+		if (strcmp(argv[i], "--list") == 0 && s->nlists == (int)(sizeof s->list / sizeof *s->list))
+			return 0;
 		const char **to = strcmp(argv[i], "--case") == 0   ? &s->only
 		                  : strcmp(argv[i], "--runner") == 0 ? &runner
 		                  : strcmp(argv[i], "--cache") == 0  ? &cache
 		                  : strcmp(argv[i], "--every") == 0  ? &every
-		                  : strcmp(argv[i], "--list") == 0   ? list
+		                  : strcmp(argv[i], "--list") == 0   ? &s->list[s->nlists++]
 		                  : strcmp(argv[i], "--facts") == 0  ? &facts
 		                                                     : NULL;
 		if (!to || !value)
@@ -558,14 +566,14 @@ static int options(Session *s, int argc, char **argv, const char **list)
 
 int main(int argc, char **argv)
 {
-	const char *list = NULL;
 	Session s = {.arena = mlo_arena_new()};
-	int first = s.arena ? options(&s, argc, argv, &list) : 0;
-	bool read, ok;
+	int first = s.arena ? options(&s, argc, argv) : 0;
+	bool read = true, ok;
 
 	if (!first)
 		return usage();
-	read = !list || read_list(&s, list);
+	for (int i = 0; i < s.nlists; i++)
+		read = read_list(&s, s.list[i]) && read;
 	ok = read && run_folders(&s, argv + first, argc - first);
 	ok = (!s.facts || fclose(s.facts) == 0) && ok;
 	mlo_arena_free(s.arena);

@@ -1,5 +1,6 @@
 /* tests/support/runner.c -- runs a package once on values from a file; built statically for other machines
- * and run under an emulator.  usage: runner PACKAGE THREADS FOLDER: reads FOLDER/in.bin, writes FOLDER/out.bin. */
+ * and run under an emulator.  usage: runner PACKAGE THREADS FOLDER: reads FOLDER/in.bin, writes
+ * FOLDER/out.bin. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -55,7 +56,8 @@ int main(int argc, char **argv)
 	if (argc != 4)
 		return 2;
 	opt.threads = atoi(argv[2]);
-	bad = mlrt_model_open(argv[1], NULL, &m, &err) || mlrt_session_new(m, &opt, &s, &err) || run(m, s, argv[3], &err);
+	bad = mlrt_model_open(argv[1], NULL, &m, &err) || mlrt_session_new(m, &opt, &s, &err) ||
+	      run(m, s, argv[3], &err);
 	if (bad)
 		fprintf(stderr, "runner: %s\n", err.text);
 	mlrt_session_free(s);

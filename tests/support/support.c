@@ -73,8 +73,8 @@ static const char **elems(MloArena *a, MloValue *const *v, uint32_t n)
 	return e;
 }
 
-static MloStatus emulated(MloArena *a, const MloGraph *g, const char *path, const RunHow *how, const MloTensor *const *in,
-                          MloTensor **out, MloDiag *d)
+static MloStatus emulated(MloArena *a, const MloGraph *g, const char *path, const RunHow *how,
+                          const MloTensor *const *in, MloTensor **out, MloDiag *d)
 {
 	MlrtTensor *v = MLO_NEWN(a, MlrtTensor, g->ninputs + g->noutputs + 1);
 	char file[4096], cmd[16384];

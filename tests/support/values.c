@@ -157,7 +157,8 @@ static bool get_object(Cursor *c, MlrtTensor *v)
 
 		if (!get_tensor(c, &a) || (*key && !get_tensor(c, &b)))
 			return false;
-		if (*key ? mlrt_object_append_map(v->object, &a, &b, NULL) : mlrt_object_append(v->object, &a, NULL))
+		if (*key ? mlrt_object_append_map(v->object, &a, &b, NULL)
+			 : mlrt_object_append(v->object, &a, NULL))
 			return false;
 	}
 	return v->object != NULL;

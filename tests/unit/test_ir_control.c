@@ -150,6 +150,24 @@ static void objects_are_no_tensors(void)
 	CU_ASSERT(ir_refused("graph (%x: f32[2]) -> (%y) { %y = loop(_, _, %x) {carried=1} }", "body is missing"));
 }
 
+static void a_copy_of_an_optional_is_one(void)
+{
+	MloGraph *g = ir_graph("graph (%x: f32[2]) -> (%y, %p) { %o = optional(%x)\n %p = same_object(%o)\n"
+	                       " %y = optional_get(%p) }");
+	MloArena *a = mlo_arena_new();
+	MloTensor *x = mlo_tensor_new(a, EL_f32, 1, (const int64_t[]){2}), *out[2];
+	const MloTensor *in[] = {x};
+
+	mlo_tensor_set_f64(x, 1, 3);
+	CU_ASSERT_EQUAL(g->outputs[1]->type.kind, MLO_OPT);
+	CU_ASSERT_EQUAL_FATAL(mlo_exec_graph(a, g, in, out, NULL, NULL, NULL), MLO_OK);
+	CU_ASSERT_EQUAL(mlo_tensor_f64(out[0], 1), 3);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(out[1]->object);
+	CU_ASSERT(out[1]->object->kind == MLO_OPT && out[1]->object->n == 1);
+	mlo_arena_free(a);
+	mlo_graph_free(g);
+}
+
 /* -- strings -------------------------------------------------------------------------------- */
 
 static void text_is(MloElem e, double v, const char *want)
@@ -252,6 +270,7 @@ void suite_ir_control(void)
 	CU_add_test(s, "a constant condition chooses a branch", constant_conditions_choose_a_branch);
 	CU_add_test(s, "sequences hold tensors of any size", sequences_hold_tensors_of_any_size);
 	CU_add_test(s, "objects are no tensors", objects_are_no_tensors);
+	CU_add_test(s, "a copy of an optional is one", a_copy_of_an_optional_is_one);
 	CU_add_test(s, "floats are written with the fewest digits", floats_are_written_short);
 	CU_add_test(s, "numbers are read exactly", numbers_are_read_exactly);
 	CU_add_test(s, "regular expressions match whole strings", regular_expressions_match_whole_strings);

@@ -54,6 +54,10 @@ save("mismatch", [helper.make_node("Conv", ["x", "w"], ["y"], "layer1/conv1")], 
 save("two", [helper.make_node("Add", ["a", "b"], ["sum"], "add"),
              helper.make_node("Mul", ["sum", "b"], ["a/b"], "mul")],
      [info("a", 2, 2), info("b", 2, 2)], [info("sum", 2, 2), info("a/b", 2, 2)])
+save("axes", [helper.make_node("Squeeze", ["x", "axes"], ["y"], "drop")],
+     [info("x", 2, 1, 3), helper.make_tensor_value_info("axes", TensorProto.INT64, ["n"])],
+     [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)])
+np.save(os.path.join(HERE, "axes.npy"), np.array([1], np.int64))
 # What is wrong with these lies behind values whose types the model does not state, in a body, in a function.
 then = helper.make_graph([helper.make_node("Frobnicate", ["h"], ["t"], "inner")], "then", [], [info("t", 2)])
 other = helper.make_graph([helper.make_node("Neg", ["h"], ["e"], "neg")], "other", [], [info("e", 2)])
