@@ -125,7 +125,7 @@ static MloKernel *random_contract(MloArena *a, uint64_t seed, const MloTarget *t
 	}
 	na = layout(&r, &c, channels, t->block);
 	c.b.packed = form != 1;
-	mlo_schedule_contract(t, NULL, &c);
+	mlo_schedule_contract(t, NULL, 1, &c);
 	w = (int64_t)c.vecs * c.lanes;
 	nb = (c.nc + w - 1) / w * c.nky * c.nkx * c.nk * w;
 	if (!c.b.packed) {
