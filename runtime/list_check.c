@@ -39,6 +39,7 @@ static bool is_expr(const Checked *c, const MlrtExpr *x)
 	case MLRT_X_CHECK_GE0:
 	case MLRT_X_CHECK_EQ:
 	case MLRT_X_CHECK_LE:
+	case MLRT_X_CHECK_GE:
 		return is_slot(c, x->a) && (x->op == MLRT_X_CHECK_GE0 || is_slot(c, x->b)) &&
 		       (x->imm == -1 || (x->imm >= 0 && x->imm / 16 < h->nvalues));
 	default:
