@@ -36,6 +36,8 @@ MloStatus sizes_bytes(Builder *b, MloValue *v, int64_t *bytes, int *slot) MLO_CH
 MloStatus sizes_of_kernel(Builder *b, const MloLowered *low, int *first) MLO_CHECKED;
 /* Before a kernel of n runs: sizes of its results that nothing before it tells. */
 MloStatus sizes_of_results(Builder *b, MloNode *n) MLO_CHECKED;
+/* Sizes of n's operands that nobody has proved to go together are checked before its kernel runs. */
+void sizes_that_must_meet(Builder *b, const MloNode *n);
 /* While a step is to come: sizes of those results of n that the program puts out. */
 MloStatus sizes_of_outputs(Builder *b, const MloNode *n) MLO_CHECKED;
 /* Slots [first, first + rank) have been set to v's sizes: symbols are bound, what is known is checked. */

@@ -28,8 +28,9 @@ static inline bool contract_group_aligned(const KContract *c)
  * broadcast inputs under way; a tile that leaves no register free after that had one of its sums spilled and
  * reloaded in every term. */
 bool contract_tile_fits(const MloTarget *t, const KContract *c, int cols, int vecs);
-/* Fills the schedule fields from the extents (sizes are those of k) and the target's facts. */
-void mlo_schedule_contract(const MloTarget *t, const MloKernel *k, KContract *c);
+/* Fills the schedule fields from the extents (sizes are those of k) and the target's facts. shortest: rows of
+ * an open length are seldom shorter. */
+void mlo_schedule_contract(const MloTarget *t, const MloKernel *k, int64_t shortest, KContract *c);
 /* "7x32 chunk 14 c-outer" for reports. */
 void mlo_schedule_text(MloStr *out, const KContract *c);
 

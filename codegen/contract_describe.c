@@ -5,6 +5,9 @@
 #include "codegen/winograd.h"
 #include "ir/geometry.h"
 
+/* Rows of images have as many pixels at least, mostly. */
+enum { SHORT_IMAGE = 16 };
+
 static bool is_const_f32(const MloValue *v)
 {
 	return v && v->data && v->data->elem == EL_f32;
@@ -333,7 +336,7 @@ static MloStatus describe_conv(MloLowerCx *cx, const MloNode *first, const MloNo
 	} else {
 		turn_column(p, &w, g.pad_hi[0]);
 	}
-	mlo_schedule_contract(cx->target, p->k, c);
+	mlo_schedule_contract(cx->target, p->k, p->merged ? SHORT_IMAGE * SHORT_IMAGE : SHORT_IMAGE, c);
 	if (!cx->direct_only && n->out[0]->layout.block == c->lanes)
 		mlo_schedule_winograd(cx->target, c);
 	p->a = n->in[0];
@@ -377,7 +380,7 @@ static MloStatus describe_conv_transpose(MloLowerCx *cx, const MloNode *first, c
 	                 .b = {.packed = true}};
 	c->group_c = c->nc;
 	image_strides(p, n->in[0], ch, h, ww, ch);
-	mlo_schedule_contract(cx->target, p->k, c);
+	mlo_schedule_contract(cx->target, p->k, SHORT_IMAGE, c);
 	p->a = n->in[0];
 	p->bias = n->nin > 2 ? n->in[2] : NULL;
 	p->packed = p->dry ? NULL : pack(cx, c, transposed_weight, &w);
@@ -498,7 +501,7 @@ static MloStatus finish_mat(MloLowerCx *cx, const MloNode *n, const StridedView 
 		w.stride_k = trans ? 1 : bconst->type.dim[r - 1].k;
 		w.stride_c = trans ? bconst->type.dim[r - 1].k : 1;
 		c->b.packed = true;
-		mlo_schedule_contract(cx->target, p->k, c);
+		mlo_schedule_contract(cx->target, p->k, 1, c);
 		p->packed = p->dry ? NULL : pack(cx, c, mat_weight, &w);
 		return MLO_OK;
 	}
@@ -506,7 +509,7 @@ static MloStatus finish_mat(MloLowerCx *cx, const MloNode *n, const StridedView 
 	if (!is_one(b->stride[b->rank - 1]) && !is_one(b->dim[b->rank - 1]))
 		return MLO_ERR_UNSUPPORTED;
 	p->b = b->base;
-	mlo_schedule_contract(cx->target, p->k, c);
+	mlo_schedule_contract(cx->target, p->k, 1, c);
 	return MLO_OK;
 }
 

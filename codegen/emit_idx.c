@@ -187,7 +187,7 @@ static bool lane_stride(const Emit *e, const KIdx *x, int64_t *stride)
 		*stride += s;
 		return true;
 	case KI_MUL:
-		if (x->b || !lane_stride(e, x->a, stride))
+		if (!lane_stride(e, x->a, stride) || (x->b && *stride))
 			return false;
 		*stride *= x->k;
 		return true;

@@ -409,6 +409,7 @@ static MloStatus lower_group(Builder *b, MloNode *first, MloNode *last)
 		return control_step(b, first);
 	for (MloNode *n = first; !b->plan->flat && n; n = n == last ? NULL : n->next) {
 		MLO_TRY(sizes_of_results(b, n));
+		sizes_that_must_meet(b, n);
 		MLO_TRY(sizes_of_outputs(b, n));
 	}
 	if (first == last && first->nout && view_node_free(b->view, first))

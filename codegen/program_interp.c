@@ -24,8 +24,8 @@ static MloStatus evaluate(Run *r, const MlrtExpr *e)
 	int64_t a = r->slot[e->a], b = r->slot[e->b];
 	bool holds = true;
 
-	if (e->op == MLRT_X_CHECK_EQ || e->op == MLRT_X_CHECK_LE || e->op == MLRT_X_CHECK_GE0) {
-		holds = e->op == MLRT_X_CHECK_EQ ? a == b : e->op == MLRT_X_CHECK_LE ? a <= b : a >= 0;
+	if (slots_is_check(e->op)) {
+		holds = slots_holds(e->op, a, b);
 		return holds ? MLO_OK : mlo_error(r->d, MLO_ERR_MODEL, "sizes do not fit: %lld and %lld", (long long)a, (long long)b);
 	}
 	if (e->op == MLRT_X_CONST)

@@ -2,17 +2,6 @@
 #include "codegen/builder.h"
 #include "ir/exec.h"
 
-/* A size that nothing is known about is planned for as if it were this. */
-enum { GUESS = 64 };
-
-static int64_t guess(MloDim d)
-{
-	int64_t lo, hi;
-
-	mlo_dim_range(d, &lo, &hi);
-	return lo > GUESS ? lo : hi < GUESS ? hi : GUESS;
-}
-
 /* How a check names what it is about: a dimension of one of the runtime's values, or nothing. */
 static int64_t place_of(const Builder *b, const MloValue *v, int dim)
 {
@@ -34,7 +23,7 @@ static void bind_symbol(Builder *b, const char *name, MloDim d, int slot, int64_
 	slots_bind(s, name, slot);
 	slots_check(s, MLRT_X_CHECK_GE0, slot, -1, place);
 	if (lo > 0)
-		slots_check(s, MLRT_X_CHECK_LE, slots_const(s, lo), slot, place < 0 ? -1 : -2 - place);
+		slots_check(s, MLRT_X_CHECK_GE, slot, slots_const(s, lo), place);
 	if (hi < MLO_MAX_ELEMS)
 		slots_check(s, MLRT_X_CHECK_LE, slot, slots_const(s, hi), place);
 }
@@ -108,7 +97,7 @@ MloStatus sizes_of_inputs(Builder *b)
 			continue;
 		first = slots_new(&b->p->slots, v->type.rank, true, 0);
 		for (int d = 0; d < v->type.rank; d++)
-			b->p->slots.slot.items[first + d].guess = guess(v->type.dim[d]);
+			b->p->slots.slot.items[first + d].guess = mlo_kernel_guess_dim(g->syms, v->type.dim[d]);
 		b->dims_of[v->id] = first;
 		bind_bare(b, v, first);
 	}
@@ -206,6 +195,86 @@ MloStatus sizes_of_kernel(Builder *b, const MloLowered *low, int *first)
 	return MLO_OK;
 }
 
+/* -- sizes that inference takes for equal ------------------------------------------------------- */
+
+static void must_be(Builder *b, const MloValue *v, int d, MloDim want)
+{
+	Slots *s = &b->p->slots;
+	int have, as;
+
+	if (mlo_dim_same(v->type.dim[d], want))
+		return;
+	have = slots_dim(s, v->type.dim[d]);
+	as = slots_dim(s, want);
+	if (have >= 0 && as >= 0)
+		slots_check(s, MLRT_X_CHECK_EQ, have, as, place_of(b, v, d));
+}
+
+/* n is 1 or want:  n = 1 + min((n - 1)^2, 1) * (want - 1). */
+static void must_broadcast(Builder *b, const MloValue *v, int d, MloDim want)
+{
+	Slots *s = &b->p->slots;
+	int n = slots_dim(s, v->type.dim[d]), as = slots_dim(s, want), one = slots_const(s, 1), more;
+
+	if (mlo_dim_same(v->type.dim[d], want) || mlo_dim_same(v->type.dim[d], mlo_dim(1)) || n < 0 || as < 0)
+		return;
+	more = slots_expr(s, MLRT_X_SUB, n, one, 0);
+	more = slots_expr(s, MLRT_X_MIN, slots_expr(s, MLRT_X_MUL, more, more, 0), one, 0);
+	more = slots_expr(s, MLRT_X_MUL, more, slots_expr(s, MLRT_X_SUB, as, one, 0), 0);
+	slots_check(s, MLRT_X_CHECK_EQ, n, slots_expr(s, MLRT_X_ADD, more, one, 0), place_of(b, v, d));
+}
+
+/* Dimensions [0, n) of the result, right-aligned with those of v before its last `rest`. */
+static void broadcasts_to(Builder *b, const MloValue *v, const MloType *y, int n, int rest)
+{
+	for (int d = 0; d < v->type.rank - rest; d++)
+		if (n - (v->type.rank - rest) + d >= 0)
+			must_broadcast(b, v, d, y->dim[n - (v->type.rank - rest) + d]);
+}
+
+static void matmul_sizes(Builder *b, const MloNode *n)
+{
+	MloValue *x = n->in[0], *w = n->in[1];
+	int rank = n->out[0]->type.rank;
+
+	if (x->type.rank < 1 || w->type.rank < 1)
+		return;
+	must_be(b, x, x->type.rank - 1, w->type.dim[w->type.rank > 1 ? w->type.rank - 2 : 0]);
+	if (x->type.rank > 1 && w->type.rank > 1) {
+		broadcasts_to(b, x, &n->out[0]->type, rank - 2, 2);
+		broadcasts_to(b, w, &n->out[0]->type, rank - 2, 2);
+	}
+}
+
+static void concat_sizes(Builder *b, const MloNode *n)
+{
+	const MloType *y = &n->out[0]->type;
+	int64_t axis = mlo_attr_i(n, ATTR_concat_axis);
+
+	for (uint32_t i = 0; i < n->nin; i++)
+		for (int d = 0; d < y->rank && n->in[i]->type.rank == y->rank; d++)
+			if (d != (axis < 0 ? axis + y->rank : axis))
+				must_be(b, n->in[i], d, y->dim[d]);
+}
+
+void sizes_that_must_meet(Builder *b, const MloNode *n)
+{
+	if (n->nout != 1 || !mlo_node_lowers(n))
+		return;
+	if (mlo_op_info(n->op)->kind == OK_ELTWISE)
+		for (uint32_t i = 0; i < n->nin; i++)
+			if (n->in[i])
+				broadcasts_to(b, n->in[i], &n->out[0]->type, n->out[0]->type.rank, 0);
+	if (n->op == OP_matmul)
+		matmul_sizes(b, n);
+	else if (n->op == OP_concat)
+		concat_sizes(b, n);
+	else if (n->op == OP_gemm)
+		must_be(b, n->in[0], !mlo_attr_i(n, ATTR_gemm_transA), n->in[1]->type.dim[mlo_attr_i(n, ATTR_gemm_transB) != 0]);
+	else if (n->op == OP_conv)
+		must_be(b, n->in[0], 1, mlo_dim_mul(b->p->graph->syms, n->in[1]->type.dim[1], mlo_dim(mlo_attr_i(n, ATTR_conv_group))));
+}
+
 /* -- results ---------------------------------------------------------------------------------- */
 
 static bool known(Builder *b, const MloNode *n)
@@ -232,7 +301,7 @@ MloStatus sizes_of_results(Builder *b, MloNode *n)
 	if (!mlo_size_kernel(n->op))
 		return mlo_node_error(b->plan->diag, MLO_ERR_UNSUPPORTED, n, "nothing tells the sizes of its results");
 	MLO_TRY(mlo_lower_sizes(&b->cx, n, &low));
-	first = slots_new(&b->p->slots, REF_SIZES * (int)n->nout, false, GUESS);
+	first = slots_new(&b->p->slots, REF_SIZES * (int)n->nout, false, MLO_KERNEL_GUESS);
 	MLO_TRY(builder_kernel_step(b, &low, first, (MloStepInfo){.tier = MLO_TIER_LIBRARY, .schedule = "",
 	        .origin = builder_origin(b, n, n), .shape = n->out[0] ? builder_type_text(b, n->out[0]) : ""}));
 	for (uint32_t i = 0; i < n->nout; i++)

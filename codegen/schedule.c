@@ -73,7 +73,7 @@ static double row_cycles(const MloTarget *t, const KContract *c, int cols, int v
 enum { MAX_SAMPLES = 12, LONGEST_SAMPLE = 1024 };
 typedef struct Samples { int64_t nx[MAX_SAMPLES]; int n; } Samples;
 
-static Samples sample_rows(const MloKernel *k, const KContract *open)
+static Samples sample_rows(const MloKernel *k, const KContract *open, int64_t shortest)
 {
 	Samples s = {.nx = {open->nx}, .n = 1};
 	int64_t lo, hi;
@@ -82,7 +82,7 @@ static Samples sample_rows(const MloKernel *k, const KContract *open)
 		return s;
 	lo = k->size.items[-1 - open->nx].lo;
 	hi = k->size.items[-1 - open->nx].hi;
-	lo = lo < 1 ? 1 : lo;
+	lo = lo < shortest ? shortest : lo;
 	hi = hi < LONGEST_SAMPLE ? hi : LONGEST_SAMPLE;
 	s.n = 0;
 	for (; lo < hi && s.n < MAX_SAMPLES - 1; lo *= 2)
@@ -91,8 +91,8 @@ static Samples sample_rows(const MloKernel *k, const KContract *open)
 	return s;
 }
 
-/* The tile whose cycles are, over all samples, never far from those of the best tile for that sample: the
- * fastest one where there is one sample. */
+/* The tile whose cycles are, in the mean over all samples, closest to those of the best tile for that sample:
+ * the fastest one where there is one sample. */
 typedef struct Search {
 	const Samples *s;
 	double best[MAX_SAMPLES], ratio;
@@ -103,7 +103,7 @@ static void try_tile(const MloTarget *t, KContract *c, Search *f, int cols, int 
 {
 	int64_t nvec = (c->nc + c->lanes - 1) / c->lanes;
 	KContract row = *c;
-	double worst = 0;
+	double sum = 0;
 
 	for (int i = 0; i < f->s->n; i++) {
 		double cycles;
@@ -112,10 +112,10 @@ static void try_tile(const MloTarget *t, KContract *c, Search *f, int cols, int 
 		cycles = (double)((nvec + vecs - 1) / vecs) * row_cycles(t, &row, cols, vecs);
 		if (!f->judge && (f->best[i] == 0 || cycles < f->best[i]))
 			f->best[i] = cycles;
-		worst = max_of(worst, cycles / f->best[i]);
+		sum += cycles / f->best[i];
 	}
-	if (f->judge && (!c->vecs || worst < f->ratio)) {
-		f->ratio = worst;
+	if (f->judge && (!c->vecs || sum < f->ratio)) {
+		f->ratio = sum;
 		c->vecs = vecs;
 		c->cols = cols;
 	}
@@ -128,8 +128,8 @@ static void try_tiles(const MloTarget *t, KContract *c, Search *f)
 	for (int vecs = 1; vecs <= MAX_VECS; vecs++) {
 		bool splits_group = c->group_k && !contract_is_depthwise(c) && c->group_c % ((int64_t)vecs * c->lanes);
 
-		if ((vecs > nvec || splits_group) && vecs > 1)
-			continue;
+		if ((vecs > nvec || splits_group || (f->s->n > 1 && contract_is_depthwise(c))) && vecs > 1)
+			continue; /* channel blocks of an open image lie a number of elements apart that only the run knows */
 		for (int cols = 1; cols <= MAX_COLS && cols <= longest && contract_tile_fits(t, c, cols, vecs); cols++) {
 			if (columns_collide(t, c, cols))
 				break;
@@ -196,11 +196,11 @@ static void choose_open_order(const MloTarget *t, KContract *c)
 	c->y_chunk = unit * (fit < 1 ? 1 : fit > MOST_UNITS ? MOST_UNITS : fit);
 }
 
-void mlo_schedule_contract(const MloTarget *t, const MloKernel *k, KContract *c)
+void mlo_schedule_contract(const MloTarget *t, const MloKernel *k, int64_t shortest, KContract *c)
 {
 	KContract at = *c; /* with plausible sizes */
 	int64_t *open[] = {MLO_CONTRACT_OPEN(at)};
-	Samples s = sample_rows(k, c);
+	Samples s = sample_rows(k, c, shortest);
 
 	for (size_t i = 0; i < sizeof open / sizeof *open; i++)
 		*open[i] = mlo_kernel_guess(k, *open[i]);

@@ -130,7 +130,7 @@ void slots_check(Slots *s, enum MlrtExprOp op, int a, int b, int64_t imm)
 	if (a == b && op != MLRT_X_CHECK_GE0)
 		return;
 	if (slots_is_const(s, a, &x) && (b < 0 || slots_is_const(s, b, &y)) &&
-	    (op == MLRT_X_CHECK_EQ ? x == y : op == MLRT_X_CHECK_LE ? x <= y : x >= 0))
+	    slots_holds(op, x, y))
 		return;
 	append(s, (MlrtExpr){op, 0, (uint32_t)a, b < 0 ? 0 : (uint32_t)b, imm}, early_of(s, a) && early_of(s, b));
 }

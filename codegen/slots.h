@@ -31,6 +31,11 @@ int slots_const(Slots *s, int64_t v);
 /* One of MLRT_X_ADD ... MLRT_X_ALIGN; constants fold. */
 int slots_expr(Slots *s, enum MlrtExprOp op, int a, int b, int64_t imm);
 void slots_check(Slots *s, enum MlrtExprOp op, int a, int b, int64_t imm); /* not where it holds by itself */
+static inline bool slots_is_check(uint32_t op) { return op >= MLRT_X_CHECK_EQ; }
+static inline bool slots_holds(uint32_t op, int64_t a, int64_t b)
+{
+	return op == MLRT_X_CHECK_EQ ? a == b : op == MLRT_X_CHECK_LE ? a <= b : a >= (op == MLRT_X_CHECK_GE ? b : 0);
+}
 void slots_set(Slots *s, int dst, int from); /* late: dst, which a step may set again, gets the value of `from` */
 bool slots_is_const(const Slots *s, int slot, int64_t *v);
 

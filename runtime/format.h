@@ -164,8 +164,9 @@ enum MlrtExprOp {
 	MLRT_X_MIN = 9,
 	MLRT_X_ALIGN = 10,       /* dst = a rounded up to a multiple of imm > 0 */
 	MLRT_X_CHECK_EQ = 11,    /* the run fails unless a == b; imm: -1, or 16 * value + dimension that is a */
-	MLRT_X_CHECK_LE = 12,    /* unless a <= b; imm likewise, or -2 - (16 * value + dimension) that is b */
-	MLRT_X_CHECK_GE0 = 13    /* unless a >= 0; imm likewise */
+	MLRT_X_CHECK_LE = 12,    /* unless a <= b; imm likewise */
+	MLRT_X_CHECK_GE0 = 13,   /* unless a >= 0; imm likewise */
+	MLRT_X_CHECK_GE = 14     /* unless a >= b; imm likewise */
 };
 
 typedef struct MlrtExpr {

@@ -28,7 +28,6 @@ static bool is_slot_or_absent(const Checked *c, uint32_t slot)
 static bool is_expr(const Checked *c, const MlrtExpr *x)
 {
 	const MlrtBody *h = c->body->head;
-	int64_t about;
 
 	switch (x->op) {
 	case MLRT_X_CONST:
@@ -40,9 +39,9 @@ static bool is_expr(const Checked *c, const MlrtExpr *x)
 	case MLRT_X_CHECK_GE0:
 	case MLRT_X_CHECK_EQ:
 	case MLRT_X_CHECK_LE:
-		about = x->op == MLRT_X_CHECK_LE && x->imm < -1 ? -2 - x->imm : x->imm;
+	case MLRT_X_CHECK_GE:
 		return is_slot(c, x->a) && (x->op == MLRT_X_CHECK_GE0 || is_slot(c, x->b)) &&
-		       (about == -1 || (about >= 0 && about / 16 < h->nvalues));
+		       (x->imm == -1 || (x->imm >= 0 && x->imm / 16 < h->nvalues));
 	default:
 		return x->op < MLRT_X_ALIGN && is_slot(c, x->dst) && is_slot(c, x->a) && is_slot(c, x->b);
 	}

@@ -59,16 +59,11 @@ static MlrtStatus check_failed(const Frame *f, const MlrtExpr *x, int64_t a, int
 {
 	char name[160];
 
-	if (x->op == MLRT_X_CHECK_LE && x->imm < -1) {
-		name_size(f, -2 - x->imm, name, sizeof name);
-		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "%s is %lld, it must be at least %lld", name, (long long)b,
-				 (long long)a);
-	}
 	name_size(f, x->imm, name, sizeof name);
 	if (x->op == MLRT_X_CHECK_GE0)
 		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "%s is %lld", name, (long long)a);
 	return mlrt_fail(err, MLRT_ERR_ARGUMENT, "%s is %lld, it must be %s%lld", name, (long long)a,
-			 x->op == MLRT_X_CHECK_LE ? "at most " : "", (long long)b);
+			 x->op == MLRT_X_CHECK_LE ? "at most " : x->op == MLRT_X_CHECK_GE ? "at least " : "", (long long)b);
 }
 
 MLRT_LOCAL MlrtStatus mlrt_exprs_run(Frame *f, uint32_t first, uint32_t n, MlrtError *err)
@@ -92,6 +87,10 @@ MLRT_LOCAL MlrtStatus mlrt_exprs_run(Frame *f, uint32_t first, uint32_t n, MlrtE
 			continue;
 		case MLRT_X_CHECK_EQ:
 			if (a != slot[x->b])
+				return check_failed(f, x, a, slot[x->b], err);
+			continue;
+		case MLRT_X_CHECK_GE:
+			if (a < slot[x->b])
 				return check_failed(f, x, a, slot[x->b], err);
 			continue;
 		case MLRT_X_CHECK_LE:

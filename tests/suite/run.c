@@ -2,7 +2,8 @@
  *
  * usage: run FOLDER [CASE [RUNTIME]]; environment: MLOPT_TEST_RUNNER (the emulated program).
  * The oracle is the reference executor on the graph as written. A line `# input NAME LO HI` in a case
- * bounds the random values of an input, a line `# size NAME N` says how large an open dimension is. */
+ * bounds the random values of an input.  A line `# size NAME N...` says how large an open dimension is; of
+ * several numbers each is a run of its own (all lines in step, shorter ones staying at their last). */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,7 @@ typedef struct Case {
 	MloGraph *g;
 	const char *text;
 	size_t n;
+	int round;             /* which of the sizes */
 	const MloTensor *in[64];
 	MloTensor *want[64];
 } Case;
@@ -64,20 +66,50 @@ static int64_t size_number(void *user, int64_t k)
 	return k;
 }
 
+/* The numbers of a line `# size NAME N...`: how many, and the one of that round. */
+static int size_line(const char *p, char *name, int round, int64_t *n)
+{
+	char line[128], *at = line, *end;
+	int count = 0, used = 0;
+
+	snprintf(line, sizeof line, "%.*s", (int)strcspn(p, "\n"), p);
+	if (sscanf(line, "# size %127s%n", name, &used) != 1)
+		return 0;
+	for (at += used;; at = end) {
+		long long v = strtoll(at, &end, 10);
+
+		if (end == at)
+			return count;
+		if (count++ <= round)
+			*n = v;
+	}
+}
+
 /* From the case's comments; default 3. */
 static int64_t size_symbol(void *user, const char *name)
 {
-	char line[128], found[128];
-	const char *p = user;
-	long long n;
+	const Case *c = user;
+	char found[128];
+	int64_t n;
 
-	while ((p = strstr(p, "# size "))) {
-		snprintf(line, sizeof line, "%.127s", p);
-		if (sscanf(line, "# size %127s %lld", found, &n) == 2 && !strcmp(found, name))
+	for (const char *p = c->text; (p = strstr(p, "# size ")); p++)
+		if (size_line(p, found, c->round, &n) && !strcmp(found, name))
 			return n;
-		p++;
-	}
 	return 3;
+}
+
+static int rounds(const char *text)
+{
+	char name[128];
+	int64_t n;
+	int most = 1;
+
+	for (const char *p = text; (p = strstr(p, "# size ")); p++) {
+		int count = size_line(p, name, 0, &n);
+
+		most = count > most ? count : most;
+	}
+	return most;
 }
 
 static int64_t size_combine(void *user, char op, int64_t a, int64_t b)
@@ -87,7 +119,7 @@ static int64_t size_combine(void *user, char op, int64_t a, int64_t b)
 
 static int64_t size_of(const Case *c, MloDim d)
 {
-	return mlo_dim_walk(d, &(MloDimWalk){size_number, size_symbol, size_combine}, (void *)c->text);
+	return mlo_dim_walk(d, &(MloDimWalk){size_number, size_symbol, size_combine}, (void *)c);
 }
 
 static MloTensor *random_input(const Case *c, const MloValue *v, uint64_t *seed)
@@ -249,11 +281,36 @@ static bool has_control(const MloGraph *g)
 	return false;
 }
 
-static void run_case(const char *folder, const char *file, const char *only, const char *emulator, const char *scratch, Score *score)
+static void run_round(Case *c, const char *only, const char *emulator, const char *scratch, Score *score)
+{
+	for (int i = 0; i < NRUNTIMES; i++) {
+		const Runtime *r = &runtimes[i];
+		const char *why = unavailable(r, emulator, getenv("MLOPT_TEST_RUNNER"));
+		MloDiag rd = {0};
+
+		if (only && strcmp(only, r->name))
+			continue;
+		if (why || (r->kind == INTERP && has_control(c->g))) {
+			score->skipped++;
+		} else if (run_on(c, r, emulator, scratch, &rd) == MLO_OK) {
+			score->passed++;
+		} else {
+			score->failed++;
+			printf("FAIL %s, sizes %d, on %s\n", c->name, c->round + 1, r->name);
+			mlo_diag_print(&rd, "suite", stdout);
+		}
+		mlo_diag_free(&rd);
+	}
+}
+
+/* Answers whether there are more sizes to run. */
+static bool run_case(const char *folder, const char *file, int round, const char *only, const char *emulator,
+                     const char *scratch, Score *score)
 {
 	char path[4096];
-	Case c = {.name = file};
+	Case c = {.name = file, .round = round};
 	MloDiag d = {0};
+	bool more;
 
 	snprintf(path, sizeof path, "%s/%s", folder, file);
 	if (open_case(&c, path, &d) != MLO_OK) {
@@ -261,29 +318,14 @@ static void run_case(const char *folder, const char *file, const char *only, con
 		mlo_diag_print(&d, "suite", stdout);
 		score->failed++;
 	} else {
-		for (int i = 0; i < NRUNTIMES; i++) {
-			const Runtime *r = &runtimes[i];
-			const char *why = unavailable(r, emulator, getenv("MLOPT_TEST_RUNNER"));
-			MloDiag rd = {0};
-
-			if (only && strcmp(only, r->name))
-				continue;
-			if (why || (r->kind == INTERP && has_control(c.g))) {
-				score->skipped++;
-			} else if (run_on(&c, r, emulator, scratch, &rd) == MLO_OK) {
-				score->passed++;
-			} else {
-				score->failed++;
-				printf("FAIL %s on %s\n", file, r->name);
-				mlo_diag_print(&rd, "suite", stdout);
-			}
-			mlo_diag_free(&rd);
-		}
+		run_round(&c, only, emulator, scratch, score);
 	}
+	more = round + 1 < rounds(c.text);
 	mlo_diag_free(&d);
 	mlo_graph_free(c.g);
 	mlo_arena_free(c.a);
 	fflush(stdout);
+	return more;
 }
 
 static int is_case(const struct dirent *e)
@@ -313,8 +355,10 @@ int main(int argc, char **argv)
 			printf("SKIP all cases on %s: %s\n", runtimes[i].name, why);
 	}
 	for (int i = 0; i < n; i++) {
-		if (argc < 3 || !strncmp(list[i]->d_name, argv[2], strlen(argv[2])))
-			run_case(argv[1], list[i]->d_name, argc > 3 ? argv[3] : NULL, emulator, scratch, &score);
+		bool more = argc < 3 || !strncmp(list[i]->d_name, argv[2], strlen(argv[2]));
+
+		for (int round = 0; more; round++)
+			more = run_case(argv[1], list[i]->d_name, round, argc > 3 ? argv[3] : NULL, emulator, scratch, &score);
 		free(list[i]);
 	}
 	free(list);

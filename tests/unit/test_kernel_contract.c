@@ -125,7 +125,7 @@ static MloKernel *random_contract(MloArena *a, uint64_t seed, const MloTarget *t
 	}
 	na = layout(&r, &c, channels, t->block);
 	c.b.packed = form != 1;
-	mlo_schedule_contract(t, NULL, &c);
+	mlo_schedule_contract(t, NULL, 1, &c);
 	w = (int64_t)c.vecs * c.lanes;
 	nb = (c.nc + w - 1) / w * c.nky * c.nkx * c.nk * w;
 	if (!c.b.packed) {
@@ -211,7 +211,7 @@ static void interpreter(void)
 	enum { Y = 4, X = 5, K = 3, C = 2 };
 	static const char text[] =
 		"kernel conv(in f32[60], in f32[108], out f32[40]) vars(1, 1, 4, 5, 2) {"
-		" contract nb0=1 nb1=1 ny=4 nx=5 nc=2 nk=3 nky=3 nkx=3 sy=1 sx=1 dy=1 dx=1 py=1 px=1 in_y=4 in_x=5"
+		" contract nb0=1 nb1=1 ny=4 nx=5 nc=2 nk=3 nky=3 nkx=3 sy=1 sx=1 dy=1 dx=1 py=1 px=1 in_y=4 in_x=5 qx=0"
 		" group_c=2 group_k=0 a_arg=0 b_arg=1 a.b0=0 a.b1=0 a.y=15 a.x=3 a.block=3 a.blk=0 a.k=1 b.packed=1"
 		" b.b0=0 b.b1=0 b.k=0 var[0]=0 var[1]=1 var[2]=2 var[3]=3 var[4]=4 lanes=4 vecs=1 cols=4 rows=1"
 		" y_chunk=3 c_outer=1 wino=0 w_arg=0 c_chunk=0 { %0 = product.f32 a2[v2*10 + v3*2 + v4] = %0 } }";

@@ -202,45 +202,48 @@ static void sizes(void)
 	mlo_arena_free(a);
 }
 
-/* A batched kernel: any range of tasks, arguments that move and one that does not. */
-static void batch(void)
+/* Open extents: strides, guards, quotients and the number of tasks are sizes; any range of tasks. */
+static void open_extents(void)
 {
 	static const char text[] =
-		"kernel scale(in f32[12] by 12, in f32[12], out f32[12] by 16, sizes i64[1]) sizes(0..9) batch s0 vars(3, 4) {\n"
-		"  par v0 < 3 {\n"
-		"    vec v1 < 4 {\n"
-		"      %0 = load.f32 a0[v0*4 + v1]\n"
-		"      %1 = load.f32 a1[v0*4 + v1]\n"
+		"kernel shift(in f32[s2], in f32[s1], out f32[s2], sizes i64[3]) sizes(0..9, 1..37, 0..333) tasks s0 vars(9, 37) {\n"
+		"  par v0 < s0 {\n"
+		"    vec v1 < s1 {\n"
+		"      %0 = load.f32 a0[v0*s1 + v1 + 1] if v1 + 1 < s1 else 7\n"
+		"      %1 = load.f32 a1[(v0*s1 + v1) mod s1]\n"
 		"      %2 = mul.f32 %0, %1\n"
-		"      a2[v0*4 + v1] = %2\n"
+		"      %3 = index.f32 (v0*s1 + v1)/s1\n"
+		"      %4 = add.f32 %2, %3\n"
+		"      a2[v0*s1 + v1] = %4\n"
 		"    }\n"
 		"  }\n"
 		"}\n";
-	enum { N = 9, TASKS = 3 };
+	enum { ROWS = 9, MOST = 37 };
 	MloArena *a = mlo_arena_new();
 	MloDiag d = {0};
 	MloKernel *k = mlo_kernel_parse(a, text, sizeof text - 1, &d);
-	float in[N * 12], by[12], out[N * 16], want[N * 16];
-	int64_t size[1] = {N};
+	float in[ROWS * MOST], by[MOST], out[ROWS * MOST], want[ROWS * MOST];
 	KernelImage im;
 
 	mlo_diag_print(&d, "test", stdout);
-	CU_ASSERT_FATAL(k && k->ntasks == TASKS && kernel_image_load(&im, kernel_test_target(0), &k, 1, &d));
-	for (int i = 0; i < N * 12; i++)
+	CU_ASSERT_FATAL(k && k->ntasks == -1 && kernel_image_load(&im, kernel_test_target(0), &k, 1, &d));
+	for (int i = 0; i < ROWS * MOST; i++)
 		in[i] = (float)i;
-	for (int i = 0; i < 12; i++)
+	for (int i = 0; i < MOST; i++)
 		by[i] = (float)(i * i);
-	for (int lo = 0; lo <= N * TASKS; lo++)
-		for (int hi = lo; hi <= N * TASKS; hi += 2) {
+	for (int64_t width = 1; width <= MOST; width += width < 4 ? 1 : 11)
+		for (int64_t lo = 0; lo <= ROWS; lo++) {
+			int64_t size[3] = {ROWS, width, ROWS * width};
+
 			memset(out, 0, sizeof out);
 			memset(want, 0, sizeof want);
-			im.fn[0]((void *[]){in, by, out, size}, lo, hi, NULL);
-			CU_ASSERT_EQUAL(mlo_kernel_interp(k, (void *[]){in, by, want, size}, lo, hi, &d), MLO_OK);
+			im.fn[0]((void *[]){in, by, out, size}, lo, ROWS, NULL);
+			CU_ASSERT_EQUAL(mlo_kernel_interp(k, (void *[]){in, by, want, size}, lo, ROWS, &d), MLO_OK);
 			CU_ASSERT_EQUAL(memcmp(out, want, sizeof out), 0);
-			for (int i = 0; i < N * 12; i++) {
-				int task = i / 12 * TASKS + i % 12 / 4;
+			for (int64_t i = 0; i < ROWS * width; i++) {
+				float next = i % width + 1 < width ? in[i + 1] : 7;
 
-				CU_ASSERT_EQUAL(out[i / 12 * 16 + i % 12], task >= lo && task < hi ? in[i] * by[i % 12] : 0);
+				CU_ASSERT_EQUAL(out[i], i / width < lo ? 0 : next * by[i % width] + (float)(i / width));
 			}
 		}
 	kernel_image_free(&im);
@@ -256,6 +259,6 @@ void suite_kernel_emit(void)
 	CU_add_test(s, "random kernels, native", native);
 	CU_add_test(s, "random kernels, baseline", baseline);
 	CU_add_test(s, "kernels with sizes", sizes);
-	CU_add_test(s, "batched kernels", batch);
+	CU_add_test(s, "open extents", open_extents);
 	CU_add_test(s, "random kernels, half the vector width", narrow);
 }

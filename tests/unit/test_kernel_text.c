@@ -45,7 +45,7 @@ static void random_kernels(void)
 
 static const char contract_text[] =
 	"kernel conv(in f32[3072], in f32[864], out f32[4096]) vars(1, 1, 8, 8, 64) {\n"
-	"  contract nb0=1 nb1=1 ny=8 nx=8 nc=64 nk=3 nky=3 nkx=3 sy=1 sx=1 dy=1 dx=1 py=1 px=1 in_y=8 in_x=8"
+	"  contract nb0=1 nb1=1 ny=8 nx=8 nc=64 nk=3 nky=3 nkx=3 sy=1 sx=1 dy=1 dx=1 py=1 px=1 in_y=8 in_x=8 qx=0"
 	" group_c=64 group_k=0 a_arg=0 b_arg=1 a.b0=0 a.b1=0 a.y=24 a.x=3 a.block=3 a.blk=1 a.k=1 b.packed=1"
 	" b.b0=0 b.b1=0 b.k=0 var[0]=0 var[1]=1 var[2]=2 var[3]=3 var[4]=4 lanes=16 vecs=2 cols=4 rows=1"
 	" y_chunk=3 c_outer=1 wino=0 w_arg=0 c_chunk=0 {\n"
@@ -70,9 +70,14 @@ static const char size_loop_text[] =
 	"    a1[min(v0, s0*4)] = %0\n"
 	"  }\n"
 	"}\n";
-static const char batch_text[] =
-	"kernel one(in f32[12] by 12, in f32[12], out f32[12] by 16, sizes i64[1]) sizes(0..9) batch s0 vars() {\n"
-	"  call add (a0 f32[12], a1 f32[12]) -> (a2 f32[12]) {}\n"
+static const char open_text[] =
+	"kernel rows(in f32[s2], out f32[s2], sizes i64[3]) sizes(0..9, 1..8, 0..288 of 4) tasks s0 vars(9, 8) {\n"
+	"  par v0 < s0 {\n"
+	"    vec v1 < s1 {\n"
+	"      %0 = load.f32 a0[v0*s1 + v1/s1 + v1 mod s1] if v1 < s1 else 0\n"
+	"      a1[v0*s1 + v1] = %0\n"
+	"    }\n"
+	"  }\n"
 	"}\n";
 static const char guard_text[] =
 	"kernel (in bf16[10], inout i64[9], scratch f64[7]) vars(9, 3) {\n"
@@ -87,7 +92,7 @@ static const char guard_text[] =
 
 static void by_hand(void)
 {
-	static const char *const texts[] = {contract_text, call_text, sizes_text, size_loop_text, batch_text};
+	static const char *const texts[] = {contract_text, call_text, sizes_text, size_loop_text, open_text};
 
 	for (int i = 0; i < 5; i++) {
 		MloArena *a = mlo_arena_new();
@@ -97,7 +102,7 @@ static void by_hand(void)
 		mlo_diag_print(&d, "test", stdout);
 		CU_ASSERT_PTR_NOT_NULL_FATAL(k);
 		CU_ASSERT_STRING_EQUAL(print(a, k), texts[i]);
-		CU_ASSERT_EQUAL(k->ntasks, i == 0 ? 6 : 1);
+		CU_ASSERT_EQUAL(k->ntasks, i == 0 ? 6 : i == 4 ? -1 : 1);
 		mlo_diag_free(&d);
 		mlo_arena_free(a);
 	}
@@ -146,7 +151,10 @@ static void verifier(void)
 	rejects("kernel k(sizes i64[2]) sizes(0..4) vars() { }", "a0 cannot hold the 1 sizes");
 	rejects("kernel k() sizes(0..4) vars() { }", "sizes without an argument");
 	rejects("kernel k(sizes i64[1]) sizes(4..1) vars() { }", "expected a range of sizes");
-	rejects("kernel k(in f32[4] by 4) vars() { }", "a0 moves by 4");
+	rejects("kernel k(sizes i64[1]) sizes(0..4) tasks s1 vars() { }", "expected a declared size");
+	rejects("kernel k(in f32[4], sizes i64[1]) sizes(0..4 of 0) vars() { }", "expected a range of sizes");
+	rejects("kernel k(in f32[4], sizes i64[1]) sizes(0..4) vars(4) {\n  seq v0 < 4 {\n"
+	        "    %0 = load.f32 a0[v0] if v0 < s1 else 0\n  }\n}", "expected a declared size");
 	rejects("kernel k(in f32[*]) vars() { }", "a0 has -1 elements");
 	rejects("kernel k(in f32[v0]) vars(4) { }", "expected a declared variable");
 	rejects(BODY("", "", "%1 = const.f32 1"), "a definition of every value");
