@@ -61,7 +61,8 @@ static LLVMValueRef next_node(EmitForest *f, LLVMValueRef idx, LLVMValueRef node
 	Emit *e = f->e;
 	LLVMValueRef key = forest_load(f, f->i32, f->keys, addc(f, column_of(f, node), offset));
 	LLVMValueRef right = LLVMBuildICmp(e->b, LLVMIntSGT, key, split_of(f, node), "");
-	LLVMValueRef delta = LLVMBuildAnd(e->b, shift(f, node, 32), emit_i64(e, ((int64_t)1 << f->f->delta_bits) - 1), "");
+	LLVMValueRef mask = emit_i64(e, ((int64_t)1 << f->f->delta_bits) - 1);
+	LLVMValueRef delta = LLVMBuildAnd(e->b, shift(f, node, 32), mask, "");
 
 	return add(f, add(f, idx, delta), LLVMBuildZExt(e->b, right, f->i64, ""));
 }

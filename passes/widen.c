@@ -37,7 +37,8 @@ static bool scale_of(const MloNode *n, Scale *s)
 
 static bool quantizes(const MloNode *n, Scale *s)
 {
-	return n && n->op == OP_quantize_linear && n->in[0]->type.elem == EL_f32 && range_of(n->out[0]->type.elem, s) &&
+	return n && n->op == OP_quantize_linear && n->in[0]->type.elem == EL_f32 &&
+	       range_of(n->out[0]->type.elem, s) &&
 	       !mlo_attr_i(n, ATTR_quantize_linear_block_size) && !mlo_attr_i(n, ATTR_quantize_linear_precision) &&
 	       scale_of(n, s);
 }
@@ -75,8 +76,12 @@ static MloValue *quantized(MloGraph *g, MloNode *before, const MloNode *q, const
 static bool widen_quantize(MloGraph *g, MloNode *n, MloPassCx *cx)
 {
 	Scale s;
+	MloValue *v;
 
-	return quantizes(n, &s) && mlo_rw_replace(g, n, cast(g, n, quantized(g, n, n, &s, cx), n->out[0]->type.elem, cx));
+	if (!quantizes(n, &s))
+		return false;
+	v = cast(g, n, quantized(g, n, n, &s, cx), n->out[0]->type.elem, cx);
+	return mlo_rw_replace(g, n, v);
 }
 
 static bool widen_dequantize(MloGraph *g, MloNode *n, MloPassCx *cx)
