@@ -12,76 +12,9 @@
  * are left out when the code of the (few) border tiles is generated. */
 #include <string.h>
 
-#include "codegen/contract.h"
-#include "codegen/emit_internal.h"
+#include "codegen/emit_contract.h"
 
 enum { CACHE_LINE = 64 };
-
-typedef struct Tile {
-	Emit *e;
-	const KStmt *s;
-	const KContract *c;
-	LLVMTypeRef vec;            /* <lanes x float> */
-	LLVMTypeRef f32;
-	LLVMValueRef *acc;          /* rows x cols x vecs allocas, promoted to registers by LLVM */
-	int rows;                   /* rows of the tile at hand, 1 or 2 */
-	int row, nrow;              /* those that take the terms emitted now */
-	LLVMValueRef a0;            /* A at this batch (element offset) */
-	LLVMValueRef b0;            /* B at this batch and channel tile */
-	LLVMValueRef b[2];          /* batch indices */
-	LLVMValueRef kk0;           /* first channel of the group */
-	LLVMValueRef ct, c_first;   /* channel tile, its first channel */
-	LLVMValueRef y;
-	LLVMValueRef ky_lo[2], ky_hi[2]; /* taps inside the image, per row of the tile */
-	LLVMValueRef kx_lo, kx_hi;  /* taps inside the image, of a column alone */
-	LLVMValueRef ahead;         /* elements from a weight to the one to prefetch, or NULL */
-	LLVMValueRef bmask[16];     /* per vector: lanes of B inside its row, or NULL (packed, or no tail) */
-	int64_t wtile;              /* vecs * lanes */
-	bool depthwise;
-} Tile;
-
-static LLVMValueRef add(Emit *e, LLVMValueRef a, LLVMValueRef b)
-{
-	return LLVMBuildNSWAdd(e->b, a, b, "");
-}
-
-/* A number of the kernel: itself, or a size. */
-static LLVMValueRef num(Emit *e, int64_t n)
-{
-	return n < 0 ? e->size[-1 - n] : emit_i64(e, n);
-}
-
-static LLVMValueRef muln(Emit *e, LLVMValueRef a, int64_t n)
-{
-	return LLVMBuildNSWMul(e->b, a, num(e, n), "");
-}
-
-static LLVMValueRef addc(Emit *e, LLVMValueRef a, int64_t c)
-{
-	return c ? LLVMBuildNSWAdd(e->b, a, emit_i64(e, c), "") : a;
-}
-
-/* a + c * n */
-static LLVMValueRef addn(Emit *e, LLVMValueRef a, int64_t c, int64_t n)
-{
-	return n < 0 && c ? add(e, a, muln(e, emit_i64(e, c), n)) : addc(e, a, c * n);
-}
-
-/* Quotient and remainder of a value that is never negative. */
-static LLVMValueRef divc(Emit *e, LLVMValueRef a, int64_t c)
-{
-	return LLVMBuildUDiv(e->b, a, emit_i64(e, c), "");
-}
-
-static LLVMValueRef remc(Emit *e, LLVMValueRef a, int64_t c)
-{
-	return LLVMBuildURem(e->b, a, emit_i64(e, c), "");
-}
-
-static LLVMValueRef pick(Emit *e, LLVMIntPredicate p, LLVMValueRef a, LLVMValueRef b)
-{
-	return LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, p, a, b, ""), a, b, "");
-}
 
 static LLVMValueRef at_f32(Tile *t, LLVMValueRef base, LLVMValueRef off)
 {
@@ -272,14 +205,6 @@ static void emit_channels(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_
 		emit_end(e, &l);
 	}
 }
-
-/* What is known of a tile's columns.  INNER: all taps lie inside the image.  AT: the first column is `at`.
- * LAST: the tile ends with the row, whose last tap has `at` more columns of the image behind it than it
- * needs.  ANY: nothing; one column, whose taps kx_lo .. kx_hi-1 lie inside. */
-typedef struct Edge {
-	enum { INNER, AT, LAST, ANY } kind;
-	int64_t at;
-} Edge;
 
 static const Edge inner = {INNER, 0};
 
@@ -529,7 +454,7 @@ static void emit_epilogue(Tile *t, int cols, LLVMValueRef x0)
 
 /* -- tiles, rows, tasks --------------------------------------------------------------------- */
 
-static void emit_tile(Tile *t, int cols, LLVMValueRef x0, Edge edge)
+void contract_tile(Tile *t, int cols, LLVMValueRef x0, Edge edge)
 {
 	Emit *e = t->e;
 
@@ -552,114 +477,6 @@ static bool tile_at_edge(const KContract *c, int64_t x0, int64_t cols)
 	return x0 * c->sx - c->px < 0 || (x0 + cols - 1) * c->sx + (c->nkx - 1) * c->dx - c->px >= c->in_x;
 }
 
-
-/* -- rows of an open length ------------------------------------------------------------------
- *
- * A row of n columns becomes k = ceil(n / cols) tiles, two at least, of equal width: one of a few widths,
- * the tiles side by side but for the last one, which ends with the row and may take up columns again that
- * the one before it has made.  Only the first and the last tile see the edges of the image, so that what is
- * outside is known there.  Rows too short for that go column by column. */
-
-enum { WIDTHS = 4 };
-
-static int64_t ceil_of(int64_t n, int64_t by)
-{
-	return n <= 0 ? 0 : (n + by - 1) / by;
-}
-
-/* The last tile: `spare` columns of the image, fewer than the stride, are behind its last tap. */
-static void emit_last_tile(Tile *t, int cols, LLVMValueRef x0, LLVMValueRef spare)
-{
-	const KContract *c = t->c;
-	Emit *e = t->e;
-	LLVMBasicBlockRef join;
-	LLVMValueRef sw;
-
-	if (c->qx <= 0) {
-		emit_tile(t, cols, x0, inner);
-		return;
-	}
-	join = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "last.done");
-	sw = LLVMBuildSwitch(e->b, spare, join, (unsigned)c->sx);
-	for (int64_t r = 0; r < c->sx; r++) {
-		LLVMBasicBlockRef at = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "last");
-
-		LLVMAddCase(sw, emit_i64(e, r), at);
-		LLVMPositionBuilderAtEnd(e->b, at);
-		emit_tile(t, cols, x0, (Edge){LAST, r});
-		LLVMBuildBr(e->b, join);
-	}
-	LLVMPositionBuilderAtEnd(e->b, join);
-}
-
-/* A whole row in `tiles` tiles of that width. */
-static void emit_wide_row(Tile *t, int width, LLVMValueRef tiles)
-{
-	const KContract *c = t->c;
-	Emit *e = t->e;
-	LLVMValueRef n = num(e, c->nx), reach, end = muln(e, addc(e, tiles, -1), width);
-	EmitLoop l;
-
-	/* in_x - (nx * sx - sx + reach - pads) */
-	reach = addc(e, muln(e, n, c->sx), (c->nkx - 1) * c->dx + 1 - c->sx - c->px - c->qx);
-	emit_tile(t, width, emit_i64(e, 0), c->px > 0 ? (Edge){AT, 0} : inner);
-	emit_tile(t, width, emit_for(e, &l, emit_i64(e, width), end, emit_i64(e, width), "x"), inner);
-	emit_end(e, &l);
-	emit_last_tile(t, width, addc(e, n, -width), LLVMBuildNSWSub(e->b, num(e, c->in_x), reach, ""));
-}
-
-static void emit_narrow_row(Tile *t)
-{
-	const KContract *c = t->c;
-	Emit *e = t->e;
-	LLVMValueRef x, left, right, zero = emit_i64(e, 0);
-	EmitLoop l;
-
-	x = emit_for(e, &l, zero, num(e, c->nx), emit_i64(e, 1), "x");
-	left = LLVMBuildNSWSub(e->b, emit_i64(e, c->px), muln(e, x, c->sx), "");
-	right = add(e, left, num(e, c->in_x));
-	t->kx_lo = divc(e, addc(e, pick(e, LLVMIntSGT, left, zero), c->dx - 1), c->dx);
-	t->kx_hi = divc(e, addc(e, pick(e, LLVMIntSGT, right, zero), c->dx - 1), c->dx);
-	t->kx_hi = pick(e, LLVMIntSLT, t->kx_hi, emit_i64(e, c->nkx));
-	emit_tile(t, 1, x, (Edge){ANY, 0});
-	emit_end(e, &l);
-}
-
-static void emit_open_row(Tile *t)
-{
-	const KContract *c = t->c;
-	Emit *e = t->e;
-	int64_t edge = ceil_of(c->px, c->sx) > ceil_of(c->qx, c->sx) ? ceil_of(c->px, c->sx) : ceil_of(c->qx, c->sx);
-	int64_t step = ceil_of(c->cols, WIDTHS), last = 0;
-	LLVMBasicBlockRef join = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "row.done");
-	LLVMValueRef n = num(e, c->nx), tiles, want;
-
-	tiles = pick(e, LLVMIntSGT, divc(e, addc(e, n, c->cols - 1), c->cols), emit_i64(e, 2));
-	want = LLVMBuildUDiv(e->b, add(e, n, addc(e, tiles, -1)), tiles, "");
-	while (last < c->cols) {
-		int64_t width = last + step < c->cols ? last + step : c->cols;
-		LLVMBasicBlockRef take, next;
-		LLVMValueRef fits, room;
-
-		last = width;
-		if (width < edge)
-			continue;
-		take = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "width");
-		next = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "wider");
-		fits = LLVMBuildICmp(e->b, LLVMIntSLE, want, emit_i64(e, width), "");
-		room = LLVMBuildICmp(e->b, LLVMIntSLE, addc(e, muln(e, addc(e, tiles, -1), width), edge), n, "");
-		room = LLVMBuildAnd(e->b, room, LLVMBuildICmp(e->b, LLVMIntSGE, n, emit_i64(e, width + edge), ""), "");
-		LLVMBuildCondBr(e->b, LLVMBuildAnd(e->b, fits, room, ""), take, next);
-		LLVMPositionBuilderAtEnd(e->b, take);
-		emit_wide_row(t, (int)width, tiles);
-		LLVMBuildBr(e->b, join);
-		LLVMPositionBuilderAtEnd(e->b, next);
-	}
-	emit_narrow_row(t);
-	LLVMBuildBr(e->b, join);
-	LLVMPositionBuilderAtEnd(e->b, join);
-}
-
 /* All columns of one row: border tiles one by one, inner ones in a loop. */
 static void emit_row(Tile *t)
 {
@@ -668,7 +485,7 @@ static void emit_row(Tile *t)
 	int64_t x = 0;
 
 	if (c->nx < 0) {
-		emit_open_row(t);
+		contract_open_row(t);
 		return;
 	}
 	while (x < c->nx) {
@@ -680,18 +497,18 @@ static void emit_row(Tile *t)
 			EmitLoop l;
 			LLVMValueRef x0 = emit_for(e, &l, emit_i64(e, x), emit_i64(e, x + n * c->cols), emit_i64(e, c->cols), "x");
 
-			emit_tile(t, c->cols, x0, inner);
+			contract_tile(t, c->cols, x0, inner);
 			emit_end(e, &l);
 			x += n * c->cols;
 		} else {
-			emit_tile(t, (int)cols, emit_i64(e, x), tile_at_edge(c, x, cols) ? (Edge){AT, x} : inner);
+			contract_tile(t, (int)cols, emit_i64(e, x), tile_at_edge(c, x, cols) ? (Edge){AT, x} : inner);
 			x += cols;
 		}
 	}
 }
 
-/* Taps ky with 0 <= y*sy + ky*dy - py < in_y, for each row of the tile that starts at t->y. */
-static void row_bounds(Tile *t)
+/* Taps ky with 0 <= y*sy + ky*dy - py < in_y. */
+void contract_row_bounds(Tile *t)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
@@ -714,7 +531,7 @@ static void emit_row_range(Tile *t, LLVMValueRef lo, LLVMValueRef hi, int rows)
 
 	t->rows = rows;
 	t->y = emit_for(e, &l, lo, hi, emit_i64(e, rows), "y");
-	row_bounds(t);
+	contract_row_bounds(t);
 	emit_row(t);
 	emit_end(e, &l);
 	t->rows = 1;
@@ -735,37 +552,6 @@ static void emit_rows(Tile *t, LLVMValueRef chunk)
 	emit_row_range(t, lo, hi, 1);
 }
 
-/* As emit_columns, the columns being a size: code for each number of columns left over. */
-static void emit_open_columns(Tile *t, LLVMValueRef chunk)
-{
-	const KContract *c = t->c;
-	Emit *e = t->e;
-	LLVMValueRef lo = muln(e, chunk, c->y_chunk), hi, rest, whole, sw;
-	LLVMBasicBlockRef join;
-	EmitLoop l;
-
-	t->y = emit_i64(e, 0);
-	row_bounds(t);
-	hi = pick(e, LLVMIntSLT, addc(e, lo, c->y_chunk), num(e, c->nx));
-	rest = remc(e, LLVMBuildNSWSub(e->b, hi, lo, ""), c->cols);
-	whole = LLVMBuildNSWSub(e->b, hi, rest, "");
-	emit_tile(t, c->cols, emit_for(e, &l, lo, whole, emit_i64(e, c->cols), "x"), inner);
-	emit_end(e, &l);
-	if (c->cols == 1)
-		return;
-	join = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "done");
-	sw = LLVMBuildSwitch(e->b, rest, join, (unsigned)c->cols - 1);
-	for (int i = 1; i < c->cols; i++) {
-		LLVMBasicBlockRef tail = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "rest");
-
-		LLVMAddCase(sw, emit_i64(e, i), tail);
-		LLVMPositionBuilderAtEnd(e->b, tail);
-		emit_tile(t, i, whole, inner);
-		LLVMBuildBr(e->b, join);
-	}
-	LLVMPositionBuilderAtEnd(e->b, join);
-}
-
 /* ny == 1, chunks of columns: whole tiles in a loop, the last chunk's rest behind it. */
 static void emit_columns(Tile *t, LLVMValueRef chunk)
 {
@@ -776,10 +562,10 @@ static void emit_columns(Tile *t, LLVMValueRef chunk)
 	EmitLoop l;
 
 	t->y = emit_i64(e, 0);
-	row_bounds(t);
+	contract_row_bounds(t);
 	hi = pick(e, LLVMIntSLT, addc(e, lo, c->y_chunk), whole);
 	if (c->nx >= c->cols) {
-		emit_tile(t, c->cols, emit_for(e, &l, lo, hi, emit_i64(e, c->cols), "x"), inner);
+		contract_tile(t, c->cols, emit_for(e, &l, lo, hi, emit_i64(e, c->cols), "x"), inner);
 		emit_end(e, &l);
 	}
 	if (rest) {
@@ -789,7 +575,7 @@ static void emit_columns(Tile *t, LLVMValueRef chunk)
 
 		LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, chunk, emit_i64(e, chunks - 1), ""), tail, join);
 		LLVMPositionBuilderAtEnd(e->b, tail);
-		emit_tile(t, (int)rest, whole, inner);
+		contract_tile(t, (int)rest, whole, inner);
 		LLVMBuildBr(e->b, join);
 		LLVMPositionBuilderAtEnd(e->b, join);
 	}
@@ -898,7 +684,7 @@ void emit_contract(Emit *e, const KStmt *s)
 	chunk = task_parts(&t, emit_for(e, &l, e->begin, e->end, emit_i64(e, 1), "task"));
 	t.ahead = prefetch_distance(&t, chunk);
 	if (mlo_contract_by_columns(c) && c->nx < 0)
-		emit_open_columns(&t, chunk);
+		contract_open_columns(&t, chunk);
 	else if (mlo_contract_by_columns(c))
 		emit_columns(&t, chunk);
 	else

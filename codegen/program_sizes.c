@@ -257,6 +257,20 @@ static void concat_sizes(Builder *b, const MloNode *n)
 				must_be(b, n->in[i], d, y->dim[d]);
 }
 
+static void gemm_sizes(Builder *b, const MloNode *n)
+{
+	int terms = mlo_attr_i(n, ATTR_gemm_transB) != 0;
+
+	must_be(b, n->in[0], !mlo_attr_i(n, ATTR_gemm_transA), n->in[1]->type.dim[terms]);
+}
+
+static void conv_sizes(Builder *b, const MloNode *n)
+{
+	MloDim groups = mlo_dim(mlo_attr_i(n, ATTR_conv_group));
+
+	must_be(b, n->in[0], 1, mlo_dim_mul(b->p->graph->syms, n->in[1]->type.dim[1], groups));
+}
+
 void sizes_that_must_meet(Builder *b, const MloNode *n)
 {
 	if (n->nout != 1 || !mlo_node_lowers(n))
@@ -270,9 +284,9 @@ void sizes_that_must_meet(Builder *b, const MloNode *n)
 	else if (n->op == OP_concat)
 		concat_sizes(b, n);
 	else if (n->op == OP_gemm)
-		must_be(b, n->in[0], !mlo_attr_i(n, ATTR_gemm_transA), n->in[1]->type.dim[mlo_attr_i(n, ATTR_gemm_transB) != 0]);
+		gemm_sizes(b, n);
 	else if (n->op == OP_conv)
-		must_be(b, n->in[0], 1, mlo_dim_mul(b->p->graph->syms, n->in[1]->type.dim[1], mlo_dim(mlo_attr_i(n, ATTR_conv_group))));
+		conv_sizes(b, n);
 }
 
 /* -- results ---------------------------------------------------------------------------------- */

@@ -70,7 +70,7 @@ static double row_cycles(const MloTarget *t, const KContract *c, int cols, int v
 }
 
 /* Lengths of a row that a tile is judged by: one, or of those that a run may bring, a few. */
-enum { MAX_SAMPLES = 12, LONGEST_SAMPLE = 1024 };
+enum { MAX_SAMPLES = 12, FEW = 8, LONGEST_SAMPLE = 1024 };
 typedef struct Samples { int64_t nx[MAX_SAMPLES]; int n; } Samples;
 
 static Samples sample_rows(const MloKernel *k, const KContract *open, int64_t shortest)
@@ -85,14 +85,14 @@ static Samples sample_rows(const MloKernel *k, const KContract *open, int64_t sh
 	lo = lo < shortest ? shortest : lo;
 	hi = hi < LONGEST_SAMPLE ? hi : LONGEST_SAMPLE;
 	s.n = 0;
-	for (; lo < hi && s.n < MAX_SAMPLES - 1; lo *= 2)
+	for (; lo < hi && s.n < MAX_SAMPLES - 1; lo = lo < FEW ? FEW : 2 * lo)
 		s.nx[s.n++] = lo;
 	s.nx[s.n++] = hi > lo ? hi : lo;
 	return s;
 }
 
 /* The tile whose cycles are, in the mean over all samples, closest to those of the best tile for that sample:
- * the fastest one where there is one sample. */
+ * the fastest one where there is just one. */
 typedef struct Search {
 	const Samples *s;
 	double best[MAX_SAMPLES], ratio;
@@ -121,6 +121,13 @@ static void try_tile(const MloTarget *t, KContract *c, Search *f, int cols, int 
 	}
 }
 
+/* Of open rows: depthwise, the channel blocks of an image lie a number of elements apart that only the run
+ * knows; else the weights of a tile are streamed for each few columns and have to stay close. */
+static bool too_wide(const MloTarget *t, const KContract *c, int vecs)
+{
+	return contract_is_depthwise(c) || c->nk * c->nky * c->nkx * vecs * c->lanes * 4 > t->l2 / 8;
+}
+
 static void try_tiles(const MloTarget *t, KContract *c, Search *f)
 {
 	int64_t nvec = (c->nc + c->lanes - 1) / c->lanes, longest = f->s->nx[f->s->n - 1];
@@ -128,8 +135,8 @@ static void try_tiles(const MloTarget *t, KContract *c, Search *f)
 	for (int vecs = 1; vecs <= MAX_VECS; vecs++) {
 		bool splits_group = c->group_k && !contract_is_depthwise(c) && c->group_c % ((int64_t)vecs * c->lanes);
 
-		if ((vecs > nvec || splits_group || (f->s->n > 1 && contract_is_depthwise(c))) && vecs > 1)
-			continue; /* channel blocks of an open image lie a number of elements apart that only the run knows */
+		if ((vecs > nvec || splits_group || (f->s->n > 1 && too_wide(t, c, vecs))) && vecs > 1)
+			continue;
 		for (int cols = 1; cols <= MAX_COLS && cols <= longest && contract_tile_fits(t, c, cols, vecs); cols++) {
 			if (columns_collide(t, c, cols))
 				break;

@@ -1,0 +1,89 @@
+/* codegen/emit_contract.h -- what the files that emit contractions share. */
+#ifndef MLO_CODEGEN_EMIT_CONTRACT_H
+#define MLO_CODEGEN_EMIT_CONTRACT_H
+#include "codegen/contract.h"
+#include "codegen/emit_internal.h"
+
+typedef struct Tile {
+	Emit *e;
+	const KStmt *s;
+	const KContract *c;
+	LLVMTypeRef vec;            /* <lanes x float> */
+	LLVMTypeRef f32;
+	LLVMValueRef *acc;          /* rows x cols x vecs allocas, promoted to registers by LLVM */
+	int rows;                   /* rows of the tile at hand, 1 or 2 */
+	int row, nrow;              /* those that take the terms emitted now */
+	LLVMValueRef a0;            /* A at this batch (element offset) */
+	LLVMValueRef b0;            /* B at this batch and channel tile */
+	LLVMValueRef b[2];          /* batch indices */
+	LLVMValueRef kk0;           /* first channel of the group */
+	LLVMValueRef ct, c_first;   /* channel tile, its first channel */
+	LLVMValueRef y;
+	LLVMValueRef ky_lo[2], ky_hi[2]; /* taps inside the image, per row of the tile */
+	LLVMValueRef kx_lo, kx_hi;  /* taps inside the image, of a column alone */
+	LLVMValueRef ahead;         /* elements from a weight to the one to prefetch, or NULL */
+	LLVMValueRef bmask[16];     /* per vector: lanes of B inside its row, or NULL (packed, or no tail) */
+	int64_t wtile;              /* vecs * lanes */
+	bool depthwise;
+} Tile;
+
+/* What is known of a tile's columns.  INNER: all taps lie inside the image.  AT: the first column is `at`.
+ * LAST: the tile ends with the row, whose last tap has `at` more columns of the image behind it than it
+ * needs.  ANY: nothing; one column, whose taps kx_lo .. kx_hi-1 lie inside. */
+typedef struct Edge {
+	enum { INNER, AT, LAST, ANY } kind;
+	int64_t at;
+} Edge;
+
+/* emit_contract.c: a register tile of `cols` columns from x0 on, with its epilogue, at rows t->y. */
+void contract_tile(Tile *t, int cols, LLVMValueRef x0, Edge edge);
+/* Sets the tap rows that lie inside the image, for each row of the tile that starts at t->y. */
+void contract_row_bounds(Tile *t);
+
+/* emit_contract_open.c: a row, a chunk of columns whose number is a size. */
+void contract_open_row(Tile *t);
+void contract_open_columns(Tile *t, LLVMValueRef chunk);
+
+static inline LLVMValueRef add(Emit *e, LLVMValueRef a, LLVMValueRef b)
+{
+	return LLVMBuildNSWAdd(e->b, a, b, "");
+}
+
+/* A number of the kernel: itself, or a size. */
+static inline LLVMValueRef num(Emit *e, int64_t n)
+{
+	return n < 0 ? e->size[-1 - n] : emit_i64(e, n);
+}
+
+static inline LLVMValueRef muln(Emit *e, LLVMValueRef a, int64_t n)
+{
+	return LLVMBuildNSWMul(e->b, a, num(e, n), "");
+}
+
+static inline LLVMValueRef addc(Emit *e, LLVMValueRef a, int64_t c)
+{
+	return c ? LLVMBuildNSWAdd(e->b, a, emit_i64(e, c), "") : a;
+}
+
+/* a + c * n */
+static inline LLVMValueRef addn(Emit *e, LLVMValueRef a, int64_t c, int64_t n)
+{
+	return n < 0 && c ? add(e, a, muln(e, emit_i64(e, c), n)) : addc(e, a, c * n);
+}
+
+/* Quotient and remainder of a value that is never negative. */
+static inline LLVMValueRef divc(Emit *e, LLVMValueRef a, int64_t c)
+{
+	return LLVMBuildUDiv(e->b, a, emit_i64(e, c), "");
+}
+
+static inline LLVMValueRef remc(Emit *e, LLVMValueRef a, int64_t c)
+{
+	return LLVMBuildURem(e->b, a, emit_i64(e, c), "");
+}
+
+static inline LLVMValueRef pick(Emit *e, LLVMIntPredicate p, LLVMValueRef a, LLVMValueRef b)
+{
+	return LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, p, a, b, ""), a, b, "");
+}
+#endif
