@@ -24,7 +24,8 @@ typedef struct MloStepInfo {
 	uint64_t key;            /* kernel identity */
 	MloTier tier;
 	const MloOrigin *origin; /* ONNX nodes computed here */
-	double flops, bytes;
+	double flops, bytes;     /* of open sizes: a guess */
+	bool open;               /* some sizes are known to the run alone */
 	int64_t ntasks;
 	const char *shape;       /* text of the main result's type, for reports */
 	const char *schedule;    /* text of the schedule chosen, "" when there is no choice */

@@ -243,6 +243,7 @@ MloStatus builder_kernel_step(Builder *b, const MloLowered *low, int result, Mlo
 	s.info.key = b->plan->key.items[s.unique];
 	s.info.flops = k->flops;
 	s.info.bytes = k->bytes;
+	s.info.open = k->sizes_arg >= 0;
 	s.info.ntasks = mlo_kernel_guess(k, k->ntasks);
 	if (!s.info.name)
 		s.info.name = k->name;

@@ -57,6 +57,7 @@ MloStatus bench_model(MloArena *a, const char *path, const BenchOptions *opt, co
 void bench_print(const BenchResult *r);
 json_t *bench_json(const BenchResult *r);
 const char *bench_contestant(int who);
+double bench_flops(const json_t *step);    /* of a run; 0 where its sizes are open: the manifest has but a guess */
 json_t *bench_steps(const BenchResult *r); /* of the variant that ran, from the manifest; borrowed */
 
 /* bench_page.c: the same as one HTML page; models must have been profiled. */

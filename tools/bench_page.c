@@ -63,8 +63,9 @@ static Facts facts_of(const BenchResult *r, size_t i)
 {
 	Facts f = {.json = json_array_get(bench_steps(r), i), .ms = r->step[i].ms};
 
-	f.flops = json_number_value(json_object_get(f.json, "flops"));
-	f.bytes = json_number_value(json_object_get(f.json, "bytes"));
+	f.flops = bench_flops(f.json);
+	if (!json_is_true(json_object_get(f.json, "open")))
+		f.bytes = json_number_value(json_object_get(f.json, "bytes"));
 	f.intensity = f.bytes > 0 ? f.flops / f.bytes : 0;
 	f.roof = fmin(r->roof, f.intensity * r->bandwidth);
 	return f;

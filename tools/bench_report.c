@@ -51,6 +51,11 @@ json_t *bench_steps(const BenchResult *r)
 	return NULL;
 }
 
+double bench_flops(const json_t *step)
+{
+	return json_is_true(json_object_get(step, "open")) ? 0 : json_number_value(json_object_get(step, "flops"));
+}
+
 static void print_profile(const BenchResult *r)
 {
 	json_t *steps = bench_steps(r);
@@ -61,7 +66,7 @@ static void print_profile(const BenchResult *r)
 	printf("  %4s %9s %6s %9s  %-8s %s\n", "step", "ms", "share", "GFLOP/s", "tier", "kernel: nodes");
 	for (size_t i = 0; i < r->nsteps; i++) {
 		json_t *s = json_array_get(steps, i), *name;
-		double ms = r->step[i].ms, flops = json_number_value(json_object_get(s, "flops"));
+		double ms = r->step[i].ms, flops = bench_flops(s);
 		size_t k;
 
 		printf("  %4zu %9.4f %5.1f%% %9.1f  %-8s %s:", i, ms, total > 0 ? 100 * ms / total : 0,

@@ -100,7 +100,9 @@ static size_t print_steps(json_t *variant, const char *node)
 
 		if (node && !computes(s, node))
 			continue;
-		printf("%4zu %-8s %10s %5.1f%% %10s  %-20s %s:", i, text_of(s, "tier"), cli_count(flops),
+		/* ~: of sizes that only a run has; these are guesses */
+		printf("%4zu %-8s %c%9s %5.1f%% %10s  %-20s %s:", i, text_of(s, "tier"),
+		       json_is_true(json_object_get(s, "open")) ? '~' : ' ', cli_count(flops),
 		       total > 0 ? 100 * flops / total : 0, cli_bytes(number_of(s, "bytes")),
 		       text_of(s, "shape"), text_of(s, "name"));
 		print_origin(s);

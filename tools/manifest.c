@@ -106,6 +106,8 @@ static json_t *step(const MloStepInfo *s)
 	json_object_set_new(j, "ops", ops);
 	json_object_set_new(j, "flops", whole(s->flops));
 	json_object_set_new(j, "bytes", whole(s->bytes));
+	if (s->open)
+		json_object_set_new(j, "open", json_true());
 	json_object_set_new(j, "tasks", json_integer(s->ntasks));
 	json_object_set_new(j, "tier", text(mlo_tier_name[s->tier]));
 	json_object_set_new(j, "shape", text(s->shape));
