@@ -178,6 +178,7 @@ static float transposed_weight(const void *user, int64_t c, int64_t k, int64_t k
 static const MloTensor *pack_winograd(MloLowerCx *cx, const KContract *c, const ConvWeights *w)
 {
 	int64_t width = (int64_t)c->vecs * c->lanes, points = wino_points(c), tiles = mlo_contract_ctiles(c);
+	int64_t taps = c->nky * c->nkx;
 	MloTensor *t = mlo_tensor_new(cx->arena, EL_f32, 4, (int64_t[]){tiles, points, c->nk, width});
 	float *at = (float *)t->data;
 
@@ -185,10 +186,10 @@ static const MloTensor *pack_winograd(MloLowerCx *cx, const KContract *c, const 
 		for (int64_t k = 0; k < c->nk; k++) {
 			float tap[9];
 
-			for (int i = 0; i < 9; i++)
-				tap[i] = raw_f32(w->w, (oc * c->nk + k) * 9 + i);
+			for (int i = 0; i < taps; i++)
+				tap[i] = raw_f32(w->w, (oc * c->nk + k) * taps + i);
 			for (int p = 0; p < points; p++)
-				at[((oc / width * points + p) * c->nk + k) * width + oc % width] = wino_weight(c->wino, tap, p);
+				at[((oc / width * points + p) * c->nk + k) * width + oc % width] = wino_weight(c, tap, p);
 		}
 	}
 	return t;

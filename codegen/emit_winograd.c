@@ -1,4 +1,4 @@
-/* codegen/emit_winograd.c -- 3x3 convolution by Winograd's filtering: transform, products, transform.
+/* codegen/emit_winograd.c -- 3x3, 3x1 and 1x3 convolution by Winograd's filtering: transform, products, transform.
  *
  * A task takes a chunk of rows of pieces and some channel tiles.  It transforms the chunk's input
  * into scratch memory [point][channel block][piece][lanes], then makes per channel tile one matrix
@@ -14,7 +14,7 @@ typedef struct Wino {
 	const KStmt *s;
 	const KContract *c;
 	LLVMTypeRef f32, vec;
-	int m, n, points;
+	int my, mx, ny, nx, points; /* outputs of a piece, its points along the axes and in all */
 	int64_t pieces;           /* of a chunk, padded to whole register tiles */
 	int64_t across, width;    /* pieces in a row; channels of a tile */
 	LLVMValueRef a0, zero;    /* A at this batch; a vector of zeros in memory */
@@ -122,13 +122,28 @@ static void transform(Wino *w, const double *matrix, int rows, int cols, LLVMVal
 	}
 }
 
-/* Sums and differences of pairs (1,2) and (3,4) serve all rows of A^T. */
-static void transform_back(Wino *w, LLVMValueRef const *x, LLVMValueRef *y)
+/* B^T x, for the n points of an axis; one point: of an axis of one tap. */
+static void forward(Wino *w, int n, LLVMValueRef const *x, LLVMValueRef *y)
+{
+	if (n == 1)
+		y[0] = x[0];
+	else
+		transform(w, wino_bt(n - 2), n, n, x, y);
+}
+
+/* A^T x, for the m outputs of an axis. Sums and differences of pairs (1,2) and (3,4) serve all rows of A^T. */
+static void back(Wino *w, int m, LLVMValueRef const *x, LLVMValueRef *y)
 {
 	Emit *e = w->e;
-	LLVMValueRef p = LLVMBuildFAdd(e->b, x[1], x[2], ""), d = LLVMBuildFSub(e->b, x[1], x[2], ""), q, r;
+	LLVMValueRef p, d, q, r;
 
-	if (w->m == 2) {
+	if (m == 1) {
+		y[0] = x[0];
+		return;
+	}
+	p = LLVMBuildFAdd(e->b, x[1], x[2], "");
+	d = LLVMBuildFSub(e->b, x[1], x[2], "");
+	if (m == 2) {
 		y[0] = LLVMBuildFAdd(e->b, x[0], p, "");
 		y[1] = LLVMBuildFSub(e->b, d, x[3], "");
 		return;
@@ -156,17 +171,17 @@ static void load_piece(Wino *w, LLVMValueRef base, LLVMValueRef iy, LLVMValueRef
 	Emit *e = w->e;
 	LLVMValueRef col_ok[WINO_MAX_N], corner = add(w, base, add(w, mulc(w, iy, c->a.y), mulc(w, ix, c->a.x)));
 
-	for (int x = 0; x < w->n; x++)
+	for (int x = 0; x < w->nx; x++)
 		col_ok[x] = inside(w, addc(w, ix, x), c->in_x);
-	for (int y = 0; y < w->n; y++) {
+	for (int y = 0; y < w->ny; y++) {
 		LLVMValueRef row_ok = inside(w, addc(w, iy, y), c->in_y);
 
-		for (int x = 0; x < w->n; x++) {
+		for (int x = 0; x < w->nx; x++) {
 			LLVMValueRef off = addc(w, corner, y * c->a.y + x * c->a.x);
 			LLVMValueRef p = LLVMBuildGEP2(e->b, w->f32, e->arg[c->a_arg], &off, 1, "");
 			LLVMValueRef ok = LLVMBuildAnd(e->b, row_ok, col_ok[x], "");
 
-			d[y * w->n + x] = load(w, w->vec, LLVMBuildSelect(e->b, ok, p, w->zero, ""));
+			d[y * w->nx + x] = load(w, w->vec, LLVMBuildSelect(e->b, ok, p, w->zero, ""));
 		}
 	}
 }
@@ -174,26 +189,26 @@ static void load_piece(Wino *w, LLVMValueRef base, LLVMValueRef iy, LLVMValueRef
 /* B^T d B of one piece, stored point by point at `to`. */
 static void input_piece(Wino *w, LLVMValueRef base, LLVMValueRef iy, LLVMValueRef ix, LLVMValueRef to)
 {
-	const int n = w->n;
+	const int ny = w->ny, nx = w->nx;
 	const int64_t stride = w->c->nk * w->pieces;
 	LLVMValueRef d[WINO_MAX_POINTS], t[WINO_MAX_POINTS];
 
 	load_piece(w, base, iy, ix, d);
-	for (int x = 0; x < n; x++) {
+	for (int x = 0; x < nx; x++) {
 		LLVMValueRef in[WINO_MAX_N], out[WINO_MAX_N];
 
-		for (int y = 0; y < n; y++)
-			in[y] = d[y * n + x];
-		transform(w, wino_bt(w->m), n, n, in, out);
-		for (int y = 0; y < n; y++)
-			t[y * n + x] = out[y];
+		for (int y = 0; y < ny; y++)
+			in[y] = d[y * nx + x];
+		forward(w, ny, in, out);
+		for (int y = 0; y < ny; y++)
+			t[y * nx + x] = out[y];
 	}
-	for (int y = 0; y < n; y++) {
+	for (int y = 0; y < ny; y++) {
 		LLVMValueRef out[WINO_MAX_N];
 
-		transform(w, wino_bt(w->m), n, n, t + (ptrdiff_t)y * n, out);
-		for (int x = 0; x < n; x++)
-			store(w, out[x], at_f32(w, w->e->arg[w->c->w_arg], addc(w, to, (y * n + x) * stride)));
+		forward(w, nx, t + (ptrdiff_t)y * nx, out);
+		for (int x = 0; x < nx; x++)
+			store(w, out[x], at_f32(w, w->e->arg[w->c->w_arg], addc(w, to, (y * nx + x) * stride)));
 	}
 }
 
@@ -228,7 +243,7 @@ static void emit_input(Wino *w)
 	LLVMValueRef base = add(w, w->a0, mulc(w, kb, c->a.blk)), to = mulc(w, kb, w->pieces * c->lanes);
 
 	begin_pieces(w, &p);
-	input_piece(w, base, addc(w, mulc(w, add(w, w->down0, p.row), w->m), -c->py), addc(w, mulc(w, p.col, w->m), -c->px),
+	input_piece(w, base, addc(w, mulc(w, add(w, w->down0, p.row), w->my), -c->py), addc(w, mulc(w, p.col, w->mx), -c->px),
 	            add(w, to, mulc(w, p.number, c->lanes)));
 	end_pieces(w, &p);
 	emit_end(e, &l);
@@ -321,31 +336,31 @@ static void epilogue(Wino *w, LLVMValueRef y, LLVMValueRef x, int j, LLVMValueRe
 	e->product = NULL;
 }
 
-/* A^T M A of vector j of a piece into buf[m*m]. */
+/* A^T M A of vector j of a piece into buf[my][mx]. */
 static void output_piece(Wino *w, LLVMValueRef from, int j, LLVMValueRef buf)
 {
-	const int n = w->n, m = w->m;
+	const int ny = w->ny, nx = w->nx;
 	Emit *e = w->e;
 	LLVMValueRef t[WINO_MAX_POINTS];
 
-	for (int x = 0; x < n; x++) {
+	for (int x = 0; x < nx; x++) {
 		LLVMValueRef in[WINO_MAX_N], out[WINO_MAX_M];
 
-		for (int y = 0; y < n; y++) {
-			LLVMValueRef off = addc(w, from, (y * n + x) * w->pieces * w->width + (int64_t)j * w->c->lanes);
+		for (int y = 0; y < ny; y++) {
+			LLVMValueRef off = addc(w, from, (y * nx + x) * w->pieces * w->width + (int64_t)j * w->c->lanes);
 
 			in[y] = load(w, w->vec, at_f32(w, e->arg[w->c->w_arg], off));
 		}
-		transform_back(w, in, out);
-		for (int y = 0; y < m; y++)
-			t[y * n + x] = out[y];
+		back(w, w->my, in, out);
+		for (int y = 0; y < w->my; y++)
+			t[y * nx + x] = out[y];
 	}
-	for (int y = 0; y < m; y++) {
+	for (int y = 0; y < w->my; y++) {
 		LLVMValueRef out[WINO_MAX_M];
 
-		transform_back(w, t + (ptrdiff_t)y * n, out);
-		for (int x = 0; x < m; x++) {
-			LLVMValueRef at = emit_i64(e, y * m + x);
+		back(w, w->mx, t + (ptrdiff_t)y * nx, out);
+		for (int x = 0; x < w->mx; x++) {
+			LLVMValueRef at = emit_i64(e, y * w->mx + x);
 
 			LLVMBuildStore(e->b, out[x], LLVMBuildInBoundsGEP2(e->b, w->vec, buf, &at, 1, ""));
 		}
@@ -358,11 +373,11 @@ static void output_pixels(Wino *w, LLVMValueRef y0, LLVMValueRef x0, int j, LLVM
 	const KContract *c = w->c;
 	Emit *e = w->e;
 	EmitLoop ly, lx;
-	LLVMValueRef rows = min_of(w, emit_i64(e, w->m), LLVMBuildNSWSub(e->b, emit_i64(e, c->ny), y0, ""));
-	LLVMValueRef cols = min_of(w, emit_i64(e, w->m), LLVMBuildNSWSub(e->b, emit_i64(e, c->nx), x0, ""));
+	LLVMValueRef rows = min_of(w, emit_i64(e, w->my), LLVMBuildNSWSub(e->b, emit_i64(e, c->ny), y0, ""));
+	LLVMValueRef cols = min_of(w, emit_i64(e, w->mx), LLVMBuildNSWSub(e->b, emit_i64(e, c->nx), x0, ""));
 	LLVMValueRef y = emit_for(e, &ly, emit_i64(e, 0), rows, emit_i64(e, 1), "y");
 	LLVMValueRef x = emit_for(e, &lx, emit_i64(e, 0), cols, emit_i64(e, 1), "x");
-	LLVMValueRef at = add(w, mulc(w, y, w->m), x);
+	LLVMValueRef at = add(w, mulc(w, y, w->mx), x);
 
 	epilogue(w, add(w, y0, y), add(w, x0, x), j,
 	         LLVMBuildLoad2(e->b, w->vec, LLVMBuildInBoundsGEP2(e->b, w->vec, buf, &at, 1, ""), ""));
@@ -377,8 +392,8 @@ static void emit_output(Wino *w, LLVMValueRef buf)
 
 	for (int j = 0; j < w->c->vecs; j++) {
 		begin_pieces(w, &p);
-		y0 = mulc(w, add(w, w->down0, p.row), w->m);
-		x0 = mulc(w, p.col, w->m);
+		y0 = mulc(w, add(w, w->down0, p.row), w->my);
+		x0 = mulc(w, p.col, w->mx);
 		from = addc(w, mulc(w, p.number, w->width), wino_input_elems(w->c));
 		output_piece(w, from, j, buf);
 		output_pixels(w, y0, x0, j, buf);
@@ -399,8 +414,8 @@ static void task_parts(Wino *w, LLVMValueRef task, LLVMValueRef *ct_lo, LLVMValu
 	*ct_lo = mulc(w, part, c->c_chunk);
 	*ct_hi = min_of(w, addc(w, *ct_lo, c->c_chunk), emit_i64(e, mlo_contract_ctiles(c)));
 	batch = LLVMBuildUDiv(e->b, rest, chunks, "");
-	w->down0 = mulc(w, LLVMBuildURem(e->b, rest, chunks, ""), c->y_chunk / w->m);
-	w->down = min_of(w, emit_i64(e, c->y_chunk / w->m), LLVMBuildNSWSub(e->b, emit_i64(e, wino_down(c)), w->down0, ""));
+	w->down0 = mulc(w, LLVMBuildURem(e->b, rest, chunks, ""), c->y_chunk / w->my);
+	w->down = min_of(w, emit_i64(e, c->y_chunk / w->my), LLVMBuildNSWSub(e->b, emit_i64(e, wino_down(c)), w->down0, ""));
 	w->b[0] = LLVMBuildUDiv(e->b, batch, emit_i64(e, c->nb1), "");
 	w->b[1] = LLVMBuildURem(e->b, batch, emit_i64(e, c->nb1), "");
 	w->a0 = add(w, mulc(w, w->b[0], c->a.b0), mulc(w, w->b[1], c->a.b1));
@@ -409,7 +424,7 @@ static void task_parts(Wino *w, LLVMValueRef task, LLVMValueRef *ct_lo, LLVMValu
 void emit_winograd(Emit *e, const KStmt *s)
 {
 	const KContract *c = s->contract;
-	Wino w = {.e = e, .s = s, .c = c, .m = c->wino, .n = wino_n(c), .points = wino_points(c),
+	Wino w = {.e = e, .s = s, .c = c, .my = wino_my(c), .mx = wino_mx(c), .ny = wino_ny(c), .nx = wino_nx(c), .points = wino_points(c),
 	          .pieces = wino_pieces(c), .across = wino_across(c), .width = (int64_t)c->vecs * c->lanes};
 	LLVMValueRef acc[256], buf, lo, hi;
 	EmitLoop task, tiles;
@@ -419,7 +434,7 @@ void emit_winograd(Emit *e, const KStmt *s)
 	w.vec = LLVMVectorType(w.f32, (unsigned)c->lanes);
 	for (int i = 0; i < c->cols * c->vecs; i++)
 		acc[i] = emit_alloca(e, w.vec, "");
-	buf = emit_alloca(e, LLVMArrayType2(w.vec, (uint64_t)(w.m * w.m)), "piece");
+	buf = emit_alloca(e, LLVMArrayType2(w.vec, (uint64_t)(w.my * w.mx)), "piece");
 	w.zero = emit_alloca(e, w.vec, "zero");
 	LLVMBuildStore(e->b, LLVMConstNull(w.vec), w.zero);
 	task_parts(&w, emit_for(e, &task, e->begin, e->end, emit_i64(e, 1), "task"), &lo, &hi);

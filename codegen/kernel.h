@@ -128,7 +128,7 @@ typedef struct KContract {
 	int64_t y_chunk;              /* rows (columns, see mlo_contract_by_columns) per task */
 	bool c_outer;                 /* task order: channel tiles outer (true) or chunks outer */
 	/* Winograd (codegen/winograd.h): size of the output pieces, or 0.  B is then packed as
-	 * [ceil(nc / (vecs*lanes))][point][k][vecs*lanes], transformed; y_chunk is a multiple of wino;
+	 * [ceil(nc / (vecs*lanes))][point][k][vecs*lanes], transformed; y_chunk is a multiple of a piece's rows;
 	 * a task makes c_chunk channel tiles of a chunk in the scratch argument w_arg. */
 	int wino, w_arg;
 	int64_t c_chunk;
@@ -251,7 +251,7 @@ const KStmt *mlo_kernel_nest(const MloKernel *k, const KStmt **par, int max, int
 /* Chunks are ranges of columns when there is one row and one column of taps (1x1, matrix products). */
 static inline bool mlo_contract_by_columns(const KContract *c)
 {
-	return c->ny == 1 && c->nkx == 1 && c->px == 0;
+	return c->ny == 1 && c->nkx == 1 && c->px == 0 && !c->wino;
 }
 int64_t mlo_contract_chunks(const KContract *c); /* where the extents are numbers */
 int64_t mlo_contract_ctiles(const KContract *c); /* channel tiles; likewise */

@@ -465,12 +465,12 @@ static double contract_one(Interp *p, const KContract *c, const int64_t *o)
 /* Input at point p of the piece that starts at output (y0, x0): B^T d B. */
 static double wino_input(Interp *p, const KContract *c, const int64_t *o, int64_t y0, int64_t x0, int point, int64_t k)
 {
-	int n = wino_n(c);
-	const double *row = wino_bt(c->wino) + point / n * n, *col = wino_bt(c->wino) + point % n * n;
+	int ny = wino_ny(c), nx = wino_nx(c);
+	const double *row = wino_bt(wino_my(c)) + point / nx * ny, *col = wino_bt(wino_mx(c)) + point % nx * nx;
 	double sum = 0;
 
-	for (int y = 0; y < n; y++)
-		for (int x = 0; x < n; x++) {
+	for (int y = 0; y < ny; y++)
+		for (int x = 0; x < nx; x++) {
 			int64_t iy = y0 + y - c->py, ix = x0 + x - c->px;
 			int64_t a = o[0] * c->a.b0 + o[1] * c->a.b1 + iy * c->a.y + ix * c->a.x + k / c->a.block * c->a.blk +
 			            k % c->a.block * c->a.k;
@@ -487,22 +487,22 @@ static double wino_input(Interp *p, const KContract *c, const int64_t *o, int64_
 /* One output by Winograd: A^T [sum over k of weight . input] A at its place in the piece. */
 static double contract_wino(Interp *p, const KContract *c, const int64_t *o)
 {
-	int m = c->wino, n = wino_n(c);
-	int64_t y0 = o[2] / m * m, x0 = o[3] / m * m, w = (int64_t)c->vecs * c->lanes;
-	const double *row = wino_at(m) + (o[2] - y0) * n, *col = wino_at(m) + (o[3] - x0) * n;
+	int my = wino_my(c), mx = wino_mx(c), nx = wino_nx(c), points = wino_points(c);
+	int64_t y0 = o[2] / my * my, x0 = o[3] / mx * mx, w = (int64_t)c->vecs * c->lanes;
+	const double *row = wino_at(my) + (o[2] - y0) * wino_ny(c), *col = wino_at(mx) + (o[3] - x0) * nx;
 	double sum = 0;
 
-	for (int q = 0; q < n * n; q++) {
+	for (int q = 0; q < points; q++) {
 		double product = 0;
 
-		if (row[q / n] == 0 || col[q % n] == 0)
+		if (row[q / nx] == 0 || col[q % nx] == 0)
 			continue;
 		for (int64_t k = 0; k < c->nk && !p->failed; k++) {
-			unsigned char *pb = element(p, c->b_arg, ((o[4] / w * n * n + q) * c->nk + k) * w + o[4] % w, "reads");
+			unsigned char *pb = element(p, c->b_arg, ((o[4] / w * points + q) * c->nk + k) * w + o[4] % w, "reads");
 
 			product += pb ? load_elem(EL_f32, pb).f * wino_input(p, c, o, y0, x0, q, k) : 0;
 		}
-		sum += row[q / n] * col[q % n] * product;
+		sum += row[q / nx] * col[q % nx] * product;
 	}
 	return (float)sum;
 }

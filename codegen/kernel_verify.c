@@ -262,12 +262,13 @@ static void check_acc(Scope *s, const KStmt *st)
 
 static void check_winograd(Scope *s, const KContract *c)
 {
-	if ((c->wino != 2 && c->wino != 4) || c->nky != 3 || c->nkx != 3 || c->sy != 1 || c->sx != 1 || c->dy != 1 ||
+	if ((c->wino != 2 && c->wino != 4) || (c->nky != 3 && c->nky != 1) || (c->nkx != 3 && c->nkx != 1) ||
+	    c->nky + c->nkx == 2 || c->sy != 1 || c->sx != 1 || c->dy != 1 ||
 	    c->dx != 1 || c->group_k || !c->b.packed)
-		wrong(s, "Winograd F(%d) of a contraction that is not a 3x3 convolution of stride 1", c->wino);
+		wrong(s, "Winograd F(%d) of a contraction that is not a convolution of stride 1 by 3x3, 3x1 or 1x3", c->wino);
 	if (c->a.block != c->lanes || c->a.k != 1 || c->nk % c->lanes || c->nc % ((int64_t)c->vecs * c->lanes))
 		wrong(s, "Winograd of %lld to %lld channels in vectors of %d", (long long)c->nk, (long long)c->nc, c->lanes);
-	if (c->y_chunk % c->wino || c->c_chunk < 1)
+	if (c->y_chunk % wino_my(c) || c->c_chunk < 1)
 		wrong(s, "Winograd without a schedule");
 	if (!arg_ok(s, c->w_arg, "contraction"))
 		return;

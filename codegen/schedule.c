@@ -232,7 +232,7 @@ void mlo_schedule_contract(const MloTarget *t, const MloKernel *k, int64_t short
 void mlo_schedule_text(MloStr *out, const KContract *c)
 {
 	if (c->wino)
-		mlo_str_add(out, "Winograd %dx%d, ", c->wino, c->wino);
+		mlo_str_add(out, "Winograd %dx%d, ", c->nky == 3 ? c->wino : 1, c->nkx == 3 ? c->wino : 1);
 	mlo_str_add(out, "tile %dx%d, chunk %lld, %s outer", c->cols, c->vecs * c->lanes, (long long)c->y_chunk,
 	            c->c_outer ? "channels" : "rows");
 }

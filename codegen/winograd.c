@@ -6,6 +6,8 @@ enum { L3_BYTES_PER_CYCLE = 8, L2_BYTES_PER_CYCLE = 32, MAX_VECS = 4, MAX_COLS =
  * epilogue, measured on AVX-512 as cycles per piece and vector of channels. */
 #define INPUT_CYCLES 190.0
 #define OUTPUT_CYCLES 240.0
+/* Of those, along one axis alone. */
+#define ONE_AXIS 0.6
 /* Direct convolution reaches about this share of the multiply-adds a core can do, the products of
  * transformed pieces somewhat less: their sums are short. */
 #define DIRECT_SHARE 0.9
@@ -16,7 +18,7 @@ enum { L3_BYTES_PER_CYCLE = 8, L2_BYTES_PER_CYCLE = 32, MAX_VECS = 4, MAX_COLS =
 
 int64_t wino_pieces(const KContract *c)
 {
-	int64_t n = c->y_chunk / c->wino * wino_across(c);
+	int64_t n = c->y_chunk / wino_my(c) * wino_across(c);
 
 	return (n + c->cols - 1) / c->cols * c->cols;
 }
@@ -31,13 +33,15 @@ int64_t wino_scratch_elems(const KContract *c)
 	return wino_input_elems(c) + wino_points(c) * wino_pieces(c) * c->vecs * c->lanes;
 }
 
+static const double one = 1;
+
 const double *wino_bt(int m)
 {
 	static const double two[] = {1, 0, -1, 0, 0, 1, 1, 0, 0, -1, 1, 0, 0, 1, 0, -1};
 	static const double four[] = {4, 0, -5, 0, 1, 0, 0, -4, -4, 1, 1, 0, 0, 4, -4, -1, 1, 0,
 	                              0, -2, -1, 2, 1, 0, 0, 2, -1, -2, 1, 0, 0, 4, 0, -5, 0, 1};
 
-	return m == 2 ? two : four;
+	return m == 1 ? &one : m == 2 ? two : four;
 }
 
 const double *wino_g(int m)
@@ -46,7 +50,7 @@ const double *wino_g(int m)
 	static const double four[] = {1. / 4, 0, 0, -1. / 6, -1. / 6, -1. / 6, -1. / 6, 1. / 6, -1. / 6,
 	                              1. / 24, 1. / 12, 1. / 6, 1. / 24, -1. / 12, 1. / 6, 0, 0, 1};
 
-	return m == 2 ? two : four;
+	return m == 1 ? &one : m == 2 ? two : four;
 }
 
 const double *wino_at(int m)
@@ -54,17 +58,18 @@ const double *wino_at(int m)
 	static const double two[] = {1, 1, 1, 0, 0, 1, -1, -1};
 	static const double four[] = {1, 1, 1, 1, 1, 0, 0, 1, -1, 2, -2, 0, 0, 1, 1, 4, 4, 0, 0, 1, -1, 8, -8, 1};
 
-	return m == 2 ? two : four;
+	return m == 1 ? &one : m == 2 ? two : four;
 }
 
-float wino_weight(int m, const float tap[9], int p)
+float wino_weight(const KContract *c, const float *tap, int p)
 {
-	const double *row = wino_g(m) + p / (m + 2) * 3, *col = wino_g(m) + p % (m + 2) * 3;
+	const double *row = wino_g(wino_my(c)) + p / wino_nx(c) * c->nky;
+	const double *col = wino_g(wino_mx(c)) + p % wino_nx(c) * c->nkx;
 	double sum = 0;
 
-	for (int y = 0; y < 3; y++)
-		for (int x = 0; x < 3; x++)
-			sum += row[y] * col[x] * (double)tap[y * 3 + x];
+	for (int y = 0; y < c->nky; y++)
+		for (int x = 0; x < c->nkx; x++)
+			sum += row[y] * col[x] * (double)tap[y * c->nkx + x];
 	return (float)sum;
 }
 
@@ -75,8 +80,9 @@ static double max_of(double a, double b)
 
 static bool can(const MloTarget *t, const KContract *c)
 {
-	return c->ny >= 0 && c->nx >= 0 && c->nky == 3 && c->nkx == 3 && c->sy == 1 && c->sx == 1 && c->dy == 1 && c->dx == 1 && c->py <= 1 &&
-	       c->px <= 1 && !c->group_k && c->b.packed && c->a.block == c->lanes && c->a.k == 1 &&
+	return c->ny >= 0 && c->nx >= 0 && (c->nky == 3 || c->nky == 1) && (c->nkx == 3 || c->nkx == 1) &&
+	       c->nky + c->nkx > 2 && c->sy == 1 && c->sx == 1 && c->dy == 1 && c->dx == 1 && c->py <= c->nky / 2 &&
+	       c->px <= c->nkx / 2 && !c->group_k && c->b.packed && c->a.block == c->lanes && c->a.k == 1 &&
 	       c->nk % c->lanes == 0 && c->nc % c->lanes == 0 && t->vector_regs >= 16;
 }
 
@@ -91,7 +97,7 @@ static double product_cycles(const MloTarget *t, const KContract *c, int64_t n, 
 
 static double choose_tile(const MloTarget *t, KContract *c)
 {
-	int64_t n = c->y_chunk / c->wino * wino_across(c), nvec = c->nc / c->lanes;
+	int64_t n = c->y_chunk / wino_my(c) * wino_across(c), nvec = c->nc / c->lanes;
 	double best = 0;
 
 	for (int vecs = 1; vecs <= MAX_VECS && vecs <= nvec; vecs++) {
@@ -122,7 +128,7 @@ static double layer_cycles(const MloTarget *t, KContract *c, int64_t down)
 	double weights = 4.0 * wino_points(c) * (double)(c->nk * c->nc), products, transforms, first, again;
 	double pieces = (double)(down * wino_across(c)), chunks, scratch;
 
-	c->y_chunk = down * c->wino;
+	c->y_chunk = down * wino_my(c);
 	chunks = (double)((wino_down(c) + down - 1) / down) * images(c);
 	products = choose_tile(t, c) / PRODUCT_SHARE;
 	/* weights come from memory once per run, other layers having passed since, and the core has it to
@@ -133,7 +139,7 @@ static double layer_cycles(const MloTarget *t, KContract *c, int64_t down)
 	if (scratch > 0.75 * (double)t->l2)
 		products *= 1.5;
 	transforms = pieces * (INPUT_CYCLES * (double)(c->nk / c->lanes) + OUTPUT_CYCLES * (double)(c->nc / c->lanes)) *
-	             wino_points(c) / WINO_MAX_POINTS * (t->vector_regs < 32 ? 1.3 : 1) / (t->fma_per_cycle / 2);
+	             wino_points(c) / WINO_MAX_POINTS * (c->nky == c->nkx ? 1 : ONE_AXIS) * (t->vector_regs < 32 ? 1.3 : 1) / (t->fma_per_cycle / 2);
 	return max_of(products, first) + (chunks - 1) * max_of(products, again) + chunks * transforms;
 }
 
@@ -153,7 +159,7 @@ static void split_channels(KContract *c)
 
 void mlo_schedule_winograd(const MloTarget *t, KContract *c)
 {
-	double direct = images(c) * (double)(c->ny * c->nx * c->nk * 9) * (double)c->nc / c->lanes /
+	double direct = images(c) * (double)(c->ny * c->nx * c->nk * c->nky * c->nkx) * (double)c->nc / c->lanes /
 	                (t->fma_per_cycle * DIRECT_SHARE), best = WORTH * direct;
 	KContract chosen = *c;
 

@@ -9,7 +9,7 @@
 #include "codegen/winograd.h"
 #include "tests/unit/kernel_random.h"
 
-enum { KERNELS = 16 };
+enum { KERNELS = 32 };
 
 static int64_t pick(KernelRandom *r, int64_t lo, int64_t hi)
 {
@@ -22,6 +22,7 @@ static void matrices(void)
 	for (int m = 2; m <= 4; m += 2) {
 		int n = m + 2;
 		const double *bt = wino_bt(m), *at = wino_at(m);
+		const KContract c = {.wino = m, .nky = 3, .nkx = 3};
 		float g[9];
 		double d[WINO_MAX_POINTS], v[WINO_MAX_POINTS];
 
@@ -33,7 +34,7 @@ static void matrices(void)
 			v[p] = 0;
 			for (int i = 0; i < n * n; i++)
 				v[p] += bt[p / n * n + i / n] * bt[p % n * n + i % n] * d[i];
-			v[p] *= wino_weight(m, g, p);
+			v[p] *= wino_weight(&c, g, p);
 		}
 		for (int o = 0; o < m * m; o++) {
 			double got = 0, want = 0;
@@ -47,26 +48,28 @@ static void matrices(void)
 	}
 }
 
-/* Any convolution of 3x3 taps, any schedule; out = relu(product + bias). */
+/* Any convolution of 3x3, 3x1 or 1x3 taps, any schedule; out = relu(product + bias). */
 static MloKernel *random_kernel(MloArena *a, uint64_t seed, const MloTarget *t)
 {
 	KernelRandom r = {seed};
 	MloKernel *k = mlo_kernel_new(a, "winograd");
 	int64_t lanes = t->vector_bytes / 4;
 	KContract c = {.nb0 = pick(&r, 1, 2), .nb1 = 1, .ny = pick(&r, 1, 11), .nx = pick(&r, 1, 11),
-	               .nk = lanes * pick(&r, 1, 2), .nky = 3, .nkx = 3, .sy = 1, .sx = 1, .dy = 1, .dx = 1,
-	               .py = pick(&r, 0, 1), .px = pick(&r, 0, 1), .lanes = (int)lanes, .b = {.packed = true}, .rows = 1,
+	               .nk = lanes * pick(&r, 1, 2), .nky = 3, .nkx = 3, .sy = 1, .sx = 1, .dy = 1, .dx = 1, .lanes = (int)lanes, .b = {.packed = true}, .rows = 1,
 	               .wino = kernel_random(&r, 2) ? 2 : 4};
 	KCursor top = kb_top(k), at;
 	const KIdx *x;
 	int bias, out, s;
 
-	c.in_y = c.ny + 2 - c.py - pick(&r, 0, c.py);
-	c.in_x = c.nx + 2 - c.px - pick(&r, 0, c.px);
+	*(pick(&r, 0, 1) ? &c.nky : &c.nkx) = pick(&r, 0, 1) ? 1 : 3;
+	c.py = pick(&r, 0, c.nky / 2);
+	c.px = pick(&r, 0, c.nkx / 2);
+	c.in_y = c.ny + c.nky - 1 - c.py - pick(&r, 0, c.py);
+	c.in_x = c.nx + c.nkx - 1 - c.px - pick(&r, 0, c.px);
 	c.vecs = (int)pick(&r, 1, 2);
 	c.nc = c.group_c = lanes * c.vecs * pick(&r, 1, 3);
 	c.cols = (int)pick(&r, 1, t->vector_regs / 2 / c.vecs - 1);
-	c.y_chunk = c.wino * pick(&r, 1, 3);
+	c.y_chunk = wino_my(&c) * pick(&r, 1, 3);
 	c.c_chunk = pick(&r, 1, 2);
 	c.a.block = c.a.x = lanes;
 	c.a.k = 1;
@@ -166,6 +169,7 @@ static void error_bound(void)
 	KernelRandom r = {7};
 
 	for (int m = 2; m <= 4; m += 2) {
+		const KContract k = {.wino = m, .nky = 3, .nkx = 3};
 		int n = m + 2;
 		double err = 0, norm = 0;
 
@@ -185,7 +189,7 @@ static void error_bound(void)
 
 					for (int t = 0; t < n * n; t++)
 						v += (float)(wino_bt(m)[p / n * n + t / n] * wino_bt(m)[p % n * n + t % n]) * d[t];
-					sum[p] += v * wino_weight(m, g, p);
+					sum[p] += v * wino_weight(&k, g, p);
 				}
 				for (int t = 0; t < 9; t++)
 					exact += (double)g[t] * (double)d[(1 + t / 3) * n + 1 + t % 3];
