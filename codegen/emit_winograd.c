@@ -190,7 +190,7 @@ static void load_piece(Wino *w, LLVMValueRef base, LLVMValueRef iy, LLVMValueRef
 static void input_piece(Wino *w, LLVMValueRef base, LLVMValueRef iy, LLVMValueRef ix, LLVMValueRef to)
 {
 	const int ny = w->ny, nx = w->nx;
-	const int64_t stride = w->c->nk * w->pieces;
+	const int64_t stride = wino_kvecs(w->c) * w->c->lanes * w->pieces;
 	LLVMValueRef d[WINO_MAX_POINTS], t[WINO_MAX_POINTS];
 
 	load_piece(w, base, iy, ix, d);
@@ -239,7 +239,7 @@ static void emit_input(Wino *w)
 	Emit *e = w->e;
 	EmitLoop l;
 	Pieces p;
-	LLVMValueRef kb = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, c->nk / c->lanes), emit_i64(e, 1), "kb");
+	LLVMValueRef kb = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, wino_kvecs(c)), emit_i64(e, 1), "kb");
 	LLVMValueRef base = add(w, w->a0, mulc(w, kb, c->a.blk)), to = mulc(w, kb, w->pieces * c->lanes);
 
 	begin_pieces(w, &p);
@@ -277,19 +277,22 @@ static void product_tile(Wino *w, LLVMValueRef v, LLVMValueRef b, LLVMValueRef t
 	const KContract *c = w->c;
 	Emit *e = w->e;
 	EmitLoop lb, lk;
-	LLVMValueRef kb, k;
+	LLVMValueRef kb, k, vb, bb;
+	const int64_t whole = c->nk / c->lanes;
 	int unroll = c->lanes < UNROLL ? c->lanes : UNROLL;
 
 	for (int i = 0; i < c->cols * c->vecs; i++)
 		LLVMBuildStore(e->b, LLVMConstNull(w->vec), acc[i]);
-	kb = emit_for(e, &lb, emit_i64(e, 0), emit_i64(e, c->nk / c->lanes), emit_i64(e, 1), "kb");
-	v = add(w, v, mulc(w, kb, w->pieces * c->lanes));
-	b = add(w, b, mulc(w, kb, c->lanes * w->width));
+	kb = emit_for(e, &lb, emit_i64(e, 0), emit_i64(e, whole), emit_i64(e, 1), "kb");
+	vb = add(w, v, mulc(w, kb, w->pieces * c->lanes));
+	bb = add(w, b, mulc(w, kb, c->lanes * w->width));
 	k = emit_for(e, &lk, emit_i64(e, 0), emit_i64(e, c->lanes), emit_i64(e, unroll), "k");
 	for (int u = 0; u < unroll; u++)
-		product_term(w, addc(w, add(w, v, k), u), add(w, b, mulc(w, addc(w, k, u), w->width)), acc);
+		product_term(w, addc(w, add(w, vb, k), u), add(w, bb, mulc(w, addc(w, k, u), w->width)), acc);
 	emit_end(e, &lk);
 	emit_end(e, &lb);
+	for (int64_t r = 0; r < c->nk % c->lanes; r++)
+		product_term(w, addc(w, v, whole * w->pieces * c->lanes + r), addc(w, b, (whole * c->lanes + r) * w->width), acc);
 	for (int i = 0; i < c->cols; i++)
 		for (int j = 0; j < c->vecs; j++)
 			store(w, LLVMBuildLoad2(e->b, w->vec, acc[i * c->vecs + j], ""),
@@ -302,7 +305,7 @@ static void emit_products(Wino *w, LLVMValueRef *acc)
 	Emit *e = w->e;
 	EmitLoop lp, lt;
 	LLVMValueRef p = emit_for(e, &lp, emit_i64(e, 0), emit_i64(e, w->points), emit_i64(e, 1), "point");
-	LLVMValueRef v = mulc(w, p, c->nk * w->pieces), t;
+	LLVMValueRef v = mulc(w, p, wino_kvecs(c) * c->lanes * w->pieces), t;
 	LLVMValueRef b = mulc(w, add(w, mulc(w, w->ct, w->points), p), c->nk * w->width);
 	LLVMValueRef to = addc(w, mulc(w, p, w->pieces * w->width), wino_input_elems(c));
 
@@ -313,6 +316,22 @@ static void emit_products(Wino *w, LLVMValueRef *acc)
 }
 
 /* -- output ------------------------------------------------------------------------------------------- */
+
+/* The lanes of vector j of the tile that are channels; NULL: all, always. */
+static LLVMValueRef channel_mask(Wino *w, int j)
+{
+	const KContract *c = w->c;
+	Emit *e = w->e;
+	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx);
+	LLVMValueRef lane[64], left;
+
+	if (c->nc % c->lanes == 0)
+		return NULL;
+	left = LLVMBuildNSWSub(e->b, emit_i64(e, c->nc - (int64_t)j * c->lanes), mulc(w, w->ct, w->width), "");
+	for (int i = 0; i < c->lanes; i++)
+		lane[i] = LLVMConstInt(i64, (unsigned long long)i, 0);
+	return LLVMBuildICmp(e->b, LLVMIntSLT, LLVMConstVector(lane, (unsigned)c->lanes), emit_splat(e, left, c->lanes), "");
+}
 
 /* The epilogue at (y, x) for vector j of the channel tile. */
 static void epilogue(Wino *w, LLVMValueRef y, LLVMValueRef x, int j, LLVMValueRef product)
@@ -329,8 +348,9 @@ static void epilogue(Wino *w, LLVMValueRef y, LLVMValueRef x, int j, LLVMValueRe
 	e->lanes = c->lanes;
 	e->vec_var = c->var[4];
 	e->vec_aligned = true;
-	e->mask = NULL;
+	e->mask = channel_mask(w, j);
 	emit_stmts(e, w->s->body);
+	e->mask = NULL;
 	e->lanes = 0;
 	e->vec_var = -1;
 	e->product = NULL;

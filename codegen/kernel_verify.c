@@ -266,7 +266,7 @@ static void check_winograd(Scope *s, const KContract *c)
 	    c->nky + c->nkx == 2 || c->sy != 1 || c->sx != 1 || c->dy != 1 ||
 	    c->dx != 1 || c->group_k || !c->b.packed)
 		wrong(s, "Winograd F(%d) of a contraction that is not a convolution of stride 1 by 3x3, 3x1 or 1x3", c->wino);
-	if (c->a.block != c->lanes || c->a.k != 1 || c->nk % c->lanes || c->nc % ((int64_t)c->vecs * c->lanes))
+	if (c->a.block != c->lanes || c->a.k != 1 || wino_cvecs(c) % c->vecs)
 		wrong(s, "Winograd of %lld to %lld channels in vectors of %d", (long long)c->nk, (long long)c->nc, c->lanes);
 	if (c->y_chunk % wino_my(c) || c->c_chunk < 1)
 		wrong(s, "Winograd without a schedule");

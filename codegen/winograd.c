@@ -25,7 +25,7 @@ int64_t wino_pieces(const KContract *c)
 
 int64_t wino_input_elems(const KContract *c)
 {
-	return wino_points(c) * c->nk * wino_pieces(c);
+	return wino_points(c) * wino_kvecs(c) * c->lanes * wino_pieces(c);
 }
 
 int64_t wino_scratch_elems(const KContract *c)
@@ -83,7 +83,7 @@ static bool can(const MloTarget *t, const KContract *c)
 	return c->ny >= 0 && c->nx >= 0 && (c->nky == 3 || c->nky == 1) && (c->nkx == 3 || c->nkx == 1) &&
 	       c->nky + c->nkx > 2 && c->sy == 1 && c->sx == 1 && c->dy == 1 && c->dx == 1 && c->py <= c->nky / 2 &&
 	       c->px <= c->nkx / 2 && !c->group_k && c->b.packed && c->a.block == c->lanes && c->a.k == 1 &&
-	       c->nk % c->lanes == 0 && c->nc % c->lanes == 0 && t->vector_regs >= 16;
+	       t->vector_regs >= 16;
 }
 
 /* Cycles of the products of one channel tile over n pieces. */
@@ -97,7 +97,7 @@ static double product_cycles(const MloTarget *t, const KContract *c, int64_t n, 
 
 static double choose_tile(const MloTarget *t, KContract *c)
 {
-	int64_t n = c->y_chunk / wino_my(c) * wino_across(c), nvec = c->nc / c->lanes;
+	int64_t n = c->y_chunk / wino_my(c) * wino_across(c), nvec = wino_cvecs(c);
 	double best = 0;
 
 	for (int vecs = 1; vecs <= MAX_VECS && vecs <= nvec; vecs++) {
@@ -138,7 +138,7 @@ static double layer_cycles(const MloTarget *t, KContract *c, int64_t down)
 	again = weights / (weights + scratch > 0.9 * (double)t->l2 ? L3_BYTES_PER_CYCLE : L2_BYTES_PER_CYCLE);
 	if (scratch > 0.75 * (double)t->l2)
 		products *= 1.5;
-	transforms = pieces * (INPUT_CYCLES * (double)(c->nk / c->lanes) + OUTPUT_CYCLES * (double)(c->nc / c->lanes)) *
+	transforms = pieces * (INPUT_CYCLES * (double)wino_kvecs(c) + OUTPUT_CYCLES * (double)wino_cvecs(c)) *
 	             wino_points(c) / WINO_MAX_POINTS * (c->nky == c->nkx ? 1 : ONE_AXIS) * (t->vector_regs < 32 ? 1.3 : 1) / (t->fma_per_cycle / 2);
 	return max_of(products, first) + (chunks - 1) * max_of(products, again) + chunks * transforms;
 }
@@ -159,7 +159,7 @@ static void split_channels(KContract *c)
 
 void mlo_schedule_winograd(const MloTarget *t, KContract *c)
 {
-	double direct = images(c) * (double)(c->ny * c->nx * c->nk * c->nky * c->nkx) * (double)c->nc / c->lanes /
+	double direct = images(c) * (double)(c->ny * c->nx * c->nk * c->nky * c->nkx) * (double)wino_cvecs(c) /
 	                (t->fma_per_cycle * DIRECT_SHARE), best = WORTH * direct;
 	KContract chosen = *c;
 

@@ -19,6 +19,9 @@ static inline int wino_mx(const KContract *c) { return c->nkx == 3 ? c->wino : 1
 static inline int wino_ny(const KContract *c) { return wino_my(c) + (int)c->nky - 1; }
 static inline int wino_nx(const KContract *c) { return wino_mx(c) + (int)c->nkx - 1; }
 static inline int wino_points(const KContract *c) { return wino_ny(c) * wino_nx(c); }
+/* Vectors of input and of output channels; the last ones may have lanes past the channels. */
+static inline int64_t wino_kvecs(const KContract *c) { return (c->nk + c->lanes - 1) / c->lanes; }
+static inline int64_t wino_cvecs(const KContract *c) { return (c->nc + c->lanes - 1) / c->lanes; }
 /* Pieces along a row of the output, and along a column. */
 static inline int64_t wino_across(const KContract *c) { return (c->nx + wino_mx(c) - 1) / wino_mx(c); }
 static inline int64_t wino_down(const KContract *c) { return (c->ny + wino_my(c) - 1) / wino_my(c); }
