@@ -115,10 +115,12 @@ static bool rewrite(MloGraph *g, MloNode *n, const Mirror *m, MloPassCx *cx)
 {
 	MloType line = mlo_type(EL_f32, 1, (int64_t[]){n->in[0]->type.dim[2].k});
 	MloType rows = mlo_type(EL_f32, 3, (int64_t[]){1, m->frames, m->filters});
-	MloValue *x = mlo_rw_reshape(g, n, n, n->in[0], &line, cx), *v;
+	MloValue *x = mlo_rw_reshape(g, n, n, n->in[0], &line, cx), *before, *after, *v;
 	MloNode *t;
 
-	v = mlo_rw_op(g, n, m->odd ? OP_sub : OP_add, n, cx, side(g, n, m, x, 1, cx), side(g, n, m, x, -1, cx));
+	after = side(g, n, m, x, 1, cx); /* in this order: arguments are evaluated in any */
+	before = side(g, n, m, x, -1, cx);
+	v = mlo_rw_op(g, n, m->odd ? OP_sub : OP_add, n, cx, after, before);
 	v = mlo_rw_op(g, n, OP_matmul, n, cx, v, half_filters(g, n->in[1], m));
 	if (n->nin > 2 && n->in[2])
 		v = mlo_rw_op(g, n, OP_add, n, cx, v, n->in[2]);
