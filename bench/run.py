@@ -3,13 +3,15 @@
 
 Each model of bench/models.list (or those named) is compiled for this machine and measured by `mlopt bench`, in turns
 with ONNX Runtime and with the plain graph on OpenBLAS, so that both see the same moods of the machine. Written to the
-output folder: results.json with every figure, results.md with the tables.
+output folder: results.json with every figure, results.md with the tables. A model that comes with inputs of its own
+gets those; all others are random.
 
 ONNX Runtime is the npm package onnxruntime-node: it is installed in the output folder where Node.js does not find it
 already. Models that bench/models.py makes are made there, too, where PyTorch is installed; models that are not there
 are left out, with a line that says so.
 """
 import argparse
+import ast
 import json
 import math
 import os
@@ -69,6 +71,26 @@ def find_models(rows, options):
     return found
 
 
+def recorded_inputs(path):
+    """(name, file, shape) of the inputs that lie beside a model: meta.json says which file is whose."""
+    folder = os.path.dirname(path)
+    try:
+        with open(os.path.join(folder, "meta.json")) as f:
+            files = json.load(f)["inputs"]
+        found = []
+        for name, file in files.items():
+            file = os.path.join(folder, file)
+            with open(file, "rb") as f:
+                head = f.read(4096)
+            # magic, version, length of the header: a dictionary as Python writes it
+            start = 10 if head[6] == 1 else 12
+            end = start + int.from_bytes(head[8:start], "little")
+            found.append((name, file, ast.literal_eval(head[start:end].decode("latin1"))["shape"]))
+        return found
+    except (OSError, KeyError, ValueError, SyntaxError):
+        return []
+
+
 def command(argv, env=None):
     """Runs; the output, or the last line of what it complained about."""
     done = subprocess.run(argv, env=env, capture_output=True, text=True)
@@ -82,8 +104,11 @@ def measure(model, extra, path, options, env):
     """One model: facts of the package, and a row of figures for each number of threads."""
     package = os.path.join(options.output, "packages", model.replace("/", "_") + ".mlopt")
     os.makedirs(os.path.dirname(package), exist_ok=True)
+    inputs = recorded_inputs(path)
+    shapes = sum((["--shape", "%s=%s" % (n, "x".join(map(str, s)))] for n, _, s in inputs if s), [])
+    given = sum((["--input", "%s=%s" % (n, f)] for n, f, _ in inputs), [])
     usage = ["/usr/bin/time", "-f", "%e %M"] if os.path.exists("/usr/bin/time") else []
-    done = subprocess.run(usage + [options.mlopt, "compile", path, "-o", package, "--no-cache"] + extra,
+    done = subprocess.run(usage + [options.mlopt, "compile", path, "-o", package, "--no-cache"] + shapes + extra,
                           capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr.strip().splitlines()[0])
@@ -96,7 +121,7 @@ def measure(model, extra, path, options, env):
         rounds = []
         for _ in range(options.rounds):
             argv = [options.mlopt, "bench", package, "--baseline", path, "--threads", str(threads), "--json", "-",
-                    "--duration", str(options.duration / options.rounds)]
+                    "--duration", str(options.duration / options.rounds)] + given
             rounds.append(json.loads(command(argv, env))["models"][0])
         facts["runs"].append({"threads": threads, "rounds": rounds})
     return facts

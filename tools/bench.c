@@ -86,6 +86,26 @@ static MloStatus contest(Contest *c, int threads)
 	return MLO_OK;
 }
 
+/* The reference executor binds its sizes when a model is opened: those of the inputs at hand. */
+static void bind_shapes(const Contest *c, ModelOptions *o)
+{
+	const char **shape = MLO_NEWN(c->a, const char *, c->ours.nin + 1);
+
+	o->nshapes = 0;
+	for (size_t i = 0; i < c->ours.nin; i++) {
+		const MloTensor *t = c->in[i];
+		MloStr s = {.arena = c->a};
+
+		if (t->object || t->rank == 0)
+			continue;
+		mlo_str_add(&s, "%s=", c->ours.in[i].name);
+		for (int k = 0; k < t->rank; k++)
+			mlo_str_add(&s, "%s%lld", k ? "x" : "", (long long)t->dim[k]);
+		shape[o->nshapes++] = mlo_str_text(&s);
+	}
+	o->shapes = shape;
+}
+
 static MloStatus start_baselines(Contest *c, BenchResult *r, int threads)
 {
 	const char *onnx = c->ours.graph ? c->ours.path : c->opt->baseline;
@@ -96,6 +116,7 @@ static MloStatus start_baselines(Contest *c, BenchResult *r, int threads)
 	if (onnx && !c->opt->no_peer) {
 		ro.reference = ro.quiet = true;
 		ro.threads = threads;
+		bind_shapes(c, &ro);
 		c->has_reference = model_open(&c->reference, onnx, &ro, &quiet) == MLO_OK;
 		mlo_diag_free(&quiet);
 		c->ort = peer_start(c->a, onnx, &c->ours, c->in, threads, why, sizeof why);
