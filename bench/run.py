@@ -225,6 +225,11 @@ def parse():
 
 def main():
     options = parse()
+    known = {name for row in read_list(os.path.join(HERE, "models.list")) for name in row[:2]}
+    unknown = [name for name in options.only if name not in known]
+    if unknown or not os.access(options.mlopt, os.X_OK):
+        note("bench/models.list has no " + " ".join(unknown) if unknown else "no program %s" % options.mlopt)
+        return 2
     rows = [r for r in read_list(os.path.join(HERE, "models.list"))
             if not options.only or r[0] in options.only or r[1] in options.only or r[0] == "call"]
     os.makedirs(options.output, exist_ok=True)
@@ -242,8 +247,8 @@ def main():
         shown = [row_of(r, 0) for r in entry["runs"]]
         note("%-28s %s" % (model, "  ".join("%d: %.3f ms, %.2f" % (r["threads"], r["ms"], r.get("ratio", 0)) for r in shown)))
     families = summarise(results)
-    machine = machine_of(options)
     if results:
+        machine = machine_of(options)
         machine["variant"] = results[0]["runs"][0]["rounds"][0]["variant"]
         with open(os.path.join(options.output, "results.json"), "w") as f:
             json.dump({"machine": machine, "families": families, "models": results}, f, indent=1)

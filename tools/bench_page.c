@@ -120,7 +120,7 @@ static void step_row(MloStr *out, const BenchResult *r, size_t i, double total)
 	const json_t *name;
 	size_t k;
 
-	mlo_str_add(out, "<tr id=\"%s-%zu\"><td>%zu<td class=\"l\">", r->name, i, i);
+	mlo_str_add(out, "<tr><td>%zu<td class=\"l\">", i);
 	escaped(out, text_of(f.json, "name"));
 	mlo_str_add(out, "<div class=\"s\">");
 	json_array_foreach(json_object_get(f.json, "nodes"), k, name)
@@ -293,6 +293,19 @@ static double *place_steps(MloArena *a, const BenchResult *r, const int *step)
 	return y;
 }
 
+/* The ends of long names tell more than their beginnings; no character is cut. */
+static const char *name_end(const char *name)
+{
+	enum { LONGEST = 40 };
+	const size_t n = strlen(name);
+
+	if (n <= LONGEST)
+		return name;
+	for (name += n - LONGEST; ((unsigned char)*name & 0xc0) == 0x80;)
+		name++;
+	return name;
+}
+
 static void draw_node(MloStr *out, const BenchResult *r, size_t k, int step, double step_y)
 {
 	const BenchNode *n = &r->node[k];
@@ -305,11 +318,12 @@ static void draw_node(MloStr *out, const BenchResult *r, size_t k, int step, dou
 		mlo_str_add(out, "<path class=\"e\" d=\"M%d %.1f C%.1f %.1f %.1f %.1f %d %.1f\"/>\n", ARC_W,
 			    y0, ARC_W - out_by, y0, ARC_W - out_by, y1, ARC_W, y1);
 	}
-	mlo_str_add(out, "<circle class=\"%s\" cx=\"%d\" cy=\"%.1f\" r=\"4\"/><text x=\"%d\" y=\"%.1f\">%s ",
-		    s ? text_of(s, "tier") : "gone", ARC_W, row_y((double)k), ARC_W + 8, row_y((double)k) + 4,
-		    n->op);
-	/* the ends of long names tell more than their beginnings */
-	escaped(out, strlen(n->name) > 40 ? n->name + strlen(n->name) - 40 : n->name);
+	mlo_str_add(out, "<circle class=\"%s\" cx=\"%d\" cy=\"%.1f\" r=\"4\"/><text x=\"%d\" y=\"%.1f\">",
+		    s ? text_of(s, "tier") : "gone", ARC_W, row_y((double)k), ARC_W + 8,
+		    row_y((double)k) + 4);
+	escaped(out, n->op);
+	mlo_str_add(out, " ");
+	escaped(out, name_end(n->name));
 	mlo_str_add(out, "</text>\n");
 	if (s)
 		mlo_str_add(out, "<path class=\"e\" d=\"M%d %.1f C%d %.1f %d %.1f %d %.1f\"/>\n",
@@ -347,7 +361,9 @@ static void fusion(MloStr *out, const BenchResult *r)
 			    text_of(f.json, "tier"), ARC_W + NODE_W + GAP_W, row_y(y[i]) - ROW_H / 2 + 1,
 			    STEP_W, ROW_H - 2, ARC_W + NODE_W + GAP_W + 6, row_y(y[i]) + 4, i);
 		escaped(out, text_of(f.json, "name"));
-		mlo_str_add(out, " %s, %.4f ms</text>\n", text_of(f.json, "shape"), f.ms);
+		mlo_str_add(out, " ");
+		escaped(out, text_of(f.json, "shape"));
+		mlo_str_add(out, ", %.4f ms</text>\n", f.ms);
 	}
 	mlo_str_add(out, "</svg>\n");
 }
