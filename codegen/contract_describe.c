@@ -118,18 +118,40 @@ bool contract_view(MloSymbols *syms, const MloNode *first, const MloNode *anchor
 	return true;
 }
 
+/* -- schedule ------------------------------------------------------------------------------- */
+
+static void schedule(MloLowerCx *cx, ContractPlan *p, int64_t shortest)
+{
+	KContract *c = &p->c;
+
+	mlo_schedule_contract(cx->target, p->k, shortest, c);
+	p->winograd = p->winograd && !cx->direct_only;
+	if (cx->forced)
+		mlo_schedule_set(c, cx->forced);
+	else if (p->winograd)
+		mlo_schedule_winograd(cx->target, c);
+}
+
 /* -- weights -------------------------------------------------------------------------------- */
 
 /* Element of w at (output channel c, term k, tap) as the plan counts them; 0 where there is none. */
 typedef float WeightAt(const void *user, int64_t c, int64_t k, int64_t ky, int64_t kx);
 
+/* In the place of packed weights, whose form is not decided yet. */
+static MloTensor *unpacked(MloLowerCx *cx)
+{
+	return mlo_tensor_new(cx->arena, EL_f32, 0, NULL);
+}
+
 static const MloTensor *pack(MloLowerCx *cx, const KContract *c, WeightAt *at, const void *user)
 {
 	int64_t w = (int64_t)c->vecs * c->lanes, tiles = mlo_contract_ctiles(c);
 	int64_t dims[] = {tiles, c->nky, c->nkx, c->nk, w};
-	MloTensor *t = mlo_tensor_new(cx->arena, EL_f32, 5, dims);
+	MloTensor *t = cx->probe ? unpacked(cx) : mlo_tensor_new(cx->arena, EL_f32, 5, dims);
 	float *p = (float *)t->data;
 
+	if (cx->probe)
+		return t;
 	for (int64_t ct = 0; ct < tiles; ct++)
 		for (int64_t ky = 0; ky < c->nky; ky++)
 			for (int64_t kx = 0; kx < c->nkx; kx++)
@@ -179,9 +201,12 @@ static const MloTensor *pack_winograd(MloLowerCx *cx, const KContract *c, const 
 {
 	int64_t width = (int64_t)c->vecs * c->lanes, points = wino_points(c), tiles = mlo_contract_ctiles(c);
 	int64_t taps = c->nky * c->nkx;
-	MloTensor *t = mlo_tensor_new(cx->arena, EL_f32, 4, (int64_t[]){tiles, points, c->nk, width});
+	MloTensor *t = cx->probe ? unpacked(cx)
+	                         : mlo_tensor_new(cx->arena, EL_f32, 4, (int64_t[]){tiles, points, c->nk, width});
 	float *at = (float *)t->data;
 
+	if (cx->probe)
+		return t;
 	for (int64_t oc = 0; oc < c->nc; oc++) {
 		for (int64_t k = 0; k < c->nk; k++) {
 			float tap[9];
@@ -337,9 +362,8 @@ static MloStatus describe_conv(MloLowerCx *cx, const MloNode *first, const MloNo
 	} else {
 		turn_column(p, &w, g.pad_hi[0]);
 	}
-	mlo_schedule_contract(cx->target, p->k, p->merged ? SHORT_IMAGE * SHORT_IMAGE : SHORT_IMAGE, c);
-	if (!cx->direct_only && n->out[0]->layout.block == c->lanes)
-		mlo_schedule_winograd(cx->target, c);
+	p->winograd = n->out[0]->layout.block == cx->target->vector_bytes / 4;
+	schedule(cx, p, p->merged ? SHORT_IMAGE * SHORT_IMAGE : SHORT_IMAGE);
 	p->a = n->in[0];
 	p->bias = n->nin > 2 ? n->in[2] : NULL;
 	if (!p->dry)
@@ -381,7 +405,7 @@ static MloStatus describe_conv_transpose(MloLowerCx *cx, const MloNode *first, c
 	                 .b = {.packed = true}};
 	c->group_c = c->nc;
 	image_strides(p, n->in[0], ch, h, ww, ch);
-	mlo_schedule_contract(cx->target, p->k, SHORT_IMAGE, c);
+	schedule(cx, p, SHORT_IMAGE);
 	p->a = n->in[0];
 	p->bias = n->nin > 2 ? n->in[2] : NULL;
 	p->packed = p->dry ? NULL : pack(cx, c, transposed_weight, &w);
@@ -502,7 +526,7 @@ static MloStatus finish_mat(MloLowerCx *cx, const MloNode *n, const StridedView 
 		w.stride_k = trans ? 1 : bconst->type.dim[r - 1].k;
 		w.stride_c = trans ? bconst->type.dim[r - 1].k : 1;
 		c->b.packed = true;
-		mlo_schedule_contract(cx->target, p->k, 1, c);
+		schedule(cx, p, 1);
 		p->packed = p->dry ? NULL : pack(cx, c, mat_weight, &w);
 		return MLO_OK;
 	}
@@ -510,7 +534,7 @@ static MloStatus finish_mat(MloLowerCx *cx, const MloNode *n, const StridedView 
 	if (!is_one(b->stride[b->rank - 1]) && !is_one(b->dim[b->rank - 1]))
 		return MLO_ERR_UNSUPPORTED;
 	p->b = b->base;
-	mlo_schedule_contract(cx->target, p->k, 1, c);
+	schedule(cx, p, 1);
 	return MLO_OK;
 }
 

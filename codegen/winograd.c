@@ -78,7 +78,7 @@ static double max_of(double a, double b)
 	return a > b ? a : b;
 }
 
-static bool can(const MloTarget *t, const KContract *c)
+bool wino_can(const MloTarget *t, const KContract *c)
 {
 	return c->ny >= 0 && c->nx >= 0 && (c->nky == 3 || c->nky == 1) && (c->nkx == 3 || c->nkx == 1) &&
 	       c->nky + c->nkx > 2 && c->sy == 1 && c->sx == 1 && c->dy == 1 && c->dx == 1 && c->py <= c->nky / 2 &&
@@ -157,21 +157,31 @@ static void split_channels(KContract *c)
 	c->c_chunk = (tiles + split - 1) / split;
 }
 
+double wino_schedule(const MloTarget *t, KContract *c, int m, int64_t down)
+{
+	double cycles;
+
+	c->wino = m;
+	c->rows = 1;
+	cycles = layer_cycles(t, c, down);
+	split_channels(c);
+	return cycles;
+}
+
 void mlo_schedule_winograd(const MloTarget *t, KContract *c)
 {
 	double direct = images(c) * (double)(c->ny * c->nx * c->nk * c->nky * c->nkx) * (double)wino_cvecs(c) /
 	                (t->fma_per_cycle * DIRECT_SHARE), best = WORTH * direct;
 	KContract chosen = *c;
 
-	if (!can(t, c))
+	if (!wino_can(t, c))
 		return;
 	for (int m = 2; m <= WINO_MAX_M; m += 2) {
 		KContract w = *c;
 
 		w.wino = m;
-		w.rows = 1;
 		for (int64_t down = 1; down <= wino_down(&w); down++) {
-			double cycles = layer_cycles(t, &w, down);
+			double cycles = wino_schedule(t, &w, m, down);
 
 			if (cycles >= best)
 				continue;
@@ -180,6 +190,4 @@ void mlo_schedule_winograd(const MloTarget *t, KContract *c)
 		}
 	}
 	*c = chosen;
-	if (c->wino)
-		split_channels(c);
 }

@@ -37,6 +37,10 @@ const double *wino_bt(int m);
 const double *wino_g(int m);
 const double *wino_at(int m);
 
+/* Has this convolution a form by pieces? */
+bool wino_can(const MloTarget *t, const KContract *c);
+/* The schedule with pieces of m and `down` rows of pieces per chunk; answers the estimated cycles of the layer. */
+double wino_schedule(const MloTarget *t, KContract *c, int m, int64_t down);
 /* Chooses between direct and Winograd for a convolution that has its direct schedule; sets wino and
  * the schedule where Winograd is estimated to be faster. */
 void mlo_schedule_winograd(const MloTarget *t, KContract *c);

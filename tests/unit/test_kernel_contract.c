@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "codegen/contract.h"
+#include "codegen/schedule.h"
 #include "tests/unit/kernel_random.h"
 
 enum { KERNELS = 30 };
@@ -86,6 +87,21 @@ static void epilogue(KernelRandom *r, MloKernel *k, KCursor at, const KContract 
 	kb_store(&at, out, x, NULL, s);
 }
 
+/* Half of the time, in place of the cost model's schedule, another one that can be measured. */
+static void another_schedule(MloArena *a, KernelRandom *r, const MloTarget *t, KContract *c)
+{
+	const KContract model = *c;
+	const MloTunable k = {.target = t, .c = &model};
+	const MloSchedule own = mlo_schedule_of(c);
+	MloScheduleList list = {0};
+
+	CU_ASSERT(mlo_schedule_fits(&k, &own));
+	mlo_schedule_candidates(a, &k, &list);
+	mlo_schedule_neighbours(a, &k, list.n ? &list.items[kernel_random(r, (uint32_t)list.n)] : &own, &list);
+	if (list.n && kernel_random(r, 2))
+		mlo_schedule_set(c, &list.items[kernel_random(r, (uint32_t)list.n)]);
+}
+
 static MloKernel *random_contract(MloArena *a, uint64_t seed, const MloTarget *t)
 {
 	KernelRandom r = {seed};
@@ -126,6 +142,7 @@ static MloKernel *random_contract(MloArena *a, uint64_t seed, const MloTarget *t
 	na = layout(&r, &c, channels, t->block);
 	c.b.packed = form != 1;
 	mlo_schedule_contract(t, NULL, 1, &c);
+	another_schedule(a, &r, t, &c);
 	w = (int64_t)c.vecs * c.lanes;
 	nb = (c.nc + w - 1) / w * c.nky * c.nkx * c.nk * w;
 	if (!c.b.packed) {
