@@ -1,7 +1,7 @@
 /* codegen/winograd.c -- when Winograd's filtering pays, and its transforms as numbers. */
 #include "codegen/winograd.h"
 
-enum { L3_BYTES_PER_CYCLE = 8, L2_BYTES_PER_CYCLE = 32, MAX_VECS = 4, MAX_COLS = 28, FMA_LATENCY = 4 };
+enum { L3_BYTES_PER_CYCLE = 8, L2_BYTES_PER_CYCLE = 32, MAX_VECS = 4, MAX_COLS = 28, FMA_LATENCY = 4, LINE_ELEMS = 16 };
 /* Vector instructions of the input transform of one piece and of the output transform with its
  * epilogue, measured on AVX-512 as cycles per piece and vector of channels. */
 #define INPUT_CYCLES 190.0
@@ -23,14 +23,30 @@ int64_t wino_pieces(const KContract *c)
 	return (n + c->cols - 1) / c->cols * c->cols;
 }
 
+/* Room for n elements whose next neighbour falls into another set of every cache: an odd number of lines. */
+static int64_t step_of(int64_t n)
+{
+	return ((n + LINE_ELEMS - 1) / LINE_ELEMS | 1) * LINE_ELEMS;
+}
+
+int64_t wino_input_step(const KContract *c)
+{
+	return step_of(wino_kvecs(c) * c->lanes * wino_pieces(c));
+}
+
+int64_t wino_product_step(const KContract *c)
+{
+	return step_of(wino_pieces(c) * c->vecs * c->lanes);
+}
+
 int64_t wino_input_elems(const KContract *c)
 {
-	return wino_points(c) * wino_kvecs(c) * c->lanes * wino_pieces(c);
+	return wino_points(c) * wino_input_step(c);
 }
 
 int64_t wino_scratch_elems(const KContract *c)
 {
-	return wino_input_elems(c) + wino_points(c) * wino_pieces(c) * c->vecs * c->lanes;
+	return wino_input_elems(c) + wino_points(c) * wino_product_step(c);
 }
 
 static const double one = 1;

@@ -28,7 +28,10 @@ static inline int64_t wino_down(const KContract *c) { return (c->ny + wino_my(c)
 /* Pieces of one chunk, rounded up to whole register tiles. */
 int64_t wino_pieces(const KContract *c);
 /* Scratch memory of a task, in elements: the transformed input of a chunk, then the products of one
- * channel tile. */
+ * channel tile.  Both are laid out point by point, a step apart: transforms touch all points of a piece, which
+ * must not fall into the same few sets of a cache. */
+int64_t wino_input_step(const KContract *c);
+int64_t wino_product_step(const KContract *c);
 int64_t wino_input_elems(const KContract *c);
 int64_t wino_scratch_elems(const KContract *c);
 
