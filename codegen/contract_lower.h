@@ -44,6 +44,7 @@ typedef struct ContractPlan {
 	int64_t phase_y, phase_x, phase_c;
 	int64_t oc;                 /* real output channels */
 	MloDim channels;            /* of a matrix product */
+	bool winograd;              /* may be computed by pieces */
 } ContractPlan;
 
 /* Fills the plan (zero but for `dry` and `k`) for the anchor of a group that starts at first, or

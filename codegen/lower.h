@@ -10,6 +10,7 @@
 #ifndef MLO_CODEGEN_LOWER_H
 #define MLO_CODEGEN_LOWER_H
 #include "codegen/kernel.h"
+#include "codegen/schedule.h"
 #include "targets/target.h"
 
 /* What an argument of a lowered kernel is bound to: a value of the graph, or data that lowering
@@ -22,6 +23,8 @@ typedef struct MloBinding {
 typedef struct MloLowered {
 	MloKernel *kernel;
 	MloBinding *bind; /* kernel->arg.n entries; the argument of sizes is bound to nothing */
+	MloChoice choice; /* of a contraction's schedule */
+	CacheKey tunable; /* MloTunable.key, if the chooser was asked */
 } MloLowered;
 
 typedef struct MloLowerCx {
@@ -30,6 +33,9 @@ typedef struct MloLowerCx {
 	const MloTarget *target;
 	MloDiag *diag;
 	bool direct_only; /* no Winograd: results closer to the sum in order */
+	const MloChooser *chooser;  /* NULL: the cost model chooses schedules */
+	const MloSchedule *forced;  /* contractions get this one */
+	bool probe;       /* contractions are lowered to be looked at: weights are not packed */
 } MloLowerCx;
 
 MloStatus mlo_lower_contract(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;

@@ -6,6 +6,7 @@
  * variables, and is computed from the product or loaded. */
 #include <string.h>
 
+#include "codegen/cache.h"
 #include "codegen/contract_lower.h"
 #include "codegen/winograd.h"
 
@@ -310,7 +311,7 @@ static void make_vars(Lower *l, KContract *c)
 	}
 }
 
-MloStatus mlo_lower_contract(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out)
+static MloStatus lower(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out, bool *winograd)
 {
 	Lower l = {.cx = cx, .first = first, .last = last};
 	KContract *c;
@@ -333,7 +334,7 @@ MloStatus mlo_lower_contract(MloLowerCx *cx, MloNode *first, MloNode *last, MloL
 	if (c->zero.given)
 		c->zero.z_arg = bind_arg(&l, KA_IN, l.plan.zero, NULL);
 	make_vars(&l, c);
-	if (c->wino)
+	if (c->wino && !cx->probe)
 		c->w_arg = scratch_arg(&l, wino_scratch_elems(c));
 	l.plan.c = *c;
 	top = kb_top(l.k);
@@ -345,6 +346,49 @@ MloStatus mlo_lower_contract(MloLowerCx *cx, MloNode *first, MloNode *last, MloL
 	if (l.k->sizes_arg >= 0)
 		MLO_PUSH(cx->arena, &l.bind, (MloBinding){0});
 	*out = (MloLowered){.kernel = l.k, .bind = l.bind.items};
+	*winograd = l.plan.winograd;
+	return MLO_OK;
+}
+
+/* The key of a kernel whose schedule is left out: weights and scratch memory have their form from it.  The text
+ * does not say what the cost model chose. */
+static CacheKey key_of(MloLowerCx *cx, MloKernel *k, bool winograd)
+{
+	static const MloSchedule none = {.vecs = 1, .cols = 1, .rows = 1, .y_chunk = 1};
+	MloStr text = {.arena = cx->arena};
+	KContract *c = k->body->contract, chosen = *c;
+
+	mlo_schedule_set(c, &none);
+	mlo_str_add(&text, "schedule%s ", winograd ? "" : " without pieces");
+	mlo_kernel_print(&text, k, false);
+	*c = chosen;
+	return cache_key(cx->target, mlo_str_text(&text), text.n);
+}
+
+MloStatus mlo_lower_contract(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out)
+{
+	MloLowerCx own = *cx;
+	MloSchedule s;
+	MloTunable t = {.target = cx->target};
+	MloChoice choice = {.from = MLO_CHOICE_MODEL};
+
+	if (cx->chooser) {
+		own.probe = true;
+		MLO_TRY(lower(&own, first, last, out, &t.winograd));
+		own.probe = false;
+	}
+	if (cx->chooser && !out->kernel->size.n) {
+		t.key = key_of(cx, out->kernel, t.winograd);
+		t.name = out->kernel->name;
+		t.c = out->kernel->body->contract;
+		s = mlo_schedule_of(t.c);
+		choice = cx->chooser->choose(cx->chooser->user, &t, &s);
+		MLO_ASSERT(mlo_schedule_fits(&t, &s));
+		own.forced = &s;
+	}
+	MLO_TRY(lower(&own, first, last, out, &t.winograd));
+	out->choice = choice;
+	out->tunable = t.key;
 	return MLO_OK;
 }
 

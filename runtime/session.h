@@ -143,7 +143,7 @@ struct MlrtSession {
 	MlrtPool foreign; /* threads of the application; parallel NULL: none */
 	Pool *pool;       /* own threads, or NULL */
 	int threads;
-	bool profiling;
+	int profiling; /* as of mlrt_session_profile() */
 	atomic_flag running;
 	size_t bytes;          /* of this block, tables included */
 	unsigned char *memory; /* arena, then the scratch of each thread */
@@ -170,7 +170,7 @@ struct MlrtSession {
 /* call.c */
 MLRT_LOCAL void mlrt_call(const MlrtSession *s, const Call *c);
 MLRT_LOCAL void mlrt_call_all(MlrtSession *s); /* of a flat program */
-MLRT_LOCAL uint64_t mlrt_now_ns(void);
+MLRT_LOCAL uint64_t mlrt_profile_ns(const MlrtSession *s);
 
 /* session.c */
 MLRT_LOCAL void *mlrt_allocate(const MlrtAllocator *al, size_t bytes, MlrtError *err);

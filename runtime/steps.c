@@ -71,13 +71,13 @@ static MlrtStatus run_step(Frame *f, const MlrtBodyStep *step, FrameStep *p, Mlr
 static MlrtStatus run_timed(Frame *f, uint32_t i, MlrtError *err)
 {
 	MlrtSession *s = f->session;
-	const uint64_t outer = s->inner_ns, start = mlrt_now_ns();
+	const uint64_t outer = s->inner_ns, start = mlrt_profile_ns(s);
 	MlrtStatus st;
 	uint64_t all;
 
 	s->inner_ns = 0;
 	st = run_step(f, &f->body->step[i], &f->step[i], err);
-	all = mlrt_now_ns() - start;
+	all = mlrt_profile_ns(s) - start;
 	s->ns[f->body->first_step + i] += all > s->inner_ns ? all - s->inner_ns : 0;
 	s->inner_ns = outer + all;
 	return st;

@@ -154,23 +154,29 @@ static MloStatus open_package(Model *m, const ModelOptions *opt, MloDiag *d)
 	return MLO_OK;
 }
 
-static MloStatus compile_here(Model *m, const MloGraph *g, const ModelOptions *opt, MloDiag *d)
+static MloStatus open_bytes(Model *m, const void *bytes, size_t n, const ModelOptions *opt, MloDiag *d)
 {
-	MloptOptions co = MLOPT_OPTIONS_INIT;
+	const MlrtOpenOptions oo = {.variant = opt->variant};
+	const double start = cli_now();
 	MlrtError e = {0};
-	MloCompiled made;
-	double start;
 
-	co.cache_dir = opt->cache_dir ? opt->cache_dir : mlo_default_cache(m->arena);
-	MLO_TRY(mlo_compile_graph(m->arena, g, &co, NULL, &made, d));
-	m->package_bytes = made.n;
-	m->compile_seconds = made.report.seconds;
-	start = cli_now();
-	if (mlrt_model_open_memory(made.bytes, made.n, NULL, &m->package, &e) != MLRT_OK)
+	m->package_bytes = n;
+	if (mlrt_model_open_memory(bytes, n, &oo, &m->package, &e) != MLRT_OK)
 		return model_runtime_error(d, &e);
 	MLO_TRY(start_session(m, opt, d));
 	m->load_seconds = cli_now() - start;
 	return MLO_OK;
+}
+
+static MloStatus compile_here(Model *m, const MloGraph *g, const ModelOptions *opt, MloDiag *d)
+{
+	MloptOptions co = MLOPT_OPTIONS_INIT;
+	MloCompiled made;
+
+	co.cache_dir = opt->cache_dir ? opt->cache_dir : mlo_default_cache(m->arena);
+	MLO_TRY(mlo_compile_graph(m->arena, g, &co, NULL, &made, d));
+	m->compile_seconds = made.report.seconds;
+	return open_bytes(m, made.bytes, made.n, opt, d);
 }
 
 static MloStatus open_graph(Model *m, const MloGraph *g, const ModelOptions *opt, MloDiag *d)
@@ -223,6 +229,17 @@ MloStatus model_open_graph(Model *m, const MloGraph *g, const ModelOptions *opt,
 
 	MLO_TRY(begin(m, g->name));
 	st = open_graph(m, g, opt, d);
+	if (st != MLO_OK)
+		model_close(m);
+	return st;
+}
+
+MloStatus model_open_bytes(Model *m, const char *name, const void *bytes, size_t n, const ModelOptions *opt, MloDiag *d)
+{
+	MloStatus st;
+
+	MLO_TRY(begin(m, name));
+	st = open_bytes(m, bytes, n, opt, d);
 	if (st != MLO_OK)
 		model_close(m);
 	return st;

@@ -52,6 +52,9 @@ bool model_is_package(const char *path);
 MloStatus model_open(Model *m, const char *path, const ModelOptions *opt, MloDiag *d) MLO_CHECKED;
 /* The same from a graph that the caller keeps; `keep` adds nothing, the graph's outputs are run. */
 MloStatus model_open_graph(Model *m, const MloGraph *g, const ModelOptions *opt, MloDiag *d) MLO_CHECKED;
+/* A package in memory, which stays as it is until model_close(). */
+MloStatus model_open_bytes(Model *m, const char *name, const void *bytes, size_t n, const ModelOptions *opt,
+			   MloDiag *d) MLO_CHECKED;
 void model_close(Model *m);
 /* in[i] of a state may be NULL: it stays as it is.  out[i]->data is filled; see model_outputs().  Results of open sizes are put into memory of the model's, which
  * stays as it is until the next run: shape and data of out[i] are set. */

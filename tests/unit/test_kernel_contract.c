@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "codegen/contract.h"
+#include "codegen/schedule.h"
 #include "tests/unit/kernel_random.h"
 
 enum { KERNELS = 60 };
@@ -126,6 +127,21 @@ static void zero_points(KernelRandom *r, KContract *c, MloKernel *k, const MloTa
 		c->zero.s_arg = mlo_kernel_arg(k, KA_IN, EL_i32, mlo_contract_ctiles(c) * c->nky * c->nkx * w);
 }
 
+/* Half of the time, in place of the cost model's schedule, another one that can be measured. */
+static void another_schedule(MloArena *a, KernelRandom *r, const MloTarget *t, KContract *c)
+{
+	const KContract model = *c;
+	const MloTunable k = {.target = t, .c = &model};
+	const MloSchedule own = mlo_schedule_of(c);
+	MloScheduleList list = {0};
+
+	CU_ASSERT(mlo_schedule_fits(&k, &own));
+	mlo_schedule_candidates(a, &k, &list);
+	mlo_schedule_neighbours(a, &k, list.n ? &list.items[kernel_random(r, (uint32_t)list.n)] : &own, &list);
+	if (list.n && kernel_random(r, 2))
+		mlo_schedule_set(c, &list.items[kernel_random(r, (uint32_t)list.n)]);
+}
+
 static MloKernel *random_contract(MloArena *a, uint64_t seed, const MloTarget *t)
 {
 	KernelRandom r = {seed};
@@ -163,6 +179,7 @@ static MloKernel *random_contract(MloArena *a, uint64_t seed, const MloTarget *t
 	na = layout(&r, &c, channels, t->block);
 	c.b.packed = form != 1;
 	mlo_schedule_contract(t, NULL, 1, &c);
+	another_schedule(a, &r, t, &c);
 	nb = mlo_contract_ctiles(&c) * c.nky * c.nkx * mlo_contract_steps(&c) * contract_step(&c);
 	if (!c.b.packed) {
 		c.b.k = c.nc + pick(&r, 0, 3);
