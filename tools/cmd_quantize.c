@@ -1,0 +1,161 @@
+/* tools/cmd_quantize.c -- mlopt quantize: a float model to one in QDQ form. */
+#include <getopt.h>
+#include <string.h>
+
+#include "tools/cli.h"
+#include "tools/quantize.h"
+
+enum {
+	O_CALIB = 256, O_SAMPLES, O_PREPROCESS, O_SHAPE, O_RANGE, O_PERCENTILE, O_WEIGHTS, O_PER_TENSOR, O_SYMMETRIC, O_PRODUCTS,
+	O_EXCLUDE, O_INCLUDE, O_SAVE, O_LOAD, O_JSON, O_ALL
+};
+static const CliOption options[] = {
+	{'o', "output", "FILE", "the model to write"},
+	{O_CALIB, "calib", "DATA", "samples: X.npy, X.npz (arrays named as the inputs), IDX, or a folder of such or .pb files"},
+	{O_SAMPLES, "samples", "N", "use at most N samples (default: 300)"},
+	{O_PREPROCESS, "preprocess", "RECIPE", "how samples become inputs, as for 'eval'"},
+	{O_SHAPE, "shape", "NAME=1x3x8x8", "shape of an input, or size of a dimension, while calibrating"},
+	{O_RANGE, "range", "METHOD", "ranges of activations: mse (default), minmax, average, percentile, entropy"},
+	{O_PERCENTILE, "percentile", "P", "for --range percentile (default: 99.99)"},
+	{O_WEIGHTS, "weights", "METHOD", "ranges of weights: minmax (default) or mse"},
+	{O_PER_TENSOR, "per-tensor", NULL, "one scale for all output channels of weights"},
+	{O_SYMMETRIC, "symmetric", NULL, "activations as signed integers around 0"},
+	{O_PRODUCTS, "products", NULL, "matrix products of two activations, too"},
+	{O_EXCLUDE, "exclude", "PATTERN", "nodes of that name stay float; * and ? stand for any characters (repeatable)"},
+	{O_INCLUDE, "include", "PATTERN", "only contractions of that name are quantised (repeatable)"},
+	{O_SAVE, "save-profile", "FILE", "keep the ranges that were found"},
+	{O_LOAD, "load-profile", "FILE", "take ranges from such a file instead of --calib"},
+	{O_JSON, "json", NULL, "report as JSON"},
+	{O_ALL, "all", NULL, "report operators that only move values, too"},
+	{'n', "threads", "N", "threads (default: what this process may use)"},
+	{0},
+};
+static const CliSpec spec = {
+	"MODEL.onnx -o OUT.onnx --calib DATA [option]...",
+	"Quantises a float32 model to 8-bit integers and writes it as plain ONNX, with QuantizeLinear and\n"
+	"DequantizeLinear around what works on integers.  Reports what became of each layer: its scheme, the\n"
+	"range of its input, and the signal to noise ratio of its result.",
+	options,
+	"mlopt quantize resnet20.onnx -o resnet20_int8.onnx --calib cifar_x.npy \\\n"
+	"    --preprocess scale=1/255,mean=0.4914:0.4822:0.4465,std=0.247:0.2435:0.2616,layout=nchw\n"
+	"mlopt quantize bert.onnx -o bert_int8.onnx --calib samples/ --exclude '*/embeddings/*' --range percentile",
+};
+
+enum { MAX_LIST = 64, MEASURED = 32 };
+typedef struct Request {
+	QuantizeOptions o;
+	const char *output, *shape[MAX_LIST], *exclude[MAX_LIST + 1], *include[MAX_LIST + 1];
+	size_t nexclude, ninclude;
+	int samples;
+	bool json, all;
+} Request;
+
+static bool push(const char *option, const char **list, size_t *n)
+{
+	if (*n == MAX_LIST)
+		return cli_usage("more than %d %s options", MAX_LIST, option), false;
+	list[(*n)++] = optarg;
+	return true;
+}
+
+static bool take_range(Request *r, const char *text)
+{
+	if (mlo_range_find(text, &r->o.ptq.range))
+		return true;
+	cli_usage("--range is mse, minmax, average, percentile or entropy, not '%s'", text);
+	return false;
+}
+
+static bool take_weights(Request *r, const char *text)
+{
+	r->o.ptq.weight_mse = strcmp(text, "mse") == 0;
+	if (r->o.ptq.weight_mse || strcmp(text, "minmax") == 0)
+		return true;
+	cli_usage("--weights is minmax or mse, not '%s'", text);
+	return false;
+}
+
+/* Options about numbers and files. */
+static bool take(Request *r, int o)
+{
+	switch (o) {
+	case 'o': r->output = optarg; return true;
+	case 'n': return cli_int("--threads", optarg, 0, 4096, &r->o.run.threads);
+	case O_CALIB: r->o.calib = optarg; return true;
+	case O_SAMPLES: return cli_int("--samples", optarg, 1, 2000000000, &r->samples);
+	case O_PREPROCESS: r->o.preprocess = optarg; return true;
+	case O_SHAPE: return push("--shape", r->shape, &r->o.run.nshapes);
+	case O_RANGE: return take_range(r, optarg);
+	case O_PERCENTILE: return cli_real("--percentile", optarg, 50, 100, &r->o.ptq.percentile);
+	case O_WEIGHTS: return take_weights(r, optarg);
+	case O_PER_TENSOR: r->o.ptq.per_tensor = true; return true;
+	case O_SYMMETRIC: r->o.ptq.symmetric = true; return true;
+	case O_PRODUCTS: r->o.ptq.products = true; return true;
+	case O_EXCLUDE: return push("--exclude", r->exclude, &r->nexclude);
+	case O_INCLUDE: return push("--include", r->include, &r->ninclude);
+	case O_SAVE: r->o.save_profile = optarg; return true;
+	case O_LOAD: r->o.load_profile = optarg; return true;
+	case O_JSON: r->json = true; return true;
+	case O_ALL: r->all = true; return true;
+	default: return false;
+	}
+}
+
+static MloStatus quantize(Request *r, Quantize *x)
+{
+	MLO_TRY(quantize_calibrate(x));
+	MLO_TRY(quantize_build(x));
+	if (x->opt->calib)
+		MLO_TRY(quantize_measure(x, MEASURED));
+	MLO_TRY(quantize_write(x, r->output));
+	if (r->json)
+		report_json(x);
+	else
+		report_text(x, r->all);
+	return MLO_OK;
+}
+
+static MloStatus run(Request *r, MloArena *a, MloDiag *d)
+{
+	Quantize x;
+	MloStatus st = quantize_open(&x, a, &r->o, d);
+
+	if (st == MLO_OK)
+		st = quantize(r, &x);
+	quantize_close(&x);
+	return st;
+}
+
+int cmd_quantize(int argc, char **argv)
+{
+	Request r = {.samples = 300, .o.ptq = {.range = RANGE_MSE, .percentile = 99.99}};
+	MloDiag d = {0};
+	MloArena *a;
+	MloStatus st;
+	int o;
+
+	while ((o = cli_next(&spec, argc, argv)) != CLI_END) {
+		if (o < 0)
+			return cli_stop(o);
+		if (!take(&r, o))
+			return CLI_USAGE;
+	}
+	if (!cli_operands(&spec, argc, argv, 1, 1))
+		return CLI_USAGE;
+	if (!r.output)
+		return cli_usage("'quantize' needs -o FILE");
+	if (!r.o.calib == !r.o.load_profile)
+		return cli_usage(r.o.calib ? "--calib and --load-profile exclude each other"
+					   : "'quantize' needs --calib DATA, or --load-profile FILE");
+	r.o.model = argv[optind];
+	r.o.samples = r.samples;
+	r.o.run.shapes = r.shape;
+	r.o.ptq.exclude = r.exclude;
+	r.o.ptq.include = r.include;
+	a = mlo_arena_new();
+	if (!a)
+		return cli_finish(&d, MLO_ERR_NOMEM);
+	st = run(&r, a, &d);
+	mlo_arena_free(a);
+	return cli_finish(&d, st);
+}

@@ -1,0 +1,61 @@
+/* tools/quantize.h -- mlopt quantize: from a model and samples to a quantised graph. */
+#ifndef MLO_TOOLS_QUANTIZE_H
+#define MLO_TOOLS_QUANTIZE_H
+#include "quant/ptq.h"
+#include "tools/calib.h"
+
+typedef struct QuantizeOptions {
+	MloPtqOptions ptq;
+	const char *model, *calib, *preprocess;
+	int64_t samples; /* at most, of the calibration data */
+	const char *load_profile, *save_profile;
+	ModelOptions run;
+} QuantizeOptions;
+
+typedef struct Quantize {
+	MloArena *a;
+	MloDiag *d;
+	const QuantizeOptions *opt;
+	MloGraph *source;  /* as loaded */
+	MloGraph *g;       /* in float, as it is quantised */
+	MloPtq *q;
+	MloGraph *result;  /* in QDQ form; NULL before it is made */
+	double output_sqnr; /* dB of all outputs on some of the samples */
+	int64_t samples;   /* seen */
+} Quantize;
+
+/* Loads the model and makes it ready. `x` needs quantize_close() in any case. */
+MloStatus quantize_open(Quantize *x, MloArena *a, const QuantizeOptions *opt, MloDiag *d) MLO_CHECKED;
+void quantize_close(Quantize *x);
+/* Runs the samples, or reads the profile. */
+MloStatus quantize_calibrate(Quantize *x) MLO_CHECKED;
+/* x->result from the numbers there are. */
+MloStatus quantize_build(Quantize *x) MLO_CHECKED;
+/* SQNR of layers and outputs, on up to `samples` samples. */
+MloStatus quantize_measure(Quantize *x, int64_t samples) MLO_CHECKED;
+MloStatus quantize_write(Quantize *x, const char *path) MLO_CHECKED;
+
+/* -- runs over the samples (tools/quantize_run.c) */
+
+/* A batch of one run: out[i] of values that were asked for, `count` of its samples are new. */
+typedef MloStatus ProbeFn(void *user, MloTensor *const *out, int64_t count, int64_t first, MloDiag *d);
+typedef struct Probe {
+	MloGraph *g;          /* owned: a clone */
+	size_t outputs;       /* of the model, which come first */
+} Probe;
+/* A clone of g; mlo_ptq_new() finds the values of the original in it. */
+MloStatus probe_open(Probe *p, const MloGraph *g, MloDiag *d) MLO_CHECKED;
+void probe_ask(Probe *p, MloValue *v, MloArena *a); /* out[p->outputs + k] for the k-th value asked for */
+/* Compiles and runs the graphs side by side on the same samples; `see` gets the outputs of all, one after the other. */
+MloStatus probe_run(const Quantize *x, Probe *const *p, size_t n, int64_t limit, const char *what, ProbeFn *see, void *user,
+		    MloDiag *d) MLO_CHECKED;
+void probe_close(Probe *p);
+
+/* -- profiles (tools/quantize_profile.c): ranges of tensors by name, as JSON */
+MloStatus profile_save(const MloPtq *q, const char *path, int64_t samples, MloDiag *d) MLO_CHECKED;
+MloStatus profile_load(MloPtq *q, const char *path, MloDiag *d) MLO_CHECKED;
+
+/* -- reports (tools/quantize_report.c) */
+void report_text(const Quantize *x, bool all);
+void report_json(const Quantize *x);
+#endif
