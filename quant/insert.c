@@ -232,6 +232,43 @@ static void quantize_matmul(Insert *x, size_t i)
 	}
 }
 
+/* -- one layer alone ------------------------------------------------------------------------------- */
+
+/* The layer's sum from the float graph's own values: quantised input and weights, behind everything else. */
+static MloValue *alone(Insert *x, size_t i, MloPassCx *cx)
+{
+	const MloPtqLayer *l = &x->q->layer[i];
+	const MloPtqTensor *t = mlo_ptq_tensor(x->q, mlo_layer_input(l));
+	MloNode *n = x->at->layer[i].n, *fresh;
+	const MloValue *old = mlo_layer_bias(&x->at->layer[i]);
+	MloValue *in[3] = {0}, *y;
+	MloPtqWeights w;
+
+	if (l->bias || old)
+		in[2] = mlo_graph_const(x->g, l->bias ? l->bias : old->data, NULL);
+	mlo_ptq_weights(x->q, l, t->scale, &w);
+	in[0] = pair(x, NULL, n->in[0], t->scale, t->zero);
+	in[1] = weights(x, l, NULL, &w, n->in[1]);
+	fresh = mlo_rw_node(x->g, NULL, n->op, n, in, l->kind == PTQ_CONV && in[2] ? 3 : 2);
+	mlo_rw_copy_attrs(fresh, n);
+	y = mlo_rw_done(x->g, fresh, cx);
+	return l->kind == PTQ_MATMUL && in[2] ? mlo_rw_op(x->g, NULL, OP_add, n, cx, y, in[2]) : y;
+}
+
+MloStatus mlo_ptq_alone(const MloPtq *q, MloGraph *copy, MloPtq **at, MloValue **sum, MloDiag *d)
+{
+	Insert x = {.q = q, .g = copy, .d = d};
+	MloPassCx cx = {.arena = q->a, .diag = d};
+
+	x.at = *at = mlo_ptq_new(q->a, copy, &q->opt);
+	for (size_t i = 0; i < q->nlayers; i++) {
+		const MloPtqLayer *l = &q->layer[i];
+
+		sum[i] = l->on && (l->kind == PTQ_CONV || l->kind == PTQ_MATMUL) ? alone(&x, i, &cx) : NULL;
+	}
+	return x.status;
+}
+
 /* -- all of it ------------------------------------------------------------------------------------- */
 
 MloStatus mlo_ptq_apply(const MloPtq *q, MloGraph *copy, MloPtq **at, MloDiag *d)

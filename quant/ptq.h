@@ -58,7 +58,7 @@ typedef struct MloPtqTensor {
 	bool known;         /* `range` is from a profile */
 	double scale;
 	int32_t zero;
-	double *channel_mean, *channel_max; /* along `axis`, where somebody asked for them; else NULL */
+	double *channel_max; /* largest absolute value of each channel, where somebody asked for it; else NULL */
 } MloPtqTensor;
 
 typedef struct MloPtq {
@@ -80,6 +80,9 @@ void mlo_ptq_ranges(MloPtq *q);
  * in the same order, of the copy. */
 MloStatus mlo_ptq_apply(const MloPtq *q, MloGraph *copy, MloPtq **at, MloDiag *d) MLO_CHECKED;
 
+/* Adds to `copy`, for each contraction that is on, a quantised twin that reads the float value: sum[i], else NULL. */
+MloStatus mlo_ptq_alone(const MloPtq *q, MloGraph *copy, MloPtq **at, MloValue **sum, MloDiag *d) MLO_CHECKED;
+
 bool mlo_pattern_match(const char *pattern, const char *text); /* '*' any characters, '?' one */
 
 /* -- weights (quant/weights.c) */
@@ -96,6 +99,26 @@ int64_t mlo_weight_channel(const MloPtqWeights *w, int64_t element);
 int8_t mlo_weight_round(double v, double scale);
 /* The bias of a layer: of a convolution, or what is added to a product right after it. NULL: none. */
 const MloValue *mlo_layer_bias(const MloPtqLayer *l);
+
+/* -- scale moved between layers (quant/channels.c): the graph q->g changes, what it computes does not */
+size_t mlo_ptq_equalize(MloPtq *q); /* how many activations had their channels scaled */
+/* Is it of use to know t's channel_max for the next? */
+bool mlo_ptq_migrates(const MloPtq *q, const MloPtqTensor *t);
+/* By the channel_max of tensors; alpha 0: nothing is taken from activations, 1: all.  Ranges must be found anew. */
+size_t mlo_ptq_migrate(MloPtq *q, double alpha);
+
+/* -- rounding of weights by what the layer reads (quant/round.c) */
+typedef struct MloRoundInput {
+	int64_t k, groups; /* weights of an output channel; groups of a convolution */
+	float *h;          /* [groups][k][k], zeroed at first: sums of products of inputs */
+} MloRoundInput;
+int64_t mlo_round_taps(const MloPtqLayer *l);
+int64_t mlo_round_groups(const MloPtqLayer *l);
+/* `rows` inputs of a group: x[rows][k], for a convolution windows in the order of its weights. */
+void mlo_round_add(MloRoundInput *in, int64_t group, const float *x, int64_t rows);
+/* Weights in the order of the graph, in `a`.  Uses up `in`. */
+const int8_t *mlo_round_layer(MloArena *a, const MloPtqWeights *w, MloRoundInput *in);
+
 /* The operand that is read as activation. */
 static inline MloValue *mlo_layer_input(const MloPtqLayer *l)
 {

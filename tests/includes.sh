@@ -40,6 +40,6 @@ allow runtime 'runtime/|mlopt/runtime.h|config.h'
 only 'codegen|targets' 'llvm'
 only 'frontend' 'protobuf-c'
 only 'tools' 'jansson'
-only 'ir' 'cblas'
+only 'ir|quant' 'cblas'
 echo "$passed passed, $failed failed, 0 skipped"
 [ "$failed" -eq 0 ]

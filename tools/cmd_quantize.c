@@ -7,7 +7,7 @@
 
 enum {
 	O_CALIB = 256, O_SAMPLES, O_PREPROCESS, O_SHAPE, O_RANGE, O_PERCENTILE, O_WEIGHTS, O_PER_TENSOR, O_SYMMETRIC, O_PRODUCTS,
-	O_EXCLUDE, O_INCLUDE, O_SAVE, O_LOAD, O_JSON, O_ALL
+	O_EXCLUDE, O_INCLUDE, O_EQUALIZE, O_MIGRATE, O_ROUND, O_NO_BIAS, O_SAVE, O_LOAD, O_JSON, O_ALL
 };
 static const CliOption options[] = {
 	{'o', "output", "FILE", "the model to write"},
@@ -23,6 +23,10 @@ static const CliOption options[] = {
 	{O_PRODUCTS, "products", NULL, "matrix products of two activations, too"},
 	{O_EXCLUDE, "exclude", "PATTERN", "nodes of that name stay float; * and ? stand for any characters (repeatable)"},
 	{O_INCLUDE, "include", "PATTERN", "only contractions of that name are quantised (repeatable)"},
+	{O_EQUALIZE, "equalize", NULL, "weights of neighbouring layers equally large; for --per-tensor"},
+	{O_MIGRATE, "migrate", "ALPHA", "0..1: how far weights take over the spread of activation channels; 0.5 for transformers"},
+	{O_ROUND, "round", NULL, "round weights by what layers read, not each to the nearest"},
+	{O_NO_BIAS, "no-correct-bias", NULL, "biases stay, where they could make up for the mean error of each channel"},
 	{O_SAVE, "save-profile", "FILE", "keep the ranges that were found"},
 	{O_LOAD, "load-profile", "FILE", "take ranges from such a file instead of --calib"},
 	{O_JSON, "json", NULL, "report as JSON"},
@@ -93,6 +97,10 @@ static bool take(Request *r, int o)
 	case O_PRODUCTS: r->o.ptq.products = true; return true;
 	case O_EXCLUDE: return push("--exclude", r->exclude, &r->nexclude);
 	case O_INCLUDE: return push("--include", r->include, &r->ninclude);
+	case O_EQUALIZE: r->o.equalize = true; return true;
+	case O_MIGRATE: return cli_real("--migrate", optarg, 0, 1, &r->o.migrate);
+	case O_ROUND: r->o.round = true; return true;
+	case O_NO_BIAS: r->o.correct_bias = false; return true;
 	case O_SAVE: r->o.save_profile = optarg; return true;
 	case O_LOAD: r->o.load_profile = optarg; return true;
 	case O_JSON: r->json = true; return true;
@@ -104,6 +112,7 @@ static bool take(Request *r, int o)
 static MloStatus quantize(Request *r, Quantize *x)
 {
 	MLO_TRY(quantize_calibrate(x));
+	MLO_TRY(quantize_correct(x));
 	MLO_TRY(quantize_build(x));
 	if (x->opt->calib)
 		MLO_TRY(quantize_measure(x, MEASURED));
@@ -128,7 +137,7 @@ static MloStatus run(Request *r, MloArena *a, MloDiag *d)
 
 int cmd_quantize(int argc, char **argv)
 {
-	Request r = {.samples = 300, .o.ptq = {.range = RANGE_MSE, .percentile = 99.99}};
+	Request r = {.samples = 300, .o.correct_bias = true, .o.ptq = {.range = RANGE_MSE, .percentile = 99.99}};
 	MloDiag d = {0};
 	MloArena *a;
 	MloStatus st;
@@ -147,6 +156,9 @@ int cmd_quantize(int argc, char **argv)
 	if (!r.o.calib == !r.o.load_profile)
 		return cli_usage(r.o.calib ? "--calib and --load-profile exclude each other"
 					   : "'quantize' needs --calib DATA, or --load-profile FILE");
+	if (r.o.load_profile && (r.o.migrate > 0 || r.o.round))
+		return cli_usage("--migrate and --round run samples: they need --calib, not --load-profile");
+	r.o.correct_bias = r.o.correct_bias && r.o.calib;
 	r.o.model = argv[optind];
 	r.o.samples = r.samples;
 	r.o.run.shapes = r.shape;

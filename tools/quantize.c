@@ -92,6 +92,8 @@ static MloStatus see(void *user, MloTensor *const *out, int64_t count, int64_t f
 		const MloTensor *v = out[w->skip + i];
 
 		mlo_observe(&t->stats, v->data, mlo_tensor_elems(v));
+		if (t->channel_max)
+			quantize_see_channels(t, v);
 		if (t->stats.bad)
 			return not_finite(w, t, first, count, d);
 	}
@@ -139,15 +141,32 @@ static MloStatus observe(Quantize *x)
 
 MloStatus quantize_calibrate(Quantize *x)
 {
+	if (x->opt->equalize)
+		mlo_ptq_equalize(x->q);
 	if (x->opt->load_profile) {
 		MLO_TRY(profile_load(x->q, x->opt->load_profile, x->d));
 	} else {
+		if (x->opt->migrate > 0)
+			quantize_watch_channels(x);
 		MLO_TRY(observe(x));
 		far_off(x);
+		if (x->opt->migrate > 0 && mlo_ptq_migrate(x->q, x->opt->migrate))
+			MLO_TRY(observe(x));
 	}
 	mlo_ptq_ranges(x->q);
 	if (x->opt->save_profile)
 		MLO_TRY(profile_save(x->q, x->opt->save_profile, x->samples, x->d));
+	return MLO_OK;
+}
+
+MloStatus quantize_correct(Quantize *x)
+{
+	enum { ROUND_SAMPLES = 128, BIAS_SAMPLES = 64 };
+
+	if (x->opt->round)
+		MLO_TRY(quantize_round(x, ROUND_SAMPLES));
+	if (x->opt->correct_bias)
+		MLO_TRY(quantize_correct_bias(x, BIAS_SAMPLES));
 	return MLO_OK;
 }
 

@@ -9,6 +9,9 @@ typedef struct QuantizeOptions {
 	const char *model, *calib, *preprocess;
 	int64_t samples; /* at most, of the calibration data */
 	const char *load_profile, *save_profile;
+	bool equalize;        /* weights across layers, before anything is run */
+	double migrate;       /* share of the activations' spread that weights take over; 0: none */
+	bool correct_bias, round;
 	ModelOptions run;
 } QuantizeOptions;
 
@@ -29,6 +32,8 @@ MloStatus quantize_open(Quantize *x, MloArena *a, const QuantizeOptions *opt, Ml
 void quantize_close(Quantize *x);
 /* Runs the samples, or reads the profile. */
 MloStatus quantize_calibrate(Quantize *x) MLO_CHECKED;
+/* Rounding and biases, as the options say. */
+MloStatus quantize_correct(Quantize *x) MLO_CHECKED;
 /* x->result from the numbers there are. */
 MloStatus quantize_build(Quantize *x) MLO_CHECKED;
 /* SQNR of layers and outputs, on up to `samples` samples. */
@@ -50,6 +55,12 @@ void probe_ask(Probe *p, MloValue *v, MloArena *a); /* out[p->outputs + k] for t
 MloStatus probe_run(const Quantize *x, Probe *const *p, size_t n, int64_t limit, const char *what, ProbeFn *see, void *user,
 		    MloDiag *d) MLO_CHECKED;
 void probe_close(Probe *p);
+
+/* -- corrections (tools/quantize_correct.c, tools/quantize_round.c) */
+void quantize_watch_channels(Quantize *x); /* from now on calibration finds channel_max where that is of use */
+void quantize_see_channels(MloPtqTensor *t, const MloTensor *v);
+MloStatus quantize_correct_bias(Quantize *x, int64_t samples) MLO_CHECKED;
+MloStatus quantize_round(Quantize *x, int64_t samples) MLO_CHECKED;
 
 /* -- profiles (tools/quantize_profile.c): ranges of tensors by name, as JSON */
 MloStatus profile_save(const MloPtq *q, const char *path, int64_t samples, MloDiag *d) MLO_CHECKED;

@@ -338,6 +338,175 @@ static void odd_channels(void)
 	end(&f);
 }
 
+/* -- corrections ----------------------------------------------------------------------------------- */
+
+/* Unlike channels on both sides of activations: convolutions, a depthwise one, a normalisation before products. */
+static const char uneven[] =
+	"graph @g(%x: f32[1,2,6,6]) -> (%y, %z) {\n"
+	"  const %w: f32[3,2,1,1] = [1, -2, 0.01, 0.02, 30, 5]\n  const %b: f32[3] = [0.5, 0.001, -3]\n"
+	"  const %k: f32[3,1,1,1] = [0.5, 20, 1]\n  const %v: f32[2,3,1,1] = [1, 2, 3, -4, 5, 0.1]\n"
+	"  const %s: f32[6] = [1, 100, 0.1, 1, 2, 3]\n  const %t: f32[6] = [0, 1, 2, -1, 0, 5]\n"
+	"  const %p: f32[6,2] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]\n  const %o: f32[6,1] = [1, -1, 1, -1, 1, -1]\n"
+	"  %c = conv(%x, %w, %b) : f32[1,3,6,6]\n  %r = relu(%c) : f32[1,3,6,6]\n"
+	"  %d = conv(%r, %k) {group=3} : f32[1,3,6,6]\n  %l = leaky_relu(%d) : f32[1,3,6,6]\n"
+	"  %y = conv(%l, %v) : f32[1,2,6,6]\n"
+	"  %n = layer_norm(%x, %s, %t) : f32[1,2,6,6]\n"
+	"  %q = matmul(%n, %p) : f32[1,2,6,2]\n  %u = matmul(%n, %o) : f32[1,2,6,1]\n  %z = add(%q, %u) : f32[1,2,6,2]\n}\n";
+
+/* The graph computes what it did: `before` is a copy from before it was changed. */
+static void same_results(Fix *f, MloGraph *before)
+{
+	const MloTensor *x = random_tensor(f->g->arena, 5, &f->g->inputs[0]->type);
+	MloTensor *a[2], *b[2];
+
+	CU_ASSERT_EQUAL_FATAL(mlo_exec_graph(f->g->arena, before, &x, a, NULL, NULL, &f->d), MLO_OK);
+	CU_ASSERT_EQUAL_FATAL(mlo_exec_graph(f->g->arena, f->g, &x, b, NULL, NULL, &f->d), MLO_OK);
+	for (int k = 0; k < 2; k++)
+		for (int64_t i = 0, n = mlo_tensor_elems(a[k]); i < n; i++)
+			CU_ASSERT_DOUBLE_EQUAL(mlo_tensor_f64(a[k], i), mlo_tensor_f64(b[k], i),
+					       1e-4 * (1 + fabs(mlo_tensor_f64(a[k], i))));
+}
+
+static double spread(const MloTensor *w, int64_t channels)
+{
+	int64_t per = mlo_tensor_elems(w) / channels;
+	double lo = INFINITY, hi = 0;
+
+	for (int64_t c = 0; c < channels; c++) {
+		double most = 0;
+
+		for (int64_t i = 0; i < per; i++)
+			most = fmax(most, fabs(mlo_tensor_f64(w, c * per + i)));
+		lo = fmin(lo, most);
+		hi = fmax(hi, most);
+	}
+	return hi / lo;
+}
+
+static void equalization_changes_no_result(void)
+{
+	MloPtqOptions opt = {.range = RANGE_MINMAX};
+	MloGraph *before;
+	double was;
+	Fix f;
+
+	begin(&f, uneven, &opt);
+	before = mlo_graph_clone(f.g);
+	was = spread(f.q->layer[0].n->in[1]->data, 3);
+	CU_ASSERT_EQUAL(mlo_ptq_equalize(f.q), 2);
+	CU_ASSERT(spread(f.q->layer[0].n->in[1]->data, 3) < was / 4);
+	same_results(&f, before);
+	mlo_graph_free(before);
+	end(&f);
+}
+
+static void migration_changes_no_result(void)
+{
+	MloPtqOptions opt = {.range = RANGE_MINMAX};
+	MloGraph *before;
+	size_t n = 0;
+	Fix f;
+
+	begin(&f, uneven, &opt);
+	before = mlo_graph_clone(f.g);
+	for (size_t i = 0; i < f.q->ntensors; i++) {
+		MloPtqTensor *t = &f.q->tensor[i];
+
+		if (!mlo_ptq_migrates(f.q, t))
+			continue;
+		n++;
+		t->channel_max = MLO_NEWN(f.g->arena, double, 8);
+		for (int c = 0; c < 6; c++)
+			t->channel_max[c] = c * c; /* a channel of zeros among them */
+	}
+	CU_ASSERT_EQUAL(n, 3); /* r, l and n */
+	CU_ASSERT_EQUAL(mlo_ptq_migrate(f.q, 0.5), 3);
+	same_results(&f, before);
+	mlo_graph_free(before);
+	end(&f);
+}
+
+static double result_error(const MloTensor *w, const int8_t *q, double scale, const float *x, int rows, int k)
+{
+	double sum = 0;
+
+	for (int r = 0; r < rows; r++)
+		for (int64_t c = 0; c < w->dim[1]; c++) {
+			double d = 0;
+
+			for (int i = 0; i < k; i++)
+				d += x[r * k + i] * (q[i * w->dim[1] + c] * scale - mlo_tensor_f64(w, i * w->dim[1] + c));
+			sum += d * d;
+		}
+	return sum;
+}
+
+/* Inputs that are alike, as neighbouring pixels are: rounding by results beats rounding each. */
+static void rounding_by_results(void)
+{
+	enum { K = 12, N = 3, ROWS = 40 };
+	MloArena *a = mlo_arena_new();
+	MloTensor *w = mlo_tensor_new(a, EL_f32, 2, (int64_t[]){K, N});
+	double scale = 0.1;
+	MloPtqWeights p = {.w = w, .channels = N, .axis = 1, .scale = &scale, .nscales = 1};
+	MloRoundInput in = {.k = K, .groups = 1, .h = MLO_NEWN(a, float, K * K)};
+	float x[ROWS * K];
+	int8_t nearest[K * N];
+	const int8_t *got;
+	uint32_t seed = 3;
+
+	for (int i = 0; i < K * N; i++) {
+		mlo_tensor_set_f64(w, i, normal(&seed));
+		nearest[i] = mlo_weight_round(mlo_tensor_f64(w, i), scale);
+	}
+	for (int r = 0; r < ROWS; r++) {
+		float base = 3 * normal(&seed);
+
+		for (int i = 0; i < K; i++)
+			x[r * K + i] = base + normal(&seed);
+	}
+	mlo_round_add(&in, 0, x, ROWS / 2);
+	mlo_round_add(&in, 0, x + ROWS / 2 * K, ROWS / 2);
+	got = mlo_round_layer(a, &p, &in);
+	for (int i = 0; i < K * N; i++)
+		CU_ASSERT(fabs(got[i] * scale - mlo_tensor_f64(w, i)) < scale);
+	CU_ASSERT(result_error(w, got, scale, x, ROWS, K) < 0.5 * result_error(w, nearest, scale, x, ROWS, K));
+	mlo_arena_free(a);
+}
+
+/* The twin of a layer computes the same but for the noise of its own integers. */
+static void layers_alone(void)
+{
+	MloPtqOptions opt = {.range = RANGE_MINMAX};
+	MloValue *sum[16];
+	MloPtq *at;
+	MloGraph *copy;
+	const MloTensor *x;
+	MloTensor *out[16];
+	int n = 1;
+	Fix f;
+
+	begin(&f, residual, &opt);
+	quantise(&f, 64);
+	copy = mlo_graph_clone(f.g);
+	CU_ASSERT_EQUAL_FATAL(mlo_ptq_alone(f.q, copy, &at, sum, &f.d), MLO_OK);
+	for (size_t i = 0; i < at->nlayers; i++)
+		if (sum[i]) {
+			mlo_graph_output(copy, at->layer[i].sum, NULL);
+			mlo_graph_output(copy, sum[i], NULL);
+			n += 2;
+		}
+	CU_ASSERT_EQUAL(n, 7);
+	CU_ASSERT_EQUAL(mlo_verify(copy, &f.d), MLO_OK);
+	x = random_tensor(f.g->arena, 1, &f.g->inputs[0]->type);
+	CU_ASSERT_EQUAL_FATAL(mlo_exec_graph(f.g->arena, copy, &x, out, NULL, NULL, &f.d), MLO_OK);
+	for (int k = 1; k < n; k += 2)
+		for (int64_t i = 0; i < mlo_tensor_elems(out[k]); i++)
+			CU_ASSERT_DOUBLE_EQUAL(mlo_tensor_f64(out[k], i), mlo_tensor_f64(out[k + 1], i), 0.1);
+	mlo_graph_free(copy);
+	end(&f);
+}
+
 void suite_quant(void)
 {
 	CU_pSuite s = CU_add_suite("quant", NULL, NULL);
@@ -352,4 +521,8 @@ void suite_quant(void)
 	CU_ADD_TEST(s, movement_shares_a_range);
 	CU_ADD_TEST(s, symmetric_and_per_tensor);
 	CU_ADD_TEST(s, odd_channels);
+	CU_ADD_TEST(s, equalization_changes_no_result);
+	CU_ADD_TEST(s, migration_changes_no_result);
+	CU_ADD_TEST(s, rounding_by_results);
+	CU_ADD_TEST(s, layers_alone);
 }
