@@ -329,7 +329,9 @@ void mlo_ptq_ranges(MloPtq *q)
 		MloPtqTensor *t = &q->tensor[i];
 
 		if (t->wanted && !t->known)
-			t->range = mlo_range(&t->stats, q->opt.range, q->opt.percentile, 256);
+			t->own = mlo_range(&t->stats, q->opt.range, q->opt.percentile, 256);
+		t->known |= t->wanted;
+		t->range = t->own;
 	}
 	group_ranges(q);
 	share_parts(q);

@@ -54,8 +54,9 @@ typedef struct MloPtqTensor {
 	bool wanted;        /* it is quantised as planned */
 	MloStats stats;
 	size_t group;       /* the smallest index of those that share its range */
-	MloRange range;     /* by mlo_ptq_ranges(), or a profile */
-	bool known;         /* `range` is from a profile */
+	MloRange own;       /* by itself, from the statistics or a profile */
+	bool known;         /* `own` is */
+	MloRange range;     /* of its group */
 	double scale;
 	int32_t zero;
 	double *channel_max; /* largest absolute value of each channel, where somebody asked for it; else NULL */

@@ -7,6 +7,7 @@
 #include "tools/dataset.h"
 #include "tools/model.h"
 #include "tools/preprocess.h"
+#include "tools/score.h"
 
 enum { O_DATA = 256, O_LABELS, O_METRIC, O_PREPROCESS, O_LIMIT, O_OUTPUT, O_SHAPE, O_REFERENCE };
 static const CliOption options[] = {
@@ -120,28 +121,6 @@ static MloStatus bind(Request *r, Eval *e)
 	return find_scores(r, e);
 }
 
-/* Is the label among the `top` best?  Equal scores: the lower class number is the better one. */
-static bool is_hit(const Eval *e, int64_t sample, int64_t label, int top)
-{
-	const MloTensor *t = e->out[e->scores];
-	int64_t at = sample * e->classes;
-	double mine;
-	int better = 0;
-
-	if (e->classes == 1) /* the model names the class itself */
-		return mlo_elem_is_int(t->elem) ? mlo_tensor_i64(t, at) == label
-						: (mlo_tensor_f64(t, at) > 0.5) == (label != 0);
-	if (label < 0 || label >= e->classes)
-		return false;
-	mine = mlo_tensor_f64(t, at + label);
-	for (int64_t c = 0; c < e->classes; c++) {
-		double v = mlo_tensor_f64(t, at + c);
-
-		better += v > mine || (v == mine && c < label);
-	}
-	return mine == mine && better < top;
-}
-
 static MloStatus evaluate(Request *r, Eval *e)
 {
 	for (int64_t at = 0; at < e->samples; at += e->batch) {
@@ -150,7 +129,7 @@ static MloStatus evaluate(Request *r, Eval *e)
 		mlo_preprocess_apply(&e->pre, e->data, at, n, e->in[0]);
 		MLO_TRY(model_run(&e->m, e->in, e->out, r->d));
 		for (int64_t i = 0; i < n; i++)
-			e->correct += is_hit(e, i, mlo_tensor_i64(e->label, at + i), r->top);
+			e->correct += score_is_hit(e->out[e->scores], i, e->classes, mlo_tensor_i64(e->label, at + i), r->top);
 		cli_progress("eval", (double)(at + n), (double)e->samples);
 	}
 	printf("top%d %.2f%% (%lld of %lld)\n", r->top, 100.0 * (double)e->correct / (double)e->samples,

@@ -7,7 +7,8 @@
 
 enum {
 	O_CALIB = 256, O_SAMPLES, O_PREPROCESS, O_SHAPE, O_RANGE, O_PERCENTILE, O_WEIGHTS, O_PER_TENSOR, O_SYMMETRIC, O_PRODUCTS,
-	O_EXCLUDE, O_INCLUDE, O_EQUALIZE, O_MIGRATE, O_ROUND, O_NO_BIAS, O_SAVE, O_LOAD, O_JSON, O_ALL
+	O_EXCLUDE, O_INCLUDE, O_EQUALIZE, O_MIGRATE, O_ROUND, O_NO_BIAS, O_SAVE, O_LOAD, O_JSON, O_ALL,
+	O_MAX_DROP, O_EVAL, O_LABELS, O_METRIC, O_MIN_SQNR, O_MIN_COSINE, O_KEEP
 };
 static const CliOption options[] = {
 	{'o', "output", "FILE", "the model to write"},
@@ -29,6 +30,13 @@ static const CliOption options[] = {
 	{O_NO_BIAS, "no-correct-bias", NULL, "biases stay, where they could make up for the mean error of each channel"},
 	{O_SAVE, "save-profile", "FILE", "keep the ranges that were found"},
 	{O_LOAD, "load-profile", "FILE", "take ranges from such a file instead of --calib"},
+	{O_MAX_DROP, "max-drop", "POINTS", "layers go back to float until no more accuracy is lost on --eval"},
+	{O_EVAL, "eval", "FILE", "labelled samples for --max-drop, prepared like the others"},
+	{O_LABELS, "labels", "FILE", "their class numbers"},
+	{O_METRIC, "metric", "topK", "accuracy for --max-drop: top1 (default), top5, ..."},
+	{O_MIN_SQNR, "min-sqnr", "DB", "a bound without labels: signal to noise of the outputs"},
+	{O_MIN_COSINE, "min-cosine", "C", "a bound without labels: cosine between outputs and those of the float model"},
+	{O_KEEP, "keep-best", NULL, "write the best result even if it is over the bound"},
 	{O_JSON, "json", NULL, "report as JSON"},
 	{O_ALL, "all", NULL, "report operators that only move values, too"},
 	{'n', "threads", "N", "threads (default: what this process may use)"},
@@ -45,13 +53,12 @@ static const CliSpec spec = {
 	"mlopt quantize bert.onnx -o bert_int8.onnx --calib samples/ --exclude '*/embeddings/*' --range percentile",
 };
 
-enum { MAX_LIST = 64, MEASURED = 32 };
+enum { MAX_LIST = 64 };
 typedef struct Request {
 	QuantizeOptions o;
 	const char *output, *shape[MAX_LIST], *exclude[MAX_LIST + 1], *include[MAX_LIST + 1];
 	size_t nexclude, ninclude;
-	int samples;
-	bool json, all;
+	bool json, all, keep, bounded;
 } Request;
 
 static bool push(const char *option, const char **list, size_t *n)
@@ -79,14 +86,39 @@ static bool take_weights(Request *r, const char *text)
 	return false;
 }
 
-/* Options about numbers and files. */
+static bool take_metric(Request *r, const char *text)
+{
+	const char *k = text + 3;
+
+	if (strncmp(text, "top", 3) == 0 && *k && strspn(k, "0123456789") == strlen(k))
+		return cli_int("--metric", k, 1, 1000000, &r->o.top);
+	cli_usage("--metric expects top1, top5 and so on, not '%s'", text);
+	return false;
+}
+
+/* Options about what may be lost. */
+static bool take_bound(Request *r, int o)
+{
+	r->bounded |= o == O_MAX_DROP || o == O_MIN_SQNR || o == O_MIN_COSINE;
+	switch (o) {
+	case O_MAX_DROP: return cli_real("--max-drop", optarg, 0, 100, &r->o.max_drop);
+	case O_EVAL: r->o.eval = optarg; return true;
+	case O_LABELS: r->o.labels = optarg; return true;
+	case O_METRIC: return take_metric(r, optarg);
+	case O_MIN_SQNR: return cli_real("--min-sqnr", optarg, 0, 200, &r->o.min_sqnr);
+	case O_MIN_COSINE: return cli_real("--min-cosine", optarg, 0, 1, &r->o.min_cosine);
+	case O_KEEP: r->keep = true; return true;
+	default: return false;
+	}
+}
+
 static bool take(Request *r, int o)
 {
 	switch (o) {
 	case 'o': r->output = optarg; return true;
 	case 'n': return cli_int("--threads", optarg, 0, 4096, &r->o.run.threads);
 	case O_CALIB: r->o.calib = optarg; return true;
-	case O_SAMPLES: return cli_int("--samples", optarg, 1, 2000000000, &r->samples);
+	case O_SAMPLES: return cli_int("--samples", optarg, 1, 2000000000, &r->o.samples);
 	case O_PREPROCESS: r->o.preprocess = optarg; return true;
 	case O_SHAPE: return push("--shape", r->shape, &r->o.run.nshapes);
 	case O_RANGE: return take_range(r, optarg);
@@ -105,23 +137,30 @@ static bool take(Request *r, int o)
 	case O_LOAD: r->o.load_profile = optarg; return true;
 	case O_JSON: r->json = true; return true;
 	case O_ALL: r->all = true; return true;
-	default: return false;
+	default: return take_bound(r, o);
 	}
+}
+
+static MloStatus within(Quantize *x)
+{
+	MLO_TRY(quantize_calibrate(x));
+	MLO_TRY(quantize_correct(x));
+	return quantize_within(x);
 }
 
 static MloStatus quantize(Request *r, Quantize *x)
 {
-	MLO_TRY(quantize_calibrate(x));
-	MLO_TRY(quantize_correct(x));
-	MLO_TRY(quantize_build(x));
-	if (x->opt->calib)
-		MLO_TRY(quantize_measure(x, MEASURED));
-	MLO_TRY(quantize_write(x, r->output));
+	MloStatus st = r->bounded ? within(x) : quantize_default(x);
+
+	if (st != MLO_OK && !x->over_budget)
+		return st;
+	if (st == MLO_OK || r->keep)
+		MLO_TRY(quantize_write(x, r->output));
 	if (r->json)
 		report_json(x);
 	else
 		report_text(x, r->all);
-	return MLO_OK;
+	return st;
 }
 
 static MloStatus run(Request *r, MloArena *a, MloDiag *d)
@@ -135,9 +174,24 @@ static MloStatus run(Request *r, MloArena *a, MloDiag *d)
 	return st;
 }
 
+static bool check_bounds(const Request *r)
+{
+	const QuantizeOptions *o = &r->o;
+
+	if (!o->eval != !o->labels)
+		return cli_usage("--eval and --labels belong together"), false;
+	if (o->max_drop >= 0 && !o->eval)
+		return cli_usage("--max-drop needs --eval FILE and --labels FILE; --min-sqnr and --min-cosine need no labels"), false;
+	if (o->eval && o->max_drop < 0)
+		return cli_usage("--eval is of use with --max-drop POINTS only"), false;
+	if (r->bounded && !o->calib)
+		return cli_usage("bounds are checked by running samples: they need --calib"), false;
+	return true;
+}
+
 int cmd_quantize(int argc, char **argv)
 {
-	Request r = {.samples = 300, .o.correct_bias = true, .o.ptq = {.range = RANGE_MSE, .percentile = 99.99}};
+	Request r = {.o = QUANTIZE_DEFAULTS};
 	MloDiag d = {0};
 	MloArena *a;
 	MloStatus st;
@@ -159,8 +213,9 @@ int cmd_quantize(int argc, char **argv)
 	if (r.o.load_profile && (r.o.migrate > 0 || r.o.round))
 		return cli_usage("--migrate and --round run samples: they need --calib, not --load-profile");
 	r.o.correct_bias = r.o.correct_bias && r.o.calib;
+	if (!check_bounds(&r))
+		return CLI_USAGE;
 	r.o.model = argv[optind];
-	r.o.samples = r.samples;
 	r.o.run.shapes = r.shape;
 	r.o.ptq.exclude = r.exclude;
 	r.o.ptq.include = r.include;

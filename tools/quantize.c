@@ -9,8 +9,7 @@
 #include "tools/cli.h"
 #include "tools/outfile.h"
 
-/* Values of one run beyond this are far from what networks are fed with. */
-#define LARGE_INPUT 10
+enum { MEASURED = 32 }; /* samples that the report's SQNR is of */
 
 /* -- the model ------------------------------------------------------------------------------------- */
 
@@ -35,8 +34,9 @@ MloStatus quantize_open(Quantize *x, MloArena *a, const QuantizeOptions *opt, Ml
 {
 	MloLoadOptions lo = {.keep_symbols = true, .quiet = true};
 
-	*x = (Quantize){.a = a, .d = d, .opt = opt, .output_sqnr = NAN};
-	MLO_TRY(mlo_load_model(opt->model, &lo, &x->source, d));
+	*x = (Quantize){.a = a, .d = d, .opt = opt, .output_sqnr = NAN, .output_cosine = NAN, .accuracy = NAN,
+			.float_accuracy = NAN};
+	MLO_TRY(mlo_load_model(opt->model, opt->load ? opt->load : &lo, &x->source, d));
 	d->where = opt->model;
 	x->g = mlo_graph_clone(x->source);
 	MLO_TRY(mlo_passes_run(x->g, "float", NULL, NULL, d));
@@ -56,7 +56,7 @@ void quantize_close(Quantize *x)
 
 /* -- calibration ----------------------------------------------------------------------------------- */
 
-static const char *value_name(const MloValue *v)
+const char *quantize_value_name(const MloValue *v)
 {
 	return v->name ? v->name : v->def ? mlo_node_name(v->def) : "?";
 }
@@ -78,8 +78,8 @@ static MloStatus not_finite(const Watch *w, const MloPtqTensor *t, int64_t first
 		snprintf(which, sizeof which, "sample %lld", (long long)first);
 	if (!v->def)
 		return mlo_error(d, MLO_ERR_MODEL, "'%s': %s holds NaN or infinite numbers for input '%s'", w->x->opt->calib, which,
-				 value_name(v));
-	return mlo_node_error(d, MLO_ERR_MODEL, v->def, "gives NaN or infinite numbers in '%s' for %s of '%s'", value_name(v), which,
+				 quantize_value_name(v));
+	return mlo_node_error(d, MLO_ERR_MODEL, v->def, "gives NaN or infinite numbers in '%s' for %s of '%s'", quantize_value_name(v), which,
 			      w->x->opt->calib);
 }
 
@@ -101,20 +101,6 @@ static MloStatus see(void *user, MloTensor *const *out, int64_t count, int64_t f
 	return MLO_OK;
 }
 
-static void far_off(const Quantize *x)
-{
-	for (uint32_t i = 0; i < x->g->ninputs; i++) {
-		const MloPtqTensor *t = mlo_ptq_tensor(x->q, x->g->inputs[i]);
-		double most = t && t->wanted ? fmax(-t->stats.lo, t->stats.hi) : 0;
-
-		if (most <= LARGE_INPUT)
-			continue;
-		mlo_warn(x->d, "input '%s' is %g to %g in '%s': models mostly take numbers around 0", value_name(t->v), t->stats.lo,
-			 t->stats.hi, x->opt->calib);
-		mlo_hint(x->d, "if this one was trained so, all is well; else --preprocess scale=1/255,... makes them what it expects");
-	}
-}
-
 static MloStatus observe(Quantize *x)
 {
 	Watch w = {.x = x, .tensor = MLO_NEWN(x->a, size_t, x->q->ntensors + 1)};
@@ -131,6 +117,7 @@ static MloStatus observe(Quantize *x)
 		if (!t->wanted)
 			continue;
 		t->stats = (MloStats){.bin = MLO_NEWN(x->a, float, OBSERVE_BINS)};
+		t->known = false;
 		w.tensor[w.n++] = i;
 		probe_ask(&p, there->tensor[i].v, x->a);
 	}
@@ -149,7 +136,7 @@ MloStatus quantize_calibrate(Quantize *x)
 		if (x->opt->migrate > 0)
 			quantize_watch_channels(x);
 		MLO_TRY(observe(x));
-		far_off(x);
+		MLO_TRY(quantize_check_data(x));
 		if (x->opt->migrate > 0 && mlo_ptq_migrate(x->q, x->opt->migrate))
 			MLO_TRY(observe(x));
 	}
@@ -193,7 +180,7 @@ MloStatus quantize_write(Quantize *x, const char *path)
 /* -- how good it is -------------------------------------------------------------------------------- */
 
 typedef struct Noise {
-	double signal, noise;
+	double signal, noise, product, got; /* sums of squares, and of products of both */
 } Noise;
 
 typedef struct Compare {
@@ -211,6 +198,8 @@ static void add_noise(Noise *s, const MloTensor *want, const MloTensor *got)
 	for (int64_t i = 0, n = mlo_tensor_elems(want); i < n; i++) {
 		s->signal += (double)a[i] * a[i];
 		s->noise += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+		s->product += (double)a[i] * b[i];
+		s->got += (double)b[i] * b[i];
 	}
 }
 
@@ -256,9 +245,20 @@ MloStatus quantize_measure(Quantize *x, int64_t samples)
 	for (size_t i = 0; i < a.outputs; i++) {
 		all.signal += c.noise[i].signal;
 		all.noise += c.noise[i].noise;
+		all.product += c.noise[i].product;
+		all.got += c.noise[i].got;
 	}
+	x->output_cosine = all.signal > 0 && all.got > 0 ? all.product / sqrt(all.signal * all.got) : 1;
 	x->output_sqnr = decibel(all);
 	probe_close(&a);
 	probe_close(&b);
 	return st;
+}
+
+MloStatus quantize_default(Quantize *x)
+{
+	MLO_TRY(quantize_calibrate(x));
+	MLO_TRY(quantize_correct(x));
+	MLO_TRY(quantize_build(x));
+	return x->opt->calib ? quantize_measure(x, MEASURED) : MLO_OK;
 }

@@ -7,13 +7,26 @@
 typedef struct QuantizeOptions {
 	MloPtqOptions ptq;
 	const char *model, *calib, *preprocess;
-	int64_t samples; /* at most, of the calibration data */
+	const MloLoadOptions *load; /* NULL: the model as it is, open sizes left open */
+	int samples; /* at most, of the calibration data */
 	const char *load_profile, *save_profile;
 	bool equalize;        /* weights across layers, before anything is run */
 	double migrate;       /* share of the activations' spread that weights take over; 0: none */
 	bool correct_bias, round;
+	/* A bound on what may be lost; no bounds: none. */
+	const char *eval, *labels; /* labelled samples, prepared as the others; NULL: none */
+	int top;
+	double max_drop;      /* points of top-K accuracy; < 0: no bound */
+	double min_sqnr, min_cosine; /* of all outputs; 0: no bound */
 	ModelOptions run;
 } QuantizeOptions;
+
+/* Everything that costs no more than a few runs of the samples. */
+#define QUANTIZE_DEFAULTS                                                                            \
+	{                                                                                            \
+		.ptq = {.range = RANGE_MSE, .percentile = 99.99}, .samples = 300, .correct_bias = true, .top = 1, \
+		.max_drop = -1                                                                       \
+	}
 
 typedef struct Quantize {
 	MloArena *a;
@@ -23,11 +36,15 @@ typedef struct Quantize {
 	MloGraph *g;       /* in float, as it is quantised */
 	MloPtq *q;
 	MloGraph *result;  /* in QDQ form; NULL before it is made */
-	double output_sqnr; /* dB of all outputs on some of the samples */
+	double output_sqnr; /* dB of all outputs on some of the samples; NAN: not known */
+	double output_cosine; /* between all outputs of one graph and those of the other */
+	double accuracy, float_accuracy; /* percent; NAN: not known */
+	size_t back;       /* layers that the bound sent back to float */
+	bool over_budget;  /* even so it is not met */
 	int64_t samples;   /* seen */
 } Quantize;
 
-/* Loads the model and makes it ready. `x` needs quantize_close() in any case. */
+/* Loads the model and makes it ready; graphs share data, so that all live until the end. `x` needs quantize_close() in any case. */
 MloStatus quantize_open(Quantize *x, MloArena *a, const QuantizeOptions *opt, MloDiag *d) MLO_CHECKED;
 void quantize_close(Quantize *x);
 /* Runs the samples, or reads the profile. */
@@ -38,7 +55,13 @@ MloStatus quantize_correct(Quantize *x) MLO_CHECKED;
 MloStatus quantize_build(Quantize *x) MLO_CHECKED;
 /* SQNR of layers and outputs, on up to `samples` samples. */
 MloStatus quantize_measure(Quantize *x, int64_t samples) MLO_CHECKED;
+/* All of the above, with the options as they are. */
+MloStatus quantize_default(Quantize *x) MLO_CHECKED;
+/* x->result within the bounds of the options; MLO_ERR_MODEL with over_budget: the best there is, with a message. */
+MloStatus quantize_within(Quantize *x) MLO_CHECKED;
 MloStatus quantize_write(Quantize *x, const char *path) MLO_CHECKED;
+
+const char *quantize_value_name(const MloValue *v); /* for messages */
 
 /* -- runs over the samples (tools/quantize_run.c) */
 
@@ -62,11 +85,15 @@ void quantize_see_channels(MloPtqTensor *t, const MloTensor *v);
 MloStatus quantize_correct_bias(Quantize *x, int64_t samples) MLO_CHECKED;
 MloStatus quantize_round(Quantize *x, int64_t samples) MLO_CHECKED;
 
+/* -- is the data what the model was trained on? (tools/quantize_data.c): warnings */
+MloStatus quantize_check_data(Quantize *x) MLO_CHECKED;
+
 /* -- profiles (tools/quantize_profile.c): ranges of tensors by name, as JSON */
 MloStatus profile_save(const MloPtq *q, const char *path, int64_t samples, MloDiag *d) MLO_CHECKED;
 MloStatus profile_load(MloPtq *q, const char *path, MloDiag *d) MLO_CHECKED;
 
 /* -- reports (tools/quantize_report.c) */
-void report_text(const Quantize *x, bool all);
+void report_text(const Quantize *x, bool all); /* all: operators that only move values, too */
+void report_summary(const Quantize *x, FILE *to); /* one line */
 void report_json(const Quantize *x);
 #endif

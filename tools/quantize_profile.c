@@ -18,7 +18,7 @@ MloStatus profile_save(const MloPtq *q, const char *path, int64_t samples, MloDi
 		const MloPtqTensor *t = &q->tensor[i];
 
 		if (t->wanted && t->v->name)
-			json_object_set_new(ranges, t->v->name, json_pack("[f,f]", t->range.lo, t->range.hi));
+			json_object_set_new(ranges, t->v->name, json_pack("[f,f]", t->own.lo, t->own.hi));
 	}
 	json_object_set_new(root, "format", json_string("mlopt ranges 1"));
 	json_object_set_new(root, "samples", json_integer(samples));
@@ -50,7 +50,7 @@ static MloStatus take(MloPtq *q, const char *path, json_t *ranges, MloDiag *d)
 		if (json_array_size(r) != 2 || !isfinite(lo) || !isfinite(hi) || lo > 0 || hi < 0)
 			return mlo_error(d, MLO_ERR_FORMAT, "profile '%s': the range of '%s' is no [LO, HI] with LO <= 0 <= HI", path,
 					 t->v->name);
-		t->range = (MloRange){lo, hi};
+		t->own = (MloRange){lo, hi};
 		t->known = true;
 	}
 	return MLO_OK;

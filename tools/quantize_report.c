@@ -43,6 +43,19 @@ static bool shown(const MloPtqLayer *l, bool all)
 	return all || contracts(l) || l->on || l->off;
 }
 
+void report_summary(const Quantize *x, FILE *to)
+{
+	fprintf(to, "%zu of %zu contractions and %zu other operators quantised", count(x, true, true), count(x, false, true),
+	       count(x, true, false) - count(x, true, true));
+	if (x->samples)
+		fprintf(to, ", %lld samples", (long long)x->samples);
+	if (isfinite(x->output_sqnr))
+		fprintf(to, ", outputs SQNR %.1f dB", x->output_sqnr);
+	if (isfinite(x->accuracy))
+		fprintf(to, ", top%d %.2f%% (float %.2f%%)", x->opt->top, x->accuracy, x->float_accuracy);
+	fprintf(to, "\n");
+}
+
 void report_text(const Quantize *x, bool all)
 {
 	printf("%-40s %-20s %-16s %-24s %s\n", "node", "operator", "scheme", "range of the input", "SQNR dB");
@@ -60,13 +73,7 @@ void report_text(const Quantize *x, bool all)
 		printf("%-40s %-20s %-16s %-24s %s%s\n", mlo_node_name(l->n), mlo_op_info(l->n->op)->name, scheme(x, l), range, sqnr,
 		       reason(l));
 	}
-	printf("%zu of %zu contractions and %zu other operators quantised", count(x, true, true), count(x, false, true),
-	       count(x, true, false) - count(x, true, true));
-	if (x->samples)
-		printf(", %lld samples", (long long)x->samples);
-	if (isfinite(x->output_sqnr))
-		printf(", outputs SQNR %.1f dB", x->output_sqnr);
-	printf("\n");
+	report_summary(x, stdout);
 }
 
 static json_t *layer(const Quantize *x, const MloPtqLayer *l)
@@ -98,6 +105,13 @@ void report_json(const Quantize *x)
 	json_object_set_new(root, "range_method", json_string(mlo_range_text(x->opt->ptq.range)));
 	if (isfinite(x->output_sqnr))
 		json_object_set_new(root, "output_sqnr_db", json_real(x->output_sqnr));
+	if (isfinite(x->output_cosine))
+		json_object_set_new(root, "output_cosine", json_real(x->output_cosine));
+	if (isfinite(x->accuracy)) {
+		json_object_set_new(root, "accuracy", json_real(x->accuracy));
+		json_object_set_new(root, "float_accuracy", json_real(x->float_accuracy));
+	}
+	json_object_set_new(root, "within_budget", json_boolean(!x->over_budget));
 	json_object_set_new(root, "layers", layers);
 	json_dumpf(root, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
 	printf("\n");
