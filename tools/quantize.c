@@ -15,6 +15,8 @@ enum { MEASURED = 32 }; /* samples that the report's SQNR is of */
 
 static MloStatus check_float(const Quantize *x)
 {
+	bool excluded = false;
+
 	for (const MloNode *n = x->g->first; n; n = n->next)
 		if (n->op == OP_quantize_linear || n->op == OP_dynamic_quantize_linear) {
 			mlo_error(x->d, MLO_ERR_MODEL, "node '%s' quantises already: the model is no float model",
@@ -22,12 +24,14 @@ static MloStatus check_float(const Quantize *x)
 			mlo_hint(x->d, "'mlopt compile' takes quantised models as they are");
 			return MLO_ERR_MODEL;
 		}
-	for (size_t i = 0; i < x->q->nlayers; i++)
+	for (size_t i = 0; i < x->q->nlayers; i++) {
+		excluded |= x->q->layer[i].off != NULL;
 		if (x->q->layer[i].on)
 			return MLO_OK;
-	mlo_error(x->d, MLO_ERR_MODEL, "nothing can be quantised: no convolution or product has constant weights of float32%s",
-		  x->opt->ptq.exclude || x->opt->ptq.include ? ", or they are excluded" : "");
-	return MLO_ERR_MODEL;
+	}
+	return mlo_error(x->d, MLO_ERR_MODEL, "nothing can be quantised: %s",
+			 excluded ? "all that could be is excluded"
+				  : "no convolution or product has constant weights of float32");
 }
 
 MloStatus quantize_open(Quantize *x, MloArena *a, const QuantizeOptions *opt, MloDiag *d)
