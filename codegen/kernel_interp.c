@@ -221,7 +221,7 @@ static bool guarded(Interp *p, const KGuard *g)
 
 /* -- operations ------------------------------------------------------------------------------------------ */
 
-static double float_op(KOp op, double a, double b, double c)
+static double float_op(KOp op, MloElem t, double a, double b, double c)
 {
 	double r;
 
@@ -246,9 +246,11 @@ static double float_op(KOp op, double a, double b, double c)
 	case K_rint: return nearbyint(a);
 	case K_sqrt: return sqrt(a);
 	case K_exp: return exp(a);
+	case K_decay: return a < (t == EL_f32 ? -87 : -708) ? 0 : exp(a);
 	case K_log: return log(a);
 	case K_tanh: return tanh(a);
 	case K_erf: return erf(a);
+	case K_phi: return 0.5 + 0.5 * erf(a * 0.70710678118654752440);
 	case K_sin: return sin(a);
 	case K_cos: return cos(a);
 	case K_sigmoid: return a < 0 ? exp(a) / (1 + exp(a)) : 1 / (1 + exp(-a));
@@ -343,7 +345,7 @@ static Cell operate(Interp *p, const KInst *in)
 		return (Cell){.i = wrap(in->type, (uint64_t)int_op(in->op, in->type, v[0].i, v[1].i, v[2].i))};
 	if (in->op == K_fma && in->type == EL_f32)
 		return (Cell){.f = fmaf((float)v[0].f, (float)v[1].f, (float)v[2].f)};
-	return (Cell){.f = round_to(in->type, float_op(in->op, v[0].f, v[1].f, v[2].f))};
+	return (Cell){.f = round_to(in->type, float_op(in->op, in->type, v[0].f, v[1].f, v[2].f))};
 }
 
 static Cell load(Interp *p, const KInst *in)
@@ -383,7 +385,7 @@ static void accumulate(Interp *p, const KStmt *s)
 	Cell a = p->acc[s->acc], b = p->val[s->value];
 
 	if (mlo_elem_is_float(t))
-		p->acc[s->acc].f = round_to(t, float_op(s->accop, a.f, b.f, 0));
+		p->acc[s->acc].f = round_to(t, float_op(s->accop, t, a.f, b.f, 0));
 	else
 		p->acc[s->acc].i = wrap(t, (uint64_t)int_op(s->accop, t, a.i, b.i, 0));
 }

@@ -115,6 +115,7 @@ static const Rule rule[K_COUNT] = {
 	[K_fmod] = R_NUMBER, [K_fma] = R_NUMBER, [K_min] = R_NUMBER, [K_max] = R_NUMBER, [K_pow] = R_NUMBER,
 	[K_neg] = R_NUMBER, [K_abs] = R_NUMBER, [K_sign] = R_NUMBER, [K_floor] = R_NUMBER,
 	[K_ceil] = R_NUMBER, [K_rint] = R_NUMBER, [K_sqrt] = R_FLOAT, [K_exp] = R_FLOAT, [K_log] = R_FLOAT,
+	[K_decay] = R_FLOAT, [K_phi] = R_FLOAT,
 	[K_tanh] = R_FLOAT, [K_erf] = R_FLOAT, [K_sin] = R_FLOAT, [K_cos] = R_FLOAT, [K_sigmoid] = R_FLOAT,
 	[K_eq] = R_COMPARE, [K_lt] = R_COMPARE, [K_le] = R_COMPARE, [K_and] = R_BITS, [K_or] = R_BITS,
 	[K_xor] = R_BITS, [K_not] = R_BITS, [K_select] = R_SELECT,
