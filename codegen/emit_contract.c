@@ -653,6 +653,10 @@ static LLVMValueRef task_parts(Tile *t, LLVMValueRef task)
 		t->b0 = muln(e, t->ct, c->nky * c->nkx * c->nk * t->wtile);
 	else
 		t->b0 = add(e, t->c_first, add(e, muln(e, t->b[0], c->b.b0), muln(e, t->b[1], c->b.b1)));
+	if (c->a_at)
+		t->a0 = add(e, t->a0, emit_idx(e, c->a_at));
+	if (c->b_at)
+		t->b0 = add(e, t->b0, emit_idx(e, c->b_at));
 	if (t->depthwise) {
 		t->kk0 = t->c_first;
 		t->a0 = add(e, t->a0, muln(e, divc(e, t->c_first, c->a.block), c->a.blk));
@@ -664,24 +668,20 @@ static LLVMValueRef task_parts(Tile *t, LLVMValueRef task)
 	return chunk;
 }
 
-void emit_contract(Emit *e, const KStmt *s)
+static void emit_tasks(Emit *e, const KStmt *s, LLVMValueRef begin, LLVMValueRef end)
 {
 	const KContract *c = s->contract;
 	Tile t = {.e = e, .s = s, .c = c, .wtile = (int64_t)c->vecs * c->lanes, .rows = 1, .depthwise = contract_is_depthwise(c)};
 	LLVMValueRef chunk, acc[512];
 	EmitLoop l;
 
-	if (c->wino) {
-		emit_winograd(e, s);
-		return;
-	}
 	MLO_ASSERT(c->rows >= 1 && c->rows <= 2 && c->rows * c->cols * c->vecs <= 512 && c->cols <= 64 && c->vecs <= 16 && c->lanes <= 64);
 	t.f32 = LLVMFloatTypeInContext(e->ctx);
 	t.vec = LLVMVectorType(t.f32, (unsigned)c->lanes);
 	t.acc = acc;
 	for (int i = 0; i < c->rows * c->cols * c->vecs; i++)
 		acc[i] = emit_alloca(e, t.vec, "");
-	chunk = task_parts(&t, emit_for(e, &l, e->begin, e->end, emit_i64(e, 1), "task"));
+	chunk = task_parts(&t, emit_for(e, &l, begin, end, emit_i64(e, 1), "task"));
 	t.ahead = prefetch_distance(&t, chunk);
 	if (mlo_contract_by_columns(c) && c->nx < 0)
 		contract_open_columns(&t, chunk);
@@ -690,4 +690,22 @@ void emit_contract(Emit *e, const KStmt *s)
 	else
 		emit_rows(&t, chunk);
 	emit_end(e, &l);
+}
+
+void emit_contract(Emit *e, const KStmt *s)
+{
+	if (s->contract->wino)
+		emit_winograd(e, s);
+	else
+		emit_tasks(e, s, e->begin, e->end);
+}
+
+void emit_contract_inside(Emit *e, const KStmt *s)
+{
+	const KContract *c = s->contract;
+	LLVMValueRef n = LLVMBuildNSWMul(e->b, num(e, c->nb0), num(e, c->nb1), "");
+
+	n = LLVMBuildNSWMul(e->b, n, chunks_of(e, c), "");
+	n = LLVMBuildNSWMul(e->b, n, ceil_div(e, c->nc, (int64_t)c->vecs * c->lanes), "");
+	emit_tasks(e, s, emit_i64(e, 0), n);
 }

@@ -112,7 +112,11 @@ typedef struct KStmt {
  * Extents, strides in elements, a.block and group_c are numbers, or -1-k for size k.  The epilogue (body) computes with K_product and the variables var[]
  * (b0, b1, y, x, c) and stores.  B is either packed at compile time,
  *   [ceil(nc / (vecs*lanes))][ky][kx][k][vecs*lanes], zero beyond nc,   (b.packed)
- * or read in place: B[b0*b.b0 + b1*b.b1 + k*b.k + c], 1x1 taps only. */
+ * or read in place: B[b0*b.b0 + b1*b.b1 + k*b.k + c], 1x1 taps only.
+ *
+ * Alone in a kernel, its outputs are the task space.  Inside of loops (not of a vec loop; without Winograd) it makes all
+ * its outputs where it stands; a_at and b_at, expressions of the loops around it, are then added to every place
+ * in A and in B. */
 typedef struct KContract {
 	int64_t nb0, nb1, ny, nx, nc; /* output extents */
 	int64_t nk, nky, nkx;         /* terms: channels (per group), taps */
@@ -120,6 +124,7 @@ typedef struct KContract {
 	int64_t qx;                   /* where nx is a size: nx = (in_x + px + qx - reach of a window) / sx + 1 */
 	int64_t group_c, group_k;
 	int a_arg, b_arg;
+	const KIdx *a_at, *b_at;      /* NULL: 0 */
 	struct { int64_t b0, b1, y, x, block, blk, k; } a;
 	struct { bool packed; int64_t b0, b1, k; } b;
 	int var[5];                   /* b0, b1, y, x, c: variable numbers used by the epilogue */

@@ -390,6 +390,8 @@ static void accumulate(Interp *p, const KStmt *s)
 		p->acc[s->acc].i = wrap(t, (uint64_t)int_op(s->accop, t, a.i, b.i, 0));
 }
 
+static void contract_all(Interp *p, const KStmt *s);
+
 static void statement(Interp *p, const KStmt *s)
 {
 	unsigned char *at;
@@ -417,6 +419,9 @@ static void statement(Interp *p, const KStmt *s)
 	case KS_ACC:
 		accumulate(p, s);
 		break;
+	case KS_CONTRACT:
+		contract_all(p, s);
+		break;
 	default:
 		MLO_BUG("statement kind %d inside a loop", (int)s->kind);
 	}
@@ -435,11 +440,12 @@ static double contract_term(Interp *p, const KContract *c, const int64_t *o, int
 	int64_t kk = o[4] / c->group_c * c->group_k + k, w = (int64_t)c->vecs * c->lanes, b;
 	unsigned char *pa, *pb;
 
-	a += kk / c->a.block * c->a.blk + kk % c->a.block * c->a.k;
+	a += kk / c->a.block * c->a.blk + kk % c->a.block * c->a.k + (c->a_at ? idx(p, c->a_at) : 0);
 	if (c->b.packed)
 		b = ((o[4] / w * c->nky * c->nkx + tap) * c->nk + k) * w + o[4] % w;
 	else
 		b = o[0] * c->b.b0 + o[1] * c->b.b1 + k * c->b.k + o[4];
+	b += c->b_at ? idx(p, c->b_at) : 0;
 	pa = element(p, c->a_arg, a, "reads");
 	pb = element(p, c->b_arg, b, "reads");
 	if (!pa || !pb)
@@ -560,6 +566,16 @@ static void contract(Interp *p, const KStmt *s, int64_t task)
 					p->var[c->var[i]] = o[i];
 				run(p, s->body);
 			}
+}
+
+/* One inside of loops. */
+static void contract_all(Interp *p, const KStmt *s)
+{
+	const KContract c = at_sizes(p, s->contract);
+	int64_t n = c.nb0 * c.nb1 * mlo_contract_chunks(&c) * mlo_contract_csplits(&c);
+
+	for (int64_t t = 0; t < n && !p->failed; t++)
+		contract(p, s, t);
 }
 
 /* -- calls ---------------------------------------------------------------------------------------------------- */

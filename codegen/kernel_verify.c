@@ -13,6 +13,7 @@ typedef struct Scope {
 	bool *let;                 /* defined anywhere */
 	int vec_var;               /* of the enclosing vec loop, or -1 */
 	bool epilogue;             /* inside a contraction */
+	int depth;                 /* loops around */
 	size_t errors;
 } Scope;
 
@@ -233,7 +234,9 @@ static void check_loop(Scope *s, const KStmt *st)
 	s->var[st->var] = true;
 	if (st->loop == KL_VEC)
 		s->vec_var = st->var;
+	s->depth++;
 	check_body(s, st->body);
+	s->depth--;
 	s->vec_var = outer;
 	s->var[st->var] = false;
 }
@@ -282,8 +285,14 @@ static void check_contract(Scope *s, const KStmt *st)
 	const KContract *c = st->contract;
 	const int64_t *open[] = {MLO_CONTRACT_OPEN(*c)};
 
-	if (st != s->k->body || st->next)
-		wrong(s, "a contraction is not alone in the kernel");
+	if (s->depth ? c->wino || s->vec_var >= 0 || s->epilogue : st != s->k->body || st->next || s->epilogue)
+		wrong(s, "a contraction is neither alone in the kernel nor plain in loops");
+	if (!s->depth && (c->a_at || c->b_at))
+		wrong(s, "a contraction alone begins where its arguments do");
+	if (c->a_at)
+		check_idx(s, c->a_at, "contraction");
+	if (c->b_at)
+		check_idx(s, c->b_at, "contraction");
 	for (size_t i = 0; i < sizeof open / sizeof *open; i++)
 		check_number(s, *open[i], "contraction");
 	if (!c->nb0 || !c->nb1 || !c->ny || !c->nx || !c->nc || c->nky < 1 || c->nkx < 1)
@@ -303,14 +312,18 @@ static void check_contract(Scope *s, const KStmt *st)
 		return;
 	if (c->wino)
 		check_winograd(s, c);
-	for (int i = 0; i < 5; i++) {
-		if (c->var[i] < 0 || c->var[i] >= s->k->nvar)
+	for (int i = 0; i < 5; i++)
+		if (c->var[i] < 0 || c->var[i] >= s->k->nvar || s->var[c->var[i]]) {
 			wrong(s, "contraction with variable v%d", c->var[i]);
-		else
-			s->var[c->var[i]] = true;
-	}
+			return;
+		}
+	for (int i = 0; i < 5; i++)
+		s->var[c->var[i]] = true;
 	s->epilogue = true;
 	check_body(s, st->body);
+	s->epilogue = false;
+	for (int i = 0; i < 5; i++)
+		s->var[c->var[i]] = false;
 }
 
 static bool power_of_two(int64_t v)
