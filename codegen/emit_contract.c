@@ -71,25 +71,57 @@ static LLVMValueRef load_weights(Tile *t, LLVMValueRef off, int j)
 	return t->bmask[j] ? load_masked(t, base, off, t->bmask[j]) : load_at(t, t->vec, base, off);
 }
 
+static void prefetch(Tile *t, LLVMValueRef off)
+{
+	static const char name[] = "llvm.prefetch";
+	Emit *e = t->e;
+	LLVMTypeRef ptr = LLVMPointerTypeInContext(e->ctx, 0), i32 = LLVMInt32TypeInContext(e->ctx);
+	unsigned id = LLVMLookupIntrinsicID(name, sizeof name - 1);
+	LLVMValueRef args[] = {at_f32(t, e->arg[t->c->b_arg], off), LLVMConstInt(i32, 0, 0), LLVMConstInt(i32, 2, 0),
+	                       LLVMConstInt(i32, 1, 0)};
+
+	LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->ctx, id, &ptr, 1), LLVMGetIntrinsicDeclaration(e->mod, id, &ptr, 1), args, 4,
+	               "");
+}
+
 /* Weights of the next channel tile start their way from memory while this one is at work: the
  * hardware's own prefetchers stop at page borders and start late. */
 static void prefetch_weights(Tile *t, LLVMValueRef b_off)
 {
-	static const char name[] = "llvm.prefetch";
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	LLVMTypeRef ptr = LLVMPointerTypeInContext(e->ctx, 0), i32 = LLVMInt32TypeInContext(e->ctx);
-	unsigned id = LLVMLookupIntrinsicID(name, sizeof name - 1);
 
-	for (int j = 0; j < c->vecs; j++) {
-		LLVMValueRef args[] = {NULL, LLVMConstInt(i32, 0, 0), LLVMConstInt(i32, 2, 0), LLVMConstInt(i32, 1, 0)};
+	for (int j = 0; j < c->vecs; j++)
+		if (j * c->lanes * 4 % CACHE_LINE == 0)
+			prefetch(t, addc(e, add(e, b_off, t->ahead), (int64_t)j * c->lanes));
+}
 
-		if (j * c->lanes * 4 % CACHE_LINE)
-			continue;
-		args[0] = at_f32(t, e->arg[c->b_arg], addc(e, add(e, b_off, t->ahead), (int64_t)j * c->lanes));
-		LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->ctx, id, &ptr, 1),
-		               LLVMGetIntrinsicDeclaration(e->mod, id, &ptr, 1), args, 4, "");
-	}
+enum { UNROLL = 4, LINE_ELEMS = CACHE_LINE / 4 };
+
+/* Where a channel tile's weights are read once for each register tile along the columns, each of these readings
+ * fetches its share of the next one: all at once would wait for memory. */
+static void prefetch_share(Tile *t, LLVMValueRef b_off)
+{
+	Emit *e = t->e;
+	LLVMValueRef turn = divc(e, LLVMBuildNSWSub(e->b, b_off, t->b0, ""), UNROLL * t->wtile);
+	LLVMValueRef at = add(e, add(e, t->b0, t->share_at), muln(e, turn, t->share * LINE_ELEMS));
+
+	for (int64_t i = 0; i < t->share; i++)
+		prefetch(t, addc(e, at, i * LINE_ELEMS));
+}
+
+/* Sets the share of a register tile at x0. */
+static void begin_share(Tile *t, LLVMValueRef x0)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	int64_t turns = c->nk / UNROLL;
+
+	if (!t->share)
+		return;
+	if (!c->c_outer)
+		x0 = remc(e, x0, c->y_chunk);
+	t->share_at = addc(e, muln(e, divc(e, x0, c->cols), turns * t->share * LINE_ELEMS), c->nk * t->wtile);
 }
 
 /* -- the terms ------------------------------------------------------------------------------ */
@@ -129,8 +161,6 @@ static void emit_term(Tile *t, int cols, LLVMValueRef a_off, const bool *skip, L
 				emit_position(t, r, i, a_off, w);
 }
 
-enum { UNROLL = 4 };
-
 /* As emit_run, n a size. */
 static void emit_open_run(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, int64_t n, int64_t step, int64_t bstep)
 {
@@ -158,6 +188,8 @@ static void emit_run(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, 
 	if (main_n > UNROLL) {
 		LLVMValueRef k = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, main_n), emit_i64(e, UNROLL), "k");
 
+		if (t->share)
+			prefetch_share(t, add(e, b_off, muln(e, k, bstep)));
 		for (int u = 0; u < UNROLL; u++)
 			emit_term(t, cols, add(e, a_off, muln(e, addc(e, k, u), step)), skip,
 			          add(e, b_off, muln(e, addc(e, k, u), bstep)));
@@ -460,6 +492,7 @@ void contract_tile(Tile *t, int cols, LLVMValueRef x0, Edge edge)
 
 	LLVMValueRef *all = t->acc, y = t->y;
 
+	begin_share(t, x0);
 	for (int i = 0; i < t->rows * t->c->cols * t->c->vecs; i++)
 		LLVMBuildStore(e->b, LLVMConstNull(t->vec), t->acc[i]);
 	emit_sums(t, cols, x0, edge);
@@ -616,19 +649,25 @@ static LLVMValueRef chunks_of(Emit *e, const KContract *c)
 
 /* How far ahead weights are prefetched, where they are too many to stay in the second-level cache:
  * in the last chunk of a channel tile (or always, when every task has a new tile) the next tile's. */
-static LLVMValueRef prefetch_distance(Tile *t, LLVMValueRef chunk)
+static void plan_prefetch(Tile *t, LLVMValueRef chunk)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	int64_t tile = c->nky * c->nkx * c->nk * t->wtile;
+	int64_t tile = c->nky * c->nkx * c->nk * t->wtile, extent = c->c_outer ? c->nx : c->y_chunk, readings;
 	LLVMValueRef last, next = emit_i64(e, tile);
 
 	if (!c->b.packed || t->depthwise || tile * mlo_contract_ctiles(c) * 4 < e->t->l2 / 2)
-		return NULL;
+		return;
+	readings = (extent + c->cols - 1) / c->cols;
+	if (mlo_contract_by_columns(c) && c->nx >= 0 && readings > 1 && c->nky == 1 && c->nk > UNROLL && !c->group_k) {
+		t->share = (UNROLL * t->wtile / LINE_ELEMS + readings - 1) / readings;
+		return;
+	}
+	t->ahead = next;
 	if (!c->c_outer)
-		return next;
+		return;
 	last = LLVMBuildICmp(e->b, LLVMIntEQ, chunk, addc(e, chunks_of(e, c), -1), "");
-	return LLVMBuildSelect(e->b, last, next, emit_i64(e, 0), "");
+	t->ahead = LLVMBuildSelect(e->b, last, next, emit_i64(e, 0), "");
 }
 
 /* Splits the task number into batch, chunk and channel tile; sets the bases that follow. */
@@ -682,7 +721,7 @@ static void emit_tasks(Emit *e, const KStmt *s, LLVMValueRef begin, LLVMValueRef
 	for (int i = 0; i < c->rows * c->cols * c->vecs; i++)
 		acc[i] = emit_alloca(e, t.vec, "");
 	chunk = task_parts(&t, emit_for(e, &l, begin, end, emit_i64(e, 1), "task"));
-	t.ahead = prefetch_distance(&t, chunk);
+	plan_prefetch(&t, chunk);
 	if (mlo_contract_by_columns(c) && c->nx < 0)
 		contract_open_columns(&t, chunk);
 	else if (mlo_contract_by_columns(c))
