@@ -417,9 +417,7 @@ static bool batch_dims(MloSymbols *syms, const MloDim *dim, const MloDim *as, co
 	return true;
 }
 
-/* Stride of batch dimension d (of n, right-aligned) of a view whose last two are the matrix; false: it is
- * neither the result's nor 1 for sure. */
-static bool batch_stride(const StridedView *v, const MloType *y, int d, int n, MloDim *stride)
+bool contract_batch_stride(const StridedView *v, const MloType *y, int d, int n, MloDim *stride)
 {
 	int at = v->rank - 2 - (n - d);
 
@@ -440,7 +438,7 @@ static bool mat_dims(MloSymbols *syms, const MloType *yt, const StridedView *a, 
 	p->merged = 1;
 	for (int d = 0; d < nb; d++) {
 		bs[d] = mlo_dim(0);
-		if (!batch_stride(a, yt, d, nb, &as[d]) || (b && !batch_stride(b, yt, d, nb, &bs[d])))
+		if (!contract_batch_stride(a, yt, d, nb, &as[d]) || (b && !contract_batch_stride(b, yt, d, nb, &bs[d])))
 			return false;
 	}
 	/* batches that share B are more rows */

@@ -367,6 +367,8 @@ FLOAT_UNARY(ceil, LLVMBuildFNeg(e->b, emit_floor(e, LLVMBuildFNeg(e->b, v[0], ""
 FLOAT_UNARY(rint, emit_rint(e, v[0]))
 FLOAT_UNARY(sqrt, emit_unary(e, "llvm.sqrt", v[0]))
 FLOAT_UNARY(exp, emit_vecmath(e, K_exp, v[0]))
+FLOAT_UNARY(decay, emit_vecmath(e, K_decay, v[0]))
+FLOAT_UNARY(phi, emit_vecmath(e, K_phi, v[0]))
 FLOAT_UNARY(log, emit_vecmath(e, K_log, v[0]))
 FLOAT_UNARY(tanh, emit_vecmath(e, K_tanh, v[0]))
 FLOAT_UNARY(erf, emit_vecmath(e, K_erf, v[0]))
