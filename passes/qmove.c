@@ -11,55 +11,6 @@
 
 #include "passes/quant.h"
 
-/* -- what moves elements ---------------------------------------------------------------------- */
-
-static bool constant_pad(const MloNode *n)
-{
-	const MloValue *v = n->nin > 2 ? n->in[2] : NULL;
-
-	return !strcmp(mlo_attr_s(n, ATTR_pad_mode), "constant") && (!v || (v->data && mlo_tensor_elems(v->data) == 1));
-}
-
-static bool nearest(const MloNode *n)
-{
-	return !strcmp(mlo_attr_s(n, ATTR_resize_mode), "nearest") &&
-	       strcmp(mlo_attr_s(n, ATTR_resize_coordinate_transformation_mode), "tf_crop_and_resize") != 0;
-}
-
-/* Are the elements of n's results elements of operand 0 (of all operands: concat)? */
-static bool moves(const MloNode *n)
-{
-	switch (n->op) {
-	case OP_identity:
-	case OP_transpose:
-	case OP_reshape:
-	case OP_flatten:
-	case OP_squeeze:
-	case OP_unsqueeze:
-	case OP_slice:
-	case OP_split:
-	case OP_gather:
-	case OP_concat:
-	case OP_depth_to_space:
-	case OP_space_to_depth:
-	case OP_global_max_pool:
-		return true;
-	case OP_max_pool:
-		return n->nout < 2 || !n->out[1];
-	case OP_pad:
-		return constant_pad(n);
-	case OP_resize:
-		return nearest(n);
-	default:
-		return false;
-	}
-}
-
-static uint32_t data_operands(const MloNode *n)
-{
-	return n->op == OP_concat ? n->nin : 1;
-}
-
 /* Types whose elements kernels move. */
 static bool in_bytes(const MloQuant *q)
 {
@@ -74,7 +25,7 @@ static MloNode *moved(MloGraph *g, MloNode *n, MloValue *const *data, const MloQ
 	MloNode *m;
 
 	memcpy(in, n->in, n->nin * sizeof *in);
-	memcpy(in, data, data_operands(n) * sizeof *in);
+	memcpy(in, data, mlo_quant_moved(n) * sizeof *in);
 	if (n->op == OP_pad && q) {
 		double value = nin > 2 && in[2] ? mlo_tensor_f64(in[2]->data, 0) : 0;
 
@@ -137,7 +88,7 @@ static bool sinks(const MloNode *d, const MloNode *n, MloQuant *q, int64_t *axis
 
 static void sink(MloGraph *g, MloNode *n, MloPassCx *cx)
 {
-	uint32_t count = data_operands(n);
+	uint32_t count = mlo_quant_moved(n);
 	MloValue **data = MLO_NEWN(cx->arena, MloValue *, count + 1);
 	MloNode *d = n->in[0] ? mlo_def_op(n->in[0], OP_dequantize_linear) : NULL, *m;
 	MloQuant q, other;
@@ -201,10 +152,10 @@ static void rise(Rising *r, MloNode *n)
 		r->cx->changed += mlo_rw_replace(r->g, n, m->in[0]);
 		return;
 	}
-	if (!moves(m) || n->in[0]->nuse != 1 || m->nout != 1)
+	if (!mlo_quant_moves(m) || n->in[0]->nuse != 1 || m->nout != 1)
 		return;
 	data = MLO_NEWN(r->cx->arena, MloValue *, m->nin);
-	for (uint32_t i = 0; i < data_operands(m); i++)
+	for (uint32_t i = 0; i < mlo_quant_moved(m); i++)
 		data[i] = integers(r, m, n, &q, m->in[i]);
 	mlo_rw_replace(r->g, n, moved(r->g, m, data, &q, r->cx)->out[0]);
 }
@@ -215,7 +166,7 @@ MloStatus mlo_pass_qmove(MloGraph *g, MloPassCx *cx)
 
 	for (MloNode *n = g->first, *next; n; n = next) {
 		next = n->next;
-		if (moves(n) && mlo_node_used(n))
+		if (mlo_quant_moves(n) && mlo_node_used(n))
 			sink(g, n, cx);
 	}
 	for (MloNode *n = g->first; n; n = n->next)

@@ -2,6 +2,7 @@
 #include "passes/quant.h"
 
 #include <math.h>
+#include <string.h>
 
 bool mlo_quant_range(MloElem e, double *lo, double *hi)
 {
@@ -62,4 +63,52 @@ int mlo_quant_axis(const MloNode *n)
 		return -1;
 	axis = axis < 0 ? axis + rank : axis;
 	return scale->rank == 1 && axis >= 0 && axis < rank ? (int)axis : -2;
+}
+
+/* -- what moves elements ---------------------------------------------------------------------- */
+
+static bool constant_pad(const MloNode *n)
+{
+	const MloValue *v = n->nin > 2 ? n->in[2] : NULL;
+
+	return !strcmp(mlo_attr_s(n, ATTR_pad_mode), "constant") && (!v || (v->data && mlo_tensor_elems(v->data) == 1));
+}
+
+static bool nearest(const MloNode *n)
+{
+	return !strcmp(mlo_attr_s(n, ATTR_resize_mode), "nearest") &&
+	       strcmp(mlo_attr_s(n, ATTR_resize_coordinate_transformation_mode), "tf_crop_and_resize") != 0;
+}
+
+bool mlo_quant_moves(const MloNode *n)
+{
+	switch (n->op) {
+	case OP_identity:
+	case OP_transpose:
+	case OP_reshape:
+	case OP_flatten:
+	case OP_squeeze:
+	case OP_unsqueeze:
+	case OP_slice:
+	case OP_split:
+	case OP_gather:
+	case OP_concat:
+	case OP_depth_to_space:
+	case OP_space_to_depth:
+	case OP_global_max_pool:
+		return true;
+	case OP_max_pool:
+		return n->nout < 2 || !n->out[1];
+	case OP_pad:
+		return constant_pad(n);
+	case OP_resize:
+		return nearest(n);
+	default:
+		return false;
+	}
+}
+
+uint32_t mlo_quant_moved(const MloNode *n)
+{
+	return n->op == OP_concat ? n->nin : 1;
 }

@@ -21,4 +21,9 @@ bool mlo_quant_same(const MloQuant *a, const MloQuant *b); /* the same integers 
 double mlo_quant_value(const MloQuant *q, double x);
 /* The axis along which scales of a (de)quantization vary; -1: one for all; -2: they vary by blocks. */
 int mlo_quant_axis(const MloNode *n);
+
+/* Are all elements of n's results elements of its first operands, mlo_quant_moved(n) in number, the largest of some of
+ * them, or a constant that n pads with?  Such operators can be done before quantization and after. */
+bool mlo_quant_moves(const MloNode *n);
+uint32_t mlo_quant_moved(const MloNode *n);
 #endif

@@ -158,6 +158,52 @@ static bool widen_dequantize(MloGraph *g, MloNode *n, MloPassCx *cx)
 	return mlo_rw_replace(g, n, v);
 }
 
+/* -- quantization to a tensor's own range ------------------------------------------------------- */
+
+/* The smallest (largest) element of x, but not above (below) 0. */
+static MloValue *bound(MloGraph *g, MloNode *n, MloOp reduce, MloOp clamp, MloPassCx *cx)
+{
+	MloNode *m = mlo_rw_node(g, n, reduce, n, n->in, 1);
+
+	mlo_attr_set_i(m, ATTR_reduce_max_keepdims, 0);
+	return mlo_rw_op(g, n, clamp, n, cx, mlo_rw_done(g, m, cx), mlo_rw_scalar(g, EL_f32, 0));
+}
+
+static MloValue *byte_range(MloGraph *g, MloNode *n, MloValue *v, MloPassCx *cx)
+{
+	MloValue *in[3] = {v, mlo_rw_scalar(g, EL_f32, 0), mlo_rw_scalar(g, EL_f32, 255)};
+
+	return mlo_rw_done(g, mlo_rw_node(g, n, OP_clip, n, in, 3), cx);
+}
+
+static MloValue *rounded_quotient(MloGraph *g, MloNode *n, MloValue *a, MloValue *b, MloPassCx *cx)
+{
+	return mlo_rw_op(g, n, OP_round, n, cx, mlo_rw_op(g, n, OP_div, n, cx, a, b), NULL);
+}
+
+/* Scale and zero point by the range; a tensor of zeros has scale 0 and is divided by 1. */
+static void widen_dynamic(MloGraph *g, MloNode *n, MloPassCx *cx)
+{
+	MloValue *lo = bound(g, n, OP_reduce_min, OP_min, cx), *hi = bound(g, n, OP_reduce_max, OP_max, cx);
+	MloValue *scale, *zero, *y, *in[3];
+
+	scale = mlo_rw_op(g, n, OP_sub, n, cx, hi, lo);
+	scale = with(g, n, OP_div, scale, mlo_rw_scalar(g, EL_f32, 255), cx);
+	in[0] = mlo_rw_op(g, n, OP_greater, n, cx, scale, mlo_rw_scalar(g, EL_f32, 0));
+	in[1] = scale;
+	in[2] = mlo_rw_scalar(g, EL_f32, 1);
+	in[0] = mlo_rw_done(g, mlo_rw_node(g, n, OP_where, n, in, 3), cx);
+	zero = rounded_quotient(g, n, mlo_rw_op(g, n, OP_neg, n, cx, lo, NULL), in[0], cx);
+	zero = byte_range(g, n, zero, cx);
+	y = with(g, n, OP_add, rounded_quotient(g, n, n->in[0], in[0], cx), zero, cx);
+	y = cast(g, n, byte_range(g, n, y, cx), EL_u8, cx);
+	if (n->out[1])
+		mlo_graph_replace(g, n->out[1], scale);
+	if (n->out[2])
+		mlo_graph_replace(g, n->out[2], cast(g, n, zero, EL_u8, cx));
+	cx->changed += mlo_rw_replace(g, n, y);
+}
+
 static bool all_constant(const MloNode *n)
 {
 	for (uint32_t i = 0; i < n->nin; i++)
@@ -190,6 +236,8 @@ MloStatus mlo_pass_widen(MloGraph *g, MloPassCx *cx)
 			MLO_TRY(dequantize_now(g, n, cx));
 		else if (n->op == OP_dequantize_linear && mlo_node_used(n))
 			cx->changed += widen_dequantize(g, n, cx);
+		else if (n->op == OP_dynamic_quantize_linear && n->out[0] && n->in[0]->type.rank > 0)
+			widen_dynamic(g, n, cx);
 	}
 	for (MloNode *n = g->first, *next; n; n = next) {
 		next = n->next;
