@@ -94,20 +94,30 @@ static MloValue *unclamped(const MloGraph *g, const MloNode *q, double *lo, doub
 	return x;
 }
 
-/* The integers that `q` makes, as floats. */
-static MloValue *quantized(MloGraph *g, MloNode *before, const MloNode *q, const Scale *s, MloPassCx *cx)
+static MloValue *clipped(MloGraph *g, MloNode *n, MloValue *v, double lo, double hi, MloPassCx *cx)
 {
-	double lo, hi;
-	MloValue *in[3] = {0};
+	MloValue *in[3] = {v, mlo_rw_scalar(g, EL_f32, lo), mlo_rw_scalar(g, EL_f32, hi)};
+
+	return mlo_rw_done(g, mlo_rw_node(g, n, OP_clip, n, in, 3), cx);
+}
+
+/* The integers that `q` makes, as floats; not yet clamped to the range of their type, which a cast does. */
+static MloValue *rounded(MloGraph *g, MloNode *before, const MloNode *q, const Scale *s, MloPassCx *cx)
+{
+	double lo, hi, least, most, zero = 0;
+	MloValue *v;
 	bool ranged = mlo_quant_range(q->out[0]->type.elem, &lo, &hi);
 
 	MLO_ASSERT(ranged);
-	in[0] = with(g, before, OP_div, unclamped(g, q, &lo, &hi), s->scale, cx);
-	in[0] = mlo_rw_op(g, before, OP_round, before, cx, in[0], NULL);
-	in[0] = with(g, before, OP_add, in[0], s->zero, cx);
-	in[1] = mlo_rw_scalar(g, EL_f32, lo);
-	in[2] = mlo_rw_scalar(g, EL_f32, hi);
-	return mlo_rw_done(g, mlo_rw_node(g, before, OP_clip, before, in, 3), cx);
+	least = lo;
+	most = hi;
+	v = with(g, before, OP_div, unclamped(g, q, &least, &most), s->scale, cx);
+	if (s->zero && (least > lo || most < hi))
+		zero = mlo_tensor_f64(s->zero->data, 0);
+	if (least > lo || most < hi)
+		v = clipped(g, before, v, least - zero, most - zero, cx);
+	v = mlo_rw_op(g, before, OP_round, before, cx, v, NULL);
+	return with(g, before, OP_add, v, s->zero, cx);
 }
 
 static bool quantizes(const MloNode *n)
@@ -125,7 +135,7 @@ static bool widen_quantize(MloGraph *g, MloNode *n, MloPassCx *cx)
 
 	if (!quantizes(n) || !scale_of(g, n, &s, cx))
 		return false;
-	return mlo_rw_replace(g, n, cast(g, n, quantized(g, n, n, &s, cx), n->out[0]->type.elem, cx));
+	return mlo_rw_replace(g, n, cast(g, n, rounded(g, n, n, &s, cx), n->out[0]->type.elem, cx));
 }
 
 /* -- dequantization ---------------------------------------------------------------------------- */
@@ -144,13 +154,15 @@ static bool dequantizes(const MloNode *n)
 static bool widen_dequantize(MloGraph *g, MloNode *n, MloPassCx *cx)
 {
 	MloNode *q = n->in[0]->def;
+	double lo, hi;
 	MloValue *v;
 	Scale s, of;
 
 	if (!dequantizes(n) || !scale_of(g, n, &s, cx))
 		return false;
-	if (mlo_elem_bits(n->in[0]->type.elem) == 16 && quantizes(q) && scale_of(g, q, &of, cx))
-		v = quantized(g, n, q, &of, cx);
+	if (mlo_elem_bits(n->in[0]->type.elem) == 16 && quantizes(q) && scale_of(g, q, &of, cx) &&
+	    mlo_quant_range(n->in[0]->type.elem, &lo, &hi))
+		v = clipped(g, n, rounded(g, n, q, &of, cx), lo, hi, cx);
 	else
 		v = cast(g, n, n->in[0], EL_f32, cx);
 	v = with(g, n, OP_sub, v, s.zero, cx);
@@ -167,13 +179,6 @@ static MloValue *bound(MloGraph *g, MloNode *n, MloOp reduce, MloOp clamp, MloPa
 
 	mlo_attr_set_i(m, ATTR_reduce_max_keepdims, 0);
 	return mlo_rw_op(g, n, clamp, n, cx, mlo_rw_done(g, m, cx), mlo_rw_scalar(g, EL_f32, 0));
-}
-
-static MloValue *byte_range(MloGraph *g, MloNode *n, MloValue *v, MloPassCx *cx)
-{
-	MloValue *in[3] = {v, mlo_rw_scalar(g, EL_f32, 0), mlo_rw_scalar(g, EL_f32, 255)};
-
-	return mlo_rw_done(g, mlo_rw_node(g, n, OP_clip, n, in, 3), cx);
 }
 
 static MloValue *rounded_quotient(MloGraph *g, MloNode *n, MloValue *a, MloValue *b, MloPassCx *cx)
@@ -194,9 +199,9 @@ static void widen_dynamic(MloGraph *g, MloNode *n, MloPassCx *cx)
 	in[2] = mlo_rw_scalar(g, EL_f32, 1);
 	in[0] = mlo_rw_done(g, mlo_rw_node(g, n, OP_where, n, in, 3), cx);
 	zero = rounded_quotient(g, n, mlo_rw_op(g, n, OP_neg, n, cx, lo, NULL), in[0], cx);
-	zero = byte_range(g, n, zero, cx);
+	zero = clipped(g, n, zero, 0, 255, cx);
 	y = with(g, n, OP_add, rounded_quotient(g, n, n->in[0], in[0], cx), zero, cx);
-	y = cast(g, n, byte_range(g, n, y, cx), EL_u8, cx);
+	y = cast(g, n, y, EL_u8, cx);
 	if (n->out[1])
 		mlo_graph_replace(g, n->out[1], scale);
 	if (n->out[2])
