@@ -179,49 +179,66 @@ void contract_done(Lower *l, const MloValue *v, int number, const KIdx *const *i
 	MLO_PUSH(l->cx->arena, &l->done, it);
 }
 
-/* Elementwise node: all operands of the group must have been computed at the same place. */
-static MloStatus lower_map(Lower *l, MloNode *n)
+static bool behind_anchor(const Lower *l, const MloNode *n)
 {
-	const MloType *t = &n->out[0]->type;
-	const KIdx *index[MLO_MAX_RANK] = {0};
-	int operand[8], number;
-	bool placed = false;
+	for (const MloNode *m = l->anchor; m != l->last; m = m->next)
+		if (m->next == n)
+			return true;
+	return false;
+}
+
+/* Elementwise node n at `index`: operands that the group has there, or that are computed or read there. */
+static MloStatus map_at(Lower *l, MloNode *n, const KIdx *const *index, int *number)
+{
+	int operand[8];
 
 	if (n->nin > 8 || n->nout != 1)
 		return MLO_ERR_UNSUPPORTED;
 	for (uint32_t i = 0; i < n->nin; i++) {
-		Item *it = n->in[i] ? find_done(l, n->in[i]) : NULL;
-
-		if (it && !placed) {
-			/* the running value has the result's shape, else this is a broadcast over it */
-			if (!mlo_type_same(&it->v->type, t) && !mlo_type_as_many(l->k->syms, &it->v->type, t))
-				return MLO_ERR_UNSUPPORTED;
-			for (int d = 0; d < t->rank; d++) {
-				int from = d - (t->rank - it->v->type.rank);
-
-				index[d] = from >= 0 ? it->index[from] : kx_const(l->k, 0);
-			}
-			placed = true;
-		}
-	}
-	if (!placed)
-		return MLO_ERR_UNSUPPORTED;
-	for (uint32_t i = 0; i < n->nin; i++) {
-		Item *it = n->in[i] ? find_done(l, n->in[i]) : NULL;
+		MloValue *v = n->in[i];
+		Item *it = v ? find_done(l, v) : NULL;
 		const KIdx *at[MLO_MAX_RANK];
 
-		operand[i] = -1;
-		if (it) {
-			operand[i] = it->number;
-		} else if (mlo_eltwise_reads(n, i)) {
-			if (!broadcast_index(l, &n->in[i]->type, index, t, at))
-				return MLO_ERR_UNSUPPORTED;
-			operand[i] = load_value(l, n->in[i], at);
-		}
+		operand[i] = it ? it->number : -1;
+		if (it || !mlo_eltwise_reads(n, i))
+			continue;
+		if (!broadcast_index(l, &v->type, index, &n->out[0]->type, at))
+			return MLO_ERR_UNSUPPORTED;
+		if (v->data && mlo_type_elems(&v->type) == 1)
+			operand[i] = mlo_elem_is_float(v->type.elem)
+			                     ? kb_const_f(&l->at, v->type.elem, mlo_tensor_f64(v->data, 0))
+			                     : kb_const_i(&l->at, v->type.elem, mlo_tensor_i64(v->data, 0));
+		else if (behind_anchor(l, v->def))
+			MLO_TRY(map_at(l, v->def, at, &operand[i]));
+		else
+			operand[i] = load_value(l, v, at);
 	}
-	number = mlo_lower_eltwise(&l->at, n, operand);
-	if (number < 0)
+	*number = mlo_lower_eltwise(&l->at, n, operand);
+	return *number < 0 ? MLO_ERR_UNSUPPORTED : MLO_OK;
+}
+
+/* Elementwise node: all operands that depend on the product must have been computed at the same place; one without
+ * such operands is computed where it is needed. */
+static MloStatus lower_map(Lower *l, MloNode *n)
+{
+	const MloType *t = &n->out[0]->type;
+	const KIdx *index[MLO_MAX_RANK] = {0};
+	Item *it = NULL;
+	int number;
+
+	for (uint32_t i = 0; i < n->nin && !it; i++)
+		it = n->in[i] ? find_done(l, n->in[i]) : NULL;
+	if (!it)
+		return mlo_group_internal(l->cx->graph, l->first, l->last, n->out[0]) ? MLO_OK : MLO_ERR_UNSUPPORTED;
+	/* the running value has the result's shape, else this is a broadcast over it */
+	if (!mlo_type_same(&it->v->type, t) && !mlo_type_as_many(l->k->syms, &it->v->type, t))
 		return MLO_ERR_UNSUPPORTED;
+	for (int d = 0; d < t->rank; d++) {
+		int from = d - (t->rank - it->v->type.rank);
+
+		index[d] = from >= 0 ? it->index[from] : kx_const(l->k, 0);
+	}
+	MLO_TRY(map_at(l, n, index, &number));
 	contract_done(l, n->out[0], number, index);
 	return MLO_OK;
 }

@@ -122,17 +122,57 @@ static void set_group(Fuser *f, MloNode *first, MloNode *last)
 	}
 }
 
+/* The operand of n that is not constant; NULL: there is none, or more than one. */
+static MloValue *varying_operand(const MloNode *n, const MloValue *but)
+{
+	MloValue *found = NULL;
+
+	for (uint32_t i = 0; i < n->nin; i++) {
+		if (!n->in[i] || n->in[i]->data || n->in[i] == but)
+			continue;
+		if (found)
+			return NULL;
+		found = n->in[i];
+	}
+	return found;
+}
+
+/* Where an operand of u beside the running value is made of bytes by a chain of elementwise nodes, as dequantization is,
+ * the chain moves before u and is done on the accumulators, too.  Answers its first node, or u. */
+static MloNode *absorb_bytes(Fuser *f, MloNode *u, const MloValue *running)
+{
+	MloNode *chain[8];
+	MloValue *v = varying_operand(u, running);
+	int n = 0;
+
+	while (v && mlo_elem_bits(v->type.elem) > 8) {
+		MloNode *d = v->def;
+
+		if (n == 8 || !d || d->group || kind_of(d) != OK_ELTWISE || !mlo_only_user(f->g, v) ||
+		    !same_storage(v, u->out[0]) || !mlo_can_lower_eltwise(d))
+			return u;
+		chain[n++] = d;
+		v = varying_operand(d, NULL);
+	}
+	if (!v || !n)
+		return u;
+	for (int k = n - 1; k >= 0; k--)
+		mlo_graph_move(f->g, chain[k], u);
+	return chain[n - 1];
+}
+
 /* Grows first..last by single users of the running value while `joins` allows. */
-static MloNode *grow_down(Fuser *f, MloNode **first, MloNode *last, bool matrix)
+static MloNode *grow_down(Fuser *f, MloNode **first, MloNode *last, bool contract, bool matrix)
 {
 	for (;;) {
 		MloValue *v = last->out[0];
-		MloNode *u = mlo_only_user(f->g, v), *start = *first;
+		MloNode *u = mlo_only_user(f->g, v), *start = *first, *at;
 
 		if (!joins_epilogue(f, v, u, matrix))
 			return last;
-		if (last->next != u)
-			move_down(f, start, last, u);
+		at = contract ? absorb_bytes(f, u, v) : u;
+		if (last->next != at)
+			move_down(f, start, last, at);
 		last = u;
 		f->cx->changed++;
 	}
@@ -191,7 +231,7 @@ static void fuse_attention(Fuser *f, MloNode *qk)
 		first = absorb_operand(f, first, qk, i, attention_reads);
 	if (!mlo_can_lower_attention(&f->lower, first, qk, softmax, pv))
 		return;
-	last = grow_down(f, &first, pv, true);
+	last = grow_down(f, &first, pv, false, true);
 	set_group(f, first, last);
 	f->cx->changed++;
 }
@@ -216,13 +256,12 @@ static void fuse_contraction(Fuser *f, MloNode *anchor)
 	MloNode *first = anchor, *last;
 	bool matrix = anchor->op == OP_matmul || anchor->op == OP_gemm || anchor->op == OP_matmul_integer;
 
-
 	if (matrix)
 		for (uint32_t i = 0; i < 2; i++)
 			first = absorb_operand(f, first, anchor, i, contract_reads);
 	if (!mlo_can_lower_contract(&f->lower, first, anchor))
 		return;
-	last = grow_down(f, &first, anchor, matrix);
+	last = grow_down(f, &first, anchor, true, matrix);
 	set_group(f, first, last);
 }
 
@@ -270,21 +309,23 @@ static void fuse_loops(Fuser *f, MloNode *n)
 	if (takes_prologue(n) && n->in[0])
 		first = absorb_producers(f, n, n, k == OK_ELTWISE ? n->out[0] : n->in[0], 0);
 	if (k == OK_REDUCE || k == OK_ROWWISE || k == OK_POOL)
-		last = grow_down(f, &first, n, false);
+		last = grow_down(f, &first, n, false, false);
 	set_group(f, first, last);
 }
 
 MloStatus mlo_pass_fuse(MloGraph *g, MloPassCx *cx)
 {
 	Fuser f = {.g = g, .cx = cx, .lanes = cx->target->vector_bytes / 4};
+	struct { MloNode **items; size_t n, cap; } list = {0};
 
 	f.lower = (MloLowerCx){.arena = cx->arena, .graph = g, .target = cx->target};
 	fuse_attentions(&f);
-	for (MloNode *n = g->first, *next; n; n = next) {
-		next = n->next;
+	/* groups move down, also past contractions that come later: they are listed first */
+	for (MloNode *n = g->first; n; n = n->next)
 		if (kind_of(n) == OK_CONTRACT && !n->group && mlo_node_lowers(n))
-			fuse_contraction(&f, n);
-	}
+			MLO_PUSH(cx->arena, &list, n);
+	for (size_t i = 0; i < list.n; i++)
+		fuse_contraction(&f, list.items[i]);
 	for (MloNode *n = g->first, *next; n; n = next) {
 		next = n->next;
 		if (!n->group && kind_of(n) != OK_CONTRACT && mlo_node_lowers(n))
