@@ -188,7 +188,8 @@ static void choose_order(const MloTarget *t, KContract *c)
 
 	/* enough tasks to balance, but not more than there are units */
 	chunks = (WANTED_TASKS + batch * tiles - 1) / (batch * tiles);
-	c->c_outer = a_bytes <= t->l2 / 2 || a_bytes <= w_bytes;
+	/* depthwise, no channel tile reads what another one has read */
+	c->c_outer = contract_is_depthwise(c) || a_bytes <= t->l2 / 2 || a_bytes <= w_bytes;
 	if (!c->c_outer) {
 		/* a chunk's inputs stay in half of the second-level cache while all weights pass */
 		fit = (a_bytes + t->l2 / 2 - 1) / (t->l2 / 2);

@@ -198,7 +198,7 @@ static void offer_winograd(Space *f, int m, int most)
 
 		c.wino = m;
 		for (int64_t down = 1; down <= wino_down(&c); down++) {
-			double one = wino_schedule(f->k->target, &c, m, down);
+			double one = wino_schedule(f->k->target, &c, f->k->weights_stay, m, down);
 
 			if (one > before && (cycles == 0 || one < cycles)) {
 				cycles = one;
