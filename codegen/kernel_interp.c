@@ -23,7 +23,7 @@ typedef struct Interp {
 	int64_t *var;
 	const int64_t *size;
 	int64_t *count;        /* per argument */
-	double product;
+	Cell product;
 	MloDiag *d;
 	bool failed;
 } Interp;
@@ -369,7 +369,7 @@ static Cell value(Interp *p, const KInst *in)
 	if (in->op == K_accum)
 		return p->acc[in->arg];
 	if (in->op == K_product)
-		return (Cell){.f = p->product};
+		return p->product;
 	return operate(p, in);
 }
 
@@ -428,24 +428,32 @@ static void run(Interp *p, const KStmt *s)
 
 /* -- contractions ------------------------------------------------------------------------------------------ */
 
+/* An element of A or B, or a zero point; integers too are exact in a double. */
+static double contract_load(Interp *p, int arg, int64_t i)
+{
+	MloElem t = p->k->arg.items[arg].elem;
+	unsigned char *at = element(p, arg, i, "reads");
+	Cell v = at ? load_elem(t, at) : (Cell){0};
+
+	return !at ? 0 : mlo_elem_is_float(t) ? v.f : (double)v.i;
+}
+
 static double contract_term(Interp *p, const KContract *c, const int64_t *o, int64_t a, int64_t tap, int64_t k)
 {
 	int64_t kk = o[4] / c->group_c * c->group_k + k, w = (int64_t)c->vecs * c->lanes, b;
-	unsigned char *pa, *pb;
+	double zero = (double)c->zero.at;
 
 	a += kk / c->a.block * c->a.blk + kk % c->a.block * c->a.k;
 	if (c->b.packed)
-		b = ((o[4] / w * c->nky * c->nkx + tap) * c->nk + k) * w + o[4] % w;
+		b = (((o[4] / w * c->nky * c->nkx + tap) * mlo_contract_steps(c) + k / c->dot) * w + o[4] % w) * c->dot + k % c->dot;
 	else
 		b = o[0] * c->b.b0 + o[1] * c->b.b1 + k * c->b.k + o[4];
-	pa = element(p, c->a_arg, a, "reads");
-	pb = element(p, c->b_arg, b, "reads");
-	if (!pa || !pb)
-		return 0;
-	return load_elem(p->k->arg.items[c->a_arg].elem, pa).f * load_elem(p->k->arg.items[c->b_arg].elem, pb).f;
+	if (c->zero.given)
+		zero += contract_load(p, c->zero.z_arg, 0);
+	return (contract_load(p, c->a_arg, a) - zero) * contract_load(p, c->b_arg, b);
 }
 
-static double contract_one(Interp *p, const KContract *c, const int64_t *o)
+static Cell contract_one(Interp *p, const KContract *c, const int64_t *o)
 {
 	double sum = 0;
 
@@ -459,7 +467,9 @@ static double contract_one(Interp *p, const KContract *c, const int64_t *o)
 			for (int64_t k = 0; k < c->nk && !p->failed; k++)
 				sum += contract_term(p, c, o, a, ky * c->nkx + kx, k);
 		}
-	return (float)sum;
+	if (mlo_contract_sum(c) == EL_i32)
+		return (Cell){.i = wrap(EL_i32, (uint64_t)(int64_t)sum)};
+	return (Cell){.f = (float)sum};
 }
 
 /* Input at point p of the piece that starts at output (y0, x0): B^T d B. */
@@ -485,7 +495,7 @@ static double wino_input(Interp *p, const KContract *c, const int64_t *o, int64_
 }
 
 /* One output by Winograd: A^T [sum over k of weight . input] A at its place in the piece. */
-static double contract_wino(Interp *p, const KContract *c, const int64_t *o)
+static Cell contract_wino(Interp *p, const KContract *c, const int64_t *o)
 {
 	int my = wino_my(c), mx = wino_mx(c), nx = wino_nx(c), points = wino_points(c);
 	int64_t y0 = o[2] / my * my, x0 = o[3] / mx * mx, w = (int64_t)c->vecs * c->lanes;
@@ -504,7 +514,7 @@ static double contract_wino(Interp *p, const KContract *c, const int64_t *o)
 		}
 		sum += row[q / nx] * col[q % nx] * product;
 	}
-	return (float)sum;
+	return (Cell){.f = (float)sum};
 }
 
 /* The part of the output that one task makes: lo[] and hi[] over b0, b1, y, x, c. */

@@ -355,6 +355,10 @@ static void fields(Parser *s, void *of, const KField *f)
 
 		expect(s, f->name);
 		expect(s, "=");
+		if (f->kind == KF_ELEM) {
+			*(MloElem *)p = elem(s);
+			continue;
+		}
 		v = integer(s);
 		if (f->kind == KF_I64)
 			*(int64_t *)p = v;

@@ -233,11 +233,11 @@ static MloStatus lower_epilogue(Lower *l)
 	const KIdx *index[MLO_MAX_RANK] = {0};
 	int number;
 
-	if (l->anchor->op == OP_conv || l->anchor->op == OP_conv_transpose)
+	if (l->anchor->op == OP_conv || l->anchor->op == OP_conv_transpose || l->anchor->op == OP_conv_integer)
 		image_index(l, &y->type, index);
 	else
 		matrix_index(l, &y->type, index);
-	number = kb_let(&l->at, (KInst){.op = K_product, .type = EL_f32, .a = -1, .b = -1, .c = -1});
+	number = kb_let(&l->at, (KInst){.op = K_product, .type = mlo_contract_sum(&l->plan.c), .a = -1, .b = -1, .c = -1});
 	if (l->plan.bias) {
 		/* a bias of a conv is [M]; of a gemm any shape with M elements */
 		const KIdx *c = l->plan.phase_c ? kx_mod(l->k, l->var[4], l->plan.phase_c) : l->var[4];
@@ -281,7 +281,7 @@ static void estimate(Lower *l)
 	l->k->flops = mlo_contract_flops(l->k, c);
 	if (l->plan.phase_c) /* channels that only pad a vector are not asked for */
 		l->k->flops *= (double)(c->nc / l->plan.phase_c * l->plan.oc) / (double)c->nc;
-	if (l->anchor->op == OP_conv && c->group_k && !contract_is_depthwise(c)) {
+	if (l->anchor->op != OP_conv_transpose && c->group_k && !contract_is_depthwise(c)) {
 		/* block-diagonal groups multiply zeros: count what the model asks for */
 		l->k->flops *= (double)l->anchor->in[1]->type.dim[1].k / (double)c->nk;
 	}
@@ -329,6 +329,10 @@ static MloStatus lower(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered
 	*c = l.plan.c;
 	c->a_arg = bind_arg(&l, KA_IN, l.plan.a, NULL);
 	c->b_arg = bind_arg(&l, KA_IN, l.plan.b, l.plan.packed);
+	if (c->zero.sums)
+		c->zero.s_arg = bind_arg(&l, KA_IN, NULL, l.plan.sums);
+	if (c->zero.given)
+		c->zero.z_arg = bind_arg(&l, KA_IN, l.plan.zero, NULL);
 	make_vars(&l, c);
 	if (c->wino && !cx->probe)
 		c->w_arg = scratch_arg(&l, wino_scratch_elems(c));

@@ -20,18 +20,23 @@ static double max_of(double a, double b)
 static double slide_cycles(const MloTarget *t, const KContract *c, int cols, int vecs)
 {
 	double taps = (double)c->nkx, inputs = (double)((cols - 1) * c->sx + c->nkx);
-	double row = max_of(cols * vecs * taps / t->fma_per_cycle, (inputs + taps) * vecs / LOADS_PER_CYCLE);
+	double row = max_of(cols * vecs * taps * contract_dot_cost(t, c) / t->fma_per_cycle, (inputs + taps) * vecs / LOADS_PER_CYCLE);
 
 	/* the sums of a column wait for each other */
 	row = max_of(row, FMA_LATENCY * taps);
 	return (double)c->nky * (row + 1) + TILE_OVERHEAD + cols * vecs;
 }
 
+static double vector_bytes(const KContract *c)
+{
+	return (double)(contract_vector(c) * mlo_elem_bits(c->b.elem)) / 8;
+}
+
 static double tile_cycles(const MloTarget *t, const KContract *c, int cols, int vecs)
 {
 	bool depthwise = contract_is_depthwise(c);
-	double terms = (double)(c->nk * c->nky * c->nkx), vector = c->lanes * 4.0;
-	double term = max_of(cols * vecs / t->fma_per_cycle,
+	double terms = (double)(mlo_contract_steps(c) * c->nky * c->nkx), vector = vector_bytes(c);
+	double term = max_of(cols * vecs * contract_dot_cost(t, c) / t->fma_per_cycle,
 	                     (double)(depthwise ? cols * vecs + vecs : cols + vecs) / LOADS_PER_CYCLE);
 
 	if (contract_slides(c))
@@ -46,7 +51,7 @@ static double tile_cycles(const MloTarget *t, const KContract *c, int cols, int 
  * more of them than it has ways (two left for the weights) would evict each other at every term. */
 static bool columns_collide(const MloTarget *t, const KContract *c, int cols)
 {
-	int64_t way = t->l1d / t->l1d_ways, stride = c->sx * c->a.x * 4, sets = 1;
+	int64_t way = t->l1d / t->l1d_ways, stride = c->sx * c->a.x * mlo_elem_bits(c->a.elem) / 8, sets = 1;
 
 	if (stride < 1024 || contract_is_depthwise(c))
 		return false;
@@ -59,7 +64,7 @@ bool contract_tile_fits(const MloTarget *t, const KContract *c, int cols, int ve
 {
 	if (contract_slides(c)) /* the weights of a row of taps, and as many inputs */
 		return cols * vecs + (int)c->nkx * vecs + (int)c->nkx < t->vector_regs;
-	return cols * vecs + vecs + 2 < t->vector_regs;
+	return cols * vecs + (vecs + 2) * contract_dot_pieces(t, c) + c->a.flip < t->vector_regs;
 }
 
 static double row_cycles(const MloTarget *t, const KContract *c, int cols, int vecs)
@@ -136,7 +141,7 @@ static void try_tile(const MloTarget *t, KContract *c, Search *f, int cols, int 
  * knows; else the weights of a tile are streamed for each few columns and have to stay close. */
 static bool too_wide(const MloTarget *t, const KContract *c, int vecs)
 {
-	return contract_is_depthwise(c) || c->nk * c->nky * c->nkx * vecs * c->lanes * 4 > t->l2 / 8;
+	return contract_is_depthwise(c) || (double)(mlo_contract_steps(c) * c->nky * c->nkx * vecs) * vector_bytes(c) > (double)t->l2 / 8;
 }
 
 static void try_tiles(const MloTarget *t, KContract *c, Search *f)
@@ -164,15 +169,20 @@ static void choose_tile(const MloTarget *t, KContract *c, const Samples *s)
 	try_tiles(t, c, &f);
 }
 
+bool contract_two_rows_fit(const MloTarget *t, const KContract *c)
+{
+	return 2 * c->cols * c->vecs + (c->vecs + 1) * contract_dot_pieces(t, c) + c->a.flip <= t->vector_regs;
+}
+
 /* Two rows per tile halve the way of the weights from the second-level cache, where one row of the
  * image is too short to hide it. */
 static void choose_rows(const MloTarget *t, KContract *c)
 {
-	int64_t weights = c->nk * c->nky * c->nkx * c->vecs * c->lanes * 4;
+	int64_t weights = c->nky * c->nkx * contract_tap_bytes(c);
 
 	c->rows = 1;
 	if (!mlo_contract_by_columns(c) && !contract_is_depthwise(c) && c->ny > 1 && weights > t->l1d / 2 &&
-	    2 * c->cols * c->vecs + c->vecs + 1 <= t->vector_regs)
+	    contract_two_rows_fit(t, c))
 		c->rows = 2;
 }
 
@@ -182,8 +192,8 @@ static void choose_order(const MloTarget *t, KContract *c)
 	bool cols = mlo_contract_by_columns(c);
 	int64_t extent = cols ? c->nx : c->ny, unit = cols ? c->cols : c->rows;
 	int64_t units = (extent + unit - 1) / unit, tiles = mlo_contract_ctiles(c), chunks, fit;
-	int64_t a_bytes = 4 * c->nk * (c->group_k ? c->nc / c->group_c : 1) * c->in_x * (cols ? 1 : c->in_y);
-	int64_t w_bytes = 4 * c->nk * c->nky * c->nkx * c->nc;
+	int64_t a_bytes = mlo_elem_bits(c->a.elem) / 8 * c->nk * (c->group_k ? c->nc / c->group_c : 1) * c->in_x * (cols ? 1 : c->in_y);
+	int64_t w_bytes = mlo_elem_bits(c->b.elem) / 8 * c->nk * c->nky * c->nkx * c->nc;
 	int64_t batch = c->nb0 * c->nb1;
 
 	/* enough tasks to balance, but not more than there are units */
@@ -206,7 +216,7 @@ static void choose_open_order(const MloTarget *t, KContract *c)
 	enum { MOST_UNITS = 16 };
 	bool cols = mlo_contract_by_columns(c);
 	int64_t unit = cols ? c->cols : c->rows, fit;
-	int64_t bytes = 4 * c->nk * (c->group_k ? c->nc / c->group_c : 1) * (cols ? 1 : c->in_x * c->sy);
+	int64_t bytes = mlo_elem_bits(c->a.elem) / 8 * c->nk * (c->group_k ? c->nc / c->group_c : 1) * (cols ? 1 : c->in_x * c->sy);
 
 	fit = t->l2 / 2 / (bytes * unit + 1);
 	c->c_outer = false;

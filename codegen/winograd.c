@@ -96,7 +96,7 @@ static double max_of(double a, double b)
 
 bool wino_can(const MloTarget *t, const KContract *c)
 {
-	return c->ny >= 0 && c->nx >= 0 && (c->nky == 3 || c->nky == 1) && (c->nkx == 3 || c->nkx == 1) &&
+	return c->a.elem == EL_f32 && c->b.elem == EL_f32 && c->ny >= 0 && c->nx >= 0 && (c->nky == 3 || c->nky == 1) && (c->nkx == 3 || c->nkx == 1) &&
 	       c->nky + c->nkx > 2 && c->sy == 1 && c->sx == 1 && c->dy == 1 && c->dx == 1 && c->py <= c->nky / 2 &&
 	       c->px <= c->nkx / 2 && !c->group_k && c->b.packed && c->a.block == c->lanes && c->a.k == 1 &&
 	       t->vector_regs >= 16;

@@ -131,7 +131,7 @@ static MloNode *grow_down(Fuser *f, MloNode **first, MloNode *last, bool matrix)
 static void fuse_contraction(Fuser *f, MloNode *anchor)
 {
 	MloNode *first = anchor, *last;
-	bool matrix = anchor->op == OP_matmul || anchor->op == OP_gemm;
+	bool matrix = anchor->op == OP_matmul || anchor->op == OP_gemm || anchor->op == OP_matmul_integer;
 
 	if (matrix)
 		for (uint32_t i = 0; i < 2; i++)

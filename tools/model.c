@@ -294,18 +294,24 @@ static MloStatus take_result(MloArena *a, const ModelTensor *t, const MlrtTensor
 
 static MloStatus run_open(Model *m, MloTensor *const *in, MloTensor *const *out, MloDiag *d)
 {
-	MlrtTensor inputs[m->nin + 1], outputs[m->nout + 1];
+	MlrtTensor *inputs, *outputs;
 	MlrtError e = {0};
 	MlrtStatus st = MLRT_OK;
 
-	memset(inputs, 0, sizeof inputs);
-	memset(outputs, 0, sizeof outputs);
+	if (!m->call_in) {
+		m->call_in = MLO_NEWN(m->arena, MlrtTensor, m->nin + 1);
+		m->call_out = MLO_NEWN(m->arena, MlrtTensor, m->nout + 1);
+	}
+	inputs = memset(m->call_in, 0, m->nin * sizeof *inputs);
+	outputs = memset(m->call_out, 0, m->nout * sizeof *outputs);
 	for (size_t i = 0; i < m->nin && st == MLRT_OK; i++)
 		st = in[i] ? mlo_to_runtime(in[i], &inputs[i], &e) : MLRT_OK;
 	if (st == MLRT_OK)
 		st = mlrt_session_run_tensors(m->session, inputs, outputs, &e);
-	for (size_t i = 0; i < m->nin; i++)
+	for (size_t i = 0; i < m->nin; i++) {
 		mlrt_object_free(inputs[i].object);
+		inputs[i].object = NULL;
+	}
 	if (st != MLRT_OK)
 		return model_runtime_error(d, &e);
 	for (size_t i = 0; i < m->nout; i++)
@@ -351,6 +357,29 @@ MloStatus model_run(Model *m, MloTensor *const *in, MloTensor *const *out, MloDi
 	if (m->nin > MAX_IO || m->nout > MAX_IO)
 		return mlo_error(d, MLO_ERR_LIMIT, "more than %d inputs or outputs", MAX_IO);
 	return m->exec ? run_reference(m, in, out, d) : run_package(m, in, out, d);
+}
+
+/* Are operands and results of one run those of the next? */
+static bool stay_same(const Model *m)
+{
+	for (size_t i = 0; i < m->nin; i++)
+		if (m->in[i].kind || m->in[i].elem == EL_str || m->in[i].state)
+			return false;
+	for (size_t i = 0; i < m->nout; i++)
+		if (m->out[i].kind)
+			return false;
+	return true;
+}
+
+MloStatus model_repeat(Model *m, MloTensor *const *in, MloTensor *const *out, MloDiag *d)
+{
+	MlrtError e = {0};
+
+	if (!m->call_in || !stay_same(m))
+		return model_run(m, in, out, d);
+	if (mlrt_session_run_tensors(m->session, m->call_in, m->call_out, &e) != MLRT_OK)
+		return model_runtime_error(d, &e);
+	return MLO_OK;
 }
 
 /* -- tensors -------------------------------------------------------------------------------- */

@@ -10,7 +10,7 @@
 #include "codegen/schedule.h"
 #include "tests/unit/kernel_random.h"
 
-enum { KERNELS = 30 };
+enum { KERNELS = 60 };
 
 static int64_t pick(KernelRandom *r, int64_t lo, int64_t hi)
 {
@@ -33,14 +33,19 @@ static void taps(KernelRandom *r, KContract *c)
 	c->in_x = c->in_x < 1 ? 1 : c->in_x;
 }
 
+/* Elements of A and B, and terms at once. */
+static const struct Elements { MloElem a, b; int dot; } elements[] = {
+	{EL_f32, EL_f32, 1}, {EL_f32, EL_f16, 1}, {EL_f32, EL_bf16, 1}, {EL_bf16, EL_bf16, 2}, {EL_u8, EL_i8, 4},
+	{EL_i8, EL_i8, 4}};
+
 /* Strides of A for `channels` of them; answers its size. */
 static int64_t layout(KernelRandom *r, KContract *c, int64_t channels, int block)
 {
 	int64_t plane = c->in_y * c->in_x, image;
-	/* depthwise: lowering makes none but in blocks of one vector */
+	/* depthwise: lowering makes none but in blocks of one vector; several terms at once lie side by side */
 	uint32_t form = contract_is_depthwise(c) ? 2 : kernel_random(r, 3);
 
-	if (form == 0) { /* channels last */
+	if (form == 0 || (form == 1 && c->dot > 1)) { /* channels last */
 		c->a.block = channels;
 		c->a.blk = 0;
 		c->a.k = 1;
@@ -72,6 +77,7 @@ static void epilogue(KernelRandom *r, MloKernel *k, KCursor at, const KContract 
 	bool first = kernel_random(r, 4) == 0;
 	static const int last_order[] = {0, 1, 2, 3, 4}, first_order[] = {0, 1, 4, 2, 3};
 	int64_t n[5] = {c->nb0, c->nb1, c->ny, c->nx, c->nc};
+	MloElem to = k->arg.items[out].elem;
 	int s;
 
 	x = kx_const(k, 0);
@@ -80,10 +86,14 @@ static void epilogue(KernelRandom *r, MloKernel *k, KCursor at, const KContract 
 		v[j] = kx_var(k, c->var[j]);
 		x = kx_add(k, kx_mul(k, x, n[j]), v[j]);
 	}
-	s = kb_op(&at, K_product, EL_f32, -1, -1, -1);
+	s = kb_op(&at, K_product, mlo_contract_sum(c), -1, -1, -1);
+	if (mlo_contract_sum(c) == EL_i32)
+		s = kb_op(&at, K_cast, EL_f32, s, -1, -1);
 	s = kb_op(&at, K_add, EL_f32, s, kb_load(&at, bias, v[4], NULL, 0), -1);
 	if (kernel_random(r, 2))
 		s = kb_op(&at, K_max, EL_f32, s, kb_const_f(&at, EL_f32, 0), -1);
+	if (to == EL_u8)
+		s = kb_op(&at, K_cast, to, kb_op(&at, K_mul, EL_f32, s, kb_const_f(&at, EL_f32, 0.125), -1), -1, -1);
 	kb_store(&at, out, x, NULL, s);
 }
 
@@ -100,6 +110,36 @@ static void another_schedule(MloArena *a, KernelRandom *r, const MloTarget *t, K
 	mlo_schedule_neighbours(a, &k, list.n ? &list.items[kernel_random(r, (uint32_t)list.n)] : &own, &list);
 	if (list.n && kernel_random(r, 2))
 		mlo_schedule_set(c, &list.items[kernel_random(r, (uint32_t)list.n)]);
+}
+
+/* Groups of channels, or (depthwise) one input per output; answers how many inputs there are. */
+static int64_t groups(KernelRandom *r, KContract *c, bool depthwise, const MloTarget *t)
+{
+	if (depthwise) {
+		c->nk = c->group_c = c->group_k = c->dot = 1;
+		return c->nc;
+	}
+	c->nk = (c->nk + c->dot - 1) / c->dot * c->dot;
+	c->group_c = t->vector_bytes / 4;
+	c->nc = c->group_c * pick(r, 1, 3);
+	c->group_k = c->nk;
+	return c->nk * (c->nc / c->group_c);
+}
+
+static void zero_points(KernelRandom *r, KContract *c, MloKernel *k, const MloTarget *t)
+{
+	int64_t w = (int64_t)c->vecs * c->lanes;
+
+	if (mlo_contract_sum(c) != EL_i32)
+		return;
+	c->a.flip = c->dot == 4 && contract_takes_signed(t, c->a.elem) != (c->a.elem == EL_i8);
+	c->zero.at = pick(r, 0, 1) ? pick(r, 0, 127) : 0;
+	c->zero.given = pick(r, 0, 3) == 0;
+	c->zero.sums = c->zero.at || c->zero.given || c->a.flip;
+	if (c->zero.given)
+		c->zero.z_arg = mlo_kernel_arg(k, KA_IN, c->a.elem, 1);
+	if (c->zero.sums)
+		c->zero.s_arg = mlo_kernel_arg(k, KA_IN, EL_i32, mlo_contract_ctiles(c) * c->nky * c->nkx * w);
 }
 
 static MloKernel *random_contract(MloArena *a, uint64_t seed, const MloTarget *t)
@@ -119,10 +159,14 @@ static MloKernel *random_contract(MloArena *a, uint64_t seed, const MloTarget *t
 		       .dy = 1,
 		       .dx = 1};
 	uint32_t form = kernel_random(&r, 4); /* packed, in place, grouped, depthwise */
-	int64_t channels = c.nk, na, nb, w;
+	struct Elements of = elements[form == 1 ? 0 : kernel_random(&r, sizeof elements / sizeof *elements)];
+	int64_t channels = c.nk, na, nb;
 	KCursor top = kb_top(k);
 	int bias, out;
 
+	c.a.elem = of.a;
+	c.b.elem = of.b;
+	c.dot = of.dot;
 	c.group_c = c.nc;
 	if (form == 1) {
 		c.in_y = c.ny;
@@ -130,31 +174,25 @@ static MloKernel *random_contract(MloArena *a, uint64_t seed, const MloTarget *t
 	} else {
 		taps(&r, &c);
 	}
-	if (form == 2) {
-		c.group_c = t->vector_bytes / 4;
-		c.nc = c.group_c * pick(&r, 1, 3);
-		c.group_k = c.nk;
-		channels = c.nk * (c.nc / c.group_c);
-	} else if (form == 3) {
-		c.nk = c.group_c = c.group_k = 1;
-		channels = c.nc;
-	}
+	if (form >= 2)
+		channels = groups(&r, &c, form == 3, t);
 	na = layout(&r, &c, channels, t->block);
 	c.b.packed = form != 1;
 	mlo_schedule_contract(t, NULL, 1, &c);
 	another_schedule(a, &r, t, &c);
-	w = (int64_t)c.vecs * c.lanes;
-	nb = (c.nc + w - 1) / w * c.nky * c.nkx * c.nk * w;
+	nb = mlo_contract_ctiles(&c) * c.nky * c.nkx * mlo_contract_steps(&c) * contract_step(&c);
 	if (!c.b.packed) {
 		c.b.k = c.nc + pick(&r, 0, 3);
 		c.b.b1 = c.b.k * c.nk;
 		c.b.b0 = pick(&r, 0, 1) * c.b.b1 * c.nb1;
 		nb = c.b.b1 * c.nb1 * c.nb0;
 	}
-	c.a_arg = mlo_kernel_arg(k, KA_IN, EL_f32, na);
-	c.b_arg = mlo_kernel_arg(k, KA_IN, EL_f32, nb);
+	zero_points(&r, &c, k, t);
+	c.a_arg = mlo_kernel_arg(k, KA_IN, c.a.elem, na);
+	c.b_arg = mlo_kernel_arg(k, KA_IN, c.b.elem, nb);
 	bias = mlo_kernel_arg(k, KA_IN, EL_f32, c.nc);
-	out = mlo_kernel_arg(k, KA_OUT, EL_f32, c.nb0 * c.nb1 * c.ny * c.nx * c.nc);
+	out = mlo_kernel_arg(k, KA_OUT, c.a.elem == EL_u8 || c.a.elem == EL_bf16 ? c.a.elem : EL_f32,
+	                     c.nb0 * c.nb1 * c.ny * c.nx * c.nc);
 	for (int i = 0; i < 5; i++)
 		c.var[i] = mlo_kernel_var(k, (int64_t[]){c.nb0, c.nb1, c.ny, c.nx, c.nc}[i]);
 	epilogue(&r, k, kb_contract(&top, &c), &c, bias, out);
@@ -162,19 +200,55 @@ static MloKernel *random_contract(MloArena *a, uint64_t seed, const MloTarget *t
 	return k;
 }
 
-/* All three inputs are tame: kernel_buffers_new() fills the last three with small integers. */
+/* Bytes of all values instead of small ones, zero beyond the real terms and channels, and the sums of B. */
+static void fill_bytes(const MloKernel *k, KernelBuffers *b, uint64_t seed)
+{
+	const KContract *c = k->body->contract;
+	KernelRandom r = {seed ^ 77};
+	int64_t w = (int64_t)c->vecs * c->lanes, steps = mlo_contract_steps(c), taps = c->nky * c->nkx;
+	int8_t *to = b->arg[c->b_arg];
+	int32_t *sums = c->zero.sums ? b->arg[c->zero.s_arg] : NULL;
+
+	if (mlo_contract_sum(c) != EL_i32)
+		return;
+	for (int64_t i = 0; i < k->arg.items[c->a_arg].count; i++)
+		((uint8_t *)b->arg[c->a_arg])[i] = (uint8_t)kernel_random(&r, 256);
+	for (int64_t i = 0; sums && i < k->arg.items[c->zero.s_arg].count; i++)
+		sums[i] = 0;
+	for (int64_t i = 0; i < k->arg.items[c->b_arg].count; i++) {
+		int64_t step = i / c->dot / w, oc = step / steps / taps * w + i / c->dot % w;
+
+		to[i] = (int8_t)kernel_random(&r, 256);
+		if (oc >= c->nc || step % steps * c->dot + i % c->dot >= c->nk)
+			to[i] = 0;
+		if (sums)
+			sums[step / steps * w + i / c->dot % w] += to[i];
+	}
+}
+
+static bool same(MloElem t, const void *a, const void *b, int64_t i)
+{
+	size_t size = mlo_elem_bits(t) / 8;
+
+	return t == EL_f32 ? ((const float *)a)[i] == ((const float *)b)[i]
+	                   : !memcmp((const char *)a + (size_t)i * size, (const char *)b + (size_t)i * size, size);
+}
+
+/* All three last inputs are tame: kernel_buffers_new() fills them with small integers. */
 static bool agrees(MloArena *a, const MloKernel *k, KernelFn *fn, uint64_t seed, MloDiag *d)
 {
 	KernelBuffers got = kernel_buffers_new(a, k, seed, seed & 1), want = kernel_buffers_new(a, k, seed, seed & 1);
 	int out = (int)k->arg.n - 1;
-	bool ok = mlo_kernel_interp(k, want.arg, 0, k->ntasks, d) == MLO_OK;
+	bool ok;
 
+	fill_bytes(k, &got, seed);
+	fill_bytes(k, &want, seed);
+	ok = mlo_kernel_interp(k, want.arg, 0, k->ntasks, d) == MLO_OK;
 	for (int64_t t = k->ntasks; ok && t-- > 0;)
 		fn(got.arg, t, t + 1, NULL);
 	for (int64_t i = 0; ok && i < k->arg.items[out].count; i++)
-		if (((float *)got.arg[out])[i] != ((float *)want.arg[out])[i]) {
-			printf("\n  seed %llu: [%lld] is %g, expected %g", (unsigned long long)seed, (long long)i,
-			       ((float *)got.arg[out])[i], ((float *)want.arg[out])[i]);
+		if (!same(k->arg.items[out].elem, got.arg[out], want.arg[out], i)) {
+			printf("\n  seed %llu: [%lld] is not as expected", (unsigned long long)seed, (long long)i);
 			ok = false;
 		}
 	kernel_buffers_free(&got);
@@ -222,6 +296,16 @@ static void baseline(void)
 	differential(kernel_test_target(1), kernel_test_seed(200));
 }
 
+/* The levels between the two: with and without instructions for several products at once. */
+static void levels(void)
+{
+	const MloTargetSet *set = mlo_target_find(kernel_test_target(0)->arch, NULL);
+
+	for (const MloTarget *const *v = set->variant; *v && v[1]; v++)
+		if (mlo_target_runs_here(*v, NULL, 0))
+			differential(*v, kernel_test_seed(300));
+}
+
 /* The interpreter itself, against the definition of a 3x3 convolution. */
 static void interpreter(void)
 {
@@ -229,8 +313,8 @@ static void interpreter(void)
 	static const char text[] =
 		"kernel conv(in f32[60], in f32[108], out f32[40]) vars(1, 1, 4, 5, 2) {"
 		" contract nb0=1 nb1=1 ny=4 nx=5 nc=2 nk=3 nky=3 nkx=3 sy=1 sx=1 dy=1 dx=1 py=1 px=1 in_y=4 in_x=5 qx=0"
-		" group_c=2 group_k=0 a_arg=0 b_arg=1 a.b0=0 a.b1=0 a.y=15 a.x=3 a.block=3 a.blk=0 a.k=1 b.packed=1"
-		" b.b0=0 b.b1=0 b.k=0 var[0]=0 var[1]=1 var[2]=2 var[3]=3 var[4]=4 lanes=4 vecs=1 cols=4 rows=1"
+		" group_c=2 group_k=0 dot=1 a_arg=0 b_arg=1 a.elem=f32 a.flip=0 a.b0=0 a.b1=0 a.y=15 a.x=3 a.block=3 a.blk=0 a.k=1 b.elem=f32 b.packed=1"
+		" b.b0=0 b.b1=0 b.k=0 zero.sums=0 zero.given=0 zero.s_arg=0 zero.z_arg=0 zero.at=0 var[0]=0 var[1]=1 var[2]=2 var[3]=3 var[4]=4 lanes=4 vecs=1 cols=4 rows=1"
 		" y_chunk=3 c_outer=1 wino=0 w_arg=0 c_chunk=0 { %0 = product.f32 a2[v2*10 + v3*2 + v4] = %0 } }";
 	MloArena *a = mlo_arena_new();
 	MloDiag d = {0};
@@ -266,4 +350,5 @@ void suite_kernel_contract(void)
 	CU_add_test(s, "the interpreter convolves", interpreter);
 	CU_add_test(s, "random contractions, native", native);
 	CU_add_test(s, "random contractions, baseline", baseline);
+	CU_add_test(s, "random contractions, levels between", levels);
 }

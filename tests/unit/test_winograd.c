@@ -55,7 +55,8 @@ static MloKernel *random_kernel(MloArena *a, uint64_t seed, const MloTarget *t)
 	MloKernel *k = mlo_kernel_new(a, "winograd");
 	int64_t lanes = t->vector_bytes / 4;
 	KContract c = {.nb0 = pick(&r, 1, 2), .nb1 = 1, .ny = pick(&r, 1, 11), .nx = pick(&r, 1, 11),
-	               .nk = pick(&r, 1, 2 * lanes), .nky = 3, .nkx = 3, .sy = 1, .sx = 1, .dy = 1, .dx = 1, .lanes = (int)lanes, .b = {.packed = true}, .rows = 1,
+	               .nk = pick(&r, 1, 2 * lanes), .nky = 3, .nkx = 3, .sy = 1, .sx = 1, .dy = 1, .dx = 1, .lanes = (int)lanes, .rows = 1,
+	               .dot = 1, .a = {.elem = EL_f32}, .b = {.elem = EL_f32, .packed = true},
 	               .wino = kernel_random(&r, 2) ? 2 : 4};
 	KCursor top = kb_top(k), at;
 	const KIdx *x;
