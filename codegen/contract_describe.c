@@ -127,20 +127,6 @@ bool contract_view(MloSymbols *syms, const MloNode *first, const MloNode *anchor
 	return true;
 }
 
-/* -- schedule ------------------------------------------------------------------------------- */
-
-static void schedule(MloLowerCx *cx, ContractPlan *p, int64_t shortest)
-{
-	KContract *c = &p->c;
-
-	mlo_schedule_contract(cx->target, p->k, shortest, c);
-	p->winograd = p->winograd && !cx->direct_only;
-	if (cx->forced)
-		mlo_schedule_set(c, cx->forced);
-	else if (p->winograd)
-		mlo_schedule_winograd(cx->target, wino_weights_stay(cx->target, cx->weight_bytes), c);
-}
-
 /* -- elements --------------------------------------------------------------------------------- */
 
 /* Element types, terms per step and zero points of the anchor's operands; false: there is no such product. */
@@ -189,17 +175,33 @@ static void choose_sign(const MloTarget *t, KContract *c)
 	c->zero.sums = c->a.flip || c->zero.given || c->zero.at;
 }
 
+/* In the place of packed weights, whose form is not decided yet. */
+static const MloTensor *unpacked(MloLowerCx *cx, MloElem elem)
+{
+	return mlo_tensor_new(cx->arena, elem, 0, NULL);
+}
+
 static void pack(MloLowerCx *cx, ContractPlan *p, const ContractWeights *w)
 {
 	if (p->dry)
 		return;
-	if (cx->probe) { /* in their place, since their form is not decided yet */
-		p->packed = mlo_tensor_new(cx->arena, p->c.b.elem, 0, NULL);
-		p->sums = mlo_tensor_new(cx->arena, EL_i32, 0, NULL);
-		return;
-	}
-	p->packed = contract_pack(cx->arena, &p->c, w);
-	p->sums = p->c.zero.sums ? contract_pack_sums(cx->arena, &p->c, w) : NULL;
+	p->packed = cx->probe ? unpacked(cx, p->c.b.elem) : contract_pack(cx->arena, &p->c, w);
+	if (p->c.zero.sums)
+		p->sums = cx->probe ? unpacked(cx, EL_i32) : contract_pack_sums(cx->arena, &p->c, w);
+}
+
+/* -- schedule ------------------------------------------------------------------------------- */
+
+static void schedule(MloLowerCx *cx, ContractPlan *p, int64_t shortest)
+{
+	KContract *c = &p->c;
+
+	mlo_schedule_contract(cx->target, p->k, shortest, c);
+	p->winograd = p->winograd && !cx->direct_only;
+	if (cx->forced)
+		mlo_schedule_set(c, cx->forced);
+	else if (p->winograd)
+		mlo_schedule_winograd(cx->target, wino_weights_stay(cx->target, cx->weight_bytes), c);
 }
 
 /* -- convolution ---------------------------------------------------------------------------- */
@@ -415,9 +417,7 @@ static bool batch_dims(MloSymbols *syms, const MloDim *dim, const MloDim *as, co
 	return true;
 }
 
-/* Stride of batch dimension d (of n, right-aligned) of a view whose last two are the matrix; false: it is
- * neither the result's nor 1 for sure. */
-static bool batch_stride(const StridedView *v, const MloType *y, int d, int n, MloDim *stride)
+bool contract_batch_stride(const StridedView *v, const MloType *y, int d, int n, MloDim *stride)
 {
 	int at = v->rank - 2 - (n - d);
 
@@ -438,7 +438,7 @@ static bool mat_dims(MloSymbols *syms, const MloType *yt, const StridedView *a, 
 	p->merged = 1;
 	for (int d = 0; d < nb; d++) {
 		bs[d] = mlo_dim(0);
-		if (!batch_stride(a, yt, d, nb, &as[d]) || (b && !batch_stride(b, yt, d, nb, &bs[d])))
+		if (!contract_batch_stride(a, yt, d, nb, &as[d]) || (b && !contract_batch_stride(b, yt, d, nb, &bs[d])))
 			return false;
 	}
 	/* batches that share B are more rows */

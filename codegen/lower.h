@@ -1,6 +1,7 @@
 /* codegen/lower.h -- from a fused group of graph nodes to a kernel.
  *
- * Four lowerings, tried in this order for a group [first, last] (contiguous nodes):
+ * Lowerings, tried in this order for a group [first, last] (contiguous nodes):
+ *   attention: two matrix products with a softmax between them (counts as the contract tier);
  *   contract: a contraction and its elementwise epilogue;
  *   loops:    maps, movement, reductions, pooling, row-wise normalisation, fused;
  *   forest:   one tree ensemble (counts as the loop tier);
@@ -39,6 +40,7 @@ typedef struct MloLowerCx {
 	bool probe;       /* contractions are lowered to be looked at: weights are not packed */
 } MloLowerCx;
 
+MloStatus mlo_lower_attention(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
 MloStatus mlo_lower_contract(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
 MloStatus mlo_lower_loops(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
 MloStatus mlo_lower_forest(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
@@ -55,6 +57,12 @@ bool mlo_node_static(const MloNode *n); /* and all their sizes stand in the type
 /* Whether mlo_lower_contract has a form for the contraction `anchor` when its group starts at `first`
  * (reshapes and transposes between the two become strides of the operands). */
 bool mlo_can_lower_contract(MloLowerCx *cx, const MloNode *first, const MloNode *anchor);
+
+/* Whether mlo_lower_attention takes a group that starts at `first` and goes through these three. */
+bool mlo_can_lower_attention(MloLowerCx *cx, const MloNode *first, MloNode *qk, MloNode *softmax, MloNode *pv);
+/* Whether it can read operand i of one of the products where it lies, behind the movement that starts at first;
+ * rows: each row of it must be one run of memory. */
+bool mlo_can_attend(MloLowerCx *cx, const MloNode *first, const MloNode *anchor, uint32_t i, bool rows);
 
 /* Is v computed inside the group and needed nowhere else? */
 bool mlo_group_internal(const MloGraph *g, const MloNode *first, const MloNode *last, const MloValue *v);

@@ -332,7 +332,8 @@ static MloStatus lower_tiers(Builder *b, MloNode *first, MloNode *last, MloLower
 		MloStatus (*lower)(MloLowerCx *, MloNode *, MloNode *, MloLowered *);
 		MloTier tier;
 		bool open; /* decides about open sizes itself */
-	} lowering[] = {{mlo_lower_contract, MLO_TIER_CONTRACT, false},
+	} lowering[] = {{mlo_lower_attention, MLO_TIER_CONTRACT, false},
+	                {mlo_lower_contract, MLO_TIER_CONTRACT, false},
 	                {mlo_lower_loops, MLO_TIER_LOOPS, false},
 	                {mlo_lower_forest, MLO_TIER_LOOPS, true},
 	                {mlo_lower_recurrent, MLO_TIER_LOOPS, false},

@@ -269,7 +269,7 @@ bool contract_heavy_epilogue(const MloKernel *k, const KStmt *s)
 		KOp op = b->kind == KS_LET ? k->value.items[b->value].op : K_add;
 
 		if (op == K_exp || op == K_log || op == K_tanh || op == K_erf || op == K_sin || op == K_cos ||
-		    op == K_sigmoid || op == K_pow || op == K_mod || op == K_fmod)
+		    op == K_sigmoid || op == K_decay || op == K_phi || op == K_pow || op == K_mod || op == K_fmod)
 			return true;
 	}
 	return false;

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
 #include "tools/cli.h"
 #include "tools/inputs.h"
@@ -43,6 +44,37 @@ static MloStatus slice_of(Contest *c, Model *m, int who, double seconds, bool ke
 	return MLO_OK;
 }
 
+static double process_seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Threads of a contestant in this process may spin on after its slice (OpenBLAS's do for a tenth of a second) and
+ * would keep the next one off their cores. */
+static void settle(void)
+{
+	enum { STEP_NS = 5000000, MOST_STEPS = 100 };
+	const struct timespec step = {.tv_nsec = STEP_NS};
+
+	for (int i = 0; i < MOST_STEPS; i++) {
+		const double before = process_seconds();
+
+		nanosleep(&step, NULL);
+		if (process_seconds() - before < 0.1e-9 * STEP_NS)
+			return;
+	}
+}
+
+static MloStatus slice_of_reference(Contest *c, double seconds, bool keep)
+{
+	MLO_TRY(slice_of(c, &c->reference, BENCH_REFERENCE, seconds, keep));
+	settle();
+	return MLO_OK;
+}
+
 static void add_ort(void *user, double ms)
 {
 	Contest *c = user;
@@ -61,7 +93,7 @@ static MloStatus warm_up(Contest *c)
 	if (c->has_single)
 		MLO_TRY(slice_of(c, &c->single, BENCH_SINGLE, c->opt->warmup / 2, false));
 	if (c->has_reference)
-		MLO_TRY(slice_of(c, &c->reference, BENCH_REFERENCE, c->opt->warmup / 2, false));
+		MLO_TRY(slice_of_reference(c, c->opt->warmup / 2, false));
 	if (c->ort && !peer_run(c->ort, c->opt->warmup, drop, NULL))
 		c->ort = NULL;
 	memset(c->spent, 0, sizeof c->spent);
@@ -82,7 +114,7 @@ static MloStatus contest(Contest *c, int threads)
 		if (c->ort && c->spent[BENCH_ORT] < duration && !peer_run(c->ort, SLICE, add_ort, c))
 			c->ort = NULL;
 		if (c->has_reference && c->spent[BENCH_REFERENCE] < duration)
-			MLO_TRY(slice_of(c, &c->reference, BENCH_REFERENCE, SLICE, true));
+			MLO_TRY(slice_of_reference(c, SLICE, true));
 		cli_progress(c->ours.path, c->spent[BENCH_OURS], duration);
 	}
 	return MLO_OK;

@@ -23,8 +23,9 @@ static KContract convolution(const MloTarget *t, int taps, bool winograd)
 	const int64_t lanes = t->vector_bytes / 4, n = 28;
 	KContract c = {.nb0 = 1, .nb1 = 1, .ny = n, .nx = n, .nc = 64, .nk = 64, .nky = taps, .nkx = taps, .sy = 1, .sx = 1,
 		       .dy = 1, .dx = 1, .py = taps / 2, .px = taps / 2, .in_y = n, .in_x = n, .group_c = 64,
+		       .dot = 1,
 		       .a = {.elem = EL_f32, .block = lanes, .blk = n * n * lanes, .k = 1, .x = lanes, .y = n * lanes, .b0 = 64 * n * n},
-		       .dot = 1, .b = {.elem = EL_f32, .packed = true}};
+		       .b = {.elem = EL_f32, .packed = true}};
 
 	mlo_schedule_contract(t, NULL, 1, &c);
 	if (winograd)
