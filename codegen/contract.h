@@ -51,6 +51,7 @@ double contract_dot_cost(const MloTarget *t, const KContract *c);
  * broadcast inputs under way; a tile that leaves no register free after that had one of its sums spilled and
  * reloaded in every term. */
 bool contract_tile_fits(const MloTarget *t, const KContract *c, int cols, int vecs);
+bool contract_two_rows_fit(const MloTarget *t, const KContract *c); /* those of two rows of c's tile */
 /* Fills the schedule fields from the extents (sizes are those of k) and the target's facts. shortest: rows of
  * an open length are seldom shorter. */
 void mlo_schedule_contract(const MloTarget *t, const MloKernel *k, int64_t shortest, KContract *c);

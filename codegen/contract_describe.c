@@ -201,7 +201,7 @@ static void schedule(MloLowerCx *cx, ContractPlan *p, int64_t shortest)
 	if (cx->forced)
 		mlo_schedule_set(c, cx->forced);
 	else if (p->winograd)
-		mlo_schedule_winograd(cx->target, c);
+		mlo_schedule_winograd(cx->target, wino_weights_stay(cx->target, cx->weight_bytes), c);
 }
 
 /* -- convolution ---------------------------------------------------------------------------- */

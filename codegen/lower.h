@@ -36,6 +36,7 @@ typedef struct MloLowerCx {
 	bool direct_only; /* no Winograd: results closer to the sum in order */
 	const MloChooser *chooser;  /* NULL: the cost model chooses schedules */
 	const MloSchedule *forced;  /* contractions get this one */
+	int64_t weight_bytes;       /* of all constants of the graph; 0: not known */
 	bool probe;       /* contractions are lowered to be looked at: weights are not packed */
 } MloLowerCx;
 

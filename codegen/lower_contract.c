@@ -417,7 +417,7 @@ MloStatus mlo_lower_contract(MloLowerCx *cx, MloNode *first, MloNode *last, MloL
 {
 	MloLowerCx own = *cx;
 	MloSchedule s;
-	MloTunable t = {.target = cx->target};
+	MloTunable t = {.target = cx->target, .weights_stay = wino_weights_stay(cx->target, cx->weight_bytes)};
 	MloChoice choice = {.from = MLO_CHOICE_MODEL};
 
 	if (cx->chooser) {

@@ -490,11 +490,22 @@ static int *unknown_ids(Builder *b)
 	return ids;
 }
 
+/* Bytes of the constants that nodes read. */
+static int64_t constant_bytes(const MloGraph *g)
+{
+	int64_t bytes = 0;
+
+	for (const MloNode *n = g->first; n; n = n->next)
+		for (uint32_t i = 0; i < n->nin; i++)
+			bytes += n->in[i] && n->in[i]->data ? (int64_t)n->in[i]->data->nbytes : 0;
+	return bytes;
+}
+
 MloStatus program_new(Plan *plan, const MloGraph *g, Program **out)
 {
 	Builder b = {.plan = plan, .p = MLO_NEW(plan->arena, Program),
 	             .cx = {.arena = plan->arena, .graph = g, .target = plan->target, .diag = plan->diag,
-	                    .direct_only = plan->opt->direct_only, .chooser = plan->opt->chooser}};
+	                    .direct_only = plan->opt->direct_only, .chooser = plan->opt->chooser, .weight_bytes = constant_bytes(g)}};
 
 	*out = b.p;
 	b.p->graph = g;

@@ -169,6 +169,11 @@ static void choose_tile(const MloTarget *t, KContract *c, const Samples *s)
 	try_tiles(t, c, &f);
 }
 
+bool contract_two_rows_fit(const MloTarget *t, const KContract *c)
+{
+	return 2 * c->cols * c->vecs + (c->vecs + 1) * contract_dot_pieces(t, c) + c->a.flip <= t->vector_regs;
+}
+
 /* Two rows per tile halve the way of the weights from the second-level cache, where one row of the
  * image is too short to hide it. */
 static void choose_rows(const MloTarget *t, KContract *c)
@@ -177,7 +182,7 @@ static void choose_rows(const MloTarget *t, KContract *c)
 
 	c->rows = 1;
 	if (!mlo_contract_by_columns(c) && !contract_is_depthwise(c) && c->ny > 1 && weights > t->l1d / 2 &&
-	    2 * c->cols * c->vecs + (c->vecs + 1) * contract_dot_pieces(t, c) + c->a.flip <= t->vector_regs)
+	    contract_two_rows_fit(t, c))
 		c->rows = 2;
 }
 
@@ -193,7 +198,8 @@ static void choose_order(const MloTarget *t, KContract *c)
 
 	/* enough tasks to balance, but not more than there are units */
 	chunks = (WANTED_TASKS + batch * tiles - 1) / (batch * tiles);
-	c->c_outer = a_bytes <= t->l2 / 2 || a_bytes <= w_bytes;
+	/* depthwise, no channel tile reads what another one has read */
+	c->c_outer = contract_is_depthwise(c) || a_bytes <= t->l2 / 2 || a_bytes <= w_bytes;
 	if (!c->c_outer) {
 		/* a chunk's inputs stay in half of the second-level cache while all weights pass */
 		fit = (a_bytes + t->l2 / 2 - 1) / (t->l2 / 2);

@@ -32,6 +32,7 @@ typedef struct MloTunable {
 	const char *name;    /* the kernel's */
 	const MloTarget *target;
 	const KContract *c;  /* with the cost model's schedule */
+	bool weights_stay;   /* in a core's caches, those of all layers (codegen/winograd.h) */
 	bool winograd;       /* may it be computed by pieces, where its form allows it? */
 } MloTunable;
 

@@ -88,8 +88,8 @@ static bool fits_direct(const MloTunable *k, const KContract *c)
 
 	if (c->wino || c->c_chunk || contract_splits_group(c, c->vecs) || c->y_chunk % (by_columns ? unit : 1))
 		return false;
-	if (c->rows == 2 && (by_columns || contract_is_depthwise(c) || c->ny < 2 ||
-	                     2 * c->cols * c->vecs + c->vecs + 1 > k->target->vector_regs))
+	if (c->rows == 2 &&
+	    (by_columns || contract_is_depthwise(c) || c->ny < 2 || !contract_two_rows_fit(k->target, c)))
 		return false;
 	return c->y_chunk <= (extent + unit - 1) / unit * unit;
 }
@@ -198,7 +198,7 @@ static void offer_winograd(Space *f, int m, int most)
 
 		c.wino = m;
 		for (int64_t down = 1; down <= wino_down(&c); down++) {
-			double one = wino_schedule(f->k->target, &c, m, down);
+			double one = wino_schedule(f->k->target, &c, f->k->weights_stay, m, down);
 
 			if (one > before && (cycles == 0 || one < cycles)) {
 				cycles = one;

@@ -139,7 +139,7 @@ static double images(const KContract *c)
 }
 
 /* Cycles of the whole layer when a chunk has `down` rows of pieces; fills the schedule. */
-static double layer_cycles(const MloTarget *t, KContract *c, int64_t down)
+static double layer_cycles(const MloTarget *t, KContract *c, bool stay, int64_t down)
 {
 	double weights = 4.0 * wino_points(c) * (double)(c->nk * c->nc), products, transforms, first, again;
 	double pieces = (double)(down * wino_across(c)), chunks, scratch;
@@ -148,9 +148,10 @@ static double layer_cycles(const MloTarget *t, KContract *c, int64_t down)
 	chunks = (double)((wino_down(c) + down - 1) / down) * images(c);
 	products = choose_tile(t, c) / PRODUCT_SHARE;
 	/* weights come from memory once per run, other layers having passed since, and the core has it to
-	 * itself by half at best; for further chunks from whichever cache holds them */
+	 * itself by half at best, unless those of all layers stay in the core's caches; for further chunks from
+	 * whichever cache holds them */
 	scratch = 4.0 * (double)wino_scratch_elems(c);
-	first = weights / (t->bytes_per_cycle * MEMORY_SHARE);
+	first = weights / (stay ? L3_BYTES_PER_CYCLE : t->bytes_per_cycle * MEMORY_SHARE);
 	again = weights / (weights + scratch > 0.9 * (double)t->l2 ? L3_BYTES_PER_CYCLE : L2_BYTES_PER_CYCLE);
 	if (scratch > 0.75 * (double)t->l2)
 		products *= 1.5;
@@ -173,18 +174,23 @@ static void split_channels(KContract *c)
 	c->c_chunk = (tiles + split - 1) / split;
 }
 
-double wino_schedule(const MloTarget *t, KContract *c, int m, int64_t down)
+double wino_schedule(const MloTarget *t, KContract *c, bool stay, int m, int64_t down)
 {
 	double cycles;
 
 	c->wino = m;
 	c->rows = 1;
-	cycles = layer_cycles(t, c, down);
+	cycles = layer_cycles(t, c, stay, down);
 	split_channels(c);
 	return cycles;
 }
 
-void mlo_schedule_winograd(const MloTarget *t, KContract *c)
+bool wino_weights_stay(const MloTarget *t, int64_t bytes)
+{
+	return bytes > 0 && bytes <= t->l2 + t->l3;
+}
+
+void mlo_schedule_winograd(const MloTarget *t, bool stay, KContract *c)
 {
 	double direct = images(c) * (double)(c->ny * c->nx * c->nk * c->nky * c->nkx) * (double)wino_cvecs(c) /
 	                (t->fma_per_cycle * DIRECT_SHARE), best = WORTH * direct;
@@ -197,7 +203,7 @@ void mlo_schedule_winograd(const MloTarget *t, KContract *c)
 
 		w.wino = m;
 		for (int64_t down = 1; down <= wino_down(&w); down++) {
-			double cycles = wino_schedule(t, &w, m, down);
+			double cycles = wino_schedule(t, &w, stay, m, down);
 
 			if (cycles >= best)
 				continue;

@@ -42,11 +42,14 @@ const double *wino_at(int m);
 
 /* Has this convolution a form by pieces? */
 bool wino_can(const MloTarget *t, const KContract *c);
+/* Do weights of so many bytes, all that a model has, stay in a core's caches from run to run (its share of the
+ * last one included)?  0: nobody knows how many there are. */
+bool wino_weights_stay(const MloTarget *t, int64_t bytes);
 /* The schedule with pieces of m and `down` rows of pieces per chunk; answers the estimated cycles of the layer. */
-double wino_schedule(const MloTarget *t, KContract *c, int m, int64_t down);
+double wino_schedule(const MloTarget *t, KContract *c, bool stay, int m, int64_t down);
 /* Chooses between direct and Winograd for a convolution that has its direct schedule; sets wino and
  * the schedule where Winograd is estimated to be faster. */
-void mlo_schedule_winograd(const MloTarget *t, KContract *c);
+void mlo_schedule_winograd(const MloTarget *t, bool stay, KContract *c);
 /* The weight of a pair of channels at point p = row * wino_nx + column, from its taps [nky][nkx]. */
 float wino_weight(const KContract *c, const float *tap, int p);
 #endif

@@ -115,9 +115,9 @@ static MloStatus compare(Request *r)
 				 e->path[1], e->p[1].width);
 	e->resamples = r->resamples;
 	e->seed = (uint64_t)r->seed;
-	e->interval = MLO_NEWN(r->a, MloInterval, r->eval.metrics.list.n + 1);
 	if (e->resamples)
-		mlo_metrics_bootstrap(&r->eval.metrics, &e->p[0], &e->p[1], e->resamples, e->seed, show_bootstrap, e->interval);
+		e->interval = mlo_metrics_bootstrap(r->a, &r->eval.metrics, &e->p[0], &e->p[1], e->resamples, e->seed,
+						    show_bootstrap);
 	return MLO_OK;
 }
 

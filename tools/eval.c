@@ -230,10 +230,11 @@ static MloStatus predict(Eval *e, MloPredictions *out)
 	else
 		labels(e, out);
 	MLO_TRY(mlo_metrics_check(&e->r->metrics, out, e->d));
-	if (!e->numbers && out->score) {
+	if (e->numbers)
+		return MLO_OK;
+	if (out->score)
 		mlo_scores_normalise(e->score, n, out->width);
-		mlo_metrics_sort(e->a, out);
-	}
+	mlo_metrics_prepare(e->a, out);
 	return MLO_OK;
 }
 

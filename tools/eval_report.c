@@ -30,7 +30,7 @@ static void print_two(const EvalResult *r, const MloMetric *m, const MloInterval
 	const double a = mlo_metric_value(m, &r->p[0], NULL), b = mlo_metric_value(m, &r->p[1], NULL);
 
 	printf("%-20s %12.6g %12.6g %+12.6g", m->name, a, b, b - a);
-	if (r->resamples)
+	if (i)
 		printf("  %+.6g to %+.6g%s", i->lo, i->hi, i->lo > 0 || i->hi < 0 ? "" : " (may be chance)");
 	putchar('\n');
 }
@@ -76,7 +76,7 @@ void eval_print(MloArena *a, const EvalResult *r)
 	}
 	for (size_t i = 0; i < m->list.n; i++) {
 		if (r->models == 2)
-			print_two(r, &m->list.items[i], r->interval + i);
+			print_two(r, &m->list.items[i], r->interval ? &r->interval[i] : NULL);
 		else
 			print_one(r, &m->list.items[i]);
 	}
@@ -166,7 +166,7 @@ static json_t *differences_json(const EvalResult *r)
 
 		json_object_set_new(j, "value",
 				    number(mlo_metric_value(one, &r->p[1], NULL) - mlo_metric_value(one, &r->p[0], NULL)));
-		if (r->resamples) {
+		if (r->interval) {
 			json_object_set_new(j, "lo", number(r->interval[i].lo));
 			json_object_set_new(j, "hi", number(r->interval[i].hi));
 		}

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/random.h"
+
 static double times(const uint32_t *count, size_t i)
 {
 	return count ? count[i] : 1;
@@ -82,19 +84,15 @@ double value_accuracy(const MloPredictions *p, const uint32_t *count, int k)
 
 typedef double OfClass(const MloClassCount *c);
 
-static MloClassCount *counted(const MloPredictions *p, const uint32_t *count)
+static const MloClassCount *counted(const MloPredictions *p, const uint32_t *count)
 {
-	MloClassCount *c = calloc(p->width + 1, sizeof *c);
-
-	if (!c)
-		MLO_BUG("out of memory for %zu classes", p->width);
-	mlo_metrics_count(p, count, c);
-	return c;
+	mlo_metrics_count(p, count, p->room);
+	return p->room;
 }
 
 static double macro(const MloPredictions *p, const uint32_t *count, OfClass *of)
 {
-	MloClassCount *c = counted(p, count);
+	const MloClassCount *c = counted(p, count);
 	double sum = 0, classes = 0;
 
 	for (size_t i = 0; i < p->width; i++) {
@@ -103,33 +101,31 @@ static double macro(const MloPredictions *p, const uint32_t *count, OfClass *of)
 		sum += of(&c[i]);
 		classes++;
 	}
-	free(c);
 	return sum / classes;
 }
 
 static double micro(const MloPredictions *p, const uint32_t *count, OfClass *of)
 {
-	MloClassCount *c = counted(p, count), all = {0, 0, 0};
+	const MloClassCount *c = counted(p, count);
+	MloClassCount all = {0, 0, 0};
 
 	for (size_t i = 0; i < p->width; i++) {
 		all.right += c[i].right;
 		all.labels += c[i].labels;
 		all.predicted += c[i].predicted;
 	}
-	free(c);
 	return of(&all);
 }
 
 static double weighted(const MloPredictions *p, const uint32_t *count, OfClass *of)
 {
-	MloClassCount *c = counted(p, count);
+	const MloClassCount *c = counted(p, count);
 	double sum = 0, labels = 0;
 
 	for (size_t i = 0; i < p->width; i++) {
 		sum += c[i].labels * of(&c[i]);
 		labels += c[i].labels;
 	}
-	free(c);
 	return sum / labels;
 }
 
@@ -151,7 +147,7 @@ AVERAGED(f1, weighted)
 
 double value_specificity_macro(const MloPredictions *p, const uint32_t *count, int k)
 {
-	MloClassCount *c = counted(p, count);
+	const MloClassCount *c = counted(p, count);
 	const double samples = samples_of(p, count);
 	double sum = 0, classes = 0;
 
@@ -164,7 +160,6 @@ double value_specificity_macro(const MloPredictions *p, const uint32_t *count, i
 		sum += one;
 		classes++;
 	}
-	free(c);
 	return sum / classes;
 }
 
@@ -390,12 +385,11 @@ double mlo_metric_value(const MloMetric *m, const MloPredictions *p, const uint3
 
 static size_t classes_without(const MloPredictions *p)
 {
-	MloClassCount *c = counted(p, NULL);
+	const MloClassCount *c = counted(p, NULL);
 	size_t n = 0;
 
 	for (size_t i = 0; i < p->width; i++)
 		n += c[i].labels == 0;
-	free(c);
 	return n;
 }
 
@@ -414,21 +408,11 @@ const char *mlo_metric_note(MloArena *a, const MloMetric *m, const MloPrediction
 
 /* -- the bootstrap -------------------------------------------------------------------------------------- */
 
-/* splitmix64 (Steele, Lea, Flood 2014). */
-static uint64_t next_random(uint64_t *state)
-{
-	uint64_t z = *state += 0x9e3779b97f4a7c15u;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-	return z ^ z >> 31;
-}
-
 static void resample(uint64_t *state, uint32_t *count, size_t n)
 {
 	memset(count, 0, n * sizeof *count);
 	for (size_t i = 0; i < n; i++)
-		count[(size_t)((double)(next_random(state) >> 11) * 0x1p-53 * (double)n)]++;
+		count[(size_t)((double)(mlo_random_next(state) >> 11) * 0x1p-53 * (double)n)]++;
 }
 
 static int ascending(const void *x, const void *y)
@@ -452,15 +436,14 @@ static MloInterval middle(double *v, size_t n)
 	return (MloInterval){v[(size_t)(0.025 * (double)(defined - 1) + 0.5)], v[(size_t)(0.975 * (double)(defined - 1) + 0.5)]};
 }
 
-void mlo_metrics_bootstrap(const MloMetrics *m, const MloPredictions *a, const MloPredictions *b, int resamples,
-			   uint64_t seed, void (*progress)(double done, double total), MloInterval *out)
+MloInterval *mlo_metrics_bootstrap(MloArena *arena, const MloMetrics *m, const MloPredictions *a, const MloPredictions *b,
+				   int resamples, uint64_t seed, void (*progress)(double done, double total))
 {
 	const size_t n = (size_t)resamples, metrics = m->list.n;
-	uint32_t *count = calloc(a->n + 1, sizeof *count);
-	double *difference = calloc(n * metrics + 1, sizeof *difference);
+	uint32_t *count = MLO_NEWN(arena, uint32_t, a->n + 1);
+	double *difference = MLO_NEWN(arena, double, n * metrics + 1);
+	MloInterval *out = MLO_NEWN(arena, MloInterval, metrics + 1);
 
-	if (!count || !difference)
-		MLO_BUG("out of memory for %zu resamples", n);
 	MLO_ASSERT(a->n == b->n);
 	for (size_t r = 0; r < n; r++) {
 		resample(&seed, count, a->n);
@@ -472,6 +455,5 @@ void mlo_metrics_bootstrap(const MloMetrics *m, const MloPredictions *a, const M
 	}
 	for (size_t i = 0; i < metrics; i++)
 		out[i] = middle(difference + i * n, n);
-	free(count);
-	free(difference);
+	return out;
 }

@@ -16,6 +16,9 @@
 #include "ir/base/arena.h"
 #include "ir/base/diag.h"
 
+/* Per class: samples predicted right, labels, predictions. */
+typedef struct MloClassCount { double right, labels, predicted; } MloClassCount;
+
 /* Samples, their labels, and what a model says of them.  Arrays are not owned. */
 typedef struct MloPredictions {
 	size_t n;             /* samples */
@@ -25,7 +28,9 @@ typedef struct MloPredictions {
 	const int64_t *rank;  /* n: how many classes are better than the label */
 	const double *score;  /* n x width, or NULL if no metric of ranks is wanted; of a regression its numbers */
 	const double *target; /* n x width, of a regression */
-	uint32_t **order;     /* per class: samples by falling score; see mlo_metrics_sort() */
+	/* Of mlo_metrics_prepare(): */
+	uint32_t **order;     /* per class: samples by falling score */
+	MloClassCount *room;  /* width: what metrics count in */
 } MloPredictions;
 
 typedef enum MloMetricKind { METRIC_CLASSES, METRIC_RANKS, METRIC_NUMBERS } MloMetricKind;
@@ -47,15 +52,13 @@ bool mlo_metrics_need(const MloMetrics *m, MloMetricKind kind);
 
 /* Labels out of range, numbers that are not finite, metrics that these samples do not define: an error. */
 MloStatus mlo_metrics_check(const MloMetrics *m, const MloPredictions *p, MloDiag *d) MLO_CHECKED;
-/* Prepares metrics of ranks: fills p->order. */
-void mlo_metrics_sort(MloArena *a, MloPredictions *p);
+/* Before values of classifications are asked for: what they need is made in `a`. */
+void mlo_metrics_prepare(MloArena *a, MloPredictions *p);
 /* count[i]: how often sample i counts; NULL: once.  NaN: the samples that count do not define it. */
 double mlo_metric_value(const MloMetric *m, const MloPredictions *p, const uint32_t *count);
 /* What was left out of the value, as a sentence, or NULL. */
 const char *mlo_metric_note(MloArena *a, const MloMetric *m, const MloPredictions *p);
 
-/* Per class: samples predicted right, labels, predictions. */
-typedef struct MloClassCount { double right, labels, predicted; } MloClassCount;
 void mlo_metrics_count(const MloPredictions *p, const uint32_t *count, MloClassCount *per_class);
 double mlo_class_precision(const MloClassCount *c);
 double mlo_class_recall(const MloClassCount *c);
@@ -67,10 +70,10 @@ double mlo_class_specificity(const MloClassCount *c, double samples); /* NaN: no
 void mlo_scores_normalise(double *score, size_t n, size_t width);
 
 /* 95 % of the differences b - a over `resamples` bootstrap resamples lie between lo and hi, by percentiles; both
- * models see the same resamples, which follow from the seed. */
+ * models see the same resamples, which follow from the seed.  One interval per metric, owned by `arena`. */
 typedef struct MloInterval { double lo, hi; } MloInterval;
-void mlo_metrics_bootstrap(const MloMetrics *m, const MloPredictions *a, const MloPredictions *b, int resamples,
-			   uint64_t seed, void (*progress)(double done, double total), MloInterval *out);
+MloInterval *mlo_metrics_bootstrap(MloArena *arena, const MloMetrics *m, const MloPredictions *a, const MloPredictions *b,
+				   int resamples, uint64_t seed, void (*progress)(double done, double total));
 
 /* metrics_rank.c */
 double mlo_roc_auc(const MloPredictions *p, size_t c, const uint32_t *count); /* of class c versus the rest */

@@ -67,7 +67,7 @@ static int falling(const void *x, const void *y, void *user)
 	return i < j ? -1 : i > j;
 }
 
-void mlo_metrics_sort(MloArena *a, MloPredictions *p)
+static void sort_scores(MloArena *a, MloPredictions *p)
 {
 	p->order = MLO_NEWN(a, uint32_t *, p->width + 1);
 	for (size_t c = 0; c < p->width; c++) {
@@ -80,6 +80,13 @@ void mlo_metrics_sort(MloArena *a, MloPredictions *p)
 			p->order[c][i] = (uint32_t)i;
 		qsort_r(p->order[c], p->n, sizeof(uint32_t), falling, &column);
 	}
+}
+
+void mlo_metrics_prepare(MloArena *a, MloPredictions *p)
+{
+	p->room = MLO_NEWN(a, MloClassCount, p->width + 1);
+	if (p->score)
+		sort_scores(a, p);
 }
 
 /* Samples of one score, of the class and of others. */

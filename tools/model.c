@@ -9,6 +9,7 @@
 #include "runtime/format.h"
 #include "tools/cli.h"
 #include "tools/objects.h"
+#include "tools/random.h"
 
 bool model_is_package(const char *path)
 {
@@ -475,16 +476,6 @@ MloTensor **model_outputs(MloArena *a, const Model *m)
 	return out;
 }
 
-/* splitmix64 (Steele, Lea, Flood 2014). */
-static uint64_t next_random(uint64_t *state)
-{
-	uint64_t z = *state += 0x9e3779b97f4a7c15u;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-	return z ^ z >> 31;
-}
-
 MloTensor *model_random(MloArena *a, const ModelTensor *t, uint64_t seed)
 {
 	MloTensor *x = model_tensor(a, t);
@@ -493,7 +484,7 @@ MloTensor *model_random(MloArena *a, const ModelTensor *t, uint64_t seed)
 	if (t->elem == EL_str || mlo_elem_class(t->elem) == EC_COMPLEX)
 		return x;
 	for (int64_t i = 0, n = mlo_tensor_elems(x); i < n; i++) {
-		uint64_t r = next_random(&state);
+		uint64_t r = mlo_random_next(&state);
 
 		if (mlo_elem_is_float(t->elem))
 			mlo_tensor_set_f64(x, i, (double)(r >> 40) / (1 << 23) - 1);

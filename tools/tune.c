@@ -355,8 +355,8 @@ static MloStatus look(Tune *t)
 
 static bool time_left(const Tune *t)
 {
-	/* another race, and the confirmation */
-	return cli_now() - t->start + (1 + CONFIRM_PASSES) * t->race_cost < t->opt->budget;
+	/* another race, and the confirmation, most often in two passes */
+	return cli_now() - t->start + 3 * t->race_cost < t->opt->budget;
 }
 
 static MloStatus search(Tune *t)

@@ -60,7 +60,7 @@ static MloPredictions predictions(MloArena *a, const int64_t *labels, const doub
 		}
 	}
 	mlo_scores_normalise(own, n, width);
-	mlo_metrics_sort(a, &p);
+	mlo_metrics_prepare(a, &p);
 	return p;
 }
 
@@ -281,10 +281,10 @@ static void intervals_are_those_of_theory(void)
 	}
 	half = 1.96 * sqrt((square - mean * mean) / SAMPLES);
 	CU_ASSERT_EQUAL_FATAL(mlo_metrics_parse(arena, "top1", &m, NULL), MLO_OK);
-	mlo_metrics_bootstrap(&m, &a, &b, 4000, 1, NULL, &i);
-	mlo_metrics_bootstrap(&m, &a, &b, 4000, 1, NULL, &again);
-	mlo_metrics_bootstrap(&m, &a, &b, 4000, 2, NULL, &other);
-	mlo_metrics_bootstrap(&m, &a, &a, 100, 1, NULL, &none);
+	i = *mlo_metrics_bootstrap(arena, &m, &a, &b, 4000, 1, NULL);
+	again = *mlo_metrics_bootstrap(arena, &m, &a, &b, 4000, 1, NULL);
+	other = *mlo_metrics_bootstrap(arena, &m, &a, &b, 4000, 2, NULL);
+	none = *mlo_metrics_bootstrap(arena, &m, &a, &a, 100, 1, NULL);
 	CU_ASSERT_DOUBLE_EQUAL(mean, 0.1, 1e-12);
 	CU_ASSERT_DOUBLE_EQUAL(i.lo, mean - half, 0.1 * half);
 	CU_ASSERT_DOUBLE_EQUAL(i.hi, mean + half, 0.1 * half);

@@ -29,7 +29,7 @@ static KContract convolution(const MloTarget *t, int taps, bool winograd)
 
 	mlo_schedule_contract(t, NULL, 1, &c);
 	if (winograd)
-		mlo_schedule_winograd(t, &c);
+		mlo_schedule_winograd(t, false, &c);
 	return c;
 }
 
