@@ -229,12 +229,12 @@ static void report_steps(const Plan *p, MloVariant *out)
 
 static MloStatus codegen(const MloGraph *g, const MloTarget *t, const MloCodegenOptions *opt, MloVariant *out, MloDiag *d)
 {
-	Plan p;
+	Plan p = {.direct_only = opt->direct_only, .weights = opt->weights};
 	Work w = {.target = t, .opt = opt, .diag = d};
 	uint64_t *code;
 	MloStatus st;
 
-	MLO_TRY(plan_build(&p, out->arena, g, t, opt->direct_only, d));
+	MLO_TRY(plan_build(&p, out->arena, g, t, d));
 	w.n = p.unique.n;
 	w.job = make_jobs(&p);
 	w.order = MLO_NEWN(out->arena, size_t, w.n + 1);

@@ -160,7 +160,7 @@ DotOperand contract_input(Tile *t, LLVMValueRef off, int live)
 	if (t->depthwise)
 		return (DotOperand){.n = 1, .v = {widen(t, c->a.elem, load_as(t, false, off, emit_vec(emit_mem_type(e, c->a.elem), c->lanes)))}};
 	if (c->dot == 1)
-		return (DotOperand){.n = 1, .v = {emit_splat(e, load_as(t, false, off, t->sum), c->lanes)}};
+		return (DotOperand){.n = 1, .v = {emit_splat(e, widen(t, c->a.elem, load_as(t, false, off, emit_mem_type(e, c->a.elem))), c->lanes)}};
 	x = emit_splat(e, load_step(t, off, live), c->lanes);
 	if (c->a.flip)
 		x = LLVMBuildXor(e->b, x, emit_const_i(LLVMTypeOf(x), (int32_t)0x80808080), "");
@@ -179,7 +179,7 @@ DotOperand contract_weights(Tile *t, LLVMValueRef off, int j)
 		LLVMValueRef args[] = {contract_address(t, true, off), emit_const_i(LLVMInt32TypeInContext(e->ctx), mlo_elem_bits(c->b.elem) / 8),
 		                       t->bmask[j], LLVMConstNull(raw)};
 
-		return (DotOperand){.n = 1, .v = {emit_intrinsic(e, "llvm.masked.load", over, 2, args, 4)}};
+		return (DotOperand){.n = 1, .v = {widen(t, c->b.elem, emit_intrinsic(e, "llvm.masked.load", over, 2, args, 4))}};
 	}
 	if (c->dot == 1)
 		return (DotOperand){.n = 1, .v = {widen(t, c->b.elem, load_as(t, true, off, raw))}};

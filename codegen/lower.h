@@ -30,6 +30,7 @@ typedef struct MloLowerCx {
 	const MloTarget *target;
 	MloDiag *diag;
 	bool direct_only; /* no Winograd: results closer to the sum in order */
+	MloElem weights;  /* that float weights are packed as, where products read them: f32 (or EL_none), bf16, f16 */
 } MloLowerCx;
 
 MloStatus mlo_lower_contract(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
@@ -48,6 +49,8 @@ bool mlo_node_static(const MloNode *n); /* and all their sizes stand in the type
 /* Whether mlo_lower_contract has a form for the contraction `anchor` when its group starts at `first`
  * (reshapes and transposes between the two become strides of the operands). */
 bool mlo_can_lower_contract(MloLowerCx *cx, const MloNode *first, const MloNode *anchor);
+/* How many products at once that form would take for each lane; 0: there is none. */
+int mlo_contract_dot(MloLowerCx *cx, const MloNode *first, const MloNode *anchor);
 
 /* Is v computed inside the group and needed nowhere else? */
 bool mlo_group_internal(const MloGraph *g, const MloNode *first, const MloNode *last, const MloValue *v);

@@ -92,11 +92,12 @@ struct Plan {
 	uint32_t nstrings;
 	int64_t weight_bytes, scratch_bytes;
 	bool direct_only;        /* MloLowerCx.direct_only */
+	MloElem weights;         /* MloLowerCx.weights */
 	bool flat;               /* all sizes known, tensors of numbers, nothing branches: one program */
 };
 
-MloStatus plan_build(Plan *p, MloArena *a, const MloGraph *g, const MloTarget *t, bool direct_only,
-                     MloDiag *d) MLO_CHECKED;
+/* *p: zero but for its options. */
+MloStatus plan_build(Plan *p, MloArena *a, const MloGraph *g, const MloTarget *t, MloDiag *d) MLO_CHECKED;
 
 /* memplan.c: places of buffers, and the sizes of what holds them. */
 void program_plan_memory(Plan *plan, Program *p);

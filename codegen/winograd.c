@@ -80,7 +80,7 @@ static double max_of(double a, double b)
 
 static bool can(const MloTarget *t, const KContract *c)
 {
-	return c->a.elem == EL_f32 && c->b.elem == EL_f32 && c->ny >= 0 && c->nx >= 0 && (c->nky == 3 || c->nky == 1) && (c->nkx == 3 || c->nkx == 1) &&
+	return mlo_contract_sum(c) == EL_f32 && c->ny >= 0 && c->nx >= 0 && (c->nky == 3 || c->nky == 1) && (c->nkx == 3 || c->nkx == 1) &&
 	       c->nky + c->nkx > 2 && c->sy == 1 && c->sx == 1 && c->dy == 1 && c->dx == 1 && c->py <= c->nky / 2 &&
 	       c->px <= c->nkx / 2 && !c->group_k && c->b.packed && c->a.block == c->lanes && c->a.k == 1 &&
 	       t->vector_regs >= 16;
@@ -125,7 +125,7 @@ static double images(const KContract *c)
 /* Cycles of the whole layer when a chunk has `down` rows of pieces; fills the schedule. */
 static double layer_cycles(const MloTarget *t, KContract *c, int64_t down)
 {
-	double weights = 4.0 * wino_points(c) * (double)(c->nk * c->nc), products, transforms, first, again;
+	double weights = mlo_elem_bits(c->b.elem) / 8.0 * wino_points(c) * (double)(c->nk * c->nc), products, transforms, first, again;
 	double pieces = (double)(down * wino_across(c)), chunks, scratch;
 
 	c->y_chunk = down * wino_my(c);
@@ -160,7 +160,7 @@ static void split_channels(KContract *c)
 void mlo_schedule_winograd(const MloTarget *t, KContract *c)
 {
 	double direct = images(c) * (double)(c->ny * c->nx * c->nk * c->nky * c->nkx) * (double)wino_cvecs(c) /
-	                (t->fma_per_cycle * DIRECT_SHARE), best = WORTH * direct;
+	                (t->fma_per_cycle * DIRECT_SHARE), best = WORTH * direct * contract_dot_cost(t, c) / c->dot;
 	KContract chosen = *c;
 
 	if (!can(t, c))
@@ -169,7 +169,9 @@ void mlo_schedule_winograd(const MloTarget *t, KContract *c)
 		KContract w = *c;
 
 		w.wino = m;
-		w.rows = 1;
+		w.rows = w.dot = 1;
+		/* transformed back, the rounding of transformed weights to 8 bits would be a few percent */
+		w.b.elem = c->b.elem == EL_bf16 ? EL_f32 : c->b.elem;
 		for (int64_t down = 1; down <= wino_down(&w); down++) {
 			double cycles = layer_cycles(t, &w, down);
 

@@ -49,7 +49,7 @@ static void move_down(Fuser *f, MloNode *first, MloNode *last, MloNode *at)
 static MloNode *absorb_operand(Fuser *f, MloNode *first, MloNode *anchor, uint32_t i)
 {
 	MloNode *chain[8];
-	int n = 0;
+	int n = 0, dot = mlo_contract_dot(&f->lower, first, anchor);
 
 	for (MloValue *v = anchor->in[i]; n < 8 && v && v->def; v = v->def->in[0]) {
 		MloNode *d = v->def;
@@ -64,7 +64,7 @@ static MloNode *absorb_operand(Fuser *f, MloNode *first, MloNode *anchor, uint32
 
 		for (int k = n - 1; k >= 0; k--)
 			mlo_graph_move(f->g, chain[k], first);
-		if (mlo_can_lower_contract(&f->lower, start, anchor))
+		if (mlo_can_lower_contract(&f->lower, start, anchor) && mlo_contract_dot(&f->lower, start, anchor) >= dot)
 			return start;
 		n--;
 	}

@@ -19,6 +19,7 @@ enum {
 	O_NO_CACHE,
 	O_NAME,
 	O_NO_WINOGRAD,
+	O_PRECISION,
 	O_DUMP_AFTER,
 	O_DUMP_KERNELS,
 	O_DUMP_LLVM,
@@ -39,6 +40,8 @@ static const CliOption options[] = {
 	{'O', "optimize", "LEVEL", "0: only what code generation needs, 2: everything (default)"},
 	{O_NO_WINOGRAD, "no-winograd", NULL,
 	 "convolutions as plain sums only: slower, with the smallest rounding errors"},
+	{O_PRECISION, "precision", "NAME",
+	 "of products: f32 (default); bf16: activations and weights; fp16: weights. Sums stay float32"},
 	{O_NAME, "name", "NAME", "the model's name in the package (default: the file's)"},
 	{'j', "jobs", "N", "compile threads (default: one per core)"},
 	{O_CACHE_DIR, "cache-dir", "DIR", "where compiled kernels are kept (default: $XDG_CACHE_HOME/mlopt)"},
@@ -129,6 +132,9 @@ static bool take(Request *r, int o)
 		break;
 	case O_CACHE_DIR:
 		r->opt.cache_dir = optarg;
+		break;
+	case O_PRECISION:
+		r->opt.precision = optarg;
 		break;
 	case O_NO_WINOGRAD:
 		r->opt.no_winograd = 1;

@@ -142,7 +142,7 @@ static json_t *variant(const MloManifestVariant *v)
 	json_object_set_new(j, "program", json_integer((json_int_t)v->program));
 	json_object_set_new(j, "arena_bytes", json_integer((json_int_t)v->made->arena_bytes));
 	json_object_set_new(j, "scratch_bytes", json_integer((json_int_t)v->made->scratch_bytes));
-	json_object_set_new(j, "precision", text("f32"));
+	json_object_set_new(j, "precision", text(v->precision));
 	for (size_t i = 0; i < v->made->nsteps; i++)
 		json_array_append_new(steps, step(&v->made->steps[i]));
 	json_object_set_new(j, "steps", steps);

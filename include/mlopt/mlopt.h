@@ -68,6 +68,7 @@ typedef struct MloptOptions {
 	const char *const *consts;
 	size_t nconsts;
 	int no_winograd; /* convolutions as plain sums: slower, and closer to the sum in order */
+	const char *precision; /* of products: "f32" (NULL), "bf16", "fp16"; sums, inputs and outputs stay float32 */
 } MloptOptions;
 #define MLOPT_OPTIONS_INIT                                                                                   \
 	{                                                                                                    \
