@@ -54,6 +54,14 @@ bool contract_tile_fits(const MloTarget *t, const KContract *c, int cols, int ve
 /* Fills the schedule fields from the extents (sizes are those of k) and the target's facts. shortest: rows of
  * an open length are seldom shorter. */
 void mlo_schedule_contract(const MloTarget *t, const MloKernel *k, int64_t shortest, KContract *c);
+/* Sizes of tiles that are tried. */
+enum { CONTRACT_MAX_VECS = 8, CONTRACT_MAX_COLS = 28 };
+/* Would a tile of so many vectors reach into a second group of channels? */
+bool contract_splits_group(const KContract *c, int vecs);
+/* Estimated cycles of a row of outputs, all channels, in tiles of cols x vecs; extents are numbers. */
+double contract_row_cycles(const MloTarget *t, const KContract *c, int cols, int vecs);
+/* Rows, chunks and order of c, whose tile is chosen and whose extents are numbers. */
+void contract_schedule_rows(const MloTarget *t, KContract *c);
 /* "7x32 chunk 14 c-outer" for reports. */
 void mlo_schedule_text(MloStr *out, const KContract *c);
 

@@ -188,12 +188,33 @@ static void choose_sign(const MloTarget *t, KContract *c)
 	c->zero.sums = c->a.flip || c->zero.given || c->zero.at;
 }
 
+/* In the place of packed weights, whose form is not decided yet. */
+static const MloTensor *unpacked(MloLowerCx *cx, MloElem elem)
+{
+	return mlo_tensor_new(cx->arena, elem, 0, NULL);
+}
+
 static void pack(MloLowerCx *cx, ContractPlan *p, const ContractWeights *w)
 {
 	if (p->dry)
 		return;
-	p->packed = contract_pack(cx->arena, &p->c, w);
-	p->sums = p->c.zero.sums ? contract_pack_sums(cx->arena, &p->c, w) : NULL;
+	p->packed = cx->probe ? unpacked(cx, p->c.b.elem) : contract_pack(cx->arena, &p->c, w);
+	if (p->c.zero.sums)
+		p->sums = cx->probe ? unpacked(cx, EL_i32) : contract_pack_sums(cx->arena, &p->c, w);
+}
+
+/* -- schedule ------------------------------------------------------------------------------- */
+
+static void schedule(MloLowerCx *cx, ContractPlan *p, int64_t shortest)
+{
+	KContract *c = &p->c;
+
+	mlo_schedule_contract(cx->target, p->k, shortest, c);
+	p->winograd = p->winograd && !cx->direct_only;
+	if (cx->forced)
+		mlo_schedule_set(c, cx->forced);
+	else if (p->winograd)
+		mlo_schedule_winograd(cx->target, c);
 }
 
 /* -- convolution ---------------------------------------------------------------------------- */
@@ -327,9 +348,8 @@ static MloStatus describe_conv(MloLowerCx *cx, const MloNode *first, const MloNo
 	} else {
 		turn_column(p, &w, g.pad_hi[0]);
 	}
-	mlo_schedule_contract(cx->target, p->k, p->merged ? SHORT_IMAGE * SHORT_IMAGE : SHORT_IMAGE, c);
-	if (!cx->direct_only && n->out[0]->layout.block == c->lanes)
-		mlo_schedule_winograd(cx->target, c);
+	p->winograd = n->out[0]->layout.block == cx->target->vector_bytes / 4;
+	schedule(cx, p, p->merged ? SHORT_IMAGE * SHORT_IMAGE : SHORT_IMAGE);
 	p->a = n->in[0];
 	p->bias = bias;
 	pack(cx, p, &w);
@@ -371,7 +391,7 @@ static MloStatus describe_conv_transpose(MloLowerCx *cx, const MloNode *first, c
 	c->group_c = c->nc;
 	image_strides(p, n->in[0], ch, h, ww, ch);
 	choose_weights(cx, n->in[0], c);
-	mlo_schedule_contract(cx->target, p->k, SHORT_IMAGE, c);
+	schedule(cx, p, SHORT_IMAGE);
 	p->a = n->in[0];
 	p->bias = n->nin > 2 ? n->in[2] : NULL;
 	pack(cx, p, &w);
@@ -411,9 +431,7 @@ static bool batch_dims(MloSymbols *syms, const MloDim *dim, const MloDim *as, co
 	return true;
 }
 
-/* Stride of batch dimension d (of n, right-aligned) of a view whose last two are the matrix; false: it is
- * neither the result's nor 1 for sure. */
-static bool batch_stride(const StridedView *v, const MloType *y, int d, int n, MloDim *stride)
+bool contract_batch_stride(const StridedView *v, const MloType *y, int d, int n, MloDim *stride)
 {
 	int at = v->rank - 2 - (n - d);
 
@@ -434,7 +452,7 @@ static bool mat_dims(MloSymbols *syms, const MloType *yt, const StridedView *a, 
 	p->merged = 1;
 	for (int d = 0; d < nb; d++) {
 		bs[d] = mlo_dim(0);
-		if (!batch_stride(a, yt, d, nb, &as[d]) || (b && !batch_stride(b, yt, d, nb, &bs[d])))
+		if (!contract_batch_stride(a, yt, d, nb, &as[d]) || (b && !contract_batch_stride(b, yt, d, nb, &bs[d])))
 			return false;
 	}
 	/* batches that share B are more rows */
@@ -495,7 +513,7 @@ static MloStatus finish_mat(MloLowerCx *cx, const MloNode *n, const StridedView 
 		if (!choose_weights(cx, a->base, c))
 			return MLO_ERR_UNSUPPORTED;
 		choose_sign(cx->target, c);
-		mlo_schedule_contract(cx->target, p->k, 1, c);
+		schedule(cx, p, 1);
 		pack(cx, p, &w);
 		return MLO_OK;
 	}
@@ -505,7 +523,7 @@ static MloStatus finish_mat(MloLowerCx *cx, const MloNode *n, const StridedView 
 	p->b = b->base;
 	c->a.elem = mlo_value_elem(a->base);
 	c->b.elem = mlo_value_elem(b->base);
-	mlo_schedule_contract(cx->target, p->k, 1, c);
+	schedule(cx, p, 1);
 	return MLO_OK;
 }
 

@@ -44,6 +44,7 @@ typedef struct ContractPlan {
 	int64_t phase_y, phase_x, phase_c;
 	int64_t oc;                 /* real output channels */
 	MloDim channels;            /* of a matrix product */
+	bool winograd;              /* may be computed by pieces */
 } ContractPlan;
 
 /* Fills the plan (zero but for `dry` and `k`) for the anchor of a group that starts at first, or
@@ -52,4 +53,41 @@ MloStatus contract_describe(MloLowerCx *cx, const MloNode *first, const MloNode 
 
 /* View of v through the transposes and reshapes of the group that make it. */
 bool contract_view(MloSymbols *syms, const MloNode *first, const MloNode *anchor, MloValue *v, StridedView *out);
+
+/* Stride of batch dimension d (of n, right-aligned) of a view whose last two are the matrix, in a product of type
+ * y; false: it is neither the result's nor 1 for sure. */
+bool contract_batch_stride(const StridedView *v, const MloType *y, int d, int n, MloDim *stride);
+
+/* A value of the group that is at hand, and the logical index at which it was computed. */
+typedef struct ContractItem {
+	const MloValue *v;
+	int number;                         /* SSA value */
+	const KIdx *index[MLO_MAX_RANK];
+} ContractItem;
+
+typedef struct ContractTurned { const MloValue *of; const MloTensor *data; } ContractTurned;
+
+/* A group while it is lowered: what follows a contraction is evaluated on its products. */
+typedef struct ContractLower {
+	MloLowerCx *cx;
+	MloNode *first, *last, *anchor;
+	ContractPlan plan;
+	MloKernel *k;
+	KCursor at;                         /* in the epilogue */
+	const KIdx *var[5];
+	const struct KGuard *guard;         /* of lanes that only pad */
+	bool rows_in_lanes;                 /* lanes run over the last dimension but one: constants are turned */
+	struct { ContractItem *items; size_t n, cap; } done;
+	struct { ContractTurned *items; size_t n, cap; } turned;
+	struct { MloBinding *items; size_t n, cap; } bind;
+} ContractLower;
+
+/* lower_contract.c. The argument for a value or for packed data, which are bound to it once. */
+int contract_bind(ContractLower *l, KArgDir dir, MloValue *v, const MloTensor *packed);
+int contract_scratch(ContractLower *l, int64_t count); /* a new one of f32 */
+void contract_done(ContractLower *l, const MloValue *v, int number, const KIdx *const *index);
+/* Elementwise and movement nodes behind `after` up to `last`, on values that are done. */
+MloStatus contract_nodes(ContractLower *l, MloNode *after, MloNode *last) MLO_CHECKED;
+/* Stores what is done and needed outside of the group. */
+MloStatus contract_store_results(ContractLower *l) MLO_CHECKED;
 #endif

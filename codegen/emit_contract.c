@@ -16,25 +16,63 @@
 
 enum { CACHE_LINE = 64 };
 
+static void prefetch(Tile *t, LLVMValueRef off)
+{
+	static const char name[] = "llvm.prefetch";
+	Emit *e = t->e;
+	LLVMTypeRef ptr = LLVMPointerTypeInContext(e->ctx, 0), i32 = LLVMInt32TypeInContext(e->ctx);
+	unsigned id = LLVMLookupIntrinsicID(name, sizeof name - 1);
+	LLVMValueRef args[] = {contract_address(t, true, off), LLVMConstInt(i32, 0, 0), LLVMConstInt(i32, 2, 0),
+	                       LLVMConstInt(i32, 1, 0)};
+
+	LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->ctx, id, &ptr, 1), LLVMGetIntrinsicDeclaration(e->mod, id, &ptr, 1), args, 4,
+	               "");
+}
+
 /* Weights of the next channel tile start their way from memory while this one is at work: the
  * hardware's own prefetchers stop at page borders and start late. */
 static void prefetch_weights(Tile *t, LLVMValueRef b_off)
 {
-	static const char name[] = "llvm.prefetch";
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	LLVMTypeRef ptr = LLVMPointerTypeInContext(e->ctx, 0), i32 = LLVMInt32TypeInContext(e->ctx);
-	unsigned id = LLVMLookupIntrinsicID(name, sizeof name - 1);
 
-	for (int j = 0; j < c->vecs; j++) {
-		LLVMValueRef args[] = {NULL, LLVMConstInt(i32, 0, 0), LLVMConstInt(i32, 2, 0), LLVMConstInt(i32, 1, 0)};
+	for (int j = 0; j < c->vecs; j++)
+		if (j * contract_vector(c) * mlo_elem_bits(c->b.elem) / 8 % CACHE_LINE == 0)
+			prefetch(t, addc(e, add(e, b_off, t->ahead), j * contract_vector(c)));
+}
 
-		if (j * contract_vector(c) * mlo_elem_bits(c->b.elem) / 8 % CACHE_LINE)
-			continue;
-		args[0] = contract_address(t, true, addc(e, add(e, b_off, t->ahead), j * contract_vector(c)));
-		LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->ctx, id, &ptr, 1),
-		               LLVMGetIntrinsicDeclaration(e->mod, id, &ptr, 1), args, 4, "");
-	}
+enum { UNROLL = 4 };
+
+/* Elements of B in a cache line. */
+static int64_t line_elems(const KContract *c)
+{
+	return CACHE_LINE * 8 / mlo_elem_bits(c->b.elem);
+}
+
+/* Where a channel tile's weights are read once for each register tile along the columns, each of these readings
+ * fetches its share of the next one: all at once would wait for memory. */
+static void prefetch_share(Tile *t, LLVMValueRef b_off)
+{
+	Emit *e = t->e;
+	LLVMValueRef turn = divc(e, LLVMBuildNSWSub(e->b, b_off, t->b0, ""), UNROLL * contract_step(t->c));
+	LLVMValueRef at = add(e, add(e, t->b0, t->share_at), muln(e, turn, t->share * line_elems(t->c)));
+
+	for (int64_t i = 0; i < t->share; i++)
+		prefetch(t, addc(e, at, i * line_elems(t->c)));
+}
+
+/* Sets the share of a register tile at x0. */
+static void begin_share(Tile *t, LLVMValueRef x0)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	int64_t turns = mlo_contract_steps(c) / UNROLL;
+
+	if (!t->share)
+		return;
+	if (!c->c_outer)
+		x0 = remc(e, x0, c->y_chunk);
+	t->share_at = addc(e, muln(e, divc(e, x0, c->cols), turns * t->share * line_elems(t->c)), mlo_contract_steps(c) * contract_step(c));
 }
 
 /* -- the terms ------------------------------------------------------------------------------ */
@@ -79,8 +117,6 @@ static void emit_step(Tile *t, int cols, LLVMValueRef a_off, int live, const boo
 				emit_position(t, r, i, a_off, live, w);
 }
 
-enum { UNROLL = 4 };
-
 /* As emit_run, n a size. */
 static void emit_open_run(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, int64_t n, int64_t step, int64_t bstep)
 {
@@ -111,6 +147,8 @@ static void emit_run(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, 
 	if (main_n > UNROLL) {
 		LLVMValueRef k = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, main_n), emit_i64(e, UNROLL), "k");
 
+		if (t->share)
+			prefetch_share(t, add(e, b_off, muln(e, k, bstep)));
 		for (int u = 0; u < UNROLL; u++)
 			emit_step(t, cols, add(e, a_off, muln(e, addc(e, k, u), step)), dot, skip,
 			          add(e, b_off, muln(e, addc(e, k, u), bstep)));
@@ -424,6 +462,7 @@ void contract_tile(Tile *t, int cols, LLVMValueRef x0, Edge edge)
 	LLVMValueRef *all = t->acc, y = t->y;
 
 	contract_start(t, cols, edge);
+	begin_share(t, x0);
 	emit_sums(t, cols, x0, edge);
 	for (int r = 0; r < t->rows; r++) {
 		t->acc = all + r * t->c->cols * t->c->vecs;
@@ -578,19 +617,25 @@ static LLVMValueRef chunks_of(Emit *e, const KContract *c)
 
 /* How far ahead weights are prefetched, where they are too many to stay in the second-level cache:
  * in the last chunk of a channel tile (or always, when every task has a new tile) the next tile's. */
-static LLVMValueRef prefetch_distance(Tile *t, LLVMValueRef chunk)
+static void plan_prefetch(Tile *t, LLVMValueRef chunk)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	LLVMValueRef last, next;
+	int64_t tile = c->nky * c->nkx * mlo_contract_steps(c) * contract_step(c), extent = c->c_outer ? c->nx : c->y_chunk, readings;
+	LLVMValueRef last, next = emit_i64(e, tile);
 
 	if (!c->b.packed || t->depthwise || c->nky * c->nkx * contract_tap_bytes(c) * mlo_contract_ctiles(c) < e->t->l2 / 2)
-		return NULL;
-	next = emit_i64(e, c->nky * c->nkx * mlo_contract_steps(c) * contract_step(c));
+		return;
+	readings = (extent + c->cols - 1) / c->cols;
+	if (mlo_contract_by_columns(c) && c->nx >= 0 && readings > 1 && c->nky == 1 && mlo_contract_steps(c) > UNROLL && !c->group_k) {
+		t->share = (UNROLL * contract_step(c) / line_elems(c) + readings - 1) / readings;
+		return;
+	}
+	t->ahead = next;
 	if (!c->c_outer)
-		return next;
+		return;
 	last = LLVMBuildICmp(e->b, LLVMIntEQ, chunk, addc(e, chunks_of(e, c), -1), "");
-	return LLVMBuildSelect(e->b, last, next, emit_i64(e, 0), "");
+	t->ahead = LLVMBuildSelect(e->b, last, next, emit_i64(e, 0), "");
 }
 
 /* The last tile may have more vectors than there are blocks left in A: these read the last one. */
@@ -632,6 +677,10 @@ static LLVMValueRef task_parts(Tile *t, LLVMValueRef task)
 		t->b0 = muln(e, t->ct, c->nky * c->nkx * mlo_contract_steps(c) * contract_step(c));
 	else
 		t->b0 = add(e, t->c_first, add(e, muln(e, t->b[0], c->b.b0), muln(e, t->b[1], c->b.b1)));
+	if (c->a_at)
+		t->a0 = add(e, t->a0, emit_idx(e, c->a_at));
+	if (c->b_at)
+		t->b0 = add(e, t->b0, emit_idx(e, c->b_at));
 	if (t->depthwise) {
 		t->kk0 = t->c_first;
 		depthwise_blocks(t);
@@ -644,17 +693,13 @@ static LLVMValueRef task_parts(Tile *t, LLVMValueRef task)
 	return chunk;
 }
 
-void emit_contract(Emit *e, const KStmt *s)
+static void emit_tasks(Emit *e, const KStmt *s, LLVMValueRef begin, LLVMValueRef end)
 {
 	const KContract *c = s->contract;
 	Tile t = {.e = e, .s = s, .c = c, .wtile = (int64_t)c->vecs * c->lanes, .rows = 1, .depthwise = contract_is_depthwise(c)};
 	LLVMValueRef chunk, acc[512];
 	EmitLoop l;
 
-	if (c->wino) {
-		emit_winograd(e, s);
-		return;
-	}
 	MLO_ASSERT(c->rows >= 1 && c->rows <= 2 && c->rows * c->cols * c->vecs <= 512 && c->cols <= 64 && c->vecs <= 16 && c->lanes <= 64);
 	t.sum = emit_type(e, mlo_contract_sum(c));
 	t.vec = LLVMVectorType(t.sum, (unsigned)c->lanes);
@@ -662,8 +707,8 @@ void emit_contract(Emit *e, const KStmt *s)
 	for (int i = 0; i < c->rows * c->cols * c->vecs; i++)
 		acc[i] = emit_alloca(e, t.vec, "");
 	contract_zero_point(&t);
-	chunk = task_parts(&t, emit_for(e, &l, e->begin, e->end, emit_i64(e, 1), "task"));
-	t.ahead = prefetch_distance(&t, chunk);
+	chunk = task_parts(&t, emit_for(e, &l, begin, end, emit_i64(e, 1), "task"));
+	plan_prefetch(&t, chunk);
 	if (mlo_contract_by_columns(c) && c->nx < 0)
 		contract_open_columns(&t, chunk);
 	else if (mlo_contract_by_columns(c))
@@ -671,4 +716,22 @@ void emit_contract(Emit *e, const KStmt *s)
 	else
 		emit_rows(&t, chunk);
 	emit_end(e, &l);
+}
+
+void emit_contract(Emit *e, const KStmt *s)
+{
+	if (s->contract->wino)
+		emit_winograd(e, s);
+	else
+		emit_tasks(e, s, e->begin, e->end);
+}
+
+void emit_contract_inside(Emit *e, const KStmt *s)
+{
+	const KContract *c = s->contract;
+	LLVMValueRef n = LLVMBuildNSWMul(e->b, num(e, c->nb0), num(e, c->nb1), "");
+
+	n = LLVMBuildNSWMul(e->b, n, chunks_of(e, c), "");
+	n = LLVMBuildNSWMul(e->b, n, ceil_div(e, c->nc, (int64_t)c->vecs * c->lanes), "");
+	emit_tasks(e, s, emit_i64(e, 0), n);
 }

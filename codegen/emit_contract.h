@@ -21,6 +21,8 @@ typedef struct Tile {
 	LLVMValueRef ky_lo[2], ky_hi[2]; /* taps inside the image, per row of the tile */
 	LLVMValueRef kx_lo, kx_hi;  /* taps inside the image, of a column alone */
 	LLVMValueRef ahead;         /* elements from a weight to the one to prefetch, or NULL */
+	int64_t share;              /* or so many cache lines each UNROLL terms, */
+	LLVMValueRef share_at;      /* from this many elements behind b0 on */
 	LLVMValueRef zero;          /* what sums of weights are multiplied by: lanes of i32, or NULL */
 	LLVMValueRef bmask[16];     /* per vector: lanes of B inside its row, or NULL (packed, or no tail) */
 	LLVMValueRef blk[16];       /* depthwise: from the channels of vector 0 to those of vector j in A */

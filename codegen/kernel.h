@@ -126,7 +126,11 @@ typedef struct KStmt {
  *
  * The zero point is zero.at, plus the element of zero.z_arg where it is `given` by the run.  Machine code gets it out
  * of the sums of the weights of each tap that lies inside, i32 zero.s_arg[ceil(nc / (vecs*lanes))][ky][kx][vecs*lanes],
- * which are there if there is a zero point or if A is of the sign that the instruction does not take (a.flip). */
+ * which are there if there is a zero point or if A is of the sign that the instruction does not take (a.flip).
+ *
+ * Alone in a kernel, its outputs are the task space.  Inside of loops (not of a vec loop; without Winograd) it makes all
+ * its outputs where it stands; a_at and b_at, expressions of the loops around it, are then added to every place
+ * in A and in B. */
 typedef struct KContract {
 	int64_t nb0, nb1, ny, nx, nc; /* output extents */
 	int64_t nk, nky, nkx;         /* terms: channels (per group), taps */
@@ -135,6 +139,7 @@ typedef struct KContract {
 	int64_t group_c, group_k;
 	int dot;
 	int a_arg, b_arg;
+	const KIdx *a_at, *b_at;      /* NULL: 0 */
 	struct { MloElem elem; bool flip; int64_t b0, b1, y, x, block, blk, k; } a;
 	struct { MloElem elem; bool packed; int64_t b0, b1, k; } b;
 	struct { bool sums, given; int s_arg, z_arg; int64_t at; } zero;

@@ -187,6 +187,14 @@ static void fields(MloStr *o, const char *word, const void *of, const KField *f)
 	}
 }
 
+static void place(MloStr *o, const char *word, const KIdx *e)
+{
+	if (!e)
+		return;
+	mlo_str_add(o, "%s", word);
+	idx(o, e, 0);
+}
+
 static void call_tensors(MloStr *o, const KCallTensor *t, int n)
 {
 	mlo_str_add(o, "(");
@@ -286,6 +294,8 @@ static void stmt(MloStr *o, const MloKernel *k, const KStmt *s, int depth)
 		break;
 	case KS_CONTRACT:
 		fields(o, "contract", s->contract, mlo_kcontract_fields);
+		place(o, " a_at=", s->contract->a_at);
+		place(o, " b_at=", s->contract->b_at);
 		block(o, k, s, depth);
 		break;
 	case KS_FOREST:

@@ -13,6 +13,7 @@ typedef struct Scope {
 	bool *let;                 /* defined anywhere */
 	int vec_var;               /* of the enclosing vec loop, or -1 */
 	const KContract *contract; /* whose epilogue this is, or NULL */
+	int depth;                 /* loops around */
 	size_t errors;
 } Scope;
 
@@ -115,6 +116,7 @@ static const Rule rule[K_COUNT] = {
 	[K_fmod] = R_NUMBER, [K_fma] = R_NUMBER, [K_min] = R_NUMBER, [K_max] = R_NUMBER, [K_pow] = R_NUMBER,
 	[K_neg] = R_NUMBER, [K_abs] = R_NUMBER, [K_sign] = R_NUMBER, [K_floor] = R_NUMBER,
 	[K_ceil] = R_NUMBER, [K_rint] = R_NUMBER, [K_sqrt] = R_FLOAT, [K_exp] = R_FLOAT, [K_log] = R_FLOAT,
+	[K_decay] = R_FLOAT, [K_phi] = R_FLOAT,
 	[K_tanh] = R_FLOAT, [K_erf] = R_FLOAT, [K_sin] = R_FLOAT, [K_cos] = R_FLOAT, [K_sigmoid] = R_FLOAT,
 	[K_eq] = R_COMPARE, [K_lt] = R_COMPARE, [K_le] = R_COMPARE, [K_and] = R_BITS, [K_or] = R_BITS,
 	[K_xor] = R_BITS, [K_not] = R_BITS, [K_select] = R_SELECT,
@@ -232,7 +234,9 @@ static void check_loop(Scope *s, const KStmt *st)
 	s->var[st->var] = true;
 	if (st->loop == KL_VEC)
 		s->vec_var = st->var;
+	s->depth++;
 	check_body(s, st->body);
+	s->depth--;
 	s->vec_var = outer;
 	s->var[st->var] = false;
 }
@@ -319,8 +323,14 @@ static void check_contract(Scope *s, const KStmt *st)
 	const KContract *c = st->contract;
 	const int64_t *open[] = {MLO_CONTRACT_OPEN(*c)};
 
-	if (st != s->k->body || st->next)
-		wrong(s, "a contraction is not alone in the kernel");
+	if (s->depth ? c->wino || s->vec_var >= 0 || s->contract : st != s->k->body || st->next || s->contract)
+		wrong(s, "a contraction is neither alone in the kernel nor plain in loops");
+	if (!s->depth && (c->a_at || c->b_at))
+		wrong(s, "a contraction alone begins where its arguments do");
+	if (c->a_at)
+		check_idx(s, c->a_at, "contraction");
+	if (c->b_at)
+		check_idx(s, c->b_at, "contraction");
 	for (size_t i = 0; i < sizeof open / sizeof *open; i++)
 		check_number(s, *open[i], "contraction");
 	if (!c->nb0 || !c->nb1 || !c->ny || !c->nx || !c->nc || c->nky < 1 || c->nkx < 1)
@@ -343,14 +353,18 @@ static void check_contract(Scope *s, const KStmt *st)
 		return;
 	if (c->wino)
 		check_winograd(s, c);
-	for (int i = 0; i < 5; i++) {
-		if (c->var[i] < 0 || c->var[i] >= s->k->nvar)
+	for (int i = 0; i < 5; i++)
+		if (c->var[i] < 0 || c->var[i] >= s->k->nvar || s->var[c->var[i]]) {
 			wrong(s, "contraction with variable v%d", c->var[i]);
-		else
-			s->var[c->var[i]] = true;
-	}
+			return;
+		}
+	for (int i = 0; i < 5; i++)
+		s->var[c->var[i]] = true;
 	s->contract = c;
 	check_body(s, st->body);
+	s->contract = NULL;
+	for (int i = 0; i < 5; i++)
+		s->var[c->var[i]] = false;
 }
 
 static bool power_of_two(int64_t v)

@@ -91,13 +91,12 @@ struct Plan {
 	struct { Weight *items; size_t n, cap; } weight;
 	uint32_t nstrings;
 	int64_t weight_bytes, scratch_bytes;
-	bool direct_only;        /* MloLowerCx.direct_only */
-	MloElem weights;         /* MloLowerCx.weights */
+	const MloCodegenOptions *opt;
 	bool flat;               /* all sizes known, tensors of numbers, nothing branches: one program */
 };
 
-/* *p: zero but for its options. */
-MloStatus plan_build(Plan *p, MloArena *a, const MloGraph *g, const MloTarget *t, MloDiag *d) MLO_CHECKED;
+MloStatus plan_build(Plan *p, MloArena *a, const MloGraph *g, const MloTarget *t, const MloCodegenOptions *opt,
+                     MloDiag *d) MLO_CHECKED;
 
 /* memplan.c: places of buffers, and the sizes of what holds them. */
 void program_plan_memory(Plan *plan, Program *p);

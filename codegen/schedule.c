@@ -6,7 +6,7 @@
  * chosen by the sum over all tiles of the output, so that a tail costs what it really costs. */
 #include "codegen/contract.h"
 
-enum { FMA_LATENCY = 4, LOADS_PER_CYCLE = 2, L2_BYTES_PER_CYCLE = 32, WANTED_TASKS = 32, MAX_VECS = 8, MAX_COLS = 28 };
+enum { FMA_LATENCY = 4, LOADS_PER_CYCLE = 2, L2_BYTES_PER_CYCLE = 32, WANTED_TASKS = 32 };
 /* Loop control per term, and what a tile costs beside its terms: clearing and storing accumulators. */
 #define TERM_OVERHEAD 0.25
 #define TILE_OVERHEAD 10.0
@@ -74,6 +74,18 @@ static double row_cycles(const MloTarget *t, const KContract *c, int cols, int v
 	return (double)whole * tile_cycles(t, c, cols, vecs) + (rest ? tile_cycles(t, c, (int)rest, vecs) : 0);
 }
 
+bool contract_splits_group(const KContract *c, int vecs)
+{
+	return c->group_k && !contract_is_depthwise(c) && c->group_c % ((int64_t)vecs * c->lanes);
+}
+
+double contract_row_cycles(const MloTarget *t, const KContract *c, int cols, int vecs)
+{
+	int64_t nvec = (c->nc + c->lanes - 1) / c->lanes;
+
+	return (double)((nvec + vecs - 1) / vecs) * row_cycles(t, c, cols, vecs);
+}
+
 /* Lengths of a row that a tile is judged by: one, or of those that a run may bring, a few. */
 enum { MAX_SAMPLES = 12, FEW = 8, LONGEST_SAMPLE = 1024 };
 typedef struct Samples { int64_t nx[MAX_SAMPLES]; int n; } Samples;
@@ -106,7 +118,6 @@ typedef struct Search {
 
 static void try_tile(const MloTarget *t, KContract *c, Search *f, int cols, int vecs)
 {
-	int64_t nvec = (c->nc + c->lanes - 1) / c->lanes;
 	KContract row = *c;
 	double sum = 0;
 
@@ -114,7 +125,7 @@ static void try_tile(const MloTarget *t, KContract *c, Search *f, int cols, int 
 		double cycles;
 
 		row.nx = f->s->nx[i];
-		cycles = (double)((nvec + vecs - 1) / vecs) * row_cycles(t, &row, cols, vecs);
+		cycles = contract_row_cycles(t, &row, cols, vecs);
 		if (!f->judge && (f->best[i] == 0 || cycles < f->best[i]))
 			f->best[i] = cycles;
 		sum += cycles / f->best[i];
@@ -137,12 +148,10 @@ static void try_tiles(const MloTarget *t, KContract *c, Search *f)
 {
 	int64_t nvec = (c->nc + c->lanes - 1) / c->lanes, longest = f->s->nx[f->s->n - 1];
 
-	for (int vecs = 1; vecs <= MAX_VECS; vecs++) {
-		bool splits_group = c->group_k && !contract_is_depthwise(c) && c->group_c % ((int64_t)vecs * c->lanes);
-
-		if ((vecs > nvec || splits_group || (f->s->n > 1 && too_wide(t, c, vecs))) && vecs > 1)
+	for (int vecs = 1; vecs <= CONTRACT_MAX_VECS; vecs++) {
+		if ((vecs > nvec || contract_splits_group(c, vecs) || (f->s->n > 1 && too_wide(t, c, vecs))) && vecs > 1)
 			continue;
-		for (int cols = 1; cols <= MAX_COLS && cols <= longest && contract_tile_fits(t, c, cols, vecs); cols++) {
+		for (int cols = 1; cols <= CONTRACT_MAX_COLS && cols <= longest && contract_tile_fits(t, c, cols, vecs); cols++) {
 			if (columns_collide(t, c, cols))
 				break;
 			try_tile(t, c, f, cols, vecs);
@@ -208,6 +217,12 @@ static void choose_open_order(const MloTarget *t, KContract *c)
 	c->y_chunk = unit * (fit < 1 ? 1 : fit > MOST_UNITS ? MOST_UNITS : fit);
 }
 
+void contract_schedule_rows(const MloTarget *t, KContract *c)
+{
+	choose_rows(t, c);
+	choose_order(t, c);
+}
+
 void mlo_schedule_contract(const MloTarget *t, const MloKernel *k, int64_t shortest, KContract *c)
 {
 	KContract at = *c; /* with plausible sizes */
@@ -248,7 +263,7 @@ bool contract_heavy_epilogue(const MloKernel *k, const KStmt *s)
 		KOp op = b->kind == KS_LET ? k->value.items[b->value].op : K_add;
 
 		if (op == K_exp || op == K_log || op == K_tanh || op == K_erf || op == K_sin || op == K_cos ||
-		    op == K_sigmoid || op == K_pow || op == K_mod || op == K_fmod)
+		    op == K_sigmoid || op == K_decay || op == K_phi || op == K_pow || op == K_mod || op == K_fmod)
 			return true;
 	}
 	return false;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "codegen/contract.h"
+#include "codegen/schedule.h"
 #include "tests/unit/kernel_random.h"
 
 enum { KERNELS = 60 };
@@ -126,6 +127,21 @@ static void zero_points(KernelRandom *r, KContract *c, MloKernel *k, const MloTa
 		c->zero.s_arg = mlo_kernel_arg(k, KA_IN, EL_i32, mlo_contract_ctiles(c) * c->nky * c->nkx * w);
 }
 
+/* Half of the time, in place of the cost model's schedule, another one that can be measured. */
+static void another_schedule(MloArena *a, KernelRandom *r, const MloTarget *t, KContract *c)
+{
+	const KContract model = *c;
+	const MloTunable k = {.target = t, .c = &model};
+	const MloSchedule own = mlo_schedule_of(c);
+	MloScheduleList list = {0};
+
+	CU_ASSERT(mlo_schedule_fits(&k, &own));
+	mlo_schedule_candidates(a, &k, &list);
+	mlo_schedule_neighbours(a, &k, list.n ? &list.items[kernel_random(r, (uint32_t)list.n)] : &own, &list);
+	if (list.n && kernel_random(r, 2))
+		mlo_schedule_set(c, &list.items[kernel_random(r, (uint32_t)list.n)]);
+}
+
 static MloKernel *random_contract(MloArena *a, uint64_t seed, const MloTarget *t)
 {
 	KernelRandom r = {seed};
@@ -163,6 +179,7 @@ static MloKernel *random_contract(MloArena *a, uint64_t seed, const MloTarget *t
 	na = layout(&r, &c, channels, t->block);
 	c.b.packed = form != 1;
 	mlo_schedule_contract(t, NULL, 1, &c);
+	another_schedule(a, &r, t, &c);
 	nb = mlo_contract_ctiles(&c) * c.nky * c.nkx * mlo_contract_steps(&c) * contract_step(&c);
 	if (!c.b.packed) {
 		c.b.k = c.nc + pick(&r, 0, 3);
@@ -184,16 +201,13 @@ static MloKernel *random_contract(MloArena *a, uint64_t seed, const MloTarget *t
 }
 
 /* Bytes of all values instead of small ones, zero beyond the real terms and channels, and the sums of B. */
-static void fill_bytes(const MloKernel *k, KernelBuffers *b, uint64_t seed)
+static void fill_bytes(const MloKernel *k, const KContract *c, KernelBuffers *b, uint64_t seed)
 {
-	const KContract *c = k->body->contract;
 	KernelRandom r = {seed ^ 77};
 	int64_t w = (int64_t)c->vecs * c->lanes, steps = mlo_contract_steps(c), taps = c->nky * c->nkx;
 	int8_t *to = b->arg[c->b_arg];
 	int32_t *sums = c->zero.sums ? b->arg[c->zero.s_arg] : NULL;
 
-	if (mlo_contract_sum(c) != EL_i32)
-		return;
 	for (int64_t i = 0; i < k->arg.items[c->a_arg].count; i++)
 		((uint8_t *)b->arg[c->a_arg])[i] = (uint8_t)kernel_random(&r, 256);
 	for (int64_t i = 0; sums && i < k->arg.items[c->zero.s_arg].count; i++)
@@ -217,18 +231,76 @@ static bool same(MloElem t, const void *a, const void *b, int64_t i)
 	                   : !memcmp((const char *)a + (size_t)i * size, (const char *)b + (size_t)i * size, size);
 }
 
-/* All three last inputs are tame: kernel_buffers_new() fills them with small integers. */
+/* A product of each of n0 x n1 pairs of matrices into scratch memory, and its transpose times the second one again:
+ * two contractions inside of loops. */
+static MloKernel *random_inside(MloArena *a, uint64_t seed, const MloTarget *t)
+{
+	KernelRandom r = {seed};
+	MloKernel *k = mlo_kernel_new(a, "inside");
+	int64_t n0 = pick(&r, 1, 3), n1 = pick(&r, 1, 2), nx = pick(&r, 1, 30), nk = pick(&r, 1, 9), nc = pick(&r, 1, 40);
+	int64_t pad = pick(&r, 0, 3);
+	KContract c = {.nb0 = 1, .nb1 = 1, .ny = 1, .nx = nx, .nc = nc, .nk = nk, .nky = 1, .nkx = 1, .sy = 1, .sx = 1,
+	               .dy = 1, .dx = 1, .in_y = 1, .in_x = nx, .group_c = nc, .dot = 1, .a.elem = EL_f32, .a.block = nk,
+	               .a.x = nk + pad, .a.k = 1, .b.elem = EL_f32, .b.k = nc};
+	KCursor top = kb_top(k), at, in;
+	int out, scratch, v0, v1, s;
+	const KIdx *x, *col;
+
+	c.a_arg = mlo_kernel_arg(k, KA_IN, EL_f32, n0 * n1 * nx * (nk + pad) + nk * nc);
+	c.b_arg = mlo_kernel_arg(k, KA_IN, EL_f32, n1 * nk * nc + nx * nc);
+	mlo_kernel_arg(k, KA_IN, EL_f32, 1);
+	scratch = mlo_kernel_arg(k, KA_SCRATCH, EL_f32, nx * nc);
+	out = mlo_kernel_arg(k, KA_OUT, EL_f32, n0 * n1 * nc * nc);
+	at = kb_loop(&top, KL_PAR, kx_const(k, n0), &v0);
+	at = kb_loop(&at, kernel_random(&r, 2) ? KL_PAR : KL_SEQ, kx_const(k, n1), &v1);
+	x = kx_add(k, kx_mul(k, kx_var(k, v0), n1), kx_var(k, v1));
+	c.a_at = kx_mul(k, x, nx * (nk + pad));
+	c.b_at = kx_mul(k, kx_var(k, v1), nk * nc);
+	for (int i = 0; i < 2; i++) {
+		mlo_schedule_contract(t, k, 1, &c);
+		for (int j = 0; j < 5; j++)
+			c.var[j] = mlo_kernel_var(k, (int64_t[]){1, 1, 1, c.nx, c.nc}[j]);
+		in = kb_contract(&at, &c);
+		col = kx_add(k, kx_mul(k, kx_var(k, c.var[3]), nc), kx_var(k, c.var[4]));
+		s = kb_op(&in, K_product, EL_f32, -1, -1, -1);
+		if (i == 0)
+			kb_store(&in, scratch, col, NULL, s);
+		else
+			kb_store(&in, out, kx_add(k, kx_mul(k, x, nc * nc), col), NULL, s);
+		c.a_arg = scratch;
+		c.a_at = NULL;
+		c.nx = c.in_x = nc;
+		c.nk = c.a.block = nx;
+		c.a.x = 1;
+		c.a.k = nc;
+	}
+	kb_finish(k);
+	return k;
+}
+
+/* The scratch memory that a task needs. */
+static void *scratch_for(MloArena *a, const MloKernel *k)
+{
+	uint64_t n = mlo_kernel_scratch(k);
+	char *p = mlo_alloc(a, (size_t)n + 64, 1);
+
+	return p + (64 - (uintptr_t)p % 64) % 64;
+}
+
+/* All three inputs are tame: kernel_buffers_new() fills the last three with small integers. */
 static bool agrees(MloArena *a, const MloKernel *k, KernelFn *fn, uint64_t seed, MloDiag *d)
 {
 	KernelBuffers got = kernel_buffers_new(a, k, seed, seed & 1), want = kernel_buffers_new(a, k, seed, seed & 1);
 	int out = (int)k->arg.n - 1;
 	bool ok;
 
-	fill_bytes(k, &got, seed);
-	fill_bytes(k, &want, seed);
+	if (k->body->kind == KS_CONTRACT && mlo_contract_sum(k->body->contract) == EL_i32) {
+		fill_bytes(k, k->body->contract, &got, seed);
+		fill_bytes(k, k->body->contract, &want, seed);
+	}
 	ok = mlo_kernel_interp(k, want.arg, 0, k->ntasks, d) == MLO_OK;
 	for (int64_t t = k->ntasks; ok && t-- > 0;)
-		fn(got.arg, t, t + 1, NULL);
+		fn(got.arg, t, t + 1, scratch_for(a, k));
 	for (int64_t i = 0; ok && i < k->arg.items[out].count; i++)
 		if (!same(k->arg.items[out].elem, got.arg[out], want.arg[out], i)) {
 			printf("\n  seed %llu: [%lld] is not as expected", (unsigned long long)seed, (long long)i);
@@ -239,7 +311,23 @@ static bool agrees(MloArena *a, const MloKernel *k, KernelFn *fn, uint64_t seed,
 	return ok;
 }
 
-static void differential(const MloTarget *t, uint64_t first)
+typedef MloKernel *NewKernel(MloArena *a, uint64_t seed, const MloTarget *t);
+
+static void check_text(MloArena *a, const MloKernel *k)
+{
+	MloStr s = {.arena = a}, again = {.arena = a};
+	MloDiag d = {0};
+	MloKernel *back;
+
+	mlo_kernel_print(&s, k, true);
+	back = mlo_kernel_parse(a, s.s, s.n, &d);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(back);
+	mlo_kernel_print(&again, back, true);
+	CU_ASSERT_STRING_EQUAL(mlo_str_text(&s), mlo_str_text(&again));
+	mlo_diag_free(&d);
+}
+
+static void differential(const MloTarget *t, uint64_t first, NewKernel *make)
 {
 	MloArena *a = mlo_arena_new();
 	MloKernel *k[KERNELS];
@@ -248,7 +336,8 @@ static void differential(const MloTarget *t, uint64_t first)
 	int bad = 0;
 
 	for (int i = 0; i < KERNELS; i++) {
-		k[i] = random_contract(a, first + (uint64_t)i, t);
+		k[i] = make(a, first + (uint64_t)i, t);
+		check_text(a, k[i]);
 		CU_ASSERT_EQUAL(mlo_kernel_verify(k[i], &d), MLO_OK);
 	}
 	if (!kernel_image_load(&im, t, k, KERNELS, &d)) {
@@ -271,12 +360,53 @@ static void differential(const MloTarget *t, uint64_t first)
 
 static void native(void)
 {
-	differential(kernel_test_target(0), kernel_test_seed(100));
+	differential(kernel_test_target(0), kernel_test_seed(100), random_contract);
+}
+
+static void inside_native(void)
+{
+	differential(kernel_test_target(0), kernel_test_seed(300), random_inside);
+}
+
+static void inside_baseline(void)
+{
+	differential(kernel_test_target(1), kernel_test_seed(400), random_inside);
+}
+
+/* Where a contraction may stand, and what it may name there. */
+static void misplaced(void)
+{
+	static const char form[] =
+		"kernel wrong(in f32[8], in f32[8], out f32[4]) vars(2, 1, 1, 1, 2, 2, 2) { %%s"
+		" contract nb0=1 nb1=1 ny=1 nx=2 nc=2 nk=2 nky=1 nkx=1 sy=1 sx=1 dy=1 dx=1 py=0 px=0 in_y=1 in_x=2 qx=0"
+		" group_c=2 group_k=0 dot=1 a_arg=0 b_arg=1 a.elem=f32 a.flip=0 a.b0=0 a.b1=0 a.y=0 a.x=2 a.block=2 a.blk=0 a.k=1 b.elem=f32 b.packed=0"
+		" b.b0=0 b.b1=0 b.k=2 zero.sums=0 zero.given=0 zero.s_arg=0 zero.z_arg=0 zero.at=0 var[0]=%d var[1]=2 var[2]=3 var[3]=4 var[4]=5 lanes=4 vecs=1 cols=2 rows=1"
+		" y_chunk=2 c_outer=1 wino=0 w_arg=0 c_chunk=0 %s { %%%%0 = product.f32 a2[v4*2 + v5] = %%%%0 } %%s }";
+	static const struct { const char *open, *at, *close; int var; bool fine; } cases[] = {
+		{"", "", "", 1, true},
+		{"par v0 < 2 {", "a_at=v0*4 b_at=v0", "}", 1, true},
+		{"", "a_at=4", "", 1, false},
+		{"vec v0 < 2 {", "", "}", 1, false},
+		{"par v0 < 2 {", "a_at=v6", "}", 1, false},
+		{"par v0 < 2 {", "", "}", 0, false},
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		MloArena *a = mlo_arena_new();
+		MloStr half = {.arena = a}, s = {.arena = a};
+		MloDiag d = {0};
+
+		mlo_str_add(&half, form, cases[i].var, cases[i].at);
+		mlo_str_add(&s, mlo_str_text(&half), cases[i].open, cases[i].close);
+		CU_ASSERT_EQUAL(mlo_kernel_parse(a, s.s, s.n, &d) != NULL, cases[i].fine);
+		mlo_diag_free(&d);
+		mlo_arena_free(a);
+	}
 }
 
 static void baseline(void)
 {
-	differential(kernel_test_target(1), kernel_test_seed(200));
+	differential(kernel_test_target(1), kernel_test_seed(200), random_contract);
 }
 
 /* The levels between the two: with and without instructions for several products at once. */
@@ -286,7 +416,7 @@ static void levels(void)
 
 	for (const MloTarget *const *v = set->variant; *v && v[1]; v++)
 		if (mlo_target_runs_here(*v, NULL, 0))
-			differential(*v, kernel_test_seed(300));
+			differential(*v, kernel_test_seed(500), random_contract);
 }
 
 /* The interpreter itself, against the definition of a 3x3 convolution. */
@@ -334,4 +464,7 @@ void suite_kernel_contract(void)
 	CU_add_test(s, "random contractions, native", native);
 	CU_add_test(s, "random contractions, baseline", baseline);
 	CU_add_test(s, "random contractions, levels between", levels);
+	CU_add_test(s, "contractions inside of loops, native", inside_native);
+	CU_add_test(s, "contractions inside of loops, baseline", inside_baseline);
+	CU_add_test(s, "contractions in the wrong place", misplaced);
 }
