@@ -77,8 +77,8 @@ static void begin_share(Tile *t, LLVMValueRef x0)
 
 /* -- the terms ------------------------------------------------------------------------------ */
 
-/* One step at row r, column i of the tile: `live` inputs times `vecs` weight vectors. */
-static void emit_position(Tile *t, int r, int i, LLVMValueRef a_off, int live, const DotOperand *w)
+/* One step at row r, column i of the tile, into the sums of column `to`: `live` inputs times `vecs` weight vectors. */
+static void emit_position(Tile *t, int r, int i, int to, LLVMValueRef a_off, int live, const DotOperand *w)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
@@ -88,7 +88,7 @@ static void emit_position(Tile *t, int r, int i, LLVMValueRef a_off, int live, c
 	if (!t->depthwise)
 		x = contract_input(t, off, live);
 	for (int j = 0; j < c->vecs; j++) {
-		LLVMValueRef acc = t->acc[(r * c->cols + i) * c->vecs + j];
+		LLVMValueRef acc = t->acc[(r * c->cols + to) * c->vecs + j];
 		LLVMValueRef sum = LLVMBuildLoad2(e->b, t->vec, acc, "");
 
 		if (t->depthwise)
@@ -114,7 +114,21 @@ static void emit_step(Tile *t, int cols, LLVMValueRef a_off, int live, const boo
 	for (int r = t->row; r < t->row + t->nrow; r++)
 		for (int i = 0; i < cols; i++)
 			if (!skip || !skip[i])
-				emit_position(t, r, i, a_off, live, w);
+				emit_position(t, r, i, i + t->turn * cols, a_off, live, w);
+}
+
+/* UNROLL steps from k on. */
+static void emit_turns(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, int live, LLVMValueRef k, int64_t step,
+                       int64_t bstep, const bool *skip)
+{
+	Emit *e = t->e;
+
+	for (int u = 0; u < UNROLL; u++) {
+		t->turn = u % t->ways;
+		emit_step(t, cols, add(e, a_off, muln(e, addc(e, k, u), step)), live, skip,
+		          add(e, b_off, muln(e, addc(e, k, u), bstep)));
+	}
+	t->turn = 0;
 }
 
 /* As emit_run, n a size. */
@@ -125,8 +139,7 @@ static void emit_open_run(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_
 	EmitLoop l;
 
 	k = emit_for(e, &l, emit_i64(e, 0), main_n, emit_i64(e, UNROLL), "k");
-	for (int u = 0; u < UNROLL; u++)
-		emit_step(t, cols, add(e, a_off, muln(e, addc(e, k, u), step)), 1, NULL, add(e, b_off, muln(e, addc(e, k, u), bstep)));
+	emit_turns(t, cols, a_off, b_off, 1, k, step, bstep, NULL);
 	emit_end(e, &l);
 	k = emit_for(e, &l, main_n, num(e, n), emit_i64(e, 1), "k");
 	emit_step(t, cols, add(e, a_off, muln(e, k, step)), 1, NULL, add(e, b_off, muln(e, k, bstep)));
@@ -149,9 +162,7 @@ static void emit_run(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, 
 
 		if (t->share)
 			prefetch_share(t, add(e, b_off, muln(e, k, bstep)));
-		for (int u = 0; u < UNROLL; u++)
-			emit_step(t, cols, add(e, a_off, muln(e, addc(e, k, u), step)), dot, skip,
-			          add(e, b_off, muln(e, addc(e, k, u), bstep)));
+		emit_turns(t, cols, a_off, b_off, dot, k, step, bstep, skip);
 		emit_end(e, &l);
 	} else {
 		main_n = 0;
@@ -455,6 +466,35 @@ static void emit_epilogue(Tile *t, int cols, LLVMValueRef x0)
 
 /* -- tiles, rows, tasks --------------------------------------------------------------------- */
 
+/* Few sums would wait for each other's multiply-adds: those of columns that the tile does not have take turns with
+ * them. */
+static int ways_of(const Tile *t, int cols)
+{
+	enum { CHAINS = 8 }; /* latency times multiply-adds per cycle */
+	const KContract *c = t->c;
+	int ways = CHAINS / (cols * c->vecs);
+
+	if (t->depthwise || t->rows > 1 || ways < 2)
+		return 1;
+	ways = ways < UNROLL ? ways : UNROLL;
+	return ways < c->cols / cols ? ways : c->cols / cols;
+}
+
+static void add_ways(Tile *t, int cols)
+{
+	Emit *e = t->e;
+	bool whole = mlo_contract_sum(t->c) == EL_i32;
+	int n = cols * t->c->vecs;
+
+	for (int i = 0; i < n * (t->ways - 1); i++) {
+		LLVMValueRef a = LLVMBuildLoad2(e->b, t->vec, t->acc[i % n], "");
+		LLVMValueRef b = LLVMBuildLoad2(e->b, t->vec, t->acc[i + n], "");
+
+		LLVMBuildStore(e->b, whole ? LLVMBuildAdd(e->b, a, b, "") : LLVMBuildFAdd(e->b, a, b, ""), t->acc[i % n]);
+	}
+	t->ways = 1;
+}
+
 void contract_tile(Tile *t, int cols, LLVMValueRef x0, Edge edge)
 {
 	Emit *e = t->e;
@@ -463,7 +503,9 @@ void contract_tile(Tile *t, int cols, LLVMValueRef x0, Edge edge)
 
 	contract_start(t, cols, edge);
 	begin_share(t, x0);
+	t->ways = ways_of(t, cols);
 	emit_sums(t, cols, x0, edge);
+	add_ways(t, cols);
 	for (int r = 0; r < t->rows; r++) {
 		t->acc = all + r * t->c->cols * t->c->vecs;
 		t->y = addc(e, y, r);
@@ -696,7 +738,7 @@ static LLVMValueRef task_parts(Tile *t, LLVMValueRef task)
 static void emit_tasks(Emit *e, const KStmt *s, LLVMValueRef begin, LLVMValueRef end)
 {
 	const KContract *c = s->contract;
-	Tile t = {.e = e, .s = s, .c = c, .wtile = (int64_t)c->vecs * c->lanes, .rows = 1, .depthwise = contract_is_depthwise(c)};
+	Tile t = {.e = e, .s = s, .c = c, .wtile = (int64_t)c->vecs * c->lanes, .rows = 1, .ways = 1, .depthwise = contract_is_depthwise(c)};
 	LLVMValueRef chunk, acc[512];
 	EmitLoop l;
 

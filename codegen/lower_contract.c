@@ -179,12 +179,14 @@ void contract_done(Lower *l, const MloValue *v, int number, const KIdx *const *i
 	MLO_PUSH(l->cx->arena, &l->done, it);
 }
 
-static bool behind_anchor(const Lower *l, const MloNode *n)
+/* Is n a map of the group? */
+static bool is_own_map(const Lower *l, const MloNode *n)
 {
-	for (const MloNode *m = l->anchor; m != l->last; m = m->next)
-		if (m->next == n)
-			return true;
-	return false;
+	const MloNode *m = l->first;
+
+	while (m != n && m != l->last)
+		m = m->next;
+	return m == n && mlo_op_info(n->op)->kind == OK_ELTWISE;
 }
 
 /* Elementwise node n at `index`: operands that the group has there, or that are computed or read there. */
@@ -208,7 +210,7 @@ static MloStatus map_at(Lower *l, MloNode *n, const KIdx *const *index, int *num
 			operand[i] = mlo_elem_is_float(v->type.elem)
 			                     ? kb_const_f(&l->at, v->type.elem, mlo_tensor_f64(v->data, 0))
 			                     : kb_const_i(&l->at, v->type.elem, mlo_tensor_i64(v->data, 0));
-		else if (behind_anchor(l, v->def))
+		else if (is_own_map(l, v->def))
 			MLO_TRY(map_at(l, v->def, at, &operand[i]));
 		else
 			operand[i] = load_value(l, v, at);
