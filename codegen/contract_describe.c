@@ -318,7 +318,8 @@ static MloStatus describe_conv(MloLowerCx *cx, const MloNode *first, const MloNo
 	int two;
 
 	(void)first;
-	if (!is_weights(n->in[1]) || (bias && !is_const_f32(bias)) || !spatial_2d(xt, &ih, &iw) || !spatial_2d(yt, &oh, &ow) ||
+	if (!is_weights(n->in[1]) || (bias && !is_const_f32(bias)) || !spatial_2d(xt, &ih, &iw) ||
+	    !spatial_2d(yt, &oh, &ow) ||
 	    mlo_node_geometry(cx->graph, n, &g, NULL) != MLO_OK || !weight_zeros(n, yt->dim[1], false, &w))
 		return MLO_ERR_UNSUPPORTED;
 	if (!(mlo_dim_known(ih) && mlo_dim_known(iw)) && !open_windows(&g))

@@ -126,7 +126,8 @@ static MloStatus place_output(Builder *b, uint32_t i)
 	if (mlo_type_object(&v->type) || v->type.elem == EL_str)
 		return MLO_OK;
 	r = builder_root(b, v, &offset);
-	if (r->data || !r->def || offset || b->buffer_of[r->id] >= 0 || r->layout.block || v->layout.block || r->layout.half)
+	if (r->data || !r->def || offset || b->buffer_of[r->id] >= 0 || r->layout.block || v->layout.block ||
+	    r->layout.half)
 		return MLO_OK;
 	if (!b->plan->flat && control_is(r->def))
 		return MLO_OK;
@@ -260,7 +261,8 @@ static MloLowered copy_kernel(Builder *b, MloValue *from, MloValue *to)
 	MloLowered low = {.kernel = mlo_kernel_new(b->plan->arena, "copy"), .bind = MLO_NEWN(b->plan->arena, MloBinding, 2)};
 	MloKernel *k = low.kernel;
 	int64_t n = mlo_value_storage(from);
-	int in = mlo_kernel_arg(k, KA_IN, mlo_value_elem(from), n), out = mlo_kernel_arg(k, KA_OUT, mlo_value_elem(to), n), c, i;
+	int in = mlo_kernel_arg(k, KA_IN, mlo_value_elem(from), n), c, i;
+	int out = mlo_kernel_arg(k, KA_OUT, mlo_value_elem(to), n);
 	KCursor top = kb_top(k), par, vec;
 	const KIdx *at;
 

@@ -64,7 +64,8 @@ static void view_concat(Finder *f, MloNode *n)
 		return;
 	/* all or nothing as to the layout: what is not in place is copied as bytes */
 	for (uint32_t i = 0; i < n->nin; i++) {
-		if (n->in[i]->layout.block != y->layout.block || n->in[i]->layout.half != y->layout.half || !splits_at(y, axis, at))
+		if (n->in[i]->layout.block != y->layout.block || n->in[i]->layout.half != y->layout.half ||
+		    !splits_at(y, axis, at))
 			return;
 		at += n->in[i]->type.dim[axis].k;
 	}

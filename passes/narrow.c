@@ -4,8 +4,8 @@
  *
  * A value becomes narrow if a contraction with constant weights reads it in steps of two products, directly or
  * behind a movement of elements, and if kernels that convert as they load and store (contractions, loops) are
- * all that touches it.  Arithmetic stays f32: sums of products, what is fused behind them, and whatever else reads the value. Inputs and
- * outputs of the graph keep their type. */
+ * all that touches it.  Arithmetic stays f32: sums of products, what is fused behind them, and whatever else reads
+ * the value.  Inputs and outputs of the graph keep their type. */
 #include "codegen/lower.h"
 #include "passes/pass.h"
 
@@ -21,13 +21,16 @@ static bool is_contraction(const MloNode *n)
 
 static bool converts(Narrower *w, const MloNode *n)
 {
-	return mlo_node_lowers(n) && (is_contraction(n) ? mlo_can_lower_contract(&w->lower, n, n) : mlo_can_lower_loops_node(n));
+	if (!mlo_node_lowers(n))
+		return false;
+	return is_contraction(n) ? mlo_can_lower_contract(&w->lower, n, n) : mlo_can_lower_loops_node(n);
 }
 
 /* Do only kernels touch v? */
 static bool storable(Narrower *w, const MloValue *v)
 {
-	if (!v->def || v->type.elem != EL_f32 || !mlo_type_filled(&v->type) || mlo_is_output(w->g, v) || !converts(w, v->def))
+	if (!v->def || v->type.elem != EL_f32 || !mlo_type_filled(&v->type) || mlo_is_output(w->g, v) ||
+	    !converts(w, v->def))
 		return false;
 	for (const MloUse *u = v->uses; u; u = u->next)
 		if (!converts(w, u->node))

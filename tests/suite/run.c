@@ -17,9 +17,15 @@
 
 typedef enum Kind { TEXT, INTERP, MEMORY, FILE_, EMULATED } Kind;
 #define FILE FILE_
-typedef struct Runtime { const char *name; Kind kind; const char *target, *variant; int level, threads; const char *precision; } Runtime;
+typedef struct Runtime {
+	const char *name;
+	Kind kind;
+	const char *target, *variant;
+	int level, threads;
+	const char *precision;
+} Runtime;
 static const Runtime runtimes[] = {
-#define RUNTIME(name, kind, target, variant, level, threads, precision) {name, kind, target, variant, level, threads, precision},
+#define RUNTIME(...) {__VA_ARGS__},
 #include "tests/suite/runtimes.def"
 };
 #undef FILE
@@ -258,7 +264,8 @@ static double tolerance(const Runtime *r, const MloTensor *t)
 static MloStatus run_on(Case *c, const Runtime *r, const char *emulator, const char *scratch, MloDiag *d)
 {
 	MloTensor *out[64] = {0};
-	RunHow how = {.target = r->target, .variant = r->variant, .precision = r->precision, .level = r->level, .threads = r->threads,
+	RunHow how = {.target = r->target, .variant = r->variant, .precision = r->precision, .level = r->level,
+	              .threads = r->threads,
 	              .file = r->kind == FILE_, .emulator = r->kind == EMULATED ? emulator : NULL,
 	              .runner = getenv("MLOPT_TEST_RUNNER"), .scratch = scratch};
 
