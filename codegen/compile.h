@@ -10,6 +10,7 @@ typedef struct MloCodegenOptions {
 	int jobs;                /* compile threads; 0: number of cores */
 	const char *cache_dir;   /* object cache; NULL: none */
 	bool direct_only;        /* no Winograd (MloLowerCx) */
+	MloElem weights;         /* of products (MloLowerCx) */
 	const MloChooser *chooser; /* of schedules (codegen/schedule.h); NULL: the cost model */
 	/* Called with the text of what was asked for: kind is "kernels", "llvm" or "asm". */
 	void (*dump)(void *user, const char *kind, const char *name, const char *text);

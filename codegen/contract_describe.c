@@ -135,12 +135,12 @@ static bool choose_elements(const MloNode *n, ContractPlan *p)
 	KContract *c = &p->c;
 	MloValue *zero = is_integer(n) && n->nin > 2 ? n->in[2] : NULL;
 
-	c->a.elem = n->in[0]->type.elem;
 	if (!is_integer(n)) {
 		c->b.elem = EL_f32;
 		c->dot = 1;
-		return c->a.elem == EL_f32 && n->out[0]->type.elem == EL_f32;
+		return n->in[0]->type.elem == EL_f32 && n->out[0]->type.elem == EL_f32;
 	}
+	c->a.elem = n->in[0]->type.elem;
 	c->b.elem = EL_i8;
 	c->dot = 4;
 	if (zero && mlo_type_elems(&zero->type) != 1)
@@ -162,11 +162,24 @@ static bool weight_zeros(const MloNode *n, MloDim channels, bool channels_last, 
 	return (!zero || zero->data) && contract_weights_fit(w, channels.k, channels_last);
 }
 
-/* Do the terms of a step lie beside each other? */
-static bool steps_fit(const KContract *c)
+/* Do the terms of steps of `dot` lie beside each other? */
+static bool steps_fit(const KContract *c, int dot)
 {
-	return c->dot == 1 || (c->nk > 0 && c->a.k == 1 && (c->a.block % c->dot == 0 || c->a.block >= c->nk) &&
-	                       c->group_k % c->dot == 0);
+	return c->nk > 0 && c->a.k == 1 && (c->a.block % dot == 0 || c->a.block >= c->nk) && c->group_k % dot == 0;
+}
+
+/* How constant weights are packed for A, which is read from x. */
+static bool choose_weights(const MloLowerCx *cx, const MloValue *x, KContract *c)
+{
+	if (c->b.elem == EL_i8)
+		return c->dot == 1 || steps_fit(c, c->dot);
+	c->a.elem = mlo_value_elem(x);
+	if (contract_is_depthwise(c))
+		return true;
+	if (c->a.elem == EL_bf16 && steps_fit(c, 2))
+		c->dot = 2;
+	c->b.elem = c->dot == 2 ? EL_bf16 : cx->weights ? cx->weights : EL_f32;
+	return true;
 }
 
 static void choose_sign(const MloTarget *t, KContract *c)
@@ -305,7 +318,8 @@ static MloStatus describe_conv(MloLowerCx *cx, const MloNode *first, const MloNo
 	int two;
 
 	(void)first;
-	if (!is_weights(n->in[1]) || (bias && !is_const_f32(bias)) || !spatial_2d(xt, &ih, &iw) || !spatial_2d(yt, &oh, &ow) ||
+	if (!is_weights(n->in[1]) || (bias && !is_const_f32(bias)) || !spatial_2d(xt, &ih, &iw) ||
+	    !spatial_2d(yt, &oh, &ow) ||
 	    mlo_node_geometry(cx->graph, n, &g, NULL) != MLO_OK || !weight_zeros(n, yt->dim[1], false, &w))
 		return MLO_ERR_UNSUPPORTED;
 	if (!(mlo_dim_known(ih) && mlo_dim_known(iw)) && !open_windows(&g))
@@ -322,7 +336,7 @@ static MloStatus describe_conv(MloLowerCx *cx, const MloNode *first, const MloNo
 	                 .sy = two ? g.stride[0] : 1, .sx = g.stride[two], .dy = two ? g.dilation[0] : 1,
 	                 .dx = g.dilation[two], .py = two ? g.pad_lo[0] : 0, .px = g.pad_lo[two],
 	                 .in_y = mlo_kernel_number(p->k, ih), .in_x = mlo_kernel_number(p->k, iw), .qx = g.pad_hi[two], .dot = c->dot, .a = c->a, .b = {.elem = c->b.elem, .packed = true}, .zero = c->zero};
-	if (!conv_groups(cx->target, n->in[0], ch, p->oc, groups, c, &w) || !steps_fit(c))
+	if (!conv_groups(cx->target, n->in[0], ch, p->oc, groups, c, &w) || !choose_weights(cx, n->in[0], c))
 		return MLO_ERR_UNSUPPORTED;
 	choose_sign(cx->target, c);
 	if (w.kh == 1 && w.kw == 1 && c->sy == 1 && c->sx == 1 && !c->py && !c->px && mlo_dim_same(oh, ih) &&
@@ -377,6 +391,7 @@ static MloStatus describe_conv_transpose(MloLowerCx *cx, const MloNode *first, c
 	                 .dot = 1, .a = c->a, .b = {.elem = c->b.elem, .packed = true}};
 	c->group_c = c->nc;
 	image_strides(p, n->in[0], ch, h, ww, ch);
+	choose_weights(cx, n->in[0], c);
 	schedule(cx, p, SHORT_IMAGE);
 	p->a = n->in[0];
 	p->bias = n->nin > 2 ? n->in[2] : NULL;
@@ -496,7 +511,7 @@ static MloStatus finish_mat(MloLowerCx *cx, const MloNode *n, const StridedView 
 		w.stride_k = trans ? 1 : bconst->type.dim[r - 1].k;
 		w.stride_c = trans ? bconst->type.dim[r - 1].k : 1;
 		c->b.packed = true;
-		if (!steps_fit(c))
+		if (!choose_weights(cx, a->base, c))
 			return MLO_ERR_UNSUPPORTED;
 		choose_sign(cx->target, c);
 		schedule(cx, p, 1);
@@ -507,6 +522,8 @@ static MloStatus finish_mat(MloLowerCx *cx, const MloNode *n, const StridedView 
 	if (!is_one(b->stride[b->rank - 1]) && !is_one(b->dim[b->rank - 1]))
 		return MLO_ERR_UNSUPPORTED;
 	p->b = b->base;
+	c->a.elem = mlo_value_elem(a->base);
+	c->b.elem = mlo_value_elem(b->base);
 	schedule(cx, p, 1);
 	return MLO_OK;
 }

@@ -57,18 +57,24 @@ static WeightAt *const weight_at[] = {
 
 static void set(MloTensor *t, int64_t i, double v)
 {
-	if (t->elem == EL_f32)
-		((float *)t->data)[i] = (float)v;
-	else
+	float f = (float)v;
+	uint32_t bits;
+
+	if (t->elem == EL_f32) {
+		((float *)t->data)[i] = f;
+	} else if (t->elem == EL_bf16 && v - v == 0) { /* nearest, even of two */
+		memcpy(&bits, &f, 4);
+		((uint16_t *)t->data)[i] = (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+	} else {
 		mlo_tensor_set_f64(t, i, v);
+	}
 }
 
 static const MloTensor *pack_winograd(MloArena *a, const KContract *c, const ContractWeights *w)
 {
 	int64_t width = (int64_t)c->vecs * c->lanes, points = wino_points(c), tiles = mlo_contract_ctiles(c);
 	int64_t taps = c->nky * c->nkx;
-	MloTensor *t = mlo_tensor_new(a, EL_f32, 4, (int64_t[]){tiles, points, c->nk, width});
-	float *at = (float *)t->data;
+	MloTensor *t = mlo_tensor_new(a, c->b.elem, 4, (int64_t[]){tiles, points, c->nk, width});
 
 	for (int64_t oc = 0; oc < c->nc; oc++) {
 		for (int64_t k = 0; k < c->nk; k++) {
@@ -77,7 +83,7 @@ static const MloTensor *pack_winograd(MloArena *a, const KContract *c, const Con
 			for (int i = 0; i < taps; i++)
 				tap[i] = (float)raw(w->w, (oc * c->nk + k) * taps + i);
 			for (int p = 0; p < points; p++)
-				at[((oc / width * points + p) * c->nk + k) * width + oc % width] = wino_weight(c, tap, p);
+				set(t, ((oc / width * points + p) * c->nk + k) * width + oc % width, wino_weight(c, tap, p));
 		}
 	}
 	return t;

@@ -95,6 +95,10 @@ static void emit_position(Tile *t, int r, int i, int to, LLVMValueRef a_off, int
 			x = contract_input(t, add(e, off, t->blk[j]), live);
 		LLVMBuildStore(e->b, contract_multiply(t, &x, &w[j], sum), acc);
 	}
+	/* LLVM's scheduler would load the inputs of several steps before it multiplies the first ones, and spill them;
+	 * a fence inside the thread, which is no instruction, keeps loads behind those of the column before */
+	if (c->dot > 1)
+		LLVMBuildFence(e->b, LLVMAtomicOrderingSequentiallyConsistent, 1, "");
 }
 
 /* One step of `live` terms for `cols` columns: a_off is where the first column reads, skip[i] leaves one out. */

@@ -1,8 +1,8 @@
 /* codegen/emit_dot.c -- one step of a contraction: `dot` products for each lane of 32 bits.
  *
  * Where the target has an instruction for it (MloDots), a step is that instruction.  Elsewhere it is made of pieces:
- * bytes become pairs of i16, whose products are added in pairs without loss (that is why the pieces are the even and the odd
- * bytes, not u8 times i8 with 16-bit sums, which saturate), or single i32; halves of bf16 become f32.
+ * even and odd bytes become pairs of i16, whose products are added in pairs of i32 without loss (u8 times i8 with sums
+ * of 16 bits would saturate), or single i32; halves of bf16 become f32.
  *
  * Products start from what the zero point and the flipped sign of A take away: that many times the sums of the
  * weights of those taps that lie inside the image. */
@@ -151,16 +151,20 @@ static LLVMValueRef load_step(Tile *t, LLVMValueRef off, int live)
 	return all;
 }
 
+static DotOperand whole(LLVMValueRef v)
+{
+	return (DotOperand){.n = 1, .v = {v}};
+}
+
 DotOperand contract_input(Tile *t, LLVMValueRef off, int live)
 {
 	Emit *e = t->e;
 	const KContract *c = t->c;
+	LLVMTypeRef raw = emit_vec(emit_mem_type(e, c->a.elem), t->depthwise ? c->lanes : 0);
 	LLVMValueRef x;
 
-	if (t->depthwise)
-		return (DotOperand){.n = 1, .v = {widen(t, c->a.elem, load_as(t, false, off, emit_vec(emit_mem_type(e, c->a.elem), c->lanes)))}};
 	if (c->dot == 1)
-		return (DotOperand){.n = 1, .v = {emit_splat(e, load_as(t, false, off, t->sum), c->lanes)}};
+		return whole(emit_splat(e, widen(t, c->a.elem, load_as(t, false, off, raw)), c->lanes));
 	x = emit_splat(e, load_step(t, off, live), c->lanes);
 	if (c->a.flip)
 		x = LLVMBuildXor(e->b, x, emit_const_i(LLVMTypeOf(x), (int32_t)0x80808080), "");
@@ -176,13 +180,13 @@ DotOperand contract_weights(Tile *t, LLVMValueRef off, int j)
 	off = addc(e, off, j * contract_vector(c));
 	if (t->bmask[j]) {
 		LLVMTypeRef over[] = {raw, LLVMPointerTypeInContext(e->ctx, 0)};
-		LLVMValueRef args[] = {contract_address(t, true, off), emit_const_i(LLVMInt32TypeInContext(e->ctx), mlo_elem_bits(c->b.elem) / 8),
-		                       t->bmask[j], LLVMConstNull(raw)};
+		LLVMValueRef align = emit_const_i(LLVMInt32TypeInContext(e->ctx), mlo_elem_bits(c->b.elem) / 8);
+		LLVMValueRef args[] = {contract_address(t, true, off), align, t->bmask[j], LLVMConstNull(raw)};
 
-		return (DotOperand){.n = 1, .v = {emit_intrinsic(e, "llvm.masked.load", over, 2, args, 4)}};
+		return whole(widen(t, c->b.elem, emit_intrinsic(e, "llvm.masked.load", over, 2, args, 4)));
 	}
 	if (c->dot == 1)
-		return (DotOperand){.n = 1, .v = {widen(t, c->b.elem, load_as(t, true, off, raw))}};
+		return whole(widen(t, c->b.elem, load_as(t, true, off, raw)));
 	return split(t, load_as(t, true, off, raw), true);
 }
 
@@ -220,8 +224,8 @@ LLVMValueRef contract_multiply(Tile *t, const DotOperand *a, const DotOperand *b
 	const char *name = instruction(e->t, t->c);
 
 	if (name) {
-		LLVMTypeRef narrow = t->c->dot == 4 ? lanes_of(e, 8, 4 * (int64_t)t->c->lanes)
-		                                    : LLVMVectorType(LLVMBFloatTypeInContext(e->ctx), 2 * (unsigned)t->c->lanes);
+		LLVMTypeRef elem = t->c->dot == 4 ? LLVMInt8TypeInContext(e->ctx) : LLVMBFloatTypeInContext(e->ctx);
+		LLVMTypeRef narrow = emit_vec(elem, t->c->dot * t->c->lanes);
 
 		return call(t, name, narrow, (LLVMValueRef[]){sum, a->v[0], b->v[0]}, 3);
 	}
@@ -264,7 +268,8 @@ static void add_taps(Tile *t, LLVMValueRef ky, LLVMValueRef lo, LLVMValueRef hi,
 
 	tap = muln(e, add(e, muln(e, t->ct, c->nky * c->nkx), tap), t->wtile);
 	for (int j = 0; j < c->vecs; j++) {
-		LLVMValueRef v = LLVMBuildLoad2(e->b, t->vec, element_at(t, c->zero.s_arg, EL_i32, addc(e, tap, (int64_t)j * c->lanes)), "");
+		LLVMValueRef at = element_at(t, c->zero.s_arg, EL_i32, addc(e, tap, (int64_t)j * c->lanes));
+		LLVMValueRef v = LLVMBuildLoad2(e->b, t->vec, at, "");
 
 		LLVMSetAlignment(v, 4);
 		LLVMBuildStore(e->b, LLVMBuildAdd(e->b, LLVMBuildLoad2(e->b, t->vec, total[j], ""), v, ""), total[j]);

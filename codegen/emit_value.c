@@ -64,16 +64,21 @@ static LLVMValueRef f32_to_f16_bits(Emit *e, LLVMValueRef x)
 
 static LLVMValueRef f32_to_bf16_bits(Emit *e, LLVMValueRef x)
 {
+	LLVMTypeRef i16 = float_like(x, LLVMInt16TypeInContext(e->ctx));
 	LLVMTypeRef i32 = float_like(x, LLVMInt32TypeInContext(e->ctx));
 	LLVMValueRef w = LLVMBuildBitCast(e->b, x, i32, ""), top, r, nan;
 
+	if (e->t->dots->bf16 && emit_lanes(x)) { /* has an instruction for this, too */
+		r = LLVMBuildFPTrunc(e->b, x, float_like(x, LLVMBFloatTypeInContext(e->ctx)), "");
+		return LLVMBuildBitCast(e->b, r, i16, "");
+	}
 	top = LLVMBuildLShr(e->b, w, emit_const_i(i32, 16), "");
 	r = LLVMBuildAnd(e->b, top, emit_const_i(i32, 1), "");
 	r = LLVMBuildAdd(e->b, LLVMBuildAdd(e->b, w, r, ""), emit_const_i(i32, 0x7fff), "");
 	r = LLVMBuildLShr(e->b, r, emit_const_i(i32, 16), "");
 	nan = LLVMBuildFCmp(e->b, LLVMRealUNO, x, x, "");
 	r = emit_select(e, nan, LLVMBuildOr(e->b, top, emit_const_i(i32, 0x40), ""), r);
-	return LLVMBuildTrunc(e->b, r, float_like(x, LLVMInt16TypeInContext(e->ctx)), "");
+	return LLVMBuildTrunc(e->b, r, i16, "");
 }
 
 LLVMValueRef emit_from_memory(Emit *e, MloElem elem, LLVMValueRef v)

@@ -56,6 +56,15 @@ static LLVMValueRef load(Wino *w, LLVMTypeRef t, LLVMValueRef p)
 	return v;
 }
 
+/* A vector of elements as f32. */
+static LLVMValueRef load_elems(Wino *w, MloElem elem, LLVMValueRef p)
+{
+	LLVMValueRef v = LLVMBuildLoad2(w->e->b, emit_vec(emit_mem_type(w->e, elem), w->c->lanes), p, "");
+
+	LLVMSetAlignment(v, mlo_elem_bits(elem) / 8);
+	return emit_from_memory(w->e, elem, v);
+}
+
 static void store(Wino *w, LLVMValueRef v, LLVMValueRef p)
 {
 	LLVMSetAlignment(LLVMBuildStore(w->e->b, v, p), 4);
@@ -178,10 +187,10 @@ static void load_piece(Wino *w, LLVMValueRef base, LLVMValueRef iy, LLVMValueRef
 
 		for (int x = 0; x < w->nx; x++) {
 			LLVMValueRef off = addc(w, corner, y * c->a.y + x * c->a.x);
-			LLVMValueRef p = LLVMBuildGEP2(e->b, w->f32, e->arg[c->a_arg], &off, 1, "");
+			LLVMValueRef p = LLVMBuildGEP2(e->b, emit_mem_type(e, c->a.elem), e->arg[c->a_arg], &off, 1, "");
 			LLVMValueRef ok = LLVMBuildAnd(e->b, row_ok, col_ok[x], "");
 
-			d[y * w->nx + x] = load(w, w->vec, LLVMBuildSelect(e->b, ok, p, w->zero, ""));
+			d[y * w->nx + x] = load_elems(w, c->a.elem, LLVMBuildSelect(e->b, ok, p, w->zero, ""));
 		}
 	}
 }
@@ -251,6 +260,14 @@ static void emit_input(Wino *w)
 
 /* -- products ---------------------------------------------------------------------------------------- */
 
+static LLVMValueRef load_weights(Wino *w, LLVMValueRef off)
+{
+	Emit *e = w->e;
+	MloElem elem = w->c->b.elem;
+
+	return load_elems(w, elem, LLVMBuildInBoundsGEP2(e->b, emit_mem_type(e, elem), e->arg[w->c->b_arg], &off, 1, ""));
+}
+
 static void product_term(Wino *w, LLVMValueRef v_off, LLVMValueRef b_off, LLVMValueRef *acc)
 {
 	const KContract *c = w->c;
@@ -258,7 +275,7 @@ static void product_term(Wino *w, LLVMValueRef v_off, LLVMValueRef b_off, LLVMVa
 	LLVMValueRef weight[16];
 
 	for (int j = 0; j < c->vecs; j++)
-		weight[j] = load(w, w->vec, at_f32(w, e->arg[c->b_arg], addc(w, b_off, (int64_t)j * c->lanes)));
+		weight[j] = load_weights(w, addc(w, b_off, (int64_t)j * c->lanes));
 	for (int i = 0; i < c->cols; i++) {
 		LLVMValueRef x = load(w, w->f32, at_f32(w, e->arg[c->w_arg], addc(w, v_off, (int64_t)i * c->lanes)));
 

@@ -452,7 +452,8 @@ static double contract_term(Interp *p, const KContract *c, const int64_t *o, int
 
 	a += kk / c->a.block * c->a.blk + kk % c->a.block * c->a.k + (c->a_at ? idx(p, c->a_at) : 0);
 	if (c->b.packed)
-		b = (((o[4] / w * c->nky * c->nkx + tap) * mlo_contract_steps(c) + k / c->dot) * w + o[4] % w) * c->dot + k % c->dot;
+		b = (((o[4] / w * c->nky * c->nkx + tap) * mlo_contract_steps(c) + k / c->dot) * w + o[4] % w) * c->dot +
+		    k % c->dot;
 	else
 		b = o[0] * c->b.b0 + o[1] * c->b.b1 + k * c->b.k + o[4];
 	b += c->b_at ? idx(p, c->b_at) : 0;
@@ -492,12 +493,10 @@ static double wino_input(Interp *p, const KContract *c, const int64_t *o, int64_
 			int64_t iy = y0 + y - c->py, ix = x0 + x - c->px;
 			int64_t a = o[0] * c->a.b0 + o[1] * c->a.b1 + iy * c->a.y + ix * c->a.x + k / c->a.block * c->a.blk +
 			            k % c->a.block * c->a.k;
-			unsigned char *pa;
 
 			if (iy < 0 || iy >= c->in_y || ix < 0 || ix >= c->in_x || row[y] == 0 || col[x] == 0)
 				continue;
-			pa = element(p, c->a_arg, a, "reads");
-			sum += pa ? row[y] * col[x] * load_elem(EL_f32, pa).f : 0;
+			sum += row[y] * col[x] * contract_load(p, c->a_arg, a);
 		}
 	return sum;
 }
@@ -516,9 +515,8 @@ static Cell contract_wino(Interp *p, const KContract *c, const int64_t *o)
 		if (row[q / nx] == 0 || col[q % nx] == 0)
 			continue;
 		for (int64_t k = 0; k < c->nk && !p->failed; k++) {
-			unsigned char *pb = element(p, c->b_arg, ((o[4] / w * points + q) * c->nk + k) * w + o[4] % w, "reads");
-
-			product += pb ? load_elem(EL_f32, pb).f * wino_input(p, c, o, y0, x0, q, k) : 0;
+			product += contract_load(p, c->b_arg, ((o[4] / w * points + q) * c->nk + k) * w + o[4] % w) *
+			           wino_input(p, c, o, y0, x0, q, k);
 		}
 		sum += row[q / nx] * col[q % nx] * product;
 	}

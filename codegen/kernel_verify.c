@@ -268,7 +268,7 @@ static void check_winograd(Scope *s, const KContract *c)
 {
 	if ((c->wino != 2 && c->wino != 4) || (c->nky != 3 && c->nky != 1) || (c->nkx != 3 && c->nkx != 1) ||
 	    c->nky + c->nkx == 2 || c->sy != 1 || c->sx != 1 || c->dy != 1 ||
-	    c->dx != 1 || c->group_k || !c->b.packed || c->a.elem != EL_f32 || c->b.elem != EL_f32)
+	    c->dx != 1 || c->group_k || !c->b.packed || c->dot != 1 || mlo_contract_sum(c) != EL_f32)
 		wrong(s, "Winograd F(%d) of a contraction that is not a convolution of stride 1 by 3x3, 3x1 or 1x3", c->wino);
 	if (c->a.block != c->lanes || c->a.k != 1 || wino_cvecs(c) % c->vecs)
 		wrong(s, "Winograd of %lld to %lld channels in vectors of %d", (long long)c->nk, (long long)c->nc, c->lanes);
@@ -291,16 +291,17 @@ static void check_input(Scope *s, int arg, MloElem elem, const char *what)
 static void check_elements(Scope *s, const KContract *c)
 {
 	static const struct { MloElem a, b; int dot; } known[] = {
-		{EL_f32, EL_f32, 1}, {EL_f32, EL_f16, 1}, {EL_f32, EL_bf16, 1}, {EL_bf16, EL_bf16, 2},
-		{EL_u8, EL_i8, 4}, {EL_i8, EL_i8, 4}};
+		{EL_f32, EL_f32, 1}, {EL_f32, EL_f16, 1}, {EL_f32, EL_bf16, 1}, {EL_bf16, EL_f32, 1}, {EL_bf16, EL_f16, 1},
+		{EL_bf16, EL_bf16, 1}, {EL_bf16, EL_bf16, 2}, {EL_u8, EL_i8, 4}, {EL_i8, EL_i8, 4}};
 	int64_t tiles = mlo_contract_ctiles(c), w = (int64_t)c->vecs * c->lanes;
-	int dot = 0;
+	int dot = c->dot;
+	bool any = false;
 
 	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-		if (known[i].a == c->a.elem && known[i].b == c->b.elem)
-			dot = contract_is_depthwise(c) ? 1 : known[i].dot;
-	if (!dot || dot != c->dot)
-		wrong(s, "contraction of %s and %s, %d at once", mlo_elem_text(c->a.elem), mlo_elem_text(c->b.elem), c->dot);
+		any |= known[i].a == c->a.elem && known[i].b == c->b.elem &&
+		       (known[i].dot == dot || (contract_is_depthwise(c) && dot == 1));
+	if (!any)
+		wrong(s, "contraction of %s and %s, %d at once", mlo_elem_text(c->a.elem), mlo_elem_text(c->b.elem), dot);
 	else if (dot > 1 && (c->nk < 1 || c->a.k != 1 || !c->b.packed || (c->a.block % dot && c->a.block < c->nk) ||
 	                     c->group_k % dot))
 		wrong(s, "contraction of %d at once that do not lie beside each other", dot);

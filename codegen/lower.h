@@ -34,6 +34,7 @@ typedef struct MloLowerCx {
 	const MloTarget *target;
 	MloDiag *diag;
 	bool direct_only; /* no Winograd: results closer to the sum in order */
+	MloElem weights;  /* that float weights are packed as, where products read them: f32 (or EL_none), bf16, f16 */
 	const MloChooser *chooser;  /* NULL: the cost model chooses schedules */
 	const MloSchedule *forced;  /* contractions get this one */
 	int64_t weight_bytes;       /* of all constants of the graph; 0: not known */
@@ -57,6 +58,8 @@ bool mlo_node_static(const MloNode *n); /* and all their sizes stand in the type
 /* Whether mlo_lower_contract has a form for the contraction `anchor` when its group starts at `first`
  * (reshapes and transposes between the two become strides of the operands). */
 bool mlo_can_lower_contract(MloLowerCx *cx, const MloNode *first, const MloNode *anchor);
+/* How many products at once that form would take for each lane; 0: there is none. */
+int mlo_contract_dot(MloLowerCx *cx, const MloNode *first, const MloNode *anchor);
 
 /* Whether mlo_lower_attention takes a group that starts at `first` and goes through these three. */
 bool mlo_can_lower_attention(MloLowerCx *cx, const MloNode *first, MloNode *qk, MloNode *softmax, MloNode *pv);

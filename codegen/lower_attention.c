@@ -128,8 +128,7 @@ static KContract product(Attention *a, int64_t rows, int64_t terms, int64_t colu
 {
 	MloKernel *k = a->l.k;
 	KContract c = {.nb0 = 1, .nb1 = 1, .ny = 1, .nx = rows, .nc = columns, .nk = terms, .nky = 1, .nkx = 1, .sy = 1, .sx = 1,
-	               .dy = 1, .dx = 1, .in_y = 1, .in_x = rows, .group_c = columns, .dot = 1, .a.elem = EL_f32, .a.block = terms,
-	               .b.elem = EL_f32};
+	               .dy = 1, .dx = 1, .in_y = 1, .in_x = rows, .group_c = columns, .dot = 1, .a.block = terms};
 
 	for (int i = 0; i < 5; i++)
 		c.var[i] = mlo_kernel_var(k, (int64_t[]){1, 1, 1, rows, columns}[i]);
@@ -138,6 +137,8 @@ static KContract product(Attention *a, int64_t rows, int64_t terms, int64_t colu
 
 static void schedule(Attention *a, KContract *c)
 {
+	c->a.elem = a->l.k->arg.items[c->a_arg].elem;
+	c->b.elem = a->l.k->arg.items[c->b_arg].elem;
 	mlo_schedule_contract(a->l.cx->target, a->l.k, 1, c);
 	c->y_chunk = (c->nx + c->cols - 1) / c->cols * c->cols;
 	c->c_outer = true;

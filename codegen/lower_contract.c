@@ -16,7 +16,7 @@ typedef ContractItem Item;
 int contract_bind(Lower *l, KArgDir dir, MloValue *v, const MloTensor *packed)
 {
 	MloBinding b = {v, packed};
-	MloElem elem = v ? v->type.elem : packed->elem;
+	MloElem elem = v ? mlo_value_elem(v) : packed->elem;
 
 	for (size_t i = 0; i < l->bind.n; i++) {
 		KArg *arg = &l->k->arg.items[i];
@@ -440,10 +440,15 @@ MloStatus mlo_lower_contract(MloLowerCx *cx, MloNode *first, MloNode *last, MloL
 	return MLO_OK;
 }
 
-bool mlo_can_lower_contract(MloLowerCx *cx, const MloNode *first, const MloNode *anchor)
+int mlo_contract_dot(MloLowerCx *cx, const MloNode *first, const MloNode *anchor)
 {
 	ContractPlan p = {.dry = true, .k = mlo_kernel_new(cx->arena, "contract")};
 
 	p.k->syms = cx->graph->syms;
-	return contract_describe(cx, first, anchor, &p) == MLO_OK;
+	return contract_describe(cx, first, anchor, &p) == MLO_OK ? p.c.dot : 0;
+}
+
+bool mlo_can_lower_contract(MloLowerCx *cx, const MloNode *first, const MloNode *anchor)
+{
+	return mlo_contract_dot(cx, first, anchor) > 0;
 }

@@ -261,7 +261,7 @@ int lw_arg(Lower *w, const MloValue *v, KArgDir dir)
 	for (size_t i = 0; i < w->bind.n; i++)
 		if (w->bind.items[i].value == v)
 			return (int)i;
-	return new_arg(w, dir, v->type.elem, mlo_value_count(w->k->syms, v), (MloBinding){.value = (MloValue *)v});
+	return new_arg(w, dir, mlo_value_elem(v), mlo_value_count(w->k->syms, v), (MloBinding){.value = (MloValue *)v});
 }
 
 int lw_table(Lower *w, const MloTensor *t)

@@ -307,7 +307,7 @@ MloStatus lw_rowwise(Lower *w)
 	if (!sort_results(w, &r))
 		return MLO_ERR_UNSUPPORTED;
 	r.in_place = !mlo_dim_known(r.length) && longest(&r) * r.width > LONGEST_KEPT;
-	if (r.in_place && r.late[0]->type.elem != r.t)
+	if (r.in_place && mlo_value_elem(r.late[0]) != r.t)
 		return MLO_ERR_UNSUPPORTED;
 	open_outer(w, &r);
 	row->fn(w, &r);

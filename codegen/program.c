@@ -12,7 +12,7 @@ const char *const mlo_tier_name[MLO_TIER_COUNT] = {"contract", "loops", "library
 
 static int64_t value_bytes(const MloValue *v)
 {
-	return (mlo_value_storage(v) * mlo_elem_bits(v->type.elem) + 7) / 8;
+	return (mlo_value_storage(v) * mlo_elem_bits(mlo_value_elem(v)) + 7) / 8;
 }
 
 static int new_buffer(Builder *b, Buffer buf)
@@ -126,7 +126,8 @@ static MloStatus place_output(Builder *b, uint32_t i)
 	if (mlo_type_object(&v->type) || v->type.elem == EL_str)
 		return MLO_OK;
 	r = builder_root(b, v, &offset);
-	if (r->data || !r->def || offset || b->buffer_of[r->id] >= 0 || r->layout.block || v->layout.block)
+	if (r->data || !r->def || offset || b->buffer_of[r->id] >= 0 || r->layout.block || v->layout.block ||
+	    r->layout.half)
 		return MLO_OK;
 	if (!b->plan->flat && control_is(r->def))
 		return MLO_OK;
@@ -260,7 +261,8 @@ static MloLowered copy_kernel(Builder *b, MloValue *from, MloValue *to)
 	MloLowered low = {.kernel = mlo_kernel_new(b->plan->arena, "copy"), .bind = MLO_NEWN(b->plan->arena, MloBinding, 2)};
 	MloKernel *k = low.kernel;
 	int64_t n = mlo_value_storage(from);
-	int in = mlo_kernel_arg(k, KA_IN, from->type.elem, n), out = mlo_kernel_arg(k, KA_OUT, from->type.elem, n), c, i;
+	int in = mlo_kernel_arg(k, KA_IN, mlo_value_elem(from), n), c, i;
+	int out = mlo_kernel_arg(k, KA_OUT, mlo_value_elem(to), n);
 	KCursor top = kb_top(k), par, vec;
 	const KIdx *at;
 
@@ -505,7 +507,8 @@ MloStatus program_new(Plan *plan, const MloGraph *g, Program **out)
 {
 	Builder b = {.plan = plan, .p = MLO_NEW(plan->arena, Program),
 	             .cx = {.arena = plan->arena, .graph = g, .target = plan->target, .diag = plan->diag,
-	                    .direct_only = plan->opt->direct_only, .chooser = plan->opt->chooser, .weight_bytes = constant_bytes(g)}};
+	                    .direct_only = plan->opt->direct_only, .weights = plan->opt->weights,
+	                    .chooser = plan->opt->chooser, .weight_bytes = constant_bytes(g)}};
 
 	*out = b.p;
 	b.p->graph = g;

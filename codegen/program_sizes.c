@@ -156,7 +156,7 @@ static MloStatus elements(Builder *b, const MloValue *v, int *out)
 MloStatus sizes_bytes(Builder *b, MloValue *v, int64_t *bytes, int *slot)
 {
 	Slots *s = &b->p->slots;
-	unsigned bits = mlo_elem_bits(v->type.elem);
+	unsigned bits = mlo_elem_bits(mlo_value_elem(v));
 	bool chars = v->type.elem == EL_str && b->chars_of[v->id] >= 0;
 
 	*bytes = 0;

@@ -20,7 +20,8 @@ static double max_of(double a, double b)
 static double slide_cycles(const MloTarget *t, const KContract *c, int cols, int vecs)
 {
 	double taps = (double)c->nkx, inputs = (double)((cols - 1) * c->sx + c->nkx);
-	double row = max_of(cols * vecs * taps * contract_dot_cost(t, c) / t->fma_per_cycle, (inputs + taps) * vecs / LOADS_PER_CYCLE);
+	double adds = cols * vecs * taps * contract_dot_cost(t, c);
+	double row = max_of(adds / t->fma_per_cycle, (inputs + taps) * vecs / LOADS_PER_CYCLE);
 
 	/* the sums of a column wait for each other */
 	row = max_of(row, FMA_LATENCY * taps);
@@ -141,7 +142,9 @@ static void try_tile(const MloTarget *t, KContract *c, Search *f, int cols, int 
  * knows; else the weights of a tile are streamed for each few columns and have to stay close. */
 static bool too_wide(const MloTarget *t, const KContract *c, int vecs)
 {
-	return contract_is_depthwise(c) || (double)(mlo_contract_steps(c) * c->nky * c->nkx * vecs) * vector_bytes(c) > (double)t->l2 / 8;
+	double weights = (double)(mlo_contract_steps(c) * c->nky * c->nkx * vecs) * vector_bytes(c);
+
+	return contract_is_depthwise(c) || weights > (double)t->l2 / 8;
 }
 
 static void try_tiles(const MloTarget *t, KContract *c, Search *f)
@@ -192,7 +195,8 @@ static void choose_order(const MloTarget *t, KContract *c)
 	bool cols = mlo_contract_by_columns(c);
 	int64_t extent = cols ? c->nx : c->ny, unit = cols ? c->cols : c->rows;
 	int64_t units = (extent + unit - 1) / unit, tiles = mlo_contract_ctiles(c), chunks, fit;
-	int64_t a_bytes = mlo_elem_bits(c->a.elem) / 8 * c->nk * (c->group_k ? c->nc / c->group_c : 1) * c->in_x * (cols ? 1 : c->in_y);
+	int64_t a_bytes = mlo_elem_bits(c->a.elem) / 8 * c->nk * (c->group_k ? c->nc / c->group_c : 1) * c->in_x *
+	                  (cols ? 1 : c->in_y);
 	int64_t w_bytes = mlo_elem_bits(c->b.elem) / 8 * c->nk * c->nky * c->nkx * c->nc;
 	int64_t batch = c->nb0 * c->nb1;
 
@@ -216,7 +220,8 @@ static void choose_open_order(const MloTarget *t, KContract *c)
 	enum { MOST_UNITS = 16 };
 	bool cols = mlo_contract_by_columns(c);
 	int64_t unit = cols ? c->cols : c->rows, fit;
-	int64_t bytes = mlo_elem_bits(c->a.elem) / 8 * c->nk * (c->group_k ? c->nc / c->group_c : 1) * (cols ? 1 : c->in_x * c->sy);
+	int64_t bytes = mlo_elem_bits(c->a.elem) / 8 * c->nk * (c->group_k ? c->nc / c->group_c : 1) *
+	                (cols ? 1 : c->in_x * c->sy);
 
 	fit = t->l2 / 2 / (bytes * unit + 1);
 	c->c_outer = false;

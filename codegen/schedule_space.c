@@ -28,6 +28,8 @@ void mlo_schedule_set(KContract *c, const MloSchedule *s)
 	c->y_chunk = s->y_chunk;
 	c->c_outer = s->c_outer;
 	c->wino = s->wino;
+	if (c->wino)
+		wino_elements(c);
 	c->c_chunk = s->c_chunk;
 }
 

@@ -13,7 +13,7 @@ typedef struct Finder {
 
 static int64_t elem_bytes(const MloValue *v)
 {
-	return mlo_elem_bits(v->type.elem) / 8;
+	return mlo_elem_bits(mlo_value_elem(v)) / 8;
 }
 
 static MloValue *root_of(Finder *f, MloValue *v)
@@ -64,7 +64,8 @@ static void view_concat(Finder *f, MloNode *n)
 		return;
 	/* all or nothing as to the layout: what is not in place is copied as bytes */
 	for (uint32_t i = 0; i < n->nin; i++) {
-		if (n->in[i]->layout.block != y->layout.block || !splits_at(y, axis, at))
+		if (n->in[i]->layout.block != y->layout.block || n->in[i]->layout.half != y->layout.half ||
+		    !splits_at(y, axis, at))
 			return;
 		at += n->in[i]->type.dim[axis].k;
 	}
@@ -156,7 +157,7 @@ View *views_find(MloArena *a, const MloGraph *g)
 		bool alone = (!n->prev || !n->group || n->prev->group != n->group) &&
 		             (!n->next || !n->group || n->next->group != n->group);
 
-		if (!alone)
+		if (!alone || (n->nin && n->in[0] && n->out[0] && n->in[0]->layout.half != n->out[0]->layout.half))
 			continue;
 		if ((n->op == OP_reshape || n->op == OP_identity) && !n->in[0]->layout.block && !n->out[0]->layout.block)
 			view_same(&f, n);

@@ -96,7 +96,8 @@ static double max_of(double a, double b)
 
 bool wino_can(const MloTarget *t, const KContract *c)
 {
-	return c->a.elem == EL_f32 && c->b.elem == EL_f32 && c->ny >= 0 && c->nx >= 0 && (c->nky == 3 || c->nky == 1) && (c->nkx == 3 || c->nkx == 1) &&
+	return mlo_contract_sum(c) == EL_f32 && c->ny >= 0 && c->nx >= 0 &&
+	       (c->nky == 3 || c->nky == 1) && (c->nkx == 3 || c->nkx == 1) &&
 	       c->nky + c->nkx > 2 && c->sy == 1 && c->sx == 1 && c->dy == 1 && c->dx == 1 && c->py <= c->nky / 2 &&
 	       c->px <= c->nkx / 2 && !c->group_k && c->b.packed && c->a.block == c->lanes && c->a.k == 1 &&
 	       t->vector_regs >= 16;
@@ -141,7 +142,8 @@ static double images(const KContract *c)
 /* Cycles of the whole layer when a chunk has `down` rows of pieces; fills the schedule. */
 static double layer_cycles(const MloTarget *t, KContract *c, bool stay, int64_t down)
 {
-	double weights = 4.0 * wino_points(c) * (double)(c->nk * c->nc), products, transforms, first, again;
+	double weights = mlo_elem_bits(c->b.elem) / 8.0 * wino_points(c) * (double)(c->nk * c->nc);
+	double products, transforms, first, again;
 	double pieces = (double)(down * wino_across(c)), chunks, scratch;
 
 	c->y_chunk = down * wino_my(c);
@@ -174,12 +176,20 @@ static void split_channels(KContract *c)
 	c->c_chunk = (tiles + split - 1) / split;
 }
 
+void wino_elements(KContract *c)
+{
+	c->dot = 1;
+	if (c->b.elem == EL_bf16)
+		c->b.elem = EL_f32;
+}
+
 double wino_schedule(const MloTarget *t, KContract *c, bool stay, int m, int64_t down)
 {
 	double cycles;
 
 	c->wino = m;
 	c->rows = 1;
+	wino_elements(c);
 	cycles = layer_cycles(t, c, stay, down);
 	split_channels(c);
 	return cycles;
@@ -193,7 +203,7 @@ bool wino_weights_stay(const MloTarget *t, int64_t bytes)
 void mlo_schedule_winograd(const MloTarget *t, bool stay, KContract *c)
 {
 	double direct = images(c) * (double)(c->ny * c->nx * c->nk * c->nky * c->nkx) * (double)wino_cvecs(c) /
-	                (t->fma_per_cycle * DIRECT_SHARE), best = WORTH * direct;
+	                (t->fma_per_cycle * DIRECT_SHARE), best = WORTH * direct * contract_dot_cost(t, c) / c->dot;
 	KContract chosen = *c;
 
 	if (!wino_can(t, c))

@@ -45,6 +45,9 @@ bool wino_can(const MloTarget *t, const KContract *c);
 /* Do weights of so many bytes, all that a model has, stay in a core's caches from run to run (its share of the
  * last one included)?  0: nobody knows how many there are. */
 bool wino_weights_stay(const MloTarget *t, int64_t bytes);
+/* Products by pieces are of single f32, and of weights that are not bf16: transformed back, the rounding of
+ * transformed weights to 8 bits would be a few percent. */
+void wino_elements(KContract *c);
 /* The schedule with pieces of m and `down` rows of pieces per chunk; answers the estimated cycles of the layer. */
 double wino_schedule(const MloTarget *t, KContract *c, bool stay, int m, int64_t down);
 /* Chooses between direct and Winograd for a convolution that has its direct schedule; sets wino and

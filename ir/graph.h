@@ -14,9 +14,11 @@ typedef struct MloGraph MloGraph;
 /* Physical form of a value in memory, chosen by the layout pass.
  * block == 0: dense row-major in logical order.
  * block == B: dimension 1 (channels) is split: [d0][ceil(d1/B)][d2]...[dn][B]; lanes past d1 are
- * unspecified (finite or not) and nobody may read them into a result. */
+ * unspecified (finite or not) and nobody may read them into a result.
+ * half: elements of f32 are rounded to bf16 when they are stored. */
 typedef struct MloLayout {
 	int16_t block;
+	bool half;
 } MloLayout;
 
 /* One operand slot that names a value: node->in[slot]. */
@@ -37,6 +39,12 @@ typedef struct MloValue {
 	const MloTensor *data; /* a constant, when not NULL */
 	MloUse *uses;          /* its operand slots, newest first; graph outputs are not among them */
 } MloValue;
+
+/* The type of v's elements in memory. */
+static inline MloElem mlo_value_elem(const MloValue *v)
+{
+	return v->layout.half ? EL_bf16 : v->type.elem;
+}
 
 /* Where a node came from. Fusion concatenates the lists. */
 typedef struct MloOrigin {

@@ -213,7 +213,7 @@ static MloStatus parse_elem(Parser *c, MloElem *out)
 	return MLO_OK;
 }
 
-/* f32[1,batch,4*seq+1]@c16 */
+/* f32[1,batch,4*seq+1]@c16@bf16 */
 static MloStatus parse_tensor_type(Parser *c, MloType *t, MloLayout *layout)
 {
 	int64_t block;
@@ -231,6 +231,7 @@ static MloStatus parse_tensor_type(Parser *c, MloType *t, MloLayout *layout)
 			return parse_error(c, "layout of blocks of %lld", (long long)block);
 		layout->block = (int16_t)block;
 	}
+	layout->half = t->kind == MLO_TENSOR && t->elem == EL_f32 && parse_take(c, "@bf16");
 	return MLO_OK;
 }
 

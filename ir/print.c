@@ -96,6 +96,8 @@ static void print_type(Printer *p, const MloValue *v)
 	mlo_type_print(p->out, &v->type);
 	if (v->layout.block)
 		mlo_str_add(p->out, "@c%d", v->layout.block);
+	if (v->layout.half)
+		mlo_str_add(p->out, "@bf16");
 }
 
 /* -- constants ------------------------------------------------------------------------------ */

@@ -48,10 +48,13 @@ static void move_down(Fuser *f, MloNode *first, MloNode *last, MloNode *at)
 /* Whether the group can read operand i of the anchor where it lies if it starts at that node. */
 typedef bool Reads(Fuser *f, const MloNode *first, const MloNode *anchor, uint32_t i);
 
+/* Strides that take products one by one are not worth it where a copy would let several be taken at once. */
 static bool contract_reads(Fuser *f, const MloNode *first, const MloNode *anchor, uint32_t i)
 {
+	int dot = mlo_contract_dot(&f->lower, first, anchor);
+
 	(void)i;
-	return mlo_can_lower_contract(&f->lower, first, anchor);
+	return dot > 0 && dot >= mlo_contract_dot(&f->lower, anchor, anchor);
 }
 
 /* Reshapes and transposes that only feed operand i of the anchor become part of the group if the

@@ -166,7 +166,7 @@ static MloStatus run_in(MloGraph *g, const MloPassInfo *p, const MloPassOptions 
 static MloStatus run_one(MloGraph *g, const MloPassInfo *p, const MloTarget *target,
                          const MloPassOptions *opt, MloDiag *d)
 {
-	MloPassCx cx = {.arena = mlo_arena_new(), .diag = d, .target = target};
+	MloPassCx cx = {.arena = mlo_arena_new(), .diag = d, .target = target, .precision = opt->precision};
 	jmp_buf guard;
 	MloStatus st;
 
@@ -180,6 +180,29 @@ static MloStatus run_one(MloGraph *g, const MloPassInfo *p, const MloTarget *tar
 	st = run_in(g, p, opt, &cx);
 	mlo_arena_free(cx.arena);
 	return st;
+}
+
+static const struct Precision { const char *name; MloElem elem; } precisions[] = {
+	{"f32", EL_f32}, {"bf16", EL_bf16}, {"fp16", EL_f16}};
+enum { NPRECISION = sizeof precisions / sizeof *precisions };
+
+bool mlo_precision_find(const char *name, MloElem *out)
+{
+	for (size_t i = 0; i < NPRECISION; i++) {
+		if (!strcmp(precisions[i].name, name)) {
+			*out = precisions[i].elem;
+			return true;
+		}
+	}
+	return false;
+}
+
+const char *mlo_precision_name(MloElem e)
+{
+	for (size_t i = 0; i < NPRECISION; i++)
+		if (precisions[i].elem == e)
+			return precisions[i].name;
+	MLO_BUG("no precision of %s", mlo_elem_text(e));
 }
 
 /* The list to run, and the whole of it checked before anything runs. */

@@ -20,6 +20,7 @@ typedef struct MloPassCx {
 	MloArena *arena;         /* scratch, freed after the pass */
 	MloDiag *diag;
 	const MloTarget *target; /* NULL: target-independent pipelines only */
+	MloElem precision;       /* EL_f32 (or EL_none), EL_bf16 or EL_f16: of products */
 	size_t changed;          /* the pass counts what it changed */
 } MloPassCx;
 
@@ -42,9 +43,14 @@ typedef struct MloPassOptions {
 	void *dump_user;
 	bool verify_each;
 	int limit;               /* run at most that many passes; < 0: no limit */
+	MloElem precision;       /* MloPassCx.precision */
 	void (*timing)(void *user, const char *pass, double seconds, size_t changed);
 	void *timing_user;
 } MloPassOptions;
+
+/* Precisions of products by the names that users know: f32, bf16, fp16. */
+bool mlo_precision_find(const char *name, MloElem *out);
+const char *mlo_precision_name(MloElem e);
 
 /* Runs a pipeline of pipelines.def by name, or a comma-separated list of passes. */
 MloStatus mlo_passes_run(MloGraph *g, const char *pipeline, const MloTarget *target,

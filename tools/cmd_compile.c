@@ -24,6 +24,7 @@ enum {
 	O_NO_CACHE,
 	O_NAME,
 	O_NO_WINOGRAD,
+	O_PRECISION,
 	O_NO_TUNED,
 	O_DUMP_AFTER,
 	O_DUMP_KERNELS,
@@ -49,6 +50,8 @@ static const CliOption options[] = {
 	{'O', "optimize", "LEVEL", "0: only what code generation needs, 2: everything (default)"},
 	{O_NO_WINOGRAD, "no-winograd", NULL,
 	 "convolutions as plain sums only: slower, with the smallest rounding errors"},
+	{O_PRECISION, "precision", "NAME",
+	 "of products: f32 (default); bf16: activations and weights; fp16: weights. Sums stay float32"},
 	{O_NO_TUNED, "no-tuned", NULL, "no schedules that 'mlopt tune' has measured, the cost model's alone"},
 	{O_NAME, "name", "NAME", "the model's name in the package (default: the file's)"},
 	{'j', "jobs", "N", "compile threads (default: one per core)"},
@@ -142,6 +145,9 @@ static bool take(Request *r, int o)
 		break;
 	case O_CACHE_DIR:
 		r->opt.cache_dir = optarg;
+		break;
+	case O_PRECISION:
+		r->opt.precision = optarg;
 		break;
 	case O_NO_WINOGRAD:
 		r->opt.no_winograd = 1;

@@ -6,12 +6,13 @@
 #include "tools/cli.h"
 #include "tools/npy.h"
 
-enum { O_PASS = 256, O_PIPELINE, O_DUMP_AFTER, O_TIME, O_VERIFY, O_LIMIT, O_FULL, O_LIST };
+enum { O_PASS = 256, O_PIPELINE, O_DUMP_AFTER, O_TIME, O_VERIFY, O_LIMIT, O_FULL, O_LIST, O_PRECISION };
 
 static const CliOption options[] = {
 	{O_PASS, "pass", "P[,P]...", "run these passes, in this order"},
 	{O_PIPELINE, "pipeline", "NAME", "run a pipeline (O0, import, O2)"},
 	{'t', "target", "NAME", "for passes that ask for one (its best variant)"},
+	{O_PRECISION, "precision", "NAME", "of products: f32, bf16, fp16"},
 	{O_FULL, "full", NULL, "print large constants too, so that the text stands alone"},
 	{O_DUMP_AFTER, "dump-after", "PASS", "also print the graph after that pass, or after 'all'"},
 	{O_TIME, "time-passes", NULL, "print how long each pass takes"},
@@ -54,6 +55,11 @@ static bool take(Request *r, int o)
 	case O_PASS:
 	case O_PIPELINE: r->passes = optarg; break;
 	case 't': r->target = optarg; break;
+	case O_PRECISION:
+		if (mlo_precision_find(optarg, &r->opt.precision))
+			break;
+		cli_usage("--precision expects f32, bf16 or fp16, not '%s'", optarg);
+		return false;
 	case O_FULL: r->full = true; break;
 	case O_LIST: r->list = true; break;
 	case O_DUMP_AFTER: r->opt.dump_after = optarg; break;

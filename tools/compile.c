@@ -22,6 +22,7 @@ typedef struct Compiler {
 	const MloCompileHooks *hooks; /* or NULL */
 	const MloGraph *graph; /* as given */
 	const MloTarget *target[MAX_VARIANTS];
+	MloElem precision;
 	size_t nvariants;
 	MloVariant *made; /* nvariants each */
 	MloManifestVariant *listed;
@@ -66,6 +67,7 @@ static MloStatus run_passes(Compiler *c, MloGraph *g, const char *passes, const 
 		.dump_user = (void *)c->opt,
 		.verify_each = c->opt->verify_each,
 		.limit = c->opt->pass_limit,
+		.precision = c->precision,
 		.timing = c->opt->timing,
 		.timing_user = c->opt->timing_user,
 	};
@@ -124,6 +126,29 @@ static size_t add_blob(Compiler *c, enum MlrtBlobKind kind, const MloBytes *b)
 	return (size_t)mlo_package_blob(c->package, kind, b->data, b->n);
 }
 
+static MloStatus read_precision(Compiler *c)
+{
+	const char *name = c->opt->precision;
+
+	if (mlo_precision_find(name ? name : "f32", &c->precision))
+		return MLO_OK;
+	mlo_error(c->d, MLO_ERR_USAGE, "there is no precision '%s'", name);
+	mlo_hint(c->d, "known: f32, bf16, fp16");
+	return MLO_ERR_USAGE;
+}
+
+/* What weights that products read as they are become.  A target that multiplies bf16 does so where activations are
+ * that as well; the products left are worth their full precision. */
+static MloElem weights_of(Compiler *c, const MloTarget *t)
+{
+	if (c->precision != EL_bf16)
+		return c->precision;
+	if (t->dots->bf16)
+		return EL_f32;
+	mlo_note(c->d, "%s has no products of bf16: weights are stored as bf16, arithmetic stays float32", t->name);
+	return EL_bf16;
+}
+
 static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, const char *passes)
 {
 	const MloTarget *t = c->target[i];
@@ -133,6 +158,7 @@ static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, 
 		.jobs = c->opt->jobs,
 		.cache_dir = c->opt->cache_dir,
 		.direct_only = c->opt->no_winograd,
+		.weights = weights_of(c, t),
 		.chooser = c->hooks ? &c->hooks->chooser : c->opt->cache_dir && !c->opt->no_tuned ? &tuned : NULL,
 		.dump = c->opt->dump,
 		.dump_user = c->opt->dump_user,
@@ -157,6 +183,7 @@ static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, 
 	c->listed[i] = (MloManifestVariant){
 		.target = t,
 		.made = v,
+		.precision = mlo_precision_name(c->precision),
 		.code = add_blob(c, MLRT_CODE, &v->code),
 		.weights = (size_t)mlo_package_pieces(c->package, MLRT_WEIGHTS, v->weight, v->nweight),
 		.program = add_blob(c, MLRT_PROGRAM, &v->program),
@@ -314,6 +341,7 @@ static MloStatus compile(Compiler *c)
 
 	MLO_TRY(check_ranks(c->graph, c->d));
 	MLO_TRY(find_states(c));
+	MLO_TRY(read_precision(c));
 	targets = mlo_target_find(c->opt->target ? c->opt->target : "native", c->d);
 	if (!targets)
 		return MLO_ERR_USAGE;

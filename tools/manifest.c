@@ -162,7 +162,7 @@ static json_t *variant(const MloManifestVariant *v)
 	json_object_set_new(j, "program", json_integer((json_int_t)v->program));
 	json_object_set_new(j, "arena_bytes", json_integer((json_int_t)v->made->arena_bytes));
 	json_object_set_new(j, "scratch_bytes", json_integer((json_int_t)v->made->scratch_bytes));
-	json_object_set_new(j, "precision", text("f32"));
+	json_object_set_new(j, "precision", text(v->precision));
 	for (size_t i = 0; i < v->made->nsteps; i++)
 		tuned += v->made->steps[i].choice.from == MLO_CHOICE_MEASURED;
 	if (tuned)

@@ -10,6 +10,7 @@
 typedef struct MloManifestVariant {
 	const MloTarget *target;
 	const MloVariant *made;
+	const char *precision; /* of products */
 	size_t code, weights, program; /* blob numbers */
 } MloManifestVariant;
 

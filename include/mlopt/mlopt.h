@@ -69,6 +69,7 @@ typedef struct MloptOptions {
 	size_t nconsts;
 	int no_winograd; /* convolutions as plain sums: slower, and closer to the sum in order */
 	int no_tuned;    /* nonzero: schedules from the cost model alone, not those that `mlopt tune` has put into cache_dir */
+	const char *precision; /* of products: "f32" (NULL), "bf16", "fp16"; sums, inputs and outputs stay float32 */
 } MloptOptions;
 #define MLOPT_OPTIONS_INIT                                                                                   \
 	{                                                                                                    \

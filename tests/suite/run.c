@@ -17,9 +17,15 @@
 
 typedef enum Kind { TEXT, INTERP, MEMORY, FILE_, EMULATED } Kind;
 #define FILE FILE_
-typedef struct Runtime { const char *name; Kind kind; const char *target, *variant; int level, threads; } Runtime;
+typedef struct Runtime {
+	const char *name;
+	Kind kind;
+	const char *target, *variant;
+	int level, threads;
+	const char *precision;
+} Runtime;
 static const Runtime runtimes[] = {
-#define RUNTIME(name, kind, target, variant, level, threads) {name, kind, target, variant, level, threads},
+#define RUNTIME(...) {__VA_ARGS__},
 #include "tests/suite/runtimes.def"
 };
 #undef FILE
@@ -220,9 +226,11 @@ static MloStatus run_interp(Case *c, const Runtime *r, MloTensor **out, MloDiag 
 {
 	const MloTarget *t = find_variant(r, d);
 	MloGraph *g = mlo_graph_clone(c->g);
-	MloStatus st;
+	MloPassOptions po = {.verify_each = true, .limit = -1};
+	MloStatus st = MLO_ERR_TARGET;
 
-	st = t ? mlo_passes_run(g, r->level ? "O2" : "O0", t, &(MloPassOptions){.verify_each = true, .limit = -1}, d) : MLO_ERR_TARGET;
+	if (t && mlo_precision_find(r->precision, &po.precision))
+		st = mlo_passes_run(g, r->level ? "O2" : "O0", t, &po, d);
 	if (st == MLO_OK)
 		st = mlo_codegen_interp(c->a, g, t, (const MloTensor *const *)c->in, out, d);
 	mlo_graph_free(g);
@@ -245,15 +253,19 @@ static const char *unavailable(const Runtime *r, const char *emulator, const cha
 	return !t ? "no such variant" : mlo_target_runs_here(t, why, sizeof why) ? NULL : why;
 }
 
-static double tolerance(const MloTensor *t)
+/* Of results at reduced precision: what rounding operands to 8 bits once in a few layers leaves. */
+static double tolerance(const Runtime *r, const MloTensor *t)
 {
+	if (strcmp(r->precision, "f32") && mlo_elem_is_float(t->elem))
+		return 2.5e-4;
 	return !mlo_elem_is_float(t->elem) ? 0 : t->elem == EL_f64 ? 1e-18 : mlo_elem_bits(t->elem) < 32 ? 1e-4 : 1e-10;
 }
 
 static MloStatus run_on(Case *c, const Runtime *r, const char *emulator, const char *scratch, MloDiag *d)
 {
 	MloTensor *out[64] = {0};
-	RunHow how = {.target = r->target, .variant = r->variant, .level = r->level, .threads = r->threads,
+	RunHow how = {.target = r->target, .variant = r->variant, .precision = r->precision, .level = r->level,
+	              .threads = r->threads,
 	              .file = r->kind == FILE_, .emulator = r->kind == EMULATED ? emulator : NULL,
 	              .runner = getenv("MLOPT_TEST_RUNNER"), .scratch = scratch};
 
@@ -266,8 +278,8 @@ static MloStatus run_on(Case *c, const Runtime *r, const char *emulator, const c
 	for (uint32_t i = 0; i < c->g->noutputs; i++) {
 		double e = support_nmse(out[i], c->want[i]);
 
-		if (!(e <= tolerance(c->want[i])))
-			return mlo_error(d, MLO_ERR_INTERNAL, "output %u: NMSE %g, allowed %g", i, e, tolerance(c->want[i]));
+		if (!(e <= tolerance(r, c->want[i])))
+			return mlo_error(d, MLO_ERR_INTERNAL, "output %u: NMSE %g, allowed %g", i, e, tolerance(r, c->want[i]));
 	}
 	return MLO_OK;
 }

@@ -118,6 +118,7 @@ MloStatus support_run(MloArena *a, const MloGraph *g, const RunHow *how, const M
 
 	opt.target = how->target;
 	opt.level = how->level;
+	opt.precision = how->precision;
 	opt.cache_dir = how->cache;
 	opt.verify_each = 1;
 	MLO_ASSERT(g->ninputs <= 64 && g->noutputs <= 64);

@@ -8,6 +8,7 @@ typedef struct RunHow {
 	const char *target;   /* of mlopt targets */
 	const char *variant;  /* forced when opening; NULL: the best that fits */
 	int level;            /* optimisation: 0 or 2 */
+	const char *precision; /* of mlopt compile; NULL: f32 */
 	int threads;
 	bool file;            /* through a file on disk, else from memory */
 	const char *emulator; /* command that runs `runner`, NULL: this process */
