@@ -221,11 +221,14 @@ static void fuse_contraction(Fuser *f, MloNode *anchor)
 
 /* -- loops ---------------------------------------------------------------------------------- */
 
+/* Nodes behind each other; what lies deeper is left alone, each in a kernel of its own. */
+enum { DEEPEST = 32 };
+
 /* Elementwise producers that only feed `n` move before it and join; up_to_bytes: those behind the last bytes. Answers
  * the new first node. */
 static MloNode *absorb_producers(Fuser *f, MloNode *first, MloNode *n, const MloValue *shape, bool up_to_bytes, int depth)
 {
-	for (uint32_t i = 0; i < n->nin && depth < 8; i++) {
+	for (uint32_t i = 0; i < n->nin && depth < DEEPEST; i++) {
 		MloNode *d = n->in[i] ? n->in[i]->def : NULL;
 
 		if (up_to_bytes && n->in[i] && mlo_elem_bits(n->in[i]->type.elem) == 8)

@@ -209,6 +209,34 @@ static void widen_dynamic(MloGraph *g, MloNode *n, MloPassCx *cx)
 	cx->changed += mlo_rw_replace(g, n, y);
 }
 
+/* Whether a kernel of n can do a dequantization of its operands. */
+static bool dequantizes_itself(const MloNode *n)
+{
+	MloOpKind k = mlo_op_info(n->op)->kind;
+
+	return k == OK_ELTWISE || k == OK_REDUCE || k == OK_ROWWISE || k == OK_POOL;
+}
+
+/* Bytes are dequantised where they are needed, once for each reader: in registers that is less than to store
+ * float32 for all of them and to read that. */
+static void one_for_each_reader(MloGraph *g, MloNode *d, MloPassCx *cx)
+{
+	struct { MloUse **items; size_t n, cap; } uses = {0};
+
+	if (mlo_elem_bits(d->in[0]->type.elem) != 8 || !dequantizes(d))
+		return;
+	for (MloUse *u = d->out[0]->uses; u; u = u->next)
+		if (dequantizes_itself(u->node))
+			MLO_PUSH(cx->arena, &uses, u);
+	for (size_t i = uses.n == d->out[0]->nuse ? 1 : 0; i < uses.n; i++) {
+		MloNode *n = uses.items[i]->node, *m = mlo_rw_node(g, d->next, d->op, d, d->in, d->nin);
+
+		mlo_rw_copy_attrs(m, d);
+		mlo_node_set_in(g, n, uses.items[i]->slot, mlo_rw_done(g, m, cx));
+		cx->changed++;
+	}
+}
+
 static bool all_constant(const MloNode *n)
 {
 	for (uint32_t i = 0; i < n->nin; i++)
@@ -235,6 +263,9 @@ static MloStatus dequantize_now(MloGraph *g, MloNode *n, MloPassCx *cx)
 
 MloStatus mlo_pass_widen(MloGraph *g, MloPassCx *cx)
 {
+	for (MloNode *n = g->first; n; n = n->next)
+		if (n->op == OP_dequantize_linear && !all_constant(n))
+			one_for_each_reader(g, n, cx);
 	for (MloNode *n = g->first, *next; n; n = next) {
 		next = n->next;
 		if (n->op == OP_dequantize_linear && all_constant(n))
