@@ -120,6 +120,51 @@ static MloValue *rounded(MloGraph *g, MloNode *before, const MloNode *q, const S
 	return with(g, before, OP_add, v, s->zero, cx);
 }
 
+/* -- from bytes to bytes ----------------------------------------------------------------------- */
+
+/* Does one multiplication take every byte of `from` to what `to` makes of the number that it stands for? */
+static bool factor_fits(const MloQuant *from, const MloQuant *to, float factor)
+{
+	for (double q = from->lo; q <= from->hi; q++) {
+		float x = (float)(q - from->zero);
+		double v = rint((double)(x * factor)) + to->zero;
+
+		v = v < to->lo ? to->lo : v > to->hi ? to->hi : v;
+		if (v != mlo_quant_value(to, (double)(x * (float)from->scale)))
+			return false;
+	}
+	return true;
+}
+
+/* Bytes with another scale: the quotient of the scales, or a float beside it, has been tried on all of them. */
+static void requantize(MloGraph *g, MloNode *n, MloPassCx *cx)
+{
+	MloNode *d = n->in[0]->def;
+	MloQuant from, to;
+	MloValue *v, *in[3];
+	float factor;
+
+	if (!mlo_quant_from(d, &from) || !mlo_quant_to(n, &to) || mlo_elem_bits(from.elem) != 8 || mlo_elem_bits(to.elem) != 8)
+		return;
+	factor = (float)from.scale / (float)to.scale;
+	if (!factor_fits(&from, &to, factor)) {
+		float up = nextafterf(factor, INFINITY), down = nextafterf(factor, 0);
+
+		factor = factor_fits(&from, &to, up) ? up : down;
+		if (factor == down && !factor_fits(&from, &to, down))
+			return;
+	}
+	v = cast(g, n, d->in[0], EL_f32, cx);
+	if (from.zero != 0)
+		v = with(g, n, OP_sub, v, mlo_rw_scalar(g, EL_f32, from.zero), cx);
+	in[0] = with(g, n, OP_mul, v, mlo_rw_scalar(g, EL_f32, factor), cx);
+	in[1] = mlo_rw_scalar(g, EL_f32, 1);
+	in[2] = n->nin > 2 ? n->in[2] : NULL;
+	d = mlo_rw_node(g, n, OP_quantize_linear, n, in, n->nin);
+	mlo_rw_copy_attrs(d, n);
+	cx->changed += mlo_rw_replace(g, n, mlo_rw_done(g, d, cx));
+}
+
 static bool quantizes(const MloNode *n)
 {
 	double lo, hi;
@@ -263,6 +308,11 @@ static MloStatus dequantize_now(MloGraph *g, MloNode *n, MloPassCx *cx)
 
 MloStatus mlo_pass_widen(MloGraph *g, MloPassCx *cx)
 {
+	for (MloNode *n = g->first, *next; n; n = next) {
+		next = n->next;
+		if (n->op == OP_quantize_linear && mlo_node_used(n))
+			requantize(g, n, cx);
+	}
 	for (MloNode *n = g->first; n; n = n->next)
 		if (n->op == OP_dequantize_linear && !all_constant(n))
 			one_for_each_reader(g, n, cx);
