@@ -39,7 +39,7 @@ static MloTensor *taken_away(MloGraph *g, const MloTensor *w, int axis, int64_t 
 	return t;
 }
 
-/* The node that adds a constant of the same shape to n and is its only reader, or NULL. */
+/* The node that adds a constant, one number per channel like `like`, to n and is its only reader, or NULL. */
 static MloNode *bias_of(const MloGraph *g, const MloNode *n, const MloTensor *like, uint32_t *at)
 {
 	MloNode *u = mlo_only_user(g, n->out[0]);
@@ -49,7 +49,8 @@ static MloNode *bias_of(const MloGraph *g, const MloNode *n, const MloTensor *li
 		return NULL;
 	*at = u->in[0] == n->out[0];
 	b = u->in[*at]->data;
-	if (!b || b->rank != like->rank || memcmp(b->dim, like->dim, sizeof *b->dim * (size_t)b->rank) != 0)
+	if (!b || b->rank < like->rank || b->rank > n->out[0]->type.rank || mlo_tensor_elems(b) != mlo_tensor_elems(like) ||
+	    memcmp(b->dim + b->rank - like->rank, like->dim, sizeof *b->dim * (size_t)like->rank) != 0)
 		return NULL;
 	return u;
 }
@@ -77,6 +78,8 @@ static void join_bias(MloGraph *g, MloNode *n, MloPassCx *cx)
 	if (u) {
 		for (int64_t i = 0, k = mlo_tensor_elems(t); i < k; i++)
 			((uint32_t *)t->data)[i] += (uint32_t)mlo_tensor_i64(u->in[at]->data, i);
+		t->rank = u->in[at]->data->rank;
+		memcpy(t->dim, u->in[at]->data->dim, sizeof t->dim);
 		mlo_node_set_in(g, u, at, mlo_graph_const(g, t, u->in[at]->name));
 	} else {
 		y = mlo_rw_op(g, n, OP_add, n, cx, y, mlo_graph_const(g, t, NULL));
