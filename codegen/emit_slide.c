@@ -1,9 +1,11 @@
-/* codegen/emit_slide.c -- depthwise contractions whose columns lie beside each other: they share their inputs.
+/* codegen/emit_slide.c -- depthwise contractions whose columns lie beside each other: they share their
+ * inputs.
  *
- * Bytes: four pixels of a channel block lie beside each other in A. Loaded together and transposed, each lane of 32
- * bits holds the four pixels of its channel, and one step of four products serves as many taps. The weights are put
- * where the taps of the column at hand fall among the four pixels, zeros elsewhere; so two columns of three taps
- * share what was loaded, and windows move away from the image's edge instead of reading beyond it. */
+ * Bytes: four pixels of a channel block lie beside each other in A. Loaded together and transposed, each lane
+ * of 32 bits holds the four pixels of its channel, and one step of four products serves as many taps. The
+ * weights are put where the taps of the column at hand fall among the four pixels, zeros elsewhere; so two
+ * columns of three taps share what was loaded, and windows move away from the image's edge instead of reading
+ * beyond it. */
 #include <string.h>
 
 #include "codegen/emit_contract.h"
@@ -21,15 +23,19 @@ static void slide_terms(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_of
 		for (int kx = 0; kx < c->nkx; kx++)
 			w[kx] = contract_weights(t, addc(e, b_off, kx * t->wtile), j);
 		for (int i = 0; i < cols; i++) {
-			LLVMValueRef acc = t->acc[i * c->vecs + j], sum = LLVMBuildLoad2(e->b, t->vec, acc, "");
+			LLVMValueRef acc = t->acc[i * c->vecs + j],
+				     sum = LLVMBuildLoad2(e->b, t->vec, acc, "");
 
 			for (int kx = 0; kx < c->nkx; kx++) {
 				DotOperand *at = &x[i * c->sx + kx];
 
-				if ((edge.kind == AT || edge.kind == LAST) && contract_outside(c, edge, cols, kx, i))
+				if ((edge.kind == AT || edge.kind == LAST) &&
+				    contract_outside(c, edge, cols, kx, i))
 					continue;
 				if (!at->n)
-					*at = contract_input(t, add(e, addn(e, a_off, i * c->sx + kx, c->a.x), t->blk[j]), 1);
+					*at = contract_input(
+						t, add(e, addn(e, a_off, i * c->sx + kx, c->a.x), t->blk[j]),
+						1);
 				sum = contract_multiply(t, at, &w[kx], sum);
 			}
 			LLVMBuildStore(e->b, sum, acc);
@@ -49,7 +55,8 @@ static bool takes_bytes(const MloTarget *t, const KContract *four)
 	if (mlo_elem_bits(four->a.elem) != 8 || four->a.x != four->lanes)
 		return false;
 	pieces = contract_dot_pieces(t, four);
-	return pieces == 2 || (pieces == 1 && contract_takes_signed(t, four->a.elem) == (four->a.elem == EL_i8));
+	return pieces == 2 ||
+	       (pieces == 1 && contract_takes_signed(t, four->a.elem) == (four->a.elem == EL_i8));
 }
 
 /* [PIXELS][lanes] bytes as lanes of PIXELS bytes. */
@@ -63,7 +70,7 @@ static LLVMValueRef turned(Tile *t, LLVMValueRef bytes)
 	for (int i = 0; i < PIXELS * lanes; i++)
 		mask[i] = emit_const_i(i32, i % PIXELS * lanes + i / PIXELS);
 	bytes = LLVMBuildShuffleVector(e->b, bytes, LLVMGetPoison(LLVMTypeOf(bytes)),
-	                               LLVMConstVector(mask, (unsigned)(PIXELS * lanes)), "");
+				       LLVMConstVector(mask, (unsigned)(PIXELS * lanes)), "");
 	return LLVMBuildBitCast(e->b, bytes, LLVMVectorType(i32, (unsigned)lanes), "");
 }
 
@@ -89,12 +96,18 @@ static LLVMValueRef joined(Emit *e, LLVMValueRef a, LLVMValueRef b)
 
 /* One vector of channels of a tile: windows loaded so far, and weights by where their taps fall. */
 typedef struct Slide {
-	Tile *t;                                  /* its contraction has steps of PIXELS products */
-	LLVMValueRef w[CONTRACT_SLIDE_TAPS];      /* lanes of bytes, by tap */
+	Tile *t;                             /* its contraction has steps of PIXELS products */
+	LLVMValueRef w[CONTRACT_SLIDE_TAPS]; /* lanes of bytes, by tap */
 	LLVMValueRef a_off;
-	int64_t lo, hi;                           /* pixels of the image, from the first column's first tap on */
-	struct { int64_t base; DotOperand x; } window[2 * 64];
-	struct { int8_t tap[PIXELS]; DotOperand w; } weights[16];
+	int64_t lo, hi; /* pixels of the image, from the first column's first tap on */
+	struct {
+		int64_t base;
+		DotOperand x;
+	} window[2 * 64];
+	struct {
+		int8_t tap[PIXELS];
+		DotOperand w;
+	} weights[16];
 	int nwindow, nweights;
 } Slide;
 
@@ -110,9 +123,11 @@ static int window_of(Slide *s, int64_t first, int64_t last)
 			return k;
 	MLO_ASSERT(base >= s->lo && at < 2 * 64);
 	s->window[at].base = base;
-	s->window[at].x = contract_split(s->t, turned(s->t, load_bytes(s->t, false, addn(s->t->e, s->a_off, base, c->a.x),
-	                                                               PIXELS * (int64_t)c->lanes)),
-	                                 c->a.elem == EL_i8);
+	s->window[at].x =
+		contract_split(s->t,
+			       turned(s->t, load_bytes(s->t, false, addn(s->t->e, s->a_off, base, c->a.x),
+						       PIXELS * (int64_t)c->lanes)),
+			       c->a.elem == EL_i8);
 	s->nwindow++;
 	return at;
 }
@@ -133,7 +148,8 @@ static const DotOperand *weights_of(Slide *s, const int8_t *tap)
 		part[p] = tap[p] < 0 ? zero : s->w[tap[p]];
 	memcpy(s->weights[at].tap, tap, PIXELS);
 	s->weights[at].w = contract_split(
-	        s->t, turned(s->t, joined(e, joined(e, part[0], part[1]), joined(e, part[2], part[3]))), true);
+		s->t, turned(s->t, joined(e, joined(e, part[0], part[1]), joined(e, part[2], part[3]))),
+		true);
 	s->nweights++;
 	return &s->weights[at].w;
 }
@@ -180,9 +196,12 @@ static bool slide_bytes(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_of
 		s.nwindow = s.nweights = 0;
 		s.a_off = add(t->e, a_off, t->blk[j]);
 		for (int64_t kx = 0; kx < four.nkx; kx++)
-			s.w[kx] = load_bytes(t, true, addc(t->e, b_off, kx * t->wtile + (int64_t)j * four.lanes), four.lanes);
+			s.w[kx] = load_bytes(t, true,
+					     addc(t->e, b_off, kx * t->wtile + (int64_t)j * four.lanes),
+					     four.lanes);
 		for (int i = 0; i < cols; i++) {
-			LLVMValueRef acc = t->acc[i * four.vecs + j], sum = LLVMBuildLoad2(t->e->b, t->vec, acc, "");
+			LLVMValueRef acc = t->acc[i * four.vecs + j],
+				     sum = LLVMBuildLoad2(t->e->b, t->vec, acc, "");
 
 			for (int64_t from = 0; from < four.nkx; from += PIXELS)
 				sum = add_taps(&s, i * four.sx, from, sum);

@@ -127,8 +127,8 @@ static MloValue *varying_operand(const MloNode *n, const MloValue *but)
 	return found;
 }
 
-/* The bytes that v is made of by a short chain of elementwise nodes which nobody else reads, as dequantization is; NULL:
- * there is no such chain. */
+/* The bytes that v is made of by a short chain of elementwise nodes which nobody else reads, as dequantization is;
+ * NULL: there is no such chain. */
 enum { DEQUANTIZES = 3 };
 static MloValue *bytes_of(const Fuser *f, MloValue *v)
 {
@@ -142,8 +142,8 @@ static MloValue *bytes_of(const Fuser *f, MloValue *v)
 	return NULL;
 }
 
-/* Where an operand of u beside the running value is made of bytes by a chain of elementwise nodes, as dequantization is,
- * the chain moves before u and is done on the accumulators, too.  Answers its first node, or u. */
+/* Where an operand of u beside the running value is made of bytes by a chain of elementwise nodes, as dequantization
+ * is, the chain moves before u and is done on the accumulators, too.  Answers its first node, or u. */
 static MloNode *absorb_bytes(Fuser *f, MloNode *u, const MloValue *running)
 {
 	MloNode *chain[8];
@@ -226,7 +226,8 @@ enum { DEEPEST = 32 };
 
 /* Elementwise producers that only feed `n` move before it and join; up_to_bytes: those behind the last bytes. Answers
  * the new first node. */
-static MloNode *absorb_producers(Fuser *f, MloNode *first, MloNode *n, const MloValue *shape, bool up_to_bytes, int depth)
+static MloNode *absorb_producers(Fuser *f, MloNode *first, MloNode *n, const MloValue *shape, bool up_to_bytes,
+                                 int depth)
 {
 	for (uint32_t i = 0; i < n->nin && depth < DEEPEST; i++) {
 		MloNode *d = n->in[i] ? n->in[i]->def : NULL;
@@ -273,7 +274,8 @@ static void fuse_loops(Fuser *f, MloNode *n)
 		/* an elementwise node whose only reader takes it is absorbed from there */
 		MloNode *u = mlo_only_user(f->g, n->out[0]);
 
-		if (u && !u->group && takes_prologue(f, u) && !feeds_pool(f, n->out[0]) && u->nout == 1 && mlo_can_lower_loops_node(u) &&
+		if (u && !u->group && takes_prologue(f, u) && !feeds_pool(f, n->out[0]) && u->nout == 1 &&
+		    mlo_can_lower_loops_node(u) &&
 		    same_storage(n->out[0], kind_of(u) == OK_ELTWISE ? u->out[0] : u->in[0]) && u->in[0] &&
 		    (kind_of(u) == OK_ELTWISE || u->in[0] == n->out[0]))
 			return;

@@ -1,10 +1,10 @@
 /* passes/widen.c -- (de)quantization is done in float32, by operators that fuse into the kernels around them.
  * Requires: types.  Keeps: types, order, origins.  Breaks: nothing.  Idempotent.
  *
- * Constants are dequantised now.  Quantising becomes scaling, rounding and clipping, dequantising the reverse;
- * what clamps a value before it is quantised becomes part of that clipping.  Between quantization to 16 bits,
- * which kernels do not store, and its dequantization integers become floats of the same values.  All steps
- * round as the operators do. */
+ * Constants are dequantised now.  Quantising becomes scaling, rounding and clipping, dequantising the
+ * reverse; what clamps a value before it is quantised becomes part of that clipping.  Between quantization to
+ * 16 bits, which kernels do not store, and its dequantization integers become floats of the same values.  All
+ * steps round as the operators do. */
 #include <math.h>
 
 #include "ir/exec.h"
@@ -20,8 +20,8 @@ static MloValue *cast(MloGraph *g, MloNode *n, MloValue *x, MloElem to, MloPassC
 
 /* -- scales and zero points -------------------------------------------------------------------- */
 
-/* A scale or zero point in a shape that broadcasts over x, as float32; NULL: there is no constant form, or too
- * little is known. */
+/* A scale or zero point in a shape that broadcasts over x, as float32; NULL: there is no constant form, or
+ * too little is known. */
 static MloValue *operand(MloGraph *g, MloNode *n, MloValue *v, MloPassCx *cx)
 {
 	int axis = mlo_quant_axis(n), rank = n->in[0]->type.rank;
@@ -73,13 +73,14 @@ static MloValue *unclamped(const MloGraph *g, const MloNode *q, double *lo, doub
 
 	if (!mlo_quant_to(q, &s))
 		return x;
-	for (MloNode *d = x->def; d && mlo_only_user(g, x) && (d->op == OP_relu || d->op == OP_clip); d = x->def) {
+	for (MloNode *d = x->def; d && mlo_only_user(g, x) && (d->op == OP_relu || d->op == OP_clip);
+	     d = x->def) {
 		double from = -INFINITY, to = INFINITY;
 
 		if (d->op == OP_relu)
 			from = 0;
 		else if ((d->nin > 1 && d->in[1] && !mlo_const_scalar(d->in[1], &from)) ||
-		         (d->nin > 2 && d->in[2] && !mlo_const_scalar(d->in[2], &to)) || !(from <= to))
+			 (d->nin > 2 && d->in[2] && !mlo_const_scalar(d->in[2], &to)) || !(from <= to))
 			break;
 		from = mlo_quant_value(&s, from);
 		to = mlo_quant_value(&s, to);
@@ -136,7 +137,8 @@ static bool factor_fits(const MloQuant *from, const MloQuant *to, float factor)
 	return true;
 }
 
-/* Bytes with another scale: the quotient of the scales, or a float beside it, has been tried on all of them. */
+/* Bytes with another scale: the quotient of the scales, or a float beside it, has been tried on all of them.
+ */
 static void requantize(MloGraph *g, MloNode *n, MloPassCx *cx)
 {
 	MloNode *d = n->in[0]->def;
@@ -144,7 +146,8 @@ static void requantize(MloGraph *g, MloNode *n, MloPassCx *cx)
 	MloValue *v, *in[3];
 	float factor;
 
-	if (!mlo_quant_from(d, &from) || !mlo_quant_to(n, &to) || mlo_elem_bits(from.elem) != 8 || mlo_elem_bits(to.elem) != 8)
+	if (!mlo_quant_from(d, &from) || !mlo_quant_to(n, &to) || mlo_elem_bits(from.elem) != 8 ||
+	    mlo_elem_bits(to.elem) != 8)
 		return;
 	factor = (float)from.scale / (float)to.scale;
 	if (!factor_fits(&from, &to, factor)) {
@@ -193,7 +196,7 @@ static bool dequantizes(const MloNode *n)
 
 	return n->out[0]->type.elem == EL_f32 &&
 	       ((mlo_quant_range(e, &lo, &hi) && mlo_elem_bits(e) >= 8) ||
-	        (e == EL_i32 && (n->nin < 3 || !n->in[2] || mlo_const_all(n->in[2], 0))));
+		(e == EL_i32 && (n->nin < 3 || !n->in[2] || mlo_const_all(n->in[2], 0))));
 }
 
 static bool widen_dequantize(MloGraph *g, MloNode *n, MloPassCx *cx)
@@ -266,7 +269,10 @@ static bool dequantizes_itself(const MloNode *n)
  * float32 for all of them and to read that. */
 static void one_for_each_reader(MloGraph *g, MloNode *d, MloPassCx *cx)
 {
-	struct { MloUse **items; size_t n, cap; } uses = {0};
+	struct {
+		MloUse **items;
+		size_t n, cap;
+	} uses = {0};
 
 	if (mlo_elem_bits(d->in[0]->type.elem) != 8 || !dequantizes(d))
 		return;
