@@ -211,8 +211,7 @@ static void emit_channels(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_
 
 static const Edge inner = {INNER, 0};
 
-/* Is tap kx of column i outside? */
-static bool outside(const KContract *c, Edge edge, int cols, int64_t kx, int64_t i)
+bool contract_outside(const KContract *c, Edge edge, int cols, int64_t kx, int64_t i)
 {
 	int64_t ix = (edge.at + i) * c->sx + kx * c->dx - c->px;
 
@@ -225,40 +224,10 @@ void contract_inside(const KContract *c, Edge edge, int cols, int64_t i, int64_t
 {
 	*lo = 0;
 	*hi = c->nkx;
-	while (*lo < c->nkx && outside(c, edge, cols, *lo, i))
+	while (*lo < c->nkx && contract_outside(c, edge, cols, *lo, i))
 		++*lo;
-	while (*hi > *lo && outside(c, edge, cols, *hi - 1, i))
+	while (*hi > *lo && contract_outside(c, edge, cols, *hi - 1, i))
 		--*hi;
-}
-
-/* Depthwise terms of one row of taps, column by column: an input is loaded once for all columns that read it.
- * a_off, b_off: of the first column and tap. */
-static void emit_slide(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, Edge edge)
-{
-	const KContract *c = t->c;
-	Emit *e = t->e;
-	DotOperand w[CONTRACT_SLIDE_TAPS], x[(64 + 1) * CONTRACT_SLIDE_TAPS];
-
-	MLO_ASSERT(t->row == 0 && t->nrow == 1);
-	for (int j = 0; j < c->vecs; j++) {
-		memset(x, 0, sizeof x);
-		for (int kx = 0; kx < c->nkx; kx++)
-			w[kx] = contract_weights(t, addc(e, b_off, kx * t->wtile), j);
-		for (int i = 0; i < cols; i++) {
-			LLVMValueRef acc = t->acc[i * c->vecs + j], sum = LLVMBuildLoad2(e->b, t->vec, acc, "");
-
-			for (int kx = 0; kx < c->nkx; kx++) {
-				DotOperand *at = &x[i * c->sx + kx];
-
-				if ((edge.kind == AT || edge.kind == LAST) && outside(c, edge, cols, kx, i))
-					continue;
-				if (!at->n)
-					*at = contract_input(t, add(e, addn(e, a_off, i * c->sx + kx, c->a.x), t->blk[j]), 1);
-				sum = contract_multiply(t, at, &w[kx], sum);
-			}
-			LLVMBuildStore(e->b, sum, acc);
-		}
-	}
 }
 
 /* Terms of the tap rows [ky_lo, ky_hi).  x0: first column. */
@@ -274,13 +243,13 @@ static void emit_taps(Tile *t, int cols, LLVMValueRef x0, Edge edge, LLVMValueRe
 	ky = one_ky ? emit_i64(e, 0) : emit_for(e, &ly, ky_lo, ky_hi, emit_i64(e, 1), "ky");
 	row = add(e, t->a0, muln(e, add(e, addc(e, muln(e, t->y, c->sy), -c->py), muln(e, ky, c->dy)), c->a.y));
 	if (contract_slides(c) && edge.kind != ANY) {
-		emit_slide(t, cols, add(e, row, muln(e, ix0, c->a.x)), add(e, t->b0, muln(e, ky, c->nkx * tap)), edge);
+		contract_slide(t, cols, add(e, row, muln(e, ix0, c->a.x)), add(e, t->b0, muln(e, ky, c->nkx * tap)), edge);
 	} else if (edge.kind == AT || edge.kind == LAST) {
 		for (int64_t kx = 0; kx < c->nkx; kx++) {
 			bool skip[64], any = false;
 
 			for (int i = 0; i < cols; i++) {
-				skip[i] = outside(c, edge, cols, kx, i);
+				skip[i] = contract_outside(c, edge, cols, kx, i);
 				any |= !skip[i];
 			}
 			if (any)

@@ -47,6 +47,13 @@ void contract_row_bounds(Tile *t);
 /* Taps [lo, hi) of a row that lie inside the image for column i of a tile at its edge (AT, LAST). */
 void contract_inside(const KContract *c, Edge edge, int cols, int64_t i, int64_t *lo, int64_t *hi);
 
+/* Does tap kx of column i of a tile at its edge (AT, LAST) lie outside? */
+bool contract_outside(const KContract *c, Edge edge, int cols, int64_t kx, int64_t i);
+
+/* emit_slide.c: depthwise terms of one row of taps for columns that share their inputs (contract_slides).
+ * a_off, b_off: of the first column and tap. */
+void contract_slide(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, Edge edge);
+
 /* emit_dot.c: an operand of one step, as it is or in the pieces that the target multiplies. */
 typedef struct DotOperand {
 	int n;
@@ -57,6 +64,8 @@ LLVMValueRef contract_address(Tile *t, bool weights, LLVMValueRef off);
 /* Terms at off of A, `live` of them there, for all lanes; depthwise, a vector of them. */
 DotOperand contract_input(Tile *t, LLVMValueRef off, int live);
 DotOperand contract_weights(Tile *t, LLVMValueRef off, int j);
+/* Lanes of i32 that hold `dot` elements each, signed ones or not, as an operand. */
+DotOperand contract_split(Tile *t, LLVMValueRef x, bool sign);
 LLVMValueRef contract_multiply(Tile *t, const DotOperand *a, const DotOperand *b, LLVMValueRef sum);
 void contract_zero_point(Tile *t);                    /* sets t->zero */
 void contract_start(Tile *t, int cols, Edge edge);    /* accumulators before the first term */

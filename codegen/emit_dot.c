@@ -78,8 +78,7 @@ static LLVMValueRef byte_pairs(Emit *e, LLVMValueRef x, int odd, bool sign)
 	return sign ? LLVMBuildAShr(e->b, x, eight, "") : LLVMBuildLShr(e->b, x, eight, "");
 }
 
-/* x: lanes of i32 that hold `dot` elements each. */
-static DotOperand split(Tile *t, LLVMValueRef x, bool sign)
+DotOperand contract_split(Tile *t, LLVMValueRef x, bool sign)
 {
 	Emit *e = t->e;
 	const KContract *c = t->c;
@@ -168,7 +167,7 @@ DotOperand contract_input(Tile *t, LLVMValueRef off, int live)
 	x = emit_splat(e, load_step(t, off, live), c->lanes);
 	if (c->a.flip)
 		x = LLVMBuildXor(e->b, x, emit_const_i(LLVMTypeOf(x), (int32_t)0x80808080), "");
-	return split(t, x, contract_takes_signed(e->t, c->a.elem));
+	return contract_split(t, x, contract_takes_signed(e->t, c->a.elem));
 }
 
 DotOperand contract_weights(Tile *t, LLVMValueRef off, int j)
@@ -187,7 +186,7 @@ DotOperand contract_weights(Tile *t, LLVMValueRef off, int j)
 	}
 	if (c->dot == 1)
 		return whole(widen(t, c->b.elem, load_as(t, true, off, raw)));
-	return split(t, load_as(t, true, off, raw), true);
+	return contract_split(t, load_as(t, true, off, raw), true);
 }
 
 /* -- products ------------------------------------------------------------------------------------- */

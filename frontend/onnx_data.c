@@ -84,8 +84,8 @@ static bool int32_fits(const Onnx__TensorProto *p, const MloTensor *t, const cha
 		return true;
 	for (size_t i = 0; i < p->n_int32_data; i++)
 		if (p->int32_data[i] < lo || p->int32_data[i] > hi) {
-			mlo_error(d, MLO_ERR_FORMAT, "tensor '%s': entry %zu of int32_data is %d, %s holds %lld to %lld", what, i,
-			          p->int32_data[i], mlo_elem_text(t->elem), (long long)lo, (long long)hi);
+			mlo_error(d, MLO_ERR_FORMAT, "tensor '%s': entry %zu of int32_data is %d, %s holds %lld to %lld",
+				  what, i, p->int32_data[i], mlo_elem_text(t->elem), (long long)lo, (long long)hi);
 			return false;
 		}
 	return true;

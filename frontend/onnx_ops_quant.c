@@ -7,6 +7,22 @@
 #include <float.h>
 #include <math.h>
 
+/* What is wrong with a scale; NULL: nothing. */
+static const char *bad_scale(double v, MloElem elem, bool divides)
+{
+	if (isnan(v))
+		return "not a number";
+	if (isinf(v))
+		return "infinite";
+	if (v < 0)
+		return "negative";
+	if (divides && v == 0)
+		return "zero";
+	if (divides && elem == EL_f32 && v < (double)FLT_MIN)
+		return "denormal, which kernels count as zero";
+	return NULL;
+}
+
 bool onnx_check_scale(OnnxNode *n, const MloValue *scale, bool divides)
 {
 	const MloTensor *t = scale ? scale->data : NULL;
@@ -14,13 +30,12 @@ bool onnx_check_scale(OnnxNode *n, const MloValue *scale, bool divides)
 
 	for (int64_t i = 0; i < count; i++) {
 		double v = mlo_tensor_f64(t, i);
-		const char *what = isnan(v) ? "not a number" : isinf(v) ? "infinite" : v < 0 ? "negative" : v == 0 ? "zero"
-		                 : t->elem == EL_f32 && v < (double)FLT_MIN ? "denormal, which kernels count as zero" : NULL;
+		const char *what = bad_scale(v, t->elem, divides);
 
-		if (!what || (!divides && v >= 0 && !isinf(v)))
+		if (!what)
 			continue;
 		onnx_fail(n, MLO_ERR_MODEL, "scale '%s' is %s: element %lld is %g", scale->name ? scale->name : "", what,
-		          (long long)i, v);
+			  (long long)i, v);
 		return false;
 	}
 	return true;

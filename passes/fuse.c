@@ -140,8 +140,23 @@ static MloValue *varying_operand(const MloNode *n, const MloValue *but)
 	return found;
 }
 
-/* Where an operand of u beside the running value is made of bytes by a chain of elementwise nodes, as dequantization is,
- * the chain moves before u and is done on the accumulators, too.  Answers its first node, or u. */
+/* The bytes that v is made of by a short chain of elementwise nodes which nobody else reads, as dequantization is;
+ * NULL: there is no such chain. */
+enum { DEQUANTIZES = 3 };
+static MloValue *bytes_of(const Fuser *f, MloValue *v)
+{
+	for (int n = 0; v && v->def && n < DEQUANTIZES; n++) {
+		if (kind_of(v->def) != OK_ELTWISE || !mlo_only_user(f->g, v))
+			return NULL;
+		v = varying_operand(v->def, NULL);
+		if (v && mlo_elem_bits(v->type.elem) == 8)
+			return v;
+	}
+	return NULL;
+}
+
+/* Where an operand of u beside the running value is made of bytes by a chain of elementwise nodes, as dequantization
+ * is, the chain moves before u and is done on the accumulators, too.  Answers its first node, or u. */
 static MloNode *absorb_bytes(Fuser *f, MloNode *u, const MloValue *running)
 {
 	MloNode *chain[8];
@@ -254,6 +269,28 @@ static void fuse_attentions(Fuser *f)
 
 /* -- one anchor ------------------------------------------------------------------------------ */
 
+/* Pooling reads elements several times: it takes no more than a dequantization. */
+static bool takes_prologue(const Fuser *f, const MloNode *n)
+{
+	MloOpKind k = kind_of(n);
+
+	return k == OK_ELTWISE || k == OK_REDUCE || k == OK_ROWWISE || (k == OK_POOL && bytes_of(f, n->in[0]));
+}
+
+/* What dequantises the result for a node that can do that itself is left to it: bytes are stored. */
+static MloNode *leave_bytes(Fuser *f, MloNode *anchor, MloNode *last)
+{
+	MloNode *u = mlo_only_user(f->g, last->out[0]);
+	MloValue *bytes = bytes_of(f, last->out[0]);
+
+	if (!bytes || !u || u->group || u->in[0] != last->out[0] || !takes_prologue(f, u) || !mlo_can_lower_loops_node(u))
+		return last;
+	for (MloNode *n = anchor; n != last; n = n->next)
+		if (n == bytes->def && n != anchor)
+			return n;
+	return last;
+}
+
 static void fuse_contraction(Fuser *f, MloNode *anchor)
 {
 	MloNode *first = anchor, *last;
@@ -264,33 +301,52 @@ static void fuse_contraction(Fuser *f, MloNode *anchor)
 			first = absorb_operand(f, first, anchor, i, contract_reads);
 	if (!mlo_can_lower_contract(&f->lower, first, anchor))
 		return;
-	last = grow_down(f, &first, anchor, true, matrix);
+	last = leave_bytes(f, anchor, grow_down(f, &first, anchor, true, matrix));
 	set_group(f, first, last);
 }
 
 /* -- loops ---------------------------------------------------------------------------------- */
 
-/* Elementwise producers that only feed `n` move before it and join: answers the new first node. */
-static MloNode *absorb_producers(Fuser *f, MloNode *first, MloNode *n, const MloValue *shape, int depth)
+/* Nodes behind each other; what lies deeper is left alone, each in a kernel of its own. */
+enum { DEEPEST = 32 };
+
+/* Elementwise producers that only feed `n` move before it and join; up_to_bytes: those behind the last bytes. Answers
+ * the new first node. */
+static MloNode *absorb_producers(Fuser *f, MloNode *first, MloNode *n, const MloValue *shape, bool up_to_bytes,
+                                 int depth)
 {
-	for (uint32_t i = 0; i < n->nin && depth < 8; i++) {
+	for (uint32_t i = 0; i < n->nin && depth < DEEPEST; i++) {
 		MloNode *d = n->in[i] ? n->in[i]->def : NULL;
 
+		if (up_to_bytes && n->in[i] && mlo_elem_bits(n->in[i]->type.elem) == 8)
+			continue;
 		if (!d || d->group || kind_of(d) != OK_ELTWISE || d->nout != 1 || !mlo_only_user(f->g, n->in[i]) ||
 		    !same_storage(n->in[i], shape) || !mlo_can_lower_loops_node(d))
 			continue;
 		mlo_graph_move(f->g, d, first);
-		first = absorb_producers(f, d, d, shape, depth + 1);
+		first = absorb_producers(f, d, d, shape, up_to_bytes, depth + 1);
 		f->cx->changed++;
 	}
 	return first;
 }
 
-static bool takes_prologue(const MloNode *n)
+/* Are these the bytes that pooling reads? */
+static bool feeds_pool(const Fuser *f, const MloValue *bytes)
 {
-	MloOpKind k = kind_of(n);
+	const MloValue *v = bytes;
 
-	return k == OK_ELTWISE || k == OK_REDUCE || k == OK_ROWWISE;
+	if (mlo_elem_bits(v->type.elem) != 8)
+		return false;
+	for (int n = 0; n <= DEQUANTIZES; n++) {
+		MloNode *u = mlo_only_user(f->g, v);
+
+		if (u && kind_of(u) == OK_POOL)
+			return bytes_of(f, u->in[0]) == bytes;
+		if (!u || kind_of(u) != OK_ELTWISE)
+			return false;
+		v = u->out[0];
+	}
+	return false;
 }
 
 static void fuse_loops(Fuser *f, MloNode *n)
@@ -304,13 +360,14 @@ static void fuse_loops(Fuser *f, MloNode *n)
 		/* an elementwise node whose only reader takes it is absorbed from there */
 		MloNode *u = mlo_only_user(f->g, n->out[0]);
 
-		if (u && !u->group && takes_prologue(u) && u->nout == 1 && mlo_can_lower_loops_node(u) &&
+		if (u && !u->group && takes_prologue(f, u) && !feeds_pool(f, n->out[0]) && u->nout == 1 &&
+		    mlo_can_lower_loops_node(u) &&
 		    same_storage(n->out[0], kind_of(u) == OK_ELTWISE ? u->out[0] : u->in[0]) && u->in[0] &&
 		    (kind_of(u) == OK_ELTWISE || u->in[0] == n->out[0]))
 			return;
 	}
-	if (takes_prologue(n) && n->in[0])
-		first = absorb_producers(f, n, n, k == OK_ELTWISE ? n->out[0] : n->in[0], 0);
+	if (takes_prologue(f, n) && n->in[0])
+		first = absorb_producers(f, n, n, k == OK_ELTWISE ? n->out[0] : n->in[0], k == OK_POOL, 0);
 	if (k == OK_REDUCE || k == OK_ROWWISE || k == OK_POOL)
 		last = grow_down(f, &first, n, false, false);
 	set_group(f, first, last);

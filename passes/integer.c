@@ -3,21 +3,21 @@
  *
  *     quantize(clamp(conv(scale_x * (x - zero_x), scale_w[c] * (w - zero_w[c]), bias)))
  *
- * is  quantize(clamp(scale_x * scale_w[c] * (conv_integer(x, w, zero_x) + bias / (scale_x * scale_w[c])))), where the
- * sum is exact. The scale of the quantization divides that of the sum now, as QLinearConv has it: float32, one
- * rounding more per channel than the model's text. Weights lose their zero points where the differences are
- * 8-bit integers: they are constants, and kernels then need not know of any. */
+ * is  quantize(clamp(scale_x * scale_w[c] * (conv_integer(x, w, zero_x) + bias / (scale_x * scale_w[c])))),
+ * where the sum is exact. The scale of the quantization divides that of the sum now, as QLinearConv has it:
+ * float32, one rounding more per channel than the model's text. Weights lose their zero points where the
+ * differences are 8-bit integers: they are constants, and kernels then need not know of any. */
 #include <math.h>
 
 #include "passes/quant.h"
 
 /* A product y = x . w, w constant; channels of w run along `axis`, those of y along `out_axis`. */
 typedef struct Product {
-	MloNode *n;                /* conv or matmul */
+	MloNode *n; /* conv or matmul */
 	MloValue *x;
-	MloQuant q;                /* of x */
-	const MloTensor *w;        /* i8, without zero points */
-	const MloTensor *scale;    /* f32: one, or one per channel */
+	MloQuant q;             /* of x */
+	const MloTensor *w;     /* i8, without zero points */
+	const MloTensor *scale; /* f32: one, or one per channel */
 	int64_t channels;
 	int out_axis;
 } Product;
@@ -83,7 +83,8 @@ static bool read_product(MloGraph *g, Product *p, MloNode *n)
 	bool conv = n->op == OP_conv;
 
 	*p = (Product){.n = n, .out_axis = conv ? 1 : yr - 1};
-	return yr >= 2 && wr >= 2 && read_input(p, n->in[0]) && read_weights(g, p, n->in[1], conv ? 0 : wr - 1);
+	return yr >= 2 && wr >= 2 && read_input(p, n->in[0]) &&
+	       read_weights(g, p, n->in[1], conv ? 0 : wr - 1);
 }
 
 /* -- bias -------------------------------------------------------------------------------------- */
@@ -117,7 +118,8 @@ static bool read_bias(const Product *p, const MloValue *v, int channel_dim, Bias
 	int64_t n = mlo_type_elems(t);
 	int axis;
 
-	if (t->elem != EL_f32 || (n != 1 && (n != p->channels || channel_dim < 0 || !mlo_has_dim(t, channel_dim, n))))
+	if (t->elem != EL_f32 ||
+	    (n != 1 && (n != p->channels || channel_dim < 0 || !mlo_has_dim(t, channel_dim, n))))
 		return false;
 	*b = (Bias){.data = v->data, .name = v->name};
 	if (v->data)
@@ -158,10 +160,12 @@ static float bias_at(const Bias *b, int64_t c)
 {
 	if (!b->scale)
 		return (float)element(b->data, c);
-	return (float)(element(b->data, c) - (b->zero ? element(b->zero, c) : 0)) * (float)element(b->scale, c);
+	return (float)(element(b->data, c) - (b->zero ? element(b->zero, c) : 0)) *
+	       (float)element(b->scale, c);
 }
 
-/* A bias in units of both scales, as exporters write it, is whole numbers to add to the sum. NULL: it is not that. */
+/* A bias in units of both scales, as exporters write it, is whole numbers to add to the sum. NULL: it is not
+ * that. */
 static MloTensor *whole_bias(MloGraph *g, const Product *p, const Bias *b)
 {
 	MloTensor *t = per_channel(g, p, EL_i32);
@@ -197,12 +201,13 @@ static MloValue *product(MloGraph *g, const Product *p, MloPassCx *cx)
 	MloValue *in[3] = {p->x, mlo_graph_const(g, p->w, n->in[1]->name), zero};
 	int count;
 
-	m = mlo_rw_node(g, n, n->op == OP_conv ? OP_conv_integer : OP_matmul_integer, n, in, p->q.zero != 0 ? 3 : 2);
+	m = mlo_rw_node(g, n, n->op == OP_conv ? OP_conv_integer : OP_matmul_integer, n, in,
+			p->q.zero != 0 ? 3 : 2);
 	if (n->op == OP_conv) {
 		static const int lists[][2] = {{ATTR_conv_strides, ATTR_conv_integer_strides},
-		                               {ATTR_conv_dilations, ATTR_conv_integer_dilations},
-		                               {ATTR_conv_pads, ATTR_conv_integer_pads},
-		                               {ATTR_conv_kernel_shape, ATTR_conv_integer_kernel_shape}};
+					       {ATTR_conv_dilations, ATTR_conv_integer_dilations},
+					       {ATTR_conv_pads, ATTR_conv_integer_pads},
+					       {ATTR_conv_kernel_shape, ATTR_conv_integer_kernel_shape}};
 
 		for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
 			const int64_t *v = mlo_attr_ints(n, lists[i][0], &count);
@@ -249,9 +254,10 @@ static MloNode *quantized_by(MloGraph *g, const MloValue *v, MloQuant *q)
 	return u && mlo_quant_to(u, q) ? u : NULL;
 }
 
-/* What clamps `last` before `to` quantises it, on v in units of that; then rounded and clamped to the type. */
-static MloValue *quantized(MloGraph *g, const Product *p, const MloNode *last, MloNode *to, double unit, MloValue *v,
-                           MloPassCx *cx)
+/* What clamps `last` before `to` quantises it, on v in units of that; then rounded and clamped to the type.
+ */
+static MloValue *quantized(MloGraph *g, const Product *p, const MloNode *last, MloNode *to, double unit,
+			   MloValue *v, MloPassCx *cx)
 {
 	MloValue *in[3] = {v, mlo_rw_scalar(g, EL_f32, 1), to->nin > 2 ? to->in[2] : NULL};
 	MloNode *m;
@@ -293,7 +299,7 @@ static void use_integers(MloGraph *g, MloNode *n, MloPassCx *cx)
 	v = scaled(g, &p, v, to ? q.scale : 1, cx);
 	if (biased && !whole)
 		v = mlo_rw_op(g, n, OP_add, last, cx, v,
-		              mlo_graph_const(g, float_bias(g, &p, &b, to ? q.scale : 1), b.name));
+			      mlo_graph_const(g, float_bias(g, &p, &b, to ? q.scale : 1), b.name));
 	if (to)
 		v = quantized(g, &p, last, to, q.scale, v, cx);
 	cx->changed += mlo_rw_replace(g, to ? to : last, v);
@@ -325,10 +331,14 @@ static void use_plain_weights(MloGraph *g, MloNode *n, MloPassCx *cx)
 
 MloStatus mlo_pass_integer(MloGraph *g, MloPassCx *cx)
 {
-	struct { MloNode **items; size_t n, cap; } list = {0};
+	struct {
+		MloNode **items;
+		size_t n, cap;
+	} list = {0};
 
 	for (MloNode *n = g->first; n; n = n->next)
-		if (n->op == OP_conv || n->op == OP_matmul || n->op == OP_conv_integer || n->op == OP_matmul_integer)
+		if (n->op == OP_conv || n->op == OP_matmul || n->op == OP_conv_integer ||
+		    n->op == OP_matmul_integer)
 			MLO_PUSH(cx->arena, &list, n);
 	for (size_t i = 0; i < list.n; i++) {
 		MloNode *n = list.items[i];

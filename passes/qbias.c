@@ -3,8 +3,8 @@
  *
  *     sum of (x - zero) * w  =  sum of x * w  -  zero * sum of w
  *
- * where every term counts at every position, that is, where a convolution has no pads. What is taken away is one
- * number per channel, and joins the bias there is. 32-bit sums wrap, so both sides are equal always. */
+ * where every term counts at every position, that is, where a convolution has no pads. What is taken away is
+ * one number per channel, and joins the bias there is. 32-bit sums wrap, so both sides are equal always. */
 #include <string.h>
 
 #include "passes/match.h"
@@ -21,7 +21,8 @@ static bool no_pads(const MloNode *n)
 	return !strcmp(how, "VALID") || !strcmp(how, "NOTSET");
 }
 
-/* -zero * sum of w for each channel along `axis`, in a shape that broadcasts over a result of `rank` dimensions. */
+/* -zero * sum of w for each channel along `axis`, in a shape that broadcasts over a result of `rank`
+ * dimensions. */
 static MloTensor *taken_away(MloGraph *g, const MloTensor *w, int axis, int64_t zero, int rank)
 {
 	int64_t dims[MLO_MAX_RANK], inner = 1, count = w->dim[axis];
@@ -39,7 +40,7 @@ static MloTensor *taken_away(MloGraph *g, const MloTensor *w, int axis, int64_t 
 	return t;
 }
 
-/* The node that adds a constant of the same shape to n and is its only reader, or NULL. */
+/* The node that adds a constant, one number per channel like `like`, to n and is its only reader, or NULL. */
 static MloNode *bias_of(const MloGraph *g, const MloNode *n, const MloTensor *like, uint32_t *at)
 {
 	MloNode *u = mlo_only_user(g, n->out[0]);
@@ -49,7 +50,9 @@ static MloNode *bias_of(const MloGraph *g, const MloNode *n, const MloTensor *li
 		return NULL;
 	*at = u->in[0] == n->out[0];
 	b = u->in[*at]->data;
-	if (!b || b->rank != like->rank || memcmp(b->dim, like->dim, sizeof *b->dim * (size_t)b->rank) != 0)
+	if (!b || b->rank < like->rank || b->rank > n->out[0]->type.rank ||
+	    mlo_tensor_elems(b) != mlo_tensor_elems(like) ||
+	    memcmp(b->dim + b->rank - like->rank, like->dim, sizeof *b->dim * (size_t)like->rank) != 0)
 		return NULL;
 	return u;
 }
@@ -77,6 +80,8 @@ static void join_bias(MloGraph *g, MloNode *n, MloPassCx *cx)
 	if (u) {
 		for (int64_t i = 0, k = mlo_tensor_elems(t); i < k; i++)
 			((uint32_t *)t->data)[i] += (uint32_t)mlo_tensor_i64(u->in[at]->data, i);
+		t->rank = u->in[at]->data->rank;
+		memcpy(t->dim, u->in[at]->data->dim, sizeof t->dim);
 		mlo_node_set_in(g, u, at, mlo_graph_const(g, t, u->in[at]->name));
 	} else {
 		y = mlo_rw_op(g, n, OP_add, n, cx, y, mlo_graph_const(g, t, NULL));

@@ -1,8 +1,8 @@
 /* passes/qmove.c -- quantization moves past operators that only move elements.
  * Requires: types.  Keeps: types of the results, order, origins.  Breaks: nothing.  Idempotent.
  *
- * Dequantization sinks below transposes, slices, pooling by maximum and the like; quantization rises above those
- * whose result nobody else reads. So whatever moves elements moves 8 bits of each, contractions find
+ * Dequantization sinks below transposes, slices, pooling by maximum and the like; quantization rises above
+ * those whose result nobody else reads. So whatever moves elements moves 8 bits of each, contractions find
  * dequantised operands and quantised results beside them, and a quantization that meets the dequantization
  * that undoes it goes with it. Each step takes one (de)quantization past one node, down or up, never back.
  * Both sides are equal bit by bit: quantization with one scale, larger than 0, is the same function of every
@@ -99,7 +99,8 @@ static void sink(MloGraph *g, MloNode *n, MloPassCx *cx)
 	for (uint32_t i = 0; i < count; i++) {
 		MloNode *e = mlo_def_op(n->in[i], OP_dequantize_linear);
 
-		if (!e || (e != d && (axis >= 0 || !sinks(e, n, &other, &same) || !mlo_quant_same(&q, &other))))
+		if (!e ||
+		    (e != d && (axis >= 0 || !sinks(e, n, &other, &same) || !mlo_quant_same(&q, &other))))
 			return;
 		data[i] = e->in[0];
 	}
@@ -124,7 +125,10 @@ static void sink(MloGraph *g, MloNode *n, MloPassCx *cx)
 typedef struct Rising {
 	MloGraph *g;
 	MloPassCx *cx;
-	struct { MloNode **items; size_t n, cap; } todo; /* quantizations */
+	struct {
+		MloNode **items;
+		size_t n, cap;
+	} todo; /* quantizations */
 } Rising;
 
 /* The integers of v under quantization `n`: those that v was dequantised from, or v quantised before `at`. */

@@ -23,8 +23,8 @@ static bool read_quant(const MloNode *n, MloElem ints, MloElem floats, MloQuant 
 
 	*q = (MloQuant){.elem = ints};
 	return floats == EL_f32 && n->in[1]->type.elem == EL_f32 && mlo_quant_axis(n) == -1 &&
-	       mlo_quant_range(ints, &q->lo, &q->hi) && mlo_const_scalar(n->in[1], &q->scale) && q->scale > 0 &&
-	       isfinite(q->scale) && (!zero || mlo_const_scalar(zero, &q->zero));
+	       mlo_quant_range(ints, &q->lo, &q->hi) && mlo_const_scalar(n->in[1], &q->scale) &&
+	       q->scale > 0 && isfinite(q->scale) && (!zero || mlo_const_scalar(zero, &q->zero));
 }
 
 bool mlo_quant_to(const MloNode *n, MloQuant *q)
@@ -35,7 +35,8 @@ bool mlo_quant_to(const MloNode *n, MloQuant *q)
 
 bool mlo_quant_from(const MloNode *n, MloQuant *q)
 {
-	return n && n->op == OP_dequantize_linear && read_quant(n, n->in[0]->type.elem, n->out[0]->type.elem, q);
+	return n && n->op == OP_dequantize_linear &&
+	       read_quant(n, n->in[0]->type.elem, n->out[0]->type.elem, q);
 }
 
 bool mlo_quant_same(const MloQuant *a, const MloQuant *b)
@@ -57,7 +58,8 @@ int mlo_quant_axis(const MloNode *n)
 	const MloType *scale = &n->in[1]->type;
 	int rank = n->in[0]->type.rank;
 
-	if (mlo_attr_i(n, to ? ATTR_quantize_linear_block_size : ATTR_dequantize_linear_block_size) && scale->rank > 0)
+	if (mlo_attr_i(n, to ? ATTR_quantize_linear_block_size : ATTR_dequantize_linear_block_size) &&
+	    scale->rank > 0)
 		return -2;
 	if (mlo_type_elems(scale) == 1)
 		return -1;
@@ -71,7 +73,8 @@ static bool constant_pad(const MloNode *n)
 {
 	const MloValue *v = n->nin > 2 ? n->in[2] : NULL;
 
-	return !strcmp(mlo_attr_s(n, ATTR_pad_mode), "constant") && (!v || (v->data && mlo_tensor_elems(v->data) == 1));
+	return !strcmp(mlo_attr_s(n, ATTR_pad_mode), "constant") &&
+	       (!v || (v->data && mlo_tensor_elems(v->data) == 1));
 }
 
 static bool nearest(const MloNode *n)

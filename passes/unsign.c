@@ -1,9 +1,10 @@
 /* passes/unsign.c -- signed bytes between quantization and what reads the integers become unsigned ones.
  * Requires: types.  Keeps: types but of those values, order, origins.  Breaks: nothing.  Idempotent.
  *
- * q + 128 with zero point z + 128 stands for the same numbers.  The instructions that sum up products of bytes take
- * unsigned activations; signed ones would have to be turned in each kernel that reads them.  Values change
- * together with all that they are moved to: a set of them stays as it is if anything else reads or makes one. */
+ * q + 128 with zero point z + 128 stands for the same numbers.  The instructions that sum up products of
+ * bytes take unsigned activations; signed ones would have to be turned in each kernel that reads them. Values
+ * change together with all that they are moved to: a set of them stays as it is if anything else reads or
+ * makes one. */
 #include "passes/quant.h"
 
 typedef struct Unsigner {
@@ -117,7 +118,8 @@ static void shift_operand(Unsigner *u, MloNode *n)
 
 static void turn(Unsigner *u, MloNode *n)
 {
-	bool from = n->nin > 0 && turning(u, n->in[0]), to = n->op == OP_quantize_linear && turning(u, n->out[0]);
+	bool from = n->nin > 0 && turning(u, n->in[0]),
+	     to = n->op == OP_quantize_linear && turning(u, n->out[0]);
 
 	if (to)
 		mlo_attr_set_i(n, ATTR_quantize_linear_output_dtype, 0);
@@ -131,7 +133,8 @@ static void turn(Unsigner *u, MloNode *n)
 
 MloStatus mlo_pass_unsign(MloGraph *g, MloPassCx *cx)
 {
-	Unsigner u = {.g = g, .cx = cx, .turns = MLO_NEWN(cx->arena, bool, g->next_id + 1), .count = g->next_id};
+	Unsigner u = {
+		.g = g, .cx = cx, .turns = MLO_NEWN(cx->arena, bool, g->next_id + 1), .count = g->next_id};
 
 	find_turning(&u);
 	for (MloNode *n = g->first, *next; n; n = next) {

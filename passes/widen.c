@@ -1,10 +1,10 @@
 /* passes/widen.c -- (de)quantization is done in float32, by operators that fuse into the kernels around them.
  * Requires: types.  Keeps: types, order, origins.  Breaks: nothing.  Idempotent.
  *
- * Constants are dequantised now.  Quantising becomes scaling, rounding and clipping, dequantising the reverse;
- * what clamps a value before it is quantised becomes part of that clipping.  Between quantization to 16 bits,
- * which kernels do not store, and its dequantization integers become floats of the same values.  All steps
- * round as the operators do. */
+ * Constants are dequantised now.  Quantising becomes scaling, rounding and clipping, dequantising the
+ * reverse; what clamps a value before it is quantised becomes part of that clipping.  Between quantization to
+ * 16 bits, which kernels do not store, and its dequantization integers become floats of the same values.  All
+ * steps round as the operators do. */
 #include <math.h>
 
 #include "ir/exec.h"
@@ -20,8 +20,8 @@ static MloValue *cast(MloGraph *g, MloNode *n, MloValue *x, MloElem to, MloPassC
 
 /* -- scales and zero points -------------------------------------------------------------------- */
 
-/* A scale or zero point in a shape that broadcasts over x, as float32; NULL: there is no constant form, or too
- * little is known. */
+/* A scale or zero point in a shape that broadcasts over x, as float32; NULL: there is no constant form, or
+ * too little is known. */
 static MloValue *operand(MloGraph *g, MloNode *n, MloValue *v, MloPassCx *cx)
 {
 	int axis = mlo_quant_axis(n), rank = n->in[0]->type.rank;
@@ -73,13 +73,14 @@ static MloValue *unclamped(const MloGraph *g, const MloNode *q, double *lo, doub
 
 	if (!mlo_quant_to(q, &s))
 		return x;
-	for (MloNode *d = x->def; d && mlo_only_user(g, x) && (d->op == OP_relu || d->op == OP_clip); d = x->def) {
+	for (MloNode *d = x->def; d && mlo_only_user(g, x) && (d->op == OP_relu || d->op == OP_clip);
+	     d = x->def) {
 		double from = -INFINITY, to = INFINITY;
 
 		if (d->op == OP_relu)
 			from = 0;
 		else if ((d->nin > 1 && d->in[1] && !mlo_const_scalar(d->in[1], &from)) ||
-		         (d->nin > 2 && d->in[2] && !mlo_const_scalar(d->in[2], &to)) || !(from <= to))
+			 (d->nin > 2 && d->in[2] && !mlo_const_scalar(d->in[2], &to)) || !(from <= to))
 			break;
 		from = mlo_quant_value(&s, from);
 		to = mlo_quant_value(&s, to);
@@ -120,6 +121,53 @@ static MloValue *rounded(MloGraph *g, MloNode *before, const MloNode *q, const S
 	return with(g, before, OP_add, v, s->zero, cx);
 }
 
+/* -- from bytes to bytes ----------------------------------------------------------------------- */
+
+/* Does one multiplication take every byte of `from` to what `to` makes of the number that it stands for? */
+static bool factor_fits(const MloQuant *from, const MloQuant *to, float factor)
+{
+	for (double q = from->lo; q <= from->hi; q++) {
+		float x = (float)(q - from->zero);
+		double v = rint((double)(x * factor)) + to->zero;
+
+		v = v < to->lo ? to->lo : v > to->hi ? to->hi : v;
+		if (v != mlo_quant_value(to, (double)(x * (float)from->scale)))
+			return false;
+	}
+	return true;
+}
+
+/* Bytes with another scale: the quotient of the scales, or a float beside it, has been tried on all of them.
+ */
+static void requantize(MloGraph *g, MloNode *n, MloPassCx *cx)
+{
+	MloNode *d = n->in[0]->def;
+	MloQuant from, to;
+	MloValue *v, *in[3];
+	float factor;
+
+	if (!mlo_quant_from(d, &from) || !mlo_quant_to(n, &to) || mlo_elem_bits(from.elem) != 8 ||
+	    mlo_elem_bits(to.elem) != 8)
+		return;
+	factor = (float)from.scale / (float)to.scale;
+	if (!factor_fits(&from, &to, factor)) {
+		float up = nextafterf(factor, INFINITY), down = nextafterf(factor, 0);
+
+		factor = factor_fits(&from, &to, up) ? up : down;
+		if (factor == down && !factor_fits(&from, &to, down))
+			return;
+	}
+	v = cast(g, n, d->in[0], EL_f32, cx);
+	if (from.zero != 0)
+		v = with(g, n, OP_sub, v, mlo_rw_scalar(g, EL_f32, from.zero), cx);
+	in[0] = with(g, n, OP_mul, v, mlo_rw_scalar(g, EL_f32, factor), cx);
+	in[1] = mlo_rw_scalar(g, EL_f32, 1);
+	in[2] = n->nin > 2 ? n->in[2] : NULL;
+	d = mlo_rw_node(g, n, OP_quantize_linear, n, in, n->nin);
+	mlo_rw_copy_attrs(d, n);
+	cx->changed += mlo_rw_replace(g, n, mlo_rw_done(g, d, cx));
+}
+
 static bool quantizes(const MloNode *n)
 {
 	double lo, hi;
@@ -148,7 +196,7 @@ static bool dequantizes(const MloNode *n)
 
 	return n->out[0]->type.elem == EL_f32 &&
 	       ((mlo_quant_range(e, &lo, &hi) && mlo_elem_bits(e) >= 8) ||
-	        (e == EL_i32 && (n->nin < 3 || !n->in[2] || mlo_const_all(n->in[2], 0))));
+		(e == EL_i32 && (n->nin < 3 || !n->in[2] || mlo_const_all(n->in[2], 0))));
 }
 
 static bool widen_dequantize(MloGraph *g, MloNode *n, MloPassCx *cx)
@@ -209,6 +257,37 @@ static void widen_dynamic(MloGraph *g, MloNode *n, MloPassCx *cx)
 	cx->changed += mlo_rw_replace(g, n, y);
 }
 
+/* Whether a kernel of n can do a dequantization of its operands. */
+static bool dequantizes_itself(const MloNode *n)
+{
+	MloOpKind k = mlo_op_info(n->op)->kind;
+
+	return k == OK_ELTWISE || k == OK_REDUCE || k == OK_ROWWISE || k == OK_POOL;
+}
+
+/* Bytes are dequantised where they are needed, once for each reader: in registers that is less than to store
+ * float32 for all of them and to read that. */
+static void one_for_each_reader(MloGraph *g, MloNode *d, MloPassCx *cx)
+{
+	struct {
+		MloUse **items;
+		size_t n, cap;
+	} uses = {0};
+
+	if (mlo_elem_bits(d->in[0]->type.elem) != 8 || !dequantizes(d))
+		return;
+	for (MloUse *u = d->out[0]->uses; u; u = u->next)
+		if (dequantizes_itself(u->node))
+			MLO_PUSH(cx->arena, &uses, u);
+	for (size_t i = uses.n == d->out[0]->nuse ? 1 : 0; i < uses.n; i++) {
+		MloNode *n = uses.items[i]->node, *m = mlo_rw_node(g, d->next, d->op, d, d->in, d->nin);
+
+		mlo_rw_copy_attrs(m, d);
+		mlo_node_set_in(g, n, uses.items[i]->slot, mlo_rw_done(g, m, cx));
+		cx->changed++;
+	}
+}
+
 static bool all_constant(const MloNode *n)
 {
 	for (uint32_t i = 0; i < n->nin; i++)
@@ -235,6 +314,14 @@ static MloStatus dequantize_now(MloGraph *g, MloNode *n, MloPassCx *cx)
 
 MloStatus mlo_pass_widen(MloGraph *g, MloPassCx *cx)
 {
+	for (MloNode *n = g->first, *next; n; n = next) {
+		next = n->next;
+		if (n->op == OP_quantize_linear && mlo_node_used(n))
+			requantize(g, n, cx);
+	}
+	for (MloNode *n = g->first; n; n = n->next)
+		if (n->op == OP_dequantize_linear && !all_constant(n))
+			one_for_each_reader(g, n, cx);
 	for (MloNode *n = g->first, *next; n; n = next) {
 		next = n->next;
 		if (n->op == OP_dequantize_linear && all_constant(n))
