@@ -366,7 +366,7 @@ static int newest_attr(const MloNode *n)
 	int opset = 0;
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-		if (rows[i].op == n->op && n->attr[rows[i].slot].set && rows[i].since > opset)
+		if (rows[i].op == n->op && onnx_attr_written(n, rows[i].slot) && rows[i].since > opset)
 			opset = rows[i].since;
 	return opset;
 }
