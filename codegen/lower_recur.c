@@ -1,6 +1,6 @@
 /* codegen/lower_recur.c -- recurrent operators whose input products are known: the steps of one sequence.
  *
- * A task is one sequence of the batch.  Per step, a vec loop over the hidden units sums h @ r' for
+ * A task is one direction of one sequence of the batch.  Per step, a vec loop over the hidden units sums h @ r' for
  * all gates of a vector of units at a time, in several chains so that the multiply-adds do not wait
  * for each other, and computes gates and new states from the sums while they are in registers.  The
  * weights are packed in the order in which they are read,
@@ -510,12 +510,22 @@ static void arguments(Recur *r, Product *p)
 		r->out[i] = bind_value(r, KA_OUT, n->out[i]);
 }
 
+/* What only the tasks of the direction at hand do, as a loop of one round or none: `dir` is the task's. */
+static KCursor only_direction(Recur *r, KCursor *at, const KIdx *dir)
+{
+	int var;
+
+	if (r->dirs == 1)
+		return *at;
+	return kb_loop(at, KL_SEQ, r->dir ? dir : plus(r, kx_mul(r->k, dir, -1), 1), &var);
+}
+
 MloStatus mlo_lower_recurrent(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out)
 {
 	Recur r = {.cx = cx, .n = first};
 	Product p[2];
-	KCursor top, in;
-	int var;
+	KCursor top, at, in;
+	int dir, var;
 
 	if (first != last || !can_lower(&r))
 		return MLO_ERR_UNSUPPORTED;
@@ -523,10 +533,13 @@ MloStatus mlo_lower_recurrent(MloLowerCx *cx, MloNode *first, MloNode *last, Mlo
 	r.k->syms = cx->graph->syms;
 	arguments(&r, p);
 	top = kb_top(r.k);
-	in = kb_loop(&top, KL_PAR, kx_dim(r.k, r.batch), &var);
+	at = kb_loop(&top, KL_PAR, kx_const(r.k, r.dirs), &dir);
+	in = kb_loop(&at, KL_PAR, kx_dim(r.k, r.batch), &var);
 	r.b = kx_var(r.k, var);
-	for (r.dir = 0; r.dir < r.dirs; r.dir++)
-		direction(&r, &in, p);
+	for (r.dir = 0; r.dir < r.dirs; r.dir++) {
+		at = only_direction(&r, &in, kx_var(r.k, dir));
+		direction(&r, &at, p);
+	}
 	r.k->flops = 2.0 * (double)mlo_kernel_guess_dim(r.k->syms, r.steps) * (double)mlo_kernel_guess_dim(r.k->syms, r.batch) *
 	             (double)(r.dirs * r.gates) * (double)r.hidden * (double)r.hidden;
 	kb_finish(r.k);

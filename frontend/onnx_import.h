@@ -94,6 +94,10 @@ MloValue *onnx_value(OnnxImport *im, OnnxScope *sc, const char *name);
 
 /* -- mistakes of the model ------------------------------------------------------------------ */
 void onnx_fail(OnnxNode *n, MloStatus st, const char *fmt, ...) MLO_PRINTF(3, 4);
+/* Is every element of a constant scale a number that quantization can multiply by, or (divides) divide by?  False after
+ * reporting the first that is not: NaN, infinite, negative; where it divides, zero or denormal (float32), too.  A scale
+ * that is not known is not looked at.  NULL: there is none. (onnx_ops_quant.c) */
+bool onnx_check_scale(OnnxNode *n, const MloValue *scale, bool divides);
 bool onnx_arity(OnnxNode *n, uint32_t min,
 		uint32_t max); /* records an error unless min..max operands are there */
 

@@ -54,6 +54,8 @@ MLRT_LOCAL MlrtStatus mlrt_map_file(const char *path, int *fd, Mapping *m, MlrtE
 MLRT_LOCAL MlrtStatus mlrt_map_code(int fd, uint64_t offset, const unsigned char *src, size_t bytes,
 				    Mapping *m, MlrtError *err);
 MLRT_LOCAL void mlrt_unmap(Mapping *m);
+/* Gives fresh memory its pages at once, where the system can: one call in place of a fault for each page. */
+MLRT_LOCAL void mlrt_populate(void *p, size_t bytes);
 MLRT_LOCAL MlrtAllocator mlrt_default_allocator(void);
 
 /* container.c: the outer layers of a file, checked. */
@@ -157,9 +159,9 @@ MLRT_LOCAL MlrtStatus mlrt_list_read(Program *p, size_t bytes, const Spaces *s, 
 MLRT_LOCAL MlrtStatus mlrt_body_check(const List *l, uint32_t number, const Spaces *s, MlrtError *err);
 MLRT_LOCAL MlrtStatus mlrt_steps_check(const List *l, uint32_t number, const Spaces *s, MlrtError *err);
 
-/* threads.c: a pool for one caller at a time. */
+/* threads.c: a pool for one caller at a time.  threads >= 2; cpus: how many may run at once. */
 typedef struct Pool Pool;
-MLRT_LOCAL Pool *mlrt_pool_new(int threads, const MlrtAllocator *al, MlrtError *err); /* threads >= 2 */
+MLRT_LOCAL Pool *mlrt_pool_new(int threads, int cpus, const MlrtAllocator *al, MlrtError *err);
 MLRT_LOCAL void mlrt_pool_free(Pool *p);
 /* task(arg, i) once for each i in [0, n), n <= threads; returns when all have returned. */
 MLRT_LOCAL void mlrt_pool_run(Pool *p, void (*task)(void *arg, int i), void *arg, int n);

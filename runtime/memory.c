@@ -105,15 +105,33 @@ MLRT_LOCAL void mlrt_unmap(Mapping *m)
 	*m = (Mapping){0};
 }
 
+/* What older headers lack; older systems refuse it. */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+MLRT_LOCAL void mlrt_populate(void *p, size_t bytes)
+{
+	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	const uintptr_t from = (uintptr_t)p / page * page, to = (uintptr_t)p + bytes;
+
+	if (bytes >= 4 * page)
+		(void)madvise((void *)from, to - from, MADV_POPULATE_WRITE);
+}
+
 enum { HUGE_PAGE = 2 << 20 };
 
 static void *default_alloc(void *user, size_t bytes)
 {
 	/* Activations are walked in strides that miss small TLBs: ask for large pages where they pay. */
 	const size_t align = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : MLRT_ALIGN;
+	const size_t over = bytes % HUGE_PAGE;
 	void *p;
 
 	(void)user;
+	/* What fills half of a large page gets a whole one. */
+	if (align == HUGE_PAGE && over >= HUGE_PAGE / 2 && bytes <= SIZE_MAX - HUGE_PAGE)
+		bytes += HUGE_PAGE - over;
 	if (posix_memalign(&p, align, bytes) != 0)
 		return NULL;
 	if (align == HUGE_PAGE)

@@ -105,23 +105,30 @@ static bool has_word(const char *list, const char *word)
 	return false;
 }
 
-/* Where the hierarchy that counts CPU time is mounted. */
-static bool find_mount(const char *root, bool v2, char *mount)
+typedef struct Mounts {
+	char v1[MAX_PATH], v2[MAX_PATH]; /* "": not mounted */
+} Mounts;
+
+/* Where the hierarchies that count CPU time are mounted. */
+static void find_mounts(const char *root, Mounts *m)
 {
-	char path[MAX_PATH], line[3 * MAX_PATH], type[64], opts[1024];
-	bool found = false;
+	char path[MAX_PATH], line[3 * MAX_PATH], where[MAX_PATH], type[64], opts[1024];
 	FILE *f;
 
+	m->v1[0] = m->v2[0] = 0;
 	snprintf(path, sizeof path, "%s/proc/self/mounts", root);
 	f = fopen(path, "re");
 	if (!f)
-		return false;
-	while (!found && fgets(line, sizeof line, f))
-		if (sscanf(line, "%*s %4095s %63s %1023s", mount, type, opts) == 3)
-			found = v2 ? strcmp(type, "cgroup2") == 0
-				   : strcmp(type, "cgroup") == 0 && has_word(opts, "cpu");
+		return;
+	while (fgets(line, sizeof line, f)) {
+		if (sscanf(line, "%*s %4095s %63s %1023s", where, type, opts) != 3)
+			continue;
+		if (!m->v2[0] && strcmp(type, "cgroup2") == 0)
+			strcpy(m->v2, where);
+		if (!m->v1[0] && strcmp(type, "cgroup") == 0 && has_word(opts, "cpu"))
+			strcpy(m->v1, where);
+	}
 	fclose(f);
-	return found;
 }
 
 /* This process's folder in that hierarchy: a line "number:controllers:path". */
@@ -153,13 +160,16 @@ static bool find_path(const char *root, bool v2, char *out)
 
 MLRT_LOCAL int mlrt_cpu_count(const char *root)
 {
-	char mount[MAX_PATH], path[MAX_PATH];
+	char path[MAX_PATH];
 	int n = affinity_count();
+	Mounts m;
 
+	find_mounts(root, &m);
 	for (int v2 = 0; v2 <= 1; v2++) {
+		const char *mount = v2 ? m.v2 : m.v1;
 		long q;
 
-		if (!find_mount(root, v2, mount) || !find_path(root, v2, path))
+		if (!mount[0] || !find_path(root, v2, path))
 			continue;
 		q = quota_up(root, mount, path, v2);
 		if (q > 0 && q < n)

@@ -166,6 +166,7 @@ MLRT_LOCAL MlrtStatus mlrt_block_reserve(const MlrtSession *s, Block *b, uint64_
 	p = mlrt_allocate(&s->allocator, n, err);
 	if (!p)
 		return err->status;
+	mlrt_populate(p, bytes);
 	if (keep > 0)
 		memcpy(p, b->data, keep);
 	mlrt_block_free(s, b);
@@ -222,6 +223,7 @@ static MlrtStatus new_memory(MlrtSession *s, MlrtError *err)
 	s->memory = mlrt_allocate(&s->allocator, s->memory_bytes, err);
 	if (!s->memory)
 		return err->status;
+	mlrt_populate(s->memory, s->memory_bytes);
 	s->scratch = s->memory + arena;
 	if (shares)
 		s->share = (Share *)(void *)(s->scratch + s->scratch_stride * (size_t)s->threads);
@@ -231,7 +233,7 @@ static MlrtStatus new_memory(MlrtSession *s, MlrtError *err)
 static MlrtStatus set_threads(MlrtSession *s, const MlrtSessionOptions *opt, MlrtError *err)
 {
 	const MlrtPool *foreign = opt ? opt->pool : NULL;
-	int n = opt ? opt->threads : 0;
+	int n = opt ? opt->threads : 0, cpus;
 
 	if (n < 0 || n > MAX_THREADS)
 		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "%d threads, between 1 and %d are possible", n,
@@ -245,12 +247,13 @@ static MlrtStatus set_threads(MlrtSession *s, const MlrtSessionOptions *opt, Mlr
 		s->threads = n > 0 && n < foreign->threads ? n : foreign->threads;
 		return MLRT_OK;
 	}
-	s->threads = n ? n : mlrt_cpu_count("");
+	cpus = n == 1 ? 1 : mlrt_cpu_count("");
+	s->threads = n ? n : cpus;
 	if (s->threads > MAX_THREADS)
 		s->threads = MAX_THREADS;
 	if (s->threads == 1)
 		return MLRT_OK;
-	s->pool = mlrt_pool_new(s->threads, &s->allocator, err);
+	s->pool = mlrt_pool_new(s->threads, cpus, &s->allocator, err);
 	return s->pool ? MLRT_OK : err->status;
 }
 
@@ -314,7 +317,7 @@ int mlrt_session_threads(const MlrtSession *s)
 
 void mlrt_session_profile(MlrtSession *s, int on)
 {
-	s->profiling = on != 0;
+	s->profiling = on;
 }
 
 size_t mlrt_session_steps(const MlrtSession *s)

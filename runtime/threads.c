@@ -170,7 +170,7 @@ MLRT_LOCAL void mlrt_pool_run(Pool *p, void (*task)(void *arg, int i), void *arg
 		await(&p->worker[i - 1].state, BUSY, AWAITED, p->spin);
 }
 
-MLRT_LOCAL Pool *mlrt_pool_new(int threads, const MlrtAllocator *al, MlrtError *err)
+MLRT_LOCAL Pool *mlrt_pool_new(int threads, int cpus, const MlrtAllocator *al, MlrtError *err)
 {
 	const size_t head = (sizeof(Pool) + LINE - 1) / LINE * LINE;
 	const size_t bytes = head + LINE + (size_t)(threads - 1) * sizeof(Worker);
@@ -186,7 +186,7 @@ MLRT_LOCAL Pool *mlrt_pool_new(int threads, const MlrtAllocator *al, MlrtError *
 	p->allocator = *al;
 	p->bytes = bytes;
 	/* More threads than CPUs: who spins keeps off the CPU the one it waits for. */
-	p->spin = threads <= mlrt_cpu_count("") ? spin_ticks() : 0;
+	p->spin = threads <= cpus ? spin_ticks() : 0;
 	p->worker = (Worker *)(((uintptr_t)p + head + LINE - 1) / LINE * LINE);
 	/* The application's signals are for the application's threads. */
 	sigfillset(&all);

@@ -24,6 +24,7 @@ enum {
 	O_NO_CACHE,
 	O_NAME,
 	O_NO_WINOGRAD,
+	O_NO_TUNED,
 	O_DUMP_AFTER,
 	O_DUMP_KERNELS,
 	O_DUMP_LLVM,
@@ -48,6 +49,7 @@ static const CliOption options[] = {
 	{'O', "optimize", "LEVEL", "0: only what code generation needs, 2: everything (default)"},
 	{O_NO_WINOGRAD, "no-winograd", NULL,
 	 "convolutions as plain sums only: slower, with the smallest rounding errors"},
+	{O_NO_TUNED, "no-tuned", NULL, "no schedules that 'mlopt tune' has measured, the cost model's alone"},
 	{O_NAME, "name", "NAME", "the model's name in the package (default: the file's)"},
 	{'j', "jobs", "N", "compile threads (default: one per core)"},
 	{O_CACHE_DIR, "cache-dir", "DIR", "where compiled kernels are kept (default: $XDG_CACHE_HOME/mlopt)"},
@@ -144,6 +146,9 @@ static bool take(Request *r, int o)
 	case O_NO_WINOGRAD:
 		r->opt.no_winograd = 1;
 		break;
+	case O_NO_TUNED:
+		r->opt.no_tuned = 1;
+		break;
 	case O_NO_CACHE:
 		r->no_cache = true;
 		break;
@@ -216,6 +221,8 @@ static void print_summary(const Request *r, const MloptReport *m)
 		m->nodes, m->groups, m->contract, m->loops, m->library);
 	if (m->variants > 1)
 		fprintf(stderr, " in %zu variants", m->variants);
+	if (m->tuned)
+		fprintf(stderr, ", %zu with measured schedules", m->tuned);
 	fprintf(stderr, ", %zu kernels (%zu cached); %s: code %s, weights %s; arena %s; %.2f s\n", m->kernels,
 		m->cache_hits, cli_bytes((double)m->package_bytes), cli_bytes((double)m->code_bytes),
 		cli_bytes((double)m->weight_bytes), cli_bytes((double)m->arena_bytes), m->seconds);

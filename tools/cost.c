@@ -43,12 +43,25 @@ static double macs_gemm(const MloNode *n)
 	return elems(n->out[0]) * dim_at(n->in[0], mlo_attr_i(n, ATTR_gemm_transA) ? 0 : 1);
 }
 
+/* Each unit of a gate sums over the input at hand, where there are weights for it, and over the hidden units. */
+static double macs_recurrent(const MloNode *n)
+{
+	double steps = dim_at(n->in[0], 0), batch = dim_at(n->in[0], 1), sum = 0;
+
+	for (uint32_t i = 1; i < 3 && i < n->nin; i++)
+		sum += n->in[i] ? elems(n->in[i]) : 0;
+	return steps * batch * sum;
+}
+
 /* Operators of the table whose work counts as multiply-adds. */
 static double (*const macs_of[OP_COUNT])(const MloNode *n) = {
 	[OP_conv] = macs_conv,
 	[OP_conv_transpose] = macs_conv_transpose,
 	[OP_matmul] = macs_matmul,
 	[OP_gemm] = macs_gemm,
+	[OP_rnn] = macs_recurrent,
+	[OP_gru] = macs_recurrent,
+	[OP_lstm] = macs_recurrent,
 };
 
 double mlo_node_macs(const MloNode *n)
