@@ -33,7 +33,7 @@ static const CliOption options[] = {
 	{O_MAX_DROP, "max-drop", "POINTS", "layers go back to float until no more accuracy is lost on --eval"},
 	{O_EVAL, "eval", "FILE", "labelled samples for --max-drop, prepared like the others"},
 	{O_LABELS, "labels", "FILE", "their class numbers"},
-	{O_METRIC, "metric", "topK", "accuracy for --max-drop: top1 (default), top5, ..."},
+	{O_METRIC, "metric", "NAME", "what --max-drop is about: top1 (default), top5, f1_macro, ... as for 'eval'"},
 	{O_MIN_SQNR, "min-sqnr", "DB", "a bound without labels: signal to noise of the outputs"},
 	{O_MIN_COSINE, "min-cosine", "C", "a bound without labels: cosine between outputs and those of the float model"},
 	{O_KEEP, "keep-best", NULL, "write the best result even if it is over the bound"},
@@ -86,16 +86,6 @@ static bool take_weights(Request *r, const char *text)
 	return false;
 }
 
-static bool take_metric(Request *r, const char *text)
-{
-	const char *k = text + 3;
-
-	if (strncmp(text, "top", 3) == 0 && *k && strspn(k, "0123456789") == strlen(k))
-		return cli_int("--metric", k, 1, 1000000, &r->o.top);
-	cli_usage("--metric expects top1, top5 and so on, not '%s'", text);
-	return false;
-}
-
 /* Options about what may be lost. */
 static bool take_bound(Request *r, int o)
 {
@@ -104,7 +94,7 @@ static bool take_bound(Request *r, int o)
 	case O_MAX_DROP: return cli_real("--max-drop", optarg, 0, 100, &r->o.max_drop);
 	case O_EVAL: r->o.eval = optarg; return true;
 	case O_LABELS: r->o.labels = optarg; return true;
-	case O_METRIC: return take_metric(r, optarg);
+	case O_METRIC: r->o.metric = optarg; return true;
 	case O_MIN_SQNR: return cli_real("--min-sqnr", optarg, 0, 200, &r->o.min_sqnr);
 	case O_MIN_COSINE: return cli_real("--min-cosine", optarg, 0, 1, &r->o.min_cosine);
 	case O_KEEP: r->keep = true; return true;

@@ -15,8 +15,8 @@ typedef struct QuantizeOptions {
 	bool correct_bias, round;
 	/* A bound on what may be lost; no bounds: none. */
 	const char *eval, *labels; /* labelled samples, prepared as the others; NULL: none */
-	int top;
-	double max_drop;      /* points of top-K accuracy; < 0: no bound */
+	const char *metric;   /* one of tools/metrics.h that is about classes */
+	double max_drop;      /* points of it, in percent; < 0: no bound */
 	double min_sqnr, min_cosine; /* of all outputs; 0: no bound */
 	ModelOptions run;
 } QuantizeOptions;
@@ -24,7 +24,7 @@ typedef struct QuantizeOptions {
 /* Everything that costs no more than a few runs of the samples. */
 #define QUANTIZE_DEFAULTS                                                                            \
 	{                                                                                            \
-		.ptq = {.range = RANGE_MSE, .percentile = 99.99}, .samples = 300, .correct_bias = true, .top = 1, \
+		.ptq = {.range = RANGE_MSE, .percentile = 99.99}, .samples = 300, .correct_bias = true, .metric = "top1", \
 		.max_drop = -1                                                                       \
 	}
 

@@ -52,7 +52,7 @@ void report_summary(const Quantize *x, FILE *to)
 	if (isfinite(x->output_sqnr))
 		fprintf(to, ", outputs SQNR %.1f dB", x->output_sqnr);
 	if (isfinite(x->accuracy))
-		fprintf(to, ", top%d %.2f%% (float %.2f%%)", x->opt->top, x->accuracy, x->float_accuracy);
+		fprintf(to, ", %s %.2f%% (float %.2f%%)", x->opt->metric, x->accuracy, x->float_accuracy);
 	fprintf(to, "\n");
 }
 
@@ -108,6 +108,7 @@ void report_json(const Quantize *x)
 	if (isfinite(x->output_cosine))
 		json_object_set_new(root, "output_cosine", json_real(x->output_cosine));
 	if (isfinite(x->accuracy)) {
+		json_object_set_new(root, "metric", json_string(x->opt->metric));
 		json_object_set_new(root, "accuracy", json_real(x->accuracy));
 		json_object_set_new(root, "float_accuracy", json_real(x->float_accuracy));
 	}
