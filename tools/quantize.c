@@ -172,6 +172,17 @@ MloStatus quantize_build(Quantize *x)
 	return mlo_ptq_apply(x->q, x->result, NULL, x->d);
 }
 
+MloStatus quantize_weights(Quantize *x, int bits, int block, size_t *count)
+{
+	x->result = mlo_graph_clone(x->g);
+	if (!x->result)
+		return mlo_error(x->d, MLO_ERR_NOMEM, "out of memory");
+	*count = mlo_ptq_blocks(x->q, x->result, bits, block, x->d);
+	if (!*count)
+		return mlo_error(x->d, MLO_ERR_MODEL, "no matrix product has constant weights of float32");
+	return MLO_OK;
+}
+
 MloStatus quantize_write(Quantize *x, const char *path)
 {
 	const void *bytes;

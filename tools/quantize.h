@@ -59,6 +59,8 @@ MloStatus quantize_measure(Quantize *x, int64_t samples) MLO_CHECKED;
 MloStatus quantize_default(Quantize *x) MLO_CHECKED;
 /* x->result within the bounds of the options; MLO_ERR_MODEL with over_budget: the best there is, with a message. */
 MloStatus quantize_within(Quantize *x) MLO_CHECKED;
+/* x->result with weights alone quantised, see mlo_ptq_blocks(); *count: of how many products. */
+MloStatus quantize_weights(Quantize *x, int bits, int block, size_t *count) MLO_CHECKED;
 MloStatus quantize_write(Quantize *x, const char *path) MLO_CHECKED;
 
 const char *quantize_value_name(const MloValue *v); /* for messages */

@@ -507,6 +507,37 @@ static void layers_alone(void)
 	end(&f);
 }
 
+/* 20 rows are two blocks of 16, the second one padded; a column of zeros; the other product is excluded. */
+static void weights_in_blocks(void)
+{
+	static const char text[] =
+		"graph @g(%x: f32[3,20]) -> (%y) {\n"
+		"  const %w: f32[20,2] = [1, 0, -2, 0, 3, 0, -4, 0, 5, 0, -6, 0, 7, 0, -7, 0, 0.5, 0, 0, 0, 1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0, "
+		"0.7, 0, -0.1, 0, 0.3, 0, 0.2, 0]\n  const %v: f32[2,2] = [1, 2, 3, 4]\n"
+		"  %m = matmul(%x, %w) : f32[3,2] from \"first\"(MatMul, 13)\n"
+		"  %y = matmul(%m, %v) : f32[3,2] from \"second\"(MatMul, 13)\n}\n";
+	const char *const exclude[] = {"second", NULL};
+	MloPtqOptions opt = {.exclude = exclude};
+	const MloNode *n;
+	Fix f;
+
+	begin(&f, text, &opt);
+	for (int bits = 4; bits <= 8; bits += 4) {
+		f.out = mlo_graph_clone(f.g);
+		CU_ASSERT_EQUAL(mlo_ptq_blocks(f.q, f.out, bits, 16, &f.d), 1);
+		CU_ASSERT_EQUAL(mlo_verify(f.out, &f.d), MLO_OK);
+		n = f.out->first;
+		CU_ASSERT_EQUAL_FATAL(n->op, OP_matmul_nbits);
+		CU_ASSERT_STRING_EQUAL(n->out[0]->name, "m");
+		CU_ASSERT_EQUAL(mlo_tensor_elems(n->in[2]->data), 4);
+		CU_ASSERT_DOUBLE_EQUAL(mlo_tensor_f64(n->in[2]->data, 0), bits == 4 ? 1 : 7.0 / 127, 1e-6);
+		CU_ASSERT(noise(&f) < (bits == 4 ? 1e-2 : 1e-4));
+		mlo_graph_free(f.out);
+	}
+	f.out = NULL;
+	end(&f);
+}
+
 void suite_quant(void)
 {
 	CU_pSuite s = CU_add_suite("quant", NULL, NULL);
@@ -525,4 +556,5 @@ void suite_quant(void)
 	CU_ADD_TEST(s, migration_changes_no_result);
 	CU_ADD_TEST(s, rounding_by_results);
 	CU_ADD_TEST(s, layers_alone);
+	CU_ADD_TEST(s, weights_in_blocks);
 }
