@@ -7,11 +7,11 @@
 #include "quant/ptq.h"
 
 typedef struct Blocks {
-	const MloTensor *w; /* [K, N] */
+	const MloTensor *w;  /* [K, N] */
 	int64_t k, n, count; /* blocks of a column */
 	int bits, size;
-	uint8_t *packed;    /* [N][count][size * bits / 8] */
-	float *scale;       /* [N][count] */
+	uint8_t *packed; /* [N][count][size * bits / 8] */
+	float *scale;    /* [N][count] */
 } Blocks;
 
 static double at(const Blocks *b, int64_t row, int64_t column)
@@ -41,7 +41,12 @@ static void pack_block(Blocks *b, int64_t column, int64_t block)
 static void replace(MloGraph *g, MloNode *n, int bits, int size, MloPassCx *cx)
 {
 	const MloTensor *w = n->in[1]->data;
-	Blocks b = {.w = w, .k = w->dim[0], .n = w->dim[1], .count = (w->dim[0] + size - 1) / size, .bits = bits, .size = size};
+	Blocks b = {.w = w,
+		    .k = w->dim[0],
+		    .n = w->dim[1],
+		    .count = (w->dim[0] + size - 1) / size,
+		    .bits = bits,
+		    .size = size};
 	int64_t packed[] = {b.n, b.count, size * bits / 8}, scales[] = {b.n * b.count};
 	MloTensor *p = mlo_tensor_new(g->arena, EL_u8, 3, packed), *s = mlo_tensor_new(g->arena, EL_f32, 1, scales);
 	const char *base = n->in[1]->name ? n->in[1]->name : mlo_node_name(n);

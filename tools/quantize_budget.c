@@ -24,7 +24,8 @@ static MloStatus read_labelled(Quantize *x, Labelled *l)
 	l->request = (EvalRequest){.data = o->eval, .labels = o->labels, .recipe = o->preprocess, .model = o->run};
 	MLO_TRY(mlo_metrics_parse(x->a, o->metric, &l->request.metrics, x->d));
 	if (l->request.metrics.list.n != 1 || mlo_metrics_need(&l->request.metrics, METRIC_NUMBERS))
-		return mlo_error(x->d, MLO_ERR_USAGE, "--metric %s: --max-drop is about one metric of classes, as top1 or f1_macro",
+		return mlo_error(x->d, MLO_ERR_USAGE,
+				 "--metric %s: --max-drop is about one metric of classes, as top1 or f1_macro",
 				 o->metric);
 	return eval_read(x->a, &l->request, &l->data, x->d);
 }
@@ -48,8 +49,8 @@ static MloStatus accuracy(Quantize *x, const MloGraph *g, Labelled *l, double *o
 typedef struct Budget {
 	Quantize *x;
 	Labelled l;
-	size_t *order;       /* layers, the worst first */
-	double *noise;       /* by layer: SQNR of the outputs with that one alone */
+	size_t *order; /* layers, the worst first */
+	double *noise; /* by layer: SQNR of the outputs with that one alone */
 	size_t n;
 	bool ranked;
 } Budget;
@@ -69,10 +70,11 @@ static MloStatus judge(Budget *b, bool *holds)
 	if (labelled(x))
 		MLO_TRY(accuracy(x, x->result, &b->l, &x->accuracy));
 	*holds = (!labelled(x) || x->float_accuracy - x->accuracy <= o->max_drop + 1e-9) &&
-		 (!(o->min_sqnr > 0) || x->output_sqnr >= o->min_sqnr) && (!(o->min_cosine > 0) || x->output_cosine >= o->min_cosine);
+		 (!(o->min_sqnr > 0) || x->output_sqnr >= o->min_sqnr) &&
+		 (!(o->min_cosine > 0) || x->output_cosine >= o->min_cosine);
 	if (labelled(x))
-		cli_note("%zu layers in float: %s %.2f%% of %.2f%%, SQNR %.1f dB", x->back, o->metric, x->accuracy, x->float_accuracy,
-			 x->output_sqnr);
+		cli_note("%zu layers in float: %s %.2f%% of %.2f%%, SQNR %.1f dB", x->back, o->metric, x->accuracy,
+			 x->float_accuracy, x->output_sqnr);
 	else
 		cli_note("%zu layers in float: SQNR %.1f dB, cosine %.5f", x->back, x->output_sqnr, x->output_cosine);
 	return MLO_OK;
@@ -103,7 +105,9 @@ static void turn_off(Budget *b, size_t count)
 	for (size_t i = 0; i < b->n; i++) {
 		MloPtqLayer *l = &x->q->layer[b->order[i]];
 
-		l->off = i >= count ? NULL : mlo_sprintf(x->a, "alone it leaves the outputs at %.1f dB", b->noise[b->order[i]]);
+		l->off = i >= count
+				 ? NULL
+				 : mlo_sprintf(x->a, "alone it leaves the outputs at %.1f dB", b->noise[b->order[i]]);
 	}
 	x->back = count;
 	mlo_ptq_plan(x->q);
@@ -164,11 +168,13 @@ static MloStatus cannot(Budget *b, size_t best)
 	}
 	x->over_budget = true;
 	if (labelled(x))
-		mlo_error(x->d, MLO_ERR_MODEL, "the budget cannot be met: with %zu of %zu layers in float %s is %.2f%%, %.2f points lost",
+		mlo_error(x->d, MLO_ERR_MODEL,
+			  "the budget cannot be met: with %zu of %zu layers in float %s is %.2f%%, %.2f points lost",
 			  best, b->n, x->opt->metric, x->accuracy, x->float_accuracy - x->accuracy);
 	else
-		mlo_error(x->d, MLO_ERR_MODEL, "the budget cannot be met: with %zu of %zu layers in float SQNR is %.1f dB, cosine %.5f", best,
-			  b->n, x->output_sqnr, x->output_cosine);
+		mlo_error(x->d, MLO_ERR_MODEL,
+			  "the budget cannot be met: with %zu of %zu layers in float SQNR is %.1f dB, cosine %.5f",
+			  best, b->n, x->output_sqnr, x->output_cosine);
 	mlo_hint(x->d, "try --round, --migrate 0.5 or more samples; --keep-best writes this result all the same");
 	return MLO_ERR_MODEL;
 }
@@ -196,7 +202,9 @@ static MloStatus search(Budget *b)
 
 MloStatus quantize_within(Quantize *x)
 {
-	Budget b = {.x = x, .order = MLO_NEWN(x->a, size_t, x->q->nlayers + 1), .noise = MLO_NEWN(x->a, double, x->q->nlayers + 1)};
+	Budget b = {.x = x,
+		    .order = MLO_NEWN(x->a, size_t, x->q->nlayers + 1),
+		    .noise = MLO_NEWN(x->a, double, x->q->nlayers + 1)};
 	bool holds;
 
 	for (size_t i = 0; i < x->q->nlayers; i++)

@@ -2,7 +2,8 @@
  *
  * usage: run CASES [OUT] < LIST.  CASES is the folder of the suite's cases; LIST names models, one file a line.
  * Random graphs come on top.  With OUT each model that was written is kept there, for other readers.  Graphs are
- * compared as text after passes that choose one spelling, without names, and what they compute by the reference executor. */
+ * compared as text after passes that choose one spelling, without names, and what they compute by the reference
+ * executor. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +32,8 @@ typedef struct Trip {
 static void round_attrs(MloGraph *g, MloNode *n)
 {
 	for (int i = 0; i < mlo_op_info(n->op)->nattr; i++) {
-		double *v = mlo_dup(g->arena, n->attr[i].floats, sizeof(double) * (size_t)n->attr[i].n * !!n->attr[i].floats);
+		double *v = mlo_dup(g->arena, n->attr[i].floats,
+				    sizeof(double) * (size_t)n->attr[i].n * !!n->attr[i].floats);
 		bool used = false;
 
 		n->attr[i].f = (float)n->attr[i].f;
