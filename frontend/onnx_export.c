@@ -281,8 +281,9 @@ static void name_outputs(OnnxExport *ex, OnnxExportScope *s, const char **out, b
 		}
 		out[i] = unique(ex, &ex->values, want);
 		if (!body && strcmp(out[i], want) != 0 && g->output_names[i])
-			ex->status = mlo_error(ex->diag, MLO_ERR_UNSUPPORTED, "output '%s' has the name of another input or output: there is no ONNX form",
-					       want);
+			ex->status = mlo_error(
+				ex->diag, MLO_ERR_UNSUPPORTED,
+				"output '%s' has the name of another input or output: there is no ONNX form", want);
 		if (v->def && !s->name[v->id])
 			s->name[v->id] = out[i];
 	}
@@ -366,7 +367,7 @@ static int newest_attr(const MloNode *n)
 	int opset = 0;
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-		if (rows[i].op == n->op && n->attr[rows[i].slot].set && rows[i].since > opset)
+		if (rows[i].op == n->op && onnx_attr_written(n, rows[i].slot) && rows[i].since > opset)
 			opset = rows[i].since;
 	return opset;
 }
@@ -507,8 +508,8 @@ static MloStatus pack(OnnxExport *ex, const Onnx__ModelProto *m, const void **by
 
 	*n = onnx__model_proto__get_packed_size(m);
 	if (*n > MAX_BYTES)
-		return mlo_error(ex->diag, MLO_ERR_LIMIT, "the model would have %zu bytes, an ONNX file holds at most %zu",
-				 *n, MAX_BYTES);
+		return mlo_error(ex->diag, MLO_ERR_LIMIT,
+				 "the model would have %zu bytes, an ONNX file holds at most %zu", *n, MAX_BYTES);
 	buf = MLO_NEWN(ex->a, uint8_t, *n + 1);
 	onnx__model_proto__pack(m, buf);
 	*bytes = buf;

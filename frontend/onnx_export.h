@@ -66,6 +66,7 @@ void onnx_put_floats(OnnxExportNode *x, const char *name, const double *v, int c
 void onnx_put_strings(OnnxExportNode *x, const char *name, const MloText *v, int64_t count);
 void onnx_put_tensor(OnnxExportNode *x, const char *name, const MloTensor *t);
 void onnx_put_graph(OnnxExportNode *x, const char *name, Onnx__GraphProto *g);
+bool onnx_attr_written(const MloNode *n, int slot); /* is it worth writing? */
 /* The attributes that the node sets and those that ONNX requires, but the ones in `skip` (ends with NULL). */
 void onnx_put_attrs(OnnxExportNode *x, const char *const *skip);
 /* A node of its own in front of x->p; `out` is a new name like `stem`. */

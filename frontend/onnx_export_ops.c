@@ -165,6 +165,22 @@ static void put_attr(OnnxExportNode *x, int slot, const MloAttrInfo *info)
 	}
 }
 
+/* Dilations of 1 say nothing, and poolings came to know them late. */
+bool onnx_attr_written(const MloNode *n, int slot)
+{
+	int count;
+	const int64_t *v;
+
+	if (!n->attr[slot].set || (n->op != OP_average_pool && n->op != OP_lp_pool) ||
+	    strcmp(mlo_op_info(n->op)->attr[slot].name, "dilations") != 0)
+		return n->attr[slot].set || required(n->op, slot);
+	v = mlo_attr_ints(n, slot, &count);
+	for (int i = 0; i < count; i++)
+		if (v[i] != 1)
+			return true;
+	return false;
+}
+
 void onnx_put_attrs(OnnxExportNode *x, const char *const *skip)
 {
 	const MloOpInfo *info = mlo_op_info(x->n->op);
@@ -174,7 +190,7 @@ void onnx_put_attrs(OnnxExportNode *x, const char *const *skip)
 
 		while (s && *s && strcmp(*s, info->attr[i].name) != 0)
 			s++;
-		if (!(s && *s) && (x->n->attr[i].set || required(x->n->op, i)))
+		if (!(s && *s) && onnx_attr_written(x->n, i))
 			put_attr(x, i, &info->attr[i]);
 	}
 }

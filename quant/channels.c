@@ -11,16 +11,17 @@
 #include "quant/ptq.h"
 
 typedef struct Edge {
-	MloNode *from;    /* conv, matmul or layer_norm */
-	MloNode *bias;    /* the add behind a matmul, or NULL */
-	MloValue *v;      /* what is read */
-	int64_t n;        /* channels */
+	MloNode *from; /* conv, matmul or layer_norm */
+	MloNode *bias; /* the add behind a matmul, or NULL */
+	MloValue *v;   /* what is read */
+	int64_t n;     /* channels */
 } Edge;
 
 /* -- constants ------------------------------------------------------------------------------------- */
 
 /* Operand `slot` with element e times s[(e / inner) % n], or divided by it. */
-static void scale_operand(MloGraph *g, MloNode *n, uint32_t slot, int64_t inner, const double *s, int64_t count, bool divide)
+static void scale_operand(MloGraph *g, MloNode *n, uint32_t slot, int64_t inner, const double *s, int64_t count,
+			  bool divide)
 {
 	const MloTensor *t = n->in[slot]->data;
 	MloTensor *r = mlo_tensor_new(g->arena, t->elem, t->rank, t->dim);
@@ -44,7 +45,8 @@ static int64_t window(const MloTensor *w) /* taps of a convolution's weights */
 
 static bool depthwise(const MloNode *n, int64_t channels)
 {
-	return mlo_attr_i(n, ATTR_conv_group) == channels && n->in[1]->data->dim[1] == 1 && n->in[1]->data->dim[0] == channels;
+	return mlo_attr_i(n, ATTR_conv_group) == channels && n->in[1]->data->dim[1] == 1 &&
+	       n->in[1]->data->dim[0] == channels;
 }
 
 static void divide_producer(MloGraph *g, const Edge *e, const double *s)
@@ -93,8 +95,9 @@ static bool read_by_weights(const MloPtq *q, const MloValue *v, int64_t n)
 		if (!l || !l->on || u->slot != 0 || (l->kind != PTQ_CONV && l->kind != PTQ_MATMUL))
 			return false;
 		w = u->node->in[1]->data;
-		if (l->kind == PTQ_MATMUL ? w->dim[0] != n
-					  : !depthwise(u->node, n) && (mlo_attr_i(u->node, ATTR_conv_group) != 1 || w->dim[1] != n))
+		if (l->kind == PTQ_MATMUL
+			    ? w->dim[0] != n
+			    : !depthwise(u->node, n) && (mlo_attr_i(u->node, ATTR_conv_group) != 1 || w->dim[1] != n))
 			return false;
 	}
 	return v->uses != NULL;
@@ -127,7 +130,8 @@ static bool producer(const MloGraph *g, MloValue *v, Edge *e)
 		e->n = w->dim[0];
 	else if (n->op == OP_matmul && w->rank == 2)
 		e->n = w->dim[1];
-	else if (n->op == OP_layer_norm && v == n->out[0] && vector(n->in[1]) > 0 && (n->nin < 3 || !n->in[2] || vector(n->in[2]) > 0))
+	else if (n->op == OP_layer_norm && v == n->out[0] && vector(n->in[1]) > 0 &&
+		 (n->nin < 3 || !n->in[2] || vector(n->in[2]) > 0))
 		e->n = w->dim[0];
 	else
 		return false;
@@ -246,7 +250,9 @@ size_t mlo_ptq_migrate(MloPtq *q, double alpha)
 		s = MLO_NEWN(q->a, double, (size_t)e.n + 1);
 		consumer_weights(&e, s);
 		for (int64_t c = 0; c < e.n; c++)
-			s[c] = s[c] > 0 && t->channel_max[c] > 0 ? bounded(pow(t->channel_max[c], alpha) / pow(s[c], 1 - alpha)) : 1;
+			s[c] = s[c] > 0 && t->channel_max[c] > 0
+				       ? bounded(pow(t->channel_max[c], alpha) / pow(s[c], 1 - alpha))
+				       : 1;
 		apply(q, &e, s);
 		n++;
 	}

@@ -33,15 +33,17 @@ static MloValue *scalar(Insert *x, MloElem e, double v, const char *base, const 
 	return constant(x, t, base, what);
 }
 
-static MloValue *node(Insert *x, MloNode *before, MloOp op, MloValue *const *in, uint32_t nin, int axis, const char *base,
-		      const char *type)
+static MloValue *node(Insert *x, MloNode *before, MloOp op, MloValue *const *in, uint32_t nin, int axis,
+		      const char *base, const char *type)
 {
 	MloNode *n = mlo_graph_node(x->g, before, op, in, nin, 1);
 	MloOrigin o = {.name = mlo_sprintf(x->g->arena, "%s_%s", base, type), .op = type, .opset = 13};
 
-	mlo_attr_set_i(n, op == OP_quantize_linear ? (int)ATTR_quantize_linear_axis : (int)ATTR_dequantize_linear_axis, axis);
+	mlo_attr_set_i(n, op == OP_quantize_linear ? (int)ATTR_quantize_linear_axis : (int)ATTR_dequantize_linear_axis,
+		       axis);
 	mlo_origin_add(x->g, n, &o);
-	n->out[0]->name = mlo_sprintf(x->g->arena, "%s_%s", base, op == OP_quantize_linear ? "quantized" : "dequantized");
+	n->out[0]->name =
+		mlo_sprintf(x->g->arena, "%s_%s", base, op == OP_quantize_linear ? "quantized" : "dequantized");
 	if (x->status == MLO_OK)
 		x->status = mlo_infer_node(x->g, n, x->d);
 	return n->out[0];
@@ -134,7 +136,8 @@ static MloValue *weights(Insert *x, const MloPtqLayer *l, MloNode *before, const
 
 	for (int64_t i = 0; i < n; i++)
 		out[i] = l->rounded ? l->rounded[i]
-				    : mlo_weight_round(mlo_tensor_f64(w->w, i), w->scale[w->nscales > 1 ? mlo_weight_channel(w, i) : 0]);
+				    : mlo_weight_round(mlo_tensor_f64(w->w, i),
+						       w->scale[w->nscales > 1 ? mlo_weight_channel(w, i) : 0]);
 	in[0] = constant(x, t, base, "quantized");
 	in[1] = scales(x, w, 1, base);
 	in[2] = constant(x, zero, base, "zero_point");
@@ -142,7 +145,8 @@ static MloValue *weights(Insert *x, const MloPtqLayer *l, MloNode *before, const
 }
 
 /* In 32 bits, in the scale of the products. */
-static MloValue *bias(Insert *x, MloNode *before, const MloTensor *b, const MloPtqWeights *w, double input, const char *base)
+static MloValue *bias(Insert *x, MloNode *before, const MloTensor *b, const MloPtqWeights *w, double input,
+		      const char *base)
 {
 	MloTensor *t = mlo_tensor_new(x->g->arena, EL_i32, 1, &w->channels);
 	MloValue *in[2] = {NULL, scales(x, w, input, base)};
@@ -186,7 +190,8 @@ static void quantize_conv(Insert *x, size_t i)
 	mlo_ptq_weights(x->q, l, input, &w);
 	in[1] = weights(x, l, n, &w, n->in[1]);
 	if (b)
-		in[2] = bias(x, n, b, &w, input, old ? name_of(x, old) : mlo_sprintf(x->g->arena, "%s_bias", mlo_node_name(n)));
+		in[2] = bias(x, n, b, &w, input,
+			     old ? name_of(x, old) : mlo_sprintf(x->g->arena, "%s_bias", mlo_node_name(n)));
 	if (n->nin > 2 || !b) {
 		mlo_node_set_in(x->g, n, 1, in[1]);
 		if (b)

@@ -59,7 +59,8 @@ static bool moves(const MloNode *n)
 	case OP_resize:
 		return !strcmp(mlo_attr_s(n, ATTR_resize_mode), "nearest");
 	case OP_pad:
-		return n->nin < 3 || !n->in[2] || mlo_const_is(n->in[2], 0) || strcmp(mlo_attr_s(n, ATTR_pad_mode), "constant") != 0;
+		return n->nin < 3 || !n->in[2] || mlo_const_is(n->in[2], 0) ||
+		       strcmp(mlo_attr_s(n, ATTR_pad_mode), "constant") != 0;
 	default:
 		return false;
 	}

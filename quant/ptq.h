@@ -84,6 +84,10 @@ MloStatus mlo_ptq_apply(const MloPtq *q, MloGraph *copy, MloPtq **at, MloDiag *d
 /* Adds to `copy`, for each contraction that is on, a quantised twin that reads the float value: sum[i], else NULL. */
 MloStatus mlo_ptq_alone(const MloPtq *q, MloGraph *copy, MloPtq **at, MloValue **sum, MloDiag *d) MLO_CHECKED;
 
+/* Weights alone: matrix products of `copy`, but those that are off, become MatMulNBits (com.microsoft) of 4 or 8 bits,
+ * a scale for each `size` (a power of two from 16 on) weights of a column.  Needs no ranges.  How many there are. */
+size_t mlo_ptq_blocks(const MloPtq *q, MloGraph *copy, int bits, int size, MloDiag *d);
+
 bool mlo_pattern_match(const char *pattern, const char *text); /* '*' any characters, '?' one */
 
 /* -- weights (quant/weights.c) */

@@ -5,8 +5,8 @@
 #include "quant/observe.h"
 
 static const char *const names[RANGE_METHODS] = {
-	[RANGE_MINMAX] = "minmax",     [RANGE_AVERAGE] = "average", [RANGE_PERCENTILE] = "percentile",
-	[RANGE_ENTROPY] = "entropy",   [RANGE_MSE] = "mse",
+	[RANGE_MINMAX] = "minmax",   [RANGE_AVERAGE] = "average", [RANGE_PERCENTILE] = "percentile",
+	[RANGE_ENTROPY] = "entropy", [RANGE_MSE] = "mse",
 };
 
 const char *mlo_range_text(MloRangeMethod m)
@@ -127,7 +127,8 @@ static double divergence(const MloStats *s, int a, int b, int levels, double sum
 	for (int i = a; i < b; i++)
 		shown += seen(s, i);
 	for (int k = 0; k < levels; k++) {
-		int from = a + (int)((int64_t)(b - a) * k / levels), to = a + (int)((int64_t)(b - a) * (k + 1) / levels);
+		int from = a + (int)((int64_t)(b - a) * k / levels),
+		    to = a + (int)((int64_t)(b - a) * (k + 1) / levels);
 		double part = 0;
 		int filled = 0;
 

@@ -15,9 +15,9 @@ enum { SWEEPS = 3, LIMIT = 127 };
 typedef struct Rows {
 	const MloRoundInput *in;
 	const MloPtqWeights *w;
-	int64_t k;           /* weights of a channel */
-	float *error;        /* [k]: of the channel at hand, in units of the weights */
-	float *gradient;     /* H d */
+	int64_t k;       /* weights of a channel */
+	float *error;    /* [k]: of the channel at hand, in units of the weights */
+	float *gradient; /* H d */
 	int8_t *out;
 } Rows;
 

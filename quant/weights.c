@@ -33,8 +33,9 @@ const MloValue *mlo_layer_bias(const MloPtqLayer *l)
 	side = next->op == OP_add ? mlo_const_side(next) : -1;
 	if (side < 0 || next->in[side]->data->elem != EL_f32)
 		return NULL;
-	return next->in[side]->type.rank == 1 && mlo_has_dim(&next->in[side]->type, 0, n->in[1]->data->dim[1]) ? next->in[side]
-													       : NULL;
+	return next->in[side]->type.rank == 1 && mlo_has_dim(&next->in[side]->type, 0, n->in[1]->data->dim[1])
+		       ? next->in[side]
+		       : NULL;
 }
 
 /* Square error of a channel's weights in that scale. */

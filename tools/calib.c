@@ -244,8 +244,8 @@ static void fill(Calib *c, size_t i, int64_t count, MloTensor *in)
 	}
 	mlo_preprocess_apply(&p, c->array[i], c->at, count, in);
 	for (int64_t k = count; k < batch && count; k++)
-		memcpy((char *)(uintptr_t)in->data + (size_t)k * sample, (const char *)in->data + (size_t)(k % count) * sample,
-		       sample);
+		memcpy((char *)(uintptr_t)in->data + (size_t)k * sample,
+		       (const char *)in->data + (size_t)(k % count) * sample, sample);
 }
 
 MloStatus calib_next(Calib *c, MloTensor **in, int64_t *count, MloDiag *d)

@@ -8,7 +8,7 @@
 enum {
 	O_CALIB = 256, O_SAMPLES, O_PREPROCESS, O_SHAPE, O_RANGE, O_PERCENTILE, O_WEIGHTS, O_PER_TENSOR, O_SYMMETRIC, O_PRODUCTS,
 	O_EXCLUDE, O_INCLUDE, O_EQUALIZE, O_MIGRATE, O_ROUND, O_NO_BIAS, O_SAVE, O_LOAD, O_JSON, O_ALL,
-	O_MAX_DROP, O_EVAL, O_LABELS, O_METRIC, O_MIN_SQNR, O_MIN_COSINE, O_KEEP
+	O_MAX_DROP, O_EVAL, O_LABELS, O_METRIC, O_MIN_SQNR, O_MIN_COSINE, O_KEEP, O_WEIGHT_ONLY, O_BLOCK
 };
 static const CliOption options[] = {
 	{'o', "output", "FILE", "the model to write"},
@@ -33,10 +33,12 @@ static const CliOption options[] = {
 	{O_MAX_DROP, "max-drop", "POINTS", "layers go back to float until no more accuracy is lost on --eval"},
 	{O_EVAL, "eval", "FILE", "labelled samples for --max-drop, prepared like the others"},
 	{O_LABELS, "labels", "FILE", "their class numbers"},
-	{O_METRIC, "metric", "topK", "accuracy for --max-drop: top1 (default), top5, ..."},
+	{O_METRIC, "metric", "NAME", "what --max-drop is about: top1 (default), top5, f1_macro, ... as for 'eval'"},
 	{O_MIN_SQNR, "min-sqnr", "DB", "a bound without labels: signal to noise of the outputs"},
 	{O_MIN_COSINE, "min-cosine", "C", "a bound without labels: cosine between outputs and those of the float model"},
 	{O_KEEP, "keep-best", NULL, "write the best result even if it is over the bound"},
+	{O_WEIGHT_ONLY, "weight-only", "BITS", "only weights of matrix products, in 4 or 8 bits (MatMulNBits); no samples needed"},
+	{O_BLOCK, "block", "N", "weights per scale for --weight-only: 16, 32 (default), 64, 128 or 256"},
 	{O_JSON, "json", NULL, "report as JSON"},
 	{O_ALL, "all", NULL, "report operators that only move values, too"},
 	{'n', "threads", "N", "threads (default: what this process may use)"},
@@ -59,6 +61,7 @@ typedef struct Request {
 	const char *output, *shape[MAX_LIST], *exclude[MAX_LIST + 1], *include[MAX_LIST + 1];
 	size_t nexclude, ninclude;
 	bool json, all, keep, bounded;
+	int bits, block;
 } Request;
 
 static bool push(const char *option, const char **list, size_t *n)
@@ -86,17 +89,24 @@ static bool take_weights(Request *r, const char *text)
 	return false;
 }
 
-static bool take_metric(Request *r, const char *text)
+static bool take_bits(Request *r, const char *text)
 {
-	const char *k = text + 3;
-
-	if (strncmp(text, "top", 3) == 0 && *k && strspn(k, "0123456789") == strlen(k))
-		return cli_int("--metric", k, 1, 1000000, &r->o.top);
-	cli_usage("--metric expects top1, top5 and so on, not '%s'", text);
-	return false;
+	if (strcmp(text, "4") != 0 && strcmp(text, "8") != 0)
+		return cli_usage("--weight-only is 4 or 8, not '%s'", text), false;
+	r->bits = text[0] - '0';
+	return true;
 }
 
-/* Options about what may be lost. */
+static bool take_block(Request *r, const char *text)
+{
+	if (!cli_int("--block", text, 16, 256, &r->block))
+		return false;
+	if (r->block & (r->block - 1))
+		return cli_usage("--block is a power of two from 16 to 256, not %d", r->block), false;
+	return true;
+}
+
+/* Options about what may be lost, and about weights alone. */
 static bool take_bound(Request *r, int o)
 {
 	r->bounded |= o == O_MAX_DROP || o == O_MIN_SQNR || o == O_MIN_COSINE;
@@ -104,10 +114,12 @@ static bool take_bound(Request *r, int o)
 	case O_MAX_DROP: return cli_real("--max-drop", optarg, 0, 100, &r->o.max_drop);
 	case O_EVAL: r->o.eval = optarg; return true;
 	case O_LABELS: r->o.labels = optarg; return true;
-	case O_METRIC: return take_metric(r, optarg);
+	case O_METRIC: r->o.metric = optarg; return true;
 	case O_MIN_SQNR: return cli_real("--min-sqnr", optarg, 0, 200, &r->o.min_sqnr);
 	case O_MIN_COSINE: return cli_real("--min-cosine", optarg, 0, 1, &r->o.min_cosine);
 	case O_KEEP: r->keep = true; return true;
+	case O_WEIGHT_ONLY: return take_bits(r, optarg);
+	case O_BLOCK: return take_block(r, optarg);
 	default: return false;
 	}
 }
@@ -148,6 +160,16 @@ static MloStatus within(Quantize *x)
 	return quantize_within(x);
 }
 
+static MloStatus weights_alone(Request *r, Quantize *x)
+{
+	size_t n;
+
+	MLO_TRY(quantize_weights(x, r->bits, r->block, &n));
+	MLO_TRY(quantize_write(x, r->output));
+	printf("weights of %zu matrix products in %d bits, a scale for each %d\n", n, r->bits, r->block);
+	return MLO_OK;
+}
+
 static MloStatus quantize(Request *r, Quantize *x)
 {
 	MloStatus st = r->bounded ? within(x) : quantize_default(x);
@@ -169,7 +191,7 @@ static MloStatus run(Request *r, MloArena *a, MloDiag *d)
 	MloStatus st = quantize_open(&x, a, &r->o, d);
 
 	if (st == MLO_OK)
-		st = quantize(r, &x);
+		st = r->bits ? weights_alone(r, &x) : quantize(r, &x);
 	quantize_close(&x);
 	return st;
 }
@@ -191,7 +213,7 @@ static bool check_bounds(const Request *r)
 
 int cmd_quantize(int argc, char **argv)
 {
-	Request r = {.o = QUANTIZE_DEFAULTS};
+	Request r = {.o = QUANTIZE_DEFAULTS, .block = 32};
 	MloDiag d = {0};
 	MloArena *a;
 	MloStatus st;
@@ -207,7 +229,9 @@ int cmd_quantize(int argc, char **argv)
 		return CLI_USAGE;
 	if (!r.output)
 		return cli_usage("'quantize' needs -o FILE");
-	if (!r.o.calib == !r.o.load_profile)
+	if (r.bits && (r.o.calib || r.o.load_profile || r.json))
+		return cli_usage("--weight-only runs no samples: no --calib, --load-profile or --json");
+	if (!r.bits && !r.o.calib == !r.o.load_profile)
 		return cli_usage(r.o.calib ? "--calib and --load-profile exclude each other"
 					   : "'quantize' needs --calib DATA, or --load-profile FILE");
 	if (r.o.load_profile && (r.o.migrate > 0 || r.o.round))

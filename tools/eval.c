@@ -238,17 +238,35 @@ static MloStatus predict(Eval *e, MloPredictions *out)
 	return MLO_OK;
 }
 
+static MloStatus evaluate(Eval *e, MloStatus opened, MloPredictions *out)
+{
+	MloStatus st;
+
+	MLO_TRY(opened);
+	e->numbers = mlo_metrics_need(&e->r->metrics, METRIC_NUMBERS);
+	e->keep = e->numbers || mlo_metrics_need(&e->r->metrics, METRIC_RANKS);
+	st = mlo_preprocess_parse(&e->pre, e->r->recipe, e->d);
+	if (st == MLO_OK)
+		st = predict(e, out);
+	model_close(&e->m);
+	return st;
+}
+
 MloStatus eval_model(MloArena *a, const EvalRequest *r, const EvalData *data, const char *path, MloPredictions *out,
 		     MloDiag *d)
 {
 	Eval e = {.a = a, .d = d, .r = r, .data = data, .path = path};
-	MloStatus st;
 
-	e.numbers = mlo_metrics_need(&r->metrics, METRIC_NUMBERS);
-	e.keep = e.numbers || mlo_metrics_need(&r->metrics, METRIC_RANKS);
-	MLO_TRY(mlo_preprocess_parse(&e.pre, r->recipe, d));
-	MLO_TRY(model_open(&e.m, path, &r->model, d));
-	st = predict(&e, out);
-	model_close(&e.m);
-	return st;
+	return evaluate(&e, model_open(&e.m, path, &r->model, d), out);
+}
+
+MloStatus eval_graph(MloArena *a, const EvalRequest *r, const EvalData *data, const MloGraph *g, const char *path,
+		     MloPredictions *out, MloDiag *d)
+{
+	Eval e = {.a = a, .d = d, .r = r, .data = data, .path = path};
+	MloStatus st = model_open_graph(&e.m, g, &r->model, d);
+
+	if (st == MLO_OK && (st = model_pick(&e.m, r->model.shapes, r->model.nshapes, d)) != MLO_OK)
+		model_close(&e.m);
+	return evaluate(&e, st, out);
 }

@@ -24,6 +24,9 @@ MloStatus eval_read(MloArena *a, const EvalRequest *r, EvalData *out, MloDiag *d
 /* Runs the model on all samples; the predictions are owned by `a` and fit the metrics. */
 MloStatus eval_model(MloArena *a, const EvalRequest *r, const EvalData *data, const char *path, MloPredictions *out,
 		     MloDiag *d) MLO_CHECKED;
+/* The same of a graph; `path` is what messages call it. */
+MloStatus eval_graph(MloArena *a, const EvalRequest *r, const EvalData *data, const MloGraph *g, const char *path,
+		     MloPredictions *out, MloDiag *d) MLO_CHECKED;
 
 /* One model or two, and how sure the difference is. */
 typedef struct EvalResult {

@@ -38,7 +38,12 @@ MloStatus quantize_open(Quantize *x, MloArena *a, const QuantizeOptions *opt, Ml
 {
 	MloLoadOptions lo = {.keep_symbols = true, .quiet = true};
 
-	*x = (Quantize){.a = a, .d = d, .opt = opt, .output_sqnr = NAN, .output_cosine = NAN, .accuracy = NAN,
+	*x = (Quantize){.a = a,
+			.d = d,
+			.opt = opt,
+			.output_sqnr = NAN,
+			.output_cosine = NAN,
+			.accuracy = NAN,
 			.float_accuracy = NAN};
 	MLO_TRY(mlo_load_model(opt->model, opt->load ? opt->load : &lo, &x->source, d));
 	d->where = opt->model;
@@ -77,14 +82,15 @@ static MloStatus not_finite(const Watch *w, const MloPtqTensor *t, int64_t first
 	char which[64];
 
 	if (count > 1)
-		snprintf(which, sizeof which, "one of the samples %lld to %lld", (long long)first, (long long)(first + count - 1));
+		snprintf(which, sizeof which, "one of the samples %lld to %lld", (long long)first,
+			 (long long)(first + count - 1));
 	else
 		snprintf(which, sizeof which, "sample %lld", (long long)first);
 	if (!v->def)
-		return mlo_error(d, MLO_ERR_MODEL, "'%s': %s holds NaN or infinite numbers for input '%s'", w->x->opt->calib, which,
-				 quantize_value_name(v));
-	return mlo_node_error(d, MLO_ERR_MODEL, v->def, "gives NaN or infinite numbers in '%s' for %s of '%s'", quantize_value_name(v), which,
-			      w->x->opt->calib);
+		return mlo_error(d, MLO_ERR_MODEL, "'%s': %s holds NaN or infinite numbers for input '%s'",
+				 w->x->opt->calib, which, quantize_value_name(v));
+	return mlo_node_error(d, MLO_ERR_MODEL, v->def, "gives NaN or infinite numbers in '%s' for %s of '%s'",
+			      quantize_value_name(v), which, w->x->opt->calib);
 }
 
 static MloStatus see(void *user, MloTensor *const *out, int64_t count, int64_t first, MloDiag *d)
@@ -172,6 +178,17 @@ MloStatus quantize_build(Quantize *x)
 	return mlo_ptq_apply(x->q, x->result, NULL, x->d);
 }
 
+MloStatus quantize_weights(Quantize *x, int bits, int block, size_t *count)
+{
+	x->result = mlo_graph_clone(x->g);
+	if (!x->result)
+		return mlo_error(x->d, MLO_ERR_NOMEM, "out of memory");
+	*count = mlo_ptq_blocks(x->q, x->result, bits, block, x->d);
+	if (!*count)
+		return mlo_error(x->d, MLO_ERR_MODEL, "no matrix product has constant weights of float32");
+	return MLO_OK;
+}
+
 MloStatus quantize_write(Quantize *x, const char *path)
 {
 	const void *bytes;
@@ -189,8 +206,8 @@ typedef struct Noise {
 
 typedef struct Compare {
 	Quantize *x;
-	Noise *noise;       /* by output of the model, then by layer asked for */
-	size_t n;           /* outputs of one graph */
+	Noise *noise; /* by output of the model, then by layer asked for */
+	size_t n;     /* outputs of one graph */
 } Compare;
 
 static void add_noise(Noise *s, const MloTensor *want, const MloTensor *got)
@@ -242,7 +259,8 @@ MloStatus quantize_measure(Quantize *x, int64_t samples)
 	c.n = a.g->noutputs;
 	c.noise = MLO_NEWN(x->a, Noise, c.n + 1);
 	if (st == MLO_OK)
-		st = probe_run(x, list, 2, samples < x->opt->samples ? samples : x->opt->samples, "compare", compare, &c, x->d);
+		st = probe_run(x, list, 2, samples < x->opt->samples ? samples : x->opt->samples, "compare", compare,
+			       &c, x->d);
 	at = a.outputs;
 	for (size_t i = 0; i < x->q->nlayers; i++)
 		x->q->layer[i].sqnr = x->q->layer[i].on ? decibel(c.noise[at++]) : NAN;

@@ -15,8 +15,8 @@ typedef struct QuantizeOptions {
 	bool correct_bias, round;
 	/* A bound on what may be lost; no bounds: none. */
 	const char *eval, *labels; /* labelled samples, prepared as the others; NULL: none */
-	int top;
-	double max_drop;      /* points of top-K accuracy; < 0: no bound */
+	const char *metric;   /* one of tools/metrics.h that is about classes */
+	double max_drop;      /* points of it, in percent; < 0: no bound */
 	double min_sqnr, min_cosine; /* of all outputs; 0: no bound */
 	ModelOptions run;
 } QuantizeOptions;
@@ -24,7 +24,7 @@ typedef struct QuantizeOptions {
 /* Everything that costs no more than a few runs of the samples. */
 #define QUANTIZE_DEFAULTS                                                                            \
 	{                                                                                            \
-		.ptq = {.range = RANGE_MSE, .percentile = 99.99}, .samples = 300, .correct_bias = true, .top = 1, \
+		.ptq = {.range = RANGE_MSE, .percentile = 99.99}, .samples = 300, .correct_bias = true, .metric = "top1", \
 		.max_drop = -1                                                                       \
 	}
 
@@ -59,6 +59,8 @@ MloStatus quantize_measure(Quantize *x, int64_t samples) MLO_CHECKED;
 MloStatus quantize_default(Quantize *x) MLO_CHECKED;
 /* x->result within the bounds of the options; MLO_ERR_MODEL with over_budget: the best there is, with a message. */
 MloStatus quantize_within(Quantize *x) MLO_CHECKED;
+/* x->result with weights alone quantised, see mlo_ptq_blocks(); *count: of how many products. */
+MloStatus quantize_weights(Quantize *x, int bits, int block, size_t *count) MLO_CHECKED;
 MloStatus quantize_write(Quantize *x, const char *path) MLO_CHECKED;
 
 const char *quantize_value_name(const MloValue *v); /* for messages */

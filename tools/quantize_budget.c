@@ -5,77 +5,42 @@
 #include <math.h>
 
 #include "tools/cli.h"
-#include "tools/dataset.h"
+#include "tools/eval.h"
 #include "tools/quantize.h"
-#include "tools/score.h"
 
 enum { RANK_SAMPLES = 16, BOUND_SAMPLES = 64 };
 
 /* -- accuracy -------------------------------------------------------------------------------------- */
 
 typedef struct Labelled {
-	MloTensor *data, *label;
-	int64_t n;
-	MloPreprocess pre;
+	EvalRequest request;
+	EvalData data;
 } Labelled;
 
 static MloStatus read_labelled(Quantize *x, Labelled *l)
 {
 	const QuantizeOptions *o = x->opt;
 
-	MLO_TRY(mlo_preprocess_parse(&l->pre, o->preprocess, x->d));
-	MLO_TRY(mlo_dataset_read(x->a, o->eval, &l->data, x->d));
-	MLO_TRY(mlo_dataset_read(x->a, o->labels, &l->label, x->d));
-	l->n = l->data->rank ? l->data->dim[0] : 0;
-	if (!mlo_elem_is_int(l->label->elem) || mlo_tensor_elems(l->label) != l->n || !l->n)
-		return mlo_error(x->d, MLO_ERR_MODEL, "'%s' holds %lld samples, '%s' %lld %s: one whole number is needed for each",
-				 o->eval, (long long)l->n, o->labels, (long long)mlo_tensor_elems(l->label),
-				 mlo_elem_text(l->label->elem));
-	return MLO_OK;
-}
-
-static MloStatus count_hits(Quantize *x, Model *m, Labelled *l, MloArena *a, int64_t *hits)
-{
-	int64_t batch = m->in[0].rank ? m->in[0].pick[0] : 1, classes;
-	MloTensor *in = model_tensor(a, &m->in[0]), **out = model_outputs(a, m);
-
-	MLO_TRY(mlo_preprocess_bind(&l->pre, l->data, m->in[0].rank, m->in[0].pick, x->d));
-	for (int64_t at = 0; at < l->n; at += batch) {
-		int64_t n = l->n - at < batch ? l->n - at : batch;
-
-		mlo_preprocess_apply(&l->pre, l->data, at, n, in);
-		MLO_TRY(model_run(m, &in, out, x->d));
-		classes = mlo_tensor_elems(out[0]) / batch;
-		if (out[0]->rank < 1 || out[0]->dim[0] != batch || classes < 1 || out[0]->elem == EL_str)
-			return mlo_error(x->d, MLO_ERR_MODEL, "output '%s' is no list of scores per sample", m->out[0].name);
-		for (int64_t i = 0; i < n; i++)
-			*hits += score_is_hit(out[0], i, classes, mlo_tensor_i64(l->label, at + i), x->opt->top);
-		cli_progress("eval", (double)(at + n), (double)l->n);
-	}
-	return MLO_OK;
+	l->request = (EvalRequest){.data = o->eval, .labels = o->labels, .recipe = o->preprocess, .model = o->run};
+	MLO_TRY(mlo_metrics_parse(x->a, o->metric, &l->request.metrics, x->d));
+	if (l->request.metrics.list.n != 1 || mlo_metrics_need(&l->request.metrics, METRIC_NUMBERS))
+		return mlo_error(x->d, MLO_ERR_USAGE,
+				 "--metric %s: --max-drop is about one metric of classes, as top1 or f1_macro",
+				 o->metric);
+	return eval_read(x->a, &l->request, &l->data, x->d);
 }
 
 /* In percent. */
 static MloStatus accuracy(Quantize *x, const MloGraph *g, Labelled *l, double *out)
 {
 	MloArena *a = mlo_arena_new();
-	int64_t hits = 0;
-	Model m;
-	MloStatus st = a ? model_open_graph(&m, g, &x->opt->run, x->d) : MLO_ERR_NOMEM;
+	MloPredictions p;
+	MloStatus st = a ? eval_graph(a, &l->request, &l->data, g, x->opt->model, &p, x->d)
+			 : mlo_error(x->d, MLO_ERR_NOMEM, "out of memory");
 
-	if (st != MLO_OK) {
-		mlo_arena_free(a);
-		return st;
-	}
-	m.path = x->opt->model;
-	st = model_pick(&m, x->opt->run.shapes, x->opt->run.nshapes, x->d);
-	if (st == MLO_OK && m.nin != 1)
-		st = mlo_error(x->d, MLO_ERR_UNSUPPORTED, "%s has %zu inputs, --eval feeds one", x->opt->model, m.nin);
 	if (st == MLO_OK)
-		st = count_hits(x, &m, l, a, &hits);
-	model_close(&m);
+		*out = 100 * mlo_metric_value(&l->request.metrics.list.items[0], &p, NULL);
 	mlo_arena_free(a);
-	*out = 100.0 * (double)hits / (double)l->n;
 	return st;
 }
 
@@ -84,8 +49,8 @@ static MloStatus accuracy(Quantize *x, const MloGraph *g, Labelled *l, double *o
 typedef struct Budget {
 	Quantize *x;
 	Labelled l;
-	size_t *order;       /* layers, the worst first */
-	double *noise;       /* by layer: SQNR of the outputs with that one alone */
+	size_t *order; /* layers, the worst first */
+	double *noise; /* by layer: SQNR of the outputs with that one alone */
 	size_t n;
 	bool ranked;
 } Budget;
@@ -105,10 +70,11 @@ static MloStatus judge(Budget *b, bool *holds)
 	if (labelled(x))
 		MLO_TRY(accuracy(x, x->result, &b->l, &x->accuracy));
 	*holds = (!labelled(x) || x->float_accuracy - x->accuracy <= o->max_drop + 1e-9) &&
-		 (!(o->min_sqnr > 0) || x->output_sqnr >= o->min_sqnr) && (!(o->min_cosine > 0) || x->output_cosine >= o->min_cosine);
+		 (!(o->min_sqnr > 0) || x->output_sqnr >= o->min_sqnr) &&
+		 (!(o->min_cosine > 0) || x->output_cosine >= o->min_cosine);
 	if (labelled(x))
-		cli_note("%zu layers in float: top%d %.2f%% of %.2f%%, SQNR %.1f dB", x->back, o->top, x->accuracy, x->float_accuracy,
-			 x->output_sqnr);
+		cli_note("%zu layers in float: %s %.2f%% of %.2f%%, SQNR %.1f dB", x->back, o->metric, x->accuracy,
+			 x->float_accuracy, x->output_sqnr);
 	else
 		cli_note("%zu layers in float: SQNR %.1f dB, cosine %.5f", x->back, x->output_sqnr, x->output_cosine);
 	return MLO_OK;
@@ -139,7 +105,9 @@ static void turn_off(Budget *b, size_t count)
 	for (size_t i = 0; i < b->n; i++) {
 		MloPtqLayer *l = &x->q->layer[b->order[i]];
 
-		l->off = i >= count ? NULL : mlo_sprintf(x->a, "alone it leaves the outputs at %.1f dB", b->noise[b->order[i]]);
+		l->off = i >= count
+				 ? NULL
+				 : mlo_sprintf(x->a, "alone it leaves the outputs at %.1f dB", b->noise[b->order[i]]);
 	}
 	x->back = count;
 	mlo_ptq_plan(x->q);
@@ -200,11 +168,13 @@ static MloStatus cannot(Budget *b, size_t best)
 	}
 	x->over_budget = true;
 	if (labelled(x))
-		mlo_error(x->d, MLO_ERR_MODEL, "the budget cannot be met: with %zu of %zu layers in float top%d is %.2f%%, %.2f points lost",
-			  best, b->n, x->opt->top, x->accuracy, x->float_accuracy - x->accuracy);
+		mlo_error(x->d, MLO_ERR_MODEL,
+			  "the budget cannot be met: with %zu of %zu layers in float %s is %.2f%%, %.2f points lost",
+			  best, b->n, x->opt->metric, x->accuracy, x->float_accuracy - x->accuracy);
 	else
-		mlo_error(x->d, MLO_ERR_MODEL, "the budget cannot be met: with %zu of %zu layers in float SQNR is %.1f dB, cosine %.5f", best,
-			  b->n, x->output_sqnr, x->output_cosine);
+		mlo_error(x->d, MLO_ERR_MODEL,
+			  "the budget cannot be met: with %zu of %zu layers in float SQNR is %.1f dB, cosine %.5f",
+			  best, b->n, x->output_sqnr, x->output_cosine);
 	mlo_hint(x->d, "try --round, --migrate 0.5 or more samples; --keep-best writes this result all the same");
 	return MLO_ERR_MODEL;
 }
@@ -232,7 +202,9 @@ static MloStatus search(Budget *b)
 
 MloStatus quantize_within(Quantize *x)
 {
-	Budget b = {.x = x, .order = MLO_NEWN(x->a, size_t, x->q->nlayers + 1), .noise = MLO_NEWN(x->a, double, x->q->nlayers + 1)};
+	Budget b = {.x = x,
+		    .order = MLO_NEWN(x->a, size_t, x->q->nlayers + 1),
+		    .noise = MLO_NEWN(x->a, double, x->q->nlayers + 1)};
 	bool holds;
 
 	for (size_t i = 0; i < x->q->nlayers; i++)

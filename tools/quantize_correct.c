@@ -59,7 +59,7 @@ void quantize_see_channels(MloPtqTensor *t, const MloTensor *v)
 typedef struct Bias {
 	size_t *layer; /* by output asked for */
 	size_t n, skip;
-	double **sum;  /* [channels]: float minus quantised, each layer alone on float inputs */
+	double **sum; /* [channels]: float minus quantised, each layer alone on float inputs */
 	int64_t *count;
 	const MloPtq *q;
 } Bias;
@@ -120,7 +120,9 @@ static void ask_sums(Quantize *x, Bias *b, Probe *p, const MloPtq *at, MloValue 
 
 MloStatus quantize_correct_bias(Quantize *x, int64_t samples)
 {
-	Bias b = {.q = x->q, .layer = MLO_NEWN(x->a, size_t, x->q->nlayers + 1), .count = MLO_NEWN(x->a, int64_t, x->q->nlayers + 1),
+	Bias b = {.q = x->q,
+		  .layer = MLO_NEWN(x->a, size_t, x->q->nlayers + 1),
+		  .count = MLO_NEWN(x->a, int64_t, x->q->nlayers + 1),
 		  .sum = MLO_NEWN(x->a, double *, x->q->nlayers + 1)};
 	MloValue **alone = MLO_NEWN(x->a, MloValue *, x->q->nlayers + 1);
 	Probe p, *list = &p;
@@ -132,8 +134,8 @@ MloStatus quantize_correct_bias(Quantize *x, int64_t samples)
 	st = mlo_ptq_alone(x->q, p.g, &at, alone, x->d);
 	ask_sums(x, &b, &p, at, alone);
 	if (st == MLO_OK && b.n)
-		st = probe_run(x, &list, 1, samples < x->opt->samples ? samples : x->opt->samples, "correct biases", add_difference, &b,
-			       x->d);
+		st = probe_run(x, &list, 1, samples < x->opt->samples ? samples : x->opt->samples, "correct biases",
+			       add_difference, &b, x->d);
 	for (size_t i = 0; i < b.n && st == MLO_OK; i++)
 		take_bias(x, &b, i);
 	probe_close(&p);

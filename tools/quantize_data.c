@@ -5,7 +5,7 @@
 
 /* Inputs beyond this are far from what networks are fed with; a spread this far from that of training is not chance. */
 #define LARGE_INPUT 10
-#define ODD_SPREAD 5
+#define ODD_SPREAD  5
 enum { CHECKED = 16 };
 
 /* -- against the statistics of the first batch normalisation ----------------------------------------- */
@@ -16,8 +16,8 @@ static MloNode *first_norm(const MloGraph *g)
 	for (MloNode *n = g->first; n; n = n->next) {
 		const MloNode *from = n->op == OP_batch_norm ? n->in[0]->def : NULL;
 
-		if (from && mlo_op_info(from->op)->kind == OK_CONTRACT && n->in[0]->type.elem == EL_f32 && n->in[3]->data &&
-		    n->in[4]->data && n->in[0]->type.rank > 1)
+		if (from && mlo_op_info(from->op)->kind == OK_CONTRACT && n->in[0]->type.elem == EL_f32 &&
+		    n->in[3]->data && n->in[4]->data && n->in[0]->type.rank > 1)
 			return n;
 	}
 	return NULL;
@@ -75,9 +75,10 @@ static void far_off(const Quantize *x)
 
 		if (most <= LARGE_INPUT)
 			continue;
-		mlo_warn(x->d, "input '%s' is %g to %g in '%s': models mostly take numbers around 0", quantize_value_name(t->v),
-			 t->stats.lo, t->stats.hi, x->opt->calib);
-		mlo_hint(x->d, "if this one was trained so, all is well; else --preprocess scale=1/255,... makes them what it expects");
+		mlo_warn(x->d, "input '%s' is %g to %g in '%s': models mostly take numbers around 0",
+			 quantize_value_name(t->v), t->stats.lo, t->stats.hi, x->opt->calib);
+		mlo_hint(x->d, "if this one was trained so, all is well; else --preprocess scale=1/255,... makes them "
+			       "what it expects");
 	}
 }
 
@@ -87,8 +88,8 @@ static void constant_inputs(const Quantize *x)
 		const MloPtqTensor *t = mlo_ptq_tensor(x->q, x->g->inputs[i]);
 
 		if (t && t->wanted && t->stats.lo == t->stats.hi)
-			mlo_warn(x->d, "input '%s' is %g throughout '%s': its range says nothing", quantize_value_name(t->v), t->stats.lo,
-				 x->opt->calib);
+			mlo_warn(x->d, "input '%s' is %g throughout '%s': its range says nothing",
+				 quantize_value_name(t->v), t->stats.lo, x->opt->calib);
 	}
 }
 
@@ -104,7 +105,8 @@ MloStatus quantize_check_data(Quantize *x)
 		far_off(x);
 	} else if (times > ODD_SPREAD || times < 1.0 / ODD_SPREAD) {
 		mlo_warn(x->d,
-			 "'%s' is not what the model was trained on: in front of '%s' values spread %.2g times as widely as then",
+			 "'%s' is not what the model was trained on: in front of '%s' values spread %.2g times as "
+			 "widely as then",
 			 x->opt->calib, mlo_node_name(norm), times);
 		mlo_hint(x->d, "samples need the preprocessing of training: --preprocess scale=1/255,mean=...,std=...");
 	}

@@ -43,12 +43,14 @@ static MloStatus take(MloPtq *q, const char *path, json_t *ranges, MloDiag *d)
 		if (!t->wanted)
 			continue;
 		if (!r) {
-			mlo_error(d, MLO_ERR_MODEL, "profile '%s' has no range of '%s'", path, t->v->name ? t->v->name : "?");
+			mlo_error(d, MLO_ERR_MODEL, "profile '%s' has no range of '%s'", path,
+				  t->v->name ? t->v->name : "?");
 			mlo_hint(d, "it is of another model, or other nodes were excluded: calibrate again");
 			return MLO_ERR_MODEL;
 		}
 		if (json_array_size(r) != 2 || !isfinite(lo) || !isfinite(hi) || lo > 0 || hi < 0)
-			return mlo_error(d, MLO_ERR_FORMAT, "profile '%s': the range of '%s' is no [LO, HI] with LO <= 0 <= HI", path,
+			return mlo_error(d, MLO_ERR_FORMAT,
+					 "profile '%s': the range of '%s' is no [LO, HI] with LO <= 0 <= HI", path,
 					 t->v->name);
 		t->own = (MloRange){lo, hi};
 		t->known = true;
@@ -68,8 +70,9 @@ MloStatus profile_load(MloPtq *q, const char *path, MloDiag *d)
 	if (st == MLO_OK) {
 		root = json_loadb(bytes, n, 0, &e);
 		ranges = json_object_get(root, "ranges");
-		st = json_is_object(ranges) ? take(q, path, ranges, d)
-					    : mlo_error(d, MLO_ERR_FORMAT, "'%s' is no profile that --save-profile wrote", path);
+		st = json_is_object(ranges)
+			     ? take(q, path, ranges, d)
+			     : mlo_error(d, MLO_ERR_FORMAT, "'%s' is no profile that --save-profile wrote", path);
 	}
 	json_decref(root);
 	mlo_arena_free(a);

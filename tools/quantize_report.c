@@ -16,8 +16,9 @@ static const char *scheme(const Quantize *x, const MloPtqLayer *l)
 	if (!l->on)
 		return "float";
 	if (l->kind == PTQ_CONV || l->kind == PTQ_MATMUL)
-		return x->opt->ptq.symmetric ? x->opt->ptq.per_tensor ? "s8 x s8" : "s8 x s8/channel"
-		       : x->opt->ptq.per_tensor ? "u8 x s8" : "u8 x s8/channel";
+		return x->opt->ptq.symmetric    ? x->opt->ptq.per_tensor ? "s8 x s8" : "s8 x s8/channel"
+		       : x->opt->ptq.per_tensor ? "u8 x s8"
+						: "u8 x s8/channel";
 	return x->opt->ptq.symmetric ? "s8" : "u8";
 }
 
@@ -45,14 +46,14 @@ static bool shown(const MloPtqLayer *l, bool all)
 
 void report_summary(const Quantize *x, FILE *to)
 {
-	fprintf(to, "%zu of %zu contractions and %zu other operators quantised", count(x, true, true), count(x, false, true),
-	       count(x, true, false) - count(x, true, true));
+	fprintf(to, "%zu of %zu contractions and %zu other operators quantised", count(x, true, true),
+		count(x, false, true), count(x, true, false) - count(x, true, true));
 	if (x->samples)
 		fprintf(to, ", %lld samples", (long long)x->samples);
 	if (isfinite(x->output_sqnr))
 		fprintf(to, ", outputs SQNR %.1f dB", x->output_sqnr);
 	if (isfinite(x->accuracy))
-		fprintf(to, ", top%d %.2f%% (float %.2f%%)", x->opt->top, x->accuracy, x->float_accuracy);
+		fprintf(to, ", %s %.2f%% (float %.2f%%)", x->opt->metric, x->accuracy, x->float_accuracy);
 	fprintf(to, "\n");
 }
 
@@ -70,8 +71,8 @@ void report_text(const Quantize *x, bool all)
 			snprintf(range, sizeof range, "%.4g .. %.4g", t->range.lo, t->range.hi);
 		if (l->on && isfinite(l->sqnr))
 			snprintf(sqnr, sizeof sqnr, "%.1f", l->sqnr);
-		printf("%-40s %-20s %-16s %-24s %s%s\n", mlo_node_name(l->n), mlo_op_info(l->n->op)->name, scheme(x, l), range, sqnr,
-		       reason(l));
+		printf("%-40s %-20s %-16s %-24s %s%s\n", mlo_node_name(l->n), mlo_op_info(l->n->op)->name, scheme(x, l),
+		       range, sqnr, reason(l));
 	}
 	report_summary(x, stdout);
 }
@@ -79,8 +80,8 @@ void report_text(const Quantize *x, bool all)
 static json_t *layer(const Quantize *x, const MloPtqLayer *l)
 {
 	const MloPtqTensor *t = mlo_ptq_tensor(x->q, mlo_layer_input(l));
-	json_t *j = json_pack("{s:s,s:s,s:b,s:s}", "node", mlo_node_name(l->n), "op", mlo_op_info(l->n->op)->name, "quantized",
-			      l->on, "scheme", scheme(x, l));
+	json_t *j = json_pack("{s:s,s:s,s:b,s:s}", "node", mlo_node_name(l->n), "op", mlo_op_info(l->n->op)->name,
+			      "quantized", l->on, "scheme", scheme(x, l));
 
 	if (l->on && t) {
 		json_object_set_new(j, "input_range", json_pack("[f,f]", t->range.lo, t->range.hi));
@@ -108,6 +109,7 @@ void report_json(const Quantize *x)
 	if (isfinite(x->output_cosine))
 		json_object_set_new(root, "output_cosine", json_real(x->output_cosine));
 	if (isfinite(x->accuracy)) {
+		json_object_set_new(root, "metric", json_string(x->opt->metric));
 		json_object_set_new(root, "accuracy", json_real(x->accuracy));
 		json_object_set_new(root, "float_accuracy", json_real(x->float_accuracy));
 	}

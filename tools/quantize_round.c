@@ -152,7 +152,8 @@ static size_t sums_of(const MloPtqLayer *l)
 
 static bool roundable(const MloPtqLayer *l)
 {
-	if (!l->on || (l->kind != PTQ_CONV && l->kind != PTQ_MATMUL) || mlo_round_taps(l) > MAX_TAPS || sums_of(l) > MAX_SUMS)
+	if (!l->on || (l->kind != PTQ_CONV && l->kind != PTQ_MATMUL) || mlo_round_taps(l) > MAX_TAPS ||
+	    sums_of(l) > MAX_SUMS)
 		return false;
 	return l->kind != PTQ_CONV || !strcmp(mlo_attr_s(l->n, ATTR_conv_auto_pad), "NOTSET") ||
 	       !strcmp(mlo_attr_s(l->n, ATTR_conv_auto_pad), "VALID");
@@ -173,8 +174,10 @@ static size_t choose(Gather *g, MloArena *tmp, size_t from)
 		if (g->n && bytes + sums_of(l) > MAX_SUMS)
 			break;
 		bytes += sums_of(l);
-		g->layer[g->n++] = (Layer){.index = i, .in = {.k = mlo_round_taps(l), .groups = mlo_round_groups(l),
-						.h = mlo_alloc(tmp, sums_of(l), 1)}};
+		g->layer[g->n++] = (Layer){.index = i,
+					   .in = {.k = mlo_round_taps(l),
+						  .groups = mlo_round_groups(l),
+						  .h = mlo_alloc(tmp, sums_of(l), 1)}};
 	}
 	return i;
 }
@@ -215,7 +218,7 @@ MloStatus quantize_round(Quantize *x, int64_t samples)
 
 	samples = samples < x->opt->samples ? samples : x->opt->samples;
 	g.per_sample = MAX_ROWS / samples + 1;
-	g.rows = MLO_NEWN(x->a, float, (size_t)ROWS_AT_ONCE * MAX_TAPS);
+	g.rows = MLO_NEWN(x->a, float, (size_t)ROWS_AT_ONCE *MAX_TAPS);
 	for (size_t from = 0; from < x->q->nlayers && st == MLO_OK;) {
 		MloArena *tmp = mlo_arena_new();
 

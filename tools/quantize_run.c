@@ -76,8 +76,8 @@ static MloStatus run_all(Run *r, int64_t limit, const char *what, ProbeFn *see, 
 	return st;
 }
 
-MloStatus probe_run(const Quantize *x, Probe *const *p, size_t n, int64_t limit, const char *what, ProbeFn *see, void *user,
-		    MloDiag *d)
+MloStatus probe_run(const Quantize *x, Probe *const *p, size_t n, int64_t limit, const char *what, ProbeFn *see,
+		    void *user, MloDiag *d)
 {
 	Run r = {.x = x, .n = n, .a = mlo_arena_new(), .d = d};
 	MloStatus st;

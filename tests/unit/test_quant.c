@@ -138,7 +138,8 @@ static void patterns(void)
 
 static const char residual[] =
 	"graph @g(%x: f32[1,3,8,8]) -> (%y) {\n"
-	"  const %w: f32[4,3,3,3] = fill(0.25)\n  const %v: f32[4,4,3,3] = fill(-0.125)\n  const %b: f32[4] = [0.5, -1, 0, 2]\n"
+	"  const %w: f32[4,3,3,3] = fill(0.25)\n  const %v: f32[4,4,3,3] = fill(-0.125)\n  const %b: f32[4] = [0.5, "
+	"-1, 0, 2]\n"
 	"  const %f: f32[4,5] = fill(0.5)\n  const %fb: f32[5] = [1, 2, 3, 4, 5]\n  const %s: i64[2] = [1, 4]\n"
 	"  %c = conv(%x, %w, %b) {pads=[1, 1, 1, 1]} : f32[1,4,8,8] from \"first\"(Conv, 13)\n"
 	"  %r = relu(%c) : f32[1,4,8,8]\n"
@@ -332,8 +333,10 @@ static void odd_channels(void)
 			bias = n->in[0]->data;
 			if (!bias || bias->elem != EL_i32)
 				continue;
-			CU_ASSERT_DOUBLE_EQUAL(mlo_tensor_i64(bias, 0) * mlo_tensor_f64(n->in[1]->data, 0), 0.125, 1e-6);
-			CU_ASSERT_DOUBLE_EQUAL(mlo_tensor_i64(bias, 1) * mlo_tensor_f64(n->in[1]->data, 1), 100000, 0.1);
+			CU_ASSERT_DOUBLE_EQUAL(mlo_tensor_i64(bias, 0) * mlo_tensor_f64(n->in[1]->data, 0), 0.125,
+					       1e-6);
+			CU_ASSERT_DOUBLE_EQUAL(mlo_tensor_i64(bias, 1) * mlo_tensor_f64(n->in[1]->data, 1), 100000,
+					       0.1);
 		}
 	end(&f);
 }
@@ -351,7 +354,8 @@ static const char uneven[] =
 	"  %d = conv(%r, %k) {group=3} : f32[1,3,6,6]\n  %l = leaky_relu(%d) : f32[1,3,6,6]\n"
 	"  %y = conv(%l, %v) : f32[1,2,6,6]\n"
 	"  %n = layer_norm(%x, %s, %t) : f32[1,2,6,6]\n"
-	"  %q = matmul(%n, %p) : f32[1,2,6,2]\n  %u = matmul(%n, %o) : f32[1,2,6,1]\n  %z = add(%q, %u) : f32[1,2,6,2]\n}\n";
+	"  %q = matmul(%n, %p) : f32[1,2,6,2]\n  %u = matmul(%n, %o) : f32[1,2,6,1]\n  %z = add(%q, %u) : "
+	"f32[1,2,6,2]\n}\n";
 
 /* The graph computes what it did: `before` is a copy from before it was changed. */
 static void same_results(Fix *f, MloGraph *before)
@@ -435,7 +439,8 @@ static double result_error(const MloTensor *w, const int8_t *q, double scale, co
 			double d = 0;
 
 			for (int i = 0; i < k; i++)
-				d += x[r * k + i] * (q[i * w->dim[1] + c] * scale - mlo_tensor_f64(w, i * w->dim[1] + c));
+				d += x[r * k + i] *
+				     (q[i * w->dim[1] + c] * scale - mlo_tensor_f64(w, i * w->dim[1] + c));
 			sum += d * d;
 		}
 	return sum;
@@ -449,7 +454,7 @@ static void rounding_by_results(void)
 	MloTensor *w = mlo_tensor_new(a, EL_f32, 2, (int64_t[]){K, N});
 	double scale = 0.1;
 	MloPtqWeights p = {.w = w, .channels = N, .axis = 1, .scale = &scale, .nscales = 1};
-	MloRoundInput in = {.k = K, .groups = 1, .h = MLO_NEWN(a, float, K * K)};
+	MloRoundInput in = {.k = K, .groups = 1, .h = MLO_NEWN(a, float, K *K)};
 	float x[ROWS * K];
 	int8_t nearest[K * N];
 	const int8_t *got;
@@ -507,6 +512,37 @@ static void layers_alone(void)
 	end(&f);
 }
 
+/* 20 rows are two blocks of 16, the second one padded; a column of zeros; the other product is excluded. */
+static void weights_in_blocks(void)
+{
+	static const char text[] = "graph @g(%x: f32[3,20]) -> (%y) {\n"
+				   "  const %w: f32[20,2] = [1, 0, -2, 0, 3, 0, -4, 0, 5, 0, -6, 0, 7, 0, -7, 0, 0.5, "
+				   "0, 0, 0, 1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0, "
+				   "0.7, 0, -0.1, 0, 0.3, 0, 0.2, 0]\n  const %v: f32[2,2] = [1, 2, 3, 4]\n"
+				   "  %m = matmul(%x, %w) : f32[3,2] from \"first\"(MatMul, 13)\n"
+				   "  %y = matmul(%m, %v) : f32[3,2] from \"second\"(MatMul, 13)\n}\n";
+	const char *const exclude[] = {"second", NULL};
+	MloPtqOptions opt = {.exclude = exclude};
+	const MloNode *n;
+	Fix f;
+
+	begin(&f, text, &opt);
+	for (int bits = 4; bits <= 8; bits += 4) {
+		f.out = mlo_graph_clone(f.g);
+		CU_ASSERT_EQUAL(mlo_ptq_blocks(f.q, f.out, bits, 16, &f.d), 1);
+		CU_ASSERT_EQUAL(mlo_verify(f.out, &f.d), MLO_OK);
+		n = f.out->first;
+		CU_ASSERT_EQUAL_FATAL(n->op, OP_matmul_nbits);
+		CU_ASSERT_STRING_EQUAL(n->out[0]->name, "m");
+		CU_ASSERT_EQUAL(mlo_tensor_elems(n->in[2]->data), 4);
+		CU_ASSERT_DOUBLE_EQUAL(mlo_tensor_f64(n->in[2]->data, 0), bits == 4 ? 1 : 7.0 / 127, 1e-6);
+		CU_ASSERT(noise(&f) < (bits == 4 ? 1e-2 : 1e-4));
+		mlo_graph_free(f.out);
+	}
+	f.out = NULL;
+	end(&f);
+}
+
 void suite_quant(void)
 {
 	CU_pSuite s = CU_add_suite("quant", NULL, NULL);
@@ -525,4 +561,5 @@ void suite_quant(void)
 	CU_ADD_TEST(s, migration_changes_no_result);
 	CU_ADD_TEST(s, rounding_by_results);
 	CU_ADD_TEST(s, layers_alone);
+	CU_ADD_TEST(s, weights_in_blocks);
 }

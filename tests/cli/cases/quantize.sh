@@ -21,6 +21,11 @@ grep -c 'budget cannot be met' err
 "$mlopt" quantize "$models/tiny.onnx" -o e.onnx --calib in $data --max-drop 0 --eval "$models/batch.npy" --labels "$models/labels.npy" 2>/dev/null |
 	tail -1 | sed 's/SQNR [0-9.]* dB/SQNR/'
 
+echo "-- weights alone"
+"$mlopt" quantize "$models/tiny.onnx" -o w.onnx --weight-only 4 --block 16
+"$mlopt" eval w.onnx --data "$models/batch.npy" --labels "$models/labels.npy" $data --reference
+"$mlopt" quantize "$models/tiny.onnx" -o w.onnx --weight-only 3 2>&1; echo $?
+
 echo "-- mistakes"
 header() { printf '\223NUMPY\001\000\106\000%-69s\n' "{'descr': '<f4', 'fortran_order': False, 'shape': ($1), }"; }
 { header 1,3,8,8; head -c 764 /dev/zero; printf '\000\000\300\177'; } >nan.npy
