@@ -1,4 +1,4 @@
-/* codegen/cache.c -- the object cache: DIR/xx/<key>.o, each file its content behind a checksum. */
+/* codegen/cache.c -- files of the cache: DIR/xx/<key>.<kind>, each its content behind a checksum. */
 #include "codegen/cache.h"
 
 #include <errno.h>
@@ -17,7 +17,7 @@
 #include "ir/ref/bitcode.h"
 
 /* Raised whenever the emitter changes the code it makes for an unchanged kernel text. */
-#define EMITTER_VERSION "9"
+#define EMITTER_VERSION "13"
 
 typedef struct Header { char magic[8]; uint64_t bytes, hash; } Header;
 static const char magic[8] = "MLOPTOBJ";
@@ -51,13 +51,13 @@ CacheKey cache_key(const MloTarget *t, const char *kernel_text, size_t n)
 	return (CacheKey){h.high64, h.low64};
 }
 
-static bool path_of(const char *dir, CacheKey k, char *out, size_t n)
+static bool path_of(const char *dir, CacheKey k, const char *kind, char *out, size_t n)
 {
-	return snprintf(out, n, "%s/%02x/%016llx%016llx.o", dir, (unsigned)(k.hi >> 56), (unsigned long long)k.hi,
-	                (unsigned long long)k.lo) < (int)n;
+	return snprintf(out, n, "%s/%02x/%016llx%016llx.%s", dir, (unsigned)(k.hi >> 56), (unsigned long long)k.hi,
+	                (unsigned long long)k.lo, kind) < (int)n;
 }
 
-bool cache_get(const char *dir, CacheKey key, MloBytes *out)
+CacheFound cache_get(const char *dir, CacheKey key, const char *kind, MloBytes *out)
 {
 	char path[PATH_MAX];
 	Header h;
@@ -65,8 +65,8 @@ bool cache_get(const char *dir, CacheKey key, MloBytes *out)
 	bool ok;
 
 	*out = (MloBytes){0};
-	if (!path_of(dir, key, path, sizeof path) || !(f = fopen(path, "rb")))
-		return false;
+	if (!path_of(dir, key, kind, path, sizeof path) || !(f = fopen(path, "rb")))
+		return CACHE_ABSENT;
 	ok = fread(&h, sizeof h, 1, f) == 1 && !memcmp(h.magic, magic, sizeof magic) && h.bytes < (1u << 30);
 	if (ok) {
 		out->n = h.bytes;
@@ -80,7 +80,7 @@ bool cache_get(const char *dir, CacheKey key, MloBytes *out)
 		*out = (MloBytes){0};
 		unlink(path);
 	}
-	return ok;
+	return ok ? CACHE_FOUND : CACHE_DAMAGED;
 }
 
 static bool make_dirs(char *path)
@@ -96,25 +96,27 @@ static bool make_dirs(char *path)
 	return true;
 }
 
-void cache_put(const char *dir, CacheKey key, const MloBytes *object)
+bool cache_put(const char *dir, CacheKey key, const char *kind, const MloBytes *content)
 {
 	char path[PATH_MAX], tmp[PATH_MAX + 16];
-	Header h = {.bytes = object->n, .hash = XXH3_64bits(object->data, object->n)};
+	Header h = {.bytes = content->n, .hash = XXH3_64bits(content->data, content->n)};
 	FILE *f;
 	bool ok;
 	int fd;
 
 	memcpy(h.magic, magic, sizeof magic);
-	if (!path_of(dir, key, path, sizeof path) || !make_dirs(path))
-		return;
+	if (!path_of(dir, key, kind, path, sizeof path) || !make_dirs(path))
+		return false;
 	snprintf(tmp, sizeof tmp, "%s.XXXXXX", path);
 	fd = mkstemp(tmp);
 	if (fd < 0)
-		return;
+		return false;
 	f = fdopen(fd, "wb");
-	ok = f && fwrite(&h, sizeof h, 1, f) == 1 && fwrite(object->data, 1, object->n, f) == object->n;
+	ok = f && fwrite(&h, sizeof h, 1, f) == 1 && fwrite(content->data, 1, content->n, f) == content->n;
 	if (f ? fclose(f) : close(fd))
 		ok = false;
-	if (!ok || rename(tmp, path))
+	ok = ok && rename(tmp, path) == 0;
+	if (!ok)
 		unlink(tmp);
+	return ok;
 }

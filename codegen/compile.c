@@ -89,11 +89,11 @@ static MloStatus run_job(Work *w, Job *j, MloDiag *d)
 		return compile_kernel(w, j, d);
 	/* the symbol is derived from the text, so equal keys mean equal objects */
 	key = cache_key(w->target, j->text, j->ntext);
-	j->hit = cache_get(w->opt->cache_dir, key, &j->object);
+	j->hit = cache_get(w->opt->cache_dir, key, CACHE_OBJECT, &j->object) == CACHE_FOUND;
 	if (j->hit)
 		return MLO_OK;
 	MLO_TRY(compile_kernel(w, j, d));
-	cache_put(w->opt->cache_dir, key, &j->object);
+	cache_put(w->opt->cache_dir, key, CACHE_OBJECT, &j->object);
 	return MLO_OK;
 }
 
@@ -234,7 +234,7 @@ static MloStatus codegen(const MloGraph *g, const MloTarget *t, const MloCodegen
 	uint64_t *code;
 	MloStatus st;
 
-	MLO_TRY(plan_build(&p, out->arena, g, t, opt->direct_only, d));
+	MLO_TRY(plan_build(&p, out->arena, g, t, opt, d));
 	w.n = p.unique.n;
 	w.job = make_jobs(&p);
 	w.order = MLO_NEWN(out->arena, size_t, w.n + 1);

@@ -1,7 +1,7 @@
 /* codegen/compile.h -- one optimised graph to the code, weights and program of one variant. */
 #ifndef MLO_CODEGEN_COMPILE_H
 #define MLO_CODEGEN_COMPILE_H
-#include "codegen/kernel.h"
+#include "codegen/schedule.h"
 #include "ir/base/piece.h"
 #include "targets/object.h"
 #include "targets/target.h"
@@ -10,6 +10,7 @@ typedef struct MloCodegenOptions {
 	int jobs;                /* compile threads; 0: number of cores */
 	const char *cache_dir;   /* object cache; NULL: none */
 	bool direct_only;        /* no Winograd (MloLowerCx) */
+	const MloChooser *chooser; /* of schedules (codegen/schedule.h); NULL: the cost model */
 	/* Called with the text of what was asked for: kind is "kernels", "llvm" or "asm". */
 	void (*dump)(void *user, const char *kind, const char *name, const char *text);
 	void *dump_user;
@@ -29,6 +30,8 @@ typedef struct MloStepInfo {
 	int64_t ntasks;
 	const char *shape;       /* text of the main result's type, for reports */
 	const char *schedule;    /* text of the schedule chosen, "" when there is no choice */
+	MloChoice choice;        /* where it comes from */
+	CacheKey tunable;        /* MloTunable.key, if the chooser was asked; else 0 */
 } MloStepInfo;
 
 /* What goes into the package for one variant. Freed by mlo_variant_free. */

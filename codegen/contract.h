@@ -24,6 +24,29 @@ static inline bool contract_group_aligned(const KContract *c)
 	return c->group_k % c->a.block == 0;
 }
 
+/* Bytes of a vector of B, and elements from one to the next: a tile's vectors lie beside each other. */
+static inline int64_t contract_vector(const KContract *c)
+{
+	return (int64_t)c->lanes * c->dot;
+}
+
+/* From one step to the next in B, in elements; and B's share of a tap and a channel tile, in bytes. */
+static inline int64_t contract_step(const KContract *c)
+{
+	return c->b.packed ? c->vecs * contract_vector(c) : c->b.k;
+}
+
+static inline int64_t contract_tap_bytes(const KContract *c)
+{
+	return mlo_contract_steps(c) * c->vecs * contract_vector(c) * mlo_elem_bits(c->b.elem) / 8;
+}
+
+/* How a step of `dot` terms is done on the target (emit_dot.c): does its instruction take bytes of A as signed ones?
+ * In how many pieces are operands, and how many instructions as long as a multiply-add take them? */
+bool contract_takes_signed(const MloTarget *t, MloElem a);
+int contract_dot_pieces(const MloTarget *t, const KContract *c);
+double contract_dot_cost(const MloTarget *t, const KContract *c);
+
 /* Do the sums of a register tile stay in registers?  Beside them and the weights, LLVM's scheduler has two
  * broadcast inputs under way; a tile that leaves no register free after that had one of its sums spilled and
  * reloaded in every term. */
@@ -31,6 +54,14 @@ bool contract_tile_fits(const MloTarget *t, const KContract *c, int cols, int ve
 /* Fills the schedule fields from the extents (sizes are those of k) and the target's facts. shortest: rows of
  * an open length are seldom shorter. */
 void mlo_schedule_contract(const MloTarget *t, const MloKernel *k, int64_t shortest, KContract *c);
+/* Sizes of tiles that are tried. */
+enum { CONTRACT_MAX_VECS = 8, CONTRACT_MAX_COLS = 28 };
+/* Would a tile of so many vectors reach into a second group of channels? */
+bool contract_splits_group(const KContract *c, int vecs);
+/* Estimated cycles of a row of outputs, all channels, in tiles of cols x vecs; extents are numbers. */
+double contract_row_cycles(const MloTarget *t, const KContract *c, int cols, int vecs);
+/* Rows, chunks and order of c, whose tile is chosen and whose extents are numbers. */
+void contract_schedule_rows(const MloTarget *t, KContract *c);
 /* "7x32 chunk 14 c-outer" for reports. */
 void mlo_schedule_text(MloStr *out, const KContract *c);
 

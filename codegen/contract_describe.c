@@ -1,6 +1,4 @@
 /* codegen/contract_describe.c -- convolutions and matrix products as sums of products (KContract). */
-#include <string.h>
-
 #include "codegen/contract_lower.h"
 #include "codegen/winograd.h"
 #include "ir/geometry.h"
@@ -11,6 +9,17 @@ enum { SHORT_IMAGE = 16 };
 static bool is_const_f32(const MloValue *v)
 {
 	return v && v->data && v->data->elem == EL_f32;
+}
+
+/* Weights of a type that B may be packed from. */
+static bool is_weights(const MloValue *v)
+{
+	return v->data && (v->data->elem == EL_f32 || v->data->elem == EL_i8 || v->data->elem == EL_u8);
+}
+
+static bool is_integer(const MloNode *n)
+{
+	return n->op == OP_conv_integer || n->op == OP_matmul_integer;
 }
 
 static int64_t round_up(int64_t n, int64_t to)
@@ -118,95 +127,81 @@ bool contract_view(MloSymbols *syms, const MloNode *first, const MloNode *anchor
 	return true;
 }
 
-/* -- weights -------------------------------------------------------------------------------- */
+/* -- elements --------------------------------------------------------------------------------- */
 
-/* Element of w at (output channel c, term k, tap) as the plan counts them; 0 where there is none. */
-typedef float WeightAt(const void *user, int64_t c, int64_t k, int64_t ky, int64_t kx);
-
-static const MloTensor *pack(MloLowerCx *cx, const KContract *c, WeightAt *at, const void *user)
+/* Element types, terms per step and zero points of the anchor's operands; false: there is no such product. */
+static bool choose_elements(const MloNode *n, ContractPlan *p)
 {
-	int64_t w = (int64_t)c->vecs * c->lanes, tiles = mlo_contract_ctiles(c);
-	int64_t dims[] = {tiles, c->nky, c->nkx, c->nk, w};
-	MloTensor *t = mlo_tensor_new(cx->arena, EL_f32, 5, dims);
-	float *p = (float *)t->data;
+	KContract *c = &p->c;
+	MloValue *zero = is_integer(n) && n->nin > 2 ? n->in[2] : NULL;
 
-	for (int64_t ct = 0; ct < tiles; ct++)
-		for (int64_t ky = 0; ky < c->nky; ky++)
-			for (int64_t kx = 0; kx < c->nkx; kx++)
-				for (int64_t k = 0; k < c->nk; k++)
-					for (int64_t j = 0; j < w; j++, p++)
-						*p = ct * w + j < c->nc ? at(user, ct * w + j, k, ky, kx) : 0;
-	return t;
-}
-
-static float raw_f32(const MloTensor *t, int64_t i)
-{
-	float v;
-
-	memcpy(&v, (const char *)t->data + i * 4, 4);
-	return v;
-}
-
-typedef struct ConvWeights {
-	const MloTensor *w;         /* [M][C/g][kh][kw], or [C][M/g][kh][kw] when transposed */
-	int64_t kh, kw, icg, ocg;
-	int64_t tile_groups;        /* groups that share one run of terms (block-diagonal), else 1 */
-	int64_t phase_c, phase_x;   /* transposed: channel = (ky * phase_x + kx) * phase_c + oc */
-	int64_t oc;
-} ConvWeights;
-
-static float conv_weight(const void *user, int64_t c, int64_t k, int64_t ky, int64_t kx)
-{
-	const ConvWeights *w = user;
-	int64_t group = c / w->ocg % w->tile_groups;
-
-	if (k / w->icg != group && w->tile_groups > 1)
-		return 0;
-	return raw_f32(w->w, ((c * w->icg + k % w->icg) * w->kh + ky) * w->kw + kx);
-}
-
-static float transposed_weight(const void *user, int64_t c, int64_t k, int64_t ky, int64_t kx)
-{
-	const ConvWeights *w = user;
-	int64_t tap = c / w->phase_c, oc = c % w->phase_c;
-
-	(void)ky;
-	(void)kx;
-	return oc < w->oc ? raw_f32(w->w, (k * w->oc + oc) * w->kh * w->kw + tap) : 0;
-}
-
-static const MloTensor *pack_winograd(MloLowerCx *cx, const KContract *c, const ConvWeights *w)
-{
-	int64_t width = (int64_t)c->vecs * c->lanes, points = wino_points(c), tiles = mlo_contract_ctiles(c);
-	int64_t taps = c->nky * c->nkx;
-	MloTensor *t = mlo_tensor_new(cx->arena, EL_f32, 4, (int64_t[]){tiles, points, c->nk, width});
-	float *at = (float *)t->data;
-
-	for (int64_t oc = 0; oc < c->nc; oc++) {
-		for (int64_t k = 0; k < c->nk; k++) {
-			float tap[9];
-
-			for (int i = 0; i < taps; i++)
-				tap[i] = raw_f32(w->w, (oc * c->nk + k) * taps + i);
-			for (int p = 0; p < points; p++)
-				at[((oc / width * points + p) * c->nk + k) * width + oc % width] = wino_weight(c, tap, p);
-		}
+	c->a.elem = n->in[0]->type.elem;
+	if (!is_integer(n)) {
+		c->b.elem = EL_f32;
+		c->dot = 1;
+		return c->a.elem == EL_f32 && n->out[0]->type.elem == EL_f32;
 	}
-	return t;
+	c->b.elem = EL_i8;
+	c->dot = 4;
+	if (zero && mlo_type_elems(&zero->type) != 1)
+		return false;
+	c->zero.given = zero && !zero->data;
+	c->zero.at = zero && zero->data ? mlo_tensor_i64(zero->data, 0) : 0;
+	p->zero = c->zero.given ? zero : NULL;
+	return true;
 }
 
-typedef struct MatWeights {
-	const MloTensor *w;
-	int64_t stride_k, stride_c;
-} MatWeights;
-
-static float mat_weight(const void *user, int64_t c, int64_t k, int64_t ky, int64_t kx)
+/* Zero points of the weights: constants that leave numbers of i8. */
+static bool weight_zeros(const MloNode *n, MloDim channels, bool channels_last, ContractWeights *w)
 {
-	const MatWeights *w = user;
+	const MloValue *zero = is_integer(n) && n->nin > 3 ? n->in[3] : NULL;
 
-	(void)ky;
-	(void)kx;
-	return raw_f32(w->w, k * w->stride_k + c * w->stride_c);
+	if (!is_integer(n))
+		return w->w->elem == EL_f32;
+	w->zero = zero ? zero->data : NULL;
+	return (!zero || zero->data) && contract_weights_fit(w, channels.k, channels_last);
+}
+
+/* Do the terms of a step lie beside each other? */
+static bool steps_fit(const KContract *c)
+{
+	return c->dot == 1 || (c->nk > 0 && c->a.k == 1 && (c->a.block % c->dot == 0 || c->a.block >= c->nk) &&
+	                       c->group_k % c->dot == 0);
+}
+
+static void choose_sign(const MloTarget *t, KContract *c)
+{
+	c->a.flip = c->dot == 4 && contract_takes_signed(t, c->a.elem) != (c->a.elem == EL_i8);
+	c->zero.sums = c->a.flip || c->zero.given || c->zero.at;
+}
+
+/* In the place of packed weights, whose form is not decided yet. */
+static const MloTensor *unpacked(MloLowerCx *cx, MloElem elem)
+{
+	return mlo_tensor_new(cx->arena, elem, 0, NULL);
+}
+
+static void pack(MloLowerCx *cx, ContractPlan *p, const ContractWeights *w)
+{
+	if (p->dry)
+		return;
+	p->packed = cx->probe ? unpacked(cx, p->c.b.elem) : contract_pack(cx->arena, &p->c, w);
+	if (p->c.zero.sums)
+		p->sums = cx->probe ? unpacked(cx, EL_i32) : contract_pack_sums(cx->arena, &p->c, w);
+}
+
+/* -- schedule ------------------------------------------------------------------------------- */
+
+static void schedule(MloLowerCx *cx, ContractPlan *p, int64_t shortest)
+{
+	KContract *c = &p->c;
+
+	mlo_schedule_contract(cx->target, p->k, shortest, c);
+	p->winograd = p->winograd && !cx->direct_only;
+	if (cx->forced)
+		mlo_schedule_set(c, cx->forced);
+	else if (p->winograd)
+		mlo_schedule_winograd(cx->target, c);
 }
 
 /* -- convolution ---------------------------------------------------------------------------- */
@@ -229,7 +224,7 @@ static void image_strides(ContractPlan *p, const MloValue *x, int64_t ch, MloDim
 
 /* Chooses how groups map to runs of terms; false: no good form. */
 static bool conv_groups(const MloTarget *t, const MloValue *x, int64_t ch, int64_t oc, int64_t groups, KContract *c,
-                        ConvWeights *w)
+                        ContractWeights *w)
 {
 	int64_t lanes = t->vector_bytes / 4;
 
@@ -239,7 +234,7 @@ static bool conv_groups(const MloTarget *t, const MloValue *x, int64_t ch, int64
 		c->group_c = oc;
 		c->group_k = 0;
 	} else if (w->icg == 1 && w->ocg == 1) {
-		c->nk = c->group_c = c->group_k = 1;
+		c->nk = c->group_c = c->group_k = c->dot = 1;
 		return x->layout.block == lanes;
 	} else if (w->ocg % lanes == 0) {
 		c->nk = c->group_k = w->icg;
@@ -269,7 +264,7 @@ static bool spatial_2d(const MloType *t, MloDim *h, MloDim *w)
 }
 
 /* Images of one column are lines: tiles go along x. */
-static void turn_column(ContractPlan *p, ConvWeights *w, int64_t pad_hi)
+static void turn_column(ContractPlan *p, ContractWeights *w, int64_t pad_hi)
 {
 	KContract *c = &p->c;
 
@@ -301,15 +296,17 @@ static MloStatus describe_conv(MloLowerCx *cx, const MloNode *first, const MloNo
 {
 	KContract *c = &p->c;
 	const MloType *xt = &n->in[0]->type, *yt = &n->out[0]->type;
-	ConvWeights w = {.w = n->in[1]->data};
+	ContractWeights w = {.kind = CW_CONV, .w = n->in[1]->data};
 	MloGeometry g;
-	int64_t groups = mlo_attr_i(n, ATTR_conv_group), ch;
+	bool integer = is_integer(n);
+	MloValue *bias = !integer && n->nin > 2 ? n->in[2] : NULL;
+	int64_t groups = mlo_attr_i(n, integer ? ATTR_conv_integer_group : ATTR_conv_group), ch;
 	MloDim ih, iw, oh, ow;
 	int two;
 
 	(void)first;
-	if (!is_const_f32(n->in[1]) || (n->nin > 2 && n->in[2] && !is_const_f32(n->in[2])) ||
-	    !spatial_2d(xt, &ih, &iw) || !spatial_2d(yt, &oh, &ow) || mlo_node_geometry(cx->graph, n, &g, NULL) != MLO_OK)
+	if (!is_weights(n->in[1]) || (bias && !is_const_f32(bias)) || !spatial_2d(xt, &ih, &iw) || !spatial_2d(yt, &oh, &ow) ||
+	    mlo_node_geometry(cx->graph, n, &g, NULL) != MLO_OK || !weight_zeros(n, yt->dim[1], false, &w))
 		return MLO_ERR_UNSUPPORTED;
 	if (!(mlo_dim_known(ih) && mlo_dim_known(iw)) && !open_windows(&g))
 		return MLO_ERR_UNSUPPORTED;
@@ -324,9 +321,10 @@ static MloStatus describe_conv(MloLowerCx *cx, const MloNode *first, const MloNo
 	*c = (KContract){.nb0 = mlo_kernel_number(p->k, xt->dim[0]), .nb1 = 1, .ny = mlo_kernel_number(p->k, oh), .nx = mlo_kernel_number(p->k, ow), .nc = p->oc, .nky = w.kh, .nkx = w.kw,
 	                 .sy = two ? g.stride[0] : 1, .sx = g.stride[two], .dy = two ? g.dilation[0] : 1,
 	                 .dx = g.dilation[two], .py = two ? g.pad_lo[0] : 0, .px = g.pad_lo[two],
-	                 .in_y = mlo_kernel_number(p->k, ih), .in_x = mlo_kernel_number(p->k, iw), .qx = g.pad_hi[two], .a = c->a, .b = {.packed = true}};
-	if (!conv_groups(cx->target, n->in[0], ch, p->oc, groups, c, &w))
+	                 .in_y = mlo_kernel_number(p->k, ih), .in_x = mlo_kernel_number(p->k, iw), .qx = g.pad_hi[two], .dot = c->dot, .a = c->a, .b = {.elem = c->b.elem, .packed = true}, .zero = c->zero};
+	if (!conv_groups(cx->target, n->in[0], ch, p->oc, groups, c, &w) || !steps_fit(c))
 		return MLO_ERR_UNSUPPORTED;
+	choose_sign(cx->target, c);
 	if (w.kh == 1 && w.kw == 1 && c->sy == 1 && c->sx == 1 && !c->py && !c->px && mlo_dim_same(oh, ih) &&
 	    mlo_dim_same(ow, iw)) {
 		/* pixels in one row: tiles need not end at each row's end */
@@ -337,13 +335,11 @@ static MloStatus describe_conv(MloLowerCx *cx, const MloNode *first, const MloNo
 	} else {
 		turn_column(p, &w, g.pad_hi[0]);
 	}
-	mlo_schedule_contract(cx->target, p->k, p->merged ? SHORT_IMAGE * SHORT_IMAGE : SHORT_IMAGE, c);
-	if (!cx->direct_only && n->out[0]->layout.block == c->lanes)
-		mlo_schedule_winograd(cx->target, c);
+	p->winograd = n->out[0]->layout.block == cx->target->vector_bytes / 4;
+	schedule(cx, p, p->merged ? SHORT_IMAGE * SHORT_IMAGE : SHORT_IMAGE);
 	p->a = n->in[0];
-	p->bias = n->nin > 2 ? n->in[2] : NULL;
-	if (!p->dry)
-		p->packed = c->wino ? pack_winograd(cx, c, &w) : pack(cx, c, conv_weight, &w);
+	p->bias = bias;
+	pack(cx, p, &w);
 	return MLO_OK;
 }
 
@@ -352,7 +348,7 @@ static MloStatus describe_conv_transpose(MloLowerCx *cx, const MloNode *first, c
 {
 	KContract *c = &p->c;
 	const MloType *xt = &n->in[0]->type, *yt = &n->out[0]->type;
-	ConvWeights w = {.w = n->in[1]->data};
+	ContractWeights w = {.kind = CW_TRANSPOSED, .w = n->in[1]->data};
 	MloGeometry g;
 	int64_t lanes = cx->target->vector_bytes / 4, ch;
 	MloDim h, ww, oh, ow;
@@ -378,13 +374,13 @@ static MloStatus describe_conv_transpose(MloLowerCx *cx, const MloNode *first, c
 	p->phase_x = w.phase_x = w.kw;
 	*c = (KContract){.nb0 = mlo_kernel_number(p->k, xt->dim[0]), .nb1 = 1, .ny = mlo_kernel_number(p->k, h), .nx = mlo_kernel_number(p->k, ww), .nc = w.kh * w.kw * p->phase_c, .nk = ch,
 	                 .nky = 1, .nkx = 1, .sy = 1, .sx = 1, .dy = 1, .dx = 1, .in_y = mlo_kernel_number(p->k, h), .in_x = mlo_kernel_number(p->k, ww),
-	                 .b = {.packed = true}};
+	                 .dot = 1, .a = c->a, .b = {.elem = c->b.elem, .packed = true}};
 	c->group_c = c->nc;
 	image_strides(p, n->in[0], ch, h, ww, ch);
-	mlo_schedule_contract(cx->target, p->k, SHORT_IMAGE, c);
+	schedule(cx, p, SHORT_IMAGE);
 	p->a = n->in[0];
 	p->bias = n->nin > 2 ? n->in[2] : NULL;
-	p->packed = p->dry ? NULL : pack(cx, c, transposed_weight, &w);
+	pack(cx, p, &w);
 	return MLO_OK;
 }
 
@@ -421,9 +417,7 @@ static bool batch_dims(MloSymbols *syms, const MloDim *dim, const MloDim *as, co
 	return true;
 }
 
-/* Stride of batch dimension d (of n, right-aligned) of a view whose last two are the matrix; false: it is
- * neither the result's nor 1 for sure. */
-static bool batch_stride(const StridedView *v, const MloType *y, int d, int n, MloDim *stride)
+bool contract_batch_stride(const StridedView *v, const MloType *y, int d, int n, MloDim *stride)
 {
 	int at = v->rank - 2 - (n - d);
 
@@ -444,7 +438,7 @@ static bool mat_dims(MloSymbols *syms, const MloType *yt, const StridedView *a, 
 	p->merged = 1;
 	for (int d = 0; d < nb; d++) {
 		bs[d] = mlo_dim(0);
-		if (!batch_stride(a, yt, d, nb, &as[d]) || (b && !batch_stride(b, yt, d, nb, &bs[d])))
+		if (!contract_batch_stride(a, yt, d, nb, &as[d]) || (b && !contract_batch_stride(b, yt, d, nb, &bs[d])))
 			return false;
 	}
 	/* batches that share B are more rows */
@@ -486,31 +480,34 @@ static MloStatus finish_mat(MloLowerCx *cx, const MloNode *n, const StridedView 
 	if (!mat_dims(cx->graph->syms, &n->out[0]->type, a, b, p, &m) || mlo_dim_same(terms, mlo_dim(0)) ||
 	    !mlo_dim_same(terms, others))
 		return MLO_ERR_UNSUPPORTED;
-	*c = (KContract){.ny = 1, .nky = 1, .nkx = 1, .sy = 1, .sx = 1, .dy = 1, .dx = 1, .in_y = 1};
+	c->ny = c->nky = c->nkx = c->sy = c->sx = c->dy = c->dx = c->in_y = 1;
 	c->nc = c->group_c = mlo_kernel_number(p->k, p->channels);
 	c->nk = c->a.block = mlo_kernel_number(p->k, terms);
 	c->a.k = mlo_kernel_number(p->k, a->stride[a->rank - 1]);
 	mat_numbers(p->k, &m, c);
 	p->a = a->base;
 	if (!b) {
-		MatWeights w = {.w = bconst->data};
+		ContractWeights w = {.kind = CW_MATRIX, .w = bconst->data};
 		int r = bconst->type.rank;
 		bool trans = n->op == OP_gemm && mlo_attr_i(n, ATTR_gemm_transB);
 
-		if (c->nc < 0 || c->nk != bconst->type.dim[r - 2 + trans].k)
+		if (c->nc < 0 || c->nk != bconst->type.dim[r - 2 + trans].k || !weight_zeros(n, p->channels, true, &w))
 			return MLO_ERR_UNSUPPORTED;
 		w.stride_k = trans ? 1 : bconst->type.dim[r - 1].k;
 		w.stride_c = trans ? bconst->type.dim[r - 1].k : 1;
 		c->b.packed = true;
-		mlo_schedule_contract(cx->target, p->k, 1, c);
-		p->packed = p->dry ? NULL : pack(cx, c, mat_weight, &w);
+		if (!steps_fit(c))
+			return MLO_ERR_UNSUPPORTED;
+		choose_sign(cx->target, c);
+		schedule(cx, p, 1);
+		pack(cx, p, &w);
 		return MLO_OK;
 	}
 	c->b.k = mlo_kernel_number(p->k, b->stride[b->rank - 2]);
 	if (!is_one(b->stride[b->rank - 1]) && !is_one(b->dim[b->rank - 1]))
 		return MLO_ERR_UNSUPPORTED;
 	p->b = b->base;
-	mlo_schedule_contract(cx->target, p->k, 1, c);
+	schedule(cx, p, 1);
 	return MLO_OK;
 }
 
@@ -524,7 +521,7 @@ static MloStatus describe_matmul(MloLowerCx *cx, const MloNode *first, const Mlo
 	    !contract_view(cx->graph->syms, first, n, n->in[0], &a))
 		return MLO_ERR_UNSUPPORTED;
 	p->channels = bv->type.dim[bv->type.rank - 1];
-	if (is_const_f32(bv)) {
+	if (is_weights(bv)) {
 		bool flat = true;
 
 		for (int d = 0; d < bv->type.rank - 2; d++)
@@ -532,7 +529,7 @@ static MloStatus describe_matmul(MloLowerCx *cx, const MloNode *first, const Mlo
 		if (flat)
 			return finish_mat(cx, n, &a, bv, NULL, p);
 	}
-	if (!contract_view(cx->graph->syms, first, n, bv, &b))
+	if (is_integer(n) || !contract_view(cx->graph->syms, first, n, bv, &b))
 		return MLO_ERR_UNSUPPORTED;
 	return finish_mat(cx, n, &a, NULL, &b, p);
 }
@@ -567,9 +564,10 @@ MloStatus contract_describe(MloLowerCx *cx, const MloNode *first, const MloNode 
 		MloOp op;
 		MloStatus (*describe)(MloLowerCx *, const MloNode *, const MloNode *, ContractPlan *);
 	} table[] = {{OP_conv, describe_conv}, {OP_conv_transpose, describe_conv_transpose},
-	             {OP_matmul, describe_matmul}, {OP_gemm, describe_gemm}};
+	             {OP_matmul, describe_matmul}, {OP_gemm, describe_gemm},
+	             {OP_conv_integer, describe_conv}, {OP_matmul_integer, describe_matmul}};
 
-	if (anchor->out[0]->type.elem != EL_f32 || !mlo_type_filled(&anchor->out[0]->type))
+	if (!choose_elements(anchor, p) || !mlo_type_filled(&anchor->out[0]->type))
 		return MLO_ERR_UNSUPPORTED;
 	for (size_t i = 0; i < sizeof table / sizeof *table; i++)
 		if (table[i].op == anchor->op)

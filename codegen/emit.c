@@ -182,6 +182,9 @@ static void emit_stmt(Emit *e, const KStmt *s)
 	case KS_ACC:
 		emit_acc(e, s);
 		break;
+	case KS_CONTRACT:
+		emit_contract_inside(e, s);
+		break;
 	default:
 		MLO_BUG("statement kind %d inside a loop", (int)s->kind);
 	}

@@ -39,6 +39,7 @@ MloStatus mlo_emit_kernel(LLVMModuleRef m, const MloTarget *t, const MloKernel *
 /* Pieces shared by the emitters (codegen/emit_*.c). */
 void emit_stmts(Emit *e, const KStmt *first);          /* a body in the current context */
 void emit_contract(Emit *e, const KStmt *s);           /* emit_contract.c; runs tasks begin..end itself */
+void emit_contract_inside(Emit *e, const KStmt *s);    /* all of one that stands in loops */
 LLVMValueRef emit_idx(Emit *e, const KIdx *x);         /* scalar i64: value at lane 0 in a vector context */
 LLVMValueRef emit_vecmath(Emit *e, KOp op, LLVMValueRef x); /* exp, tanh, ...: scalar or any vector of f32/f64 */
 

@@ -16,120 +16,102 @@
 
 enum { CACHE_LINE = 64 };
 
-static LLVMValueRef at_f32(Tile *t, LLVMValueRef base, LLVMValueRef off)
+static void prefetch(Tile *t, LLVMValueRef off)
 {
-	return LLVMBuildInBoundsGEP2(t->e->b, t->f32, base, &off, 1, "");
-}
-
-static LLVMValueRef load_at(Tile *t, LLVMTypeRef type, LLVMValueRef base, LLVMValueRef off)
-{
-	LLVMValueRef v = LLVMBuildLoad2(t->e->b, type, at_f32(t, base, off), "");
-
-	LLVMSetAlignment(v, 4);
-	return v;
-}
-
-static LLVMValueRef splat(Tile *t, LLVMValueRef s)
-{
+	static const char name[] = "llvm.prefetch";
 	Emit *e = t->e;
-	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);
-	LLVMValueRef v = LLVMBuildInsertElement(e->b, LLVMGetPoison(t->vec), s, LLVMConstInt(i32, 0, 0), "");
-
-	return LLVMBuildShuffleVector(e->b, v, LLVMGetPoison(t->vec),
-	                              LLVMConstNull(LLVMVectorType(i32, (unsigned)t->c->lanes)), "");
-}
-
-static LLVMValueRef fma_vec(Tile *t, LLVMValueRef a, LLVMValueRef b, LLVMValueRef acc)
-{
-	static const char name[] = "llvm.fmuladd";
-	Emit *e = t->e;
+	LLVMTypeRef ptr = LLVMPointerTypeInContext(e->ctx, 0), i32 = LLVMInt32TypeInContext(e->ctx);
 	unsigned id = LLVMLookupIntrinsicID(name, sizeof name - 1);
-	LLVMValueRef fn = LLVMGetIntrinsicDeclaration(e->mod, id, &t->vec, 1);
-	LLVMValueRef args[] = {a, b, acc};
+	LLVMValueRef args[] = {contract_address(t, true, off), LLVMConstInt(i32, 0, 0), LLVMConstInt(i32, 2, 0),
+	                       LLVMConstInt(i32, 1, 0)};
 
-	return LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->ctx, id, &t->vec, 1), fn, args, 3, "");
-}
-
-static LLVMValueRef load_masked(Tile *t, LLVMValueRef base, LLVMValueRef off, LLVMValueRef mask)
-{
-	static const char name[] = "llvm.masked.load";
-	Emit *e = t->e;
-	LLVMTypeRef types[] = {t->vec, LLVMPointerTypeInContext(e->ctx, 0)};
-	unsigned id = LLVMLookupIntrinsicID(name, sizeof name - 1);
-	LLVMValueRef args[] = {at_f32(t, base, off), LLVMConstInt(LLVMInt32TypeInContext(e->ctx), 4, 0), mask,
-	                       LLVMConstNull(t->vec)};
-
-	return LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->ctx, id, types, 2),
-	                      LLVMGetIntrinsicDeclaration(e->mod, id, types, 2), args, 4, "");
-}
-
-static LLVMValueRef load_weights(Tile *t, LLVMValueRef off, int j)
-{
-	LLVMValueRef base = t->e->arg[t->c->b_arg];
-
-	off = addc(t->e, off, (int64_t)j * t->c->lanes);
-	return t->bmask[j] ? load_masked(t, base, off, t->bmask[j]) : load_at(t, t->vec, base, off);
+	LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->ctx, id, &ptr, 1), LLVMGetIntrinsicDeclaration(e->mod, id, &ptr, 1), args, 4,
+	               "");
 }
 
 /* Weights of the next channel tile start their way from memory while this one is at work: the
  * hardware's own prefetchers stop at page borders and start late. */
 static void prefetch_weights(Tile *t, LLVMValueRef b_off)
 {
-	static const char name[] = "llvm.prefetch";
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	LLVMTypeRef ptr = LLVMPointerTypeInContext(e->ctx, 0), i32 = LLVMInt32TypeInContext(e->ctx);
-	unsigned id = LLVMLookupIntrinsicID(name, sizeof name - 1);
 
-	for (int j = 0; j < c->vecs; j++) {
-		LLVMValueRef args[] = {NULL, LLVMConstInt(i32, 0, 0), LLVMConstInt(i32, 2, 0), LLVMConstInt(i32, 1, 0)};
+	for (int j = 0; j < c->vecs; j++)
+		if (j * contract_vector(c) * mlo_elem_bits(c->b.elem) / 8 % CACHE_LINE == 0)
+			prefetch(t, addc(e, add(e, b_off, t->ahead), j * contract_vector(c)));
+}
 
-		if (j * c->lanes * 4 % CACHE_LINE)
-			continue;
-		args[0] = at_f32(t, e->arg[c->b_arg], addc(e, add(e, b_off, t->ahead), (int64_t)j * c->lanes));
-		LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->ctx, id, &ptr, 1),
-		               LLVMGetIntrinsicDeclaration(e->mod, id, &ptr, 1), args, 4, "");
-	}
+enum { UNROLL = 4 };
+
+/* Elements of B in a cache line. */
+static int64_t line_elems(const KContract *c)
+{
+	return CACHE_LINE * 8 / mlo_elem_bits(c->b.elem);
+}
+
+/* Where a channel tile's weights are read once for each register tile along the columns, each of these readings
+ * fetches its share of the next one: all at once would wait for memory. */
+static void prefetch_share(Tile *t, LLVMValueRef b_off)
+{
+	Emit *e = t->e;
+	LLVMValueRef turn = divc(e, LLVMBuildNSWSub(e->b, b_off, t->b0, ""), UNROLL * contract_step(t->c));
+	LLVMValueRef at = add(e, add(e, t->b0, t->share_at), muln(e, turn, t->share * line_elems(t->c)));
+
+	for (int64_t i = 0; i < t->share; i++)
+		prefetch(t, addc(e, at, i * line_elems(t->c)));
+}
+
+/* Sets the share of a register tile at x0. */
+static void begin_share(Tile *t, LLVMValueRef x0)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	int64_t turns = mlo_contract_steps(c) / UNROLL;
+
+	if (!t->share)
+		return;
+	if (!c->c_outer)
+		x0 = remc(e, x0, c->y_chunk);
+	t->share_at = addc(e, muln(e, divc(e, x0, c->cols), turns * t->share * line_elems(t->c)), mlo_contract_steps(c) * contract_step(c));
 }
 
 /* -- the terms ------------------------------------------------------------------------------ */
 
-/* One term at row r, column i of the tile: the input times `vecs` weight vectors. */
-static void emit_position(Tile *t, int r, int i, LLVMValueRef a_off, const LLVMValueRef *w)
+/* One step at row r, column i of the tile: `live` inputs times `vecs` weight vectors. */
+static void emit_position(Tile *t, int r, int i, LLVMValueRef a_off, int live, const DotOperand *w)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	LLVMValueRef off = addn(e, addn(e, a_off, r * c->sy, c->a.y), i * c->sx, c->a.x), x = NULL;
+	LLVMValueRef off = addn(e, addn(e, a_off, r * c->sy, c->a.y), i * c->sx, c->a.x);
+	DotOperand x;
 
 	if (!t->depthwise)
-		x = splat(t, load_at(t, t->f32, e->arg[c->a_arg], off));
+		x = contract_input(t, off, live);
 	for (int j = 0; j < c->vecs; j++) {
 		LLVMValueRef acc = t->acc[(r * c->cols + i) * c->vecs + j];
 		LLVMValueRef sum = LLVMBuildLoad2(e->b, t->vec, acc, "");
 
 		if (t->depthwise)
-			x = load_at(t, t->vec, e->arg[c->a_arg], addn(e, off, j, c->a.blk));
-		LLVMBuildStore(e->b, fma_vec(t, x, w[j], sum), acc);
+			x = contract_input(t, add(e, off, t->blk[j]), live);
+		LLVMBuildStore(e->b, contract_multiply(t, &x, &w[j], sum), acc);
 	}
 }
 
-/* One term for `cols` columns: a_off[] is where column i reads, skip[i] leaves it out. */
-static void emit_term(Tile *t, int cols, LLVMValueRef a_off, const bool *skip, LLVMValueRef b_off)
+/* One step of `live` terms for `cols` columns: a_off is where the first column reads, skip[i] leaves one out. */
+static void emit_step(Tile *t, int cols, LLVMValueRef a_off, int live, const bool *skip, LLVMValueRef b_off)
 {
 	const KContract *c = t->c;
-	LLVMValueRef w[16];
+	DotOperand w[16];
 
 	for (int j = 0; j < c->vecs; j++)
-		w[j] = load_weights(t, b_off, j);
+		w[j] = contract_weights(t, b_off, j);
 	if (t->ahead)
 		prefetch_weights(t, b_off);
 	for (int r = t->row; r < t->row + t->nrow; r++)
 		for (int i = 0; i < cols; i++)
 			if (!skip || !skip[i])
-				emit_position(t, r, i, a_off, w);
+				emit_position(t, r, i, a_off, live, w);
 }
-
-enum { UNROLL = 4 };
 
 /* As emit_run, n a size. */
 static void emit_open_run(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, int64_t n, int64_t step, int64_t bstep)
@@ -140,33 +122,39 @@ static void emit_open_run(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_
 
 	k = emit_for(e, &l, emit_i64(e, 0), main_n, emit_i64(e, UNROLL), "k");
 	for (int u = 0; u < UNROLL; u++)
-		emit_term(t, cols, add(e, a_off, muln(e, addc(e, k, u), step)), NULL, add(e, b_off, muln(e, addc(e, k, u), bstep)));
+		emit_step(t, cols, add(e, a_off, muln(e, addc(e, k, u), step)), 1, NULL, add(e, b_off, muln(e, addc(e, k, u), bstep)));
 	emit_end(e, &l);
 	k = emit_for(e, &l, main_n, num(e, n), emit_i64(e, 1), "k");
-	emit_term(t, cols, add(e, a_off, muln(e, k, step)), NULL, add(e, b_off, muln(e, k, bstep)));
+	emit_step(t, cols, add(e, a_off, muln(e, k, step)), 1, NULL, add(e, b_off, muln(e, k, bstep)));
 	emit_end(e, &l);
 }
 
-/* A run of n terms whose channels lie `step` apart in A. */
+/* A run of n terms whose channels lie `step` apart in A: `dot` of them per step, the last one with what is left. */
 static void emit_run(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, int64_t n, int64_t step,
                      int64_t bstep, const bool *skip)
 {
 	Emit *e = t->e;
-	int64_t main_n = n / UNROLL * UNROLL;
+	int dot = t->c->dot;
+	int64_t steps = (n + dot - 1) / dot, main_n = n / dot / UNROLL * UNROLL;
 	EmitLoop l;
+
+	step *= dot; /* an open step has no dot but 1 */
 
 	if (main_n > UNROLL) {
 		LLVMValueRef k = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, main_n), emit_i64(e, UNROLL), "k");
 
+		if (t->share)
+			prefetch_share(t, add(e, b_off, muln(e, k, bstep)));
 		for (int u = 0; u < UNROLL; u++)
-			emit_term(t, cols, add(e, a_off, muln(e, addc(e, k, u), step)), skip,
+			emit_step(t, cols, add(e, a_off, muln(e, addc(e, k, u), step)), dot, skip,
 			          add(e, b_off, muln(e, addc(e, k, u), bstep)));
 		emit_end(e, &l);
 	} else {
 		main_n = 0;
 	}
-	for (int64_t k = main_n; k < n; k++)
-		emit_term(t, cols, addn(e, a_off, k, step), skip, addn(e, b_off, k, bstep));
+	for (int64_t k = main_n; k < steps; k++)
+		emit_step(t, cols, addn(e, a_off, k, step), n - k * dot < dot ? (int)(n - k * dot) : dot, skip,
+		          addn(e, b_off, k, bstep));
 }
 
 /* All channels of one tap. a_off: this tap's pixel of the first column at channel 0. */
@@ -174,12 +162,12 @@ static void emit_channels(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	int64_t bstep = c->b.packed ? t->wtile : c->b.k;
+	int64_t bstep = contract_step(c);
 	int64_t block = c->a.block, whole = c->nk / block, rest = c->nk % block;
 	EmitLoop l;
 
 	if (t->depthwise) {
-		emit_term(t, cols, a_off, skip, b_off);
+		emit_step(t, cols, a_off, 1, skip, b_off);
 	} else if (c->nk < 0) {
 		emit_open_run(t, cols, a_off, b_off, c->nk, c->a.k, bstep);
 	} else if (contract_group_aligned(c)) {
@@ -187,21 +175,21 @@ static void emit_channels(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_
 		if (whole > 1) {
 			LLVMValueRef kb = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, whole), emit_i64(e, 1), "kb");
 
-			emit_run(t, cols, add(e, a_off, muln(e, kb, c->a.blk)), add(e, b_off, muln(e, muln(e, kb, block), bstep)),
+			emit_run(t, cols, add(e, a_off, muln(e, kb, c->a.blk)), add(e, b_off, muln(e, muln(e, kb, block / c->dot), bstep)),
 			         block, c->a.k, bstep, skip);
 			emit_end(e, &l);
 		} else if (whole == 1) {
 			emit_run(t, cols, a_off, b_off, block, c->a.k, bstep, skip);
 		}
 		if (rest)
-			emit_run(t, cols, addn(e, a_off, whole, c->a.blk), addn(e, b_off, whole * block, bstep), rest,
+			emit_run(t, cols, addn(e, a_off, whole, c->a.blk), addn(e, b_off, whole * block / c->dot, bstep), rest,
 			         c->a.k, bstep, skip);
 	} else {
-		LLVMValueRef k = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, c->nk), emit_i64(e, 1), "k");
+		LLVMValueRef k = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, c->nk), emit_i64(e, c->dot), "k");
 		LLVMValueRef kk = add(e, t->kk0, k);
 		LLVMValueRef off = add(e, muln(e, divc(e, kk, block), c->a.blk), muln(e, remc(e, kk, block), c->a.k));
 
-		emit_term(t, cols, add(e, a_off, off), skip, add(e, b_off, muln(e, k, bstep)));
+		emit_step(t, cols, add(e, a_off, off), c->dot, skip, add(e, b_off, muln(e, divc(e, k, c->dot), bstep)));
 		emit_end(e, &l);
 	}
 }
@@ -218,31 +206,40 @@ static bool outside(const KContract *c, Edge edge, int cols, int64_t kx, int64_t
 	return ix < 0 || (c->in_x >= 0 && ix >= c->in_x);
 }
 
+void contract_inside(const KContract *c, Edge edge, int cols, int64_t i, int64_t *lo, int64_t *hi)
+{
+	*lo = 0;
+	*hi = c->nkx;
+	while (*lo < c->nkx && outside(c, edge, cols, *lo, i))
+		++*lo;
+	while (*hi > *lo && outside(c, edge, cols, *hi - 1, i))
+		--*hi;
+}
+
 /* Depthwise terms of one row of taps, column by column: an input is loaded once for all columns that read it.
  * a_off, b_off: of the first column and tap. */
 static void emit_slide(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, Edge edge)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	LLVMValueRef w[CONTRACT_SLIDE_TAPS], x[(64 + 1) * CONTRACT_SLIDE_TAPS];
+	DotOperand w[CONTRACT_SLIDE_TAPS], x[(64 + 1) * CONTRACT_SLIDE_TAPS];
 
 	MLO_ASSERT(t->row == 0 && t->nrow == 1);
 	for (int j = 0; j < c->vecs; j++) {
 		memset(x, 0, sizeof x);
 		for (int kx = 0; kx < c->nkx; kx++)
-			w[kx] = load_weights(t, addc(e, b_off, kx * t->wtile), j);
+			w[kx] = contract_weights(t, addc(e, b_off, kx * t->wtile), j);
 		for (int i = 0; i < cols; i++) {
 			LLVMValueRef acc = t->acc[i * c->vecs + j], sum = LLVMBuildLoad2(e->b, t->vec, acc, "");
 
 			for (int kx = 0; kx < c->nkx; kx++) {
-				LLVMValueRef *at = &x[i * c->sx + kx];
+				DotOperand *at = &x[i * c->sx + kx];
 
 				if ((edge.kind == AT || edge.kind == LAST) && outside(c, edge, cols, kx, i))
 					continue;
-				if (!*at)
-					*at = load_at(t, t->vec, e->arg[c->a_arg],
-					              addn(e, addn(e, a_off, i * c->sx + kx, c->a.x), j, c->a.blk));
-				sum = fma_vec(t, *at, w[kx], sum);
+				if (!at->n)
+					*at = contract_input(t, add(e, addn(e, a_off, i * c->sx + kx, c->a.x), t->blk[j]), 1);
+				sum = contract_multiply(t, at, &w[kx], sum);
 			}
 			LLVMBuildStore(e->b, sum, acc);
 		}
@@ -256,7 +253,7 @@ static void emit_taps(Tile *t, int cols, LLVMValueRef x0, Edge edge, LLVMValueRe
 	Emit *e = t->e;
 	EmitLoop ly, lx;
 	LLVMValueRef ky, row, ix0 = addc(e, muln(e, x0, c->sx), -c->px);
-	int64_t tap = c->b.packed ? c->nk * t->wtile : 0;
+	int64_t tap = c->b.packed ? mlo_contract_steps(c) * contract_step(c) : 0;
 	bool one_ky = c->nky == 1 && c->py == 0;
 
 	ky = one_ky ? emit_i64(e, 0) : emit_for(e, &ly, ky_lo, ky_hi, emit_i64(e, 1), "ky");
@@ -460,8 +457,8 @@ void contract_tile(Tile *t, int cols, LLVMValueRef x0, Edge edge)
 
 	LLVMValueRef *all = t->acc, y = t->y;
 
-	for (int i = 0; i < t->rows * t->c->cols * t->c->vecs; i++)
-		LLVMBuildStore(e->b, LLVMConstNull(t->vec), t->acc[i]);
+	contract_start(t, cols, edge);
+	begin_share(t, x0);
 	emit_sums(t, cols, x0, edge);
 	for (int r = 0; r < t->rows; r++) {
 		t->acc = all + r * t->c->cols * t->c->vecs;
@@ -616,19 +613,42 @@ static LLVMValueRef chunks_of(Emit *e, const KContract *c)
 
 /* How far ahead weights are prefetched, where they are too many to stay in the second-level cache:
  * in the last chunk of a channel tile (or always, when every task has a new tile) the next tile's. */
-static LLVMValueRef prefetch_distance(Tile *t, LLVMValueRef chunk)
+static void plan_prefetch(Tile *t, LLVMValueRef chunk)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	int64_t tile = c->nky * c->nkx * c->nk * t->wtile;
+	int64_t tile = c->nky * c->nkx * mlo_contract_steps(c) * contract_step(c), extent = c->c_outer ? c->nx : c->y_chunk, readings;
 	LLVMValueRef last, next = emit_i64(e, tile);
 
-	if (!c->b.packed || t->depthwise || tile * mlo_contract_ctiles(c) * 4 < e->t->l2 / 2)
-		return NULL;
+	if (!c->b.packed || t->depthwise || c->nky * c->nkx * contract_tap_bytes(c) * mlo_contract_ctiles(c) < e->t->l2 / 2)
+		return;
+	readings = (extent + c->cols - 1) / c->cols;
+	if (mlo_contract_by_columns(c) && c->nx >= 0 && readings > 1 && c->nky == 1 && mlo_contract_steps(c) > UNROLL && !c->group_k) {
+		t->share = (UNROLL * contract_step(c) / line_elems(c) + readings - 1) / readings;
+		return;
+	}
+	t->ahead = next;
 	if (!c->c_outer)
-		return next;
+		return;
 	last = LLVMBuildICmp(e->b, LLVMIntEQ, chunk, addc(e, chunks_of(e, c), -1), "");
-	return LLVMBuildSelect(e->b, last, next, emit_i64(e, 0), "");
+	t->ahead = LLVMBuildSelect(e->b, last, next, emit_i64(e, 0), "");
+}
+
+/* The last tile may have more vectors than there are blocks left in A: these read the last one. */
+static void depthwise_blocks(Tile *t)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	int64_t blocks = (c->nc + c->lanes - 1) / c->lanes;
+	LLVMValueRef left = LLVMBuildNSWSub(e->b, emit_i64(e, blocks - 1), muln(e, t->ct, c->vecs), "");
+
+	for (int j = 0; j < c->vecs; j++) {
+		LLVMValueRef at = emit_i64(e, j);
+
+		if (blocks % c->vecs)
+			at = pick(e, LLVMIntSLT, at, left);
+		t->blk[j] = muln(e, at, c->a.blk);
+	}
 }
 
 /* Splits the task number into batch, chunk and channel tile; sets the bases that follow. */
@@ -650,11 +670,16 @@ static LLVMValueRef task_parts(Tile *t, LLVMValueRef task)
 	weight_masks(t);
 	t->a0 = add(e, muln(e, t->b[0], c->a.b0), muln(e, t->b[1], c->a.b1));
 	if (c->b.packed)
-		t->b0 = muln(e, t->ct, c->nky * c->nkx * c->nk * t->wtile);
+		t->b0 = muln(e, t->ct, c->nky * c->nkx * mlo_contract_steps(c) * contract_step(c));
 	else
 		t->b0 = add(e, t->c_first, add(e, muln(e, t->b[0], c->b.b0), muln(e, t->b[1], c->b.b1)));
+	if (c->a_at)
+		t->a0 = add(e, t->a0, emit_idx(e, c->a_at));
+	if (c->b_at)
+		t->b0 = add(e, t->b0, emit_idx(e, c->b_at));
 	if (t->depthwise) {
 		t->kk0 = t->c_first;
+		depthwise_blocks(t);
 		t->a0 = add(e, t->a0, muln(e, divc(e, t->c_first, c->a.block), c->a.blk));
 	} else {
 		t->kk0 = c->group_k ? muln(e, divc(e, t->c_first, c->group_c), c->group_k) : emit_i64(e, 0);
@@ -664,25 +689,22 @@ static LLVMValueRef task_parts(Tile *t, LLVMValueRef task)
 	return chunk;
 }
 
-void emit_contract(Emit *e, const KStmt *s)
+static void emit_tasks(Emit *e, const KStmt *s, LLVMValueRef begin, LLVMValueRef end)
 {
 	const KContract *c = s->contract;
 	Tile t = {.e = e, .s = s, .c = c, .wtile = (int64_t)c->vecs * c->lanes, .rows = 1, .depthwise = contract_is_depthwise(c)};
 	LLVMValueRef chunk, acc[512];
 	EmitLoop l;
 
-	if (c->wino) {
-		emit_winograd(e, s);
-		return;
-	}
 	MLO_ASSERT(c->rows >= 1 && c->rows <= 2 && c->rows * c->cols * c->vecs <= 512 && c->cols <= 64 && c->vecs <= 16 && c->lanes <= 64);
-	t.f32 = LLVMFloatTypeInContext(e->ctx);
-	t.vec = LLVMVectorType(t.f32, (unsigned)c->lanes);
+	t.sum = emit_type(e, mlo_contract_sum(c));
+	t.vec = LLVMVectorType(t.sum, (unsigned)c->lanes);
 	t.acc = acc;
 	for (int i = 0; i < c->rows * c->cols * c->vecs; i++)
 		acc[i] = emit_alloca(e, t.vec, "");
-	chunk = task_parts(&t, emit_for(e, &l, e->begin, e->end, emit_i64(e, 1), "task"));
-	t.ahead = prefetch_distance(&t, chunk);
+	contract_zero_point(&t);
+	chunk = task_parts(&t, emit_for(e, &l, begin, end, emit_i64(e, 1), "task"));
+	plan_prefetch(&t, chunk);
 	if (mlo_contract_by_columns(c) && c->nx < 0)
 		contract_open_columns(&t, chunk);
 	else if (mlo_contract_by_columns(c))
@@ -690,4 +712,22 @@ void emit_contract(Emit *e, const KStmt *s)
 	else
 		emit_rows(&t, chunk);
 	emit_end(e, &l);
+}
+
+void emit_contract(Emit *e, const KStmt *s)
+{
+	if (s->contract->wino)
+		emit_winograd(e, s);
+	else
+		emit_tasks(e, s, e->begin, e->end);
+}
+
+void emit_contract_inside(Emit *e, const KStmt *s)
+{
+	const KContract *c = s->contract;
+	LLVMValueRef n = LLVMBuildNSWMul(e->b, num(e, c->nb0), num(e, c->nb1), "");
+
+	n = LLVMBuildNSWMul(e->b, n, chunks_of(e, c), "");
+	n = LLVMBuildNSWMul(e->b, n, ceil_div(e, c->nc, (int64_t)c->vecs * c->lanes), "");
+	emit_tasks(e, s, emit_i64(e, 0), n);
 }

@@ -8,8 +8,7 @@ typedef struct Tile {
 	Emit *e;
 	const KStmt *s;
 	const KContract *c;
-	LLVMTypeRef vec;            /* <lanes x float> */
-	LLVMTypeRef f32;
+	LLVMTypeRef vec, sum;       /* <lanes x sum>, sum: f32 or i32 */
 	LLVMValueRef *acc;          /* rows x cols x vecs allocas, promoted to registers by LLVM */
 	int rows;                   /* rows of the tile at hand, 1 or 2 */
 	int row, nrow;              /* those that take the terms emitted now */
@@ -22,7 +21,11 @@ typedef struct Tile {
 	LLVMValueRef ky_lo[2], ky_hi[2]; /* taps inside the image, per row of the tile */
 	LLVMValueRef kx_lo, kx_hi;  /* taps inside the image, of a column alone */
 	LLVMValueRef ahead;         /* elements from a weight to the one to prefetch, or NULL */
+	int64_t share;              /* or so many cache lines each UNROLL terms, */
+	LLVMValueRef share_at;      /* from this many elements behind b0 on */
+	LLVMValueRef zero;          /* what sums of weights are multiplied by: lanes of i32, or NULL */
 	LLVMValueRef bmask[16];     /* per vector: lanes of B inside its row, or NULL (packed, or no tail) */
+	LLVMValueRef blk[16];       /* depthwise: from the channels of vector 0 to those of vector j in A */
 	int64_t wtile;              /* vecs * lanes */
 	bool depthwise;
 } Tile;
@@ -39,6 +42,23 @@ typedef struct Edge {
 void contract_tile(Tile *t, int cols, LLVMValueRef x0, Edge edge);
 /* Sets the tap rows that lie inside the image, for each row of the tile that starts at t->y. */
 void contract_row_bounds(Tile *t);
+
+/* Taps [lo, hi) of a row that lie inside the image for column i of a tile at its edge (AT, LAST). */
+void contract_inside(const KContract *c, Edge edge, int cols, int64_t i, int64_t *lo, int64_t *hi);
+
+/* emit_dot.c: an operand of one step, as it is or in the pieces that the target multiplies. */
+typedef struct DotOperand {
+	int n;
+	LLVMValueRef v[4];
+} DotOperand;
+/* Where an element of A or of B (weights) lies. */
+LLVMValueRef contract_address(Tile *t, bool weights, LLVMValueRef off);
+/* Terms at off of A, `live` of them there, for all lanes; depthwise, a vector of them. */
+DotOperand contract_input(Tile *t, LLVMValueRef off, int live);
+DotOperand contract_weights(Tile *t, LLVMValueRef off, int j);
+LLVMValueRef contract_multiply(Tile *t, const DotOperand *a, const DotOperand *b, LLVMValueRef sum);
+void contract_zero_point(Tile *t);                    /* sets t->zero */
+void contract_start(Tile *t, int cols, Edge edge);    /* accumulators before the first term */
 
 /* emit_contract_open.c: a row, a chunk of columns whose number is a size. */
 void contract_open_row(Tile *t);

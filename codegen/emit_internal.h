@@ -32,6 +32,8 @@ LLVMValueRef emit_combine(Emit *e, KOp accop, MloElem type, LLVMValueRef a, LLVM
 LLVMValueRef emit_alloca(Emit *e, LLVMTypeRef t, const char *name); /* in the entry block */
 LLVMTypeRef emit_mem_type(Emit *e, MloElem elem);    /* as stored: bool is i8, f16 and bf16 are i16 */
 
+LLVMValueRef emit_from_memory(Emit *e, MloElem elem, LLVMValueRef v); /* such an element, or a vector of them, as a value */
+
 /* An index in a vector context: base + stride * lane, or (vec != NULL) any index per lane. */
 typedef struct LaneIdx {
 	LLVMValueRef base;

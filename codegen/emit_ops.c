@@ -82,6 +82,43 @@ static LLVMValueRef op_product(Emit *e, const KInst *in, MloElem type, LLVMValue
 
 /* -- casts ------------------------------------------------------------------------------------ */
 
+/* x to integers of at most 16 bits, rint(x) + shift, saturated. Bounds are whole numbers, so clamping comes first, and
+ * the conversion rounds by itself. */
+static LLVMValueRef saturate_rounded(Emit *e, MloElem to, LLVMValueRef x, double shift)
+{
+	unsigned bits = mlo_elem_bits(to);
+	double lo = (is_signed(to) ? -ldexp(1, (int)bits - 1) : 0) - shift, hi = lo + ldexp(1, (int)bits) - 1;
+	LLVMTypeRef t = LLVMTypeOf(x), i = emit_vec(emit_type(e, to), emit_lanes(x));
+	LLVMTypeRef over[] = {emit_vec(LLVMInt32TypeInContext(e->ctx), emit_lanes(x)), t};
+	LLVMValueRef c = LLVMBuildFCmp(e->b, LLVMRealOGT, x, emit_const_f(t, lo), ""), y, r; /* NaN: lo */
+
+	y = emit_select(e, c, x, emit_const_f(t, lo));
+	c = LLVMBuildFCmp(e->b, LLVMRealOLT, y, emit_const_f(t, hi), "");
+	y = emit_select(e, c, y, emit_const_f(t, hi));
+	r = emit_intrinsic(e, "llvm.lrint", over, 2, &y, 1);
+	r = LLVMBuildTrunc(e->b, LLVMBuildAdd(e->b, r, emit_const_i(over[0], (int64_t)shift), ""), i, "");
+	if (is_signed(to))
+		r = emit_select(e, LLVMBuildFCmp(e->b, LLVMRealUNO, x, x, ""), zero(r), r);
+	return r;
+}
+
+/* Does value v hold rint(x), or rint(x) and a small whole number?  *x: the value number of x. */
+static bool is_rounded(const Emit *e, int v, int *x, double *shift)
+{
+	const KInst *in = &e->k->value.items[v], *k;
+
+	*shift = 0;
+	if (in->op == K_add) {
+		k = &e->k->value.items[in->b];
+		if (k->op != K_const || k->imm != rint(k->imm) || fabs(k->imm) > 65536)
+			return false;
+		*shift = k->imm;
+		in = &e->k->value.items[in->a];
+	}
+	*x = in->a;
+	return in->op == K_rint && in->type == EL_f32;
+}
+
 /* Float to integer by clamping first: x86's conversions answer one fixed number for whatever does not
  * fit, and LLVM's own saturating conversion falls back to single lanes there. */
 static LLVMValueRef saturate(Emit *e, MloElem from, MloElem to, LLVMValueRef x)
@@ -115,6 +152,8 @@ static LLVMValueRef op_cast(Emit *e, const KInst *in, MloElem from, LLVMValueRef
 {
 	LLVMTypeRef t = emit_vec(emit_type(e, in->type), emit_lanes(v[0]));
 	LLVMTypeRef over[2] = {t, LLVMTypeOf(v[0])};
+	double shift;
+	int x;
 
 	if (from == in->type)
 		return v[0];
@@ -124,6 +163,8 @@ static LLVMValueRef op_cast(Emit *e, const KInst *in, MloElem from, LLVMValueRef
 		return LLVMBuildFCmp(e->b, LLVMRealUNE, v[0], zero(v[0]), "");
 	if (mlo_elem_is_float(in->type))
 		return LLVMBuildFPCast(e->b, v[0], t, "");
+	if (mlo_elem_bits(in->type) <= 16 && from == EL_f32 && is_rounded(e, in->a, &x, &shift))
+		return saturate_rounded(e, in->type, emit_splat(e, e->val[x], emit_lanes(v[0])), shift);
 	if (e->t->arch[0] == 'x')
 		return saturate(e, from, in->type, v[0]);
 	return emit_intrinsic(e, is_signed(in->type) ? "llvm.fptosi.sat" : "llvm.fptoui.sat", over, 2, v, 1);
@@ -367,6 +408,8 @@ FLOAT_UNARY(ceil, LLVMBuildFNeg(e->b, emit_floor(e, LLVMBuildFNeg(e->b, v[0], ""
 FLOAT_UNARY(rint, emit_rint(e, v[0]))
 FLOAT_UNARY(sqrt, emit_unary(e, "llvm.sqrt", v[0]))
 FLOAT_UNARY(exp, emit_vecmath(e, K_exp, v[0]))
+FLOAT_UNARY(decay, emit_vecmath(e, K_decay, v[0]))
+FLOAT_UNARY(phi, emit_vecmath(e, K_phi, v[0]))
 FLOAT_UNARY(log, emit_vecmath(e, K_log, v[0]))
 FLOAT_UNARY(tanh, emit_vecmath(e, K_tanh, v[0]))
 FLOAT_UNARY(erf, emit_vecmath(e, K_erf, v[0]))

@@ -76,7 +76,7 @@ static LLVMValueRef f32_to_bf16_bits(Emit *e, LLVMValueRef x)
 	return LLVMBuildTrunc(e->b, r, float_like(x, LLVMInt16TypeInContext(e->ctx)), "");
 }
 
-static LLVMValueRef from_memory(Emit *e, MloElem elem, LLVMValueRef v)
+LLVMValueRef emit_from_memory(Emit *e, MloElem elem, LLVMValueRef v)
 {
 	LLVMTypeRef f32 = float_like(v, LLVMFloatTypeInContext(e->ctx));
 	LLVMTypeRef i32 = float_like(v, LLVMInt32TypeInContext(e->ctx));
@@ -241,7 +241,7 @@ static LLVMValueRef load_plain(Emit *e, const KInst *in, LLVMValueRef guard)
 	if (e->lanes == 0) {
 		a = access_new(e, in->arg, NULL);
 		v = load_at(e, &a, a.mem, element(e, &a, emit_idx(e, in->idx)));
-		return from_memory(e, a.elem, v);
+		return emit_from_memory(e, a.elem, v);
 	}
 	if (e->mask)
 		mask = mask ? LLVMBuildAnd(e->b, mask, e->mask, "") : e->mask;
@@ -250,7 +250,7 @@ static LLVMValueRef load_plain(Emit *e, const KInst *in, LLVMValueRef guard)
 	if (!x.vec && x.stride == 0 && !guard)
 		mask = NULL;
 	a = access_new(e, in->arg, mask);
-	v = from_memory(e, a.elem, load_lanes(e, &a, in));
+	v = emit_from_memory(e, a.elem, load_lanes(e, &a, in));
 	if (guard)
 		v = emit_select(e, guard, emit_splat(e, v, e->lanes),
 		                other_value(in, emit_vec(emit_type(e, in->type), e->lanes)));

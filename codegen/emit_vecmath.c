@@ -9,12 +9,14 @@
  *   tanh     4       1e-14 relative
  *   sigmoid  4       4       f32: between 0 and 1.7e-38 below x = -87
  *   erf      4       1e-14 relative
+ *   decay    2       2       for arguments of 0 and less
+ *   phi      3e-7    1e-14   absolute
  *   sin cos  4 for |x| <= 1e6 (f64: 1e-14 absolute for |x| <= 1e5); slowly worse up to 2^30, beyond
  *            that reduced to an angle of 0; inf gives NaN
  *   pow      2       1e-12 relative; special cases as C's pow
  *
  * NaN in gives NaN out.  Polynomials of erf are interpolated at Chebyshev nodes (relative errors
- * below 5e-9 for f32, 1e-16 for f64), those of exp (f64) are Taylor's; the others are the classic
+ * below 5e-9 for f32, 1e-16 for f64), those of phi fitted to a uniform error of 8e-9, those of exp (f64) are Taylor's; the others are the classic
  * minimax coefficients of Cephes (f32) and fdlibm (f64). */
 #include <math.h>
 
@@ -273,6 +275,15 @@ static V quo_estimate(Emit *e, V a, V b)
 	return q;
 }
 
+/* f32, x <= 0: what is too small for exp_normal_f32 is replaced afterwards. */
+static V math_decay(Emit *e, V x)
+{
+	double low = is_f64(x) ? -708 : -87;
+	V r = is_f64(x) ? math_exp(e, x) : exp_normal_f32(e, x);
+
+	return emit_select(e, lt(e, x, low), num(x, 0), r);
+}
+
 /* f32: 1 / (1 + e^-x); e^88.7 is still finite, its reciprocal denormal or zero.  f64: t = e^-|x| never overflows, 1 / (1 + t) or
  * t / (1 + t). */
 static V math_sigmoid(Emit *e, V x)
@@ -353,6 +364,21 @@ static V math_erf(Emit *e, V x)
 	V a = fabs_(e, x);
 
 	return is_f64(x) ? erf_f64(e, x, a) : erf_f32(e, x, a);
+}
+
+/* f32: 1/2 plus an odd rational function, up to where that is 1. */
+static V math_phi(Emit *e, V x)
+{
+	V z, p, q;
+
+	if (is_f64(x))
+		return emit_fma(e, math_erf(e, mul(e, x, num(x, M_SQRT1_2))), num(x, 0.5), num(x, 0.5));
+	x = clamp(e, x, -5.5, 5.5);
+	z = mul(e, x, x);
+	p = POLY(e, z, 2.27463505442e-8, 6.34993421506e-6, 0.000168729428387, 0.00467667472943, 0.0338448416344,
+	         0.398942235907);
+	q = POLY(e, z, 1.19725164264e-6, 7.36083383884e-5, 0.00188391698426, 0.0286411200601, 0.25150237229, 1);
+	return emit_fma(e, x, quo_estimate(e, p, q), num(x, 0.5));
 }
 
 /* -- sin, cos --------------------------------------------------------------------------------------- */
@@ -545,7 +571,7 @@ V emit_fmod(Emit *e, V x, V y)
 /* -- dispatch ---------------------------------------------------------------------------------------- */
 
 static V (*const math[K_COUNT])(Emit *, V) = {
-	[K_exp] = math_exp, [K_log] = math_log, [K_tanh] = math_tanh, [K_erf] = math_erf,
+	[K_exp] = math_exp, [K_decay] = math_decay, [K_phi] = math_phi, [K_log] = math_log, [K_tanh] = math_tanh, [K_erf] = math_erf,
 	[K_sin] = math_sin, [K_cos] = math_cos, [K_sigmoid] = math_sigmoid,
 };
 

@@ -190,7 +190,7 @@ static void load_piece(Wino *w, LLVMValueRef base, LLVMValueRef iy, LLVMValueRef
 static void input_piece(Wino *w, LLVMValueRef base, LLVMValueRef iy, LLVMValueRef ix, LLVMValueRef to)
 {
 	const int ny = w->ny, nx = w->nx;
-	const int64_t stride = wino_kvecs(w->c) * w->c->lanes * w->pieces;
+	const int64_t stride = wino_input_step(w->c);
 	LLVMValueRef d[WINO_MAX_POINTS], t[WINO_MAX_POINTS];
 
 	load_piece(w, base, iy, ix, d);
@@ -305,9 +305,9 @@ static void emit_products(Wino *w, LLVMValueRef *acc)
 	Emit *e = w->e;
 	EmitLoop lp, lt;
 	LLVMValueRef p = emit_for(e, &lp, emit_i64(e, 0), emit_i64(e, w->points), emit_i64(e, 1), "point");
-	LLVMValueRef v = mulc(w, p, wino_kvecs(c) * c->lanes * w->pieces), t;
+	LLVMValueRef v = mulc(w, p, wino_input_step(c)), t;
 	LLVMValueRef b = mulc(w, add(w, mulc(w, w->ct, w->points), p), c->nk * w->width);
-	LLVMValueRef to = addc(w, mulc(w, p, w->pieces * w->width), wino_input_elems(c));
+	LLVMValueRef to = addc(w, mulc(w, p, wino_product_step(c)), wino_input_elems(c));
 
 	t = emit_for(e, &lt, emit_i64(e, 0), mulc(w, w->down, w->across), emit_i64(e, c->cols), "piece");
 	product_tile(w, add(w, v, mulc(w, t, c->lanes)), b, add(w, to, mulc(w, t, w->width)), acc);
@@ -367,7 +367,7 @@ static void output_piece(Wino *w, LLVMValueRef from, int j, LLVMValueRef buf)
 		LLVMValueRef in[WINO_MAX_N], out[WINO_MAX_M];
 
 		for (int y = 0; y < ny; y++) {
-			LLVMValueRef off = addc(w, from, (y * nx + x) * w->pieces * w->width + (int64_t)j * w->c->lanes);
+			LLVMValueRef off = addc(w, from, (y * nx + x) * wino_product_step(w->c) + (int64_t)j * w->c->lanes);
 
 			in[y] = load(w, w->vec, at_f32(w, e->arg[w->c->w_arg], off));
 		}

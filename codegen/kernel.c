@@ -282,6 +282,16 @@ int64_t mlo_contract_csplits(const KContract *c)
 	return c->wino ? (tiles + c->c_chunk - 1) / c->c_chunk : tiles;
 }
 
+MloElem mlo_contract_sum(const KContract *c)
+{
+	return mlo_elem_is_float(c->a.elem) ? EL_f32 : EL_i32;
+}
+
+int64_t mlo_contract_steps(const KContract *c)
+{
+	return (c->nk + c->dot - 1) / c->dot;
+}
+
 static MloDim ceil_div(const MloKernel *k, int64_t number, int64_t by)
 {
 	MloDim d = mlo_kernel_dim(k, number);

@@ -101,27 +101,48 @@ typedef struct KStmt {
 	struct KCall *call;
 } KStmt;
 
-/* Sum of products, the common form of convolution, matrix product and their batched kinds (f32):
+/* Sum of products, the common form of convolution, matrix product and their batched kinds:
  *
  *   product[b0,b1,y,x,c] = sum over ky,kx,k of
- *       A[b0*a.b0 + b1*a.b1 + iy*a.y + ix*a.x + (kk/a.block)*a.blk + (kk%a.block)*a.k]
+ *       (A[b0*a.b0 + b1*a.b1 + iy*a.y + ix*a.x + (kk/a.block)*a.blk + (kk%a.block)*a.k] - zero)
  *     * B[...c..., ky, kx, k]
  *   with iy = y*sy + ky*dy - py, ix = x*sx + kx*dx - px, terms outside [0,in_y) x [0,in_x) left out,
  *   and kk = (c / group_c) * group_k + k  (group_c = nc, group_k = 0 without groups).
  *
- * Extents, strides in elements, a.block and group_c are numbers, or -1-k for size k.  The epilogue (body) computes with K_product and the variables var[]
- * (b0, b1, y, x, c) and stores.  B is either packed at compile time,
- *   [ceil(nc / (vecs*lanes))][ky][kx][k][vecs*lanes], zero beyond nc,   (b.packed)
- * or read in place: B[b0*b.b0 + b1*b.b1 + k*b.k + c], 1x1 taps only. */
+ * Extents, strides in elements, a.block and group_c are numbers, or -1-k for size k.  The epilogue (body) computes
+ * with K_product and the variables var[] (b0, b1, y, x, c) and stores.
+ *
+ * Elements of A and B, and what they are summed up in:
+ *   f32 with f32, f16 or bf16         f32, `dot` 1
+ *   bf16 with bf16                    f32, `dot` 2; 1 when depthwise
+ *   u8 or i8 with i8                  i32, `dot` 4; 1 when depthwise
+ * `dot` terms k that follow each other are one step: a lane of 32 bits takes as many products at once.  They lie
+ * beside each other in A (a.k = 1; a.block, but for a single one, and group_k are multiples of dot) and in B, which
+ * is then packed.
+ *
+ * B is either packed at compile time,
+ *   [ceil(nc / (vecs*lanes))][ky][kx][ceil(nk / dot)][vecs*lanes][dot], zero beyond nc and nk,   (b.packed)
+ * or read in place: B[b0*b.b0 + b1*b.b1 + k*b.k + c], 1x1 taps only.
+ *
+ * The zero point is zero.at, plus the element of zero.z_arg where it is `given` by the run.  Machine code gets it out
+ * of the sums of the weights of each tap that lies inside, i32 zero.s_arg[ceil(nc / (vecs*lanes))][ky][kx][vecs*lanes],
+ * which are there if there is a zero point or if A is of the sign that the instruction does not take (a.flip).
+ *
+ * Alone in a kernel, its outputs are the task space.  Inside of loops (not of a vec loop; without Winograd) it makes all
+ * its outputs where it stands; a_at and b_at, expressions of the loops around it, are then added to every place
+ * in A and in B. */
 typedef struct KContract {
 	int64_t nb0, nb1, ny, nx, nc; /* output extents */
 	int64_t nk, nky, nkx;         /* terms: channels (per group), taps */
 	int64_t sy, sx, dy, dx, py, px, in_y, in_x;
 	int64_t qx;                   /* where nx is a size: nx = (in_x + px + qx - reach of a window) / sx + 1 */
 	int64_t group_c, group_k;
+	int dot;
 	int a_arg, b_arg;
-	struct { int64_t b0, b1, y, x, block, blk, k; } a;
-	struct { bool packed; int64_t b0, b1, k; } b;
+	const KIdx *a_at, *b_at;      /* NULL: 0 */
+	struct { MloElem elem; bool flip; int64_t b0, b1, y, x, block, blk, k; } a;
+	struct { MloElem elem; bool packed; int64_t b0, b1, k; } b;
+	struct { bool sums, given; int s_arg, z_arg; int64_t at; } zero;
 	int var[5];                   /* b0, b1, y, x, c: variable numbers used by the epilogue */
 	/* schedule: */
 	int lanes, vecs, cols, rows;  /* register tile: rows x cols outputs (y, x) x vecs vectors of channels */
@@ -256,6 +277,8 @@ static inline bool mlo_contract_by_columns(const KContract *c)
 int64_t mlo_contract_chunks(const KContract *c); /* where the extents are numbers */
 int64_t mlo_contract_ctiles(const KContract *c); /* channel tiles; likewise */
 int64_t mlo_contract_csplits(const KContract *c); /* tasks that share the channel tiles of a chunk; likewise */
+MloElem mlo_contract_sum(const KContract *c); /* what products are summed up in: f32 or i32 */
+int64_t mlo_contract_steps(const KContract *c); /* of `dot` terms per tap; likewise */
 double mlo_contract_flops(const MloKernel *k, const KContract *c); /* without the epilogue */
 MloDim mlo_contract_tasks(const MloKernel *k, const KContract *c);
 uint64_t mlo_kernel_scratch(const MloKernel *k); /* bytes of scratch memory per thread, 64-byte pieces */

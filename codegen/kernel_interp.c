@@ -23,7 +23,7 @@ typedef struct Interp {
 	int64_t *var;
 	const int64_t *size;
 	int64_t *count;        /* per argument */
-	double product;
+	Cell product;
 	MloDiag *d;
 	bool failed;
 } Interp;
@@ -221,7 +221,7 @@ static bool guarded(Interp *p, const KGuard *g)
 
 /* -- operations ------------------------------------------------------------------------------------------ */
 
-static double float_op(KOp op, double a, double b, double c)
+static double float_op(KOp op, MloElem t, double a, double b, double c)
 {
 	double r;
 
@@ -246,9 +246,11 @@ static double float_op(KOp op, double a, double b, double c)
 	case K_rint: return nearbyint(a);
 	case K_sqrt: return sqrt(a);
 	case K_exp: return exp(a);
+	case K_decay: return a < (t == EL_f32 ? -87 : -708) ? 0 : exp(a);
 	case K_log: return log(a);
 	case K_tanh: return tanh(a);
 	case K_erf: return erf(a);
+	case K_phi: return 0.5 + 0.5 * erf(a * 0.70710678118654752440);
 	case K_sin: return sin(a);
 	case K_cos: return cos(a);
 	case K_sigmoid: return a < 0 ? exp(a) / (1 + exp(a)) : 1 / (1 + exp(-a));
@@ -343,7 +345,7 @@ static Cell operate(Interp *p, const KInst *in)
 		return (Cell){.i = wrap(in->type, (uint64_t)int_op(in->op, in->type, v[0].i, v[1].i, v[2].i))};
 	if (in->op == K_fma && in->type == EL_f32)
 		return (Cell){.f = fmaf((float)v[0].f, (float)v[1].f, (float)v[2].f)};
-	return (Cell){.f = round_to(in->type, float_op(in->op, v[0].f, v[1].f, v[2].f))};
+	return (Cell){.f = round_to(in->type, float_op(in->op, in->type, v[0].f, v[1].f, v[2].f))};
 }
 
 static Cell load(Interp *p, const KInst *in)
@@ -369,7 +371,7 @@ static Cell value(Interp *p, const KInst *in)
 	if (in->op == K_accum)
 		return p->acc[in->arg];
 	if (in->op == K_product)
-		return (Cell){.f = p->product};
+		return p->product;
 	return operate(p, in);
 }
 
@@ -383,10 +385,12 @@ static void accumulate(Interp *p, const KStmt *s)
 	Cell a = p->acc[s->acc], b = p->val[s->value];
 
 	if (mlo_elem_is_float(t))
-		p->acc[s->acc].f = round_to(t, float_op(s->accop, a.f, b.f, 0));
+		p->acc[s->acc].f = round_to(t, float_op(s->accop, t, a.f, b.f, 0));
 	else
 		p->acc[s->acc].i = wrap(t, (uint64_t)int_op(s->accop, t, a.i, b.i, 0));
 }
+
+static void contract_all(Interp *p, const KStmt *s);
 
 static void statement(Interp *p, const KStmt *s)
 {
@@ -415,6 +419,9 @@ static void statement(Interp *p, const KStmt *s)
 	case KS_ACC:
 		accumulate(p, s);
 		break;
+	case KS_CONTRACT:
+		contract_all(p, s);
+		break;
 	default:
 		MLO_BUG("statement kind %d inside a loop", (int)s->kind);
 	}
@@ -428,24 +435,33 @@ static void run(Interp *p, const KStmt *s)
 
 /* -- contractions ------------------------------------------------------------------------------------------ */
 
+/* An element of A or B, or a zero point; integers too are exact in a double. */
+static double contract_load(Interp *p, int arg, int64_t i)
+{
+	MloElem t = p->k->arg.items[arg].elem;
+	unsigned char *at = element(p, arg, i, "reads");
+	Cell v = at ? load_elem(t, at) : (Cell){0};
+
+	return !at ? 0 : mlo_elem_is_float(t) ? v.f : (double)v.i;
+}
+
 static double contract_term(Interp *p, const KContract *c, const int64_t *o, int64_t a, int64_t tap, int64_t k)
 {
 	int64_t kk = o[4] / c->group_c * c->group_k + k, w = (int64_t)c->vecs * c->lanes, b;
-	unsigned char *pa, *pb;
+	double zero = (double)c->zero.at;
 
-	a += kk / c->a.block * c->a.blk + kk % c->a.block * c->a.k;
+	a += kk / c->a.block * c->a.blk + kk % c->a.block * c->a.k + (c->a_at ? idx(p, c->a_at) : 0);
 	if (c->b.packed)
-		b = ((o[4] / w * c->nky * c->nkx + tap) * c->nk + k) * w + o[4] % w;
+		b = (((o[4] / w * c->nky * c->nkx + tap) * mlo_contract_steps(c) + k / c->dot) * w + o[4] % w) * c->dot + k % c->dot;
 	else
 		b = o[0] * c->b.b0 + o[1] * c->b.b1 + k * c->b.k + o[4];
-	pa = element(p, c->a_arg, a, "reads");
-	pb = element(p, c->b_arg, b, "reads");
-	if (!pa || !pb)
-		return 0;
-	return load_elem(p->k->arg.items[c->a_arg].elem, pa).f * load_elem(p->k->arg.items[c->b_arg].elem, pb).f;
+	b += c->b_at ? idx(p, c->b_at) : 0;
+	if (c->zero.given)
+		zero += contract_load(p, c->zero.z_arg, 0);
+	return (contract_load(p, c->a_arg, a) - zero) * contract_load(p, c->b_arg, b);
 }
 
-static double contract_one(Interp *p, const KContract *c, const int64_t *o)
+static Cell contract_one(Interp *p, const KContract *c, const int64_t *o)
 {
 	double sum = 0;
 
@@ -459,7 +475,9 @@ static double contract_one(Interp *p, const KContract *c, const int64_t *o)
 			for (int64_t k = 0; k < c->nk && !p->failed; k++)
 				sum += contract_term(p, c, o, a, ky * c->nkx + kx, k);
 		}
-	return (float)sum;
+	if (mlo_contract_sum(c) == EL_i32)
+		return (Cell){.i = wrap(EL_i32, (uint64_t)(int64_t)sum)};
+	return (Cell){.f = (float)sum};
 }
 
 /* Input at point p of the piece that starts at output (y0, x0): B^T d B. */
@@ -485,7 +503,7 @@ static double wino_input(Interp *p, const KContract *c, const int64_t *o, int64_
 }
 
 /* One output by Winograd: A^T [sum over k of weight . input] A at its place in the piece. */
-static double contract_wino(Interp *p, const KContract *c, const int64_t *o)
+static Cell contract_wino(Interp *p, const KContract *c, const int64_t *o)
 {
 	int my = wino_my(c), mx = wino_mx(c), nx = wino_nx(c), points = wino_points(c);
 	int64_t y0 = o[2] / my * my, x0 = o[3] / mx * mx, w = (int64_t)c->vecs * c->lanes;
@@ -504,7 +522,7 @@ static double contract_wino(Interp *p, const KContract *c, const int64_t *o)
 		}
 		sum += row[q / nx] * col[q % nx] * product;
 	}
-	return (float)sum;
+	return (Cell){.f = (float)sum};
 }
 
 /* The part of the output that one task makes: lo[] and hi[] over b0, b1, y, x, c. */
@@ -558,6 +576,16 @@ static void contract(Interp *p, const KStmt *s, int64_t task)
 					p->var[c->var[i]] = o[i];
 				run(p, s->body);
 			}
+}
+
+/* One inside of loops. */
+static void contract_all(Interp *p, const KStmt *s)
+{
+	const KContract c = at_sizes(p, s->contract);
+	int64_t n = c.nb0 * c.nb1 * mlo_contract_chunks(&c) * mlo_contract_csplits(&c);
+
+	for (int64_t t = 0; t < n && !p->failed; t++)
+		contract(p, s, t);
 }
 
 /* -- calls ---------------------------------------------------------------------------------------------------- */

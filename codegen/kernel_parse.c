@@ -355,6 +355,10 @@ static void fields(Parser *s, void *of, const KField *f)
 
 		expect(s, f->name);
 		expect(s, "=");
+		if (f->kind == KF_ELEM) {
+			*(MloElem *)p = elem(s);
+			continue;
+		}
 		v = integer(s);
 		if (f->kind == KF_I64)
 			*(int64_t *)p = v;
@@ -494,6 +498,10 @@ static void stmt(Parser *s, KStmt *st)
 		st->kind = KS_CONTRACT;
 		st->contract = MLO_NEW(s->a, KContract);
 		fields(s, st->contract, mlo_kcontract_fields);
+		if (accept(s, "a_at="))
+			st->contract->a_at = sum(s);
+		if (accept(s, "b_at="))
+			st->contract->b_at = sum(s);
 		st->body = body(s);
 	} else if (accept(s, "forest")) {
 		st->kind = KS_FOREST;

@@ -24,10 +24,12 @@ const KField mlo_kcontract_fields[] = {
 	FIELD(KF_I64, sy) FIELD(KF_I64, sx) FIELD(KF_I64, dy) FIELD(KF_I64, dx)
 	FIELD(KF_I64, py) FIELD(KF_I64, px) FIELD(KF_I64, in_y) FIELD(KF_I64, in_x)
 	FIELD(KF_I64, qx)
-	FIELD(KF_I64, group_c) FIELD(KF_I64, group_k) FIELD(KF_INT, a_arg) FIELD(KF_INT, b_arg)
-	FIELD(KF_I64, a.b0) FIELD(KF_I64, a.b1) FIELD(KF_I64, a.y) FIELD(KF_I64, a.x)
+	FIELD(KF_I64, group_c) FIELD(KF_I64, group_k) FIELD(KF_INT, dot) FIELD(KF_INT, a_arg) FIELD(KF_INT, b_arg)
+	FIELD(KF_ELEM, a.elem) FIELD(KF_BOOL, a.flip) FIELD(KF_I64, a.b0) FIELD(KF_I64, a.b1) FIELD(KF_I64, a.y) FIELD(KF_I64, a.x)
 	FIELD(KF_I64, a.block) FIELD(KF_I64, a.blk) FIELD(KF_I64, a.k)
-	FIELD(KF_BOOL, b.packed) FIELD(KF_I64, b.b0) FIELD(KF_I64, b.b1) FIELD(KF_I64, b.k)
+	FIELD(KF_ELEM, b.elem) FIELD(KF_BOOL, b.packed) FIELD(KF_I64, b.b0) FIELD(KF_I64, b.b1) FIELD(KF_I64, b.k)
+	FIELD(KF_BOOL, zero.sums) FIELD(KF_BOOL, zero.given) FIELD(KF_INT, zero.s_arg) FIELD(KF_INT, zero.z_arg)
+	FIELD(KF_I64, zero.at)
 	FIELD(KF_INT, var[0]) FIELD(KF_INT, var[1]) FIELD(KF_INT, var[2]) FIELD(KF_INT, var[3])
 	FIELD(KF_INT, var[4])
 	FIELD(KF_INT, lanes) FIELD(KF_INT, vecs) FIELD(KF_INT, cols) FIELD(KF_INT, rows)
@@ -54,7 +56,10 @@ int64_t mlo_kfield_get(const void *of, const KField *f)
 {
 	const char *p = (const char *)of + f->offset;
 
-	return f->kind == KF_I64 ? *(const int64_t *)p : f->kind == KF_INT ? *(const int *)p : *(const bool *)p;
+	return f->kind == KF_I64    ? *(const int64_t *)p
+	       : f->kind == KF_INT  ? *(const int *)p
+	       : f->kind == KF_BOOL ? *(const bool *)p
+	                            : (int64_t)*(const MloElem *)p;
 }
 
 /* -- pieces -------------------------------------------------------------------------------------- */
@@ -172,8 +177,22 @@ static void text(MloStr *o, const char *s)
 static void fields(MloStr *o, const char *word, const void *of, const KField *f)
 {
 	mlo_str_add(o, "%s", word);
-	for (; f->name; f++)
-		mlo_str_add(o, " %s=%lld", f->name, (long long)mlo_kfield_get(of, f));
+	for (; f->name; f++) {
+		int64_t v = mlo_kfield_get(of, f);
+
+		if (f->kind == KF_ELEM)
+			mlo_str_add(o, " %s=%s", f->name, mlo_elem_text((MloElem)v));
+		else
+			mlo_str_add(o, " %s=%lld", f->name, (long long)v);
+	}
+}
+
+static void place(MloStr *o, const char *word, const KIdx *e)
+{
+	if (!e)
+		return;
+	mlo_str_add(o, "%s", word);
+	idx(o, e, 0);
 }
 
 static void call_tensors(MloStr *o, const KCallTensor *t, int n)
@@ -275,6 +294,8 @@ static void stmt(MloStr *o, const MloKernel *k, const KStmt *s, int depth)
 		break;
 	case KS_CONTRACT:
 		fields(o, "contract", s->contract, mlo_kcontract_fields);
+		place(o, " a_at=", s->contract->a_at);
+		place(o, " b_at=", s->contract->b_at);
 		block(o, k, s, depth);
 		break;
 	case KS_FOREST:

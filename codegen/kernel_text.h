@@ -9,7 +9,7 @@ extern const char *const mlo_kloop_name[]; /* by KLoopKind */
 extern const char *const mlo_kdir_name[];  /* by KArgDir */
 
 /* The members of a contraction and of a forest, in the order of the text. */
-typedef enum KFieldKind { KF_I64, KF_INT, KF_BOOL } KFieldKind;
+typedef enum KFieldKind { KF_I64, KF_INT, KF_BOOL, KF_ELEM } KFieldKind;
 typedef struct KField {
 	const char *name;
 	size_t offset;

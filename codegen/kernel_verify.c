@@ -12,7 +12,8 @@ typedef struct Scope {
 	MloElem *acc_type;
 	bool *let;                 /* defined anywhere */
 	int vec_var;               /* of the enclosing vec loop, or -1 */
-	bool epilogue;             /* inside a contraction */
+	const KContract *contract; /* whose epilogue this is, or NULL */
+	int depth;                 /* loops around */
 	size_t errors;
 } Scope;
 
@@ -115,6 +116,7 @@ static const Rule rule[K_COUNT] = {
 	[K_fmod] = R_NUMBER, [K_fma] = R_NUMBER, [K_min] = R_NUMBER, [K_max] = R_NUMBER, [K_pow] = R_NUMBER,
 	[K_neg] = R_NUMBER, [K_abs] = R_NUMBER, [K_sign] = R_NUMBER, [K_floor] = R_NUMBER,
 	[K_ceil] = R_NUMBER, [K_rint] = R_NUMBER, [K_sqrt] = R_FLOAT, [K_exp] = R_FLOAT, [K_log] = R_FLOAT,
+	[K_decay] = R_FLOAT, [K_phi] = R_FLOAT,
 	[K_tanh] = R_FLOAT, [K_erf] = R_FLOAT, [K_sin] = R_FLOAT, [K_cos] = R_FLOAT, [K_sigmoid] = R_FLOAT,
 	[K_eq] = R_COMPARE, [K_lt] = R_COMPARE, [K_le] = R_COMPARE, [K_and] = R_BITS, [K_or] = R_BITS,
 	[K_xor] = R_BITS, [K_not] = R_BITS, [K_select] = R_SELECT,
@@ -151,8 +153,8 @@ static void check_types(Scope *s, const KInst *in, const MloElem *t, int n, cons
 
 static void check_leaf(Scope *s, const KInst *in, const char *user)
 {
-	if (in->op == K_product && (!s->epilogue || in->type != EL_f32))
-		wrong(s, "%s is not an f32 inside a contraction", user);
+	if (in->op == K_product && (!s->contract || in->type != mlo_contract_sum(s->contract)))
+		wrong(s, "%s is not a sum of products inside a contraction", user);
 	if (in->op == K_index)
 		check_idx(s, in->idx, user);
 	if (in->op == K_load) {
@@ -227,12 +229,14 @@ static void check_loop(Scope *s, const KStmt *st)
 		wrong(s, "%s: the extent depends on data", user);
 	if (st->extent && outer >= 0 && mentions(st->extent, KI_VAR, outer))
 		wrong(s, "%s: the extent depends on the vec variable v%d", user, outer);
-	if (st->loop == KL_VEC && (outer >= 0 || s->epilogue))
+	if (st->loop == KL_VEC && (outer >= 0 || s->contract))
 		wrong(s, "%s: vec inside vec", user);
 	s->var[st->var] = true;
 	if (st->loop == KL_VEC)
 		s->vec_var = st->var;
+	s->depth++;
 	check_body(s, st->body);
+	s->depth--;
 	s->vec_var = outer;
 	s->var[st->var] = false;
 }
@@ -264,7 +268,7 @@ static void check_winograd(Scope *s, const KContract *c)
 {
 	if ((c->wino != 2 && c->wino != 4) || (c->nky != 3 && c->nky != 1) || (c->nkx != 3 && c->nkx != 1) ||
 	    c->nky + c->nkx == 2 || c->sy != 1 || c->sx != 1 || c->dy != 1 ||
-	    c->dx != 1 || c->group_k || !c->b.packed)
+	    c->dx != 1 || c->group_k || !c->b.packed || c->a.elem != EL_f32 || c->b.elem != EL_f32)
 		wrong(s, "Winograd F(%d) of a contraction that is not a convolution of stride 1 by 3x3, 3x1 or 1x3", c->wino);
 	if (c->a.block != c->lanes || c->a.k != 1 || wino_cvecs(c) % c->vecs)
 		wrong(s, "Winograd of %lld to %lld channels in vectors of %d", (long long)c->nk, (long long)c->nc, c->lanes);
@@ -276,13 +280,56 @@ static void check_winograd(Scope *s, const KContract *c)
 		wrong(s, "Winograd needs %lld elements of scratch memory", (long long)wino_scratch_elems(c));
 }
 
+/* An argument of a contraction that only reads it. */
+static void check_input(Scope *s, int arg, MloElem elem, const char *what)
+{
+	if (arg_ok(s, arg, "contraction") && s->k->arg.items[arg].elem != elem)
+		wrong(s, "contraction: %s is %s, argument a%d %s", what, mlo_elem_text(elem), arg,
+		      mlo_elem_text(s->k->arg.items[arg].elem));
+}
+
+static void check_elements(Scope *s, const KContract *c)
+{
+	static const struct { MloElem a, b; int dot; } known[] = {
+		{EL_f32, EL_f32, 1}, {EL_f32, EL_f16, 1}, {EL_f32, EL_bf16, 1}, {EL_bf16, EL_bf16, 2},
+		{EL_u8, EL_i8, 4}, {EL_i8, EL_i8, 4}};
+	int64_t tiles = mlo_contract_ctiles(c), w = (int64_t)c->vecs * c->lanes;
+	int dot = 0;
+
+	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+		if (known[i].a == c->a.elem && known[i].b == c->b.elem)
+			dot = contract_is_depthwise(c) ? 1 : known[i].dot;
+	if (!dot || dot != c->dot)
+		wrong(s, "contraction of %s and %s, %d at once", mlo_elem_text(c->a.elem), mlo_elem_text(c->b.elem), c->dot);
+	else if (dot > 1 && (c->nk < 1 || c->a.k != 1 || !c->b.packed || (c->a.block % dot && c->a.block < c->nk) ||
+	                     c->group_k % dot))
+		wrong(s, "contraction of %d at once that do not lie beside each other", dot);
+	check_input(s, c->a_arg, c->a.elem, "A");
+	check_input(s, c->b_arg, c->b.elem, "B");
+	if ((c->a.flip || c->zero.given || c->zero.at) && (!c->zero.sums || mlo_contract_sum(c) != EL_i32))
+		wrong(s, "contraction with a zero point, but no sums of weights");
+	if (c->zero.given)
+		check_input(s, c->zero.z_arg, c->a.elem, "the zero point");
+	if (!c->zero.sums || s->errors)
+		return;
+	check_input(s, c->zero.s_arg, EL_i32, "the sums of weights");
+	if (!s->errors && (c->nc < 0 || s->k->arg.items[c->zero.s_arg].count < tiles * c->nky * c->nkx * w))
+		wrong(s, "contraction with too few sums of weights");
+}
+
 static void check_contract(Scope *s, const KStmt *st)
 {
 	const KContract *c = st->contract;
 	const int64_t *open[] = {MLO_CONTRACT_OPEN(*c)};
 
-	if (st != s->k->body || st->next)
-		wrong(s, "a contraction is not alone in the kernel");
+	if (s->depth ? c->wino || s->vec_var >= 0 || s->contract : st != s->k->body || st->next || s->contract)
+		wrong(s, "a contraction is neither alone in the kernel nor plain in loops");
+	if (!s->depth && (c->a_at || c->b_at))
+		wrong(s, "a contraction alone begins where its arguments do");
+	if (c->a_at)
+		check_idx(s, c->a_at, "contraction");
+	if (c->b_at)
+		check_idx(s, c->b_at, "contraction");
 	for (size_t i = 0; i < sizeof open / sizeof *open; i++)
 		check_number(s, *open[i], "contraction");
 	if (!c->nb0 || !c->nb1 || !c->ny || !c->nx || !c->nc || c->nky < 1 || c->nkx < 1)
@@ -298,18 +345,25 @@ static void check_contract(Scope *s, const KStmt *st)
 	if (contract_is_depthwise(c) && c->nc > 1 && (c->a.block != c->lanes || c->a.k != 1))
 		wrong(s, "depthwise contraction of blocks of %lld channels in vectors of %d", (long long)c->a.block,
 		      c->lanes);
-	if (!arg_ok(s, c->a_arg, "contraction") || !arg_ok(s, c->b_arg, "contraction"))
+	if (s->errors)
+		return;
+	check_elements(s, c);
+	if (s->errors)
 		return;
 	if (c->wino)
 		check_winograd(s, c);
-	for (int i = 0; i < 5; i++) {
-		if (c->var[i] < 0 || c->var[i] >= s->k->nvar)
+	for (int i = 0; i < 5; i++)
+		if (c->var[i] < 0 || c->var[i] >= s->k->nvar || s->var[c->var[i]]) {
 			wrong(s, "contraction with variable v%d", c->var[i]);
-		else
-			s->var[c->var[i]] = true;
-	}
-	s->epilogue = true;
+			return;
+		}
+	for (int i = 0; i < 5; i++)
+		s->var[c->var[i]] = true;
+	s->contract = c;
 	check_body(s, st->body);
+	s->contract = NULL;
+	for (int i = 0; i < 5; i++)
+		s->var[c->var[i]] = false;
 }
 
 static bool power_of_two(int64_t v)

@@ -1,6 +1,7 @@
 /* codegen/lower.h -- from a fused group of graph nodes to a kernel.
  *
- * Four lowerings, tried in this order for a group [first, last] (contiguous nodes):
+ * Lowerings, tried in this order for a group [first, last] (contiguous nodes):
+ *   attention: two matrix products with a softmax between them (counts as the contract tier);
  *   contract: a contraction and its elementwise epilogue;
  *   loops:    maps, movement, reductions, pooling, row-wise normalisation, fused;
  *   forest:   one tree ensemble (counts as the loop tier);
@@ -10,6 +11,7 @@
 #ifndef MLO_CODEGEN_LOWER_H
 #define MLO_CODEGEN_LOWER_H
 #include "codegen/kernel.h"
+#include "codegen/schedule.h"
 #include "targets/target.h"
 
 /* What an argument of a lowered kernel is bound to: a value of the graph, or data that lowering
@@ -22,6 +24,8 @@ typedef struct MloBinding {
 typedef struct MloLowered {
 	MloKernel *kernel;
 	MloBinding *bind; /* kernel->arg.n entries; the argument of sizes is bound to nothing */
+	MloChoice choice; /* of a contraction's schedule */
+	CacheKey tunable; /* MloTunable.key, if the chooser was asked */
 } MloLowered;
 
 typedef struct MloLowerCx {
@@ -30,8 +34,12 @@ typedef struct MloLowerCx {
 	const MloTarget *target;
 	MloDiag *diag;
 	bool direct_only; /* no Winograd: results closer to the sum in order */
+	const MloChooser *chooser;  /* NULL: the cost model chooses schedules */
+	const MloSchedule *forced;  /* contractions get this one */
+	bool probe;       /* contractions are lowered to be looked at: weights are not packed */
 } MloLowerCx;
 
+MloStatus mlo_lower_attention(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
 MloStatus mlo_lower_contract(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
 MloStatus mlo_lower_loops(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
 MloStatus mlo_lower_forest(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
@@ -48,6 +56,12 @@ bool mlo_node_static(const MloNode *n); /* and all their sizes stand in the type
 /* Whether mlo_lower_contract has a form for the contraction `anchor` when its group starts at `first`
  * (reshapes and transposes between the two become strides of the operands). */
 bool mlo_can_lower_contract(MloLowerCx *cx, const MloNode *first, const MloNode *anchor);
+
+/* Whether mlo_lower_attention takes a group that starts at `first` and goes through these three. */
+bool mlo_can_lower_attention(MloLowerCx *cx, const MloNode *first, MloNode *qk, MloNode *softmax, MloNode *pv);
+/* Whether it can read operand i of one of the products where it lies, behind the movement that starts at first;
+ * rows: each row of it must be one run of memory. */
+bool mlo_can_attend(MloLowerCx *cx, const MloNode *first, const MloNode *anchor, uint32_t i, bool rows);
 
 /* Is v computed inside the group and needed nowhere else? */
 bool mlo_group_internal(const MloGraph *g, const MloNode *first, const MloNode *last, const MloValue *v);

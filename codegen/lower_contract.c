@@ -6,29 +6,14 @@
  * variables, and is computed from the product or loaded. */
 #include <string.h>
 
+#include "codegen/cache.h"
 #include "codegen/contract_lower.h"
 #include "codegen/winograd.h"
 
-typedef struct Item {
-	const MloValue *v;
-	int number;                         /* SSA value */
-	const KIdx *index[MLO_MAX_RANK];    /* logical index of v at which it was computed */
-	const struct KGuard *guard;
-} Item;
+typedef ContractLower Lower;
+typedef ContractItem Item;
 
-typedef struct Lower {
-	MloLowerCx *cx;
-	MloNode *first, *last, *anchor;
-	ContractPlan plan;
-	MloKernel *k;
-	KCursor at;                         /* in the epilogue */
-	const KIdx *var[5];
-	const KGuard *guard;                /* of padded channels (transposed convolution) */
-	struct { Item *items; size_t n, cap; } done;
-	struct { MloBinding *items; size_t n, cap; } bind;
-} Lower;
-
-static int bind_arg(Lower *l, KArgDir dir, MloValue *v, const MloTensor *packed)
+int contract_bind(Lower *l, KArgDir dir, MloValue *v, const MloTensor *packed)
 {
 	MloBinding b = {v, packed};
 	MloElem elem = v ? v->type.elem : packed->elem;
@@ -43,7 +28,7 @@ static int bind_arg(Lower *l, KArgDir dir, MloValue *v, const MloTensor *packed)
 	return mlo_kernel_arg_dim(l->k, dir, elem, v ? mlo_value_count(l->k->syms, v) : mlo_dim(mlo_tensor_elems(packed)));
 }
 
-static int scratch_arg(Lower *l, int64_t count)
+int contract_scratch(Lower *l, int64_t count)
 {
 	MLO_PUSH(l->cx->arena, &l->bind, (MloBinding){0});
 	return mlo_kernel_arg(l->k, KA_SCRATCH, EL_f32, count);
@@ -130,10 +115,51 @@ static bool broadcast_index(Lower *l, const MloType *t, const KIdx *const *index
 	return true;
 }
 
+/* A constant matrix with its last two dimensions swapped: what lies beside each other is then read together. */
+static const MloTensor *turned(Lower *l, const MloValue *v)
+{
+	const MloTensor *t = v->data;
+	int64_t dim[MLO_MAX_RANK], rows = t->dim[t->rank - 2], cols = t->dim[t->rank - 1], count = mlo_tensor_elems(t);
+	size_t size = mlo_elem_bits(t->elem) / 8;
+	MloTensor *r;
+
+	for (size_t i = 0; i < l->turned.n; i++)
+		if (l->turned.items[i].of == v)
+			return l->turned.items[i].data;
+	memcpy(dim, t->dim, sizeof *dim * (size_t)t->rank);
+	dim[t->rank - 2] = cols;
+	dim[t->rank - 1] = rows;
+	r = mlo_tensor_new(l->cx->arena, t->elem, t->rank, dim);
+	for (int64_t i = 0; i < count; i++) {
+		int64_t at = i / (rows * cols) * rows * cols + i % cols * rows + i / cols % rows;
+
+		memcpy((char *)r->data + (size_t)at * size, (const char *)t->data + (size_t)i * size, size);
+	}
+	MLO_PUSH(l->cx->arena, &l->turned, ((ContractTurned){v, r}));
+	return r;
+}
+
+static int load_turned(Lower *l, const MloValue *v, const KIdx *const *index)
+{
+	const MloTensor *t = turned(l, v);
+	const KIdx *at = kx_const(l->k, 0);
+
+	for (int d = 0; d < t->rank; d++) {
+		int from = d < t->rank - 2 ? d : 2 * t->rank - 3 - d;
+
+		at = kx_add(l->k, kx_mul(l->k, at, t->dim[d]), index[from]);
+	}
+	return kb_load(&l->at, contract_bind(l, KA_IN, NULL, t), at, l->guard, 0);
+}
+
 static int load_value(Lower *l, MloValue *v, const KIdx *const *index)
 {
-	int arg = bind_arg(l, KA_IN, v, NULL);
+	int arg, r = v->type.rank;
 
+	if (l->rows_in_lanes && v->data && r >= 2 && mlo_elem_bits(v->type.elem) >= 8 && v->data->dim[r - 2] != 1 &&
+	    v->data->dim[r - 1] != 1)
+		return load_turned(l, v, index);
+	arg = contract_bind(l, KA_IN, v, NULL);
 	return kb_load(&l->at, arg, mlo_lower_offset(l->k, v, index), l->guard, 0);
 }
 
@@ -145,7 +171,7 @@ static Item *find_done(Lower *l, const MloValue *v)
 	return NULL;
 }
 
-static void add_done(Lower *l, const MloValue *v, int number, const KIdx *const *index)
+void contract_done(Lower *l, const MloValue *v, int number, const KIdx *const *index)
 {
 	Item it = {.v = v, .number = number};
 
@@ -153,50 +179,69 @@ static void add_done(Lower *l, const MloValue *v, int number, const KIdx *const 
 	MLO_PUSH(l->cx->arena, &l->done, it);
 }
 
-/* Elementwise node: all operands of the group must have been computed at the same place. */
-static MloStatus lower_map(Lower *l, MloNode *n)
+/* Is n a map of the group? */
+static bool is_own_map(const Lower *l, const MloNode *n)
 {
-	const MloType *t = &n->out[0]->type;
-	const KIdx *index[MLO_MAX_RANK] = {0};
-	int operand[8], number;
-	bool placed = false;
+	const MloNode *m = l->first;
+
+	while (m != n && m != l->last)
+		m = m->next;
+	return m == n && mlo_op_info(n->op)->kind == OK_ELTWISE;
+}
+
+/* Elementwise node n at `index`: operands that the group has there, or that are computed or read there. */
+static MloStatus map_at(Lower *l, MloNode *n, const KIdx *const *index, int *number)
+{
+	int operand[8];
 
 	if (n->nin > 8 || n->nout != 1)
 		return MLO_ERR_UNSUPPORTED;
 	for (uint32_t i = 0; i < n->nin; i++) {
-		Item *it = n->in[i] ? find_done(l, n->in[i]) : NULL;
-
-		if (it && !placed) {
-			/* the running value has the result's shape, else this is a broadcast over it */
-			if (!mlo_type_same(&it->v->type, t) && !mlo_type_as_many(l->k->syms, &it->v->type, t))
-				return MLO_ERR_UNSUPPORTED;
-			for (int d = 0; d < t->rank; d++) {
-				int from = d - (t->rank - it->v->type.rank);
-
-				index[d] = from >= 0 ? it->index[from] : kx_const(l->k, 0);
-			}
-			placed = true;
-		}
-	}
-	if (!placed)
-		return MLO_ERR_UNSUPPORTED;
-	for (uint32_t i = 0; i < n->nin; i++) {
-		Item *it = n->in[i] ? find_done(l, n->in[i]) : NULL;
+		MloValue *v = n->in[i];
+		Item *it = v ? find_done(l, v) : NULL;
 		const KIdx *at[MLO_MAX_RANK];
 
-		operand[i] = -1;
-		if (it) {
-			operand[i] = it->number;
-		} else if (mlo_eltwise_reads(n, i)) {
-			if (!broadcast_index(l, &n->in[i]->type, index, t, at))
-				return MLO_ERR_UNSUPPORTED;
-			operand[i] = load_value(l, n->in[i], at);
-		}
+		operand[i] = it ? it->number : -1;
+		if (it || !mlo_eltwise_reads(n, i))
+			continue;
+		if (!broadcast_index(l, &v->type, index, &n->out[0]->type, at))
+			return MLO_ERR_UNSUPPORTED;
+		if (v->data && mlo_type_elems(&v->type) == 1)
+			operand[i] = mlo_elem_is_float(v->type.elem)
+			                     ? kb_const_f(&l->at, v->type.elem, mlo_tensor_f64(v->data, 0))
+			                     : kb_const_i(&l->at, v->type.elem, mlo_tensor_i64(v->data, 0));
+		else if (is_own_map(l, v->def))
+			MLO_TRY(map_at(l, v->def, at, &operand[i]));
+		else
+			operand[i] = load_value(l, v, at);
 	}
-	number = mlo_lower_eltwise(&l->at, n, operand);
-	if (number < 0)
+	*number = mlo_lower_eltwise(&l->at, n, operand);
+	return *number < 0 ? MLO_ERR_UNSUPPORTED : MLO_OK;
+}
+
+/* Elementwise node: all operands that depend on the product must have been computed at the same place; one without
+ * such operands is computed where it is needed. */
+static MloStatus lower_map(Lower *l, MloNode *n)
+{
+	const MloType *t = &n->out[0]->type;
+	const KIdx *index[MLO_MAX_RANK] = {0};
+	Item *it = NULL;
+	int number;
+
+	for (uint32_t i = 0; i < n->nin && !it; i++)
+		it = n->in[i] ? find_done(l, n->in[i]) : NULL;
+	if (!it)
+		return mlo_group_internal(l->cx->graph, l->first, l->last, n->out[0]) ? MLO_OK : MLO_ERR_UNSUPPORTED;
+	/* the running value has the result's shape, else this is a broadcast over it */
+	if (!mlo_type_same(&it->v->type, t) && !mlo_type_as_many(l->k->syms, &it->v->type, t))
 		return MLO_ERR_UNSUPPORTED;
-	add_done(l, n->out[0], number, index);
+	for (int d = 0; d < t->rank; d++) {
+		int from = d - (t->rank - it->v->type.rank);
+
+		index[d] = from >= 0 ? it->index[from] : kx_const(l->k, 0);
+	}
+	MLO_TRY(map_at(l, n, index, &number));
+	contract_done(l, n->out[0], number, index);
 	return MLO_OK;
 }
 
@@ -222,7 +267,19 @@ static MloStatus lower_move(Lower *l, MloNode *n)
 	} else {
 		return MLO_ERR_UNSUPPORTED;
 	}
-	add_done(l, n->out[0], number, index);
+	contract_done(l, n->out[0], number, index);
+	return MLO_OK;
+}
+
+MloStatus contract_nodes(Lower *l, MloNode *after, MloNode *last)
+{
+	while (after != last) {
+		after = after->next;
+		if (mlo_op_info(after->op)->kind == OK_ELTWISE)
+			MLO_TRY(lower_map(l, after));
+		else
+			MLO_TRY(lower_move(l, after));
+	}
 	return MLO_OK;
 }
 
@@ -232,31 +289,23 @@ static MloStatus lower_epilogue(Lower *l)
 	const KIdx *index[MLO_MAX_RANK] = {0};
 	int number;
 
-	if (l->anchor->op == OP_conv || l->anchor->op == OP_conv_transpose)
+	if (l->anchor->op == OP_conv || l->anchor->op == OP_conv_transpose || l->anchor->op == OP_conv_integer)
 		image_index(l, &y->type, index);
 	else
 		matrix_index(l, &y->type, index);
-	number = kb_let(&l->at, (KInst){.op = K_product, .type = EL_f32, .a = -1, .b = -1, .c = -1});
+	number = kb_let(&l->at, (KInst){.op = K_product, .type = mlo_contract_sum(&l->plan.c), .a = -1, .b = -1, .c = -1});
 	if (l->plan.bias) {
 		/* a bias of a conv is [M]; of a gemm any shape with M elements */
 		const KIdx *c = l->plan.phase_c ? kx_mod(l->k, l->var[4], l->plan.phase_c) : l->var[4];
-		int arg = bind_arg(l, KA_IN, l->plan.bias, NULL);
+		int arg = contract_bind(l, KA_IN, l->plan.bias, NULL);
 
 		number = kb_op(&l->at, K_add, EL_f32, number, kb_load(&l->at, arg, c, l->guard, 0), -1);
 	}
-	add_done(l, y, number, index);
-	for (MloNode *n = l->anchor->next; l->anchor != l->last && n; n = n->next) {
-		if (mlo_op_info(n->op)->kind == OK_ELTWISE)
-			MLO_TRY(lower_map(l, n));
-		else
-			MLO_TRY(lower_move(l, n));
-		if (n == l->last)
-			break;
-	}
-	return MLO_OK;
+	contract_done(l, y, number, index);
+	return contract_nodes(l, l->anchor, l->last);
 }
 
-static MloStatus store_results(Lower *l)
+MloStatus contract_store_results(Lower *l)
 {
 	size_t stored = 0;
 
@@ -265,7 +314,7 @@ static MloStatus store_results(Lower *l)
 
 		if (mlo_group_internal(l->cx->graph, l->first, l->last, it->v))
 			continue;
-		kb_store(&l->at, bind_arg(l, KA_OUT, (MloValue *)it->v, NULL),
+		kb_store(&l->at, contract_bind(l, KA_OUT, (MloValue *)it->v, NULL),
 		         mlo_lower_offset(l->k, it->v, it->index), l->guard, it->number);
 		stored++;
 	}
@@ -280,7 +329,7 @@ static void estimate(Lower *l)
 	l->k->flops = mlo_contract_flops(l->k, c);
 	if (l->plan.phase_c) /* channels that only pad a vector are not asked for */
 		l->k->flops *= (double)(c->nc / l->plan.phase_c * l->plan.oc) / (double)c->nc;
-	if (l->anchor->op == OP_conv && c->group_k && !contract_is_depthwise(c)) {
+	if (l->anchor->op != OP_conv_transpose && c->group_k && !contract_is_depthwise(c)) {
 		/* block-diagonal groups multiply zeros: count what the model asks for */
 		l->k->flops *= (double)l->anchor->in[1]->type.dim[1].k / (double)c->nk;
 	}
@@ -310,7 +359,7 @@ static void make_vars(Lower *l, KContract *c)
 	}
 }
 
-MloStatus mlo_lower_contract(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out)
+static MloStatus lower(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out, bool *winograd)
 {
 	Lower l = {.cx = cx, .first = first, .last = last};
 	KContract *c;
@@ -326,21 +375,68 @@ MloStatus mlo_lower_contract(MloLowerCx *cx, MloNode *first, MloNode *last, MloL
 	MLO_TRY(contract_describe(cx, first, l.anchor, &l.plan));
 	c = MLO_NEW(cx->arena, KContract);
 	*c = l.plan.c;
-	c->a_arg = bind_arg(&l, KA_IN, l.plan.a, NULL);
-	c->b_arg = bind_arg(&l, KA_IN, l.plan.b, l.plan.packed);
+	c->a_arg = contract_bind(&l, KA_IN, l.plan.a, NULL);
+	c->b_arg = contract_bind(&l, KA_IN, l.plan.b, l.plan.packed);
+	if (c->zero.sums)
+		c->zero.s_arg = contract_bind(&l, KA_IN, NULL, l.plan.sums);
+	if (c->zero.given)
+		c->zero.z_arg = contract_bind(&l, KA_IN, l.plan.zero, NULL);
 	make_vars(&l, c);
-	if (c->wino)
-		c->w_arg = scratch_arg(&l, wino_scratch_elems(c));
+	if (c->wino && !cx->probe)
+		c->w_arg = contract_scratch(&l, wino_scratch_elems(c));
 	l.plan.c = *c;
 	top = kb_top(l.k);
 	l.at = kb_contract(&top, c);
 	MLO_TRY(lower_epilogue(&l));
-	MLO_TRY(store_results(&l));
+	MLO_TRY(contract_store_results(&l));
 	kb_finish(l.k);
 	estimate(&l);
 	if (l.k->sizes_arg >= 0)
 		MLO_PUSH(cx->arena, &l.bind, (MloBinding){0});
 	*out = (MloLowered){.kernel = l.k, .bind = l.bind.items};
+	*winograd = l.plan.winograd;
+	return MLO_OK;
+}
+
+/* The key of a kernel whose schedule is left out: weights and scratch memory have their form from it.  The text
+ * does not say what the cost model chose. */
+static CacheKey key_of(MloLowerCx *cx, MloKernel *k, bool winograd)
+{
+	static const MloSchedule none = {.vecs = 1, .cols = 1, .rows = 1, .y_chunk = 1};
+	MloStr text = {.arena = cx->arena};
+	KContract *c = k->body->contract, chosen = *c;
+
+	mlo_schedule_set(c, &none);
+	mlo_str_add(&text, "schedule%s ", winograd ? "" : " without pieces");
+	mlo_kernel_print(&text, k, false);
+	*c = chosen;
+	return cache_key(cx->target, mlo_str_text(&text), text.n);
+}
+
+MloStatus mlo_lower_contract(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out)
+{
+	MloLowerCx own = *cx;
+	MloSchedule s;
+	MloTunable t = {.target = cx->target};
+	MloChoice choice = {.from = MLO_CHOICE_MODEL};
+
+	if (cx->chooser) {
+		own.probe = true;
+		MLO_TRY(lower(&own, first, last, out, &t.winograd));
+		own.probe = false;
+	}
+	if (cx->chooser && !out->kernel->size.n) {
+		t.key = key_of(cx, out->kernel, t.winograd);
+		t.name = out->kernel->name;
+		t.c = out->kernel->body->contract;
+		s = mlo_schedule_of(t.c);
+		choice = cx->chooser->choose(cx->chooser->user, &t, &s);
+		MLO_ASSERT(mlo_schedule_fits(&t, &s));
+		own.forced = &s;
+	}
+	MLO_TRY(lower(&own, first, last, out, &t.winograd));
+	out->choice = choice;
+	out->tunable = t.key;
 	return MLO_OK;
 }
 

@@ -80,16 +80,15 @@ static int el_swish(El *e)
 
 static int el_gelu(El *e)
 {
-	int x = e->x[0], phi;
+	int x = e->x[0];
 	const char *how = mlo_attr_s(e->n, ATTR_gelu_approximate);
 	if (how && how[0] == 't') {
 		int cube = op2(e, K_mul, op2(e, K_mul, x, x), x);
-		int z = op2(e, K_mul, fma_(e, cube, num(e, 0.044715), x), num(e, 0.79788456080286535588));
-		phi = op1(e, K_tanh, z);
-	} else {
-		phi = op1(e, K_erf, op2(e, K_mul, x, num(e, 0.70710678118654752440)));
+		int z = op2(e, K_mul, fma_(e, cube, num(e, 0.044715), x), num(e, 2 * 0.79788456080286535588));
+		/* (1 + tanh(z / 2)) / 2 */
+		return op2(e, K_mul, x, op1(e, K_sigmoid, z));
 	}
-	return op2(e, K_mul, op2(e, K_mul, x, num(e, 0.5)), op2(e, K_add, phi, num(e, 1)));
+	return op2(e, K_mul, x, op1(e, K_phi, x));
 }
 
 /* log(1 + exp(x)) without overflow: max(x, 0) + log(1 + exp(-|x|)) */

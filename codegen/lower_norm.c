@@ -144,9 +144,7 @@ static int shifted(Lower *w, Rows *r, int max)
  * rows are full of them. */
 static int exp_down(Lower *w, MloElem t, int d)
 {
-	int low = lw_const(w, t, t == EL_f64 ? -708 : -87);
-	int e = lw_op(w, K_exp, t, lw_op(w, K_max, t, d, low, -1), -1, -1);
-	return lw_op(w, K_select, t, lw_op(w, K_lt, EL_bool, d, low, -1), lw_const(w, t, 0), e);
+	return lw_op(w, K_decay, t, d, -1, -1);
 }
 
 static void row_softmax(Lower *w, Rows *r)

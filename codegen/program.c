@@ -332,7 +332,8 @@ static MloStatus lower_tiers(Builder *b, MloNode *first, MloNode *last, MloLower
 		MloStatus (*lower)(MloLowerCx *, MloNode *, MloNode *, MloLowered *);
 		MloTier tier;
 		bool open; /* decides about open sizes itself */
-	} lowering[] = {{mlo_lower_contract, MLO_TIER_CONTRACT, false},
+	} lowering[] = {{mlo_lower_attention, MLO_TIER_CONTRACT, false},
+	                {mlo_lower_contract, MLO_TIER_CONTRACT, false},
 	                {mlo_lower_loops, MLO_TIER_LOOPS, false},
 	                {mlo_lower_forest, MLO_TIER_LOOPS, true},
 	                {mlo_lower_recurrent, MLO_TIER_LOOPS, false},
@@ -430,7 +431,8 @@ static MloStatus lower_group(Builder *b, MloNode *first, MloNode *last)
 	if (st != MLO_OK)
 		return st;
 	return builder_kernel_step(b, &low, -1, (MloStepInfo){.tier = tier, .origin = builder_origin(b, first, last),
-	                           .shape = result_text(b, last), .schedule = schedule_text(b, low.kernel)});
+	                           .shape = result_text(b, last), .schedule = schedule_text(b, low.kernel),
+	                           .choice = low.choice, .tunable = low.tunable});
 }
 
 /* Outputs that are inputs, constants, parts of something, or named twice. */
@@ -492,7 +494,7 @@ MloStatus program_new(Plan *plan, const MloGraph *g, Program **out)
 {
 	Builder b = {.plan = plan, .p = MLO_NEW(plan->arena, Program),
 	             .cx = {.arena = plan->arena, .graph = g, .target = plan->target, .diag = plan->diag,
-	                    .direct_only = plan->direct_only}};
+	                    .direct_only = plan->opt->direct_only, .chooser = plan->opt->chooser}};
 
 	*out = b.p;
 	b.p->graph = g;
@@ -530,11 +532,12 @@ static bool is_flat(const MloGraph *g)
 	return true;
 }
 
-MloStatus plan_build(Plan *p, MloArena *a, const MloGraph *g, const MloTarget *t, bool direct_only, MloDiag *d)
+MloStatus plan_build(Plan *p, MloArena *a, const MloGraph *g, const MloTarget *t, const MloCodegenOptions *opt,
+                     MloDiag *d)
 {
 	Program *main;
 
-	*p = (Plan){.arena = a, .target = t, .diag = d, .direct_only = direct_only, .flat = is_flat(g)};
+	*p = (Plan){.arena = a, .target = t, .diag = d, .opt = opt, .flat = is_flat(g)};
 	MLO_TRY(program_new(p, g, &main));
 	plan_weights(p);
 	return MLO_OK;

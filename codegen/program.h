@@ -91,11 +91,11 @@ struct Plan {
 	struct { Weight *items; size_t n, cap; } weight;
 	uint32_t nstrings;
 	int64_t weight_bytes, scratch_bytes;
-	bool direct_only;        /* MloLowerCx.direct_only */
+	const MloCodegenOptions *opt;
 	bool flat;               /* all sizes known, tensors of numbers, nothing branches: one program */
 };
 
-MloStatus plan_build(Plan *p, MloArena *a, const MloGraph *g, const MloTarget *t, bool direct_only,
+MloStatus plan_build(Plan *p, MloArena *a, const MloGraph *g, const MloTarget *t, const MloCodegenOptions *opt,
                      MloDiag *d) MLO_CHECKED;
 
 /* memplan.c: places of buffers, and the sizes of what holds them. */

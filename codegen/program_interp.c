@@ -144,11 +144,12 @@ static MloStatus start(Run *r)
 MloStatus mlo_codegen_interp(MloArena *a, const MloGraph *g, const MloTarget *t, const MloTensor *const *inputs,
                              MloTensor **outputs, MloDiag *d)
 {
+	static const MloCodegenOptions defaults;
 	Plan plan;
 	Run r = {.a = a, .plan = &plan, .inputs = inputs, .d = d};
 	size_t late = 0;
 
-	MLO_TRY(plan_build(&plan, a, g, t, false, d));
+	MLO_TRY(plan_build(&plan, a, g, t, &defaults, d));
 	r.p = plan.program.items[0];
 	r.slot = MLO_NEWN(a, int64_t, r.p->slots.slot.n + 1);
 	r.own = MLO_NEWN(a, char *, r.p->buffer.n + 1);

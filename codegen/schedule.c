@@ -6,7 +6,7 @@
  * chosen by the sum over all tiles of the output, so that a tail costs what it really costs. */
 #include "codegen/contract.h"
 
-enum { FMA_LATENCY = 4, LOADS_PER_CYCLE = 2, L2_BYTES_PER_CYCLE = 32, WANTED_TASKS = 32, MAX_VECS = 8, MAX_COLS = 28 };
+enum { FMA_LATENCY = 4, LOADS_PER_CYCLE = 2, L2_BYTES_PER_CYCLE = 32, WANTED_TASKS = 32 };
 /* Loop control per term, and what a tile costs beside its terms: clearing and storing accumulators. */
 #define TERM_OVERHEAD 0.25
 #define TILE_OVERHEAD 10.0
@@ -20,18 +20,23 @@ static double max_of(double a, double b)
 static double slide_cycles(const MloTarget *t, const KContract *c, int cols, int vecs)
 {
 	double taps = (double)c->nkx, inputs = (double)((cols - 1) * c->sx + c->nkx);
-	double row = max_of(cols * vecs * taps / t->fma_per_cycle, (inputs + taps) * vecs / LOADS_PER_CYCLE);
+	double row = max_of(cols * vecs * taps * contract_dot_cost(t, c) / t->fma_per_cycle, (inputs + taps) * vecs / LOADS_PER_CYCLE);
 
 	/* the sums of a column wait for each other */
 	row = max_of(row, FMA_LATENCY * taps);
 	return (double)c->nky * (row + 1) + TILE_OVERHEAD + cols * vecs;
 }
 
+static double vector_bytes(const KContract *c)
+{
+	return (double)(contract_vector(c) * mlo_elem_bits(c->b.elem)) / 8;
+}
+
 static double tile_cycles(const MloTarget *t, const KContract *c, int cols, int vecs)
 {
 	bool depthwise = contract_is_depthwise(c);
-	double terms = (double)(c->nk * c->nky * c->nkx), vector = c->lanes * 4.0;
-	double term = max_of(cols * vecs / t->fma_per_cycle,
+	double terms = (double)(mlo_contract_steps(c) * c->nky * c->nkx), vector = vector_bytes(c);
+	double term = max_of(cols * vecs * contract_dot_cost(t, c) / t->fma_per_cycle,
 	                     (double)(depthwise ? cols * vecs + vecs : cols + vecs) / LOADS_PER_CYCLE);
 
 	if (contract_slides(c))
@@ -46,7 +51,7 @@ static double tile_cycles(const MloTarget *t, const KContract *c, int cols, int 
  * more of them than it has ways (two left for the weights) would evict each other at every term. */
 static bool columns_collide(const MloTarget *t, const KContract *c, int cols)
 {
-	int64_t way = t->l1d / t->l1d_ways, stride = c->sx * c->a.x * 4, sets = 1;
+	int64_t way = t->l1d / t->l1d_ways, stride = c->sx * c->a.x * mlo_elem_bits(c->a.elem) / 8, sets = 1;
 
 	if (stride < 1024 || contract_is_depthwise(c))
 		return false;
@@ -59,7 +64,7 @@ bool contract_tile_fits(const MloTarget *t, const KContract *c, int cols, int ve
 {
 	if (contract_slides(c)) /* the weights of a row of taps, and as many inputs */
 		return cols * vecs + (int)c->nkx * vecs + (int)c->nkx < t->vector_regs;
-	return cols * vecs + vecs + 2 < t->vector_regs;
+	return cols * vecs + (vecs + 2) * contract_dot_pieces(t, c) + c->a.flip < t->vector_regs;
 }
 
 static double row_cycles(const MloTarget *t, const KContract *c, int cols, int vecs)
@@ -67,6 +72,18 @@ static double row_cycles(const MloTarget *t, const KContract *c, int cols, int v
 	int64_t whole = c->nx / cols, rest = c->nx % cols;
 
 	return (double)whole * tile_cycles(t, c, cols, vecs) + (rest ? tile_cycles(t, c, (int)rest, vecs) : 0);
+}
+
+bool contract_splits_group(const KContract *c, int vecs)
+{
+	return c->group_k && !contract_is_depthwise(c) && c->group_c % ((int64_t)vecs * c->lanes);
+}
+
+double contract_row_cycles(const MloTarget *t, const KContract *c, int cols, int vecs)
+{
+	int64_t nvec = (c->nc + c->lanes - 1) / c->lanes;
+
+	return (double)((nvec + vecs - 1) / vecs) * row_cycles(t, c, cols, vecs);
 }
 
 /* Lengths of a row that a tile is judged by: one, or of those that a run may bring, a few. */
@@ -101,7 +118,6 @@ typedef struct Search {
 
 static void try_tile(const MloTarget *t, KContract *c, Search *f, int cols, int vecs)
 {
-	int64_t nvec = (c->nc + c->lanes - 1) / c->lanes;
 	KContract row = *c;
 	double sum = 0;
 
@@ -109,7 +125,7 @@ static void try_tile(const MloTarget *t, KContract *c, Search *f, int cols, int 
 		double cycles;
 
 		row.nx = f->s->nx[i];
-		cycles = (double)((nvec + vecs - 1) / vecs) * row_cycles(t, &row, cols, vecs);
+		cycles = contract_row_cycles(t, &row, cols, vecs);
 		if (!f->judge && (f->best[i] == 0 || cycles < f->best[i]))
 			f->best[i] = cycles;
 		sum += cycles / f->best[i];
@@ -125,19 +141,17 @@ static void try_tile(const MloTarget *t, KContract *c, Search *f, int cols, int 
  * knows; else the weights of a tile are streamed for each few columns and have to stay close. */
 static bool too_wide(const MloTarget *t, const KContract *c, int vecs)
 {
-	return contract_is_depthwise(c) || c->nk * c->nky * c->nkx * vecs * c->lanes * 4 > t->l2 / 8;
+	return contract_is_depthwise(c) || (double)(mlo_contract_steps(c) * c->nky * c->nkx * vecs) * vector_bytes(c) > (double)t->l2 / 8;
 }
 
 static void try_tiles(const MloTarget *t, KContract *c, Search *f)
 {
 	int64_t nvec = (c->nc + c->lanes - 1) / c->lanes, longest = f->s->nx[f->s->n - 1];
 
-	for (int vecs = 1; vecs <= MAX_VECS; vecs++) {
-		bool splits_group = c->group_k && !contract_is_depthwise(c) && c->group_c % ((int64_t)vecs * c->lanes);
-
-		if ((vecs > nvec || splits_group || (f->s->n > 1 && too_wide(t, c, vecs))) && vecs > 1)
+	for (int vecs = 1; vecs <= CONTRACT_MAX_VECS; vecs++) {
+		if ((vecs > nvec || contract_splits_group(c, vecs) || (f->s->n > 1 && too_wide(t, c, vecs))) && vecs > 1)
 			continue;
-		for (int cols = 1; cols <= MAX_COLS && cols <= longest && contract_tile_fits(t, c, cols, vecs); cols++) {
+		for (int cols = 1; cols <= CONTRACT_MAX_COLS && cols <= longest && contract_tile_fits(t, c, cols, vecs); cols++) {
 			if (columns_collide(t, c, cols))
 				break;
 			try_tile(t, c, f, cols, vecs);
@@ -159,11 +173,11 @@ static void choose_tile(const MloTarget *t, KContract *c, const Samples *s)
  * image is too short to hide it. */
 static void choose_rows(const MloTarget *t, KContract *c)
 {
-	int64_t weights = c->nk * c->nky * c->nkx * c->vecs * c->lanes * 4;
+	int64_t weights = c->nky * c->nkx * contract_tap_bytes(c);
 
 	c->rows = 1;
 	if (!mlo_contract_by_columns(c) && !contract_is_depthwise(c) && c->ny > 1 && weights > t->l1d / 2 &&
-	    2 * c->cols * c->vecs + c->vecs + 1 <= t->vector_regs)
+	    2 * c->cols * c->vecs + (c->vecs + 1) * contract_dot_pieces(t, c) + c->a.flip <= t->vector_regs)
 		c->rows = 2;
 }
 
@@ -173,8 +187,8 @@ static void choose_order(const MloTarget *t, KContract *c)
 	bool cols = mlo_contract_by_columns(c);
 	int64_t extent = cols ? c->nx : c->ny, unit = cols ? c->cols : c->rows;
 	int64_t units = (extent + unit - 1) / unit, tiles = mlo_contract_ctiles(c), chunks, fit;
-	int64_t a_bytes = 4 * c->nk * (c->group_k ? c->nc / c->group_c : 1) * c->in_x * (cols ? 1 : c->in_y);
-	int64_t w_bytes = 4 * c->nk * c->nky * c->nkx * c->nc;
+	int64_t a_bytes = mlo_elem_bits(c->a.elem) / 8 * c->nk * (c->group_k ? c->nc / c->group_c : 1) * c->in_x * (cols ? 1 : c->in_y);
+	int64_t w_bytes = mlo_elem_bits(c->b.elem) / 8 * c->nk * c->nky * c->nkx * c->nc;
 	int64_t batch = c->nb0 * c->nb1;
 
 	/* enough tasks to balance, but not more than there are units */
@@ -196,11 +210,17 @@ static void choose_open_order(const MloTarget *t, KContract *c)
 	enum { MOST_UNITS = 16 };
 	bool cols = mlo_contract_by_columns(c);
 	int64_t unit = cols ? c->cols : c->rows, fit;
-	int64_t bytes = 4 * c->nk * (c->group_k ? c->nc / c->group_c : 1) * (cols ? 1 : c->in_x * c->sy);
+	int64_t bytes = mlo_elem_bits(c->a.elem) / 8 * c->nk * (c->group_k ? c->nc / c->group_c : 1) * (cols ? 1 : c->in_x * c->sy);
 
 	fit = t->l2 / 2 / (bytes * unit + 1);
 	c->c_outer = false;
 	c->y_chunk = unit * (fit < 1 ? 1 : fit > MOST_UNITS ? MOST_UNITS : fit);
+}
+
+void contract_schedule_rows(const MloTarget *t, KContract *c)
+{
+	choose_rows(t, c);
+	choose_order(t, c);
 }
 
 void mlo_schedule_contract(const MloTarget *t, const MloKernel *k, int64_t shortest, KContract *c)
@@ -243,7 +263,7 @@ bool contract_heavy_epilogue(const MloKernel *k, const KStmt *s)
 		KOp op = b->kind == KS_LET ? k->value.items[b->value].op : K_add;
 
 		if (op == K_exp || op == K_log || op == K_tanh || op == K_erf || op == K_sin || op == K_cos ||
-		    op == K_sigmoid || op == K_pow || op == K_mod || op == K_fmod)
+		    op == K_sigmoid || op == K_decay || op == K_phi || op == K_pow || op == K_mod || op == K_fmod)
 			return true;
 	}
 	return false;

@@ -1,7 +1,7 @@
 /* codegen/winograd.c -- when Winograd's filtering pays, and its transforms as numbers. */
 #include "codegen/winograd.h"
 
-enum { L3_BYTES_PER_CYCLE = 8, L2_BYTES_PER_CYCLE = 32, MAX_VECS = 4, MAX_COLS = 28, FMA_LATENCY = 4 };
+enum { L3_BYTES_PER_CYCLE = 8, L2_BYTES_PER_CYCLE = 32, MAX_VECS = 4, MAX_COLS = 28, FMA_LATENCY = 4, LINE_ELEMS = 16 };
 /* Vector instructions of the input transform of one piece and of the output transform with its
  * epilogue, measured on AVX-512 as cycles per piece and vector of channels. */
 #define INPUT_CYCLES 190.0
@@ -23,14 +23,30 @@ int64_t wino_pieces(const KContract *c)
 	return (n + c->cols - 1) / c->cols * c->cols;
 }
 
+/* Room for n elements whose next neighbour falls into another set of every cache: an odd number of lines. */
+static int64_t step_of(int64_t n)
+{
+	return ((n + LINE_ELEMS - 1) / LINE_ELEMS | 1) * LINE_ELEMS;
+}
+
+int64_t wino_input_step(const KContract *c)
+{
+	return step_of(wino_kvecs(c) * c->lanes * wino_pieces(c));
+}
+
+int64_t wino_product_step(const KContract *c)
+{
+	return step_of(wino_pieces(c) * c->vecs * c->lanes);
+}
+
 int64_t wino_input_elems(const KContract *c)
 {
-	return wino_points(c) * wino_kvecs(c) * c->lanes * wino_pieces(c);
+	return wino_points(c) * wino_input_step(c);
 }
 
 int64_t wino_scratch_elems(const KContract *c)
 {
-	return wino_input_elems(c) + wino_points(c) * wino_pieces(c) * c->vecs * c->lanes;
+	return wino_input_elems(c) + wino_points(c) * wino_product_step(c);
 }
 
 static const double one = 1;
@@ -81,9 +97,9 @@ static double max_of(double a, double b)
 /* What a division into two tasks may cost a thread that does both. */
 #define MAY_COST 1.05
 
-static bool can(const MloTarget *t, const KContract *c)
+bool wino_can(const MloTarget *t, const KContract *c)
 {
-	return c->ny >= 0 && c->nx >= 0 && (c->nky == 3 || c->nky == 1) && (c->nkx == 3 || c->nkx == 1) &&
+	return c->a.elem == EL_f32 && c->b.elem == EL_f32 && c->ny >= 0 && c->nx >= 0 && (c->nky == 3 || c->nky == 1) && (c->nkx == 3 || c->nkx == 1) &&
 	       c->nky + c->nkx > 2 && c->sy == 1 && c->sx == 1 && c->dy == 1 && c->dx == 1 && c->py <= c->nky / 2 &&
 	       c->px <= c->nkx / 2 && !c->group_k && c->b.packed && c->a.block == c->lanes && c->a.k == 1 &&
 	       t->vector_regs >= 16;
@@ -166,6 +182,23 @@ static void split_channels(KContract *c)
 	c->c_chunk = (tiles + split - 1) / split;
 }
 
+/* As wino_schedule, with tiles of up to `most` vectors. */
+static double schedule(const MloTarget *t, KContract *c, int m, int64_t down, int64_t most)
+{
+	double cycles;
+
+	c->wino = m;
+	c->rows = 1;
+	cycles = layer_cycles(t, c, down, most);
+	split_channels(c);
+	return cycles;
+}
+
+double wino_schedule(const MloTarget *t, KContract *c, int m, int64_t down)
+{
+	return schedule(t, c, m, down, MAX_VECS);
+}
+
 /* The fastest schedule of less than *best cycles with tiles of up to `most` vectors; *best is left where there is none. */
 static void search(const MloTarget *t, const KContract *c, int64_t most, double *best, KContract *chosen)
 {
@@ -173,9 +206,8 @@ static void search(const MloTarget *t, const KContract *c, int64_t most, double 
 		KContract w = *c;
 
 		w.wino = m;
-		w.rows = 1;
 		for (int64_t down = 1; down <= wino_down(&w); down++) {
-			double cycles = layer_cycles(t, &w, down, most);
+			double cycles = schedule(t, &w, m, down, most);
 
 			if (cycles >= *best)
 				continue;
@@ -191,7 +223,7 @@ void mlo_schedule_winograd(const MloTarget *t, KContract *c)
 	                (t->fma_per_cycle * DIRECT_SHARE), best = WORTH * direct;
 	KContract chosen = *c;
 
-	if (!can(t, c))
+	if (!wino_can(t, c))
 		return;
 	search(t, c, MAX_VECS, &best, &chosen);
 	if (!chosen.wino)
@@ -201,6 +233,5 @@ void mlo_schedule_winograd(const MloTarget *t, KContract *c)
 		best *= MAY_COST;
 		search(t, c, wino_cvecs(c) / 2, &best, &chosen);
 	}
-	split_channels(&chosen);
 	*c = chosen;
 }

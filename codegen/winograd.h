@@ -28,7 +28,10 @@ static inline int64_t wino_down(const KContract *c) { return (c->ny + wino_my(c)
 /* Pieces of one chunk, rounded up to whole register tiles. */
 int64_t wino_pieces(const KContract *c);
 /* Scratch memory of a task, in elements: the transformed input of a chunk, then the products of one
- * channel tile. */
+ * channel tile.  Both are laid out point by point, a step apart: transforms touch all points of a piece, which
+ * must not fall into the same few sets of a cache. */
+int64_t wino_input_step(const KContract *c);
+int64_t wino_product_step(const KContract *c);
 int64_t wino_input_elems(const KContract *c);
 int64_t wino_scratch_elems(const KContract *c);
 
@@ -37,6 +40,10 @@ const double *wino_bt(int m);
 const double *wino_g(int m);
 const double *wino_at(int m);
 
+/* Has this convolution a form by pieces? */
+bool wino_can(const MloTarget *t, const KContract *c);
+/* The schedule with pieces of m and `down` rows of pieces per chunk; answers the estimated cycles of the layer. */
+double wino_schedule(const MloTarget *t, KContract *c, int m, int64_t down);
 /* Chooses between direct and Winograd for a convolution that has its direct schedule; sets wino and
  * the schedule where Winograd is estimated to be faster. */
 void mlo_schedule_winograd(const MloTarget *t, KContract *c);

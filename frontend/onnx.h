@@ -46,6 +46,13 @@ MloTensor *mlo_onnx_read_value(MloArena *a, const char *path, const MloType *t, 
 /* The bytes of a value as such a file has them: TensorProto, SequenceProto, OptionalProto or MapProto. */
 void mlo_onnx_write_value(MloArena *a, const MloTensor *t, const void **bytes, size_t *n);
 
+/* The bytes of an ONNX model of a graph whose types are inferred, in `a`: opset 17, or a newer one where the graph
+ * came from one or an operator needs it.  Names of inputs, outputs, values and nodes stay.  Operators without an
+ * ONNX form (layouts, forests, what passes for one target make) are errors that name the node, all of them
+ * reported: MLO_ERR_UNSUPPORTED.  More than 2 GiB: MLO_ERR_LIMIT.  `producer_version` is that of this program. */
+MloStatus mlo_onnx_export(MloArena *a, const MloGraph *g, const char *producer_version, const void **bytes, size_t *n,
+			  MloDiag *d) MLO_CHECKED;
+
 /* A model of one node of a model: its constants stay, what else it reads becomes an input.  `node`: as errors
  * name it; of one in a body or a function the node that runs it is taken.  `types` (may be NULL): the imported
  * graph, also a partial one, for types that the model does not state; a value that has none stays with the

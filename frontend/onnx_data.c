@@ -73,6 +73,24 @@ static void *narrow_int32(MloArena *a, const Onnx__TensorProto *p, const MloTens
 	return data;
 }
 
+/* Integers must be of their type; floats of 16 bits are stored as their bits. */
+static bool int32_fits(const Onnx__TensorProto *p, const MloTensor *t, const char *what, MloDiag *d)
+{
+	unsigned bits = mlo_elem_bits(t->elem);
+	bool sign = mlo_elem_class(t->elem) == EC_INT;
+	int64_t lo = sign ? -((int64_t)1 << (bits - 1)) : 0, hi = lo + ((int64_t)1 << bits) - 1;
+
+	if (!mlo_elem_is_int(t->elem) || bits < 8)
+		return true;
+	for (size_t i = 0; i < p->n_int32_data; i++)
+		if (p->int32_data[i] < lo || p->int32_data[i] > hi) {
+			mlo_error(d, MLO_ERR_FORMAT, "tensor '%s': entry %zu of int32_data is %d, %s holds %lld to %lld", what, i,
+			          p->int32_data[i], mlo_elem_text(t->elem), (long long)lo, (long long)hi);
+			return false;
+		}
+	return true;
+}
+
 static void *narrow_uint64(MloArena *a, const Onnx__TensorProto *p, const MloTensor *t)
 {
 	size_t width = mlo_elem_bits(t->elem) / 8;
@@ -101,7 +119,7 @@ static bool typed_data(MloArena *a, const Onnx__TensorProto *p, MloTensor *t, co
 	switch (data_field[t->elem]) {
 	case DF_INT32:
 		n = mlo_elem_bits(t->elem) < 8 ? t->nbytes : n;
-		if (!length_is(p->n_int32_data, n, "int32_data", what, d))
+		if (!length_is(p->n_int32_data, n, "int32_data", what, d) || !int32_fits(p, t, what, d))
 			return false;
 		t->data = narrow_int32(a, p, t);
 		return true;

@@ -69,6 +69,7 @@ typedef struct OnnxOp {
 } OnnxOp;
 const OnnxOp *onnx_op_find(const char *domain, const char *type, int opset); /* newest row up to opset */
 const OnnxOp *onnx_op_first(const char *domain, const char *type);           /* of any opset */
+const OnnxOp *onnx_op_plain(MloOp op); /* newest row that takes `op` as it is, of ai.onnx if there is one; NULL: none */
 const char *onnx_op_nearest(const char *domain, const char *type);           /* similar name or NULL */
 
 struct OnnxNode {
@@ -93,6 +94,10 @@ MloValue *onnx_value(OnnxImport *im, OnnxScope *sc, const char *name);
 
 /* -- mistakes of the model ------------------------------------------------------------------ */
 void onnx_fail(OnnxNode *n, MloStatus st, const char *fmt, ...) MLO_PRINTF(3, 4);
+/* Is every element of a constant scale a number that quantization can multiply by, or (divides) divide by?  False after
+ * reporting the first that is not: NaN, infinite, negative; where it divides, zero or denormal (float32), too.  A scale
+ * that is not known is not looked at.  NULL: there is none. (onnx_ops_quant.c) */
+bool onnx_check_scale(OnnxNode *n, const MloValue *scale, bool divides);
 bool onnx_arity(OnnxNode *n, uint32_t min,
 		uint32_t max); /* records an error unless min..max operands are there */
 
@@ -116,6 +121,9 @@ MloValue *onnx_wide(OnnxNode *n, MloValue *v);                 /* f16 and bf16 a
 MloValue *onnx_cast(OnnxNode *n, MloValue *v, MloElem e);      /* v itself when it is of that type */
 MloValue *onnx_per_channel(OnnxNode *n, MloValue *v, int rank); /* [C] to [C,1,...] for a tensor of that rank */
 bool onnx_empty(const MloValue *v);                            /* known to have no elements */
+
+/* Does an activation of the recurrent operators take an alpha, a beta?  False: it is not known. */
+bool onnx_activation_takes(const char *name, size_t n, bool *alpha, bool *beta);
 
 /* -- results ------------------------------------------------------------------------------------- */
 MloNode *onnx_node(OnnxNode *n, MloOp op, MloValue *const *in, uint32_t nin, uint32_t nout);

@@ -7,12 +7,14 @@
 /* Operands i..i+2: a quantized tensor, its scale, its zero point (may be absent). */
 static MloValue *triple(OnnxNode *n, uint32_t i)
 {
+	onnx_check_scale(n, n->in[i + 1], false);
 	return ms_dequantize(n, n->in[i], n->in[i + 1], onnx_in(n, i + 2), 1);
 }
 
 /* v becomes result 0, quantized by operands i (scale) and i+1 (zero point), to the type of operand 0. */
 static void finish(OnnxNode *n, MloValue *v, uint32_t i, uint32_t like)
 {
+	onnx_check_scale(n, n->in[i], true);
 	onnx_result(n, 0, ms_quantize(n, v, n->in[i], onnx_in(n, i + 1), 1, onnx_elem_beside(n->in[like])));
 }
 
@@ -150,16 +152,4 @@ void import_ms_qlinear_conv(OnnxNode *n)
 	onnx_attrs(n, m);
 	onnx_infer(n, m);
 	finish(n, last ? ms_channels_last(n, m->out[0]) : m->out[0], 6, 0);
-}
-
-/* -- conversions -------------------------------------------------------------------------------------------- */
-
-void import_ms_quantize_linear(OnnxNode *n)
-{
-	onnx_plain(n, OP_quantize_linear);
-}
-
-void import_ms_dequantize_linear(OnnxNode *n)
-{
-	onnx_plain(n, OP_dequantize_linear);
 }

@@ -4,10 +4,52 @@
  * (scale of a * scale of b / scale of y), rounded to nearest even, and saturated. */
 #include "frontend/onnx_ops.h"
 
+#include <float.h>
+#include <math.h>
+
+bool onnx_check_scale(OnnxNode *n, const MloValue *scale, bool divides)
+{
+	const MloTensor *t = scale ? scale->data : NULL;
+	int64_t count = t && mlo_elem_is_float(t->elem) ? mlo_tensor_elems(t) : 0;
+
+	for (int64_t i = 0; i < count; i++) {
+		double v = mlo_tensor_f64(t, i);
+		const char *what = isnan(v) ? "not a number" : isinf(v) ? "infinite" : v < 0 ? "negative" : v == 0 ? "zero"
+		                 : t->elem == EL_f32 && v < (double)FLT_MIN ? "denormal, which kernels count as zero" : NULL;
+
+		if (!what || (!divides && v >= 0 && !isinf(v)))
+			continue;
+		onnx_fail(n, MLO_ERR_MODEL, "scale '%s' is %s: element %lld is %g", scale->name ? scale->name : "", what,
+		          (long long)i, v);
+		return false;
+	}
+	return true;
+}
+
+void import_quantize_linear(OnnxNode *n)
+{
+	if (onnx_check_scale(n, onnx_in(n, 1), true))
+		onnx_plain(n, OP_quantize_linear);
+}
+
+/* A channel all of whose numbers are 0 may have a scale of 0 here. */
+void import_dequantize_linear(OnnxNode *n)
+{
+	if (onnx_check_scale(n, onnx_in(n, 1), false))
+		onnx_plain(n, OP_dequantize_linear);
+}
+
 /* A scale as float32. */
 static MloValue *scale_of(OnnxNode *n, uint32_t i)
 {
 	return onnx_cast(n, n->in[i], EL_f32);
+}
+
+/* Scales of operands 1 and 4, and 6 of the result. */
+static bool scales_ok(OnnxNode *n)
+{
+	return onnx_check_scale(n, n->in[1], false) && onnx_check_scale(n, n->in[4], false) &&
+	       onnx_check_scale(n, n->in[6], true);
 }
 
 static bool single(const MloValue *v)
@@ -40,7 +82,7 @@ void import_qlinear_conv(OnnxNode *n)
 	MloValue *v, *bias;
 	MloNode *m;
 
-	if (!onnx_arity(n, 8, 9))
+	if (!onnx_arity(n, 8, 9) || !scales_ok(n))
 		return;
 	m = onnx_node(n, OP_conv_integer, (MloValue *[]){n->in[0], n->in[3], n->in[2], n->in[5]}, 4, 1);
 	onnx_attrs(n, m);
@@ -77,7 +119,7 @@ void import_qlinear_matmul(OnnxNode *n)
 	MloValue *v, *s, *one;
 	MloNode *m;
 
-	if (!onnx_arity(n, 8, 8))
+	if (!onnx_arity(n, 8, 8) || !scales_ok(n))
 		return;
 	if (mlo_elem_is_float(onnx_elem_beside(n->in[0])) && n->in[0]->type.elem != EL_none) {
 		v = float_product(n);

@@ -28,6 +28,15 @@ static int activation(const char *name, size_t n)
 	return -1;
 }
 
+bool onnx_activation_takes(const char *name, size_t n, bool *alpha, bool *beta)
+{
+	int k = activation(name, n);
+
+	*alpha = k >= 0 && known[k].has_alpha;
+	*beta = k >= 0 && known[k].has_beta;
+	return k >= 0;
+}
+
 static void set_floats(OnnxNode *n, MloNode *m, const char *name, const double *v, int count)
 {
 	mlo_attr_set_floats(n->g, m, mlo_attr_slot(m->op, name, strlen(name)), v, count);

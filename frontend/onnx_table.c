@@ -49,6 +49,21 @@ const OnnxOp *onnx_op_first(const char *domain, const char *type)
 	return NULL;
 }
 
+const OnnxOp *onnx_op_plain(MloOp op)
+{
+	const OnnxOp *best = NULL;
+
+	for (size_t i = 0; i < NROWS; i++) {
+		const OnnxOp *r = &rows[i];
+
+		if (r->fn != import_plain || r->op != op)
+			continue;
+		if (!best || (*best->domain && !*r->domain) || (!*best->domain == !*r->domain && r->since > best->since))
+			best = r;
+	}
+	return best;
+}
+
 /* Levenshtein distance without regard to case, at most `limit` + 1. */
 static size_t distance(const char *a, const char *b, size_t limit)
 {

@@ -34,6 +34,7 @@ MloGraph *mlo_graph_body(MloGraph *g, const char *name)
 
 	b->arena = g->arena;
 	b->syms = g->syms;
+	b->body = true;
 	b->name = name ? mlo_strdup(g->arena, name) : NULL;
 	return b;
 }

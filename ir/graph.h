@@ -80,6 +80,7 @@ struct MloGraph {
 	MloSymbols *syms;
 	const char *name;
 	MloNode *first, *last;
+	bool body;                     /* an attribute of a node, made by mlo_graph_body() */
 	MloValue **inputs, **outputs;
 	const char **output_names;     /* user's names, parallel to outputs (a value may serve twice) */
 	uint32_t ninputs, noutputs;

@@ -113,6 +113,20 @@ MloDim infer_div(InferCx *c, MloDim a, MloDim b)
 	return mlo_dim_div(c->syms, a, b);
 }
 
+MloDim infer_max(InferCx *c, MloDim a, MloDim b)
+{
+	return mlo_dim_le(a, b) ? b : mlo_dim_le(b, a) ? a : mlo_dim_max(c->syms, a, b);
+}
+
+MloDim infer_min(InferCx *c, MloDim a, MloDim b)
+{
+	if (mlo_dim_le(a, b))
+		return a;
+	if (mlo_dim_le(b, a))
+		return b;
+	return mlo_dim_sub(c->syms, mlo_dim_add(c->syms, a, b), mlo_dim_max(c->syms, a, b));
+}
+
 bool infer_meet(MloDim a, MloDim b, MloDim *out)
 {
 	*out = dim_is_unknown(a) || (!dim_is_unknown(b) && !b.e) ? b : a;
@@ -149,6 +163,29 @@ static bool broadcast_dim(MloDim a, MloDim b, MloDim *out)
 	return true;
 }
 
+static bool at_most_elems(void *user, const char *name, int64_t *out)
+{
+	*out = MLO_MAX_ELEMS;
+	return name == user; /* names are unique */
+}
+
+/* Is b = min(s, K) with a symbol s and K > 1?  Beside s it then only fits where s <= K: a larger s is neither K nor 1,
+ * nor is K 1.  (The first s rows of a table of K positions are added to s tokens.)  Nodes of bodies may never run:
+ * there it says nothing. */
+static bool cut_short(InferCx *c, MloDim s, MloDim b)
+{
+	const char *name;
+	int64_t lo, hi, k;
+
+	if (c->g->body || dim_is_unknown(s) || dim_is_unknown(b) || !mlo_dim_symbol(s, &name) ||
+	    !mlo_dim_eval(b, at_most_elems, (char *)name, &k) || k <= 1 || !mlo_dim_same(b, infer_min(c, s, mlo_dim(k))))
+		return false;
+	mlo_dim_range(s, &lo, &hi);
+	if (hi > k)
+		mlo_sym_range(c->syms, name, lo, k);
+	return true;
+}
+
 MloStatus infer_broadcast(InferCx *c, MloType *acc, const MloType *b)
 {
 	MloType r = *acc;
@@ -163,7 +200,11 @@ MloStatus infer_broadcast(InferCx *c, MloType *acc, const MloType *b)
 		int ia = i - (r.rank - acc->rank), ib = i - (r.rank - b->rank);
 		MloDim da = ia < 0 ? mlo_dim(1) : acc->dim[ia], db = ib < 0 ? mlo_dim(1) : b->dim[ib];
 
-		if (!broadcast_dim(da, db, &r.dim[i]))
+		if (cut_short(c, da, db))
+			r.dim[i] = da;
+		else if (cut_short(c, db, da))
+			r.dim[i] = db;
+		else if (!broadcast_dim(da, db, &r.dim[i]))
 			return infer_error(c, "shapes %s and %s do not broadcast: %s against %s",
 			                   infer_type_text(c, acc), infer_type_text(c, b),
 			                   infer_dim_text(c, da), infer_dim_text(c, db));

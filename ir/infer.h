@@ -29,6 +29,9 @@ MloDim infer_add(InferCx *c, MloDim a, MloDim b);
 MloDim infer_sub(InferCx *c, MloDim a, MloDim b);
 MloDim infer_mul(InferCx *c, MloDim a, MloDim b);
 MloDim infer_div(InferCx *c, MloDim a, MloDim b);
+/* Of sizes that are known, or symbolic. */
+MloDim infer_min(InferCx *c, MloDim a, MloDim b);
+MloDim infer_max(InferCx *c, MloDim a, MloDim b);
 
 /* All nodes, where sizes may be guesses: branches that do not fit them stay, some of their types unknown. */
 MloStatus infer_nodes(MloGraph *g, MloDiag *d) MLO_CHECKED;
@@ -58,7 +61,8 @@ MloStatus infer_axis(const InferCx *c, int64_t axis, int rank, int *out) MLO_CHE
 MloStatus infer_same_elem(const InferCx *c, uint32_t i, uint32_t j) MLO_CHECKED;
 /* What a and b, which must be equal, are known to be; false: provably different. */
 bool infer_meet(MloDim a, MloDim b, MloDim *out);
-/* Broadcasts b into *acc as ONNX does. */
+/* Broadcasts b into *acc as ONNX does.  A size that only fits up to a number is at most that from here on: the
+ * range of its symbol narrows, so that a run which exceeds it is refused by its inputs. */
 MloStatus infer_broadcast(InferCx *c, MloType *acc, const MloType *b) MLO_CHECKED;
 
 /* A small integer tensor of rank 0 or 1 (or a reshape of one) whose elements are partly known:

@@ -4,20 +4,6 @@
 
 #include "ir/infer.h"
 
-static MloDim larger(InferCx *c, MloDim a, MloDim b)
-{
-	return mlo_dim_le(a, b) ? b : mlo_dim_le(b, a) ? a : mlo_dim_max(c->syms, a, b);
-}
-
-static MloDim smaller(InferCx *c, MloDim a, MloDim b)
-{
-	if (mlo_dim_le(a, b))
-		return a;
-	if (mlo_dim_le(b, a))
-		return b;
-	return mlo_dim_sub(c->syms, mlo_dim_add(c->syms, a, b), mlo_dim_max(c->syms, a, b));
-}
-
 static int64_t clamp(int64_t v, int64_t lo, int64_t hi)
 {
 	return v < lo ? lo : v > hi ? hi : v;
@@ -49,11 +35,11 @@ static MloDim slice_pos(InferCx *c, MloDim dim, MloDim p)
 	if (!p.e && p.k >= SLICE_END && dim.e)
 		return dim;
 	if (p.e || p.k >= 0)
-		return smaller(c, dim, p);
+		return infer_min(c, dim, p);
 	mlo_dim_range(dim, &lo, &hi);
 	if (p.k < -hi)
 		return mlo_dim(0);
-	return larger(c, mlo_dim(0), mlo_dim_add(c->syms, dim, p));
+	return infer_max(c, mlo_dim(0), mlo_dim_add(c->syms, dim, p));
 }
 
 static MloDim slice_dim(InferCx *c, MloDim dim, MloDim start, MloDim end, MloDim step)
@@ -75,7 +61,7 @@ static MloDim slice_dim(InferCx *c, MloDim dim, MloDim start, MloDim end, MloDim
 	from = slice_pos(c, dim, start);
 	n = slice_pos(c, dim, end);
 	if (!dim_is(from, 0))
-		n = larger(c, mlo_dim(0), mlo_dim_sub(c->syms, n, from));
+		n = infer_max(c, mlo_dim(0), mlo_dim_sub(c->syms, n, from));
 	return infer_div(c, infer_add(c, n, mlo_dim(step.k - 1)), step);
 }
 

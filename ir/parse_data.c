@@ -5,9 +5,6 @@
 
 #include "ir/parse.h"
 
-/* What fill() and random() may make out of a short text, all together. */
-enum { EXPAND_MAX = 256 << 20 };
-
 /* A number as a NUL-terminated string; "" when none stands here. */
 static void number_text(Parser *c, char out[64])
 {
@@ -152,8 +149,8 @@ static MloStatus expand(Parser *c, const MloType *t, MloTensor **out)
 {
 	int64_t dims[MLO_MAX_RANK], bytes = mlo_type_bytes(t);
 
-	if (bytes > EXPAND_MAX - c->expanded) {
-		parse_error(c, "more than %d MiB of abbreviated constants", EXPAND_MAX >> 20);
+	if (bytes > MLO_TEXT_EXPAND_MAX - c->expanded) {
+		parse_error(c, "more than %d MiB of abbreviated constants", MLO_TEXT_EXPAND_MAX >> 20);
 		return MLO_ERR_LIMIT;
 	}
 	c->expanded += bytes;

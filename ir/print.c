@@ -6,7 +6,7 @@
 #include "ir/graph.h"
 #include "ir/text.h"
 
-enum { INLINE_ELEMS = 16, FILL_MAX_BYTES = 16 << 20 };
+enum { INLINE_ELEMS = 16 };
 
 typedef struct Name {
 	const char *name;
@@ -23,6 +23,7 @@ typedef struct Printer {
 	Name *names;        /* hash table of names given so far */
 	size_t nslots;
 	int depth;          /* of bodies */
+	int64_t *expand;    /* bytes that may still be abbreviated, bodies included */
 } Printer;
 
 static void print_body(const Printer *p, const MloGraph *g);
@@ -179,23 +180,19 @@ static void print_elem(MloStr *out, const MloTensor *t, int64_t i)
 	}
 }
 
-static bool uniform(const MloTensor *t, int64_t n)
+static bool uniform(const MloTensor *t)
 {
 	size_t size = mlo_elem_bits(t->elem) / 8;
 
-	if (t->elem == EL_str || size == 0 || t->nbytes > FILL_MAX_BYTES)
-		return false;
-	for (int64_t i = 1; i < n; i++)
-		if (memcmp(t->data, (const char *)t->data + (size_t)i * size, size))
-			return false;
-	return true;
+	return t->elem != EL_str && size > 0 && !memcmp(t->data, (const char *)t->data + size, t->nbytes - size);
 }
 
 static void print_data(Printer *p, const MloTensor *t)
 {
 	int64_t n = mlo_tensor_elems(t);
 
-	if (n > INLINE_ELEMS && uniform(t, n)) {
+	if (n > INLINE_ELEMS && (int64_t)t->nbytes <= *p->expand && uniform(t)) {
+		*p->expand -= (int64_t)t->nbytes;
 		mlo_str_add(p->out, "fill(");
 		print_elem(p->out, t, 0);
 		mlo_str_add(p->out, ")");
@@ -399,7 +396,8 @@ static void print_labelled(Printer *p)
 /* As an attribute: labels are its own. */
 static void print_body(const Printer *p, const MloGraph *g)
 {
-	Printer inner = {.out = p->out, .g = g, .full = p->full, .tmp = p->tmp, .depth = p->depth + 1};
+	Printer inner = {.out = p->out, .g = g, .full = p->full, .tmp = p->tmp, .depth = p->depth + 1,
+	                 .expand = p->expand};
 
 	print_labelled(&inner);
 }
@@ -407,7 +405,8 @@ static void print_body(const Printer *p, const MloGraph *g)
 void mlo_print(MloStr *out, const MloGraph *g, bool full)
 {
 	MloArena *tmp = mlo_arena_new();
-	Printer p = {.out = out, .g = g, .full = full, .tmp = tmp ? tmp : out->arena};
+	int64_t expand = MLO_TEXT_EXPAND_MAX;
+	Printer p = {.out = out, .g = g, .full = full, .tmp = tmp ? tmp : out->arena, .expand = &expand};
 
 	print_labelled(&p);
 	mlo_arena_free(tmp);

@@ -20,6 +20,9 @@ size_t mlo_text_ident_len(const char *p, const char *end); /* 0 when none stands
 void mlo_text_symbol(MloStr *out, const char *name);
 char *mlo_text_read_symbol(MloArena *a, const char **p, const char *end);
 
+/* Bytes that the constants may have which one text abbreviates as fill() or random(). */
+enum { MLO_TEXT_EXPAND_MAX = 256 << 20 };
+
 /* "  sym NAME = LO..HI" lines of the sizes whose range was narrowed, by name; and all of them copied. */
 void mlo_symbols_print(MloStr *out, const MloSymbols *t);
 void mlo_symbols_copy(MloSymbols *to, const MloSymbols *from);

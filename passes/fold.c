@@ -179,11 +179,19 @@ static MloStatus inline_branch(Fold *f, MloNode *n, bool *done)
 	return MLO_OK;
 }
 
-static bool dequantizes(const MloValue *v, bool constant)
+/* Whose elements v has, moved about. */
+static const MloValue *unmoved(const MloValue *v)
 {
-	const MloNode *d = mlo_def_op(v, OP_dequantize_linear);
+	while (v && v->def && (mlo_op_info(v->def->op)->kind == OK_MOVE || v->def->op == OP_max_pool))
+		v = v->def->in[0];
+	return v;
+}
 
-	return d && !d->in[0]->data == !constant;
+static bool quantized_activation(const MloValue *v)
+{
+	const MloNode *d = mlo_def_op(unmoved(v), OP_dequantize_linear);
+
+	return d && !unmoved(d->in[0])->data;
 }
 
 /* Quantised weights stay quantised where they meet quantised activations: dequantised they would
@@ -195,9 +203,9 @@ static void keep_quantized(Fold *f)
 		bool quantized = false;
 
 		for (uint32_t i = 0; i < n->nin; i++)
-			quantized |= dequantizes(n->in[i], false);
+			quantized |= quantized_activation(n->in[i]);
 		for (uint32_t i = 0; quantized && i < n->nin; i++)
-			if (dequantizes(n->in[i], true))
+			if (mlo_def_op(n->in[i], OP_dequantize_linear))
 				f->keep[n->in[i]->id] = true;
 	}
 }

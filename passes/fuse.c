@@ -3,7 +3,8 @@
  * Requires: types, layouts.  Keeps: values, types, layouts.  Gives: groups.
  *
  * A group is grown from an anchor: a contraction takes the reshapes and transposes of its operands
- * (they become strides) and the elementwise nodes behind it (they work on the accumulators); a
+ * (they become strides) and the elementwise nodes behind it (they work on the accumulators), and so do
+ * two products with a softmax between them, which are one anchor; a
  * reduction, a row-wise normalisation or an elementwise node takes elementwise neighbours.  A node
  * joins only if its operand is read by nobody else, so that nothing is computed twice.  Members move
  * down to the last one: what lies between cannot depend on them. */
@@ -44,9 +45,18 @@ static void move_down(Fuser *f, MloNode *first, MloNode *last, MloNode *at)
 
 /* -- contractions --------------------------------------------------------------------------- */
 
+/* Whether the group can read operand i of the anchor where it lies if it starts at that node. */
+typedef bool Reads(Fuser *f, const MloNode *first, const MloNode *anchor, uint32_t i);
+
+static bool contract_reads(Fuser *f, const MloNode *first, const MloNode *anchor, uint32_t i)
+{
+	(void)i;
+	return mlo_can_lower_contract(&f->lower, first, anchor);
+}
+
 /* Reshapes and transposes that only feed operand i of the anchor become part of the group if the
  * operand can then be read by strides.  Answers the new first node. */
-static MloNode *absorb_operand(Fuser *f, MloNode *first, MloNode *anchor, uint32_t i)
+static MloNode *absorb_operand(Fuser *f, MloNode *first, MloNode *anchor, uint32_t i, Reads *reads)
 {
 	MloNode *chain[8];
 	int n = 0;
@@ -64,7 +74,7 @@ static MloNode *absorb_operand(Fuser *f, MloNode *first, MloNode *anchor, uint32
 
 		for (int k = n - 1; k >= 0; k--)
 			mlo_graph_move(f->g, chain[k], first);
-		if (mlo_can_lower_contract(&f->lower, start, anchor))
+		if (reads(f, start, anchor, i))
 			return start;
 		n--;
 	}
@@ -112,33 +122,146 @@ static void set_group(Fuser *f, MloNode *first, MloNode *last)
 	}
 }
 
+/* The operand of n that is not constant; NULL: there is none, or more than one. */
+static MloValue *varying_operand(const MloNode *n, const MloValue *but)
+{
+	MloValue *found = NULL;
+
+	for (uint32_t i = 0; i < n->nin; i++) {
+		if (!n->in[i] || n->in[i]->data || n->in[i] == but)
+			continue;
+		if (found)
+			return NULL;
+		found = n->in[i];
+	}
+	return found;
+}
+
+/* Where an operand of u beside the running value is made of bytes by a chain of elementwise nodes, as dequantization is,
+ * the chain moves before u and is done on the accumulators, too.  Answers its first node, or u. */
+static MloNode *absorb_bytes(Fuser *f, MloNode *u, const MloValue *running)
+{
+	MloNode *chain[8];
+	MloValue *v = varying_operand(u, running);
+	int n = 0;
+
+	while (v && mlo_elem_bits(v->type.elem) > 8) {
+		MloNode *d = v->def;
+
+		if (n == 8 || !d || d->group || kind_of(d) != OK_ELTWISE || !mlo_only_user(f->g, v) ||
+		    !same_storage(v, u->out[0]) || !mlo_can_lower_eltwise(d))
+			return u;
+		chain[n++] = d;
+		v = varying_operand(d, NULL);
+	}
+	if (!v || !n)
+		return u;
+	for (int k = n - 1; k >= 0; k--)
+		mlo_graph_move(f->g, chain[k], u);
+	return chain[n - 1];
+}
+
 /* Grows first..last by single users of the running value while `joins` allows. */
-static MloNode *grow_down(Fuser *f, MloNode **first, MloNode *last, bool matrix)
+static MloNode *grow_down(Fuser *f, MloNode **first, MloNode *last, bool contract, bool matrix)
 {
 	for (;;) {
 		MloValue *v = last->out[0];
-		MloNode *u = mlo_only_user(f->g, v), *start = *first;
+		MloNode *u = mlo_only_user(f->g, v), *start = *first, *at;
 
 		if (!joins_epilogue(f, v, u, matrix))
 			return last;
-		if (last->next != u)
-			move_down(f, start, last, u);
+		at = contract ? absorb_bytes(f, u, v) : u;
+		if (last->next != at)
+			move_down(f, start, last, at);
 		last = u;
 		f->cx->changed++;
 	}
 }
 
+/* -- attention ------------------------------------------------------------------------------ */
+
+static bool attention_reads(Fuser *f, const MloNode *first, const MloNode *anchor, uint32_t i)
+{
+	return mlo_can_attend(&f->lower, first, anchor, i, false);
+}
+
+static bool attention_reads_rows(Fuser *f, const MloNode *first, const MloNode *anchor, uint32_t i)
+{
+	return mlo_can_attend(&f->lower, first, anchor, i, true);
+}
+
+/* The softmax that takes the products of qk behind maps of their shape alone, and the product that takes it. */
+static MloNode *find_softmax(Fuser *f, MloNode *qk, MloNode **pv)
+{
+	MloNode *n = qk, *u;
+
+	for (;;) {
+		MloValue *v = n->out[0];
+
+		u = mlo_only_user(f->g, v);
+		if (!u || u->group || u->nout != 1 || !mlo_node_lowers(u) || !mlo_type_same(&v->type, &u->out[0]->type))
+			return NULL;
+		n = u;
+		if (u->op == OP_softmax)
+			break;
+		if (kind_of(u) != OK_ELTWISE || !mlo_can_lower_eltwise(u))
+			return NULL;
+	}
+	*pv = mlo_only_user(f->g, n->out[0]);
+	u = *pv;
+	return u && u->op == OP_matmul && u->in[0] == n->out[0] && u->in[1] != n->out[0] && !u->group && mlo_node_lowers(u) ? n : NULL;
+}
+
+/* matmul, maps, softmax, matmul: one group where the target does them as one kernel. */
+static void fuse_attention(Fuser *f, MloNode *qk)
+{
+	MloNode *pv, *softmax = find_softmax(f, qk, &pv), *first = qk, *last = qk;
+
+	if (!softmax)
+		return;
+	while (last != pv) {
+		MloNode *u = mlo_only_user(f->g, last->out[0]);
+
+		if (last->next != u)
+			move_down(f, first, last, u);
+		last = u;
+	}
+	first = absorb_operand(f, first, pv, 1, attention_reads_rows);
+	for (uint32_t i = 0; i < 2; i++)
+		first = absorb_operand(f, first, qk, i, attention_reads);
+	if (!mlo_can_lower_attention(&f->lower, first, qk, softmax, pv))
+		return;
+	last = grow_down(f, &first, pv, false, true);
+	set_group(f, first, last);
+	f->cx->changed++;
+}
+
+/* Members move down, past nodes that were not visited: all candidates are noted first. */
+static void fuse_attentions(Fuser *f)
+{
+	struct { MloNode **items; size_t n, cap; } found = {0};
+
+	for (MloNode *n = f->g->first; n; n = n->next)
+		if (n->op == OP_matmul && mlo_node_lowers(n))
+			MLO_PUSH(f->cx->arena, &found, n);
+	for (size_t i = 0; i < found.n; i++)
+		if (!found.items[i]->group)
+			fuse_attention(f, found.items[i]);
+}
+
+/* -- one anchor ------------------------------------------------------------------------------ */
+
 static void fuse_contraction(Fuser *f, MloNode *anchor)
 {
 	MloNode *first = anchor, *last;
-	bool matrix = anchor->op == OP_matmul || anchor->op == OP_gemm;
+	bool matrix = anchor->op == OP_matmul || anchor->op == OP_gemm || anchor->op == OP_matmul_integer;
 
 	if (matrix)
 		for (uint32_t i = 0; i < 2; i++)
-			first = absorb_operand(f, first, anchor, i);
+			first = absorb_operand(f, first, anchor, i, contract_reads);
 	if (!mlo_can_lower_contract(&f->lower, first, anchor))
 		return;
-	last = grow_down(f, &first, anchor, matrix);
+	last = grow_down(f, &first, anchor, true, matrix);
 	set_group(f, first, last);
 }
 
@@ -186,20 +309,23 @@ static void fuse_loops(Fuser *f, MloNode *n)
 	if (takes_prologue(n) && n->in[0])
 		first = absorb_producers(f, n, n, k == OK_ELTWISE ? n->out[0] : n->in[0], 0);
 	if (k == OK_REDUCE || k == OK_ROWWISE || k == OK_POOL)
-		last = grow_down(f, &first, n, false);
+		last = grow_down(f, &first, n, false, false);
 	set_group(f, first, last);
 }
 
 MloStatus mlo_pass_fuse(MloGraph *g, MloPassCx *cx)
 {
 	Fuser f = {.g = g, .cx = cx, .lanes = cx->target->vector_bytes / 4};
+	struct { MloNode **items; size_t n, cap; } list = {0};
 
 	f.lower = (MloLowerCx){.arena = cx->arena, .graph = g, .target = cx->target};
-	for (MloNode *n = g->first, *next; n; n = next) {
-		next = n->next;
+	fuse_attentions(&f);
+	/* groups move down, also past contractions that come later: they are listed first */
+	for (MloNode *n = g->first; n; n = n->next)
 		if (kind_of(n) == OK_CONTRACT && !n->group && mlo_node_lowers(n))
-			fuse_contraction(&f, n);
-	}
+			MLO_PUSH(cx->arena, &list, n);
+	for (size_t i = 0; i < list.n; i++)
+		fuse_contraction(&f, list.items[i]);
 	for (MloNode *n = g->first, *next; n; n = next) {
 		next = n->next;
 		if (!n->group && kind_of(n) != OK_CONTRACT && mlo_node_lowers(n))

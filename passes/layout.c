@@ -55,9 +55,15 @@ static void all_dense(Layouter *l, MloNode *n)
 			n->out[i]->layout.block = 0;
 }
 
+/* Elements that are found in blocked layouts: what contractions read and sum up, and what lies between. */
+static bool has_blocks(MloElem e)
+{
+	return e == EL_f32 || e == EL_bf16 || e == EL_i32 || e == EL_u8 || e == EL_i8;
+}
+
 static bool blockable(const MloValue *v)
 {
-	return v->type.elem == EL_f32 && v->type.rank >= 3 && mlo_dim_known(v->type.dim[1]) && mlo_type_filled(&v->type);
+	return has_blocks(v->type.elem) && v->type.rank >= 3 && mlo_dim_known(v->type.dim[1]) && mlo_type_filled(&v->type);
 }
 
 static void layout_conv(Layouter *l, MloNode *n)
@@ -103,7 +109,7 @@ static void layout_eltwise(Layouter *l, MloNode *n)
 	for (uint32_t i = 0; i < n->nin; i++)
 		any = any || (n->in[i] && n->in[i]->layout.block && spans(&n->in[i]->type, &y->type));
 	for (uint32_t i = 0; i < n->nin; i++)
-		any = any && (!n->in[i] || n->in[i]->type.elem == EL_f32 || mlo_type_elems(&n->in[i]->type) == 1);
+		any = any && (!n->in[i] || has_blocks(n->in[i]->type.elem) || mlo_type_elems(&n->in[i]->type) == 1);
 	if (!any || !blockable(y) || !mlo_can_lower_eltwise(n)) {
 		all_dense(l, n);
 		return;
@@ -155,7 +161,7 @@ static void layout_node(Layouter *l, MloNode *n)
 
 	if (!mlo_node_lowers(n))
 		all_dense(l, n);
-	else if (n->op == OP_conv || n->op == OP_conv_transpose)
+	else if (n->op == OP_conv || n->op == OP_conv_transpose || n->op == OP_conv_integer)
 		layout_conv(l, n);
 	else if (kind == OK_ELTWISE)
 		layout_eltwise(l, n);

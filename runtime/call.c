@@ -79,11 +79,11 @@ CALLS_KERNELS static void run_call(const MlrtSession *s, const Call *c)
 	mlrt_pool_finish(s->pool, c->parts, split.asleep);
 }
 
-MLRT_LOCAL uint64_t mlrt_now_ns(void)
+MLRT_LOCAL uint64_t mlrt_profile_ns(const MlrtSession *s)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(s->profiling == 2 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
@@ -102,9 +102,9 @@ MLRT_LOCAL void mlrt_call_all(MlrtSession *s)
 		return;
 	}
 	for (uint32_t i = 0; i < ncalls; i++) {
-		const uint64_t start = mlrt_now_ns();
+		const uint64_t start = mlrt_profile_ns(s);
 
 		run_call(s, &s->call[i]);
-		s->ns[i] += mlrt_now_ns() - start;
+		s->ns[i] += mlrt_profile_ns(s) - start;
 	}
 }

@@ -317,7 +317,7 @@ int mlrt_session_threads(const MlrtSession *s)
 
 void mlrt_session_profile(MlrtSession *s, int on)
 {
-	s->profiling = on != 0;
+	s->profiling = on;
 }
 
 size_t mlrt_session_steps(const MlrtSession *s)

@@ -126,6 +126,9 @@ typedef struct State {
 /* What a run on tensors needs beside the tensors, per input and output of the model. */
 typedef struct Tensors {
 	MlrtTensor *in, *out;     /* of this run: states put in, results to come out */
+	MlrtTensor *given;        /* outputs as the application gave them */
+	bool may_repeat;          /* the program is one whose runs resolve the same for the same tensors */
+	bool repeats;             /* the last run is one that another like it may repeat */
 	const void **in_data;
 	void **out_data;
 	Block *result;            /* outputs that the application has no memory for */
@@ -140,7 +143,7 @@ struct MlrtSession {
 	MlrtPool foreign; /* threads of the application; parallel NULL: none */
 	Pool *pool;       /* own threads, or NULL */
 	int threads;
-	bool profiling;
+	int profiling; /* as of mlrt_session_profile() */
 	atomic_flag running;
 	size_t bytes;          /* of this block, tables included */
 	unsigned char *memory; /* arena, then the scratch of each thread */
@@ -167,7 +170,7 @@ struct MlrtSession {
 /* call.c */
 MLRT_LOCAL void mlrt_call(const MlrtSession *s, const Call *c);
 MLRT_LOCAL void mlrt_call_all(MlrtSession *s); /* of a flat program */
-MLRT_LOCAL uint64_t mlrt_now_ns(void);
+MLRT_LOCAL uint64_t mlrt_profile_ns(const MlrtSession *s);
 
 /* session.c */
 MLRT_LOCAL void *mlrt_allocate(const MlrtAllocator *al, size_t bytes, MlrtError *err);
@@ -203,6 +206,10 @@ MLRT_LOCAL MlrtStatus mlrt_frame_size(Frame *f, MlrtError *err);
 
 /* steps.c: all steps of a frame whose inputs are set and whose prologue has run. */
 MLRT_LOCAL MlrtStatus mlrt_frame_run(Frame *f, MlrtError *err);
+/* Whether all that a run resolves follows from its inputs' sizes and from where inputs and outputs lie. */
+MLRT_LOCAL bool mlrt_frame_repeats(const Frame *f);
+/* The steps again, with everything as the last run, which went well, has resolved it. */
+MLRT_LOCAL void mlrt_frame_repeat(Frame *f);
 
 /* control.c, object_ops.c */
 MLRT_LOCAL MlrtStatus mlrt_step_if(Frame *f, const MlrtBodyStep *step, MlrtError *err);

@@ -40,9 +40,9 @@ static MlrtStatus run_kernel(Frame *f, const MlrtBodyStep *step, FrameStep *p, M
 
 		if (n < 0 || n > INT64_MAX / (2 * MAX_THREADS))
 			return mlrt_fail(err, MLRT_ERR_ARGUMENT, "%lld tasks", (long long)n);
+		p->call.ntasks = n;
 		if (n == 0)
 			return MLRT_OK;
-		p->call.ntasks = n;
 		p->call.parts = step->flags & 1 ? 1 : n < s->threads ? (int)n : s->threads;
 	}
 	mlrt_call(s, &p->call);
@@ -71,13 +71,13 @@ static MlrtStatus run_step(Frame *f, const MlrtBodyStep *step, FrameStep *p, Mlr
 static MlrtStatus run_timed(Frame *f, uint32_t i, MlrtError *err)
 {
 	MlrtSession *s = f->session;
-	const uint64_t outer = s->inner_ns, start = mlrt_now_ns();
+	const uint64_t outer = s->inner_ns, start = mlrt_profile_ns(s);
 	MlrtStatus st;
 	uint64_t all;
 
 	s->inner_ns = 0;
 	st = run_step(f, &f->body->step[i], &f->step[i], err);
-	all = mlrt_now_ns() - start;
+	all = mlrt_profile_ns(s) - start;
 	s->ns[f->body->first_step + i] += all > s->inner_ns ? all - s->inner_ns : 0;
 	s->inner_ns = outer + all;
 	return st;
@@ -111,4 +111,24 @@ MLRT_LOCAL MlrtStatus mlrt_frame_run(Frame *f, MlrtError *err)
 		}
 	}
 	return MLRT_OK;
+}
+
+MLRT_LOCAL bool mlrt_frame_repeats(const Frame *f)
+{
+	const Body *b = f->body;
+
+	for (uint32_t i = 0; i < b->head->nsteps; i++)
+		if (b->step[i].kind != MLRT_STEP_KERNEL || b->step[i].nexprs > 0)
+			return false;
+	for (uint32_t i = 0; i < b->head->nbuffers; i++)
+		if (b->buffer[i].kind != MLRT_PLANNED)
+			return false;
+	return true;
+}
+
+MLRT_LOCAL void mlrt_frame_repeat(Frame *f)
+{
+	for (uint32_t i = 0; i < f->body->head->nsteps; i++)
+		if (f->step[i].call.ntasks > 0)
+			mlrt_call(f->session, &f->step[i].call);
 }

@@ -12,6 +12,16 @@
 
 #include "ir/base/diag.h"
 
+/* Instructions that take several products at once for each lane of 32 bits, as LLVM names its intrinsics for
+ * vectors of vector_bytes; NULL: the target has none.  (Intel SDM, VPDPBUSD, VPDPBSSD, VPMADDWD, VDPBF16PS; Arm ARM,
+ * USDOT, SDOT, BFDOT.) */
+typedef struct MloDots {
+	const char *u8s8;        /* sum + 4 products of u8 with i8, in i32 */
+	const char *s8s8;        /* sum + 4 products of i8 with i8, in i32 */
+	const char *i16;         /* 2 products of i16 with i16, in i32, without a sum */
+	const char *bf16;        /* sum + 2 products of bf16 with bf16, in f32 */
+} MloDots;
+
 typedef struct MloTarget {
 	const char *name;        /* "x86_64-avx512" */
 	const char *arch;        /* "x86_64", "aarch64": names the bitcode library and the loader's check */
@@ -19,7 +29,8 @@ typedef struct MloTarget {
 	const char *needs;       /* runtime feature names, comma separated: "avx2,fma" */
 	int vector_bytes;        /* widest vector to use */
 	int vector_regs;
-	int block;               /* channels per block of the blocked layout (float32) */
+	int block;               /* channels per block of the blocked layout */
+	const MloDots *dots;     /* never NULL */
 	int64_t l1d, l2, l3;     /* bytes, per core (l3: per core share) */
 	int l1d_ways;            /* associativity */
 	double clock_ghz;        /* typical, for cost estimates */

@@ -29,11 +29,13 @@ typedef struct Contest {
 
 static MloStatus slice_of(Contest *c, Model *m, int who, double seconds, bool keep)
 {
-	double start = cli_now(), end = start, t;
+	double start, end, t;
 
+	MLO_TRY(model_run(m, c->in, c->out, c->d));
+	start = cli_now();
 	do {
 		t = cli_now();
-		MLO_TRY(model_run(m, c->in, c->out, c->d));
+		MLO_TRY(model_repeat(m, c->in, c->out, c->d));
 		end = cli_now();
 		if (keep)
 			samples_add(c->a, &c->samples[who], 1e3 * (end - t));
@@ -297,6 +299,7 @@ static MloStatus open_single(Contest *c, int threads)
 	if (threads == 1)
 		return MLO_OK;
 	c->single = c->ours;
+	c->single.call_in = c->single.call_out = NULL;
 	if (mlrt_session_new(c->ours.package, &one, &c->single.session, &e) != MLRT_OK)
 		return model_runtime_error(c->d, &e);
 	c->has_single = true;

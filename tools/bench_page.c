@@ -8,6 +8,7 @@
 
 #include "tools/bench.h"
 #include "tools/cli.h"
+#include "tools/manifest.h"
 
 /* Drawings, in pixels. */
 enum {
@@ -117,6 +118,7 @@ static void latencies(MloStr *out, const BenchResult *r)
 static void step_row(MloStr *out, const BenchResult *r, size_t i, double total)
 {
 	const Facts f = facts_of(r, i);
+	char why[MLO_WHY_TEXT];
 	const json_t *name;
 	size_t k;
 
@@ -138,6 +140,10 @@ static void step_row(MloStr *out, const BenchResult *r, size_t i, double total)
 	escaped(out, text_of(f.json, "tier"));
 	mlo_str_add(out, "<td class=\"l s\">");
 	escaped(out, text_of(f.json, "schedule"));
+	if (*text_of(f.json, "schedule")) {
+		mlo_manifest_why(f.json, why, sizeof why);
+		mlo_str_add(out, "; %s", why);
+	}
 	mlo_str_add(out, "</tr>\n");
 }
 

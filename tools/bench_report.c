@@ -3,6 +3,7 @@
 
 #include "tools/bench.h"
 #include "tools/cli.h"
+#include "tools/manifest.h"
 
 static const char *const contestant[BENCH_CONTESTANTS] = {"mlopt", "one thread", "reference", "onnxruntime"};
 
@@ -67,14 +68,16 @@ static void print_profile(const BenchResult *r)
 	for (size_t i = 0; i < r->nsteps; i++) {
 		json_t *s = json_array_get(steps, i), *name;
 		double ms = r->step[i].ms, flops = bench_flops(s);
+		char why[MLO_WHY_TEXT];
 		size_t k;
 
 		printf("  %4zu %9.4f %5.1f%% %9.1f  %-8s %s:", i, ms, total > 0 ? 100 * ms / total : 0,
 		       ms > 0 ? flops / ms / 1e6 : 0, text_of(s, "tier"), text_of(s, "name"));
 		json_array_foreach(json_object_get(s, "nodes"), k, name)
 			printf(" %s", json_string_value(name) ? json_string_value(name) : "?");
+		mlo_manifest_why(s, why, sizeof why);
 		if (*text_of(s, "schedule"))
-			printf(" [%s]", text_of(s, "schedule"));
+			printf(" [%s; %s]", text_of(s, "schedule"), why);
 		putchar('\n');
 	}
 }

@@ -8,17 +8,23 @@
 #include "tools/compile.h"
 #include "tools/npy.h"
 #include "tools/outfile.h"
+#include "tools/quantize.h"
 
 enum {
 	O_SHAPE = 256,
 	O_CONST,
 	O_STATE,
+	O_INT8,
+	O_CALIB,
+	O_SAMPLES,
+	O_PREPROCESS,
 	O_EXTRACT,
 	O_JOBS,
 	O_CACHE_DIR,
 	O_NO_CACHE,
 	O_NAME,
 	O_NO_WINOGRAD,
+	O_NO_TUNED,
 	O_DUMP_AFTER,
 	O_DUMP_KERNELS,
 	O_DUMP_LLVM,
@@ -36,9 +42,14 @@ static const CliOption options[] = {
 	{O_CONST, "const", "NAME=FILE",
 	 "an input that is always the same becomes part of the package: a .npy or .pb file (repeatable)"},
 	{O_STATE, "state", "IN=OUT", "output OUT of one run is input IN of the next (repeatable)"},
+	{O_INT8, "int8", NULL, "quantise a float model first, as 'quantize' does by default; needs --calib"},
+	{O_CALIB, "calib", "DATA", "samples for --int8: .npy, .npz, IDX or a folder"},
+	{O_SAMPLES, "samples", "N", "use at most N of them (default: 300)"},
+	{O_PREPROCESS, "preprocess", "RECIPE", "how samples become inputs, as for 'eval'"},
 	{'O', "optimize", "LEVEL", "0: only what code generation needs, 2: everything (default)"},
 	{O_NO_WINOGRAD, "no-winograd", NULL,
 	 "convolutions as plain sums only: slower, with the smallest rounding errors"},
+	{O_NO_TUNED, "no-tuned", NULL, "no schedules that 'mlopt tune' has measured, the cost model's alone"},
 	{O_NAME, "name", "NAME", "the model's name in the package (default: the file's)"},
 	{'j', "jobs", "N", "compile threads (default: one per core)"},
 	{O_CACHE_DIR, "cache-dir", "DIR", "where compiled kernels are kept (default: $XDG_CACHE_HOME/mlopt)"},
@@ -60,6 +71,7 @@ static const CliSpec spec = {
 	options,
 	"mlopt compile resnet50.onnx\n"
 	"mlopt compile resnet50.onnx --target ml_m5 -o resnet50.mlopt\n"
+	"mlopt compile resnet50.onnx --int8 --calib images.npy --preprocess scale=1/255,layout=nchw\n"
 	"mlopt compile bert.onnx --shape input_ids=1x128 --shape attention_mask=1x128",
 };
 
@@ -68,7 +80,8 @@ typedef struct Request {
 	const char *model, *output, *extract;
 	const char *shapes[MAX_SHAPES], *states[MAX_SHAPES], *consts[MAX_SHAPES];
 	MloptOptions opt;
-	bool no_cache;
+	bool no_cache, int8;
+	QuantizeOptions quantize;
 } Request;
 
 static void dump(void *user, const char *kind, const char *name, const char *text)
@@ -133,6 +146,9 @@ static bool take(Request *r, int o)
 	case O_NO_WINOGRAD:
 		r->opt.no_winograd = 1;
 		break;
+	case O_NO_TUNED:
+		r->opt.no_tuned = 1;
+		break;
 	case O_NO_CACHE:
 		r->no_cache = true;
 		break;
@@ -165,6 +181,17 @@ static bool take(Request *r, int o)
 			return cli_usage("more than %d --const options", MAX_SHAPES), false;
 		r->consts[r->opt.nconsts++] = optarg;
 		break;
+	case O_INT8:
+		r->int8 = true;
+		break;
+	case O_CALIB:
+		r->quantize.calib = optarg;
+		break;
+	case O_SAMPLES:
+		return cli_int("--samples", optarg, 1, 2000000000, &r->quantize.samples);
+	case O_PREPROCESS:
+		r->quantize.preprocess = optarg;
+		break;
 	case O_EXTRACT:
 		r->extract = optarg;
 		break;
@@ -194,6 +221,8 @@ static void print_summary(const Request *r, const MloptReport *m)
 		m->nodes, m->groups, m->contract, m->loops, m->library);
 	if (m->variants > 1)
 		fprintf(stderr, " in %zu variants", m->variants);
+	if (m->tuned)
+		fprintf(stderr, ", %zu with measured schedules", m->tuned);
 	fprintf(stderr, ", %zu kernels (%zu cached); %s: code %s, weights %s; arena %s; %.2f s\n", m->kernels,
 		m->cache_hits, cli_bytes((double)m->package_bytes), cli_bytes((double)m->code_bytes),
 		cli_bytes((double)m->weight_bytes), cli_bytes((double)m->arena_bytes), m->seconds);
@@ -227,18 +256,23 @@ static void extract(Request *r, MloArena *a, const MloGraph *g, MloDiag *d)
 		mlo_hint(d, "a model of this node alone is in %s", r->extract);
 }
 
-static MloStatus compile(Request *r, MloArena *a, MloDiag *d)
+/* x->result becomes the quantised graph of the model that `lo` loads. */
+static MloStatus quantized(Request *r, MloArena *a, const MloLoadOptions *lo, Quantize *x, MloDiag *d)
 {
-	MloGraph *g, *partial = NULL;
-	MloLoadOptions lo = {.shapes = r->shapes, .nshapes = r->opt.nshapes, .consts = r->consts,
-			     .nconsts = r->opt.nconsts, .keep_symbols = true, .partial = &partial};
-	MloCompiled made;
-	MloStatus st = mlo_load_model(r->model, &lo, &g, d);
+	r->quantize.model = r->model;
+	r->quantize.load = lo;
+	r->quantize.run.cache_dir = r->no_cache ? NULL : r->opt.cache_dir;
+	MLO_TRY(quantize_open(x, a, &r->quantize, d));
+	MLO_TRY(quantize_default(x));
+	report_summary(x, stderr);
+	return MLO_OK;
+}
 
-	if (st != MLO_OK)
-		extract(r, a, partial, d);
-	mlo_graph_free(partial);
-	MLO_TRY(st);
+static MloStatus compile_graph(Request *r, MloArena *a, const MloGraph *g, MloDiag *d)
+{
+	MloCompiled made;
+	MloStatus st;
+
 	cli_flush_diag(d);
 	r->opt.shapes = r->shapes;
 	r->opt.consts = r->consts;
@@ -252,15 +286,32 @@ static MloStatus compile(Request *r, MloArena *a, MloDiag *d)
 	if (st != MLO_OK)
 		extract(r, a, g, d);
 	d->where = NULL;
-	mlo_graph_free(g);
 	MLO_TRY(st);
 	print_summary(r, &made.report);
 	return MLO_OK;
 }
 
+static MloStatus compile(Request *r, MloArena *a, MloDiag *d)
+{
+	MloGraph *g = NULL, *partial = NULL;
+	MloLoadOptions lo = {.shapes = r->shapes, .nshapes = r->opt.nshapes, .consts = r->consts,
+			     .nconsts = r->opt.nconsts, .keep_symbols = true, .partial = &partial};
+	Quantize x = {0};
+	MloStatus st = r->int8 ? quantized(r, a, &lo, &x, d) : mlo_load_model(r->model, &lo, &g, d);
+
+	if (st != MLO_OK)
+		extract(r, a, partial, d);
+	mlo_graph_free(partial);
+	if (st == MLO_OK)
+		st = compile_graph(r, a, r->int8 ? x.result : g, d);
+	mlo_graph_free(g);
+	quantize_close(&x);
+	return st;
+}
+
 int cmd_compile(int argc, char **argv)
 {
-	Request r = {.opt = MLOPT_OPTIONS_INIT};
+	Request r = {.opt = MLOPT_OPTIONS_INIT, .quantize = QUANTIZE_DEFAULTS};
 	MloDiag d = {0};
 	MloArena *a;
 	MloStatus st;
@@ -275,6 +326,8 @@ int cmd_compile(int argc, char **argv)
 	}
 	if (!cli_operands(&spec, argc, argv, 1, 1))
 		return CLI_USAGE;
+	if (r.int8 != (r.quantize.calib != NULL))
+		return cli_usage(r.int8 ? "--int8 needs --calib DATA" : "--calib is for --int8");
 	a = mlo_arena_new();
 	if (!a)
 		return cli_finish(&d, MLO_ERR_NOMEM);

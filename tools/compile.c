@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "codegen/compile.h"
+#include "codegen/tuned.h"
 #include "package/package.h"
 #include "passes/pass.h"
 #include "tools/manifest.h"
@@ -19,8 +19,9 @@ typedef struct Compiler {
 	MloArena *a;
 	MloDiag *d;
 	const MloptOptions *opt;
+	const MloCompileHooks *hooks; /* or NULL */
 	const MloGraph *graph; /* as given */
-	const MloTargetSet *targets;
+	const MloTarget *target[MAX_VARIANTS];
 	size_t nvariants;
 	MloVariant *made; /* nvariants each */
 	MloManifestVariant *listed;
@@ -125,11 +126,14 @@ static size_t add_blob(Compiler *c, enum MlrtBlobKind kind, const MloBytes *b)
 
 static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, const char *passes)
 {
-	const MloTarget *t = c->targets->variant[i];
+	const MloTarget *t = c->target[i];
+	MloTunedStore store = {c->a, c->opt->cache_dir, c->d};
+	MloChooser tuned = {mlo_tuned_choose, &store};
 	MloCodegenOptions co = {
 		.jobs = c->opt->jobs,
 		.cache_dir = c->opt->cache_dir,
 		.direct_only = c->opt->no_winograd,
+		.chooser = c->hooks ? &c->hooks->chooser : c->opt->cache_dir && !c->opt->no_tuned ? &tuned : NULL,
 		.dump = c->opt->dump,
 		.dump_user = c->opt->dump_user,
 		.dump_kernels = c->opt->dump_kernels,
@@ -146,6 +150,8 @@ static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, 
 	start = now();
 	MLO_TRY(mlo_codegen(g, t, &co, v, c->d));
 	mlo_defer(c->a, free_variant, v);
+	if (c->hooks && c->hooks->made)
+		c->hooks->made(c->hooks->user, v);
 	if (c->opt->timing)
 		c->opt->timing(c->opt->timing_user, "codegen", now() - start, v->nkernels);
 	c->listed[i] = (MloManifestVariant){
@@ -175,8 +181,10 @@ static void fill_report(const Compiler *c, MloptReport *r)
 		r->code_bytes += v->code.n;
 		r->weight_bytes += v->weight_bytes;
 		r->arena_bytes = v->arena_bytes > r->arena_bytes ? v->arena_bytes : r->arena_bytes;
-		for (size_t s = 0; s < v->nsteps; s++)
+		for (size_t s = 0; s < v->nsteps; s++) {
 			++*tier[v->steps[s].tier];
+			r->tuned += v->steps[s].choice.from == MLO_CHOICE_MEASURED;
+		}
 	}
 }
 
@@ -299,16 +307,19 @@ static MloStatus check_states(Compiler *c)
 
 static MloStatus compile(Compiler *c)
 {
+	const MloTarget *only = c->hooks ? c->hooks->only : NULL;
+	const MloTargetSet *targets;
 	const MloGraph *common;
 	const char *passes;
 
 	MLO_TRY(check_ranks(c->graph, c->d));
 	MLO_TRY(find_states(c));
-	c->targets = mlo_target_find(c->opt->target ? c->opt->target : "native", c->d);
-	if (!c->targets)
+	targets = mlo_target_find(c->opt->target ? c->opt->target : "native", c->d);
+	if (!targets)
 		return MLO_ERR_USAGE;
-	while (c->nvariants < MAX_VARIANTS && c->targets->variant[c->nvariants])
-		c->nvariants++;
+	for (size_t i = 0; i < MAX_VARIANTS && targets->variant[i]; i++)
+		if (!only || targets->variant[i] == only)
+			c->target[c->nvariants++] = targets->variant[i];
 	c->package = mlo_package_new(c->a);
 	c->made = MLO_NEWN(c->a, MloVariant, c->nvariants);
 	c->listed = MLO_NEWN(c->a, MloManifestVariant, c->nvariants);
@@ -350,10 +361,10 @@ static MloStatus deliver(Compiler *c, MloArena *a, const char *path, MloCompiled
 	return MLO_OK;
 }
 
-MloStatus mlo_compile_graph(MloArena *a, const MloGraph *g, const MloptOptions *opt, const char *path,
-			    MloCompiled *out, MloDiag *d)
+MloStatus mlo_compile_hooked(MloArena *a, const MloGraph *g, const MloptOptions *opt, const MloCompileHooks *hooks,
+			     const char *path, MloCompiled *out, MloDiag *d)
 {
-	Compiler c = {.a = mlo_arena_new(), .d = d, .opt = opt, .graph = g};
+	Compiler c = {.a = mlo_arena_new(), .d = d, .opt = opt, .hooks = hooks, .graph = g};
 	double start = now();
 	MloStatus st;
 
@@ -366,6 +377,12 @@ MloStatus mlo_compile_graph(MloArena *a, const MloGraph *g, const MloptOptions *
 	mlo_arena_free(c.a);
 	out->report.seconds = now() - start;
 	return st;
+}
+
+MloStatus mlo_compile_graph(MloArena *a, const MloGraph *g, const MloptOptions *opt, const char *path,
+			    MloCompiled *out, MloDiag *d)
+{
+	return mlo_compile_hooked(a, g, opt, NULL, path, out, d);
 }
 
 const char *mlo_default_cache(MloArena *a)

@@ -1,6 +1,7 @@
 /* tools/compile.h -- the compiler as a whole: model file to graph, graph to package. */
 #ifndef MLO_TOOLS_COMPILE_H
 #define MLO_TOOLS_COMPILE_H
+#include "codegen/compile.h"
 #include "ir/graph.h"
 #include "mlopt/mlopt.h"
 
@@ -32,6 +33,16 @@ typedef struct MloCompiled {
  * bytes in `a`.  opt->shapes are only recorded. */
 MloStatus mlo_compile_graph(MloArena *a, const MloGraph *g, const MloptOptions *opt, const char *path,
 			    MloCompiled *out, MloDiag *d) MLO_CHECKED;
+
+/* The same with schedules from `hooks`, whatever the cache holds. */
+typedef struct MloCompileHooks {
+	MloChooser chooser;
+	void (*made)(void *user, const MloVariant *v); /* of each variant; NULL: none */
+	const MloTarget *only; /* the target's only variant that is compiled; NULL: all are */
+	void *user;
+} MloCompileHooks;
+MloStatus mlo_compile_hooked(MloArena *a, const MloGraph *g, const MloptOptions *opt, const MloCompileHooks *hooks,
+			     const char *path, MloCompiled *out, MloDiag *d) MLO_CHECKED;
 
 /* Multiply-adds of one run of a graph with static shapes, and of one node. */
 double mlo_graph_macs(const MloGraph *g);

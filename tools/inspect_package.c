@@ -4,6 +4,7 @@
 #include "targets/target.h"
 #include "tools/cli.h"
 #include "tools/inspect.h"
+#include "tools/manifest.h"
 
 static const char *text_of(json_t *j, const char *key)
 {
@@ -97,6 +98,7 @@ static size_t print_steps(json_t *variant, const char *node)
 	json_array_foreach(steps, i, s)
 	{
 		double flops = number_of(s, "flops");
+		char why[MLO_WHY_TEXT];
 
 		if (node && !computes(s, node))
 			continue;
@@ -106,8 +108,9 @@ static size_t print_steps(json_t *variant, const char *node)
 		       total > 0 ? 100 * flops / total : 0, cli_bytes(number_of(s, "bytes")),
 		       text_of(s, "shape"), text_of(s, "name"));
 		print_origin(s);
+		mlo_manifest_why(s, why, sizeof why);
 		if (*text_of(s, "schedule"))
-			printf(" [%s]", text_of(s, "schedule"));
+			printf(" [%s; %s]", text_of(s, "schedule"), why);
 		putchar('\n');
 		shown++;
 	}
@@ -127,9 +130,12 @@ static void print_variant(json_t *v)
 		tier[*t == 'c' ? 0 : *t == 'l' && t[1] == 'o' ? 1 : 2]++;
 		flops += number_of(s, "flops");
 	}
-	printf("variant  %s: %zu steps (%zu contract, %zu loops, %zu library), %s flop, arena %s, needs",
+	printf("variant  %s: %zu steps (%zu contract, %zu loops, %zu library), %s flop, arena %s",
 	       text_of(v, "name"), json_array_size(steps), tier[0], tier[1], tier[2], cli_count(flops),
 	       cli_bytes(number_of(v, "arena_bytes")));
+	if (number_of(v, "tuned") > 0)
+		printf(", %.0f with measured schedules", number_of(v, "tuned"));
+	printf(", needs");
 	json_array_foreach(json_object_get(v, "needs"), i, need)
 		printf("%s%s", i ? "," : " ", json_string_value(need) ? json_string_value(need) : "?");
 	printf("%s\n", i ? "" : " nothing more");

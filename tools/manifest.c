@@ -112,7 +112,26 @@ static json_t *step(const MloStepInfo *s)
 	json_object_set_new(j, "tier", text(mlo_tier_name[s->tier]));
 	json_object_set_new(j, "shape", text(s->shape));
 	json_object_set_new(j, "schedule", text(s->schedule));
+	if (s->choice.from == MLO_CHOICE_MEASURED) { /* else the cost model's */
+		json_object_set_new(j, "chosen", text("measured"));
+		json_object_set_new(j, "gain", json_real(s->choice.gain));
+	}
+	if (s->choice.trials)
+		json_object_set_new(j, "trials", json_integer(s->choice.trials));
 	return j;
+}
+
+void mlo_manifest_why(const json_t *step, char *text, size_t n)
+{
+	const double gain = json_number_value(json_object_get(step, "gain"));
+	const long long trials = json_integer_value(json_object_get(step, "trials"));
+
+	if (json_object_get(step, "chosen"))
+		snprintf(text, n, "measured: %.1f%% less time than the cost model's", 100 * gain);
+	else if (trials)
+		snprintf(text, n, "cost model, none of %lld measured others is faster", trials);
+	else
+		snprintf(text, n, "cost model");
 }
 
 /* "avx2,fma" -> ["avx2", "fma"] */
@@ -133,6 +152,7 @@ static json_t *features(const char *needs)
 static json_t *variant(const MloManifestVariant *v)
 {
 	json_t *j = json_object(), *steps = json_array();
+	json_int_t tuned = 0;
 
 	json_object_set_new(j, "name", text(v->target->name));
 	json_object_set_new(j, "arch", text(v->target->arch));
@@ -143,6 +163,10 @@ static json_t *variant(const MloManifestVariant *v)
 	json_object_set_new(j, "arena_bytes", json_integer((json_int_t)v->made->arena_bytes));
 	json_object_set_new(j, "scratch_bytes", json_integer((json_int_t)v->made->scratch_bytes));
 	json_object_set_new(j, "precision", text("f32"));
+	for (size_t i = 0; i < v->made->nsteps; i++)
+		tuned += v->made->steps[i].choice.from == MLO_CHOICE_MEASURED;
+	if (tuned)
+		json_object_set_new(j, "tuned", json_integer(tuned));
 	for (size_t i = 0; i < v->made->nsteps; i++)
 		json_array_append_new(steps, step(&v->made->steps[i]));
 	json_object_set_new(j, "steps", steps);

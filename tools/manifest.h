@@ -1,6 +1,8 @@
 /* tools/manifest.h -- the JSON manifest of a package (fields: runtime/format.h). */
 #ifndef MLO_TOOLS_MANIFEST_H
 #define MLO_TOOLS_MANIFEST_H
+#include <jansson.h>
+
 #include "codegen/compile.h"
 #include "ir/graph.h"
 #include "mlopt/mlopt.h"
@@ -23,4 +25,8 @@ typedef struct MloManifest {
 
 /* Compact JSON text owned by `a`; the same for the same input, byte for byte. */
 MloStatus mlo_manifest_text(MloArena *a, const MloManifest *m, const char **text, MloDiag *d) MLO_CHECKED;
+
+/* Why a step, as it stands in a manifest, has its schedule: "cost model", or what was measured. */
+enum { MLO_WHY_TEXT = 96 };
+void mlo_manifest_why(const json_t *step, char *text, size_t n);
 #endif

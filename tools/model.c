@@ -154,23 +154,29 @@ static MloStatus open_package(Model *m, const ModelOptions *opt, MloDiag *d)
 	return MLO_OK;
 }
 
-static MloStatus compile_here(Model *m, const MloGraph *g, const ModelOptions *opt, MloDiag *d)
+static MloStatus open_bytes(Model *m, const void *bytes, size_t n, const ModelOptions *opt, MloDiag *d)
 {
-	MloptOptions co = MLOPT_OPTIONS_INIT;
+	const MlrtOpenOptions oo = {.variant = opt->variant};
+	const double start = cli_now();
 	MlrtError e = {0};
-	MloCompiled made;
-	double start;
 
-	co.cache_dir = opt->cache_dir ? opt->cache_dir : mlo_default_cache(m->arena);
-	MLO_TRY(mlo_compile_graph(m->arena, g, &co, NULL, &made, d));
-	m->package_bytes = made.n;
-	m->compile_seconds = made.report.seconds;
-	start = cli_now();
-	if (mlrt_model_open_memory(made.bytes, made.n, NULL, &m->package, &e) != MLRT_OK)
+	m->package_bytes = n;
+	if (mlrt_model_open_memory(bytes, n, &oo, &m->package, &e) != MLRT_OK)
 		return model_runtime_error(d, &e);
 	MLO_TRY(start_session(m, opt, d));
 	m->load_seconds = cli_now() - start;
 	return MLO_OK;
+}
+
+static MloStatus compile_here(Model *m, const MloGraph *g, const ModelOptions *opt, MloDiag *d)
+{
+	MloptOptions co = MLOPT_OPTIONS_INIT;
+	MloCompiled made;
+
+	co.cache_dir = opt->cache_dir ? opt->cache_dir : mlo_default_cache(m->arena);
+	MLO_TRY(mlo_compile_graph(m->arena, g, &co, NULL, &made, d));
+	m->compile_seconds = made.report.seconds;
+	return open_bytes(m, made.bytes, made.n, opt, d);
 }
 
 static MloStatus open_graph(Model *m, const MloGraph *g, const ModelOptions *opt, MloDiag *d)
@@ -228,6 +234,17 @@ MloStatus model_open_graph(Model *m, const MloGraph *g, const ModelOptions *opt,
 	return st;
 }
 
+MloStatus model_open_bytes(Model *m, const char *name, const void *bytes, size_t n, const ModelOptions *opt, MloDiag *d)
+{
+	MloStatus st;
+
+	MLO_TRY(begin(m, name));
+	st = open_bytes(m, bytes, n, opt, d);
+	if (st != MLO_OK)
+		model_close(m);
+	return st;
+}
+
 void model_close(Model *m)
 {
 	mlrt_session_free(m->session);
@@ -277,18 +294,24 @@ static MloStatus take_result(MloArena *a, const ModelTensor *t, const MlrtTensor
 
 static MloStatus run_open(Model *m, MloTensor *const *in, MloTensor *const *out, MloDiag *d)
 {
-	MlrtTensor inputs[m->nin + 1], outputs[m->nout + 1];
+	MlrtTensor *inputs, *outputs;
 	MlrtError e = {0};
 	MlrtStatus st = MLRT_OK;
 
-	memset(inputs, 0, sizeof inputs);
-	memset(outputs, 0, sizeof outputs);
+	if (!m->call_in) {
+		m->call_in = MLO_NEWN(m->arena, MlrtTensor, m->nin + 1);
+		m->call_out = MLO_NEWN(m->arena, MlrtTensor, m->nout + 1);
+	}
+	inputs = memset(m->call_in, 0, m->nin * sizeof *inputs);
+	outputs = memset(m->call_out, 0, m->nout * sizeof *outputs);
 	for (size_t i = 0; i < m->nin && st == MLRT_OK; i++)
 		st = in[i] ? mlo_to_runtime(in[i], &inputs[i], &e) : MLRT_OK;
 	if (st == MLRT_OK)
 		st = mlrt_session_run_tensors(m->session, inputs, outputs, &e);
-	for (size_t i = 0; i < m->nin; i++)
+	for (size_t i = 0; i < m->nin; i++) {
 		mlrt_object_free(inputs[i].object);
+		inputs[i].object = NULL;
+	}
 	if (st != MLRT_OK)
 		return model_runtime_error(d, &e);
 	for (size_t i = 0; i < m->nout; i++)
@@ -334,6 +357,29 @@ MloStatus model_run(Model *m, MloTensor *const *in, MloTensor *const *out, MloDi
 	if (m->nin > MAX_IO || m->nout > MAX_IO)
 		return mlo_error(d, MLO_ERR_LIMIT, "more than %d inputs or outputs", MAX_IO);
 	return m->exec ? run_reference(m, in, out, d) : run_package(m, in, out, d);
+}
+
+/* Are operands and results of one run those of the next? */
+static bool stay_same(const Model *m)
+{
+	for (size_t i = 0; i < m->nin; i++)
+		if (m->in[i].kind || m->in[i].elem == EL_str || m->in[i].state)
+			return false;
+	for (size_t i = 0; i < m->nout; i++)
+		if (m->out[i].kind)
+			return false;
+	return true;
+}
+
+MloStatus model_repeat(Model *m, MloTensor *const *in, MloTensor *const *out, MloDiag *d)
+{
+	MlrtError e = {0};
+
+	if (!m->call_in || !stay_same(m))
+		return model_run(m, in, out, d);
+	if (mlrt_session_run_tensors(m->session, m->call_in, m->call_out, &e) != MLRT_OK)
+		return model_runtime_error(d, &e);
+	return MLO_OK;
 }
 
 /* -- tensors -------------------------------------------------------------------------------- */

@@ -43,6 +43,7 @@ typedef struct Model {
 	double compile_seconds, load_seconds;
 	ModelTensor *in, *out;
 	size_t nin, nout;
+	MlrtTensor *call_in, *call_out; /* of the last run with open sizes; NULL: none yet */
 } Model;
 
 /* Is this file a package (by its first bytes)? */
@@ -51,10 +52,15 @@ bool model_is_package(const char *path);
 MloStatus model_open(Model *m, const char *path, const ModelOptions *opt, MloDiag *d) MLO_CHECKED;
 /* The same from a graph that the caller keeps; `keep` adds nothing, the graph's outputs are run. */
 MloStatus model_open_graph(Model *m, const MloGraph *g, const ModelOptions *opt, MloDiag *d) MLO_CHECKED;
+/* A package in memory, which stays as it is until model_close(). */
+MloStatus model_open_bytes(Model *m, const char *name, const void *bytes, size_t n, const ModelOptions *opt,
+			   MloDiag *d) MLO_CHECKED;
 void model_close(Model *m);
 /* in[i] of a state may be NULL: it stays as it is.  out[i]->data is filled; see model_outputs().  Results of open sizes are put into memory of the model's, which
  * stays as it is until the next run: shape and data of out[i] are set. */
 MloStatus model_run(Model *m, MloTensor *const *in, MloTensor *const *out, MloDiag *d) MLO_CHECKED;
+/* The last model_run() of m again, with the same in and out: for measuring, nothing is converted anew. */
+MloStatus model_repeat(Model *m, MloTensor *const *in, MloTensor *const *out, MloDiag *d) MLO_CHECKED;
 
 bool model_tensor_open(const ModelTensor *t);
 /* Sizes for open dimensions: shapes as of --shape, of inputs ("x=1x3x8x8") or named dimensions ("batch=8"). */

@@ -68,6 +68,7 @@ typedef struct MloptOptions {
 	const char *const *consts;
 	size_t nconsts;
 	int no_winograd; /* convolutions as plain sums: slower, and closer to the sum in order */
+	int no_tuned;    /* nonzero: schedules from the cost model alone, not those that `mlopt tune` has put into cache_dir */
 } MloptOptions;
 #define MLOPT_OPTIONS_INIT                                                                                   \
 	{                                                                                                    \
@@ -83,6 +84,7 @@ typedef struct MloptReport {
 	uint64_t package_bytes, code_bytes, weight_bytes, arena_bytes;
 	double macs; /* multiply-adds of one run */
 	double seconds;
+	size_t tuned; /* groups whose schedule was measured as faster than the cost model's */
 } MloptReport;
 
 MLOPT_API const char *mlopt_version(void);

@@ -146,7 +146,8 @@ MLRT_API size_t mlrt_object_count(const MlrtObject *o);    /* items; optional te
 MLRT_API MlrtStatus mlrt_object_item(const MlrtObject *o, size_t i, MlrtTensor *out); /* not to be written */
 MLRT_API MlrtStatus mlrt_object_map(const MlrtObject *o, size_t i, MlrtTensor *keys, MlrtTensor *values);
 
-/* Profiling: nanoseconds of each step of the runs made while it was on, summed.  Steps of the bodies of
+/* Profiling: nanoseconds of each step of the runs made while it was on, summed.  on: 0 off, 1 time that passes,
+ * 2 processor time of the thread that runs (all there is in a session of one thread).  Steps of the bodies of
  * conditions and loops follow those of the main program, and are not counted in the step they belong to. */
 MLRT_API void mlrt_session_profile(MlrtSession *s, int on);
 MLRT_API size_t mlrt_session_steps(const MlrtSession *s);

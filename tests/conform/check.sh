@@ -3,10 +3,10 @@
 # tests/conform/run.c (default: reference).  Those that may fail on any runner are in expected.txt of this folder,
 # others in LISTs of it (default: expected-RUNNER.txt).  BUILD and SRC are set.
 #
-# MLOPT_ONNX_CASES names the folder of cases; without it that of Debian's libonnx-testdata is used, and the newer
-# cases in the archive that MLOPT_CONFORMANCE names, else in ../shared/conformance, unpacked in the build
-# folder.  Compiled objects are kept there, too: a second run is faster.
-old=${MLOPT_ONNX_CASES:-/usr/share/libonnx-testdata/data/node}
+# MLOPT_ONNX_CASES names the folder with the folders of cases (node, simple, ...); without it that of Debian's
+# libonnx-testdata is used, and the newer cases in the archive that MLOPT_CONFORMANCE names, else in
+# ../shared/conformance, unpacked in the build folder.  Compiled objects are kept there, too: a second run is faster.
+old=${MLOPT_ONNX_CASES:-/usr/share/libonnx-testdata/data}
 archive=${MLOPT_CONFORMANCE:-$SRC/../shared/conformance/onnx-1.23-backend.tar.xz}
 new=$BUILD/tests/conform/onnx-1.23
 runner=${1:-reference}
@@ -26,14 +26,11 @@ until test "$1" = end; do # each argument goes to the end of the list, as what i
 done
 shift
 cases=
-if test -d "$old"; then
-	set -- "$@" "onnx-1.12/node=$old"
-	cases=yes
-fi
 if test ! -d "$new" && test -f "$archive"; then
 	rm -rf "$new.tmp" && mkdir -p "$new.tmp" && tar -xJf "$archive" -C "$new.tmp" && mv "$new.tmp" "$new"
 fi
 for folder in node simple pytorch-converted pytorch-operator light; do
+	test -d "$old/$folder" && set -- "$@" "onnx-1.12/$folder=$old/$folder" && cases=yes
 	for at in "$new/$folder" "$new"/*/"$folder"; do
 		test -d "$at" && set -- "$@" "onnx-1.23/$folder=$at" && cases=yes
 	done

@@ -7,9 +7,10 @@
 #include <string.h>
 
 #include "codegen/contract.h"
+#include "codegen/schedule.h"
 #include "tests/unit/kernel_random.h"
 
-enum { KERNELS = 30 };
+enum { KERNELS = 60 };
 
 static int64_t pick(KernelRandom *r, int64_t lo, int64_t hi)
 {
@@ -32,14 +33,19 @@ static void taps(KernelRandom *r, KContract *c)
 	c->in_x = c->in_x < 1 ? 1 : c->in_x;
 }
 
+/* Elements of A and B, and terms at once. */
+static const struct Elements { MloElem a, b; int dot; } elements[] = {
+	{EL_f32, EL_f32, 1}, {EL_f32, EL_f16, 1}, {EL_f32, EL_bf16, 1}, {EL_bf16, EL_bf16, 2}, {EL_u8, EL_i8, 4},
+	{EL_i8, EL_i8, 4}};
+
 /* Strides of A for `channels` of them; answers its size. */
 static int64_t layout(KernelRandom *r, KContract *c, int64_t channels, int block)
 {
 	int64_t plane = c->in_y * c->in_x, image;
-	/* depthwise: lowering makes none but in blocks of one vector */
+	/* depthwise: lowering makes none but in blocks of one vector; several terms at once lie side by side */
 	uint32_t form = contract_is_depthwise(c) ? 2 : kernel_random(r, 3);
 
-	if (form == 0) { /* channels last */
+	if (form == 0 || (form == 1 && c->dot > 1)) { /* channels last */
 		c->a.block = channels;
 		c->a.blk = 0;
 		c->a.k = 1;
@@ -71,6 +77,7 @@ static void epilogue(KernelRandom *r, MloKernel *k, KCursor at, const KContract 
 	bool first = kernel_random(r, 4) == 0;
 	static const int last_order[] = {0, 1, 2, 3, 4}, first_order[] = {0, 1, 4, 2, 3};
 	int64_t n[5] = {c->nb0, c->nb1, c->ny, c->nx, c->nc};
+	MloElem to = k->arg.items[out].elem;
 	int s;
 
 	x = kx_const(k, 0);
@@ -79,11 +86,60 @@ static void epilogue(KernelRandom *r, MloKernel *k, KCursor at, const KContract 
 		v[j] = kx_var(k, c->var[j]);
 		x = kx_add(k, kx_mul(k, x, n[j]), v[j]);
 	}
-	s = kb_op(&at, K_product, EL_f32, -1, -1, -1);
+	s = kb_op(&at, K_product, mlo_contract_sum(c), -1, -1, -1);
+	if (mlo_contract_sum(c) == EL_i32)
+		s = kb_op(&at, K_cast, EL_f32, s, -1, -1);
 	s = kb_op(&at, K_add, EL_f32, s, kb_load(&at, bias, v[4], NULL, 0), -1);
 	if (kernel_random(r, 2))
 		s = kb_op(&at, K_max, EL_f32, s, kb_const_f(&at, EL_f32, 0), -1);
+	if (to == EL_u8)
+		s = kb_op(&at, K_cast, to, kb_op(&at, K_mul, EL_f32, s, kb_const_f(&at, EL_f32, 0.125), -1), -1, -1);
 	kb_store(&at, out, x, NULL, s);
+}
+
+/* Groups of channels, or (depthwise) one input per output; answers how many inputs there are. */
+static int64_t groups(KernelRandom *r, KContract *c, bool depthwise, const MloTarget *t)
+{
+	if (depthwise) {
+		c->nk = c->group_c = c->group_k = c->dot = 1;
+		return c->nc;
+	}
+	c->nk = (c->nk + c->dot - 1) / c->dot * c->dot;
+	c->group_c = t->vector_bytes / 4;
+	c->nc = c->group_c * pick(r, 1, 3);
+	c->group_k = c->nk;
+	return c->nk * (c->nc / c->group_c);
+}
+
+static void zero_points(KernelRandom *r, KContract *c, MloKernel *k, const MloTarget *t)
+{
+	int64_t w = (int64_t)c->vecs * c->lanes;
+
+	if (mlo_contract_sum(c) != EL_i32)
+		return;
+	c->a.flip = c->dot == 4 && contract_takes_signed(t, c->a.elem) != (c->a.elem == EL_i8);
+	c->zero.at = pick(r, 0, 1) ? pick(r, 0, 127) : 0;
+	c->zero.given = pick(r, 0, 3) == 0;
+	c->zero.sums = c->zero.at || c->zero.given || c->a.flip;
+	if (c->zero.given)
+		c->zero.z_arg = mlo_kernel_arg(k, KA_IN, c->a.elem, 1);
+	if (c->zero.sums)
+		c->zero.s_arg = mlo_kernel_arg(k, KA_IN, EL_i32, mlo_contract_ctiles(c) * c->nky * c->nkx * w);
+}
+
+/* Half of the time, in place of the cost model's schedule, another one that can be measured. */
+static void another_schedule(MloArena *a, KernelRandom *r, const MloTarget *t, KContract *c)
+{
+	const KContract model = *c;
+	const MloTunable k = {.target = t, .c = &model};
+	const MloSchedule own = mlo_schedule_of(c);
+	MloScheduleList list = {0};
+
+	CU_ASSERT(mlo_schedule_fits(&k, &own));
+	mlo_schedule_candidates(a, &k, &list);
+	mlo_schedule_neighbours(a, &k, list.n ? &list.items[kernel_random(r, (uint32_t)list.n)] : &own, &list);
+	if (list.n && kernel_random(r, 2))
+		mlo_schedule_set(c, &list.items[kernel_random(r, (uint32_t)list.n)]);
 }
 
 static MloKernel *random_contract(MloArena *a, uint64_t seed, const MloTarget *t)
@@ -103,10 +159,14 @@ static MloKernel *random_contract(MloArena *a, uint64_t seed, const MloTarget *t
 		       .dy = 1,
 		       .dx = 1};
 	uint32_t form = kernel_random(&r, 4); /* packed, in place, grouped, depthwise */
-	int64_t channels = c.nk, na, nb, w;
+	struct Elements of = elements[form == 1 ? 0 : kernel_random(&r, sizeof elements / sizeof *elements)];
+	int64_t channels = c.nk, na, nb;
 	KCursor top = kb_top(k);
 	int bias, out;
 
+	c.a.elem = of.a;
+	c.b.elem = of.b;
+	c.dot = of.dot;
 	c.group_c = c.nc;
 	if (form == 1) {
 		c.in_y = c.ny;
@@ -114,30 +174,25 @@ static MloKernel *random_contract(MloArena *a, uint64_t seed, const MloTarget *t
 	} else {
 		taps(&r, &c);
 	}
-	if (form == 2) {
-		c.group_c = t->vector_bytes / 4;
-		c.nc = c.group_c * pick(&r, 1, 3);
-		c.group_k = c.nk;
-		channels = c.nk * (c.nc / c.group_c);
-	} else if (form == 3) {
-		c.nk = c.group_c = c.group_k = 1;
-		channels = c.nc;
-	}
+	if (form >= 2)
+		channels = groups(&r, &c, form == 3, t);
 	na = layout(&r, &c, channels, t->block);
 	c.b.packed = form != 1;
 	mlo_schedule_contract(t, NULL, 1, &c);
-	w = (int64_t)c.vecs * c.lanes;
-	nb = (c.nc + w - 1) / w * c.nky * c.nkx * c.nk * w;
+	another_schedule(a, &r, t, &c);
+	nb = mlo_contract_ctiles(&c) * c.nky * c.nkx * mlo_contract_steps(&c) * contract_step(&c);
 	if (!c.b.packed) {
 		c.b.k = c.nc + pick(&r, 0, 3);
 		c.b.b1 = c.b.k * c.nk;
 		c.b.b0 = pick(&r, 0, 1) * c.b.b1 * c.nb1;
 		nb = c.b.b1 * c.nb1 * c.nb0;
 	}
-	c.a_arg = mlo_kernel_arg(k, KA_IN, EL_f32, na);
-	c.b_arg = mlo_kernel_arg(k, KA_IN, EL_f32, nb);
+	zero_points(&r, &c, k, t);
+	c.a_arg = mlo_kernel_arg(k, KA_IN, c.a.elem, na);
+	c.b_arg = mlo_kernel_arg(k, KA_IN, c.b.elem, nb);
 	bias = mlo_kernel_arg(k, KA_IN, EL_f32, c.nc);
-	out = mlo_kernel_arg(k, KA_OUT, EL_f32, c.nb0 * c.nb1 * c.ny * c.nx * c.nc);
+	out = mlo_kernel_arg(k, KA_OUT, c.a.elem == EL_u8 || c.a.elem == EL_bf16 ? c.a.elem : EL_f32,
+	                     c.nb0 * c.nb1 * c.ny * c.nx * c.nc);
 	for (int i = 0; i < 5; i++)
 		c.var[i] = mlo_kernel_var(k, (int64_t[]){c.nb0, c.nb1, c.ny, c.nx, c.nc}[i]);
 	epilogue(&r, k, kb_contract(&top, &c), &c, bias, out);
@@ -145,19 +200,110 @@ static MloKernel *random_contract(MloArena *a, uint64_t seed, const MloTarget *t
 	return k;
 }
 
+/* Bytes of all values instead of small ones, zero beyond the real terms and channels, and the sums of B. */
+static void fill_bytes(const MloKernel *k, const KContract *c, KernelBuffers *b, uint64_t seed)
+{
+	KernelRandom r = {seed ^ 77};
+	int64_t w = (int64_t)c->vecs * c->lanes, steps = mlo_contract_steps(c), taps = c->nky * c->nkx;
+	int8_t *to = b->arg[c->b_arg];
+	int32_t *sums = c->zero.sums ? b->arg[c->zero.s_arg] : NULL;
+
+	for (int64_t i = 0; i < k->arg.items[c->a_arg].count; i++)
+		((uint8_t *)b->arg[c->a_arg])[i] = (uint8_t)kernel_random(&r, 256);
+	for (int64_t i = 0; sums && i < k->arg.items[c->zero.s_arg].count; i++)
+		sums[i] = 0;
+	for (int64_t i = 0; i < k->arg.items[c->b_arg].count; i++) {
+		int64_t step = i / c->dot / w, oc = step / steps / taps * w + i / c->dot % w;
+
+		to[i] = (int8_t)kernel_random(&r, 256);
+		if (oc >= c->nc || step % steps * c->dot + i % c->dot >= c->nk)
+			to[i] = 0;
+		if (sums)
+			sums[step / steps * w + i / c->dot % w] += to[i];
+	}
+}
+
+static bool same(MloElem t, const void *a, const void *b, int64_t i)
+{
+	size_t size = mlo_elem_bits(t) / 8;
+
+	return t == EL_f32 ? ((const float *)a)[i] == ((const float *)b)[i]
+	                   : !memcmp((const char *)a + (size_t)i * size, (const char *)b + (size_t)i * size, size);
+}
+
+/* A product of each of n0 x n1 pairs of matrices into scratch memory, and its transpose times the second one again:
+ * two contractions inside of loops. */
+static MloKernel *random_inside(MloArena *a, uint64_t seed, const MloTarget *t)
+{
+	KernelRandom r = {seed};
+	MloKernel *k = mlo_kernel_new(a, "inside");
+	int64_t n0 = pick(&r, 1, 3), n1 = pick(&r, 1, 2), nx = pick(&r, 1, 30), nk = pick(&r, 1, 9), nc = pick(&r, 1, 40);
+	int64_t pad = pick(&r, 0, 3);
+	KContract c = {.nb0 = 1, .nb1 = 1, .ny = 1, .nx = nx, .nc = nc, .nk = nk, .nky = 1, .nkx = 1, .sy = 1, .sx = 1,
+	               .dy = 1, .dx = 1, .in_y = 1, .in_x = nx, .group_c = nc, .dot = 1, .a.elem = EL_f32, .a.block = nk,
+	               .a.x = nk + pad, .a.k = 1, .b.elem = EL_f32, .b.k = nc};
+	KCursor top = kb_top(k), at, in;
+	int out, scratch, v0, v1, s;
+	const KIdx *x, *col;
+
+	c.a_arg = mlo_kernel_arg(k, KA_IN, EL_f32, n0 * n1 * nx * (nk + pad) + nk * nc);
+	c.b_arg = mlo_kernel_arg(k, KA_IN, EL_f32, n1 * nk * nc + nx * nc);
+	mlo_kernel_arg(k, KA_IN, EL_f32, 1);
+	scratch = mlo_kernel_arg(k, KA_SCRATCH, EL_f32, nx * nc);
+	out = mlo_kernel_arg(k, KA_OUT, EL_f32, n0 * n1 * nc * nc);
+	at = kb_loop(&top, KL_PAR, kx_const(k, n0), &v0);
+	at = kb_loop(&at, kernel_random(&r, 2) ? KL_PAR : KL_SEQ, kx_const(k, n1), &v1);
+	x = kx_add(k, kx_mul(k, kx_var(k, v0), n1), kx_var(k, v1));
+	c.a_at = kx_mul(k, x, nx * (nk + pad));
+	c.b_at = kx_mul(k, kx_var(k, v1), nk * nc);
+	for (int i = 0; i < 2; i++) {
+		mlo_schedule_contract(t, k, 1, &c);
+		for (int j = 0; j < 5; j++)
+			c.var[j] = mlo_kernel_var(k, (int64_t[]){1, 1, 1, c.nx, c.nc}[j]);
+		in = kb_contract(&at, &c);
+		col = kx_add(k, kx_mul(k, kx_var(k, c.var[3]), nc), kx_var(k, c.var[4]));
+		s = kb_op(&in, K_product, EL_f32, -1, -1, -1);
+		if (i == 0)
+			kb_store(&in, scratch, col, NULL, s);
+		else
+			kb_store(&in, out, kx_add(k, kx_mul(k, x, nc * nc), col), NULL, s);
+		c.a_arg = scratch;
+		c.a_at = NULL;
+		c.nx = c.in_x = nc;
+		c.nk = c.a.block = nx;
+		c.a.x = 1;
+		c.a.k = nc;
+	}
+	kb_finish(k);
+	return k;
+}
+
+/* The scratch memory that a task needs. */
+static void *scratch_for(MloArena *a, const MloKernel *k)
+{
+	uint64_t n = mlo_kernel_scratch(k);
+	char *p = mlo_alloc(a, (size_t)n + 64, 1);
+
+	return p + (64 - (uintptr_t)p % 64) % 64;
+}
+
 /* All three inputs are tame: kernel_buffers_new() fills the last three with small integers. */
 static bool agrees(MloArena *a, const MloKernel *k, KernelFn *fn, uint64_t seed, MloDiag *d)
 {
 	KernelBuffers got = kernel_buffers_new(a, k, seed, seed & 1), want = kernel_buffers_new(a, k, seed, seed & 1);
 	int out = (int)k->arg.n - 1;
-	bool ok = mlo_kernel_interp(k, want.arg, 0, k->ntasks, d) == MLO_OK;
+	bool ok;
 
+	if (k->body->kind == KS_CONTRACT && mlo_contract_sum(k->body->contract) == EL_i32) {
+		fill_bytes(k, k->body->contract, &got, seed);
+		fill_bytes(k, k->body->contract, &want, seed);
+	}
+	ok = mlo_kernel_interp(k, want.arg, 0, k->ntasks, d) == MLO_OK;
 	for (int64_t t = k->ntasks; ok && t-- > 0;)
-		fn(got.arg, t, t + 1, NULL);
+		fn(got.arg, t, t + 1, scratch_for(a, k));
 	for (int64_t i = 0; ok && i < k->arg.items[out].count; i++)
-		if (((float *)got.arg[out])[i] != ((float *)want.arg[out])[i]) {
-			printf("\n  seed %llu: [%lld] is %g, expected %g", (unsigned long long)seed, (long long)i,
-			       ((float *)got.arg[out])[i], ((float *)want.arg[out])[i]);
+		if (!same(k->arg.items[out].elem, got.arg[out], want.arg[out], i)) {
+			printf("\n  seed %llu: [%lld] is not as expected", (unsigned long long)seed, (long long)i);
 			ok = false;
 		}
 	kernel_buffers_free(&got);
@@ -165,7 +311,23 @@ static bool agrees(MloArena *a, const MloKernel *k, KernelFn *fn, uint64_t seed,
 	return ok;
 }
 
-static void differential(const MloTarget *t, uint64_t first)
+typedef MloKernel *NewKernel(MloArena *a, uint64_t seed, const MloTarget *t);
+
+static void check_text(MloArena *a, const MloKernel *k)
+{
+	MloStr s = {.arena = a}, again = {.arena = a};
+	MloDiag d = {0};
+	MloKernel *back;
+
+	mlo_kernel_print(&s, k, true);
+	back = mlo_kernel_parse(a, s.s, s.n, &d);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(back);
+	mlo_kernel_print(&again, back, true);
+	CU_ASSERT_STRING_EQUAL(mlo_str_text(&s), mlo_str_text(&again));
+	mlo_diag_free(&d);
+}
+
+static void differential(const MloTarget *t, uint64_t first, NewKernel *make)
 {
 	MloArena *a = mlo_arena_new();
 	MloKernel *k[KERNELS];
@@ -174,7 +336,8 @@ static void differential(const MloTarget *t, uint64_t first)
 	int bad = 0;
 
 	for (int i = 0; i < KERNELS; i++) {
-		k[i] = random_contract(a, first + (uint64_t)i, t);
+		k[i] = make(a, first + (uint64_t)i, t);
+		check_text(a, k[i]);
 		CU_ASSERT_EQUAL(mlo_kernel_verify(k[i], &d), MLO_OK);
 	}
 	if (!kernel_image_load(&im, t, k, KERNELS, &d)) {
@@ -197,12 +360,63 @@ static void differential(const MloTarget *t, uint64_t first)
 
 static void native(void)
 {
-	differential(kernel_test_target(0), kernel_test_seed(100));
+	differential(kernel_test_target(0), kernel_test_seed(100), random_contract);
+}
+
+static void inside_native(void)
+{
+	differential(kernel_test_target(0), kernel_test_seed(300), random_inside);
+}
+
+static void inside_baseline(void)
+{
+	differential(kernel_test_target(1), kernel_test_seed(400), random_inside);
+}
+
+/* Where a contraction may stand, and what it may name there. */
+static void misplaced(void)
+{
+	static const char form[] =
+		"kernel wrong(in f32[8], in f32[8], out f32[4]) vars(2, 1, 1, 1, 2, 2, 2) { %%s"
+		" contract nb0=1 nb1=1 ny=1 nx=2 nc=2 nk=2 nky=1 nkx=1 sy=1 sx=1 dy=1 dx=1 py=0 px=0 in_y=1 in_x=2 qx=0"
+		" group_c=2 group_k=0 dot=1 a_arg=0 b_arg=1 a.elem=f32 a.flip=0 a.b0=0 a.b1=0 a.y=0 a.x=2 a.block=2 a.blk=0 a.k=1 b.elem=f32 b.packed=0"
+		" b.b0=0 b.b1=0 b.k=2 zero.sums=0 zero.given=0 zero.s_arg=0 zero.z_arg=0 zero.at=0 var[0]=%d var[1]=2 var[2]=3 var[3]=4 var[4]=5 lanes=4 vecs=1 cols=2 rows=1"
+		" y_chunk=2 c_outer=1 wino=0 w_arg=0 c_chunk=0 %s { %%%%0 = product.f32 a2[v4*2 + v5] = %%%%0 } %%s }";
+	static const struct { const char *open, *at, *close; int var; bool fine; } cases[] = {
+		{"", "", "", 1, true},
+		{"par v0 < 2 {", "a_at=v0*4 b_at=v0", "}", 1, true},
+		{"", "a_at=4", "", 1, false},
+		{"vec v0 < 2 {", "", "}", 1, false},
+		{"par v0 < 2 {", "a_at=v6", "}", 1, false},
+		{"par v0 < 2 {", "", "}", 0, false},
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		MloArena *a = mlo_arena_new();
+		MloStr half = {.arena = a}, s = {.arena = a};
+		MloDiag d = {0};
+
+		mlo_str_add(&half, form, cases[i].var, cases[i].at);
+		mlo_str_add(&s, mlo_str_text(&half), cases[i].open, cases[i].close);
+		CU_ASSERT_EQUAL(mlo_kernel_parse(a, s.s, s.n, &d) != NULL, cases[i].fine);
+		mlo_diag_free(&d);
+		mlo_arena_free(a);
+	}
 }
 
 static void baseline(void)
 {
-	differential(kernel_test_target(1), kernel_test_seed(200));
+	differential(kernel_test_target(1), kernel_test_seed(200), random_contract);
+}
+
+/* The levels between the two: with and without instructions for several products at once. */
+static void levels(void)
+{
+	const MloTargetSet *set = mlo_target_find(kernel_test_target(0)->arch, NULL);
+
+	for (const MloTarget *const *v = set->variant; *v && v[1]; v++)
+		if (mlo_target_runs_here(*v, NULL, 0))
+			differential(*v, kernel_test_seed(500), random_contract);
 }
 
 /* The interpreter itself, against the definition of a 3x3 convolution. */
@@ -212,8 +426,8 @@ static void interpreter(void)
 	static const char text[] =
 		"kernel conv(in f32[60], in f32[108], out f32[40]) vars(1, 1, 4, 5, 2) {"
 		" contract nb0=1 nb1=1 ny=4 nx=5 nc=2 nk=3 nky=3 nkx=3 sy=1 sx=1 dy=1 dx=1 py=1 px=1 in_y=4 in_x=5 qx=0"
-		" group_c=2 group_k=0 a_arg=0 b_arg=1 a.b0=0 a.b1=0 a.y=15 a.x=3 a.block=3 a.blk=0 a.k=1 b.packed=1"
-		" b.b0=0 b.b1=0 b.k=0 var[0]=0 var[1]=1 var[2]=2 var[3]=3 var[4]=4 lanes=4 vecs=1 cols=4 rows=1"
+		" group_c=2 group_k=0 dot=1 a_arg=0 b_arg=1 a.elem=f32 a.flip=0 a.b0=0 a.b1=0 a.y=15 a.x=3 a.block=3 a.blk=0 a.k=1 b.elem=f32 b.packed=1"
+		" b.b0=0 b.b1=0 b.k=0 zero.sums=0 zero.given=0 zero.s_arg=0 zero.z_arg=0 zero.at=0 var[0]=0 var[1]=1 var[2]=2 var[3]=3 var[4]=4 lanes=4 vecs=1 cols=4 rows=1"
 		" y_chunk=3 c_outer=1 wino=0 w_arg=0 c_chunk=0 { %0 = product.f32 a2[v2*10 + v3*2 + v4] = %0 } }";
 	MloArena *a = mlo_arena_new();
 	MloDiag d = {0};
@@ -249,4 +463,8 @@ void suite_kernel_contract(void)
 	CU_add_test(s, "the interpreter convolves", interpreter);
 	CU_add_test(s, "random contractions, native", native);
 	CU_add_test(s, "random contractions, baseline", baseline);
+	CU_add_test(s, "random contractions, levels between", levels);
+	CU_add_test(s, "contractions inside of loops, native", inside_native);
+	CU_add_test(s, "contractions inside of loops, baseline", inside_baseline);
+	CU_add_test(s, "contractions in the wrong place", misplaced);
 }

@@ -60,6 +60,27 @@ static void typed_fields_are_narrowed(void)
 	ox_free(&f);
 }
 
+static void integers_are_of_their_type(void)
+{
+	static const struct {
+		MloElem e;
+		int32_t in;
+	} rows[] = {{EL_i8, 128}, {EL_i8, -129}, {EL_u8, 256}, {EL_u8, -1}, {EL_i16, 32768}, {EL_u16, -1}};
+	OnnxFix f;
+
+	ox_model(&f, 17);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		Onnx__TensorProto *p = ox_tensor(&f, "w", rows[i].e, "2");
+		int32_t v[] = {1, rows[i].in};
+
+		p->int32_data = v;
+		p->n_int32_data = 2;
+		CU_ASSERT_PTR_NULL(reread(&f, p));
+		CU_ASSERT(ox_says(&f, "tensor 'w': entry 1 of int32_data is"));
+	}
+	ox_free(&f);
+}
+
 static void wide_fields(void)
 {
 	OnnxFix f;
@@ -287,6 +308,7 @@ void suite_onnx_data(void)
 
 	CU_add_test(s, "raw bytes are the elements", raw_bytes_are_the_elements);
 	CU_add_test(s, "typed fields are narrowed", typed_fields_are_narrowed);
+	CU_add_test(s, "integers are of their type", integers_are_of_their_type);
 	CU_add_test(s, "wide fields", wide_fields);
 	CU_add_test(s, "half floats and nibbles", half_floats_and_nibbles);
 	CU_add_test(s, "strings and bools", strings_and_bools);

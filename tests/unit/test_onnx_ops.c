@@ -1,5 +1,6 @@
 /* tests/unit/test_onnx_ops.c -- what older forms of ONNX operators become. */
 #include <CUnit/CUnit.h>
+#include <math.h>
 #include <string.h>
 
 #include "tests/unit/onnx_fixture.h"
@@ -240,6 +241,38 @@ static void composed(void)
 	}
 }
 
+static void scales_are_numbers(void)
+{
+	static const struct {
+		const char *type, *in, *says; /* NULL: it is taken */
+		float scale;
+	} rows[] = {
+		{"QuantizeLinear", "x s", "scale 's' is zero: element 1 is 0", 0},
+		{"QuantizeLinear", "x s", "scale 's' is negative: element 1 is -0.5", -0.5f},
+		{"QuantizeLinear", "x s", "scale 's' is not a number", NAN},
+		{"QuantizeLinear", "x s", "scale 's' is infinite", INFINITY},
+		{"QuantizeLinear", "x s", "scale 's' is denormal", 1e-40f},
+		{"QuantizeLinear", "x s", NULL, 1e-37f},
+		{"DequantizeLinear", "q s", "scale 's' is negative: element 1 is -2", -2},
+		{"DequantizeLinear", "q s", "scale 's' is not a number", NAN},
+		{"DequantizeLinear", "q s", NULL, 0},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		OnnxFix f;
+		float s[3] = {1, rows[i].scale, 2};
+		MloGraph *g;
+
+		one(&f, 13, rows[i].type, rows[i].in, "y");
+		ox_const(&f, "s", EL_f32, "3", s, 12);
+		ox_const(&f, "q", EL_u8, "2x3x4", "123456789012345678901234", 24);
+		g = ox_load(&f);
+		CU_ASSERT((g != NULL) == !rows[i].says);
+		CU_ASSERT(!rows[i].says || (ox_says(&f, rows[i].says) && ox_says(&f, rows[i].type)));
+		ox_free(&f);
+	}
+}
+
 static void broadcasting_of_old(void)
 {
 	OnnxFix f;
@@ -350,6 +383,7 @@ void suite_onnx_ops(void)
 	CU_add_test(s, "many operands become a chain", many_operands_become_a_chain);
 	CU_add_test(s, "dropout, at inference and in training", dropout);
 	CU_add_test(s, "operators composed of others", composed);
+	CU_add_test(s, "scales are numbers", scales_are_numbers);
 	CU_add_test(s, "broadcasting of old", broadcasting_of_old);
 	CU_add_test(s, "constants", constants);
 	CU_add_test(s, "constant of shape keeps its value", constant_of_shape_keeps_its_value);

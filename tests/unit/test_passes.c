@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "ir/exec.h"
-#include "passes/pass.h"
+#include "passes/quant.h"
 #include "tests/unit/random_graph.h"
 
 static const char everything[] = "infer,fold,canon,fold,cse,recompose,bnfold,canon,fold,cse,dce";
@@ -217,6 +217,29 @@ static void dump_after_one_pass(void)
 	mlo_graph_free(g);
 }
 
+/* -- quantization ------------------------------------------------------------------------------ */
+
+static void integers_of_numbers(void)
+{
+	MloQuant q = {.elem = EL_u8, .scale = 0.5, .zero = 10, .lo = 0, .hi = 255};
+
+	CU_ASSERT(mlo_quant_value(&q, 0) == 10);
+	CU_ASSERT(mlo_quant_value(&q, 0.25) == 10); /* halves to even */
+	CU_ASSERT(mlo_quant_value(&q, 0.75) == 12);
+	CU_ASSERT(mlo_quant_value(&q, -1e30) == 0);
+	CU_ASSERT(mlo_quant_value(&q, INFINITY) == 255);
+}
+
+static void ranges_of_integers(void)
+{
+	double lo, hi;
+
+	CU_ASSERT(mlo_quant_range(EL_i4, &lo, &hi) && lo == -8 && hi == 7);
+	CU_ASSERT(mlo_quant_range(EL_u8, &lo, &hi) && lo == 0 && hi == 255);
+	CU_ASSERT(mlo_quant_range(EL_i16, &lo, &hi) && lo == -32768 && hi == 32767);
+	CU_ASSERT(!mlo_quant_range(EL_i32, &lo, &hi) && !mlo_quant_range(EL_f16, &lo, &hi));
+}
+
 void suite_passes(void);
 void suite_passes(void)
 {
@@ -228,5 +251,7 @@ void suite_passes(void)
 	CU_add_test(s, "needs are checked", needs_are_checked);
 	CU_add_test(s, "dump after one pass", dump_after_one_pass);
 	CU_add_test(s, "random graphs compute the same", random_graphs_compute_the_same);
+	CU_add_test(s, "integers of numbers", integers_of_numbers);
+	CU_add_test(s, "ranges of integers", ranges_of_integers);
 	CU_add_test(s, "passes are idempotent", passes_are_idempotent);
 }

@@ -75,6 +75,44 @@ static void sizes_come_with_the_run(void)
 	lf_free(&f);
 }
 
+/* Runs with the tensors of the run before find everything resolved; a change of any of them is noticed. */
+static void runs_like_the_last_one(void)
+{
+	int64_t x[MOST], z[MOST], other[MOST], y[MOST], y2[MOST];
+	ListFixture f;
+
+	lp_sums(&f);
+	MlrtModel *m = lf_open(&f);
+	for (int threads = 1; threads <= 2; threads++) {
+		MlrtSession *s = lf_session(m, threads);
+
+		for (int run = 0; run < 24; run++) {
+			const int n = run / 8 == 1 ? 31 : 200; /* and each again and again */
+			MlrtTensor in[] = {lf_ints(run % 8 == 5 ? other : x, 1, n), lf_ints(z, 1, n)};
+			MlrtTensor out[] = {{.data = run % 8 < 3 ? y : run % 8 < 6 ? y2 : NULL, .bytes = sizeof y}};
+
+			fill(x, n, run);
+			fill(other, n, -7 * run);
+			fill(z, n, 1000 * run);
+			mlrt_session_profile(s, run % 8 == 4);
+			if (run % 8 == 2) { /* nothing of the last run excuses this one */
+				const size_t room = out[0].bytes;
+
+				out[0].bytes = 8;
+				fails(s, in, out, "needs");
+				out[0].bytes = room;
+			}
+			works(s, in, out);
+			CU_ASSERT(out[0].rank == 1 && out[0].dims[0] == n && out[0].bytes == 8 * (size_t)n);
+			for (int k = 0; k < n; k++)
+				CU_ASSERT_EQUAL(((int64_t *)out[0].data)[k], 2 * (((const int64_t *)in[0].data)[k] + z[k]));
+		}
+		mlrt_session_free(s);
+	}
+	mlrt_model_close(m);
+	lf_free(&f);
+}
+
 static void wrong_tensors_are_refused(void)
 {
 	int64_t x[MOST] = {0}, y[MOST];
@@ -496,6 +534,7 @@ void suite_runtime_list(void)
 	CU_pSuite s = CU_add_suite("runtime_list", NULL, NULL);
 
 	CU_ADD_TEST(s, sizes_come_with_the_run);
+	CU_ADD_TEST(s, runs_like_the_last_one);
 	CU_ADD_TEST(s, wrong_tensors_are_refused);
 	CU_ADD_TEST(s, sizes_found_during_the_run);
 	CU_ADD_TEST(s, loops_and_conditions);

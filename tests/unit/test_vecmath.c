@@ -7,19 +7,29 @@
 
 #include "tests/unit/kernel_fixture.h"
 
-enum { N = 4099 * 16, NOPS = 7 };
+enum { N = 4099 * 16, NOPS = 9 };
 typedef struct Case {
 	KOp op;
 	const char *name;
 	double (*exact)(double);
 	double lo, hi;      /* f32 arguments beyond these are tested at special points only */
-	double ulps;        /* f32 */
-	double f64_error;   /* relative, or absolute for sin and cos */
+	double ulps;        /* f32; phi: an absolute error */
+	double f64_error;   /* relative, or absolute for sin, cos and phi */
 } Case;
 
 static double exact_sigmoid(double x)
 {
 	return x < 0 ? exp(x) / (1 + exp(x)) : 1 / (1 + exp(-x));
+}
+
+static double exact_decay(double x)
+{
+	return exp(x);
+}
+
+static double exact_phi(double x)
+{
+	return 0.5 * erfc(-x * 0.70710678118654752440);
 }
 
 static const Case cases[NOPS] = {
@@ -30,6 +40,8 @@ static const Case cases[NOPS] = {
 	{K_sin, "sin", sin, -1e6, 1e6, 4, 1e-14},
 	{K_cos, "cos", cos, -1e6, 1e6, 4, 1e-14},
 	{K_sigmoid, "sigmoid", exact_sigmoid, -87, 110, 4, 9e-16},
+	{K_decay, "decay", exact_decay, -110, 0, 2, 5e-16},
+	{K_phi, "phi", exact_phi, -8, 8, 3e-7, 1e-14},
 };
 
 static const double special[] = {0,        -0.0,     1,         -1,    0x1p-149, -0x1p-149, 0x1p-126,
@@ -80,12 +92,27 @@ static void fill(const Case *c, float *x, KernelRandom *r)
 	}
 	for (size_t i = 0; i < sizeof special / sizeof *special; i++)
 		x[i * 7] = (float)special[i];
+	for (int i = 0; i < N && c->op == K_decay; i++)
+		x[i] = -fabsf(x[i]);
 }
 
-/* Where f32 sigmoid fades out it may be anything from 0 to the smallest normal numbers. */
+/* Where f32 sigmoid fades out it may be anything from 0 to the smallest normal numbers; decay is 0. */
 static bool faded(const Case *c, float x, float y)
 {
-	return c->op == K_sigmoid && x < -87 && y >= 0 && y <= 1.7e-38f;
+	return x < -87 && ((c->op == K_sigmoid && y >= 0 && y <= 1.7e-38f) || (c->op == K_decay && y == 0));
+}
+
+static double error_of(const Case *c, float x, float y)
+{
+	double want = c->exact(x);
+
+	if (faded(c, x, y))
+		return 0;
+	if (fabs(x) > 1e6 && (c->op == K_sin || c->op == K_cos) && !isinf(x))
+		return fabs(y) <= 1.000001 ? 0 : INFINITY;
+	if (c->op == K_phi && !isnan(want))
+		return fabs(y - want) <= c->ulps ? fabs(y - want) : INFINITY;
+	return ulp_error(y, want);
 }
 
 static void check_f32(const MloTarget *t)
@@ -106,9 +133,7 @@ static void check_f32(const MloTarget *t)
 		fill(&cases[i], x, &r);
 		im.fn[i]((void *[]){x, y}, 0, 1, NULL);
 		for (int j = 0; j < N; j++) {
-			bool far = fabs(x[j]) > 1e6 && (cases[i].op == K_sin || cases[i].op == K_cos) && !isinf(x[j]);
-			double e = faded(&cases[i], x[j], y[j]) ? 0 : far ? (fabs(y[j]) <= 1.000001 ? 0 : INFINITY)
-				       : ulp_error(y[j], cases[i].exact(x[j]));
+			double e = error_of(&cases[i], x[j], y[j]);
 
 			if (!(e <= worst)) {
 				worst = e;
@@ -159,7 +184,7 @@ static void f64_native(void)
 		k[i] = unary(a, cases[i].op, EL_f64, N);
 	CU_ASSERT_FATAL(kernel_image_load(&im, kernel_test_target(0), k, NOPS, &d));
 	for (int i = 0; i < NOPS; i++) {
-		bool angle = cases[i].op == K_sin || cases[i].op == K_cos;
+		bool angle = cases[i].op == K_sin || cases[i].op == K_cos, flat = angle || cases[i].op == K_phi;
 		double worst = 0, at = 0;
 
 		fill(&cases[i], f, &r);
@@ -172,7 +197,9 @@ static void f64_native(void)
 			if ((angle && fabs(x[j]) > 1e5 && !isinf(x[j])) || want == y[j] ||
 			    (isnan(want) && isnan(y[j])))
 				continue;
-			if (!angle)
+			if (cases[i].op == K_decay && x[j] < -708 && y[j] == 0)
+				continue;
+			if (!flat)
 				e /= fabs(want);
 			if (!(e <= worst)) {
 				worst = e;

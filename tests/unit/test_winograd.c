@@ -55,7 +55,8 @@ static MloKernel *random_kernel(MloArena *a, uint64_t seed, const MloTarget *t)
 	MloKernel *k = mlo_kernel_new(a, "winograd");
 	int64_t lanes = t->vector_bytes / 4;
 	KContract c = {.nb0 = pick(&r, 1, 2), .nb1 = 1, .ny = pick(&r, 1, 11), .nx = pick(&r, 1, 11),
-	               .nk = pick(&r, 1, 2 * lanes), .nky = 3, .nkx = 3, .sy = 1, .sx = 1, .dy = 1, .dx = 1, .lanes = (int)lanes, .b = {.packed = true}, .rows = 1,
+	               .nk = pick(&r, 1, 2 * lanes), .nky = 3, .nkx = 3, .sy = 1, .sx = 1, .dy = 1, .dx = 1, .lanes = (int)lanes, .rows = 1,
+	               .dot = 1, .a = {.elem = EL_f32}, .b = {.elem = EL_f32, .packed = true},
 	               .wino = kernel_random(&r, 2) ? 2 : 4};
 	KCursor top = kb_top(k), at;
 	const KIdx *x;
@@ -66,11 +67,11 @@ static MloKernel *random_kernel(MloArena *a, uint64_t seed, const MloTarget *t)
 	c.px = pick(&r, 0, c.nkx / 2);
 	c.in_y = c.ny + c.nky - 1 - c.py - pick(&r, 0, c.py);
 	c.in_x = c.nx + c.nkx - 1 - c.px - pick(&r, 0, c.px);
-	c.vecs = (int)pick(&r, 1, 2);
+	c.vecs = (int)pick(&r, 1, 4);
 	c.nc = c.group_c = lanes * c.vecs * pick(&r, 1, 3) - (pick(&r, 0, 1) ? pick(&r, 0, lanes - 1) : 0);
 	c.cols = (int)pick(&r, 1, t->vector_regs / 2 / c.vecs - 1);
 	c.y_chunk = wino_my(&c) * pick(&r, 1, 3);
-	c.c_chunk = pick(&r, 1, 2);
+	c.c_chunk = pick(&r, 1, 3);
 	c.a.block = c.a.x = lanes;
 	c.a.k = 1;
 	c.a.y = c.in_x * lanes;

@@ -1,0 +1,136 @@
+/* codegen/contract_pack.c -- weights of contractions in the order in which machine code reads them. */
+#include <string.h>
+
+#include "codegen/contract_lower.h"
+#include "codegen/winograd.h"
+
+/* The weight of (output channel c, term k, tap) as the plan counts them; 0 where there is none. */
+typedef double WeightAt(const ContractWeights *w, int64_t c, int64_t k, int64_t ky, int64_t kx);
+
+static double raw(const MloTensor *t, int64_t i)
+{
+	float v;
+
+	if (t->elem == EL_i8)
+		return ((const int8_t *)t->data)[i];
+	if (t->elem != EL_f32)
+		return mlo_tensor_f64(t, i);
+	memcpy(&v, (const char *)t->data + i * 4, 4);
+	return v;
+}
+
+/* Element i of the weights, which belongs to channel c, less its zero point. */
+static double weight(const ContractWeights *w, int64_t i, int64_t c)
+{
+	double v = raw(w->w, i);
+
+	return w->zero ? v - raw(w->zero, mlo_tensor_elems(w->zero) == 1 ? 0 : c) : v;
+}
+
+static double conv_weight(const ContractWeights *w, int64_t c, int64_t k, int64_t ky, int64_t kx)
+{
+	int64_t group = c / w->ocg % w->tile_groups;
+
+	if (k / w->icg != group && w->tile_groups > 1)
+		return 0;
+	return weight(w, ((c * w->icg + k % w->icg) * w->kh + ky) * w->kw + kx, c);
+}
+
+static double transposed_weight(const ContractWeights *w, int64_t c, int64_t k, int64_t ky, int64_t kx)
+{
+	int64_t tap = c / w->phase_c, oc = c % w->phase_c;
+
+	(void)ky;
+	(void)kx;
+	return oc < w->oc ? weight(w, (k * w->oc + oc) * w->kh * w->kw + tap, oc) : 0;
+}
+
+static double matrix_weight(const ContractWeights *w, int64_t c, int64_t k, int64_t ky, int64_t kx)
+{
+	(void)ky;
+	(void)kx;
+	return weight(w, k * w->stride_k + c * w->stride_c, c);
+}
+
+static WeightAt *const weight_at[] = {
+	[CW_CONV] = conv_weight, [CW_TRANSPOSED] = transposed_weight, [CW_MATRIX] = matrix_weight};
+
+static void set(MloTensor *t, int64_t i, double v)
+{
+	if (t->elem == EL_f32)
+		((float *)t->data)[i] = (float)v;
+	else
+		mlo_tensor_set_f64(t, i, v);
+}
+
+static const MloTensor *pack_winograd(MloArena *a, const KContract *c, const ContractWeights *w)
+{
+	int64_t width = (int64_t)c->vecs * c->lanes, points = wino_points(c), tiles = mlo_contract_ctiles(c);
+	int64_t taps = c->nky * c->nkx;
+	MloTensor *t = mlo_tensor_new(a, EL_f32, 4, (int64_t[]){tiles, points, c->nk, width});
+	float *at = (float *)t->data;
+
+	for (int64_t oc = 0; oc < c->nc; oc++) {
+		for (int64_t k = 0; k < c->nk; k++) {
+			float tap[9];
+
+			for (int i = 0; i < taps; i++)
+				tap[i] = (float)raw(w->w, (oc * c->nk + k) * taps + i);
+			for (int p = 0; p < points; p++)
+				at[((oc / width * points + p) * c->nk + k) * width + oc % width] = wino_weight(c, tap, p);
+		}
+	}
+	return t;
+}
+
+const MloTensor *contract_pack(MloArena *a, const KContract *c, const ContractWeights *w)
+{
+	int64_t width = (int64_t)c->vecs * c->lanes, tiles = mlo_contract_ctiles(c), taps = c->nky * c->nkx, i = 0;
+	int64_t steps = mlo_contract_steps(c);
+	MloTensor *t;
+
+	if (c->wino)
+		return pack_winograd(a, c, w);
+	t = mlo_tensor_new(a, c->b.elem, 6, (int64_t[]){tiles, c->nky, c->nkx, steps, width, c->dot});
+	for (int64_t row = 0; row < tiles * taps * steps; row++) {
+		int64_t oc = row / steps / taps * width, tap = row / steps % taps, k = row % steps * c->dot;
+
+		for (int64_t j = 0; j < width * c->dot; j++, i++)
+			if (oc + j / c->dot < c->nc && k + j % c->dot < c->nk)
+				set(t, i, weight_at[w->kind](w, oc + j / c->dot, k + j % c->dot, tap / c->nkx, tap % c->nkx));
+	}
+	return t;
+}
+
+const MloTensor *contract_pack_sums(MloArena *a, const KContract *c, const ContractWeights *w)
+{
+	int64_t width = (int64_t)c->vecs * c->lanes, tiles = mlo_contract_ctiles(c), taps = c->nky * c->nkx;
+	MloTensor *t = mlo_tensor_new(a, EL_i32, 4, (int64_t[]){tiles, c->nky, c->nkx, width});
+
+	for (int64_t i = 0; i < tiles * taps * width; i++) {
+		int64_t oc = i / width / taps * width + i % width, tap = i / width % taps;
+		double sum = 0;
+
+		for (int64_t k = 0; oc < c->nc && k < c->nk; k++)
+			sum += weight_at[w->kind](w, oc, k, tap / c->nkx, tap % c->nkx);
+		mlo_tensor_set_i64(t, i, (int64_t)sum);
+	}
+	return t;
+}
+
+bool contract_weights_fit(const ContractWeights *w, int64_t channels, bool channels_last)
+{
+	int64_t n = mlo_tensor_elems(w->w), zeros = w->zero ? mlo_tensor_elems(w->zero) : 1;
+
+	if (zeros != 1 && zeros != channels)
+		return false;
+	if (!w->zero && w->w->elem == EL_i8)
+		return true;
+	for (int64_t i = 0; i < n; i++) {
+		double v = weight(w, i, channels_last ? i % channels : i / (n / channels));
+
+		if (v < INT8_MIN || v > INT8_MAX)
+			return false;
+	}
+	return true;
+}

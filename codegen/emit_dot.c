@@ -1,0 +1,324 @@
+/* codegen/emit_dot.c -- one step of a contraction: `dot` products for each lane of 32 bits.
+ *
+ * Where the target has an instruction for it (MloDots), a step is that instruction.  Elsewhere it is made of pieces:
+ * bytes become pairs of i16, whose products are added in pairs without loss (that is why the pieces are the even and the odd
+ * bytes, not u8 times i8 with 16-bit sums, which saturate), or single i32; halves of bf16 become f32.
+ *
+ * Products start from what the zero point and the flipped sign of A take away: that many times the sums of the
+ * weights of those taps that lie inside the image. */
+#include <string.h>
+
+#include "codegen/emit_contract.h"
+
+static LLVMTypeRef lanes_of(Emit *e, unsigned bits, int64_t n)
+{
+	return LLVMVectorType(LLVMIntTypeInContext(e->ctx, bits), (unsigned)n);
+}
+
+static LLVMValueRef cast_to(Emit *e, LLVMValueRef v, LLVMTypeRef type)
+{
+	return LLVMBuildBitCast(e->b, v, type, "");
+}
+
+/* -- what the target has ------------------------------------------------------------------------ */
+
+static const char *instruction(const MloTarget *t, const KContract *c)
+{
+	return c->dot == 1            ? NULL
+	       : c->a.elem == EL_bf16 ? t->dots->bf16
+	       : contract_takes_signed(t, c->a.elem) ? t->dots->s8s8
+	                              : t->dots->u8s8;
+}
+
+bool contract_takes_signed(const MloTarget *t, MloElem a)
+{
+	return a == EL_i8 ? t->dots->s8s8 || !t->dots->u8s8 : !t->dots->u8s8 && t->dots->s8s8;
+}
+
+int contract_dot_pieces(const MloTarget *t, const KContract *c)
+{
+	if (c->dot == 1 || instruction(t, c))
+		return 1;
+	return c->dot == 2 || t->dots->i16 ? 2 : 4;
+}
+
+double contract_dot_cost(const MloTarget *t, const KContract *c)
+{
+	int pieces = contract_dot_pieces(t, c);
+
+	return pieces == 1 || c->dot == 2 ? pieces : 2 * pieces;
+}
+
+/* -- operands ------------------------------------------------------------------------------------ */
+
+/* Part `part` of the `bits` wide elements in each lane of x, as a lane of i32. */
+static LLVMValueRef lane_part(Emit *e, LLVMValueRef x, int part, unsigned bits, bool sign)
+{
+	LLVMTypeRef t = LLVMTypeOf(x);
+	LLVMValueRef v = x;
+
+	if (sign)
+		v = LLVMBuildShl(e->b, v, emit_const_i(t, 32 - bits * (unsigned)(part + 1)), "");
+	else
+		v = LLVMBuildLShr(e->b, v, emit_const_i(t, bits * (unsigned)part), "");
+	return sign ? LLVMBuildAShr(e->b, v, emit_const_i(t, 32 - bits), "")
+	            : LLVMBuildAnd(e->b, v, emit_const_i(t, (1 << bits) - 1), "");
+}
+
+/* Even or odd bytes, each widened to i16. */
+static LLVMValueRef byte_pairs(Emit *e, LLVMValueRef x, int odd, bool sign)
+{
+	LLVMTypeRef t = LLVMTypeOf(x);
+	LLVMValueRef eight = emit_const_i(t, 8);
+
+	if (!odd && !sign)
+		return LLVMBuildAnd(e->b, x, emit_const_i(t, 0xff), "");
+	if (!odd)
+		x = LLVMBuildShl(e->b, x, eight, "");
+	return sign ? LLVMBuildAShr(e->b, x, eight, "") : LLVMBuildLShr(e->b, x, eight, "");
+}
+
+/* x: lanes of i32 that hold `dot` elements each. */
+static DotOperand split(Tile *t, LLVMValueRef x, bool sign)
+{
+	Emit *e = t->e;
+	const KContract *c = t->c;
+	LLVMTypeRef i32 = lanes_of(e, 32, c->lanes);
+	DotOperand out = {.n = contract_dot_pieces(e->t, c)};
+
+	if (out.n == 1) {
+		out.v[0] = x;
+	} else if (c->dot == 2) {
+		out.v[0] = cast_to(e, LLVMBuildShl(e->b, x, emit_const_i(i32, 16), ""), t->vec);
+		out.v[1] = cast_to(e, LLVMBuildAnd(e->b, x, emit_const_i(i32, -65536), ""), t->vec);
+	} else {
+		LLVMValueRef pairs = cast_to(e, x, lanes_of(e, 16, 2 * (int64_t)c->lanes));
+
+		for (int i = 0; i < out.n; i++)
+			out.v[i] = out.n == 2 ? byte_pairs(e, pairs, i, sign) : lane_part(e, x, i, 8, sign);
+	}
+	return out;
+}
+
+static LLVMValueRef element_at(Tile *t, int arg, MloElem elem, LLVMValueRef off)
+{
+	return LLVMBuildInBoundsGEP2(t->e->b, emit_mem_type(t->e, elem), t->e->arg[arg], &off, 1, "");
+}
+
+LLVMValueRef contract_address(Tile *t, bool weights, LLVMValueRef off)
+{
+	const KContract *c = t->c;
+
+	return weights ? element_at(t, c->b_arg, c->b.elem, off) : element_at(t, c->a_arg, c->a.elem, off);
+}
+
+/* Elements as values that are multiplied and added. */
+static LLVMValueRef widen(Tile *t, MloElem elem, LLVMValueRef v)
+{
+	Emit *e = t->e;
+	LLVMTypeRef i32 = emit_vec(LLVMInt32TypeInContext(e->ctx), emit_lanes(v));
+
+	if (mlo_elem_is_float(elem))
+		return emit_from_memory(e, elem, v);
+	return mlo_elem_class(elem) == EC_INT ? LLVMBuildSExt(e->b, v, i32, "") : LLVMBuildZExt(e->b, v, i32, "");
+}
+
+static LLVMValueRef load_as(Tile *t, bool weights, LLVMValueRef off, LLVMTypeRef type)
+{
+	LLVMValueRef v = LLVMBuildLoad2(t->e->b, type, contract_address(t, weights, off), "");
+
+	LLVMSetAlignment(v, mlo_elem_bits(weights ? t->c->b.elem : t->c->a.elem) / 8);
+	return v;
+}
+
+/* The `live` elements of a step at off, side by side in an i32. */
+static LLVMValueRef load_step(Tile *t, LLVMValueRef off, int live)
+{
+	Emit *e = t->e;
+	const KContract *c = t->c;
+	unsigned bits = mlo_elem_bits(c->a.elem);
+	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);
+	LLVMValueRef all = NULL;
+
+	if (live == c->dot)
+		return load_as(t, false, off, i32);
+	for (int i = 0; i < live; i++) {
+		LLVMValueRef v = load_as(t, false, addc(e, off, i), LLVMIntTypeInContext(e->ctx, bits));
+
+		v = LLVMBuildShl(e->b, LLVMBuildZExt(e->b, v, i32, ""), emit_const_i(i32, (int64_t)bits * i), "");
+		all = all ? LLVMBuildOr(e->b, all, v, "") : v;
+	}
+	return all;
+}
+
+DotOperand contract_input(Tile *t, LLVMValueRef off, int live)
+{
+	Emit *e = t->e;
+	const KContract *c = t->c;
+	LLVMValueRef x;
+
+	if (t->depthwise)
+		return (DotOperand){.n = 1, .v = {widen(t, c->a.elem, load_as(t, false, off, emit_vec(emit_mem_type(e, c->a.elem), c->lanes)))}};
+	if (c->dot == 1)
+		return (DotOperand){.n = 1, .v = {emit_splat(e, load_as(t, false, off, t->sum), c->lanes)}};
+	x = emit_splat(e, load_step(t, off, live), c->lanes);
+	if (c->a.flip)
+		x = LLVMBuildXor(e->b, x, emit_const_i(LLVMTypeOf(x), (int32_t)0x80808080), "");
+	return split(t, x, contract_takes_signed(e->t, c->a.elem));
+}
+
+DotOperand contract_weights(Tile *t, LLVMValueRef off, int j)
+{
+	Emit *e = t->e;
+	const KContract *c = t->c;
+	LLVMTypeRef raw = c->dot == 1 ? emit_vec(emit_mem_type(e, c->b.elem), c->lanes) : lanes_of(e, 32, c->lanes);
+
+	off = addc(e, off, j * contract_vector(c));
+	if (t->bmask[j]) {
+		LLVMTypeRef over[] = {raw, LLVMPointerTypeInContext(e->ctx, 0)};
+		LLVMValueRef args[] = {contract_address(t, true, off), emit_const_i(LLVMInt32TypeInContext(e->ctx), mlo_elem_bits(c->b.elem) / 8),
+		                       t->bmask[j], LLVMConstNull(raw)};
+
+		return (DotOperand){.n = 1, .v = {emit_intrinsic(e, "llvm.masked.load", over, 2, args, 4)}};
+	}
+	if (c->dot == 1)
+		return (DotOperand){.n = 1, .v = {widen(t, c->b.elem, load_as(t, true, off, raw))}};
+	return split(t, load_as(t, true, off, raw), true);
+}
+
+/* -- products ------------------------------------------------------------------------------------- */
+
+/* An instruction of the target on operands of 32-bit lanes, whatever the types it is declared with. */
+static LLVMValueRef call(Tile *t, const char *name, LLVMTypeRef narrow, LLVMValueRef *args, unsigned n)
+{
+	Emit *e = t->e;
+	unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+	LLVMTypeRef over[] = {t->vec, narrow}, fn, param[3];
+	unsigned nover = LLVMIntrinsicIsOverloaded(id) ? 2 : 0;
+
+	fn = LLVMIntrinsicGetType(e->ctx, id, over, nover);
+	MLO_ASSERT(id && LLVMCountParamTypes(fn) == n && n <= 3);
+	LLVMGetParamTypes(fn, param);
+	for (unsigned i = 0; i < n; i++)
+		args[i] = cast_to(e, args[i], param[i]);
+	return LLVMBuildCall2(e->b, fn, LLVMGetIntrinsicDeclaration(e->mod, id, over, nover), args, n, "");
+}
+
+static LLVMValueRef multiply_add(Tile *t, LLVMValueRef a, LLVMValueRef b, LLVMValueRef sum)
+{
+	Emit *e = t->e;
+	LLVMValueRef args[] = {a, b, sum};
+
+	if (mlo_contract_sum(t->c) == EL_i32)
+		return LLVMBuildAdd(e->b, LLVMBuildMul(e->b, a, b, ""), sum, "");
+	return emit_intrinsic(e, "llvm.fmuladd", &t->vec, 1, args, 3);
+}
+
+LLVMValueRef contract_multiply(Tile *t, const DotOperand *a, const DotOperand *b, LLVMValueRef sum)
+{
+	Emit *e = t->e;
+	const char *name = instruction(e->t, t->c);
+
+	if (name) {
+		LLVMTypeRef narrow = t->c->dot == 4 ? lanes_of(e, 8, 4 * (int64_t)t->c->lanes)
+		                                    : LLVMVectorType(LLVMBFloatTypeInContext(e->ctx), 2 * (unsigned)t->c->lanes);
+
+		return call(t, name, narrow, (LLVMValueRef[]){sum, a->v[0], b->v[0]}, 3);
+	}
+	if (a->n == 2 && t->c->dot == 4) {
+		for (int i = 0; i < 2; i++)
+			sum = LLVMBuildAdd(e->b, sum, call(t, e->t->dots->i16, NULL, (LLVMValueRef[]){a->v[i], b->v[i]}, 2), "");
+		return sum;
+	}
+	for (int i = 0; i < a->n; i++)
+		sum = multiply_add(t, a->v[i], b->v[i], sum);
+	return sum;
+}
+
+/* -- zero points ----------------------------------------------------------------------------------- */
+
+void contract_zero_point(Tile *t)
+{
+	Emit *e = t->e;
+	const KContract *c = t->c;
+	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);
+	int64_t at = c->zero.at + (!c->a.flip ? 0 : c->a.elem == EL_i8 ? 128 : -128);
+	LLVMValueRef z = emit_const_i(i32, at), given;
+
+	if (!c->zero.sums)
+		return;
+	if (c->zero.given) {
+		given = LLVMBuildLoad2(e->b, emit_mem_type(e, c->a.elem), e->arg[c->zero.z_arg], "");
+		z = LLVMBuildAdd(e->b, z, widen(t, c->a.elem, given), "");
+	}
+	t->zero = emit_splat(e, LLVMBuildNeg(e->b, z, ""), c->lanes);
+}
+
+/* Adds the sums of the weights of taps [lo, hi) of row ky to those of the tile's vectors. */
+static void add_taps(Tile *t, LLVMValueRef ky, LLVMValueRef lo, LLVMValueRef hi, LLVMValueRef *total)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	EmitLoop l;
+	LLVMValueRef kx = emit_for(e, &l, lo, hi, emit_i64(e, 1), "kx"), tap = add(e, muln(e, ky, c->nkx), kx);
+
+	tap = muln(e, add(e, muln(e, t->ct, c->nky * c->nkx), tap), t->wtile);
+	for (int j = 0; j < c->vecs; j++) {
+		LLVMValueRef v = LLVMBuildLoad2(e->b, t->vec, element_at(t, c->zero.s_arg, EL_i32, addc(e, tap, (int64_t)j * c->lanes)), "");
+
+		LLVMSetAlignment(v, 4);
+		LLVMBuildStore(e->b, LLVMBuildAdd(e->b, LLVMBuildLoad2(e->b, t->vec, total[j], ""), v, ""), total[j]);
+	}
+	emit_end(e, &l);
+}
+
+/* Columns [from, to) of row r, whose taps [lo, hi) lie inside. */
+static void start_columns(Tile *t, int r, int from, int to, LLVMValueRef lo, LLVMValueRef hi)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMValueRef total[16], v;
+	EmitLoop l;
+
+	for (int j = 0; j < c->vecs; j++) {
+		total[j] = emit_alloca(e, t->vec, "");
+		LLVMBuildStore(e->b, LLVMConstNull(t->vec), total[j]);
+	}
+	add_taps(t, emit_for(e, &l, t->ky_lo[r], t->ky_hi[r], emit_i64(e, 1), "ky"), lo, hi, total);
+	emit_end(e, &l);
+	for (int j = 0; j < c->vecs; j++) {
+		v = LLVMBuildMul(e->b, LLVMBuildLoad2(e->b, t->vec, total[j], ""), t->zero, "");
+		for (int i = from; i < to; i++)
+			LLVMBuildStore(e->b, v, t->acc[(r * c->cols + i) * c->vecs + j]);
+	}
+}
+
+void contract_start(Tile *t, int cols, Edge edge)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+
+	for (int i = 0; i < t->rows * c->cols * c->vecs; i++)
+		LLVMBuildStore(e->b, LLVMConstNull(t->vec), t->acc[i]);
+	for (int r = 0; c->zero.sums && r < t->rows; r++) {
+		int from = 0;
+
+		if (edge.kind == ANY)
+			start_columns(t, r, 0, cols, t->kx_lo, t->kx_hi);
+		else if (edge.kind == INNER)
+			start_columns(t, r, 0, cols, emit_i64(e, 0), emit_i64(e, c->nkx));
+		while ((edge.kind == AT || edge.kind == LAST) && from < cols) {
+			int64_t lo, hi, lo2, hi2;
+			int to = from + 1;
+
+			contract_inside(c, edge, cols, from, &lo, &hi);
+			for (; to < cols; to++) {
+				contract_inside(c, edge, cols, to, &lo2, &hi2);
+				if (lo2 != lo || hi2 != hi)
+					break;
+			}
+			start_columns(t, r, from, to, emit_i64(e, lo), emit_i64(e, hi));
+			from = to;
+		}
+	}
+}

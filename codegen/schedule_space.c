@@ -1,0 +1,284 @@
+/* codegen/schedule_space.c -- which schedules a contraction can have, and which of them are worth measuring. */
+#include "codegen/schedule.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "codegen/contract.h"
+#include "codegen/winograd.h"
+
+/* Tiles that the cost model expects to take longer than this many times its best are left out. */
+#define TILE_SLACK 1.35
+enum { MAX_TILES = 24, WINO_PER_SIZE = 3, WANTED_TASKS = 32, WANTED_SPLITS = 6 };
+
+/* -- schedules as values ------------------------------------------------------------------------ */
+
+MloSchedule mlo_schedule_of(const KContract *c)
+{
+	return (MloSchedule){.vecs = c->vecs, .cols = c->cols, .rows = c->rows, .y_chunk = c->y_chunk,
+	                     .c_outer = c->c_outer, .wino = c->wino, .c_chunk = c->wino ? c->c_chunk : 0};
+}
+
+void mlo_schedule_set(KContract *c, const MloSchedule *s)
+{
+	c->vecs = s->vecs;
+	c->cols = s->cols;
+	c->rows = s->rows;
+	c->y_chunk = s->y_chunk;
+	c->c_outer = s->c_outer;
+	c->wino = s->wino;
+	c->c_chunk = s->c_chunk;
+}
+
+bool mlo_schedule_same(const MloSchedule *a, const MloSchedule *b)
+{
+	return a->vecs == b->vecs && a->cols == b->cols && a->rows == b->rows && a->y_chunk == b->y_chunk &&
+	       a->c_outer == b->c_outer && a->wino == b->wino && a->c_chunk == b->c_chunk;
+}
+
+void mlo_schedule_write(MloStr *out, const MloSchedule *s)
+{
+	mlo_str_add(out, "vecs=%d cols=%d rows=%d y_chunk=%lld c_outer=%d wino=%d c_chunk=%lld", s->vecs, s->cols, s->rows,
+	            (long long)s->y_chunk, s->c_outer, s->wino, (long long)s->c_chunk);
+}
+
+/* "NAME=VALUE", VALUE a whole number from 0 on; answers what follows, or NULL. */
+static const char *read_member(const char *at, const char *name, int64_t most, int64_t *value)
+{
+	size_t n = strlen(name);
+	char *end;
+
+	at += *at == ' ';
+	if (strncmp(at, name, n) != 0 || at[n] != '=' || at[n + 1] < '0' || at[n + 1] > '9')
+		return NULL;
+	*value = strtoll(at + n + 1, &end, 10);
+	return *value <= most ? end : NULL;
+}
+
+bool mlo_schedule_read(const char *text, MloSchedule *out)
+{
+	static const char *const name[] = {"vecs", "cols", "rows", "y_chunk", "c_outer", "wino", "c_chunk"};
+	static const int64_t most[] = {64, 64, 2, INT64_MAX - 1, 1, WINO_MAX_M, INT64_MAX - 1};
+	int64_t v[7];
+
+	for (int i = 0; i < 7; i++) {
+		text = read_member(text, name[i], most[i], &v[i]);
+		if (!text)
+			return false;
+	}
+	*out = (MloSchedule){.vecs = (int)v[0], .cols = (int)v[1], .rows = (int)v[2], .y_chunk = v[3],
+	                     .c_outer = v[4] != 0, .wino = (int)v[5], .c_chunk = v[6]};
+	return *text == 0 || *text == '\n';
+}
+
+/* -- what can be --------------------------------------------------------------------------------- */
+
+static bool fits_winograd(const MloTunable *k, const KContract *c)
+{
+	return k->winograd && wino_can(k->target, c) && (c->wino == 2 || c->wino == 4) && c->rows == 1 &&
+	       c->y_chunk % wino_my(c) == 0 && c->y_chunk / wino_my(c) <= wino_down(c) && wino_cvecs(c) % c->vecs == 0 &&
+	       c->c_chunk >= 1 && c->c_chunk <= mlo_contract_ctiles(c);
+}
+
+static bool fits_direct(const MloTunable *k, const KContract *c)
+{
+	bool by_columns = mlo_contract_by_columns(c);
+	int64_t extent = by_columns ? c->nx : c->ny, unit = by_columns ? c->cols : c->rows;
+
+	if (c->wino || c->c_chunk || contract_splits_group(c, c->vecs) || c->y_chunk % (by_columns ? unit : 1))
+		return false;
+	if (c->rows == 2 && (by_columns || contract_is_depthwise(c) || c->ny < 2 ||
+	                     2 * c->cols * c->vecs + c->vecs + 1 > k->target->vector_regs))
+		return false;
+	return c->y_chunk <= (extent + unit - 1) / unit * unit;
+}
+
+bool mlo_schedule_fits(const MloTunable *k, const MloSchedule *s)
+{
+	KContract c = *k->c;
+
+	if (s->vecs < 1 || s->vecs > CONTRACT_MAX_VECS || s->cols < 1 || s->cols > CONTRACT_MAX_COLS || s->rows < 1 ||
+	    s->rows > 2 || s->y_chunk < 1 || s->vecs > (c.nc + c.lanes - 1) / c.lanes)
+		return false;
+	mlo_schedule_set(&c, s);
+	return contract_tile_fits(k->target, &c, s->cols, s->vecs) &&
+	       (s->wino ? fits_winograd(k, &c) : fits_direct(k, &c));
+}
+
+/* -- what is worth trying -------------------------------------------------------------------------- */
+
+typedef struct Space {
+	MloArena *a;
+	const MloTunable *k;
+	KContract direct;   /* without a schedule */
+	MloSchedule model;
+	int64_t tasks;      /* of the cost model's schedule */
+	MloScheduleList *out;
+} Space;
+
+static int64_t tasks_of(const KContract *c)
+{
+	return c->nb0 * c->nb1 * mlo_contract_chunks(c) * mlo_contract_csplits(c);
+}
+
+static Space space_of(MloArena *a, const MloTunable *k, MloScheduleList *out)
+{
+	Space s = {.a = a, .k = k, .direct = *k->c, .model = mlo_schedule_of(k->c), .tasks = tasks_of(k->c), .out = out};
+
+	s.direct.wino = 0;
+	s.direct.c_chunk = 0;
+	return s;
+}
+
+/* Fewer tasks than several threads want would be quick on one thread alone. */
+static bool feeds_threads(const Space *f, const MloSchedule *s)
+{
+	KContract c = f->direct;
+	int64_t wanted = s->wino ? WANTED_SPLITS : WANTED_TASKS;
+
+	mlo_schedule_set(&c, s);
+	return tasks_of(&c) >= (wanted < f->tasks ? wanted : f->tasks);
+}
+
+static void offer(Space *f, MloSchedule s)
+{
+	if (!mlo_schedule_fits(f->k, &s) || mlo_schedule_same(&s, &f->model) || !feeds_threads(f, &s))
+		return;
+	for (size_t i = 0; i < f->out->n; i++)
+		if (mlo_schedule_same(&s, &f->out->items[i]))
+			return;
+	MLO_PUSH(f->a, f->out, s);
+}
+
+typedef struct Tile {
+	int cols, vecs;
+	double cycles;
+} Tile;
+
+static int faster(const void *x, const void *y)
+{
+	const Tile *a = x, *b = y;
+
+	if (a->cycles != b->cycles)
+		return a->cycles < b->cycles ? -1 : 1;
+	return a->vecs != b->vecs ? a->vecs - b->vecs : a->cols - b->cols;
+}
+
+/* Tiles for direct sums, the fastest by the cost model first. */
+static void offer_tiles(Space *f, size_t most)
+{
+	Tile tile[CONTRACT_MAX_VECS * CONTRACT_MAX_COLS];
+	KContract c = f->direct;
+	size_t n = 0;
+
+	for (int vecs = 1; vecs <= CONTRACT_MAX_VECS; vecs++)
+		for (int cols = 1; cols <= CONTRACT_MAX_COLS && cols <= c.nx; cols++)
+			if (contract_tile_fits(f->k->target, &c, cols, vecs) && !contract_splits_group(&c, vecs))
+				tile[n++] = (Tile){cols, vecs, contract_row_cycles(f->k->target, &c, cols, vecs)};
+	qsort(tile, n, sizeof *tile, faster);
+	for (size_t i = 0; i < n && i < most && tile[i].cycles <= TILE_SLACK * tile[0].cycles; i++) {
+		c.cols = tile[i].cols;
+		c.vecs = tile[i].vecs;
+		contract_schedule_rows(f->k->target, &c);
+		offer(f, mlo_schedule_of(&c));
+	}
+}
+
+/* The numbers of rows of pieces per chunk that the cost model finds best, for pieces of m. */
+static void offer_winograd(Space *f, int m, int most)
+{
+	double before = 0;
+
+	if (!f->k->winograd || !wino_can(f->k->target, &f->direct))
+		return;
+	for (int i = 0; i < most; i++) {
+		KContract c = f->direct, best = c;
+		double cycles = 0;
+
+		c.wino = m;
+		for (int64_t down = 1; down <= wino_down(&c); down++) {
+			double one = wino_schedule(f->k->target, &c, m, down);
+
+			if (one > before && (cycles == 0 || one < cycles)) {
+				cycles = one;
+				best = c;
+			}
+		}
+		if (cycles == 0)
+			return;
+		offer(f, mlo_schedule_of(&best));
+		before = cycles;
+	}
+}
+
+void mlo_schedule_candidates(MloArena *a, const MloTunable *k, MloScheduleList *out)
+{
+	Space f = space_of(a, k, out);
+
+	/* the best of each kind, then the others */
+	offer_winograd(&f, 4, 1);
+	offer_winograd(&f, 2, 1);
+	offer_tiles(&f, f.model.wino ? 1 : MAX_TILES);
+	offer_winograd(&f, 4, WINO_PER_SIZE);
+	offer_winograd(&f, 2, WINO_PER_SIZE);
+	offer_tiles(&f, MAX_TILES / 4);
+}
+
+/* Another tile for s; chunks of columns stay whole tiles. */
+static void offer_tile(Space *f, const MloSchedule *s, int cols, int vecs)
+{
+	MloSchedule o = *s;
+	KContract c = f->direct;
+
+	o.cols = cols;
+	o.vecs = vecs;
+	mlo_schedule_set(&c, &o);
+	if (cols > 0 && mlo_contract_by_columns(&c))
+		o.y_chunk = (s->y_chunk + cols - 1) / cols * cols;
+	if (o.wino && vecs > 0)
+		o.c_chunk = (s->c_chunk * s->vecs + vecs - 1) / vecs;
+	offer(f, o);
+}
+
+static void offer_chunk(Space *f, const MloSchedule *s, int64_t y_chunk, int64_t c_chunk)
+{
+	MloSchedule o = *s;
+
+	o.y_chunk = y_chunk;
+	o.c_chunk = c_chunk;
+	offer(f, o);
+}
+
+void mlo_schedule_neighbours(MloArena *a, const MloTunable *k, const MloSchedule *s, MloScheduleList *out)
+{
+	Space f = space_of(a, k, out);
+	KContract c = f.direct;
+	MloSchedule o = *s;
+	int64_t unit, units;
+
+	mlo_schedule_set(&c, s);
+	unit = s->wino ? wino_my(&c) : mlo_contract_by_columns(&c) ? s->cols : s->rows;
+	units = (s->y_chunk + unit - 1) / unit;
+	if (!s->wino) { /* a task of Winograd's makes all its channel tiles of a chunk */
+		o.c_outer = !s->c_outer;
+		offer(&f, o);
+		o = *s;
+		o.rows = 3 - s->rows;
+		offer(&f, o);
+	}
+	offer_chunk(&f, s, (units + 1) / 2 * unit, s->c_chunk);
+	offer_chunk(&f, s, units * 2 * unit, s->c_chunk);
+	if (s->wino) {
+		offer_chunk(&f, s, (units - 1) * unit, s->c_chunk);
+		offer_chunk(&f, s, (units + 1) * unit, s->c_chunk);
+		offer_chunk(&f, s, s->y_chunk, (s->c_chunk + 1) / 2);
+		offer_chunk(&f, s, s->y_chunk, s->c_chunk * 2);
+	}
+	offer_tile(&f, s, s->cols + 1, s->vecs);
+	offer_tile(&f, s, s->cols - 1, s->vecs);
+	offer_tile(&f, s, s->cols, s->vecs + 1);
+	offer_tile(&f, s, s->cols, s->vecs - 1);
+	offer_tile(&f, s, s->cols / 2, s->vecs * 2);
+	offer_tile(&f, s, s->cols * 2, s->vecs / 2);
+}

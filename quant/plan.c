@@ -1,0 +1,347 @@
+/* quant/plan.c -- which operators work on integers, and which tensors are quantised for them. */
+#include <math.h>
+#include <string.h>
+
+#include "passes/match.h"
+#include "quant/ptq.h"
+
+bool mlo_pattern_match(const char *p, const char *s)
+{
+	const char *star = NULL, *retry = NULL;
+
+	while (*s) {
+		if (*p == '*') {
+			star = p++;
+			retry = s;
+		} else if (*p == '?' || *p == *s) {
+			p++;
+			s++;
+		} else if (star) {
+			p = star + 1;
+			s = ++retry;
+		} else {
+			return false;
+		}
+	}
+	while (*p == '*')
+		p++;
+	return !*p;
+}
+
+/* -- what an operator is --------------------------------------------------------------------------- */
+
+static bool is_f32(const MloValue *v)
+{
+	return v && v->type.elem == EL_f32 && !mlo_type_object(&v->type);
+}
+
+static bool data(const MloValue *v) /* a float32 activation */
+{
+	return is_f32(v) && !v->data;
+}
+
+/* Only the first operand moves; the others say how. */
+static bool moves(const MloNode *n)
+{
+	switch (n->op) {
+	case OP_reshape:
+	case OP_transpose:
+	case OP_flatten:
+	case OP_squeeze:
+	case OP_unsqueeze:
+	case OP_slice:
+	case OP_max_pool:
+	case OP_global_max_pool:
+	case OP_depth_to_space:
+	case OP_space_to_depth:
+	case OP_expand:
+		return n->nout < 2 || !n->out[1] || !n->out[1]->nuse;
+	case OP_resize:
+		return !strcmp(mlo_attr_s(n, ATTR_resize_mode), "nearest");
+	case OP_pad:
+		return n->nin < 3 || !n->in[2] || mlo_const_is(n->in[2], 0) || strcmp(mlo_attr_s(n, ATTR_pad_mode), "constant") != 0;
+	default:
+		return false;
+	}
+}
+
+static bool averages(const MloNode *n)
+{
+	return n->op == OP_average_pool || n->op == OP_global_average_pool ||
+	       (n->op == OP_reduce_mean && n->out[0]->type.rank != MLO_RANK_UNKNOWN) ||
+	       (n->op == OP_resize && !strcmp(mlo_attr_s(n, ATTR_resize_mode), "linear"));
+}
+
+static bool kind_of(const MloNode *n, bool products, MloPtqKind *kind)
+{
+	const MloTensor *w = n->nin > 1 && n->in[1] ? n->in[1]->data : NULL;
+	const MloValue *bias = n->op == OP_conv && n->nin > 2 ? n->in[2] : NULL;
+
+	if (n->nout < 1 || !n->out[0] || !is_f32(n->out[0]) || n->nin < 1 || !is_f32(n->in[0]))
+		return false;
+	if (n->op == OP_conv && data(n->in[0]) && w && w->elem == EL_f32 && (!bias || bias->data)) {
+		*kind = PTQ_CONV;
+	} else if (n->op == OP_matmul && data(n->in[0]) && w && w->elem == EL_f32 && w->rank == 2) {
+		*kind = PTQ_MATMUL;
+	} else if (n->op == OP_matmul && products && data(n->in[0]) && data(n->in[1])) {
+		*kind = PTQ_PRODUCT;
+	} else if ((n->op == OP_add || n->op == OP_mul) && data(n->in[0]) && data(n->in[1]) && n->in[0] != n->in[1]) {
+		*kind = PTQ_JOIN;
+	} else if (n->op == OP_concat) {
+		*kind = PTQ_JOIN;
+	} else if (data(n->in[0]) && moves(n)) {
+		*kind = PTQ_MOVE;
+	} else if (data(n->in[0]) && averages(n)) {
+		*kind = PTQ_POOL;
+	} else {
+		return false;
+	}
+	return true;
+}
+
+static bool contracts(MloPtqKind k)
+{
+	return k == PTQ_CONV || k == PTQ_MATMUL || k == PTQ_PRODUCT;
+}
+
+/* The node that goes on element by element from v, which nobody else reads. */
+static MloNode *follower(const MloGraph *g, const MloValue *v)
+{
+	MloNode *n = v->nuse == 1 ? mlo_only_user(g, v) : NULL;
+
+	if (!n || mlo_op_info(n->op)->kind != OK_ELTWISE || n->nout != 1 || !mlo_type_same(&n->out[0]->type, &v->type))
+		return NULL;
+	for (uint32_t i = 0; i < n->nin; i++)
+		if (n->in[i] && n->in[i] != v && !n->in[i]->data)
+			return NULL;
+	return n;
+}
+
+static MloValue *result_of(const MloGraph *g, const MloNode *n)
+{
+	MloValue *v = n->out[0];
+	const MloNode *next;
+
+	while ((next = follower(g, v)))
+		v = next->out[0];
+	return v;
+}
+
+static bool listed(const char *const *patterns, const MloNode *n)
+{
+	for (; patterns && *patterns; patterns++)
+		for (const MloOrigin *o = n->origin; o; o = o->next)
+			if (mlo_pattern_match(*patterns, o->name))
+				return true;
+	return false;
+}
+
+/* -- the lists ------------------------------------------------------------------------------------- */
+
+static void add_tensor(MloPtq *q, MloValue *v)
+{
+	if (!v || !is_f32(v))
+		return;
+	q->index[v->id] = (int32_t)q->ntensors;
+	q->tensor[q->ntensors++] = (MloPtqTensor){.v = v, .stats = {0}};
+}
+
+static void add_layer(MloPtq *q, MloNode *n)
+{
+	MloPtqLayer l = {.n = n, .sqnr = NAN};
+
+	if (!kind_of(n, q->opt.products, &l.kind))
+		return;
+	l.result = result_of(q->g, n);
+	l.sum = l.kind == PTQ_MATMUL && mlo_layer_bias(&l) ? n->out[0]->uses->node->out[0] : n->out[0];
+	if (listed(q->opt.exclude, n))
+		l.off = "excluded";
+	else if (contracts(l.kind) && q->opt.include && *q->opt.include && !listed(q->opt.include, n))
+		l.off = "not included";
+	q->layer[q->nlayers++] = l;
+}
+
+MloPtq *mlo_ptq_new(MloArena *a, MloGraph *g, const MloPtqOptions *opt)
+{
+	MloPtq *q = MLO_NEW(a, MloPtq);
+	size_t nodes = 0, values = g->ninputs;
+
+	*q = (MloPtq){.a = a, .g = g, .opt = *opt, .index = MLO_NEWN(a, int32_t, g->next_id + 1)};
+	for (uint32_t i = 0; i <= g->next_id; i++)
+		q->index[i] = -1;
+	for (const MloNode *n = g->first; n; n = n->next) {
+		nodes++;
+		values += n->nout;
+	}
+	q->layer = MLO_NEWN(a, MloPtqLayer, nodes);
+	q->tensor = MLO_NEWN(a, MloPtqTensor, values);
+	for (uint32_t i = 0; i < g->ninputs; i++)
+		add_tensor(q, g->inputs[i]);
+	for (MloNode *n = g->first; n; n = n->next)
+		for (uint32_t i = 0; i < n->nout; i++)
+			add_tensor(q, n->out[i]);
+	for (MloNode *n = g->first; n; n = n->next)
+		add_layer(q, n);
+	mlo_ptq_plan(q);
+	return q;
+}
+
+MloPtqTensor *mlo_ptq_tensor(const MloPtq *q, const MloValue *v)
+{
+	return v && q->index[v->id] >= 0 ? &q->tensor[q->index[v->id]] : NULL;
+}
+
+/* -- the plan -------------------------------------------------------------------------------------- */
+
+/* Operands that are read as activations: 1, but for products and joins. */
+static uint32_t reads(const MloPtqLayer *l)
+{
+	return l->kind == PTQ_PRODUCT ? 2 : l->kind == PTQ_JOIN ? l->n->nin : 1;
+}
+
+/* Layers whose operands all are or can be integers; what they make then is, too. */
+static void find_possible(MloPtq *q)
+{
+	for (size_t i = 0; i < q->nlayers; i++) {
+		MloPtqLayer *l = &q->layer[i];
+		bool ok = !l->off;
+
+		for (uint32_t k = 0; k < reads(l) && !contracts(l->kind); k++) {
+			MloPtqTensor *t = mlo_ptq_tensor(q, l->n->in[k]);
+
+			ok = ok && (l->n->in[k]->data || (t && (t->made || t->wanted)));
+		}
+		l->on = ok;
+		if (ok)
+			mlo_ptq_tensor(q, l->result)->made = true;
+	}
+}
+
+/* From the end: joins that no quantised operator reads stay float. */
+static void drop_unread(MloPtq *q)
+{
+	for (size_t i = q->nlayers; i-- > 0;) {
+		MloPtqLayer *l = &q->layer[i];
+
+		l->on = l->on && (contracts(l->kind) || mlo_ptq_tensor(q, l->result)->wanted);
+		for (uint32_t k = 0; l->on && k < reads(l); k++)
+			if (!l->n->in[k]->data)
+				mlo_ptq_tensor(q, l->n->in[k])->wanted = true;
+	}
+}
+
+static size_t root(const MloPtq *q, size_t i)
+{
+	while (q->tensor[i].group != i)
+		i = q->tensor[i].group;
+	return i;
+}
+
+static void share(MloPtq *q, const MloValue *a, const MloValue *b)
+{
+	size_t i = root(q, (size_t)q->index[a->id]), k = root(q, (size_t)q->index[b->id]);
+
+	q->tensor[i > k ? i : k].group = i > k ? k : i;
+}
+
+void mlo_ptq_plan(MloPtq *q)
+{
+	for (size_t i = 0; i < q->ntensors; i++) {
+		MloPtqTensor *t = &q->tensor[i];
+
+		t->made = !t->v->def;
+		t->wanted = false;
+		t->group = i;
+	}
+	for (size_t i = 0; i < q->nlayers; i++)
+		for (uint32_t k = 0; k < reads(&q->layer[i]) && contracts(q->layer[i].kind) && !q->layer[i].off; k++)
+			mlo_ptq_tensor(q, q->layer[i].n->in[k])->wanted = true;
+	find_possible(q);
+	drop_unread(q);
+	for (size_t i = 0; i < q->ntensors; i++)
+		q->tensor[i].made = !q->tensor[i].v->def;
+	for (size_t i = 0; i < q->nlayers; i++) {
+		const MloPtqLayer *l = &q->layer[i];
+
+		if (!l->on)
+			continue;
+		mlo_ptq_tensor(q, l->result)->made = true;
+		if (l->kind == PTQ_MOVE && l->result == l->n->out[0])
+			share(q, l->n->in[0], l->result);
+	}
+}
+
+/* -- ranges ---------------------------------------------------------------------------------------- */
+
+static MloRange joined(MloRange a, MloRange b)
+{
+	return (MloRange){fmin(a.lo, b.lo), fmax(a.hi, b.hi)};
+}
+
+/* Parts of a concatenation whose ranges are nearly the same get one: they need not be scaled then. */
+static void share_parts(MloPtq *q)
+{
+	for (size_t i = 0; i < q->nlayers; i++) {
+		const MloPtqLayer *l = &q->layer[i];
+		const MloRange *r;
+
+		if (!l->on || l->n->op != OP_concat || l->result != l->n->out[0])
+			continue;
+		r = &q->tensor[root(q, (size_t)q->index[l->result->id])].range;
+		for (uint32_t k = 0; k < l->n->nin; k++) {
+			const MloValue *v = l->n->in[k];
+			const MloRange *part = v->data ? NULL : &q->tensor[root(q, (size_t)q->index[v->id])].range;
+
+			if (part && 1.5 * (part->hi - part->lo) >= r->hi - r->lo)
+				share(q, v, l->result);
+		}
+	}
+}
+
+/* The members of a group all are wanted: a layer that is on reads them. */
+static void group_ranges(MloPtq *q)
+{
+	for (size_t i = 0; i < q->ntensors; i++)
+		if (q->tensor[i].wanted)
+			q->tensor[root(q, i)].range = joined(q->tensor[root(q, i)].range, q->tensor[i].range);
+}
+
+static void scale_of(const MloPtqOptions *opt, MloPtqTensor *t)
+{
+	double lo = t->range.lo, hi = t->range.hi, most = fmax(-lo, hi);
+
+	if (most < 1e-30) { /* nothing but zeros */
+		t->scale = 1;
+		t->zero = 0;
+	} else if (opt->symmetric) {
+		t->scale = (float)(most / 127);
+		t->zero = 0;
+	} else {
+		t->scale = (float)((hi - lo) / 255);
+		t->zero = (int32_t)lrint(-lo / t->scale);
+		t->zero = t->zero < 0 ? 0 : t->zero > 255 ? 255 : t->zero;
+	}
+}
+
+void mlo_ptq_ranges(MloPtq *q)
+{
+	for (size_t i = 0; i < q->ntensors; i++) {
+		MloPtqTensor *t = &q->tensor[i];
+
+		if (t->wanted && !t->known)
+			t->own = mlo_range(&t->stats, q->opt.range, q->opt.percentile, 256);
+		t->known |= t->wanted;
+		t->range = t->own;
+	}
+	group_ranges(q);
+	share_parts(q);
+	group_ranges(q);
+	for (size_t i = 0; i < q->ntensors; i++) {
+		MloPtqTensor *t = &q->tensor[i];
+
+		if (!t->wanted)
+			continue;
+		t->range = q->tensor[root(q, i)].range;
+		scale_of(&q->opt, t);
+	}
+}

@@ -1,0 +1,128 @@
+/* quant/ptq.h -- post-training quantization: a float graph becomes one in QDQ form.
+ *
+ *   q = mlo_ptq_new(a, g, &opt);          which operators can work on integers, which tensors they read
+ *   ... mlo_observe(&q->tensor[i].stats, ...) for every tensor with `wanted`
+ *   mlo_ptq_ranges(q);                    scales and zero points
+ *   mlo_ptq_apply(q, copy, d);            QuantizeLinear and DequantizeLinear around them, in a copy of g
+ *
+ * Integers are 8 bits (https://onnx.ai/onnx/operators/onnx__QuantizeLinear.html): weights signed and symmetric, with
+ * a scale per output channel or one; activations with one scale each, unsigned with a zero point, or signed and
+ * symmetric; biases 32 bits in the scale of the products.  An operator works on integers ("is quantised") when all
+ * it reads is quantised and its result is read by one that is: contractions with constant weights always, what
+ * joins, pools or moves their results in between (Jacob et al. 2018, section 2.4).  What follows an operator
+ * element by element (Relu, Clip, a bias) belongs to it: only its last value is quantised. */
+#ifndef MLO_QUANT_PTQ_H
+#define MLO_QUANT_PTQ_H
+#include "ir/graph.h"
+#include "quant/observe.h"
+
+typedef struct MloPtqOptions {
+	MloRangeMethod range; /* of activations */
+	double percentile;
+	bool weight_mse;      /* ranges of weights with the least error; else all of them */
+	bool per_tensor;      /* one scale for all output channels */
+	bool symmetric;       /* activations signed, zero point 0 */
+	bool products;        /* matrix products of two activations, too */
+	const char *const *exclude, *const *include; /* patterns of node names (*, ?), NULL-terminated; may be NULL */
+} MloPtqOptions;
+
+typedef enum MloPtqKind {
+	PTQ_CONV,    /* contraction with constant weights */
+	PTQ_MATMUL,
+	PTQ_PRODUCT, /* of two activations */
+	PTQ_JOIN,    /* add, mul, concat: values meet */
+	PTQ_POOL,    /* means: one value, another range */
+	PTQ_MOVE     /* results are operands: the same range */
+} MloPtqKind;
+
+/* An operator that can work on integers. */
+typedef struct MloPtqLayer {
+	MloNode *n;
+	MloPtqKind kind;
+	MloValue *result;   /* at the end of what follows element by element */
+	MloValue *sum;      /* of a contraction: its products and the bias */
+	const char *off;    /* why it stays float; NULL: it may be quantised */
+	bool on;            /* it is (as planned) */
+	const MloTensor *bias;    /* corrected bias, f32[channels]; NULL: as in the graph */
+	const int8_t *rounded;    /* weights in the order of the graph, rounded by mlo_round_layer(); NULL: to nearest */
+	double sqnr;        /* dB of the result against the float graph; NAN before it is known */
+} MloPtqLayer;
+
+typedef struct MloPtqTensor {
+	MloValue *v;
+	bool made;          /* by a quantised operator, or an input of the graph */
+	bool wanted;        /* it is quantised as planned */
+	MloStats stats;
+	size_t group;       /* the smallest index of those that share its range */
+	MloRange own;       /* by itself, from the statistics or a profile */
+	bool known;         /* `own` is */
+	MloRange range;     /* of its group */
+	double scale;
+	int32_t zero;
+	double *channel_max; /* largest absolute value of each channel, where somebody asked for it; else NULL */
+} MloPtqTensor;
+
+typedef struct MloPtq {
+	MloArena *a;
+	MloGraph *g;        /* not owned; unchanged */
+	MloPtqOptions opt;
+	MloPtqLayer *layer;
+	MloPtqTensor *tensor; /* inputs, then results of nodes, in order: those of float32 */
+	size_t nlayers, ntensors;
+	int32_t *index;     /* of a tensor by value id; -1: none */
+} MloPtq;
+
+MloPtq *mlo_ptq_new(MloArena *a, MloGraph *g, const MloPtqOptions *opt);
+/* Which layers are on and tensors wanted, after layers were turned off (or on again). */
+void mlo_ptq_plan(MloPtq *q);
+MloPtqTensor *mlo_ptq_tensor(const MloPtq *q, const MloValue *v); /* NULL: none of ours */
+void mlo_ptq_ranges(MloPtq *q);
+/* Rewrites `copy`, a clone of q->g, whose types stay inferred.  *at (may be NULL) gets the same layers and tensors,
+ * in the same order, of the copy. */
+MloStatus mlo_ptq_apply(const MloPtq *q, MloGraph *copy, MloPtq **at, MloDiag *d) MLO_CHECKED;
+
+/* Adds to `copy`, for each contraction that is on, a quantised twin that reads the float value: sum[i], else NULL. */
+MloStatus mlo_ptq_alone(const MloPtq *q, MloGraph *copy, MloPtq **at, MloValue **sum, MloDiag *d) MLO_CHECKED;
+
+bool mlo_pattern_match(const char *pattern, const char *text); /* '*' any characters, '?' one */
+
+/* -- weights (quant/weights.c) */
+typedef struct MloPtqWeights {
+	const MloTensor *w;  /* as in the graph */
+	int64_t channels;    /* of the output */
+	int axis;            /* of w: its output channels */
+	double *scale;       /* [channels], or one */
+	int64_t nscales;
+} MloPtqWeights;
+/* `input` is the scale of what the layer reads: scales are large enough for the bias to fit 32 bits. */
+void mlo_ptq_weights(const MloPtq *q, const MloPtqLayer *l, double input, MloPtqWeights *out);
+int64_t mlo_weight_channel(const MloPtqWeights *w, int64_t element);
+int8_t mlo_weight_round(double v, double scale);
+/* The bias of a layer: of a convolution, or what is added to a product right after it. NULL: none. */
+const MloValue *mlo_layer_bias(const MloPtqLayer *l);
+
+/* -- scale moved between layers (quant/channels.c): the graph q->g changes, what it computes does not */
+size_t mlo_ptq_equalize(MloPtq *q); /* how many activations had their channels scaled */
+/* Is it of use to know t's channel_max for the next? */
+bool mlo_ptq_migrates(const MloPtq *q, const MloPtqTensor *t);
+/* By the channel_max of tensors; alpha 0: nothing is taken from activations, 1: all.  Ranges must be found anew. */
+size_t mlo_ptq_migrate(MloPtq *q, double alpha);
+
+/* -- rounding of weights by what the layer reads (quant/round.c) */
+typedef struct MloRoundInput {
+	int64_t k, groups; /* weights of an output channel; groups of a convolution */
+	float *h;          /* [groups][k][k], zeroed at first: sums of products of inputs */
+} MloRoundInput;
+int64_t mlo_round_taps(const MloPtqLayer *l);
+int64_t mlo_round_groups(const MloPtqLayer *l);
+/* `rows` inputs of a group: x[rows][k], for a convolution windows in the order of its weights. */
+void mlo_round_add(MloRoundInput *in, int64_t group, const float *x, int64_t rows);
+/* Weights in the order of the graph, in `a`.  Uses up `in`. */
+const int8_t *mlo_round_layer(MloArena *a, const MloPtqWeights *w, MloRoundInput *in);
+
+/* The operand that is read as activation. */
+static inline MloValue *mlo_layer_input(const MloPtqLayer *l)
+{
+	return l->n->in[0];
+}
+#endif

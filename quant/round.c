@@ -1,0 +1,109 @@
+/* quant/round.c -- weights rounded up or down so that the layer's results, not the weights, are nearest.
+ *
+ * With inputs x of a layer (windows of a convolution) the square error of its results is d' H d for each output
+ * channel, d being the errors of its weights and H = sum x x'.  Coordinate descent goes over the weights and takes
+ * the other neighbour wherever that makes the sum smaller (the problem of AdaRound, Nagel et al. 2020, without
+ * relaxing it). */
+#include <cblas.h>
+#include <math.h>
+#include <string.h>
+
+#include "quant/ptq.h"
+
+enum { SWEEPS = 3, LIMIT = 127 };
+
+typedef struct Rows {
+	const MloRoundInput *in;
+	const MloPtqWeights *w;
+	int64_t k;           /* weights of a channel */
+	float *error;        /* [k]: of the channel at hand, in units of the weights */
+	float *gradient;     /* H d */
+	int8_t *out;
+} Rows;
+
+int64_t mlo_round_taps(const MloPtqLayer *l)
+{
+	const MloTensor *w = l->n->in[1]->data;
+
+	return l->kind == PTQ_CONV ? mlo_tensor_elems(w) / w->dim[0] : w->dim[0];
+}
+
+int64_t mlo_round_groups(const MloPtqLayer *l)
+{
+	return l->kind == PTQ_CONV ? mlo_attr_i(l->n, ATTR_conv_group) : 1;
+}
+
+void mlo_round_add(MloRoundInput *in, int64_t group, const float *x, int64_t rows)
+{
+	float *h = in->h + group * in->k * in->k;
+
+	cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, (int)in->k, (int)rows, 1, x, (int)in->k, 1, h, (int)in->k);
+}
+
+/* The lower half, and a little of the mean on the diagonal: inputs never seen should not matter wildly. */
+static void complete(float *h, int64_t k)
+{
+	double trace = 0;
+
+	for (int64_t i = 0; i < k; i++)
+		trace += h[i * k + i];
+	for (int64_t i = 0; i < k; i++) {
+		h[i * k + i] += (float)(0.001 * trace / (double)k + 1e-12);
+		for (int64_t j = 0; j < i; j++)
+			h[i * k + j] = h[j * k + i];
+	}
+}
+
+static int64_t element(const Rows *r, int64_t channel, int64_t i)
+{
+	return r->w->axis == 0 ? channel * r->k + i : i * r->w->channels + channel;
+}
+
+static void descend(Rows *r, const float *h, int64_t channel, double scale)
+{
+	int64_t k = r->k;
+
+	for (int64_t i = 0; i < k; i++) {
+		double w = mlo_tensor_f64(r->w->w, element(r, channel, i));
+		int8_t q = mlo_weight_round(w, scale);
+
+		r->out[element(r, channel, i)] = q;
+		r->error[i] = (float)(q * scale - w);
+	}
+	cblas_ssymv(CblasRowMajor, CblasUpper, (int)k, 1, h, (int)k, r->error, 1, 0, r->gradient, 1);
+	for (int sweep = 0; sweep < SWEEPS; sweep++) {
+		int64_t flips = 0;
+
+		for (int64_t i = 0; i < k; i++) {
+			int8_t *q = &r->out[element(r, channel, i)];
+			int step = r->error[i] > 0 ? -1 : 1;
+			double delta = step * scale;
+
+			if (*q + step > LIMIT || *q + step < -LIMIT || fabs(r->error[i] + delta) >= scale ||
+			    2 * delta * r->gradient[i] + delta * delta * h[i * k + i] >= 0)
+				continue;
+			*q = (int8_t)(*q + step);
+			r->error[i] += (float)delta;
+			cblas_saxpy((int)k, (float)delta, h + i * k, 1, r->gradient, 1);
+			flips++;
+		}
+		if (!flips)
+			break;
+	}
+}
+
+const int8_t *mlo_round_layer(MloArena *a, const MloPtqWeights *w, MloRoundInput *in)
+{
+	Rows r = {.in = in, .w = w, .k = in->k};
+	int64_t per = w->channels / in->groups;
+
+	r.error = MLO_NEWN(a, float, (size_t)in->k);
+	r.gradient = MLO_NEWN(a, float, (size_t)in->k);
+	r.out = MLO_NEWN(a, int8_t, (size_t)mlo_tensor_elems(w->w));
+	for (int64_t g = 0; g < in->groups; g++) {
+		complete(in->h + g * in->k * in->k, in->k);
+		for (int64_t c = g * per; c < (g + 1) * per; c++)
+			descend(&r, in->h + g * in->k * in->k, c, w->scale[w->nscales > 1 ? c : 0]);
+	}
+	return r.out;
+}

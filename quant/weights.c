@@ -1,0 +1,113 @@
+/* quant/weights.c -- integers for constant weights and biases. */
+#include <math.h>
+#include <string.h>
+
+#include "passes/match.h"
+#include "quant/ptq.h"
+
+enum { LEVELS = 127 };
+
+int8_t mlo_weight_round(double v, double scale)
+{
+	double r = rint(v / scale);
+
+	return (int8_t)(r < -LEVELS ? -LEVELS : r > LEVELS ? LEVELS : r);
+}
+
+int64_t mlo_weight_channel(const MloPtqWeights *w, int64_t e)
+{
+	return w->axis == 0 ? e / (mlo_tensor_elems(w->w) / w->channels) : e % w->channels;
+}
+
+const MloValue *mlo_layer_bias(const MloPtqLayer *l)
+{
+	const MloNode *n = l->n;
+	const MloNode *next;
+	int side;
+
+	if (l->kind == PTQ_CONV)
+		return n->nin > 2 ? n->in[2] : NULL;
+	if (l->kind != PTQ_MATMUL || n->out[0] == l->result)
+		return NULL;
+	next = n->out[0]->uses->node;
+	side = next->op == OP_add ? mlo_const_side(next) : -1;
+	if (side < 0 || next->in[side]->data->elem != EL_f32)
+		return NULL;
+	return next->in[side]->type.rank == 1 && mlo_has_dim(&next->in[side]->type, 0, n->in[1]->data->dim[1]) ? next->in[side]
+													       : NULL;
+}
+
+/* Square error of a channel's weights in that scale. */
+static double error(const MloPtqWeights *w, int64_t channel, double scale)
+{
+	int64_t n = mlo_tensor_elems(w->w) / w->channels, step = w->axis == 0 ? 1 : w->channels;
+	int64_t at = w->axis == 0 ? channel * n : channel;
+	double sum = 0;
+
+	for (int64_t i = 0; i < n; i++) {
+		double v = mlo_tensor_f64(w->w, at + i * step), d = v - mlo_weight_round(v, scale) * scale;
+
+		sum += d * d;
+	}
+	return sum;
+}
+
+static double least_error(const MloPtqWeights *w, int64_t channel, double full)
+{
+	enum { STEPS = 40 };
+	double best = full, least = error(w, channel, full);
+
+	for (int k = 1; k < STEPS; k++) {
+		double scale = full * (1 - 0.5 * k / STEPS), e = error(w, channel, scale);
+
+		if (e < least) {
+			least = e;
+			best = scale;
+		}
+	}
+	return best;
+}
+
+static void largest(const MloPtqWeights *w, double *most)
+{
+	int64_t n = mlo_tensor_elems(w->w);
+
+	for (int64_t i = 0; i < n; i++) {
+		double v = fabs(mlo_tensor_f64(w->w, i));
+		int64_t c = mlo_weight_channel(w, i);
+
+		most[c] = v > most[c] ? v : most[c];
+	}
+}
+
+/* A bias of up to 2^30 times the scale of the products fits. */
+static double room_for(const MloTensor *bias, int64_t c, double input)
+{
+	return bias && input > 0 ? fabs(mlo_tensor_f64(bias, c)) / input / (1 << 30) : 0;
+}
+
+void mlo_ptq_weights(const MloPtq *q, const MloPtqLayer *l, double input, MloPtqWeights *out)
+{
+	const MloTensor *w = l->n->in[1]->data;
+	const MloValue *b = mlo_layer_bias(l);
+	const MloTensor *bias = l->bias ? l->bias : b ? b->data : NULL;
+	double *most, all = 0;
+
+	*out = (MloPtqWeights){.w = w, .axis = l->kind == PTQ_CONV ? 0 : 1};
+	out->channels = w->dim[out->axis];
+	most = MLO_NEWN(q->a, double, (size_t)out->channels + 1);
+	largest(out, most);
+	for (int64_t c = 0; c < out->channels; c++)
+		all = fmax(all, most[c]);
+	for (int64_t c = 0; c < out->channels; c++) {
+		double scale = (q->opt.per_tensor ? all : most[c]) / LEVELS;
+
+		if (scale > 1e-20 && q->opt.weight_mse && !q->opt.per_tensor)
+			scale = least_error(out, c, scale);
+		most[c] = (float)fmax(fmax(scale, room_for(bias, c, input)), 0x1p-40);
+	}
+	out->nscales = q->opt.per_tensor ? 1 : out->channels;
+	for (int64_t c = 1; q->opt.per_tensor && c < out->channels; c++)
+		most[0] = fmax(most[0], most[c]);
+	out->scale = most;
+}

@@ -1,0 +1,528 @@
+/* tests/unit/test_quant.c -- observers and ranges, which operators are quantised, and the graph that comes out. */
+#include <CUnit/CUnit.h>
+#include <math.h>
+#include <string.h>
+
+#include "ir/exec.h"
+#include "quant/ptq.h"
+#include "tests/unit/ir_fixture.h"
+#include "tests/unit/random_graph.h"
+
+void suite_quant(void);
+
+/* -- observers ------------------------------------------------------------------------------------- */
+
+static float bins[OBSERVE_BINS];
+
+static MloStats watch(void)
+{
+	memset(bins, 0, sizeof bins);
+	return (MloStats){.bin = bins};
+}
+
+/* Values of a normal distribution by the sum of 12 uniform ones, reproducible. */
+static float normal(uint32_t *s)
+{
+	double sum = -6;
+
+	for (int i = 0; i < 12; i++) {
+		*s = *s * 1664525u + 1013904223u;
+		sum += *s / 4294967296.0;
+	}
+	return (float)sum;
+}
+
+/* A thousand values of deviation 1, then one far away. */
+static MloStats with_outlier(float far)
+{
+	MloStats s = watch();
+	uint32_t seed = 1;
+	float v[100];
+
+	for (int round = 0; round < 100; round++) {
+		for (int i = 0; i < 100; i++)
+			v[i] = normal(&seed);
+		mlo_observe(&s, v, 100);
+	}
+	mlo_observe(&s, &far, 1);
+	return s;
+}
+
+static void extremes_and_counts(void)
+{
+	const float a[] = {-1, 0, 2.5f}, b[] = {NAN, 7, INFINITY}, zero[] = {0, 0};
+	MloStats s = watch();
+
+	mlo_observe(&s, zero, 2);
+	CU_ASSERT_EQUAL(s.limit, 0);
+	mlo_observe(&s, a, 3);
+	CU_ASSERT_EQUAL(s.bad, 0);
+	mlo_observe(&s, b, 3);
+	CU_ASSERT_EQUAL(s.lo, -1);
+	CU_ASSERT_EQUAL(s.hi, 7);
+	CU_ASSERT_EQUAL(s.bad, 2);
+	CU_ASSERT_EQUAL(s.count, 8);
+	CU_ASSERT_EQUAL(s.limit, 8);
+}
+
+/* Whatever widened, nothing is lost, and halves stay halves. */
+static void histograms_widen(void)
+{
+	MloStats s = watch();
+	double below = 0, above = 0;
+
+	for (int i = 0; i < 24; i++) {
+		float v[] = {ldexpf(0.9f, i - 12), -ldexpf(0.9f, i - 12)};
+
+		mlo_observe(&s, v, 2);
+	}
+	for (int i = 0; i < OBSERVE_BINS; i++)
+		*(i < OBSERVE_BINS / 2 ? &below : &above) += bins[i];
+	CU_ASSERT_EQUAL(below, 24);
+	CU_ASSERT_EQUAL(above, 24);
+	CU_ASSERT(s.limit > ldexp(0.9, 11));
+	CU_ASSERT(s.bin[OBSERVE_BINS / 2 + (int)(ldexp(0.9, 11) / s.limit * (OBSERVE_BINS / 2))] > 0);
+}
+
+static void methods_differ_on_outliers(void)
+{
+	MloStats s = with_outlier(100);
+	MloRange all = mlo_range(&s, RANGE_MINMAX, 0, 256), part = mlo_range(&s, RANGE_PERCENTILE, 99.9, 256);
+	MloRange mse = mlo_range(&s, RANGE_MSE, 0, 256), kl = mlo_range(&s, RANGE_ENTROPY, 0, 256);
+
+	CU_ASSERT_EQUAL(all.hi, 100);
+	CU_ASSERT(part.hi > 2 && part.hi < 5 && part.lo > -5 && part.lo < -2);
+	CU_ASSERT(kl.hi > 1.5 && kl.hi < 40);
+	CU_ASSERT(mlo_range_error(&s, mse, 256) <= mlo_range_error(&s, all, 256));
+	CU_ASSERT(mlo_range_error(&s, mse, 256) <= mlo_range_error(&s, part, 256));
+	CU_ASSERT(mlo_range(&s, RANGE_AVERAGE, 0, 256).hi < 20);
+	for (int m = 0; m < RANGE_METHODS; m++) {
+		MloRange r = mlo_range(&s, (MloRangeMethod)m, 99, 256);
+		MloRangeMethod found;
+
+		CU_ASSERT(r.lo <= 0 && r.hi > 0);
+		CU_ASSERT(mlo_range_find(mlo_range_text((MloRangeMethod)m), &found) && (int)found == m);
+	}
+}
+
+/* The estimate from the histogram is what quantising really costs. */
+static void errors_are_real(void)
+{
+	MloStats s = watch();
+	MloRange r = {-2, 2};
+	uint32_t seed = 7;
+	double sum = 0;
+	int n = 20000;
+
+	for (int i = 0; i < n; i++) {
+		float v = normal(&seed), q;
+		double step = 4.0 / 255;
+
+		mlo_observe(&s, &v, 1);
+		q = (float)(rint((fmin(fmax(v, -2), 2) + 2) / step) * step - 2);
+		sum += (v - q) * (v - q);
+	}
+	CU_ASSERT_DOUBLE_EQUAL(mlo_range_error(&s, r, 256) / (sum / n), 1, 0.02);
+}
+
+static void patterns(void)
+{
+	CU_ASSERT(mlo_pattern_match("*conv?", "layer1/conv2"));
+	CU_ASSERT(mlo_pattern_match("a*b*c", "axxbyyc"));
+	CU_ASSERT(mlo_pattern_match("*", ""));
+	CU_ASSERT(!mlo_pattern_match("conv", "conv1"));
+	CU_ASSERT(!mlo_pattern_match("?", ""));
+}
+
+/* -- graphs ---------------------------------------------------------------------------------------- */
+
+static const char residual[] =
+	"graph @g(%x: f32[1,3,8,8]) -> (%y) {\n"
+	"  const %w: f32[4,3,3,3] = fill(0.25)\n  const %v: f32[4,4,3,3] = fill(-0.125)\n  const %b: f32[4] = [0.5, -1, 0, 2]\n"
+	"  const %f: f32[4,5] = fill(0.5)\n  const %fb: f32[5] = [1, 2, 3, 4, 5]\n  const %s: i64[2] = [1, 4]\n"
+	"  %c = conv(%x, %w, %b) {pads=[1, 1, 1, 1]} : f32[1,4,8,8] from \"first\"(Conv, 13)\n"
+	"  %r = relu(%c) : f32[1,4,8,8]\n"
+	"  %d = conv(%r, %v) {pads=[1, 1, 1, 1]} : f32[1,4,8,8] from \"second\"(Conv, 13)\n"
+	"  %a = add(%r, %d) : f32[1,4,8,8]\n"
+	"  %t = clip(%a) : f32[1,4,8,8]\n"
+	"  %g = global_average_pool(%t) : f32[1,4,1,1]\n"
+	"  %h = reshape(%g, %s) : f32[1,4]\n"
+	"  %m = matmul(%h, %f) : f32[1,5] from \"last\"(Gemm, 13)\n"
+	"  %y = add(%m, %fb) : f32[1,5]\n}\n";
+
+typedef struct Fix {
+	MloGraph *g, *out;
+	MloPtq *q, *at;
+	MloDiag d;
+} Fix;
+
+static void tap(void *user, const MloNode *n, const MloValue *v, const MloTensor *t)
+{
+	MloPtqTensor *p = mlo_ptq_tensor(user, v);
+
+	if (p && p->wanted)
+		mlo_observe(&p->stats, t->data, mlo_tensor_elems(t));
+}
+
+static void begin(Fix *f, const char *text, const MloPtqOptions *opt)
+{
+	*f = (Fix){.g = ir_graph(text)};
+	CU_ASSERT_PTR_NOT_NULL_FATAL(f->g);
+	f->q = mlo_ptq_new(f->g->arena, f->g, opt);
+}
+
+/* Calibrates on `runs` random inputs and quantises a copy. */
+static void quantise(Fix *f, int runs)
+{
+	MloTensor *out[8];
+
+	for (size_t i = 0; i < f->q->ntensors; i++)
+		f->q->tensor[i].stats.bin = MLO_NEWN(f->g->arena, float, OBSERVE_BINS);
+	for (int i = 0; i < runs; i++) {
+		const MloTensor *x = random_tensor(f->g->arena, (uint64_t)i + 1, &f->g->inputs[0]->type);
+
+		tap(f->q, NULL, f->g->inputs[0], x);
+		CU_ASSERT_EQUAL(mlo_exec_graph(f->g->arena, f->g, &x, out, tap, f->q, &f->d), MLO_OK);
+	}
+	mlo_ptq_ranges(f->q);
+	f->out = mlo_graph_clone(f->g);
+	CU_ASSERT_EQUAL(mlo_ptq_apply(f->q, f->out, &f->at, &f->d), MLO_OK);
+	CU_ASSERT_EQUAL(mlo_verify(f->out, &f->d), MLO_OK);
+	mlo_diag_print(&f->d, "quant", stderr);
+}
+
+static void end(Fix *f)
+{
+	mlo_graph_free(f->out);
+	mlo_graph_free(f->g);
+	mlo_diag_free(&f->d);
+}
+
+/* Noise of the first output, as a share of its power. */
+static double noise(Fix *f)
+{
+	const MloTensor *x = random_tensor(f->g->arena, 99, &f->g->inputs[0]->type);
+	MloTensor *a[8], *b[8];
+	double err = 0, ref = 0;
+
+	CU_ASSERT_EQUAL_FATAL(mlo_exec_graph(f->g->arena, f->g, &x, a, NULL, NULL, &f->d), MLO_OK);
+	CU_ASSERT_EQUAL_FATAL(mlo_exec_graph(f->g->arena, f->out, &x, b, NULL, NULL, &f->d), MLO_OK);
+	for (int64_t i = 0, n = mlo_tensor_elems(a[0]); i < n; i++) {
+		double d = mlo_tensor_f64(a[0], i) - mlo_tensor_f64(b[0], i);
+
+		err += d * d;
+		ref += mlo_tensor_f64(a[0], i) * mlo_tensor_f64(a[0], i);
+	}
+	return err / ref;
+}
+
+static int count(const MloGraph *g, MloOp op)
+{
+	int n = 0;
+
+	for (const MloNode *k = g->first; k; k = k->next)
+		n += k->op == op;
+	return n;
+}
+
+static const MloPtqLayer *layer(const MloPtq *q, MloOp op)
+{
+	for (size_t i = 0; i < q->nlayers; i++)
+		if (q->layer[i].n->op == op)
+			return &q->layer[i];
+	return NULL;
+}
+
+static void whole_regions_are_quantised(void)
+{
+	MloPtqOptions opt = {.range = RANGE_MINMAX};
+	Fix f;
+
+	begin(&f, residual, &opt);
+	for (size_t i = 0; i < f.q->nlayers; i++) /* the bias of the matrix product is no layer */
+		CU_ASSERT(f.q->layer[i].on);
+	CU_ASSERT_EQUAL(f.q->nlayers, 6);
+	CU_ASSERT_STRING_EQUAL(layer(f.q, OP_conv)->result->name, "r");
+	quantise(&f, 64);
+	/* x, r, d, t, g and h; the output stays float */
+	CU_ASSERT_EQUAL(count(f.out, OP_quantize_linear), 6);
+	/* those, three weights, two biases */
+	CU_ASSERT_EQUAL(count(f.out, OP_dequantize_linear), 11);
+	CU_ASSERT_EQUAL(count(f.out, OP_gemm), 1);
+	CU_ASSERT_STRING_EQUAL(f.out->outputs[0]->name, "y");
+	CU_ASSERT(noise(&f) < 1e-4);
+	end(&f);
+}
+
+static void excluded_layers_stay_float(void)
+{
+	const char *const exclude[] = {"se*", NULL}, *const include[] = {"last", NULL};
+	MloPtqOptions opt = {.range = RANGE_MSE, .exclude = exclude};
+	Fix f;
+
+	begin(&f, residual, &opt);
+	CU_ASSERT_STRING_EQUAL(f.q->layer[1].off, "excluded");
+	CU_ASSERT_FALSE(f.q->layer[1].on);
+	CU_ASSERT_FALSE(layer(f.q, OP_add)->on); /* one of its operands is float */
+	CU_ASSERT(layer(f.q, OP_matmul)->on);
+	quantise(&f, 64);
+	CU_ASSERT(noise(&f) < 1e-3);
+	end(&f);
+	opt.exclude = NULL;
+	opt.include = include;
+	begin(&f, residual, &opt);
+	CU_ASSERT_FALSE(layer(f.q, OP_conv)->on);
+	CU_ASSERT(layer(f.q, OP_matmul)->on);
+	end(&f);
+}
+
+static void movement_shares_a_range(void)
+{
+	MloPtqOptions opt = {.range = RANGE_MINMAX};
+	const MloPtqTensor *g, *h;
+	Fix f;
+
+	begin(&f, residual, &opt);
+	quantise(&f, 2);
+	g = mlo_ptq_tensor(f.q, layer(f.q, OP_reshape)->n->in[0]);
+	h = mlo_ptq_tensor(f.q, layer(f.q, OP_reshape)->result);
+	CU_ASSERT_EQUAL(g->scale, h->scale);
+	CU_ASSERT_EQUAL(g->zero, h->zero);
+	CU_ASSERT_NOT_EQUAL(g->scale, mlo_ptq_tensor(f.q, f.g->inputs[0])->scale);
+	end(&f);
+}
+
+static void symmetric_and_per_tensor(void)
+{
+	MloPtqOptions opt = {.range = RANGE_MINMAX, .symmetric = true, .per_tensor = true};
+	Fix f;
+
+	begin(&f, residual, &opt);
+	quantise(&f, 64);
+	for (const MloNode *n = f.out->first; n; n = n->next) {
+		if (n->op == OP_quantize_linear) {
+			CU_ASSERT_EQUAL(n->out[0]->type.elem, EL_i8);
+			CU_ASSERT_EQUAL(mlo_tensor_i64(n->in[2]->data, 0), 0);
+		}
+		if (n->op == OP_dequantize_linear)
+			CU_ASSERT_EQUAL(n->in[1]->type.rank, 0);
+	}
+	CU_ASSERT(noise(&f) < 1e-3);
+	end(&f);
+}
+
+/* Weights of a channel that are all zero, a bias that is huge beside them, and activations that are constant. */
+static void odd_channels(void)
+{
+	static const char text[] =
+		"graph @g(%x: f32[2,3]) -> (%y) {\n"
+		"  const %w: f32[3,2] = [0, 1e-12, 0, 2e-12, 0, -1e-12]\n  const %b: f32[2] = [0.125, 100000]\n"
+		"  const %z: f32[] = [0]\n  const %v: f32[2,2] = [1, 2, 3, 4]\n"
+		"  %m = matmul(%x, %w) : f32[2,2]\n  %a = add(%m, %b) : f32[2,2]\n  %k = mul(%a, %z) : f32[2,2]\n"
+		"  %y = matmul(%k, %v) : f32[2,2]\n}\n";
+	MloPtqOptions opt = {.range = RANGE_MSE};
+	const MloTensor *bias;
+	Fix f;
+
+	begin(&f, text, &opt);
+	quantise(&f, 3);
+	CU_ASSERT_EQUAL(mlo_ptq_tensor(f.q, f.q->layer[1].n->in[0])->scale, 1);
+	for (const MloNode *n = f.out->first; n; n = n->next)
+		for (uint32_t i = 0; n->op == OP_dequantize_linear && i < 1; i++) {
+			bias = n->in[0]->data;
+			if (!bias || bias->elem != EL_i32)
+				continue;
+			CU_ASSERT_DOUBLE_EQUAL(mlo_tensor_i64(bias, 0) * mlo_tensor_f64(n->in[1]->data, 0), 0.125, 1e-6);
+			CU_ASSERT_DOUBLE_EQUAL(mlo_tensor_i64(bias, 1) * mlo_tensor_f64(n->in[1]->data, 1), 100000, 0.1);
+		}
+	end(&f);
+}
+
+/* -- corrections ----------------------------------------------------------------------------------- */
+
+/* Unlike channels on both sides of activations: convolutions, a depthwise one, a normalisation before products. */
+static const char uneven[] =
+	"graph @g(%x: f32[1,2,6,6]) -> (%y, %z) {\n"
+	"  const %w: f32[3,2,1,1] = [1, -2, 0.01, 0.02, 30, 5]\n  const %b: f32[3] = [0.5, 0.001, -3]\n"
+	"  const %k: f32[3,1,1,1] = [0.5, 20, 1]\n  const %v: f32[2,3,1,1] = [1, 2, 3, -4, 5, 0.1]\n"
+	"  const %s: f32[6] = [1, 100, 0.1, 1, 2, 3]\n  const %t: f32[6] = [0, 1, 2, -1, 0, 5]\n"
+	"  const %p: f32[6,2] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]\n  const %o: f32[6,1] = [1, -1, 1, -1, 1, -1]\n"
+	"  %c = conv(%x, %w, %b) : f32[1,3,6,6]\n  %r = relu(%c) : f32[1,3,6,6]\n"
+	"  %d = conv(%r, %k) {group=3} : f32[1,3,6,6]\n  %l = leaky_relu(%d) : f32[1,3,6,6]\n"
+	"  %y = conv(%l, %v) : f32[1,2,6,6]\n"
+	"  %n = layer_norm(%x, %s, %t) : f32[1,2,6,6]\n"
+	"  %q = matmul(%n, %p) : f32[1,2,6,2]\n  %u = matmul(%n, %o) : f32[1,2,6,1]\n  %z = add(%q, %u) : f32[1,2,6,2]\n}\n";
+
+/* The graph computes what it did: `before` is a copy from before it was changed. */
+static void same_results(Fix *f, MloGraph *before)
+{
+	const MloTensor *x = random_tensor(f->g->arena, 5, &f->g->inputs[0]->type);
+	MloTensor *a[2], *b[2];
+
+	CU_ASSERT_EQUAL_FATAL(mlo_exec_graph(f->g->arena, before, &x, a, NULL, NULL, &f->d), MLO_OK);
+	CU_ASSERT_EQUAL_FATAL(mlo_exec_graph(f->g->arena, f->g, &x, b, NULL, NULL, &f->d), MLO_OK);
+	for (int k = 0; k < 2; k++)
+		for (int64_t i = 0, n = mlo_tensor_elems(a[k]); i < n; i++)
+			CU_ASSERT_DOUBLE_EQUAL(mlo_tensor_f64(a[k], i), mlo_tensor_f64(b[k], i),
+					       1e-4 * (1 + fabs(mlo_tensor_f64(a[k], i))));
+}
+
+static double spread(const MloTensor *w, int64_t channels)
+{
+	int64_t per = mlo_tensor_elems(w) / channels;
+	double lo = INFINITY, hi = 0;
+
+	for (int64_t c = 0; c < channels; c++) {
+		double most = 0;
+
+		for (int64_t i = 0; i < per; i++)
+			most = fmax(most, fabs(mlo_tensor_f64(w, c * per + i)));
+		lo = fmin(lo, most);
+		hi = fmax(hi, most);
+	}
+	return hi / lo;
+}
+
+static void equalization_changes_no_result(void)
+{
+	MloPtqOptions opt = {.range = RANGE_MINMAX};
+	MloGraph *before;
+	double was;
+	Fix f;
+
+	begin(&f, uneven, &opt);
+	before = mlo_graph_clone(f.g);
+	was = spread(f.q->layer[0].n->in[1]->data, 3);
+	CU_ASSERT_EQUAL(mlo_ptq_equalize(f.q), 2);
+	CU_ASSERT(spread(f.q->layer[0].n->in[1]->data, 3) < was / 4);
+	same_results(&f, before);
+	mlo_graph_free(before);
+	end(&f);
+}
+
+static void migration_changes_no_result(void)
+{
+	MloPtqOptions opt = {.range = RANGE_MINMAX};
+	MloGraph *before;
+	size_t n = 0;
+	Fix f;
+
+	begin(&f, uneven, &opt);
+	before = mlo_graph_clone(f.g);
+	for (size_t i = 0; i < f.q->ntensors; i++) {
+		MloPtqTensor *t = &f.q->tensor[i];
+
+		if (!mlo_ptq_migrates(f.q, t))
+			continue;
+		n++;
+		t->channel_max = MLO_NEWN(f.g->arena, double, 8);
+		for (int c = 0; c < 6; c++)
+			t->channel_max[c] = c * c; /* a channel of zeros among them */
+	}
+	CU_ASSERT_EQUAL(n, 3); /* r, l and n */
+	CU_ASSERT_EQUAL(mlo_ptq_migrate(f.q, 0.5), 3);
+	same_results(&f, before);
+	mlo_graph_free(before);
+	end(&f);
+}
+
+static double result_error(const MloTensor *w, const int8_t *q, double scale, const float *x, int rows, int k)
+{
+	double sum = 0;
+
+	for (int r = 0; r < rows; r++)
+		for (int64_t c = 0; c < w->dim[1]; c++) {
+			double d = 0;
+
+			for (int i = 0; i < k; i++)
+				d += x[r * k + i] * (q[i * w->dim[1] + c] * scale - mlo_tensor_f64(w, i * w->dim[1] + c));
+			sum += d * d;
+		}
+	return sum;
+}
+
+/* Inputs that are alike, as neighbouring pixels are: rounding by results beats rounding each. */
+static void rounding_by_results(void)
+{
+	enum { K = 12, N = 3, ROWS = 40 };
+	MloArena *a = mlo_arena_new();
+	MloTensor *w = mlo_tensor_new(a, EL_f32, 2, (int64_t[]){K, N});
+	double scale = 0.1;
+	MloPtqWeights p = {.w = w, .channels = N, .axis = 1, .scale = &scale, .nscales = 1};
+	MloRoundInput in = {.k = K, .groups = 1, .h = MLO_NEWN(a, float, K * K)};
+	float x[ROWS * K];
+	int8_t nearest[K * N];
+	const int8_t *got;
+	uint32_t seed = 3;
+
+	for (int i = 0; i < K * N; i++) {
+		mlo_tensor_set_f64(w, i, normal(&seed));
+		nearest[i] = mlo_weight_round(mlo_tensor_f64(w, i), scale);
+	}
+	for (int r = 0; r < ROWS; r++) {
+		float base = 3 * normal(&seed);
+
+		for (int i = 0; i < K; i++)
+			x[r * K + i] = base + normal(&seed);
+	}
+	mlo_round_add(&in, 0, x, ROWS / 2);
+	mlo_round_add(&in, 0, x + ROWS / 2 * K, ROWS / 2);
+	got = mlo_round_layer(a, &p, &in);
+	for (int i = 0; i < K * N; i++)
+		CU_ASSERT(fabs(got[i] * scale - mlo_tensor_f64(w, i)) < scale);
+	CU_ASSERT(result_error(w, got, scale, x, ROWS, K) < 0.5 * result_error(w, nearest, scale, x, ROWS, K));
+	mlo_arena_free(a);
+}
+
+/* The twin of a layer computes the same but for the noise of its own integers. */
+static void layers_alone(void)
+{
+	MloPtqOptions opt = {.range = RANGE_MINMAX};
+	MloValue *sum[16];
+	MloPtq *at;
+	MloGraph *copy;
+	const MloTensor *x;
+	MloTensor *out[16];
+	int n = 1;
+	Fix f;
+
+	begin(&f, residual, &opt);
+	quantise(&f, 64);
+	copy = mlo_graph_clone(f.g);
+	CU_ASSERT_EQUAL_FATAL(mlo_ptq_alone(f.q, copy, &at, sum, &f.d), MLO_OK);
+	for (size_t i = 0; i < at->nlayers; i++)
+		if (sum[i]) {
+			mlo_graph_output(copy, at->layer[i].sum, NULL);
+			mlo_graph_output(copy, sum[i], NULL);
+			n += 2;
+		}
+	CU_ASSERT_EQUAL(n, 7);
+	CU_ASSERT_EQUAL(mlo_verify(copy, &f.d), MLO_OK);
+	x = random_tensor(f.g->arena, 1, &f.g->inputs[0]->type);
+	CU_ASSERT_EQUAL_FATAL(mlo_exec_graph(f.g->arena, copy, &x, out, NULL, NULL, &f.d), MLO_OK);
+	for (int k = 1; k < n; k += 2)
+		for (int64_t i = 0; i < mlo_tensor_elems(out[k]); i++)
+			CU_ASSERT_DOUBLE_EQUAL(mlo_tensor_f64(out[k], i), mlo_tensor_f64(out[k + 1], i), 0.1);
+	mlo_graph_free(copy);
+	end(&f);
+}
+
+void suite_quant(void)
+{
+	CU_pSuite s = CU_add_suite("quant", NULL, NULL);
+
+	CU_ADD_TEST(s, extremes_and_counts);
+	CU_ADD_TEST(s, histograms_widen);
+	CU_ADD_TEST(s, methods_differ_on_outliers);
+	CU_ADD_TEST(s, errors_are_real);
+	CU_ADD_TEST(s, patterns);
+	CU_ADD_TEST(s, whole_regions_are_quantised);
+	CU_ADD_TEST(s, excluded_layers_stay_float);
+	CU_ADD_TEST(s, movement_shares_a_range);
+	CU_ADD_TEST(s, symmetric_and_per_tensor);
+	CU_ADD_TEST(s, odd_channels);
+	CU_ADD_TEST(s, equalization_changes_no_result);
+	CU_ADD_TEST(s, migration_changes_no_result);
+	CU_ADD_TEST(s, rounding_by_results);
+	CU_ADD_TEST(s, layers_alone);
+}

@@ -1,0 +1,228 @@
+/* tools/cmd_quantize.c -- mlopt quantize: a float model to one in QDQ form. */
+#include <getopt.h>
+#include <string.h>
+
+#include "tools/cli.h"
+#include "tools/quantize.h"
+
+enum {
+	O_CALIB = 256, O_SAMPLES, O_PREPROCESS, O_SHAPE, O_RANGE, O_PERCENTILE, O_WEIGHTS, O_PER_TENSOR, O_SYMMETRIC, O_PRODUCTS,
+	O_EXCLUDE, O_INCLUDE, O_EQUALIZE, O_MIGRATE, O_ROUND, O_NO_BIAS, O_SAVE, O_LOAD, O_JSON, O_ALL,
+	O_MAX_DROP, O_EVAL, O_LABELS, O_METRIC, O_MIN_SQNR, O_MIN_COSINE, O_KEEP
+};
+static const CliOption options[] = {
+	{'o', "output", "FILE", "the model to write"},
+	{O_CALIB, "calib", "DATA", "samples: X.npy, X.npz (arrays named as the inputs), IDX, or a folder of such or .pb files"},
+	{O_SAMPLES, "samples", "N", "use at most N samples (default: 300)"},
+	{O_PREPROCESS, "preprocess", "RECIPE", "how samples become inputs, as for 'eval'"},
+	{O_SHAPE, "shape", "NAME=1x3x8x8", "shape of an input, or size of a dimension, while calibrating"},
+	{O_RANGE, "range", "METHOD", "ranges of activations: mse (default), minmax, average, percentile, entropy"},
+	{O_PERCENTILE, "percentile", "P", "for --range percentile (default: 99.99)"},
+	{O_WEIGHTS, "weights", "METHOD", "ranges of weights: minmax (default) or mse"},
+	{O_PER_TENSOR, "per-tensor", NULL, "one scale for all output channels of weights"},
+	{O_SYMMETRIC, "symmetric", NULL, "activations as signed integers around 0"},
+	{O_PRODUCTS, "products", NULL, "matrix products of two activations, too"},
+	{O_EXCLUDE, "exclude", "PATTERN", "nodes of that name stay float; * and ? stand for any characters (repeatable)"},
+	{O_INCLUDE, "include", "PATTERN", "only contractions of that name are quantised (repeatable)"},
+	{O_EQUALIZE, "equalize", NULL, "weights of neighbouring layers equally large; for --per-tensor"},
+	{O_MIGRATE, "migrate", "ALPHA", "0..1: how far weights take over the spread of activation channels; 0.5 for transformers"},
+	{O_ROUND, "round", NULL, "round weights by what layers read, not each to the nearest"},
+	{O_NO_BIAS, "no-correct-bias", NULL, "biases stay, where they could make up for the mean error of each channel"},
+	{O_SAVE, "save-profile", "FILE", "keep the ranges that were found"},
+	{O_LOAD, "load-profile", "FILE", "take ranges from such a file instead of --calib"},
+	{O_MAX_DROP, "max-drop", "POINTS", "layers go back to float until no more accuracy is lost on --eval"},
+	{O_EVAL, "eval", "FILE", "labelled samples for --max-drop, prepared like the others"},
+	{O_LABELS, "labels", "FILE", "their class numbers"},
+	{O_METRIC, "metric", "topK", "accuracy for --max-drop: top1 (default), top5, ..."},
+	{O_MIN_SQNR, "min-sqnr", "DB", "a bound without labels: signal to noise of the outputs"},
+	{O_MIN_COSINE, "min-cosine", "C", "a bound without labels: cosine between outputs and those of the float model"},
+	{O_KEEP, "keep-best", NULL, "write the best result even if it is over the bound"},
+	{O_JSON, "json", NULL, "report as JSON"},
+	{O_ALL, "all", NULL, "report operators that only move values, too"},
+	{'n', "threads", "N", "threads (default: what this process may use)"},
+	{0},
+};
+static const CliSpec spec = {
+	"MODEL.onnx -o OUT.onnx --calib DATA [option]...",
+	"Quantises a float32 model to 8-bit integers and writes it as plain ONNX, with QuantizeLinear and\n"
+	"DequantizeLinear around what works on integers.  Reports what became of each layer: its scheme, the\n"
+	"range of its input, and the signal to noise ratio of its result.",
+	options,
+	"mlopt quantize resnet20.onnx -o resnet20_int8.onnx --calib cifar_x.npy \\\n"
+	"    --preprocess scale=1/255,mean=0.4914:0.4822:0.4465,std=0.247:0.2435:0.2616,layout=nchw\n"
+	"mlopt quantize bert.onnx -o bert_int8.onnx --calib samples/ --exclude '*/embeddings/*' --range percentile",
+};
+
+enum { MAX_LIST = 64 };
+typedef struct Request {
+	QuantizeOptions o;
+	const char *output, *shape[MAX_LIST], *exclude[MAX_LIST + 1], *include[MAX_LIST + 1];
+	size_t nexclude, ninclude;
+	bool json, all, keep, bounded;
+} Request;
+
+static bool push(const char *option, const char **list, size_t *n)
+{
+	if (*n == MAX_LIST)
+		return cli_usage("more than %d %s options", MAX_LIST, option), false;
+	list[(*n)++] = optarg;
+	return true;
+}
+
+static bool take_range(Request *r, const char *text)
+{
+	if (mlo_range_find(text, &r->o.ptq.range))
+		return true;
+	cli_usage("--range is mse, minmax, average, percentile or entropy, not '%s'", text);
+	return false;
+}
+
+static bool take_weights(Request *r, const char *text)
+{
+	r->o.ptq.weight_mse = strcmp(text, "mse") == 0;
+	if (r->o.ptq.weight_mse || strcmp(text, "minmax") == 0)
+		return true;
+	cli_usage("--weights is minmax or mse, not '%s'", text);
+	return false;
+}
+
+static bool take_metric(Request *r, const char *text)
+{
+	const char *k = text + 3;
+
+	if (strncmp(text, "top", 3) == 0 && *k && strspn(k, "0123456789") == strlen(k))
+		return cli_int("--metric", k, 1, 1000000, &r->o.top);
+	cli_usage("--metric expects top1, top5 and so on, not '%s'", text);
+	return false;
+}
+
+/* Options about what may be lost. */
+static bool take_bound(Request *r, int o)
+{
+	r->bounded |= o == O_MAX_DROP || o == O_MIN_SQNR || o == O_MIN_COSINE;
+	switch (o) {
+	case O_MAX_DROP: return cli_real("--max-drop", optarg, 0, 100, &r->o.max_drop);
+	case O_EVAL: r->o.eval = optarg; return true;
+	case O_LABELS: r->o.labels = optarg; return true;
+	case O_METRIC: return take_metric(r, optarg);
+	case O_MIN_SQNR: return cli_real("--min-sqnr", optarg, 0, 200, &r->o.min_sqnr);
+	case O_MIN_COSINE: return cli_real("--min-cosine", optarg, 0, 1, &r->o.min_cosine);
+	case O_KEEP: r->keep = true; return true;
+	default: return false;
+	}
+}
+
+static bool take(Request *r, int o)
+{
+	switch (o) {
+	case 'o': r->output = optarg; return true;
+	case 'n': return cli_int("--threads", optarg, 0, 4096, &r->o.run.threads);
+	case O_CALIB: r->o.calib = optarg; return true;
+	case O_SAMPLES: return cli_int("--samples", optarg, 1, 2000000000, &r->o.samples);
+	case O_PREPROCESS: r->o.preprocess = optarg; return true;
+	case O_SHAPE: return push("--shape", r->shape, &r->o.run.nshapes);
+	case O_RANGE: return take_range(r, optarg);
+	case O_PERCENTILE: return cli_real("--percentile", optarg, 50, 100, &r->o.ptq.percentile);
+	case O_WEIGHTS: return take_weights(r, optarg);
+	case O_PER_TENSOR: r->o.ptq.per_tensor = true; return true;
+	case O_SYMMETRIC: r->o.ptq.symmetric = true; return true;
+	case O_PRODUCTS: r->o.ptq.products = true; return true;
+	case O_EXCLUDE: return push("--exclude", r->exclude, &r->nexclude);
+	case O_INCLUDE: return push("--include", r->include, &r->ninclude);
+	case O_EQUALIZE: r->o.equalize = true; return true;
+	case O_MIGRATE: return cli_real("--migrate", optarg, 0, 1, &r->o.migrate);
+	case O_ROUND: r->o.round = true; return true;
+	case O_NO_BIAS: r->o.correct_bias = false; return true;
+	case O_SAVE: r->o.save_profile = optarg; return true;
+	case O_LOAD: r->o.load_profile = optarg; return true;
+	case O_JSON: r->json = true; return true;
+	case O_ALL: r->all = true; return true;
+	default: return take_bound(r, o);
+	}
+}
+
+static MloStatus within(Quantize *x)
+{
+	MLO_TRY(quantize_calibrate(x));
+	MLO_TRY(quantize_correct(x));
+	return quantize_within(x);
+}
+
+static MloStatus quantize(Request *r, Quantize *x)
+{
+	MloStatus st = r->bounded ? within(x) : quantize_default(x);
+
+	if (st != MLO_OK && !x->over_budget)
+		return st;
+	if (st == MLO_OK || r->keep)
+		MLO_TRY(quantize_write(x, r->output));
+	if (r->json)
+		report_json(x);
+	else
+		report_text(x, r->all);
+	return st;
+}
+
+static MloStatus run(Request *r, MloArena *a, MloDiag *d)
+{
+	Quantize x;
+	MloStatus st = quantize_open(&x, a, &r->o, d);
+
+	if (st == MLO_OK)
+		st = quantize(r, &x);
+	quantize_close(&x);
+	return st;
+}
+
+static bool check_bounds(const Request *r)
+{
+	const QuantizeOptions *o = &r->o;
+
+	if (!o->eval != !o->labels)
+		return cli_usage("--eval and --labels belong together"), false;
+	if (o->max_drop >= 0 && !o->eval)
+		return cli_usage("--max-drop needs --eval FILE and --labels FILE; --min-sqnr and --min-cosine need no labels"), false;
+	if (o->eval && o->max_drop < 0)
+		return cli_usage("--eval is of use with --max-drop POINTS only"), false;
+	if (r->bounded && !o->calib)
+		return cli_usage("bounds are checked by running samples: they need --calib"), false;
+	return true;
+}
+
+int cmd_quantize(int argc, char **argv)
+{
+	Request r = {.o = QUANTIZE_DEFAULTS};
+	MloDiag d = {0};
+	MloArena *a;
+	MloStatus st;
+	int o;
+
+	while ((o = cli_next(&spec, argc, argv)) != CLI_END) {
+		if (o < 0)
+			return cli_stop(o);
+		if (!take(&r, o))
+			return CLI_USAGE;
+	}
+	if (!cli_operands(&spec, argc, argv, 1, 1))
+		return CLI_USAGE;
+	if (!r.output)
+		return cli_usage("'quantize' needs -o FILE");
+	if (!r.o.calib == !r.o.load_profile)
+		return cli_usage(r.o.calib ? "--calib and --load-profile exclude each other"
+					   : "'quantize' needs --calib DATA, or --load-profile FILE");
+	if (r.o.load_profile && (r.o.migrate > 0 || r.o.round))
+		return cli_usage("--migrate and --round run samples: they need --calib, not --load-profile");
+	r.o.correct_bias = r.o.correct_bias && r.o.calib;
+	if (!check_bounds(&r))
+		return CLI_USAGE;
+	r.o.model = argv[optind];
+	r.o.run.shapes = r.shape;
+	r.o.ptq.exclude = r.exclude;
+	r.o.ptq.include = r.include;
+	a = mlo_arena_new();
+	if (!a)
+		return cli_finish(&d, MLO_ERR_NOMEM);
+	st = run(&r, a, &d);
+	mlo_arena_free(a);
+	return cli_finish(&d, st);
+}

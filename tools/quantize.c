@@ -1,0 +1,268 @@
+/* tools/quantize.c -- calibration, and the quantised graph that follows. */
+#include "tools/quantize.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "frontend/onnx.h"
+#include "passes/pass.h"
+#include "tools/cli.h"
+#include "tools/outfile.h"
+
+enum { MEASURED = 32 }; /* samples that the report's SQNR is of */
+
+/* -- the model ------------------------------------------------------------------------------------- */
+
+static MloStatus check_float(const Quantize *x)
+{
+	bool excluded = false;
+
+	for (const MloNode *n = x->g->first; n; n = n->next)
+		if (n->op == OP_quantize_linear || n->op == OP_dynamic_quantize_linear) {
+			mlo_error(x->d, MLO_ERR_MODEL, "node '%s' quantises already: the model is no float model",
+				  mlo_node_name(n));
+			mlo_hint(x->d, "'mlopt compile' takes quantised models as they are");
+			return MLO_ERR_MODEL;
+		}
+	for (size_t i = 0; i < x->q->nlayers; i++) {
+		excluded |= x->q->layer[i].off != NULL;
+		if (x->q->layer[i].on)
+			return MLO_OK;
+	}
+	return mlo_error(x->d, MLO_ERR_MODEL, "nothing can be quantised: %s",
+			 excluded ? "all that could be is excluded"
+				  : "no convolution or product has constant weights of float32");
+}
+
+MloStatus quantize_open(Quantize *x, MloArena *a, const QuantizeOptions *opt, MloDiag *d)
+{
+	MloLoadOptions lo = {.keep_symbols = true, .quiet = true};
+
+	*x = (Quantize){.a = a, .d = d, .opt = opt, .output_sqnr = NAN, .output_cosine = NAN, .accuracy = NAN,
+			.float_accuracy = NAN};
+	MLO_TRY(mlo_load_model(opt->model, opt->load ? opt->load : &lo, &x->source, d));
+	d->where = opt->model;
+	x->g = mlo_graph_clone(x->source);
+	MLO_TRY(mlo_passes_run(x->g, "float", NULL, NULL, d));
+	x->q = mlo_ptq_new(a, x->g, &opt->ptq);
+	return check_float(x);
+}
+
+void quantize_close(Quantize *x)
+{
+	if (x->d)
+		x->d->where = NULL;
+	mlo_graph_free(x->result);
+	mlo_graph_free(x->g);
+	mlo_graph_free(x->source);
+	x->result = x->g = x->source = NULL;
+}
+
+/* -- calibration ----------------------------------------------------------------------------------- */
+
+const char *quantize_value_name(const MloValue *v)
+{
+	return v->name ? v->name : v->def ? mlo_node_name(v->def) : "?";
+}
+
+typedef struct Watch {
+	Quantize *x;
+	size_t *tensor; /* by output, behind those of the model */
+	size_t n, skip;
+} Watch;
+
+static MloStatus not_finite(const Watch *w, const MloPtqTensor *t, int64_t first, int64_t count, MloDiag *d)
+{
+	const MloValue *v = t->v;
+	char which[64];
+
+	if (count > 1)
+		snprintf(which, sizeof which, "one of the samples %lld to %lld", (long long)first, (long long)(first + count - 1));
+	else
+		snprintf(which, sizeof which, "sample %lld", (long long)first);
+	if (!v->def)
+		return mlo_error(d, MLO_ERR_MODEL, "'%s': %s holds NaN or infinite numbers for input '%s'", w->x->opt->calib, which,
+				 quantize_value_name(v));
+	return mlo_node_error(d, MLO_ERR_MODEL, v->def, "gives NaN or infinite numbers in '%s' for %s of '%s'", quantize_value_name(v), which,
+			      w->x->opt->calib);
+}
+
+static MloStatus see(void *user, MloTensor *const *out, int64_t count, int64_t first, MloDiag *d)
+{
+	Watch *w = user;
+
+	for (size_t i = 0; i < w->n; i++) {
+		MloPtqTensor *t = &w->x->q->tensor[w->tensor[i]];
+		const MloTensor *v = out[w->skip + i];
+
+		mlo_observe(&t->stats, v->data, mlo_tensor_elems(v));
+		if (t->channel_max)
+			quantize_see_channels(t, v);
+		if (t->stats.bad)
+			return not_finite(w, t, first, count, d);
+	}
+	w->x->samples = first + count;
+	return MLO_OK;
+}
+
+static MloStatus observe(Quantize *x)
+{
+	Watch w = {.x = x, .tensor = MLO_NEWN(x->a, size_t, x->q->ntensors + 1)};
+	Probe p, *list = &p;
+	MloPtq *there;
+	MloStatus st;
+
+	MLO_TRY(probe_open(&p, x->g, x->d));
+	w.skip = p.outputs;
+	there = mlo_ptq_new(x->a, p.g, &x->opt->ptq);
+	for (size_t i = 0; i < x->q->ntensors; i++) {
+		MloPtqTensor *t = &x->q->tensor[i];
+
+		if (!t->wanted)
+			continue;
+		t->stats = (MloStats){.bin = MLO_NEWN(x->a, float, OBSERVE_BINS)};
+		t->known = false;
+		w.tensor[w.n++] = i;
+		probe_ask(&p, there->tensor[i].v, x->a);
+	}
+	st = probe_run(x, &list, 1, x->opt->samples, "calibrate", see, &w, x->d);
+	probe_close(&p);
+	return st;
+}
+
+MloStatus quantize_calibrate(Quantize *x)
+{
+	if (x->opt->equalize)
+		mlo_ptq_equalize(x->q);
+	if (x->opt->load_profile) {
+		MLO_TRY(profile_load(x->q, x->opt->load_profile, x->d));
+	} else {
+		if (x->opt->migrate > 0)
+			quantize_watch_channels(x);
+		MLO_TRY(observe(x));
+		MLO_TRY(quantize_check_data(x));
+		if (x->opt->migrate > 0 && mlo_ptq_migrate(x->q, x->opt->migrate))
+			MLO_TRY(observe(x));
+	}
+	mlo_ptq_ranges(x->q);
+	if (x->opt->save_profile)
+		MLO_TRY(profile_save(x->q, x->opt->save_profile, x->samples, x->d));
+	return MLO_OK;
+}
+
+MloStatus quantize_correct(Quantize *x)
+{
+	enum { ROUND_SAMPLES = 128, BIAS_SAMPLES = 64 };
+
+	if (x->opt->round)
+		MLO_TRY(quantize_round(x, ROUND_SAMPLES));
+	if (x->opt->correct_bias)
+		MLO_TRY(quantize_correct_bias(x, BIAS_SAMPLES));
+	return MLO_OK;
+}
+
+/* -- the result ------------------------------------------------------------------------------------ */
+
+MloStatus quantize_build(Quantize *x)
+{
+	mlo_graph_free(x->result);
+	x->result = mlo_graph_clone(x->g);
+	if (!x->result)
+		return mlo_error(x->d, MLO_ERR_NOMEM, "out of memory");
+	return mlo_ptq_apply(x->q, x->result, NULL, x->d);
+}
+
+MloStatus quantize_write(Quantize *x, const char *path)
+{
+	const void *bytes;
+	size_t n;
+
+	MLO_TRY(mlo_onnx_export(x->a, x->result, mlopt_version(), &bytes, &n, x->d));
+	return mlo_write_file(path, bytes, n, x->d);
+}
+
+/* -- how good it is -------------------------------------------------------------------------------- */
+
+typedef struct Noise {
+	double signal, noise, product, got; /* sums of squares, and of products of both */
+} Noise;
+
+typedef struct Compare {
+	Quantize *x;
+	Noise *noise;       /* by output of the model, then by layer asked for */
+	size_t n;           /* outputs of one graph */
+} Compare;
+
+static void add_noise(Noise *s, const MloTensor *want, const MloTensor *got)
+{
+	const float *a = want->data, *b = got->data;
+
+	if (want->elem != EL_f32)
+		return;
+	for (int64_t i = 0, n = mlo_tensor_elems(want); i < n; i++) {
+		s->signal += (double)a[i] * a[i];
+		s->noise += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+		s->product += (double)a[i] * b[i];
+		s->got += (double)b[i] * b[i];
+	}
+}
+
+static MloStatus compare(void *user, MloTensor *const *out, int64_t count, int64_t first, MloDiag *d)
+{
+	Compare *c = user;
+
+	for (size_t i = 0; i < c->n; i++)
+		add_noise(&c->noise[i], out[i], out[c->n + i]);
+	return MLO_OK;
+}
+
+static double decibel(Noise s)
+{
+	return s.noise > 0 ? 10 * log10(s.signal / s.noise) : INFINITY;
+}
+
+MloStatus quantize_measure(Quantize *x, int64_t samples)
+{
+	Compare c = {.x = x};
+	Probe a, b, *list[] = {&a, &b};
+	MloPtq *there, *quantised;
+	Noise all = {0};
+	MloStatus st;
+	size_t at;
+
+	MLO_TRY(probe_open(&a, x->g, x->d));
+	MLO_TRY(probe_open(&b, x->g, x->d));
+	there = mlo_ptq_new(x->a, a.g, &x->opt->ptq);
+	st = mlo_ptq_apply(x->q, b.g, &quantised, x->d);
+	for (size_t i = 0; i < x->q->nlayers; i++)
+		if (x->q->layer[i].on) {
+			probe_ask(&a, there->layer[i].result, x->a);
+			probe_ask(&b, quantised->layer[i].result, x->a);
+		}
+	c.n = a.g->noutputs;
+	c.noise = MLO_NEWN(x->a, Noise, c.n + 1);
+	if (st == MLO_OK)
+		st = probe_run(x, list, 2, samples < x->opt->samples ? samples : x->opt->samples, "compare", compare, &c, x->d);
+	at = a.outputs;
+	for (size_t i = 0; i < x->q->nlayers; i++)
+		x->q->layer[i].sqnr = x->q->layer[i].on ? decibel(c.noise[at++]) : NAN;
+	for (size_t i = 0; i < a.outputs; i++) {
+		all.signal += c.noise[i].signal;
+		all.noise += c.noise[i].noise;
+		all.product += c.noise[i].product;
+		all.got += c.noise[i].got;
+	}
+	x->output_cosine = all.signal > 0 && all.got > 0 ? all.product / sqrt(all.signal * all.got) : 1;
+	x->output_sqnr = decibel(all);
+	probe_close(&a);
+	probe_close(&b);
+	return st;
+}
+
+MloStatus quantize_default(Quantize *x)
+{
+	MLO_TRY(quantize_calibrate(x));
+	MLO_TRY(quantize_correct(x));
+	MLO_TRY(quantize_build(x));
+	return x->opt->calib ? quantize_measure(x, MEASURED) : MLO_OK;
+}

@@ -1,0 +1,99 @@
+/* tools/quantize.h -- mlopt quantize: from a model and samples to a quantised graph. */
+#ifndef MLO_TOOLS_QUANTIZE_H
+#define MLO_TOOLS_QUANTIZE_H
+#include "quant/ptq.h"
+#include "tools/calib.h"
+
+typedef struct QuantizeOptions {
+	MloPtqOptions ptq;
+	const char *model, *calib, *preprocess;
+	const MloLoadOptions *load; /* NULL: the model as it is, open sizes left open */
+	int samples; /* at most, of the calibration data */
+	const char *load_profile, *save_profile;
+	bool equalize;        /* weights across layers, before anything is run */
+	double migrate;       /* share of the activations' spread that weights take over; 0: none */
+	bool correct_bias, round;
+	/* A bound on what may be lost; no bounds: none. */
+	const char *eval, *labels; /* labelled samples, prepared as the others; NULL: none */
+	int top;
+	double max_drop;      /* points of top-K accuracy; < 0: no bound */
+	double min_sqnr, min_cosine; /* of all outputs; 0: no bound */
+	ModelOptions run;
+} QuantizeOptions;
+
+/* Everything that costs no more than a few runs of the samples. */
+#define QUANTIZE_DEFAULTS                                                                            \
+	{                                                                                            \
+		.ptq = {.range = RANGE_MSE, .percentile = 99.99}, .samples = 300, .correct_bias = true, .top = 1, \
+		.max_drop = -1                                                                       \
+	}
+
+typedef struct Quantize {
+	MloArena *a;
+	MloDiag *d;
+	const QuantizeOptions *opt;
+	MloGraph *source;  /* as loaded */
+	MloGraph *g;       /* in float, as it is quantised */
+	MloPtq *q;
+	MloGraph *result;  /* in QDQ form; NULL before it is made */
+	double output_sqnr; /* dB of all outputs on some of the samples; NAN: not known */
+	double output_cosine; /* between all outputs of one graph and those of the other */
+	double accuracy, float_accuracy; /* percent; NAN: not known */
+	size_t back;       /* layers that the bound sent back to float */
+	bool over_budget;  /* even so it is not met */
+	int64_t samples;   /* seen */
+} Quantize;
+
+/* Loads the model and makes it ready; graphs share data, so that all live until the end. `x` needs quantize_close() in any case. */
+MloStatus quantize_open(Quantize *x, MloArena *a, const QuantizeOptions *opt, MloDiag *d) MLO_CHECKED;
+void quantize_close(Quantize *x);
+/* Runs the samples, or reads the profile. */
+MloStatus quantize_calibrate(Quantize *x) MLO_CHECKED;
+/* Rounding and biases, as the options say. */
+MloStatus quantize_correct(Quantize *x) MLO_CHECKED;
+/* x->result from the numbers there are. */
+MloStatus quantize_build(Quantize *x) MLO_CHECKED;
+/* SQNR of layers and outputs, on up to `samples` samples. */
+MloStatus quantize_measure(Quantize *x, int64_t samples) MLO_CHECKED;
+/* All of the above, with the options as they are. */
+MloStatus quantize_default(Quantize *x) MLO_CHECKED;
+/* x->result within the bounds of the options; MLO_ERR_MODEL with over_budget: the best there is, with a message. */
+MloStatus quantize_within(Quantize *x) MLO_CHECKED;
+MloStatus quantize_write(Quantize *x, const char *path) MLO_CHECKED;
+
+const char *quantize_value_name(const MloValue *v); /* for messages */
+
+/* -- runs over the samples (tools/quantize_run.c) */
+
+/* A batch of one run: out[i] of values that were asked for, `count` of its samples are new. */
+typedef MloStatus ProbeFn(void *user, MloTensor *const *out, int64_t count, int64_t first, MloDiag *d);
+typedef struct Probe {
+	MloGraph *g;          /* owned: a clone */
+	size_t outputs;       /* of the model, which come first */
+} Probe;
+/* A clone of g; mlo_ptq_new() finds the values of the original in it. */
+MloStatus probe_open(Probe *p, const MloGraph *g, MloDiag *d) MLO_CHECKED;
+void probe_ask(Probe *p, MloValue *v, MloArena *a); /* out[p->outputs + k] for the k-th value asked for */
+/* Compiles and runs the graphs side by side on the same samples; `see` gets the outputs of all, one after the other. */
+MloStatus probe_run(const Quantize *x, Probe *const *p, size_t n, int64_t limit, const char *what, ProbeFn *see, void *user,
+		    MloDiag *d) MLO_CHECKED;
+void probe_close(Probe *p);
+
+/* -- corrections (tools/quantize_correct.c, tools/quantize_round.c) */
+void quantize_watch_channels(Quantize *x); /* from now on calibration finds channel_max where that is of use */
+void quantize_see_channels(MloPtqTensor *t, const MloTensor *v);
+MloStatus quantize_correct_bias(Quantize *x, int64_t samples) MLO_CHECKED;
+MloStatus quantize_round(Quantize *x, int64_t samples) MLO_CHECKED;
+
+/* -- is the data what the model was trained on? (tools/quantize_data.c): warnings */
+MloStatus quantize_check_data(Quantize *x) MLO_CHECKED;
+
+/* -- profiles (tools/quantize_profile.c): ranges of tensors by name, as JSON */
+MloStatus profile_save(const MloPtq *q, const char *path, int64_t samples, MloDiag *d) MLO_CHECKED;
+MloStatus profile_load(MloPtq *q, const char *path, MloDiag *d) MLO_CHECKED;
+
+/* -- reports (tools/quantize_report.c) */
+void report_text(const Quantize *x, bool all); /* all: operators that only move values, too */
+void report_summary(const Quantize *x, FILE *to); /* one line */
+void report_json(const Quantize *x);
+#endif

@@ -1,0 +1,119 @@
+/* tools/quantize_report.c -- what was quantised, and how: as text and as JSON. */
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tools/quantize.h"
+
+static bool contracts(const MloPtqLayer *l)
+{
+	return l->kind == PTQ_CONV || l->kind == PTQ_MATMUL || l->kind == PTQ_PRODUCT;
+}
+
+static const char *scheme(const Quantize *x, const MloPtqLayer *l)
+{
+	if (!l->on)
+		return "float";
+	if (l->kind == PTQ_CONV || l->kind == PTQ_MATMUL)
+		return x->opt->ptq.symmetric ? x->opt->ptq.per_tensor ? "s8 x s8" : "s8 x s8/channel"
+		       : x->opt->ptq.per_tensor ? "u8 x s8" : "u8 x s8/channel";
+	return x->opt->ptq.symmetric ? "s8" : "u8";
+}
+
+static const char *reason(const MloPtqLayer *l)
+{
+	if (l->on)
+		return "";
+	return l->off ? l->off : "its result is not read by quantised operators, or its operands are not quantised";
+}
+
+static size_t count(const Quantize *x, bool on, bool contractions)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < x->q->nlayers; i++)
+		n += (!on || x->q->layer[i].on) && (!contractions || contracts(&x->q->layer[i]));
+	return n;
+}
+
+/* A layer that moves or joins values matters only where it is quantised. */
+static bool shown(const MloPtqLayer *l, bool all)
+{
+	return all || contracts(l) || l->on || l->off;
+}
+
+void report_summary(const Quantize *x, FILE *to)
+{
+	fprintf(to, "%zu of %zu contractions and %zu other operators quantised", count(x, true, true), count(x, false, true),
+	       count(x, true, false) - count(x, true, true));
+	if (x->samples)
+		fprintf(to, ", %lld samples", (long long)x->samples);
+	if (isfinite(x->output_sqnr))
+		fprintf(to, ", outputs SQNR %.1f dB", x->output_sqnr);
+	if (isfinite(x->accuracy))
+		fprintf(to, ", top%d %.2f%% (float %.2f%%)", x->opt->top, x->accuracy, x->float_accuracy);
+	fprintf(to, "\n");
+}
+
+void report_text(const Quantize *x, bool all)
+{
+	printf("%-40s %-20s %-16s %-24s %s\n", "node", "operator", "scheme", "range of the input", "SQNR dB");
+	for (size_t i = 0; i < x->q->nlayers; i++) {
+		const MloPtqLayer *l = &x->q->layer[i];
+		const MloPtqTensor *t = mlo_ptq_tensor(x->q, mlo_layer_input(l));
+		char range[64] = "", sqnr[32] = "";
+
+		if (!shown(l, all))
+			continue;
+		if (l->on && t)
+			snprintf(range, sizeof range, "%.4g .. %.4g", t->range.lo, t->range.hi);
+		if (l->on && isfinite(l->sqnr))
+			snprintf(sqnr, sizeof sqnr, "%.1f", l->sqnr);
+		printf("%-40s %-20s %-16s %-24s %s%s\n", mlo_node_name(l->n), mlo_op_info(l->n->op)->name, scheme(x, l), range, sqnr,
+		       reason(l));
+	}
+	report_summary(x, stdout);
+}
+
+static json_t *layer(const Quantize *x, const MloPtqLayer *l)
+{
+	const MloPtqTensor *t = mlo_ptq_tensor(x->q, mlo_layer_input(l));
+	json_t *j = json_pack("{s:s,s:s,s:b,s:s}", "node", mlo_node_name(l->n), "op", mlo_op_info(l->n->op)->name, "quantized",
+			      l->on, "scheme", scheme(x, l));
+
+	if (l->on && t) {
+		json_object_set_new(j, "input_range", json_pack("[f,f]", t->range.lo, t->range.hi));
+		json_object_set_new(j, "input_scale", json_real(t->scale));
+		json_object_set_new(j, "input_zero_point", json_integer(t->zero));
+	}
+	if (l->on && isfinite(l->sqnr))
+		json_object_set_new(j, "sqnr_db", json_real(l->sqnr));
+	if (!l->on)
+		json_object_set_new(j, "reason", json_string(reason(l)));
+	return j;
+}
+
+void report_json(const Quantize *x)
+{
+	json_t *root = json_object(), *layers = json_array();
+
+	for (size_t i = 0; i < x->q->nlayers; i++)
+		json_array_append_new(layers, layer(x, &x->q->layer[i]));
+	json_object_set_new(root, "model", json_string(x->opt->model));
+	json_object_set_new(root, "samples", json_integer(x->samples));
+	json_object_set_new(root, "range_method", json_string(mlo_range_text(x->opt->ptq.range)));
+	if (isfinite(x->output_sqnr))
+		json_object_set_new(root, "output_sqnr_db", json_real(x->output_sqnr));
+	if (isfinite(x->output_cosine))
+		json_object_set_new(root, "output_cosine", json_real(x->output_cosine));
+	if (isfinite(x->accuracy)) {
+		json_object_set_new(root, "accuracy", json_real(x->accuracy));
+		json_object_set_new(root, "float_accuracy", json_real(x->float_accuracy));
+	}
+	json_object_set_new(root, "within_budget", json_boolean(!x->over_budget));
+	json_object_set_new(root, "layers", layers);
+	json_dumpf(root, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
+	printf("\n");
+	json_decref(root);
+}

@@ -1,0 +1,232 @@
+/* tools/quantize_round.c -- gathers what layers read, and has their weights rounded by it. */
+#include <string.h>
+
+#include "tools/cli.h"
+#include "tools/quantize.h"
+
+/* Rows per layer, memory of the sums at a time, and the widest layer that is worth it. */
+enum { MAX_ROWS = 4096, MAX_TAPS = 8192, ROWS_AT_ONCE = 256 };
+#define MAX_SUMS ((size_t)512 << 20)
+
+typedef struct Layer {
+	size_t index;
+	MloRoundInput in;
+	int64_t rows; /* seen */
+} Layer;
+
+typedef struct Gather {
+	Quantize *x;
+	Layer *layer;
+	size_t n, skip;
+	int64_t per_sample;
+	float *rows; /* [ROWS_AT_ONCE][MAX_TAPS] */
+} Gather;
+
+/* -- windows --------------------------------------------------------------------------------------- */
+
+typedef struct Window {
+	const MloTensor *x, *w;
+	int64_t channels, first; /* of the group */
+	int rank;                /* spatial dimensions */
+	int64_t stride[MLO_MAX_RANK], dilation[MLO_MAX_RANK], pad[MLO_MAX_RANK], size[MLO_MAX_RANK];
+} Window;
+
+static void list(const MloNode *n, int slot, int rank, int64_t otherwise, int64_t *out)
+{
+	int count;
+	const int64_t *v = mlo_attr_ints(n, slot, &count);
+
+	for (int i = 0; i < rank; i++)
+		out[i] = i < count ? v[i] : otherwise;
+}
+
+static void window_of(const MloNode *n, const MloTensor *x, const MloTensor *y, Window *out)
+{
+	const MloTensor *w = n->in[1]->data;
+
+	*out = (Window){.x = x, .w = w, .rank = w->rank - 2, .channels = w->dim[1]};
+	list(n, ATTR_conv_strides, out->rank, 1, out->stride);
+	list(n, ATTR_conv_dilations, out->rank, 1, out->dilation);
+	list(n, ATTR_conv_pads, out->rank, 0, out->pad);
+	for (int i = 0; i < out->rank; i++)
+		out->size[i] = y->dim[2 + i];
+}
+
+/* The window of result position `at` of image `image`, in the order of the weights; outside there are zeros. */
+static void read_window(const Window *v, int64_t image, int64_t at, float *row)
+{
+	int64_t start[MLO_MAX_RANK], taps = 1;
+	const float *x = v->x->data;
+
+	for (int i = v->rank - 1; i >= 0; i--) {
+		start[i] = at % v->size[i] * v->stride[i] - v->pad[i];
+		at /= v->size[i];
+		taps *= v->w->dim[2 + i];
+	}
+	for (int64_t c = 0; c < v->channels; c++)
+		for (int64_t t = 0; t < taps; t++) {
+			int64_t left = t, pos = 0, step = 1;
+			bool inside = true;
+
+			for (int i = v->rank - 1; i >= 0; i--) {
+				int64_t k = start[i] + left % v->w->dim[2 + i] * v->dilation[i];
+
+				left /= v->w->dim[2 + i];
+				inside = inside && k >= 0 && k < v->x->dim[2 + i];
+				pos += k * step;
+				step *= v->x->dim[2 + i];
+			}
+			*row++ = inside ? x[((image * v->x->dim[1]) + v->first + c) * step + pos] : 0;
+		}
+}
+
+static void add_windows(Gather *g, Layer *l, const MloNode *n, const MloTensor *x, const MloTensor *y, int64_t images)
+{
+	int64_t per = 1, total, step;
+	Window v;
+
+	window_of(n, x, y, &v);
+	for (int i = 0; i < v.rank; i++)
+		per *= v.size[i];
+	total = per * images;
+	step = total > g->per_sample * images ? total / (g->per_sample * images) | 1 : 1;
+	for (int64_t group = 0; group < l->in.groups; group++) {
+		int64_t have = 0;
+
+		v.first = group * v.channels;
+		for (int64_t at = l->rows % step; at < total; at += step) {
+			read_window(&v, at / per, at % per, g->rows + have++ * l->in.k);
+			if (have == ROWS_AT_ONCE || at + step >= total) {
+				mlo_round_add(&l->in, group, g->rows, have);
+				have = 0;
+			}
+		}
+	}
+	l->rows += total / step;
+}
+
+/* Rows of a matrix; of a batch that was not filled up to the end, the last ones are repeated: that is no harm. */
+static void add_matrix(Gather *g, Layer *l, const MloTensor *x)
+{
+	int64_t rows = mlo_tensor_elems(x) / l->in.k;
+	int64_t step = rows > g->per_sample ? rows / g->per_sample | 1 : 1;
+	const float *p = x->data;
+	int64_t have = 0;
+
+	for (int64_t at = 0; at < rows; at += step) {
+		memcpy(g->rows + have++ * l->in.k, p + at * l->in.k, sizeof *p * (size_t)l->in.k);
+		if (have == ROWS_AT_ONCE || at + step >= rows) {
+			mlo_round_add(&l->in, 0, g->rows, have);
+			have = 0;
+		}
+	}
+	l->rows += rows / step;
+}
+
+/* Outputs: for each layer what it reads and what it gives. */
+static MloStatus gather(void *user, MloTensor *const *out, int64_t count, int64_t first, MloDiag *d)
+{
+	Gather *g = user;
+
+	for (size_t i = 0; i < g->n; i++) {
+		Layer *l = &g->layer[i];
+		const MloPtqLayer *p = &g->x->q->layer[l->index];
+		const MloTensor *x = out[g->skip + 2 * i];
+
+		if (p->kind == PTQ_CONV)
+			add_windows(g, l, p->n, x, out[g->skip + 2 * i + 1], count);
+		else
+			add_matrix(g, l, x);
+	}
+	return MLO_OK;
+}
+
+/* -- layers ---------------------------------------------------------------------------------------- */
+
+static size_t sums_of(const MloPtqLayer *l)
+{
+	size_t k = (size_t)mlo_round_taps(l);
+
+	return k * k * (size_t)mlo_round_groups(l) * sizeof(float);
+}
+
+static bool roundable(const MloPtqLayer *l)
+{
+	if (!l->on || (l->kind != PTQ_CONV && l->kind != PTQ_MATMUL) || mlo_round_taps(l) > MAX_TAPS || sums_of(l) > MAX_SUMS)
+		return false;
+	return l->kind != PTQ_CONV || !strcmp(mlo_attr_s(l->n, ATTR_conv_auto_pad), "NOTSET") ||
+	       !strcmp(mlo_attr_s(l->n, ATTR_conv_auto_pad), "VALID");
+}
+
+/* As many layers from `from` on as memory allows; the index behind them. */
+static size_t choose(Gather *g, MloArena *tmp, size_t from)
+{
+	MloPtq *q = g->x->q;
+	size_t bytes = 0, i = from;
+
+	g->n = 0;
+	for (; i < q->nlayers; i++) {
+		const MloPtqLayer *l = &q->layer[i];
+
+		if (!roundable(l))
+			continue;
+		if (g->n && bytes + sums_of(l) > MAX_SUMS)
+			break;
+		bytes += sums_of(l);
+		g->layer[g->n++] = (Layer){.index = i, .in = {.k = mlo_round_taps(l), .groups = mlo_round_groups(l),
+						.h = mlo_alloc(tmp, sums_of(l), 1)}};
+	}
+	return i;
+}
+
+static MloStatus watch(Gather *g, int64_t samples)
+{
+	Probe p, *one = &p;
+	MloPtq *there;
+	MloStatus st;
+
+	MLO_TRY(probe_open(&p, g->x->g, g->x->d));
+	there = mlo_ptq_new(g->x->a, p.g, &g->x->opt->ptq);
+	g->skip = p.outputs;
+	for (size_t i = 0; i < g->n; i++) {
+		probe_ask(&p, mlo_layer_input(&there->layer[g->layer[i].index]), g->x->a);
+		probe_ask(&p, there->layer[g->layer[i].index].n->out[0], g->x->a);
+	}
+	st = probe_run(g->x, &one, 1, samples, "round weights", gather, g, g->x->d);
+	probe_close(&p);
+	return st;
+}
+
+static void round_layers(Gather *g)
+{
+	for (size_t i = 0; i < g->n; i++) {
+		MloPtqLayer *l = &g->x->q->layer[g->layer[i].index];
+		MloPtqWeights w;
+
+		mlo_ptq_weights(g->x->q, l, mlo_ptq_tensor(g->x->q, mlo_layer_input(l))->scale, &w);
+		l->rounded = mlo_round_layer(g->x->a, &w, &g->layer[i].in);
+	}
+}
+
+MloStatus quantize_round(Quantize *x, int64_t samples)
+{
+	Gather g = {.x = x, .layer = MLO_NEWN(x->a, Layer, x->q->nlayers + 1)};
+	MloStatus st = MLO_OK;
+
+	samples = samples < x->opt->samples ? samples : x->opt->samples;
+	g.per_sample = MAX_ROWS / samples + 1;
+	g.rows = MLO_NEWN(x->a, float, (size_t)ROWS_AT_ONCE * MAX_TAPS);
+	for (size_t from = 0; from < x->q->nlayers && st == MLO_OK;) {
+		MloArena *tmp = mlo_arena_new();
+
+		if (!tmp)
+			return mlo_error(x->d, MLO_ERR_NOMEM, "out of memory");
+		from = choose(&g, tmp, from);
+		if (g.n)
+			st = watch(&g, samples);
+		if (st == MLO_OK)
+			round_layers(&g);
+		mlo_arena_free(tmp);
+	}
+	return st;
+}
