@@ -440,13 +440,14 @@ static void emit_output(Wino *w, LLVMValueRef buf)
 
 /* -- tasks -------------------------------------------------------------------------------------------- */
 
-/* Splits the task number into batch, chunk and channel part (the last one fastest). */
-static void task_parts(Wino *w, LLVMValueRef task, LLVMValueRef *ct_lo, LLVMValueRef *ct_hi)
+/* Splits the task number into batch, chunk and channel part (the last one fastest).  Answers how often the input
+ * has to be transformed: not where the task before it, of the same chunk, has left it in the scratch. */
+static LLVMValueRef task_parts(Wino *w, LLVMValueRef task, LLVMValueRef *ct_lo, LLVMValueRef *ct_hi)
 {
 	const KContract *c = w->c;
 	Emit *e = w->e;
 	LLVMValueRef splits = emit_i64(e, mlo_contract_csplits(c)), chunks = emit_i64(e, mlo_contract_chunks(c));
-	LLVMValueRef part = LLVMBuildURem(e->b, task, splits, ""), rest = LLVMBuildUDiv(e->b, task, splits, ""), batch;
+	LLVMValueRef part = LLVMBuildURem(e->b, task, splits, ""), rest = LLVMBuildUDiv(e->b, task, splits, ""), batch, first;
 
 	*ct_lo = mulc(w, part, c->c_chunk);
 	*ct_hi = min_of(w, addc(w, *ct_lo, c->c_chunk), emit_i64(e, mlo_contract_ctiles(c)));
@@ -456,6 +457,9 @@ static void task_parts(Wino *w, LLVMValueRef task, LLVMValueRef *ct_lo, LLVMValu
 	w->b[0] = LLVMBuildUDiv(e->b, batch, emit_i64(e, c->nb1), "");
 	w->b[1] = LLVMBuildURem(e->b, batch, emit_i64(e, c->nb1), "");
 	w->a0 = add(w, mulc(w, w->b[0], c->a.b0), mulc(w, w->b[1], c->a.b1));
+	first = LLVMBuildOr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, part, emit_i64(e, 0), ""),
+	                    LLVMBuildICmp(e->b, LLVMIntEQ, task, e->begin, ""), "");
+	return LLVMBuildZExt(e->b, first, LLVMInt64TypeInContext(e->ctx), "");
 }
 
 void emit_winograd(Emit *e, const KStmt *s)
@@ -463,8 +467,8 @@ void emit_winograd(Emit *e, const KStmt *s)
 	const KContract *c = s->contract;
 	Wino w = {.e = e, .s = s, .c = c, .my = wino_my(c), .mx = wino_mx(c), .ny = wino_ny(c), .nx = wino_nx(c), .points = wino_points(c),
 	          .pieces = wino_pieces(c), .across = wino_across(c), .width = (int64_t)c->vecs * c->lanes};
-	LLVMValueRef acc[256], buf, lo, hi;
-	EmitLoop task, tiles;
+	LLVMValueRef acc[256], buf, lo, hi, anew;
+	EmitLoop task, once, tiles;
 
 	MLO_ASSERT(c->cols * c->vecs <= 256 && c->vecs <= 16);
 	w.f32 = LLVMFloatTypeInContext(e->ctx);
@@ -474,8 +478,10 @@ void emit_winograd(Emit *e, const KStmt *s)
 	buf = emit_alloca(e, LLVMArrayType2(w.vec, (uint64_t)(w.my * w.mx)), "piece");
 	w.zero = emit_alloca(e, w.vec, "zero");
 	LLVMBuildStore(e->b, LLVMConstNull(w.vec), w.zero);
-	task_parts(&w, emit_for(e, &task, e->begin, e->end, emit_i64(e, 1), "task"), &lo, &hi);
+	anew = task_parts(&w, emit_for(e, &task, e->begin, e->end, emit_i64(e, 1), "task"), &lo, &hi);
+	emit_for(e, &once, emit_i64(e, 0), anew, emit_i64(e, 1), "anew");
 	emit_input(&w);
+	emit_end(e, &once);
 	w.ct = emit_for(e, &tiles, lo, hi, emit_i64(e, 1), "tile");
 	emit_products(&w, acc);
 	emit_output(&w, buf);

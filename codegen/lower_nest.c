@@ -466,6 +466,17 @@ static void plan_tasks(const Lower *w, LwNest *s, int64_t lanes)
 	}
 }
 
+/* Of a transposition: pieces of eight vectors, or of two where there would be less than two tasks. */
+static void plan_crossing(const Lower *w, LwNest *s, int64_t lanes)
+{
+	MloDim n;
+
+	s->npar = s->norder - 2;
+	s->split = s->vec;
+	n = run_size(w, s, s->split);
+	s->chunk = run_chunk(w, s, s->npar == 0 && mlo_dim_known(n) && n.k <= 8 * lanes ? 2 * lanes : 8 * lanes, lanes);
+}
+
 void lw_nest_plan(Lower *w, LwNest *s, int64_t ntasks)
 {
 	Lower p, q;
@@ -492,9 +503,7 @@ void lw_nest_plan(Lower *w, LwNest *s, int64_t ntasks)
 		if (s->split >= 0)
 			s->chunk = chunks_of(w, run_size(w, s, s->split), mlo_dim(ntasks));
 	} else if (cross >= 0) {
-		s->npar = s->norder - 2;
-		s->split = s->vec;
-		s->chunk = run_chunk(w, s, 8 * lanes, lanes);
+		plan_crossing(w, s, lanes);
 	} else {
 		plan_tasks(w, s, lanes);
 	}

@@ -94,6 +94,9 @@ static double max_of(double a, double b)
 	return a > b ? a : b;
 }
 
+/* What a division into two tasks may cost a thread that does both. */
+#define MAY_COST 1.05
+
 bool wino_can(const MloTarget *t, const KContract *c)
 {
 	return mlo_contract_sum(c) == EL_f32 && c->ny >= 0 && c->nx >= 0 &&
@@ -112,12 +115,12 @@ static double product_cycles(const MloTarget *t, const KContract *c, int64_t n, 
 	return (double)((n + cols - 1) / cols) * (term * (double)c->nk + 10 + cols * vecs) * wino_points(c);
 }
 
-static double choose_tile(const MloTarget *t, KContract *c)
+static double choose_tile(const MloTarget *t, KContract *c, int64_t most)
 {
 	int64_t n = c->y_chunk / wino_my(c) * wino_across(c), nvec = wino_cvecs(c);
 	double best = 0;
 
-	for (int vecs = 1; vecs <= MAX_VECS && vecs <= nvec; vecs++) {
+	for (int vecs = 1; vecs <= MAX_VECS && vecs <= most && vecs <= nvec; vecs++) {
 		for (int cols = 1; cols <= MAX_COLS && cols <= n && nvec % vecs == 0; cols++) {
 			double cycles = product_cycles(t, c, n, cols, vecs) * (double)(nvec / vecs);
 
@@ -139,8 +142,9 @@ static double images(const KContract *c)
 	return (double)(c->nb0 < 0 ? A_FEW : c->nb0) * (double)c->nb1;
 }
 
-/* Cycles of the whole layer when a chunk has `down` rows of pieces; fills the schedule. */
-static double layer_cycles(const MloTarget *t, KContract *c, bool stay, int64_t down)
+/* Cycles of the whole layer when a chunk has `down` rows of pieces and a tile up to `most` vectors; fills the
+ * schedule. */
+static double layer_cycles(const MloTarget *t, KContract *c, bool stay, int64_t down, int64_t most)
 {
 	double weights = mlo_elem_bits(c->b.elem) / 8.0 * wino_points(c) * (double)(c->nk * c->nc);
 	double products, transforms, first, again;
@@ -148,7 +152,7 @@ static double layer_cycles(const MloTarget *t, KContract *c, bool stay, int64_t 
 
 	c->y_chunk = down * wino_my(c);
 	chunks = (double)((wino_down(c) + down - 1) / down) * images(c);
-	products = choose_tile(t, c) / PRODUCT_SHARE;
+	products = choose_tile(t, c, most) / PRODUCT_SHARE;
 	/* weights come from memory once per run, other layers having passed since, and the core has it to
 	 * itself by half at best, unless those of all layers stay in the core's caches; for further chunks from
 	 * whichever cache holds them */
@@ -162,17 +166,22 @@ static double layer_cycles(const MloTarget *t, KContract *c, bool stay, int64_t 
 	return max_of(products, first) + (chunks - 1) * max_of(products, again) + chunks * transforms;
 }
 
-/* Tasks for several threads: chunks first, then channel tiles. */
+static int64_t tasks_of_chunks(const KContract *c) { return mlo_contract_chunks(c) * (int64_t)images(c); }
+
+/* Tasks for several threads: chunks first, then channel tiles.  A thread transforms the input once for the parts
+ * of a chunk that it is given together. */
 static void split_channels(KContract *c)
 {
 	enum { WANTED = 6 };
-	int64_t chunks = mlo_contract_chunks(c) * (int64_t)images(c), tiles = mlo_contract_ctiles(c);
+	int64_t chunks = tasks_of_chunks(c), tiles = mlo_contract_ctiles(c);
 	int64_t split = chunks >= WANTED ? 1 : (WANTED + chunks - 1) / chunks;
+	int64_t least = chunks == 1 && tiles > 1 ? 2 : 1;
 
 	split = split > tiles / 2 ? (tiles + 1) / 2 : split;
-	/* every part transforms the input anew: not more often than that is small beside the products */
+	/* every thread transforms the input anew: into more parts only while that is small beside the products */
 	while (split > 1 && tiles / split * c->vecs * c->lanes < 64)
 		split--;
+	split = split < least ? least : split;
 	c->c_chunk = (tiles + split - 1) / split;
 }
 
@@ -183,14 +192,15 @@ void wino_elements(KContract *c)
 		c->b.elem = EL_f32;
 }
 
-double wino_schedule(const MloTarget *t, KContract *c, bool stay, int m, int64_t down)
+/* As wino_schedule, with tiles of up to `most` vectors. */
+static double schedule(const MloTarget *t, KContract *c, bool stay, int m, int64_t down, int64_t most)
 {
 	double cycles;
 
 	c->wino = m;
 	c->rows = 1;
 	wino_elements(c);
-	cycles = layer_cycles(t, c, stay, down);
+	cycles = layer_cycles(t, c, stay, down, most);
 	split_channels(c);
 	return cycles;
 }
@@ -198,6 +208,30 @@ double wino_schedule(const MloTarget *t, KContract *c, bool stay, int m, int64_t
 bool wino_weights_stay(const MloTarget *t, int64_t bytes)
 {
 	return bytes > 0 && bytes <= t->l2 + t->l3;
+}
+
+double wino_schedule(const MloTarget *t, KContract *c, bool stay, int m, int64_t down)
+{
+	return schedule(t, c, stay, m, down, MAX_VECS);
+}
+
+/* The fastest schedule of less than *best cycles with tiles of up to `most` vectors; *best is left where there is none. */
+static void search(const MloTarget *t, const KContract *c, bool stay, int64_t most, double *best,
+                   KContract *chosen)
+{
+	for (int m = 2; m <= WINO_MAX_M; m += 2) {
+		KContract w = *c;
+
+		w.wino = m;
+		for (int64_t down = 1; down <= wino_down(&w); down++) {
+			double cycles = schedule(t, &w, stay, m, down, most);
+
+			if (cycles >= *best)
+				continue;
+			*best = cycles;
+			*chosen = w;
+		}
+	}
 }
 
 void mlo_schedule_winograd(const MloTarget *t, bool stay, KContract *c)
@@ -208,18 +242,13 @@ void mlo_schedule_winograd(const MloTarget *t, bool stay, KContract *c)
 
 	if (!wino_can(t, c))
 		return;
-	for (int m = 2; m <= WINO_MAX_M; m += 2) {
-		KContract w = *c;
-
-		w.wino = m;
-		for (int64_t down = 1; down <= wino_down(&w); down++) {
-			double cycles = wino_schedule(t, &w, stay, m, down);
-
-			if (cycles >= best)
-				continue;
-			best = cycles;
-			chosen = w;
-		}
+	search(t, c, stay, MAX_VECS, &best, &chosen);
+	if (!chosen.wino)
+		return;
+	/* One tile is nothing to share: two, where that costs one thread next to nothing. */
+	if (tasks_of_chunks(&chosen) == 1 && mlo_contract_ctiles(&chosen) == 1 && wino_cvecs(c) > 1) {
+		best *= MAY_COST;
+		search(t, c, stay, wino_cvecs(c) / 2, &best, &chosen);
 	}
 	*c = chosen;
 }

@@ -163,8 +163,13 @@ MLRT_LOCAL MlrtStatus mlrt_steps_check(const List *l, uint32_t number, const Spa
 typedef struct Pool Pool;
 MLRT_LOCAL Pool *mlrt_pool_new(int threads, int cpus, const MlrtAllocator *al, MlrtError *err);
 MLRT_LOCAL void mlrt_pool_free(Pool *p);
-/* task(arg, i) once for each i in [0, n), n <= threads; returns when all have returned. */
-MLRT_LOCAL void mlrt_pool_run(Pool *p, void (*task)(void *arg, int i), void *arg, int n);
+/* Gives task(arg, i) to the threads i in [1, n) that are awake, n <= threads; true: some sleep.  The caller works on
+ * beside them, on everything that nobody else has begun, for a thread may never begin. */
+MLRT_LOCAL bool mlrt_pool_start(Pool *p, void (*task)(void *arg, int i), void *arg, int n);
+/* While some sleep and much is left: wakes them where that has come to pay; true: they still sleep. */
+MLRT_LOCAL bool mlrt_pool_nudge(Pool *p, void (*task)(void *arg, int i), void *arg, int n);
+/* Returns when all threads that have begun have returned; no other will begin.  asleep: what the calls above said. */
+MLRT_LOCAL void mlrt_pool_finish(Pool *p, int n, bool asleep);
 
 struct MlrtModel {
 	Mapping file, code, weights;

@@ -125,13 +125,9 @@ static void *default_alloc(void *user, size_t bytes)
 {
 	/* Activations are walked in strides that miss small TLBs: ask for large pages where they pay. */
 	const size_t align = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : MLRT_ALIGN;
-	const size_t over = bytes % HUGE_PAGE;
 	void *p;
 
 	(void)user;
-	/* What fills half of a large page gets a whole one. */
-	if (align == HUGE_PAGE && over >= HUGE_PAGE / 2 && bytes <= SIZE_MAX - HUGE_PAGE)
-		bytes += HUGE_PAGE - over;
 	if (posix_memalign(&p, align, bytes) != 0)
 		return NULL;
 	if (align == HUGE_PAGE)

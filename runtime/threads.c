@@ -6,6 +6,12 @@
  * When the caller has done its own part it takes back what no worker has begun: a worker that sleeps
  * or was preempted delays nobody, and the cut into parts, hence the result, stays the same.
  *
+ * Waking a thread costs the caller tens of microseconds where the other core has to be woken too, more than
+ * a small model takes.  So workers that sleep are left asleep until the caller has worked without them for
+ * about as long as waking takes, pauses shorter than a worker spins not counted: then work comes often
+ * enough, or is enough, to pay for it.  At worst that takes twice the time that knowing it all would take
+ * (ski rental: Karlin, Manasse, Rudolph, Sleator, "Competitive snoopy caching", 1988).
+ *
  *   IDLE    the worker spins               PARKED  the worker sleeps: wake it after setting WORK
  *   WORK    there is a task, not begun     BUSY    the worker runs it
  *   AWAITED BUSY, and the caller sleeps: the worker wakes it when done
@@ -25,7 +31,7 @@
 #include "runtime/internal.h"
 
 enum { IDLE, PARKED, WORK, BUSY, AWAITED, QUIT };
-enum { SPIN_US = 100, LINE = 128 };
+enum { SPIN_US = 100, WAKE_US = 30, LINE = 128 };
 
 typedef struct Worker {
 	_Alignas(LINE) _Atomic uint32_t state;
@@ -40,7 +46,8 @@ struct Pool {
 	MlrtAllocator allocator;
 	size_t bytes;
 	int nworkers;
-	uint64_t spin;
+	uint64_t spin, pause, wake;
+	uint64_t alone, last; /* what the caller has worked without a sleeper, until when */
 	Worker *worker;
 };
 
@@ -71,17 +78,17 @@ static uint64_t ticks(void)
 #endif
 }
 
-static uint64_t spin_ticks(void)
+static uint64_t ticks_of(uint64_t us)
 {
 #if defined(__x86_64__)
-	return SPIN_US * 2500; /* time stamp counters run at 2 to 4 GHz */
+	return us * 2500; /* time stamp counters run at 2 to 4 GHz */
 #elif defined(__aarch64__)
 	uint64_t hz;
 
 	__asm__("mrs %0, cntfrq_el0" : "=r"(hz));
-	return hz * SPIN_US / 1000000;
+	return hz * us / 1000000;
 #else
-	return SPIN_US * 1000;
+	return us * 1000;
 #endif
 }
 
@@ -155,19 +162,71 @@ static void post(Worker *w, uint32_t state)
 		futex_wake(&w->state);
 }
 
-MLRT_LOCAL void mlrt_pool_run(Pool *p, void (*task)(void *arg, int i), void *arg, int n)
+static void give(Worker *w, void (*task)(void *arg, int i), void *arg)
 {
-	for (int i = 1; i < n; i++) {
-		p->worker[i - 1].task = task;
-		p->worker[i - 1].arg = arg;
-		post(&p->worker[i - 1], WORK);
+	w->task = task;
+	w->arg = arg;
+	post(w, WORK);
+}
+
+static bool sleeps(const Worker *w)
+{
+	return atomic_load_explicit(&w->state, memory_order_relaxed) == PARKED;
+}
+
+/* The caller's time without a sleeper, up to now. */
+static void count_alone(Pool *p)
+{
+	const uint64_t now = ticks();
+
+	p->alone += now - p->last;
+	p->last = now;
+}
+
+/* Wakes who sleeps where the caller has worked alone for long enough. */
+static bool wake(Pool *p, void (*task)(void *arg, int i), void *arg, int n)
+{
+	if (p->alone <= p->wake)
+		return false;
+	for (int i = 0; i < n - 1; i++)
+		if (sleeps(&p->worker[i]))
+			give(&p->worker[i], task, arg);
+	p->alone = 0;
+	return true;
+}
+
+MLRT_LOCAL bool mlrt_pool_start(Pool *p, void (*task)(void *arg, int i), void *arg, int n)
+{
+	bool asleep = false;
+
+	for (int i = 0; i < n - 1; i++) {
+		if (sleeps(&p->worker[i]))
+			asleep = true;
+		else
+			give(&p->worker[i], task, arg);
 	}
-	task(arg, 0);
-	for (int i = 1; i < n; i++)
-		if (take(&p->worker[i - 1], IDLE))
-			task(arg, i);
-	for (int i = 1; i < n; i++)
-		await(&p->worker[i - 1].state, BUSY, AWAITED, p->spin);
+	if (!asleep)
+		return false;
+	if (ticks() - p->last > p->pause)
+		p->alone = 0;
+	p->last = ticks();
+	return !wake(p, task, arg, n);
+}
+
+MLRT_LOCAL bool mlrt_pool_nudge(Pool *p, void (*task)(void *arg, int i), void *arg, int n)
+{
+	count_alone(p);
+	return !wake(p, task, arg, n);
+}
+
+MLRT_LOCAL void mlrt_pool_finish(Pool *p, int n, bool asleep)
+{
+	if (asleep)
+		count_alone(p);
+	for (int i = 0; i < n - 1; i++)
+		take(&p->worker[i], IDLE);
+	for (int i = 0; i < n - 1; i++)
+		await(&p->worker[i].state, BUSY, AWAITED, p->spin);
 }
 
 MLRT_LOCAL Pool *mlrt_pool_new(int threads, int cpus, const MlrtAllocator *al, MlrtError *err)
@@ -186,7 +245,9 @@ MLRT_LOCAL Pool *mlrt_pool_new(int threads, int cpus, const MlrtAllocator *al, M
 	p->allocator = *al;
 	p->bytes = bytes;
 	/* More threads than CPUs: who spins keeps off the CPU the one it waits for. */
-	p->spin = threads <= cpus ? spin_ticks() : 0;
+	p->spin = threads <= cpus ? ticks_of(SPIN_US) : 0;
+	p->pause = ticks_of(SPIN_US);
+	p->wake = ticks_of(WAKE_US);
 	p->worker = (Worker *)(((uintptr_t)p + head + LINE - 1) / LINE * LINE);
 	/* The application's signals are for the application's threads. */
 	sigfillset(&all);

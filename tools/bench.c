@@ -56,14 +56,14 @@ static double process_seconds(void)
  * would keep the next one off their cores. */
 static void settle(void)
 {
-	enum { STEP_NS = 5000000, MOST_STEPS = 100 };
-	const struct timespec step = {.tv_nsec = STEP_NS};
+	static const struct timespec step = {.tv_nsec = 5000000};
+	enum { MOST_STEPS = 100 };
 
 	for (int i = 0; i < MOST_STEPS; i++) {
 		const double before = process_seconds();
 
 		nanosleep(&step, NULL);
-		if (process_seconds() - before < 0.1e-9 * STEP_NS)
+		if (process_seconds() - before < 0.1e-9 * (double)step.tv_nsec)
 			return;
 	}
 }

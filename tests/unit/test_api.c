@@ -8,6 +8,7 @@
 #include "mlopt/mlopt.h"
 #include "mlopt/runtime.h"
 #include "tests/unit/onnx_fixture.h"
+#include "tools/compile.h"
 #include "tools/outfile.h"
 
 void suite_api(void);
@@ -212,6 +213,22 @@ static void the_guard_frees_what_was_made_under_it(void)
 	CU_ASSERT_FALSE(reached);
 }
 
+/* 5 steps of 3 sequences, 2 directions, 4 gates of 7 units that sum over 6 inputs and 7 units. */
+static void recurrent_steps_count_as_work(void)
+{
+	static const char text[] = "graph (%x: f32[5,3,6]) -> (%y, %h, %c) { const %w: f32[2,28,6] = random(1) "
+				   "const %r: f32[2,28,7] = random(2) "
+				   "%y, %h, %c = lstm(%x, %w, %r) {direction=\"bidirectional\"} }";
+	MloDiag d = {0};
+	MloGraph *g = mlo_parse(text, strlen(text), NULL, NULL, &d);
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(g);
+	CU_ASSERT_EQUAL(mlo_infer_graph(g, &d), MLO_OK);
+	CU_ASSERT_EQUAL(mlo_graph_macs(g), 5 * 3 * 2 * 4 * 7 * (6 + 7));
+	mlo_graph_free(g);
+	mlo_diag_free(&d);
+}
+
 void suite_api(void)
 {
 	CU_pSuite s = CU_add_suite("api", NULL, NULL);
@@ -221,4 +238,5 @@ void suite_api(void)
 	CU_ADD_TEST(s, states_are_compiled_in);
 	CU_ADD_TEST(s, failures_say_why_and_leave_nothing);
 	CU_ADD_TEST(s, the_guard_frees_what_was_made_under_it);
+	CU_ADD_TEST(s, recurrent_steps_count_as_work);
 }
