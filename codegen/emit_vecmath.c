@@ -10,13 +10,13 @@
  *   sigmoid  4       4       f32: between 0 and 1.7e-38 below x = -87
  *   erf      4       1e-14 relative
  *   decay    2       2       for arguments of 0 and less
- *   phi      3e-7    1e-14   absolute
+ *   phi      4       1e-14 absolute; f32 below 0: 5e-6 relative, below -6 1e-14 absolute
  *   sin cos  4 for |x| <= 1e6 (f64: 1e-14 absolute for |x| <= 1e5); slowly worse up to 2^30, beyond
  *            that reduced to an angle of 0; inf gives NaN
  *   pow      2       1e-12 relative; special cases as C's pow
  *
  * NaN in gives NaN out.  Polynomials of erf are interpolated at Chebyshev nodes (relative errors
- * below 5e-9 for f32, 1e-16 for f64), those of phi fitted to a uniform error of 8e-9, those of exp (f64) are Taylor's; the others are the classic
+ * below 5e-9 for f32, 1e-16 for f64), that of the logarithm of phi fitted to 1e-7 (1 + |log| / 3), those of exp (f64) are Taylor's; the others are the classic
  * minimax coefficients of Cephes (f32) and fdlibm (f64). */
 #include <math.h>
 
@@ -366,19 +366,17 @@ static V math_erf(Emit *e, V x)
 	return is_f64(x) ? erf_f64(e, x, a) : erf_f32(e, x, a);
 }
 
-/* f32: 1/2 plus an odd rational function, up to where that is 1. */
+/* f32: below 0 the exponential of a polynomial that falls to where decay is 0, above 0 what is missing from 1. */
 static V math_phi(Emit *e, V x)
 {
-	V z, p, q;
+	V p;
 
 	if (is_f64(x))
 		return emit_fma(e, math_erf(e, mul(e, x, num(x, M_SQRT1_2))), num(x, 0.5), num(x, 0.5));
-	x = clamp(e, x, -5.5, 5.5);
-	z = mul(e, x, x);
-	p = POLY(e, z, 2.27463505442e-8, 6.34993421506e-6, 0.000168729428387, 0.00467667472943, 0.0338448416344,
-	         0.398942235907);
-	q = POLY(e, z, 1.19725164264e-6, 7.36083383884e-5, 0.00188391698426, 0.0286411200601, 0.25150237229, 1);
-	return emit_fma(e, x, quo_estimate(e, p, q), num(x, 0.5));
+	p = POLY(e, fabs_(e, x), -1.0937391075e-8, 3.5734996117e-7, -4.9795366925e-6, 3.7262992256e-5, -0.00013797806869,
+	         -0.00011966679959, 0.0049662466068, -0.036454414505, -0.31827293316, -0.79788845945, -M_LN2);
+	p = math_decay(e, p);
+	return emit_select(e, lt(e, x, 0), p, sub(e, num(x, 1), p));
 }
 
 /* -- sin, cos --------------------------------------------------------------------------------------- */
