@@ -111,7 +111,7 @@ static double error_of(const Case *c, float x, float y)
 	if (fabs(x) > 1e6 && (c->op == K_sin || c->op == K_cos) && !isinf(x))
 		return fabs(y) <= 1.000001 ? 0 : INFINITY;
 	if (c->op == K_phi && x < 0)
-		return fabs(y - want) <= (x < -6 ? 1e-14 : 5e-6 * want) ? 0 : INFINITY;
+		return fabs(y - want) <= (x < -6 ? 1e-14 : 1e-5 * want) ? 0 : INFINITY;
 	return ulp_error(y, want);
 }
 
