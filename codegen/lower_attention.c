@@ -156,8 +156,8 @@ static void turn_queries(Attention *a, const Tile *t, KCursor *at)
 	KCursor in;
 	int vq, vt;
 
-	in = kb_loop(at, KL_SEQ, kx_const(k, t->stride), &vq);
-	in = kb_loop(&in, KL_SEQ, kx_const(k, a->terms), &vt);
+	in = kb_loop(at, KL_SEQ, kx_const(k, a->terms), &vt);
+	in = kb_loop(&in, KL_VEC, kx_const(k, t->stride), &vq);
 	query = kx_var(k, vq);
 	term = kx_var(k, vt);
 	if (t->n < t->stride) {
