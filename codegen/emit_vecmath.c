@@ -16,8 +16,9 @@
  *   pow      2       1e-12 relative; special cases as C's pow
  *
  * NaN in gives NaN out.  Polynomials of erf are interpolated at Chebyshev nodes (relative errors
- * below 5e-9 for f32, 1e-16 for f64), that of the logarithm of phi fitted to 1e-7 (1 + |log| / 3), those of exp (f64) are Taylor's; the others are the classic
- * minimax coefficients of Cephes (f32) and fdlibm (f64). */
+ * below 5e-9 for f32, 1e-16 for f64), that of the logarithm of phi is fitted to 1e-7 (1 + |log| / 3), those
+ * of exp (f64) are Taylor's; the others are the classic minimax coefficients of Cephes (f32) and fdlibm
+ * (f64). */
 #include <math.h>
 
 #include "codegen/emit_internal.h"
@@ -398,9 +399,8 @@ static V math_phi(Emit *e, V x)
 	if (is_f64(x))
 		return emit_fma(e, math_erf(e, mul(e, x, num(x, M_SQRT1_2))), num(x, 0.5), num(x, 0.5));
 	a = emit_select(e, gt(e, a, 16), num(x, 16), a);
-	p = PAIRED(e, a, -1.0937391075e-8, 3.5734996117e-7, -4.9795366925e-6, 3.7262992256e-5,
-	           -0.00013797806869, -0.00011966679959, 0.0049662466068, -0.036454414505, -0.31827293316, -0.79788845945,
-	           -M_LN2);
+	p = PAIRED(e, a, -1.0937391075e-8, 3.5734996117e-7, -4.9795366925e-6, 3.7262992256e-5, -0.00013797806869,
+	           -0.00011966679959, 0.0049662466068, -0.036454414505, -0.31827293316, -0.79788845945, -M_LN2);
 	p = math_decay(e, p);
 	return emit_select(e, lt(e, x, 0), p, sub(e, num(x, 1), p));
 }
@@ -595,7 +595,8 @@ V emit_fmod(Emit *e, V x, V y)
 /* -- dispatch ---------------------------------------------------------------------------------------- */
 
 static V (*const math[K_COUNT])(Emit *, V) = {
-	[K_exp] = math_exp, [K_decay] = math_decay, [K_phi] = math_phi, [K_log] = math_log, [K_tanh] = math_tanh, [K_erf] = math_erf,
+	[K_exp] = math_exp, [K_decay] = math_decay, [K_phi] = math_phi, [K_log] = math_log,
+	[K_tanh] = math_tanh, [K_erf] = math_erf,
 	[K_sin] = math_sin, [K_cos] = math_cos, [K_sigmoid] = math_sigmoid,
 };
 

@@ -114,9 +114,9 @@ typedef struct KStmt {
  *   [ceil(nc / (vecs*lanes))][ky][kx][k][vecs*lanes], zero beyond nc,   (b.packed)
  * or read in place: B[b0*b.b0 + b1*b.b1 + k*b.k + c], 1x1 taps only.
  *
- * Alone in a kernel, its outputs are the task space.  Inside of loops (not of a vec loop; without Winograd) it makes all
- * its outputs where it stands; a_at and b_at, expressions of the loops around it, are then added to every place
- * in A and in B. */
+ * Alone in a kernel, its outputs are the task space.  Inside of loops (not of a vec loop; without Winograd)
+ * it makes all its outputs where it stands; a_at and b_at, expressions of the loops around it, are then added
+ * to every place in A and in B. */
 typedef struct KContract {
 	int64_t nb0, nb1, ny, nx, nc; /* output extents */
 	int64_t nk, nky, nkx;         /* terms: channels (per group), taps */

@@ -299,7 +299,8 @@ static void tiles_inside(MloStr *out, const KStmt *s, int *n)
 		if (s->kind == KS_LOOP)
 			tiles_inside(out, s->body, n);
 		else if (s->kind == KS_CONTRACT)
-			mlo_str_add(out, "%s%dx%d", (*n)++ ? ", " : "tiles ", s->contract->cols, s->contract->vecs * s->contract->lanes);
+			mlo_str_add(out, "%s%dx%d", (*n)++ ? ", " : "tiles ", s->contract->cols,
+			            s->contract->vecs * s->contract->lanes);
 	}
 }
 

@@ -6,7 +6,8 @@
  * chosen by the sum over all tiles of the output, so that a tail costs what it really costs. */
 #include "codegen/contract.h"
 
-enum { FMA_LATENCY = 4, LOADS_PER_CYCLE = 2, L2_BYTES_PER_CYCLE = 32, L3_BYTES_PER_CYCLE = 12, WANTED_TASKS = 32, MAX_VECS = 8, MAX_COLS = 28 };
+enum { FMA_LATENCY = 4, LOADS_PER_CYCLE = 2, L2_BYTES_PER_CYCLE = 32, L3_BYTES_PER_CYCLE = 12 };
+enum { WANTED_TASKS = 32, MAX_VECS = 8, MAX_COLS = 28 };
 /* Loop control per term, and what a tile costs beside its terms: clearing and storing accumulators. */
 #define TERM_OVERHEAD 0.25
 #define TILE_OVERHEAD 10.0

@@ -1,17 +1,17 @@
 /* passes/attend.c -- attention without a cache, written out as products and a softmax.
  * Requires: types.  Keeps: types, order, origins.  Breaks: nothing.  Idempotent.
  *
- * fuse then takes the parts as one kernel, and the projections around them join in.  Heads that share a key head
- * become a dimension along which keys and values are broadcast.  A query whose mask lets nothing through yields 0,
- * as the operator says, where the softmax alone yields NaN. */
+ * fuse then takes the parts as one kernel, and the projections around them join in.  Heads that share a key
+ * head become a dimension along which keys and values are broadcast.  A query whose mask lets nothing through
+ * yields 0, as the operator says, where the softmax alone yields NaN. */
 #include <math.h>
 
 #include "passes/match.h"
 
 typedef struct Sizes {
-	int64_t heads, shared; /* of queries, of keys */
+	int64_t heads, shared;        /* of queries, of keys */
 	int64_t nq, nk, size, values; /* rows; columns of a head's keys and values */
-	bool packed;           /* [batch, rows, heads * size], else [batch, heads, rows, size] */
+	bool packed;                  /* [batch, rows, heads * size], else [batch, heads, rows, size] */
 } Sizes;
 
 typedef struct Attend {
@@ -35,11 +35,12 @@ static bool sizes_of(const MloNode *n, Sizes *s)
 {
 	const MloType *q = &n->in[0]->type, *k = &n->in[1]->type, *v = &n->in[2]->type;
 
-	if (q->rank < 3 || k->rank != q->rank || v->rank != q->rank || q->elem != EL_f32 || k->elem != EL_f32 || v->elem != EL_f32)
+	if (q->rank < 3 || k->rank != q->rank || v->rank != q->rank || q->elem != EL_f32 ||
+	    k->elem != EL_f32 || v->elem != EL_f32)
 		return false;
 	for (int d = 1; d < q->rank; d++)
-		if (!mlo_dim_known(q->dim[d]) || !mlo_dim_known(k->dim[d]) || !mlo_dim_known(v->dim[d]) || !q->dim[d].k || !k->dim[d].k ||
-		    !v->dim[d].k)
+		if (!mlo_dim_known(q->dim[d]) || !mlo_dim_known(k->dim[d]) || !mlo_dim_known(v->dim[d]) ||
+		    !q->dim[d].k || !k->dim[d].k || !v->dim[d].k)
 			return false;
 	s->packed = q->rank == 3;
 	s->heads = s->packed ? mlo_attr_i(n, ATTR_attention_q_num_heads) : q->dim[1].k;
@@ -61,7 +62,8 @@ static bool mask_fits(const MloNode *n, const Sizes *s)
 
 	if (!m)
 		return true;
-	if ((t->elem != EL_bool && t->elem != EL_f32) || t->rank < 1 || t->rank > 4 || !mlo_has_dim(t, t->rank - 1, s->nk))
+	if ((t->elem != EL_bool && t->elem != EL_f32) || t->rank < 1 || t->rank > 4 ||
+	    !mlo_has_dim(t, t->rank - 1, s->nk))
 		return false;
 	for (int d = t->rank - 3 < 0 ? 0 : t->rank - 3; d < t->rank; d++)
 		if (!mlo_dim_known(t->dim[d]))
@@ -71,7 +73,8 @@ static bool mask_fits(const MloNode *n, const Sizes *s)
 
 static bool can(const MloNode *n, Sizes *s)
 {
-	if (n->op != OP_attention || operand(n, 4) || operand(n, 5) || operand(n, 6) || wanted(n, 1) || wanted(n, 2) || wanted(n, 3))
+	if (n->op != OP_attention || operand(n, 4) || operand(n, 5) || operand(n, 6) || wanted(n, 1) ||
+	    wanted(n, 2) || wanted(n, 3))
 		return false;
 	return sizes_of(n, s) && mask_fits(n, s);
 }
@@ -110,7 +113,8 @@ static MloValue *by_heads(Attend *a, MloValue *x, int64_t heads, int64_t size, b
 
 	if (s->heads == s->shared) {
 		if (s->packed)
-			return moved(a, shaped(a, x, (int64_t[]){0, 0, heads, size}, 4), (int64_t[]){0, 2, 1 + 2 * r, 3 - 2 * r}, 4);
+			return moved(a, shaped(a, x, (int64_t[]){0, 0, heads, size}, 4),
+				     (int64_t[]){0, 2, 1 + 2 * r, 3 - 2 * r}, 4);
 		return swapped ? moved(a, x, (int64_t[]){0, 1, 3, 2}, 4) : x;
 	}
 	if (s->packed) {
@@ -197,7 +201,8 @@ static bool attend(Attend *a)
 {
 	MloNode *n = a->n;
 	double scale = mlo_attr_f(n, ATTR_attention_scale), cap = mlo_attr_f(n, ATTR_attention_softcap);
-	MloValue *q = by_heads(a, n->in[0], a->s.heads, a->s.size, false), *k = by_heads(a, n->in[1], a->s.shared, a->s.size, true);
+	MloValue *q = by_heads(a, n->in[0], a->s.heads, a->s.size, false),
+		 *k = by_heads(a, n->in[1], a->s.shared, a->s.size, true);
 	MloValue *v = by_heads(a, n->in[2], a->s.shared, a->s.values, false), *s, *bias;
 	bool dead;
 
