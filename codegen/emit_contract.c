@@ -25,8 +25,8 @@ static void prefetch(Tile *t, LLVMValueRef off)
 	LLVMValueRef args[] = {contract_address(t, true, off), LLVMConstInt(i32, 0, 0), LLVMConstInt(i32, 2, 0),
 	                       LLVMConstInt(i32, 1, 0)};
 
-	LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->ctx, id, &ptr, 1), LLVMGetIntrinsicDeclaration(e->mod, id, &ptr, 1), args, 4,
-	               "");
+	LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->ctx, id, &ptr, 1),
+	               LLVMGetIntrinsicDeclaration(e->mod, id, &ptr, 1), args, 4, "");
 }
 
 /* Weights of the next channel tile start their way from memory while this one is at work: the

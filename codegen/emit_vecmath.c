@@ -10,14 +10,15 @@
  *   sigmoid  4       4       f32: between 0 and 1.7e-38 below x = -87
  *   erf      4       1e-14 relative
  *   decay    2       2       for arguments of 0 and less
- *   phi      3e-7    1e-14   absolute
+ *   phi      4       1e-14 absolute; f32 below 0: 1e-5 relative, below -6 1e-14 absolute
  *   sin cos  4 for |x| <= 1e6 (f64: 1e-14 absolute for |x| <= 1e5); slowly worse up to 2^30, beyond
  *            that reduced to an angle of 0; inf gives NaN
  *   pow      2       1e-12 relative; special cases as C's pow
  *
  * NaN in gives NaN out.  Polynomials of erf are interpolated at Chebyshev nodes (relative errors
- * below 5e-9 for f32, 1e-16 for f64), those of phi fitted to a uniform error of 8e-9, those of exp (f64) are Taylor's; the others are the classic
- * minimax coefficients of Cephes (f32) and fdlibm (f64). */
+ * below 5e-9 for f32, 1e-16 for f64), that of the logarithm of phi is fitted to 1e-7 (1 + |log| / 3), those
+ * of exp (f64) are Taylor's; the others are the classic minimax coefficients of Cephes (f32) and fdlibm
+ * (f64). */
 #include <math.h>
 
 #include "codegen/emit_internal.h"
@@ -112,6 +113,30 @@ static V horner(Emit *e, V x, const double *c, int n)
 #define POLY(e, x, ...) \
 	horner(e, x, (const double[]){__VA_ARGS__}, (int)(sizeof((double[]){__VA_ARGS__}) / sizeof(double)))
 
+/* The same in pairs, so that fewer steps wait for each other (Estrin's scheme); x * x must not overflow. */
+static V pairwise(Emit *e, V x, const double *c, int n)
+{
+	V v[16];
+	int m = (n + 1) / 2;
+
+	MLO_ASSERT(n >= 2 && m <= 16);
+	for (int i = 0; i < m; i++) { /* from the constant term up */
+		int at = n - 1 - 2 * i;
+
+		v[i] = at > 0 ? emit_fma(e, x, num(x, c[at - 1]), num(x, c[at])) : num(x, c[0]);
+	}
+	for (; m > 1; m = (m + 1) / 2) {
+		x = mul(e, x, x);
+		for (int i = 0; i < m / 2; i++)
+			v[i] = emit_fma(e, v[2 * i + 1], x, v[2 * i]);
+		if (m % 2)
+			v[m / 2] = v[m - 1];
+	}
+	return v[0];
+}
+#define PAIRED(e, x, ...) \
+	pairwise(e, x, (const double[]){__VA_ARGS__}, (int)(sizeof((double[]){__VA_ARGS__}) / sizeof(double)))
+
 V emit_fma(Emit *e, V a, V b, V c)
 {
 	LLVMTypeRef t = LLVMTypeOf(a);
@@ -173,8 +198,8 @@ static V exp_poly(Emit *e, V r)
 	if (is_f64(r))
 		return POLY(e, r, 1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880,
 		            1.0 / 40320, 1.0 / 5040, 1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5, 1, 1);
-	p = POLY(e, r, 1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1,
-	         5.0000001201e-1);
+	p = PAIRED(e, r, 1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1,
+	           5.0000001201e-1);
 	return add(e, emit_fma(e, mul(e, r, r), p, r), num(r, 1));
 }
 
@@ -366,19 +391,18 @@ static V math_erf(Emit *e, V x)
 	return is_f64(x) ? erf_f64(e, x, a) : erf_f32(e, x, a);
 }
 
-/* f32: 1/2 plus an odd rational function, up to where that is 1. */
+/* f32: below 0 the exponential of a polynomial that falls to where decay is 0, above 0 what is missing from 1. */
 static V math_phi(Emit *e, V x)
 {
-	V z, p, q;
+	V a = fabs_(e, x), p;
 
 	if (is_f64(x))
 		return emit_fma(e, math_erf(e, mul(e, x, num(x, M_SQRT1_2))), num(x, 0.5), num(x, 0.5));
-	x = clamp(e, x, -5.5, 5.5);
-	z = mul(e, x, x);
-	p = POLY(e, z, 2.27463505442e-8, 6.34993421506e-6, 0.000168729428387, 0.00467667472943, 0.0338448416344,
-	         0.398942235907);
-	q = POLY(e, z, 1.19725164264e-6, 7.36083383884e-5, 0.00188391698426, 0.0286411200601, 0.25150237229, 1);
-	return emit_fma(e, x, quo_estimate(e, p, q), num(x, 0.5));
+	a = emit_select(e, gt(e, a, 16), num(x, 16), a);
+	p = PAIRED(e, a, -1.0937391075e-8, 3.5734996117e-7, -4.9795366925e-6, 3.7262992256e-5, -0.00013797806869,
+	           -0.00011966679959, 0.0049662466068, -0.036454414505, -0.31827293316, -0.79788845945, -M_LN2);
+	p = math_decay(e, p);
+	return emit_select(e, lt(e, x, 0), p, sub(e, num(x, 1), p));
 }
 
 /* -- sin, cos --------------------------------------------------------------------------------------- */
@@ -571,7 +595,8 @@ V emit_fmod(Emit *e, V x, V y)
 /* -- dispatch ---------------------------------------------------------------------------------------- */
 
 static V (*const math[K_COUNT])(Emit *, V) = {
-	[K_exp] = math_exp, [K_decay] = math_decay, [K_phi] = math_phi, [K_log] = math_log, [K_tanh] = math_tanh, [K_erf] = math_erf,
+	[K_exp] = math_exp, [K_decay] = math_decay, [K_phi] = math_phi, [K_log] = math_log,
+	[K_tanh] = math_tanh, [K_erf] = math_erf,
 	[K_sin] = math_sin, [K_cos] = math_cos, [K_sigmoid] = math_sigmoid,
 };
 

@@ -1,13 +1,14 @@
 /* codegen/lower_attention.c -- softmax(Q K^T ...) V as one kernel whose scores stay in the caches.
  *
  * A task takes a tile of queries through everything: its scores against all keys, the maps on them (scale,
- * masks), their softmax, and the sum of the values.  As in Dao et al., "FlashAttention" (2022), the scores exist for one
- * tile at a time; keys come in tiles too where the scores of all of them would leave the second-level cache, with the
- * running maximum and sum of Milakov and Gimelshein, "Online normalizer calculation for softmax" (2018).
+ * masks), their softmax, and the sum of the values.  As in Dao et al., "FlashAttention" (2022), the scores
+ * exist for one tile at a time; keys come in tiles too where the scores of all of them would leave the
+ * second-level cache, with the running maximum and sum of Milakov and Gimelshein, "Online normalizer
+ * calculation for softmax" (2018).
  *
- * Lanes run over the queries of the tile: scores lie as [key][query], so that the softmax is a walk down the
- * columns, and both products read one operand in vectors and broadcast the other wherever it lies.  Only the tile's
- * queries are turned around, into scratch memory.
+ * Lanes run over the queries of the tile: scores lie as [key][query], so that the softmax is a walk down
+ * the columns, and both products read one operand in vectors and broadcast the other wherever it lies.  Only
+ * the tile's queries are turned around, into scratch memory.
  *
  * The group is [movement of operands...] product [maps...] softmax product [maps, movement...]. */
 #include <math.h>
@@ -20,8 +21,8 @@ typedef struct Attention {
 	ContractLower l;
 	MloNode *qk, *softmax, *pv;
 	StridedView q, kt, v;
-	int64_t nq, nk, terms, nv;    /* queries, keys, terms of a score, columns of the values */
-	int64_t keys;                 /* of a tile */
+	int64_t nq, nk, terms, nv; /* queries, keys, terms of a score, columns of the values */
+	int64_t keys;              /* of a tile */
 	int nbatch;
 	const KIdx *batch[MLO_MAX_RANK];
 	int q_arg, k_arg, v_arg;
@@ -61,8 +62,10 @@ static bool batches_fit(const Attention *a)
 	MloDim stride;
 
 	for (int d = 0; d < a->nbatch; d++)
-		if (!contract_batch_stride(&a->q, s, d, a->nbatch, &stride) || !contract_batch_stride(&a->kt, s, d, a->nbatch, &stride) ||
-		    !contract_batch_stride(&a->v, y, d, a->nbatch, &stride) || !mlo_dim_same(s->dim[d], y->dim[d]))
+		if (!contract_batch_stride(&a->q, s, d, a->nbatch, &stride) ||
+		    !contract_batch_stride(&a->kt, s, d, a->nbatch, &stride) ||
+		    !contract_batch_stride(&a->v, y, d, a->nbatch, &stride) ||
+		    !mlo_dim_same(s->dim[d], y->dim[d]))
 			return false;
 	return true;
 }
@@ -81,15 +84,17 @@ static bool describe(MloLowerCx *cx, const MloNode *first, Attention *a)
 	int64_t lanes = cx->target->vector_bytes / 4, room = cx->target->l2 / 2 / 4 / TILE, others;
 
 	a->nbatch = s->rank - 2;
-	if (s->elem != EL_f32 || y->elem != EL_f32 || s->rank < 2 || y->rank != s->rank || s->rank > 6 || !last_axis(a->softmax) ||
-	    !mlo_can_attend(cx, first, a->qk, 0, false) || !mlo_can_attend(cx, first, a->qk, 1, false) ||
-	    !mlo_can_attend(cx, first, a->pv, 1, true))
+	if (s->elem != EL_f32 || y->elem != EL_f32 || s->rank < 2 || y->rank != s->rank || s->rank > 6 ||
+	    !last_axis(a->softmax) || !mlo_can_attend(cx, first, a->qk, 0, false) ||
+	    !mlo_can_attend(cx, first, a->qk, 1, false) || !mlo_can_attend(cx, first, a->pv, 1, true))
 		return false;
-	if (!contract_view(syms, first, a->qk, a->qk->in[0], &a->q) || !contract_view(syms, first, a->qk, a->qk->in[1], &a->kt) ||
+	if (!contract_view(syms, first, a->qk, a->qk->in[0], &a->q) ||
+	    !contract_view(syms, first, a->qk, a->qk->in[1], &a->kt) ||
 	    !contract_view(syms, first, a->pv, a->pv->in[1], &a->v))
 		return false;
-	if (!known(s->dim[a->nbatch], &a->nq) || !known(s->dim[a->nbatch + 1], &a->nk) || !known(y->dim[a->nbatch + 1], &a->nv) ||
-	    !known(a->q.dim[a->q.rank - 1], &a->terms) || !known(a->v.dim[a->v.rank - 2], &others) || others != a->nk)
+	if (!known(s->dim[a->nbatch], &a->nq) || !known(s->dim[a->nbatch + 1], &a->nk) ||
+	    !known(y->dim[a->nbatch + 1], &a->nv) || !known(a->q.dim[a->q.rank - 1], &a->terms) ||
+	    !known(a->v.dim[a->v.rank - 2], &others) || others != a->nk)
 		return false;
 	a->keys = a->nk <= room ? a->nk : room / WALK * WALK;
 	/* a few queries would fill a part of their lanes */
@@ -158,8 +163,8 @@ static void turn_queries(Attention *a, const Tile *t, KCursor *at)
 	KCursor in;
 	int vq, vt;
 
-	in = kb_loop(at, KL_SEQ, kx_const(k, t->stride), &vq);
-	in = kb_loop(&in, KL_SEQ, kx_const(k, a->terms), &vt);
+	in = kb_loop(at, KL_SEQ, kx_const(k, a->terms), &vt);
+	in = kb_loop(&in, KL_VEC, kx_const(k, t->stride), &vq);
 	query = kx_var(k, vq);
 	term = kx_var(k, vt);
 	if (t->n < t->stride) {
@@ -168,7 +173,8 @@ static void turn_queries(Attention *a, const Tile *t, KCursor *at)
 	}
 	from = kx_add(k, from, kx_mul_dim(k, kx_add(k, t->first, query), stride_of(&a->q, 2)));
 	from = kx_add(k, from, kx_mul_dim(k, term, stride_of(&a->q, 1)));
-	kb_store(&in, a->turned, kx_add(k, kx_mul(k, term, t->stride), query), NULL, kb_load(&in, a->q_arg, from, g, 0));
+	kb_store(&in, a->turned, kx_add(k, kx_mul(k, term, t->stride), query), NULL,
+		 kb_load(&in, a->q_arg, from, g, 0));
 }
 
 /* score[key][query] = maps of Q K^T */
@@ -185,7 +191,8 @@ static MloStatus make_scores(Attention *a, const Tile *t, KCursor *at)
 	c.b_arg = a->turned;
 	c.a.x = mlo_kernel_number(k, stride_of(&a->kt, 1));
 	c.a.k = mlo_kernel_number(k, stride_of(&a->kt, 2));
-	c.a_at = kx_add(k, matrix_at(a, &a->kt, &a->qk->out[0]->type), kx_mul_dim(k, t->key, stride_of(&a->kt, 1)));
+	c.a_at = kx_add(k, matrix_at(a, &a->kt, &a->qk->out[0]->type),
+			kx_mul_dim(k, t->key, stride_of(&a->kt, 1)));
 	c.b.k = t->stride;
 	schedule(a, &c);
 	a->l.at = kb_contract(at, &c);
@@ -200,7 +207,8 @@ static MloStatus make_scores(Attention *a, const Tile *t, KCursor *at)
 	while (before->next != a->softmax)
 		before = before->next;
 	MLO_TRY(contract_nodes(&a->l, a->qk, before));
-	kb_store(&a->l.at, a->score, score_at(a, t, key, lane), NULL, a->l.done.items[a->l.done.n - 1].number);
+	kb_store(&a->l.at, a->score, score_at(a, t, key, lane), NULL,
+		 a->l.done.items[a->l.done.n - 1].number);
 	MLO_ASSERT(a->l.done.items[a->l.done.n - 1].v == scores);
 	a->l.guard = NULL;
 	a->l.rows_in_lanes = false;
@@ -222,7 +230,8 @@ typedef struct Walk {
 	Attention *a;
 	const Tile *t;
 	const KIdx *query;
-	int max; /* SSA value: scores become their exponentials, which are added; -1: the largest one is found */
+	int max; /* SSA value: scores become their exponentials, which are added; -1: the largest one is found
+		  */
 } Walk;
 
 static int walk_step(const Walk *w, KCursor *at, const KIdx *key, int n)
@@ -278,7 +287,8 @@ static void soften(Attention *a, const Tile *t, KCursor *at)
 	w.max = walk(&w, &in, t->tiled ? before : kb_const_f(&in, EL_f32, -INFINITY));
 	if (!t->tiled) {
 		sum = walk(&w, &in, kb_const_f(&in, EL_f32, 0));
-		kb_store(&in, a->sum, w.query, NULL, kb_op(&in, K_div, EL_f32, kb_const_f(&in, EL_f32, 1), sum, -1));
+		kb_store(&in, a->sum, w.query, NULL,
+			 kb_op(&in, K_div, EL_f32, kb_const_f(&in, EL_f32, 1), sum, -1));
 		return;
 	}
 	/* what came before counts e^(old - new) times; nothing has while all scores are -inf */
@@ -302,7 +312,8 @@ static KContract add_values(Attention *a, const Tile *t, KCursor *at)
 	c.a.x = 1;
 	c.a.k = t->stride;
 	c.b.k = mlo_kernel_number(k, stride_of(&a->v, 2));
-	c.b_at = kx_add(k, matrix_at(a, &a->v, &a->pv->out[0]->type), kx_mul_dim(k, t->key, stride_of(&a->v, 2)));
+	c.b_at = kx_add(k, matrix_at(a, &a->v, &a->pv->out[0]->type),
+			kx_mul_dim(k, t->key, stride_of(&a->v, 2)));
 	schedule(a, &c);
 	a->l.at = kb_contract(at, &c);
 	return c;
@@ -398,7 +409,8 @@ static MloStatus all_keys(Attention *a, Tile *t, KCursor *at)
 	soften(a, t, at);
 	c = add_values(a, t, at);
 	v = kb_op(&a->l.at, K_product, EL_f32, -1, -1, -1);
-	v = kb_op(&a->l.at, K_mul, EL_f32, v, kb_load(&a->l.at, a->sum, kx_var(a->l.k, c.var[3]), NULL, 0), -1);
+	v = kb_op(&a->l.at, K_mul, EL_f32, v, kb_load(&a->l.at, a->sum, kx_var(a->l.k, c.var[3]), NULL, 0),
+		  -1);
 	return finish(a, t, v, kx_var(a->l.k, c.var[3]), kx_var(a->l.k, c.var[4]));
 }
 
@@ -454,7 +466,8 @@ static MloStatus build(Attention *a)
 	if (!rest)
 		return take_queries(a, first, tile, at);
 	/* loops that run once or never tell the whole tiles from the last one */
-	in = kb_loop(&at, KL_SEQ, kx_min(k, kx_add(k, kx_const(k, whole), kx_mul(k, n, -1)), kx_const(k, 1)), &var);
+	in = kb_loop(&at, KL_SEQ, kx_min(k, kx_add(k, kx_const(k, whole), kx_mul(k, n, -1)), kx_const(k, 1)),
+		     &var);
 	MLO_TRY(take_queries(a, first, tile, in));
 	in = kb_loop(&at, KL_SEQ, kx_max(k, kx_add(k, n, kx_const(k, 1 - whole)), kx_const(k, 0)), &var);
 	return take_queries(a, kx_const(k, whole * tile), rest, in);

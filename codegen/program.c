@@ -294,12 +294,27 @@ static const char *result_text(Builder *b, const MloNode *n)
 	return "it";
 }
 
+/* Register tiles of the contractions in loops: of both products of attention. */
+static void tiles_inside(MloStr *out, const KStmt *s, int *n)
+{
+	for (; s && *n < 2; s = s->next) {
+		if (s->kind == KS_LOOP)
+			tiles_inside(out, s->body, n);
+		else if (s->kind == KS_CONTRACT)
+			mlo_str_add(out, "%s%dx%d", (*n)++ ? ", " : "tiles ", s->contract->cols,
+			            s->contract->vecs * s->contract->lanes);
+	}
+}
+
 static const char *schedule_text(Builder *b, const MloKernel *k)
 {
 	MloStr s = {.arena = b->plan->arena};
+	int n = 0;
 
 	if (k->body && k->body->kind == KS_CONTRACT)
 		mlo_schedule_text(&s, k->body->contract);
+	else
+		tiles_inside(&s, k->body, &n);
 	return mlo_str_text(&s);
 }
 

@@ -6,7 +6,7 @@
  * chosen by the sum over all tiles of the output, so that a tail costs what it really costs. */
 #include "codegen/contract.h"
 
-enum { FMA_LATENCY = 4, LOADS_PER_CYCLE = 2, L2_BYTES_PER_CYCLE = 32, WANTED_TASKS = 32 };
+enum { FMA_LATENCY = 4, LOADS_PER_CYCLE = 2, L2_BYTES_PER_CYCLE = 32, L3_BYTES_PER_CYCLE = 12, WANTED_TASKS = 32 };
 /* Loop control per term, and what a tile costs beside its terms: clearing and storing accumulators. */
 #define TERM_OVERHEAD 0.25
 #define TILE_OVERHEAD 10.0
@@ -45,6 +45,9 @@ static double tile_cycles(const MloTarget *t, const KContract *c, int cols, int 
 	/* weights that do not stay in the first-level cache between tiles come from the second */
 	if (terms * vecs * vector > (double)t->l1d / 2)
 		term = max_of(term, vecs * vector / L2_BYTES_PER_CYCLE);
+	/* nor, read again, from the second where they fill it together with the next ones */
+	if (c->nx > cols && terms * vecs * vector > (double)t->l2 / 2)
+		term = max_of(term, vecs * vector / L3_BYTES_PER_CYCLE);
 	return terms * (max_of(term, FMA_LATENCY) + TERM_OVERHEAD) + TILE_OVERHEAD + cols * vecs;
 }
 

@@ -227,7 +227,9 @@ static MloNode *find_softmax(Fuser *f, MloNode *qk, MloNode **pv)
 	}
 	*pv = mlo_only_user(f->g, n->out[0]);
 	u = *pv;
-	return u && u->op == OP_matmul && u->in[0] == n->out[0] && u->in[1] != n->out[0] && !u->group && mlo_node_lowers(u) ? n : NULL;
+	if (!u || u->op != OP_matmul || u->in[0] != n->out[0] || u->in[1] == n->out[0] || u->group || !mlo_node_lowers(u))
+		return NULL;
+	return n;
 }
 
 /* matmul, maps, softmax, matmul: one group where the target does them as one kernel. */
