@@ -110,12 +110,14 @@ MLRT_LOCAL void mlrt_unmap(Mapping *m)
 #define MADV_POPULATE_WRITE 23
 #endif
 
+enum { MOST_POPULATED = 64 << 20 };
+
 MLRT_LOCAL void mlrt_populate(void *p, size_t bytes)
 {
 	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
 	const uintptr_t from = (uintptr_t)p / page * page, to = (uintptr_t)p + bytes;
 
-	if (bytes >= 4 * page)
+	if (bytes >= 4 * page && bytes <= MOST_POPULATED)
 		(void)madvise((void *)from, to - from, MADV_POPULATE_WRITE);
 }
 

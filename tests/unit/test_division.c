@@ -67,7 +67,8 @@ static void small_images(void)
 		c.a.block = lanes;
 		c.a.k = 1;
 		c.a.elem = c.b.elem = EL_f32;
-		mlo_schedule_winograd(t, &c);
+		c.dot = 1;
+		mlo_schedule_winograd(t, false, &c);
 		CU_ASSERT_FATAL(c.wino > 0);
 		chunks = mlo_contract_chunks(&c);
 		parts = mlo_contract_csplits(&c);
