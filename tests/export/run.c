@@ -218,12 +218,13 @@ static MloStatus there_and_back(Trip *t)
 	return write_and_read(t, "-float");
 }
 
-static bool formless(const MloDiag *d)
+/* What says that an operator has no ONNX form, or NULL. */
+static const char *formless(const MloDiag *d)
 {
 	for (size_t i = 0; i < d->n; i++)
 		if (strstr(d->lines[i].text, "no ONNX form"))
-			return true;
-	return false;
+			return d->lines[i].text;
+	return NULL;
 }
 
 /* Operators of our own are refused: those count as skipped. */
@@ -234,6 +235,7 @@ static void finish(Trip *t)
 	if (st == MLO_OK) {
 		t->score->passed++;
 	} else if (st == MLO_ERR_UNSUPPORTED && formless(&t->d)) {
+		printf("SKIP %s: %s\n", t->name, formless(&t->d));
 		t->score->skipped++;
 	} else {
 		printf("FAIL %s\n", t->name);
