@@ -81,7 +81,7 @@ static const MloTensor *pack_winograd(MloArena *a, const KContract *c, const Con
 			float tap[9];
 
 			for (int i = 0; i < taps; i++)
-				tap[i] = (float)raw(w->w, (oc * c->nk + k) * taps + i);
+				tap[i] = (float)weight_at[w->kind](w, oc, k, i / c->nkx, i % c->nkx);
 			for (int p = 0; p < points; p++)
 				set(t, ((oc / width * points + p) * c->nk + k) * width + oc % width, wino_weight(c, tap, p));
 		}
