@@ -15,6 +15,9 @@ enum { L3_BYTES_PER_CYCLE = 8, L2_BYTES_PER_CYCLE = 32, MAX_VECS = 4, MAX_COLS =
 #define MEMORY_SHARE 0.5
 /* What is gained must be worth the rounding. */
 #define WORTH 0.85
+/* Larger pieces have more weights; where those come from memory in every run, they also take time to load, room,
+ * and bandwidth from other threads: they must gain this much over smaller pieces. */
+#define LARGER_WORTH 0.95
 
 int64_t wino_pieces(const KContract *c)
 {
@@ -219,17 +222,21 @@ double wino_schedule(const MloTarget *t, KContract *c, bool stay, int m, int64_t
 static void search(const MloTarget *t, const KContract *c, bool stay, int64_t most, double *best,
                    KContract *chosen)
 {
+	bool smaller = false;
+
 	for (int m = 2; m <= WINO_MAX_M; m += 2) {
+		double least = smaller && !stay ? LARGER_WORTH * *best : *best;
 		KContract w = *c;
 
 		w.wino = m;
 		for (int64_t down = 1; down <= wino_down(&w); down++) {
 			double cycles = schedule(t, &w, stay, m, down, most);
 
-			if (cycles >= *best)
+			if (cycles >= least)
 				continue;
-			*best = cycles;
+			least = *best = cycles;
 			*chosen = w;
+			smaller = true;
 		}
 	}
 }
