@@ -556,6 +556,10 @@ static void emit_rows(Tile *t, LLVMValueRef chunk)
 	LLVMValueRef lo = muln(e, chunk, c->y_chunk), hi, pairs;
 
 	hi = pick(e, LLVMIntSLT, addc(e, lo, c->y_chunk), num(e, c->ny));
+	if (c->y_lo) {
+		lo = emit_idx(e, c->y_lo);
+		hi = emit_idx(e, c->y_hi);
+	}
 	if (c->rows == 2) {
 		pairs = LLVMBuildNSWSub(e->b, hi, remc(e, LLVMBuildNSWSub(e->b, hi, lo, ""), 2), "");
 		emit_row_range(t, lo, pairs, 2);

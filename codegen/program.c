@@ -350,6 +350,7 @@ static MloStatus lower_tiers(Builder *b, MloNode *first, MloNode *last, MloLower
 		MloTier tier;
 		bool open; /* decides about open sizes itself */
 	} lowering[] = {{mlo_lower_attention, MLO_TIER_CONTRACT, false},
+	                {mlo_lower_bands, MLO_TIER_CONTRACT, false},
 	                {mlo_lower_contract, MLO_TIER_CONTRACT, false},
 	                {mlo_lower_loops, MLO_TIER_LOOPS, false},
 	                {mlo_lower_forest, MLO_TIER_LOOPS, true},

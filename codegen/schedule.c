@@ -117,7 +117,7 @@ static Samples sample_rows(const MloKernel *k, const KContract *open, int64_t sh
 typedef struct Search {
 	const Samples *s;
 	double best[MAX_SAMPLES], ratio;
-	bool judge;
+	bool judge, whole; /* whole: no tile has fewer vectors than others */
 } Search;
 
 static void try_tile(const MloTarget *t, KContract *c, Search *f, int cols, int vecs)
@@ -155,6 +155,8 @@ static void try_tiles(const MloTarget *t, KContract *c, Search *f)
 	int64_t nvec = (c->nc + c->lanes - 1) / c->lanes, longest = f->s->nx[f->s->n - 1];
 
 	for (int vecs = 1; vecs <= CONTRACT_MAX_VECS; vecs++) {
+		if (f->whole && nvec % vecs)
+			continue;
 		if ((vecs > nvec || contract_splits_group(c, vecs) || (f->s->n > 1 && too_wide(t, c, vecs))) && vecs > 1)
 			continue;
 		for (int cols = 1; cols <= CONTRACT_MAX_COLS && cols <= longest && contract_tile_fits(t, c, cols, vecs); cols++) {
@@ -165,9 +167,9 @@ static void try_tiles(const MloTarget *t, KContract *c, Search *f)
 	}
 }
 
-static void choose_tile(const MloTarget *t, KContract *c, const Samples *s)
+static void choose_tile(const MloTarget *t, KContract *c, const Samples *s, bool whole)
 {
-	Search f = {.s = s};
+	Search f = {.s = s, .whole = whole};
 
 	c->vecs = 0;
 	try_tiles(t, c, &f);
@@ -246,7 +248,7 @@ void mlo_schedule_contract(const MloTarget *t, const MloKernel *k, int64_t short
 	for (size_t i = 0; i < sizeof open / sizeof *open; i++)
 		*open[i] = mlo_kernel_guess(k, *open[i]);
 	at.lanes = t->vector_bytes / 4;
-	choose_tile(t, &at, &s);
+	choose_tile(t, &at, &s, false);
 	if (c->nx >= 0)
 		choose_rows(t, &at);
 	else
@@ -261,6 +263,23 @@ void mlo_schedule_contract(const MloTarget *t, const MloKernel *k, int64_t short
 	c->rows = at.rows;
 	c->y_chunk = at.y_chunk;
 	c->c_outer = at.c_outer;
+}
+
+void mlo_schedule_band(const MloTarget *t, int64_t channels, KContract *c)
+{
+	KContract part = *c;
+	Samples s = {.nx = {c->nx}, .n = 1};
+
+	part.nc = channels;
+	part.lanes = t->vector_bytes / 4;
+	choose_tile(t, &part, &s, channels < c->nc);
+	choose_rows(t, &part);
+	c->lanes = part.lanes;
+	c->vecs = part.vecs;
+	c->cols = part.cols;
+	c->rows = part.rows;
+	c->y_chunk = c->ny;
+	c->c_outer = true;
 }
 
 void mlo_schedule_text(MloStr *out, const KContract *c)
