@@ -11,8 +11,12 @@
  * The group is convolution [maps...] convolution [maps...] [convolution [maps...]], one of the first two depthwise. */
 #include "codegen/contract_lower.h"
 
-/* Bytes per cycle of an image that is written to the third-level cache and read again, both counted once. */
-#define ROUND_TRIP 16.0
+/* Bytes per cycle to and from the third-level cache; which part of the shorter of two times, computing and moving, is
+ * not hidden behind the longer one. */
+#define L3_BYTES 24.0
+#define EXPOSED 0.2
+/* Less than this part of the time is within what the model errs by. */
+#define WORTH 0.05
 /* Cycles of a vector of 32-bit elements in an elementwise node: of plain arithmetic, of vector math. */
 #define MAP_CYCLES 1.0
 #define MATH_CYCLES 8.0
@@ -21,8 +25,9 @@ enum { MIN_TASKS = 8, BAND_OVERHEAD = 60 /* cycles per channel tile */ };
 typedef struct Stage {
 	MloNode *conv, *last;      /* it and what follows it */
 	ContractPlan plan;
-	double plain;              /* estimated cycles of an image on its own */
-	double row;                /* of a row in bands */
+	double plain;              /* estimated cycles of an image's products on its own */
+	double row;                /* of those of a row in bands */
+	double maps;               /* of what follows them, for a row */
 	bool wino;                 /* on its own it is done by Winograd's pieces */
 	int64_t rows;              /* that it makes for a band, at most */
 	int scratch;               /* where they lie, but for the last stage */
@@ -58,6 +63,12 @@ static bool in_parts(const Bands *b, int i)
 	return b->depthwise > 0 && i <= b->depthwise;
 }
 
+/* Parts that are tasks of their own: nothing behind them needs all channels. */
+static int64_t part_tasks(const Bands *b)
+{
+	return b->depthwise == b->n - 1 ? channels_of(&b->stage[b->depthwise]) / b->channels : 1;
+}
+
 static bool pointwise(const KContract *c)
 {
 	return c->nky == 1 && c->nkx == 1 && c->sy == 1 && c->sx == 1 && !c->py && !c->px && c->ny == c->in_y && c->nx == c->in_x;
@@ -84,15 +95,19 @@ static MloStatus describe(MloLowerCx *cx, Bands *b, int i, MloKernel *k, bool dr
 }
 
 /* Cycles of the maps behind a stage, for one row. */
-static double map_cycles(const Stage *s, int64_t lanes)
+static double map_cycles(const MloGraph *g, const Stage *s, int64_t lanes)
 {
 	const KContract *c = &s->plan.c;
 	double vectors = (double)((c->nc + lanes - 1) / lanes) * (double)c->nx, cycles = 0;
 
-	for (const MloNode *n = s->conv; n != s->last; n = n->next) {
-		MloOp op = n->next->op;
-		bool math = op == OP_swish || op == OP_sigmoid || op == OP_tanh || op == OP_gelu || op == OP_mish ||
-		            op == OP_softplus || op == OP_exp || op == OP_erf;
+	for (const MloNode *n = s->conv; n != s->last;) {
+		MloOp op;
+		bool math;
+
+		n = mlo_only_user(g, n->out[0]);
+		op = n->op;
+		math = op == OP_swish || op == OP_sigmoid || op == OP_tanh || op == OP_gelu || op == OP_mish ||
+		       op == OP_softplus || op == OP_exp || op == OP_erf;
 
 		cycles += vectors * (math ? MATH_CYCLES : MAP_CYCLES);
 	}
@@ -105,8 +120,7 @@ static double row_cycles(const MloTarget *t, const Stage *s)
 	KContract part = s->plan.c;
 
 	part.nc = s->plan.band;
-	return contract_row_cycles(t, &part, part.cols, part.vecs) * (double)channels_of(s) / (double)s->plan.band +
-	       map_cycles(s, part.lanes);
+	return contract_row_cycles(t, &part, part.cols, part.vecs) * (double)channels_of(s) / (double)s->plan.band;
 }
 
 /* Fills what does not depend on the schedule; false: not such a chain. */
@@ -129,12 +143,12 @@ static bool check_stages(MloLowerCx *cx, Bands *b)
 		if (contract_describe(cx, s->conv, s->conv, &s->plan) != MLO_OK)
 			return false;
 		s->wino = c->wino > 0;
-		s->plain = contract_row_cycles(t, c, c->cols, c->vecs) * (double)c->ny + map_cycles(s, lanes) * (double)c->ny;
+		s->plain = contract_row_cycles(t, c, c->cols, c->vecs) * (double)c->ny;
 		if (i < b->n - 1 && (y->layout.block != lanes || mlo_value_elem(y) != EL_f32))
 			return false;
 		if (b->depthwise < 0 && i < 2 && contract_is_depthwise(c) && touches(c))
 			b->depthwise = i;
-		else if (c->group_k || (i > 0 && !pointwise(c)))
+		else if (c->group_k || (i > 0 && (!pointwise(c) || i != b->depthwise + 1)))
 			return false;
 	}
 	return b->depthwise >= 0;
@@ -182,19 +196,44 @@ static int64_t batch_of(const Bands *b)
 	return mlo_dim_known(n) ? n.k : 1;
 }
 
-/* Cycles per image of what leaves the second-level cache without bands and does not with them. */
-static double saved_cycles(MloLowerCx *cx, const Bands *b)
+/* Cycles per image to move a stage's input or result, which does not stay in the second-level cache. */
+static double move_cycles(MloLowerCx *cx, const Bands *b, const MloType *t, bool written)
 {
-	double cycles = 0;
+	double bytes = 4.0 * (double)(t->dim[1].k * t->dim[2].k * t->dim[3].k);
 
-	for (int i = 0; i < b->n - 1; i++) {
-		const MloType *t = &image(&b->stage[i])->type;
-		double bytes = 4.0 * (double)(t->dim[1].k * t->dim[2].k * t->dim[3].k);
+	if (bytes * (double)batch_of(b) <= (double)cx->target->l2 / 2)
+		return 0;
+	return bytes / L3_BYTES * (written ? 0.5 : 1);
+}
 
-		if (bytes * (double)batch_of(b) > (double)cx->target->l2 / 2)
-			cycles += bytes / ROUND_TRIP;
-	}
-	return cycles;
+/* Computing and moving.  The maps behind the products hide nothing: they come in bursts between the loads. */
+static double both(double compute, double move)
+{
+	return compute > move ? compute + EXPOSED * move : move + EXPOSED * compute;
+}
+
+/* Cycles per image of stage i on its own. */
+static double alone(MloLowerCx *cx, const Bands *b, int i)
+{
+	const Stage *s = &b->stage[i];
+
+	return both(s->plain, move_cycles(cx, b, &s->conv->in[0]->type, false) + move_cycles(cx, b, &image(s)->type, true)) +
+	       s->maps * (double)image(s)->type.dim[2].k;
+}
+
+/* In bands, only the first one's input and the last one's result are moved. */
+static double banded(MloLowerCx *cx, const Bands *b, int i)
+{
+	const Stage *s = &b->stage[i];
+	int64_t bands = (b->stage[b->n - 1].plan.c.ny + b->rows - 1) / b->rows;
+	double compute = s->row * (double)all_rows(b, i) + (double)(bands * mlo_contract_ctiles(&s->plan.c) * BAND_OVERHEAD);
+	double move = 0;
+
+	if (i == 0)
+		move = move_cycles(cx, b, &s->conv->in[0]->type, false);
+	if (i == b->n - 1)
+		move += move_cycles(cx, b, &image(s)->type, true);
+	return both(compute, move) + s->maps * (double)all_rows(b, i);
 }
 
 /* Tries bands of each number of rows for the channels at hand; the best so far is kept in *best. */
@@ -208,13 +247,10 @@ static void try_rows(MloLowerCx *cx, Bands *b, Bands *best, double *least)
 		double cycles = 0;
 
 		for (int i = 0; i < b->n; i++) {
-			const Stage *s = &b->stage[i];
-			int64_t tiles = mlo_contract_ctiles(&s->plan.c);
-
 			elems += i < b->n - 1 ? scratch_elems(b, i, lanes) : 0;
-			cycles += s->row * (double)all_rows(b, i) + (double)(bands * tiles * BAND_OVERHEAD) - s->plain;
+			cycles += banded(cx, b, i) - alone(cx, b, i);
 		}
-		if (4 * elems > t->l2 / 2 || (b->rows > 1 && bands * batch_of(b) < MIN_TASKS))
+		if (4 * elems > t->l2 / 2 || (b->rows > 1 && bands * part_tasks(b) * batch_of(b) < MIN_TASKS))
 			return;
 		if (!best->rows || cycles < *least) {
 			*best = *b;
@@ -223,13 +259,13 @@ static void try_rows(MloLowerCx *cx, Bands *b, Bands *best, double *least)
 	}
 }
 
-/* Chooses rows and channels; answers the cycles won per image. */
+/* Chooses rows and channels; answers the cycles won per image, 0 if they are too few to be sure. */
 static double plan_bands(MloLowerCx *cx, Bands *b)
 {
 	MloKernel *k = mlo_kernel_new(cx->arena, "bands");
 	int64_t all = channels_of(&b->stage[b->depthwise]), lanes = cx->target->vector_bytes / 4;
 	Bands best = {0};
-	double least = 0;
+	double least = 0, before = 0;
 
 	k->syms = cx->graph->syms;
 	for (int64_t parts = 1; parts <= (b->depthwise ? all / lanes : 1); parts++) {
@@ -240,13 +276,16 @@ static double plan_bands(MloLowerCx *cx, Bands *b)
 			if (describe(cx, b, i, k, true) != MLO_OK)
 				return 0;
 			b->stage[i].row = row_cycles(cx->target, &b->stage[i]);
+			b->stage[i].maps = map_cycles(cx->graph, &b->stage[i], lanes);
 		}
 		try_rows(cx, b, &best, &least);
 	}
 	if (!best.rows)
 		return 0;
 	*b = best;
-	return saved_cycles(cx, b) - least;
+	for (int i = 0; i < b->n; i++)
+		before += alone(cx, b, i);
+	return -least > WORTH * before ? -least : 0;
 }
 
 double mlo_bands_gain(MloLowerCx *cx, MloNode *const *conv, MloNode *const *last, int n)
@@ -376,6 +415,7 @@ static MloStatus build(BandLower *w)
 	int64_t parts = channels_of(&b->stage[b->depthwise]) / b->channels;
 	KCursor at = kb_top(k), in;
 	bool loop = b->depthwise > 0 && parts > 1;
+	KLoopKind kind = part_tasks(b) > 1 ? KL_PAR : KL_SEQ;
 	int var;
 
 	for (int i = 0; i < b->n - 1; i++) {
@@ -388,7 +428,7 @@ static MloStatus build(BandLower *w)
 	w->band = kx_var(k, var);
 	w->part = kx_const(k, 0);
 	if (loop) {
-		in = kb_loop(&at, KL_SEQ, kx_const(k, parts), &var);
+		in = kb_loop(&at, kind, kx_const(k, parts), &var);
 		w->part = kx_var(k, var);
 	}
 	for (int i = 0; i < b->n; i++)
