@@ -292,7 +292,8 @@ LLVMValueRef emit_minmax(Emit *e, MloElem type, bool max, LLVMValueRef a, LLVMVa
 	m = emit_select(e, c, a, b);
 	if (LLVMIsConstant(a) && !LLVMIsUndef(a))
 		return m; /* constants in kernels are numbers; a NaN constant is mended by op_min/op_max */
-	return emit_select(e, LLVMBuildFCmp(e->b, LLVMRealUNO, a, a, ""), a, m);
+	/* a constant, not a: LLVM would join the two selections and compare b twice, one after the other */
+	return emit_select(e, LLVMBuildFCmp(e->b, LLVMRealUNO, a, a, ""), emit_const_f(LLVMTypeOf(a), NAN), m);
 }
 
 static bool is_nan_const(const Emit *e, int value)
@@ -323,8 +324,8 @@ static LLVMValueRef op_max(Emit *e, const KInst *in, MloElem type, LLVMValueRef 
 
 LLVMValueRef emit_combine(Emit *e, KOp op, MloElem type, LLVMValueRef a, LLVMValueRef b)
 {
-	if (op == K_min || op == K_max)
-		return emit_minmax(e, type, op == K_max, a, b);
+	if (op == K_min || op == K_max) /* what mends a NaN in the new value waits for nothing */
+		return emit_minmax(e, type, op == K_max, b, a);
 	if (is_float(a))
 		return op == K_add ? LLVMBuildFAdd(e->b, a, b, "") : LLVMBuildFMul(e->b, a, b, "");
 	return op == K_add ? LLVMBuildAdd(e->b, a, b, "") : LLVMBuildMul(e->b, a, b, "");
