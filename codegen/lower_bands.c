@@ -52,9 +52,10 @@ static int64_t channels_of(const Stage *s)
 	return image(s)->type.dim[1].k;
 }
 
+/* One of several rows, whose sizes are numbers. */
 static bool known_image(const MloType *t)
 {
-	return t->rank == 4 && mlo_dim_known(t->dim[1]) && mlo_dim_known(t->dim[2]) && mlo_dim_known(t->dim[3]);
+	return t->rank == 4 && !mlo_has_dim(t, 2, 1) && mlo_dim_known(t->dim[1]) && mlo_dim_known(t->dim[2]) && mlo_dim_known(t->dim[3]);
 }
 
 /* Do the stages up to the depthwise one take channels by parts? */
