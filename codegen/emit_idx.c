@@ -205,6 +205,11 @@ static bool lane_stride(const Emit *e, const KIdx *x, int64_t *stride)
 	}
 }
 
+bool emit_idx_stride(const Emit *e, const KIdx *x, int64_t *stride)
+{
+	return !has_value(x) && lane_stride(e, x, stride);
+}
+
 LaneIdx emit_lane_idx(Emit *e, const KIdx *x)
 {
 	LaneIdx r = {0};
