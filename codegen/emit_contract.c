@@ -77,6 +77,12 @@ static void begin_share(Tile *t, LLVMValueRef x0)
 
 /* -- the terms ------------------------------------------------------------------------------ */
 
+/* A fence inside the thread, which is no instruction: loads behind it are not done, and not remembered, before it. */
+static void keep_order(Emit *e)
+{
+	LLVMBuildFence(e->b, LLVMAtomicOrderingSequentiallyConsistent, 1, "");
+}
+
 /* One step at row r, column i of the tile, into the sums of column `to`: `live` inputs times `vecs` weight vectors. */
 static void emit_position(Tile *t, int r, int i, int to, LLVMValueRef a_off, int live, const DotOperand *w)
 {
@@ -95,10 +101,19 @@ static void emit_position(Tile *t, int r, int i, int to, LLVMValueRef a_off, int
 			x = contract_input(t, add(e, off, t->blk[j]), live);
 		LLVMBuildStore(e->b, contract_multiply(t, &x, &w[j], sum), acc);
 	}
-	/* LLVM's scheduler would load the inputs of several steps before it multiplies the first ones, and spill them;
-	 * a fence inside the thread, which is no instruction, keeps loads behind those of the column before */
+	/* LLVM's scheduler would load the inputs of several steps before it multiplies the first ones, and spill them */
 	if (c->dot > 1)
-		LLVMBuildFence(e->b, LLVMAtomicOrderingSequentiallyConsistent, 1, "");
+		keep_order(e);
+}
+
+/* Taps of few channels are straight code, in which LLVM keeps an input that the next tap reads, too: more than there
+ * are registers for. */
+static bool taps_overflow(const Tile *t, int cols)
+{
+	const KContract *c = t->c;
+
+	return !t->depthwise && c->nkx > 1 && c->nk >= 0 && c->nk < 2 * UNROLL &&
+	       t->nrow * cols * (c->vecs + 1) + c->vecs > t->e->t->vector_regs;
 }
 
 /* One step of `live` terms for `cols` columns: a_off is where the first column reads, skip[i] leaves one out. */
@@ -115,6 +130,8 @@ static void emit_step(Tile *t, int cols, LLVMValueRef a_off, int live, const boo
 		for (int i = 0; i < cols; i++)
 			if (!skip || !skip[i])
 				emit_position(t, r, i, i + t->turn * cols, a_off, live, w);
+	if (taps_overflow(t, cols))
+		keep_order(t->e);
 }
 
 /* UNROLL steps from k on. */

@@ -218,6 +218,16 @@ double wino_schedule(const MloTarget *t, KContract *c, bool stay, int m, int64_t
 	return schedule(t, c, stay, m, down, MAX_VECS);
 }
 
+/* How much longer the one of two threads takes that has more tasks, by half: a single thread counts as much.  What is
+ * over before a second thread has begun is not divided. */
+static double unbalanced(const MloTarget *t, const KContract *c, double cycles)
+{
+	enum { FORK_NS = 4000 };
+	int64_t tasks = tasks_of_chunks(c) * mlo_contract_csplits(c);
+
+	return cycles < FORK_NS * t->clock_ghz ? 1 : 1 + 0.5 * ((double)((tasks + 1) / 2 * 2) / (double)tasks - 1);
+}
+
 /* The fastest schedule of less than *best cycles with tiles of up to `most` vectors; *best is left where there is none. */
 static void search(const MloTarget *t, const KContract *c, bool stay, int64_t most, double *best,
                    KContract *chosen)
@@ -232,6 +242,7 @@ static void search(const MloTarget *t, const KContract *c, bool stay, int64_t mo
 		for (int64_t down = 1; down <= wino_down(&w); down++) {
 			double cycles = schedule(t, &w, stay, m, down, most);
 
+			cycles *= unbalanced(t, &w, cycles);
 			if (cycles >= least)
 				continue;
 			least = *best = cycles;
