@@ -46,6 +46,16 @@ static bool is_rounded(const Emit *e, int v, MloElem to, Rounding *r)
 	return in->op == K_rint && in->type == EL_f32;
 }
 
+/* Value v is such integers that were made floats: what they were made from. */
+static bool is_dequantized(const Emit *e, int v, Rounding *r)
+{
+	const KInst *in = value_at(e, v), *whole = in->op == K_cast ? value_at(e, in->a) : NULL;
+
+	return whole && in->type == EL_f32 && whole->op == K_cast && mlo_elem_bits(whole->type) <= 16 &&
+	       whole->type != EL_bool && mlo_elem_class(whole->type) == EC_UINT && value_at(e, whole->a)->type == EL_f32 &&
+	       is_rounded(e, whole->a, whole->type, r);
+}
+
 /* -- division by a constant ---------------------------------------------------------------------- */
 
 /* x / s as x * high + x * low, where high is the reciprocal, not above it, and low what it lacks: infinite x stay so. */
@@ -80,33 +90,23 @@ static bool divides(const Reciprocal *f, float s, double lo, double hi)
 	return true;
 }
 
-/* The number to be rounded; a quotient in it only has to be right as far as that goes. */
-static LLVMValueRef to_round(Emit *e, const Rounding *r, int lanes)
+/* The quotient of values a and s; NULL: there is no shorter form of it. */
+static LLVMValueRef divided(Emit *e, const Rounding *r, int a, float s, int lanes)
 {
-	const KInst *in = value_at(e, r->x), *k = in->op == K_div ? value_at(e, in->b) : NULL;
-	LLVMValueRef x = emit_splat(e, e->val[r->x], lanes);
+	LLVMValueRef x = emit_splat(e, e->val[a], lanes);
 	LLVMTypeRef t = LLVMTypeOf(x);
 	Reciprocal f;
-	float s;
 
-	if (!k || k->op != K_const || in->type != EL_f32 || !emit_has(e, "fma"))
-		return x;
-	s = (float)k->imm;
-	if (!(s > 0x1p-60f && s < 0x1p60f)) /* no part of it is denormal */
-		return x;
 	f.high = (float)(1 / (double)s);
 	if ((double)f.high > 1 / (double)s)
 		f.high = nextafterf(f.high, 0);
 	f.low = (float)(1 / (double)s - (double)f.high);
 	if (!divides(&f, s, r->lo, r->hi))
-		return x;
-	x = emit_splat(e, e->val[in->a], lanes);
+		return NULL;
 	if (f.low == 0)
 		return LLVMBuildFMul(e->b, x, emit_const_f(t, f.high), "");
 	return emit_fma(e, x, emit_const_f(t, f.high), LLVMBuildFMul(e->b, x, emit_const_f(t, f.low), ""));
 }
-
-/* -- to integers ---------------------------------------------------------------------------------- */
 
 static LLVMValueRef at_least(Emit *e, LLVMValueRef x, double lo) /* NaN: lo */
 {
@@ -121,6 +121,165 @@ static LLVMValueRef at_most(Emit *e, LLVMValueRef x, double hi)
 
 	return emit_select(e, c, x, emit_const_f(LLVMTypeOf(x), hi));
 }
+
+/* The number to be rounded between its bounds. */
+static LLVMValueRef bounded(Emit *e, Rounding *r, int lanes);
+
+/* A large number that leaves no bits behind the point: adding it rounds, to nearest, halves to even. */
+static const double rounder = 0x1.8p23;
+
+/* rint(x), clamped to the bounds, and the shift where it is `shifted`. */
+static LLVMValueRef clamped(Emit *e, const Rounding *from, bool shifted, int lanes);
+
+/* -- sums of two quantised numbers ------------------------------------------------------------------- */
+
+/* A float (value - less) * scale: value is one of the whole numbers lo..hi. */
+typedef struct Part {
+	int value;      /* its number; of the operation before it is made a float, where that is `made` */
+	bool made;      /* from a rounded float, see clamped() */
+	Rounding made_of;
+	double less, lo, hi;
+	float scale;
+} Part;
+
+static bool part_of(const Emit *e, int v, Part *p)
+{
+	const KInst *in = value_at(e, v), *k = in->op == K_mul ? value_at(e, in->b) : NULL, *bytes;
+	MloElem elem;
+
+	if (!k || k->op != K_const)
+		return false;
+	*p = (Part){.value = in->a, .scale = (float)k->imm};
+	in = value_at(e, p->value);
+	if (in->op == K_sub && value_at(e, in->b)->op == K_const) {
+		p->less = value_at(e, in->b)->imm;
+		p->value = in->a;
+		in = value_at(e, p->value);
+	}
+	bytes = in->op == K_cast && in->type == EL_f32 ? value_at(e, in->a) : NULL;
+	if (!bytes || (bytes->type != EL_u8 && bytes->type != EL_i8))
+		return false;
+	elem = bytes->type;
+	p->lo = elem == EL_i8 ? -128 : 0;
+	p->hi = p->lo + 255;
+	p->made = is_dequantized(e, p->value, &p->made_of);
+	if (p->made) { /* the shift need not be added */
+		p->less -= p->made_of.shift;
+		p->lo -= p->made_of.shift;
+		p->hi -= p->made_of.shift;
+	}
+	return true;
+}
+
+/* a * of_a + (b * of_b + plus) */
+typedef struct Sum {
+	float of_a, of_b, plus;
+} Sum;
+
+static float times(float a, float b)
+{
+	volatile float p = a * b; /* rounded, whatever the compiler would make of a sum */
+
+	return p;
+}
+
+static double limited(double v, double lo, double hi)
+{
+	return v < lo ? lo : v > hi ? hi : v;
+}
+
+/* Is it as good as the quotient of the sum, for all pairs of bytes? */
+static bool sum_fits(const Sum *f, const Part *a, const Part *b, float s, const Rounding *r)
+{
+	for (double i = a->lo; i <= a->hi; i++)
+		for (double k = b->lo; k <= b->hi; k++) {
+			float x = times((float)(i - a->less), a->scale), y = times((float)(k - b->less), b->scale);
+			float v = fmaf((float)i, f->of_a, fmaf((float)k, f->of_b, f->plus));
+
+			if (limited(rint((double)((x + y) / s)), r->lo, r->hi) + r->shift !=
+			    limited(rint((double)v), r->lo + r->shift, r->hi + r->shift))
+				return false;
+		}
+	return true;
+}
+
+/* The factors of a sum that fits, next to those that would be right without rounding. */
+static bool find_sum(const Part *a, const Part *b, float s, const Rounding *r, Sum *out)
+{
+	enum { NEAR = 5 };
+	const float low_a = nextafterf(nextafterf(a->scale / s, 0), 0), low_b = nextafterf(nextafterf(b->scale / s, 0), 0);
+	float of_a = low_a, of_b;
+
+	for (int i = 0; i < NEAR; i++, of_a = nextafterf(of_a, INFINITY)) {
+		of_b = low_b;
+		for (int k = 0; k < NEAR; k++, of_b = nextafterf(of_b, INFINITY)) {
+			double plus = -a->less * (double)of_a - b->less * (double)of_b + r->shift;
+
+			*out = (Sum){of_a, of_b, (float)plus};
+			if (sum_fits(out, a, b, s, r))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Without the shift of what it was rounded to; the sign of a zero does not matter in a sum. */
+static LLVMValueRef part_value(Emit *e, const Part *p, int lanes)
+{
+	Rounding r = p->made_of;
+	LLVMValueRef x;
+
+	if (!p->made)
+		return emit_splat(e, e->val[p->value], lanes);
+	x = bounded(e, &r, lanes);
+	return r.shift == p->made_of.shift ? emit_rint(e, x) : clamped(e, &p->made_of, false, lanes);
+}
+
+/* The quotient of the sum of two quantised numbers by s, with the shift; NULL: v is none, or there is no shorter form. */
+static LLVMValueRef sum_of_two(Emit *e, Rounding *r, int v, float s, int lanes)
+{
+	const KInst *in = value_at(e, v);
+	LLVMTypeRef t = emit_vec(LLVMFloatTypeInContext(e->ctx), lanes);
+	LLVMValueRef y;
+	Part a, b;
+	Sum f;
+
+	if (in->op != K_add || mlo_elem_bits(r->to) > 8 || !part_of(e, in->a, &a) || !part_of(e, in->b, &b) ||
+	    !find_sum(&a, &b, s, r, &f))
+		return NULL;
+	y = emit_fma(e, part_value(e, &b, lanes), emit_const_f(t, f.of_b), emit_const_f(t, f.plus));
+	y = emit_fma(e, part_value(e, &a, lanes), emit_const_f(t, f.of_a), y);
+	r->lo += r->shift;
+	r->hi += r->shift;
+	r->shift = 0;
+	return y;
+}
+
+/* The number to be rounded, which may have the shift in it then; a quotient only has to be right as far as rounding goes. */
+static LLVMValueRef to_round(Emit *e, Rounding *r, int lanes)
+{
+	const KInst *in = value_at(e, r->x), *k = in->op == K_div ? value_at(e, in->b) : NULL;
+	LLVMValueRef x = NULL;
+	float s;
+
+	if (k && k->op == K_const && in->type == EL_f32 && emit_has(e, "fma")) {
+		s = (float)k->imm;
+		if (s > 0x1p-60f && s < 0x1p60f) { /* no part of it is denormal */
+			x = sum_of_two(e, r, in->a, s, lanes);
+			x = x ? x : divided(e, r, in->a, s, lanes);
+		}
+	}
+	return x ? x : emit_splat(e, e->val[r->x], lanes);
+}
+
+static LLVMValueRef bounded(Emit *e, Rounding *r, int lanes)
+{
+	LLVMValueRef x = to_round(e, r, lanes);
+
+	return at_most(e, at_least(e, x, r->lo), r->hi);
+}
+
+/* -- to integers ---------------------------------------------------------------------------------- */
 
 /* The target's instruction that answers the smallest integer for whatever does not fit; NULL: there is none. */
 static LLVMValueRef convert(Emit *e, LLVMValueRef x)
@@ -179,32 +338,21 @@ LLVMValueRef emit_cast_rounded(Emit *e, int value, MloElem to, int lanes)
 
 /* -- and back --------------------------------------------------------------------------------------- */
 
-/* Value v is such integers that were made floats: what they were made from. */
-static bool is_dequantized(const Emit *e, int v, Rounding *r)
+static LLVMValueRef clamped(Emit *e, const Rounding *from, bool shifted, int lanes)
 {
-	const KInst *in = value_at(e, v), *whole = in->op == K_cast ? value_at(e, in->a) : NULL;
+	Rounding r = *from;
+	LLVMValueRef x = bounded(e, &r, lanes);
+	LLVMTypeRef t = LLVMTypeOf(x);
 
-	return whole && in->type == EL_f32 && whole->op == K_cast && mlo_elem_bits(whole->type) <= 16 &&
-	       whole->type != EL_bool && mlo_elem_class(whole->type) == EC_UINT && value_at(e, whole->a)->type == EL_f32 &&
-	       is_rounded(e, whole->a, whole->type, r);
-}
-
-/* A large number that leaves no bits behind the point: adding it rounds, to nearest, halves to even. */
-static const double rounder = 0x1.8p23;
-
-static LLVMValueRef clamped(Emit *e, const Rounding *r, double less, int lanes)
-{
-	LLVMValueRef x = at_most(e, at_least(e, to_round(e, r, lanes), r->lo), r->hi);
-
-	x = LLVMBuildFAdd(e->b, x, emit_const_f(LLVMTypeOf(x), rounder), "");
-	return LLVMBuildFSub(e->b, x, emit_const_f(LLVMTypeOf(x), rounder + less), "");
+	x = LLVMBuildFAdd(e->b, x, emit_const_f(t, rounder), "");
+	return LLVMBuildFSub(e->b, x, emit_const_f(t, rounder - r.shift + (shifted ? 0 : from->shift)), "");
 }
 
 LLVMValueRef emit_dequantized(Emit *e, int value, int lanes)
 {
 	Rounding r;
 
-	return is_dequantized(e, value, &r) ? clamped(e, &r, -r.shift, lanes) : NULL;
+	return is_dequantized(e, value, &r) ? clamped(e, &r, true, lanes) : NULL;
 }
 
 LLVMValueRef emit_centred(Emit *e, int value, int zero, int lanes)
@@ -214,5 +362,5 @@ LLVMValueRef emit_centred(Emit *e, int value, int zero, int lanes)
 
 	if (z->op != K_const || !is_dequantized(e, value, &r) || z->imm != r.shift)
 		return NULL;
-	return clamped(e, &r, 0, lanes);
+	return clamped(e, &r, false, lanes);
 }
