@@ -33,11 +33,19 @@ static double vector_bytes(const KContract *c)
 	return (double)(contract_vector(c) * mlo_elem_bits(c->b.elem)) / 8;
 }
 
+/* Instructions that take operands of bytes apart, where no instruction multiplies them as they are. */
+static double splits(const MloTarget *t, const KContract *c, int cols, int vecs)
+{
+	int pieces = contract_dot_pieces(t, c);
+
+	return c->dot == 4 && pieces > 1 ? pieces * cols + 1.5 * pieces * vecs : 0;
+}
+
 static double tile_cycles(const MloTarget *t, const KContract *c, int cols, int vecs)
 {
 	bool depthwise = contract_is_depthwise(c);
 	double terms = (double)(mlo_contract_steps(c) * c->nky * c->nkx), vector = vector_bytes(c);
-	double term = max_of(cols * vecs * contract_dot_cost(t, c) / t->fma_per_cycle,
+	double term = max_of((cols * vecs * contract_dot_cost(t, c) + splits(t, c, cols, vecs)) / t->fma_per_cycle,
 	                     (double)(depthwise ? cols * vecs + vecs : cols + vecs) / LOADS_PER_CYCLE);
 
 	if (contract_slides(c))

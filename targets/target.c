@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DOTS(id, us, ss, pairs, bf) static const MloDots dots_##id = {.u8s8 = us, .s8s8 = ss, .i16 = pairs, .bf16 = bf};
+#define DOTS(id, us, ss, pairs, bf, rnd) static const MloDots dots_##id = {.u8s8 = us, .s8s8 = ss, .i16 = pairs, .bf16 = bf, .round = rnd};
 #define VARIANT(id, ...) VARIANT_ROW(id, __VA_ARGS__)
 #define VARIANT_ROW(id, nm, ar, tr, cp, ft, nd, vb, vr, bl, dt, d1, dw, d2, d3, ghz, fma, bpc)             \
 	static const MloTarget variant_##id = {                                                                \
