@@ -346,12 +346,13 @@ static void set_rows(BandLower *w, int i, KContract *out)
 static void set_input(BandLower *w, int i, KContract *c)
 {
 	MloKernel *k = w->l.k;
-	const Stage *before = &w->b.stage[i - 1];
 
 	if (i == 0) {
 		c->a_arg = contract_bind(&w->l, KA_IN, w->b.stage[0].plan.a, NULL);
 		c->a_at = kx_mul(k, w->image, c->a.b0);
 	} else {
+		const Stage *before = &w->b.stage[i - 1];
+
 		c->a_arg = before->scratch;
 		c->a.block = c->a.x = c->lanes;
 		c->a.k = 1;
