@@ -191,8 +191,11 @@ static MloStatus quantize(Request *r, Quantize *x)
 static MloStatus run(Request *r, MloArena *a, MloDiag *d)
 {
 	Quantize x;
-	MloStatus st = quantize_open(&x, a, &r->o, d);
+	MloStatus st;
 
+	if (r->o.target && !mlo_target_find(r->o.target, d)) /* before samples are run */
+		return MLO_ERR_USAGE;
+	st = quantize_open(&x, a, &r->o, d);
 	if (st == MLO_OK)
 		st = r->bits ? weights_alone(r, &x) : quantize(r, &x);
 	quantize_close(&x);
