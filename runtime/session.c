@@ -100,13 +100,15 @@ static void resolve_args(MlrtSession *s)
 	for (uint32_t i = 0; i < p->head->nargs; i++) {
 		const MlrtArg *a = &p->arg[i];
 
-		if (a->space == MLRT_ARENA)
+		const uint32_t space = mlrt_arg_space(a);
+
+		if (space == MLRT_ARENA)
 			s->arg[i] = s->memory + a->offset;
-		else if (a->space == MLRT_WEIGHT)
+		else if (space == MLRT_WEIGHT)
 			s->arg[i] = (void *)(uintptr_t)(s->model->weights.data + a->offset);
-		else if (a->space == MLRT_INPUT)
+		else if (space == MLRT_INPUT)
 			s->input[s->ninputs++] = (Patch){i, a->index, a->offset};
-		else if (a->space == MLRT_OUTPUT)
+		else if (space == MLRT_OUTPUT)
 			s->output[s->noutputs++] = (Patch){i, a->index, a->offset};
 	}
 }
@@ -122,7 +124,8 @@ static void resolve_calls(MlrtSession *s)
 		s->call[i].kernel = (Kernel *)(uintptr_t)(s->model->code.data + step->code);
 		s->call[i].args = s->arg + step->first_arg;
 		s->call[i].ntasks = step->ntasks;
-		s->call[i].parts = step->flags & 1 ? 1 : most;
+		s->call[i].parts = step->flags & MLRT_STEP_WHOLE ? 1 : most;
+		s->call[i].cost = step->flags >> MLRT_STEP_COST;
 	}
 }
 
@@ -131,7 +134,7 @@ static size_t count_args(const Program *p, uint32_t space)
 	size_t n = 0;
 
 	for (uint32_t i = 0; p->head && i < p->head->nargs; i++)
-		n += p->arg[i].space == space;
+		n += mlrt_arg_space(&p->arg[i]) == space;
 	return n;
 }
 
@@ -213,11 +216,13 @@ static MlrtStatus new_memory(MlrtSession *s, MlrtError *err)
 	/* Programs of a list have arenas of their own. */
 	const size_t in_block = h->head ? h->arena_bytes : 0;
 	const size_t arena = (in_block + SCRATCH_LINE - 1) / SCRATCH_LINE * SCRATCH_LINE;
-	const size_t shares = s->threads > 1 ? sizeof(Share) * (size_t)s->threads : 0;
+	size_t most;
+	const size_t cuts = mlrt_set_cuts(h, s->threads, &most) * sizeof *s->cut;
+	const size_t shares = s->threads > 1 ? sizeof(Share) * most * (size_t)s->threads : 0;
 
 	/* Never the same line for two threads; the sums cannot overflow, see check_head(). */
 	s->scratch_stride = (h->scratch_bytes + SCRATCH_LINE - 1) / SCRATCH_LINE * SCRATCH_LINE;
-	s->memory_bytes = arena + s->scratch_stride * (size_t)s->threads + shares;
+	s->memory_bytes = arena + s->scratch_stride * (size_t)s->threads + shares + cuts;
 	if (s->memory_bytes == 0)
 		return MLRT_OK;
 	s->memory = mlrt_allocate(&s->allocator, s->memory_bytes, err);
@@ -227,6 +232,7 @@ static MlrtStatus new_memory(MlrtSession *s, MlrtError *err)
 	s->scratch = s->memory + arena;
 	if (shares)
 		s->share = (Share *)(void *)(s->scratch + s->scratch_stride * (size_t)s->threads);
+	s->cut = (int64_t *)(void *)(s->scratch + s->scratch_stride * (size_t)s->threads + shares);
 	return MLRT_OK;
 }
 
@@ -263,6 +269,7 @@ static MlrtStatus new_program(MlrtSession *s, MlrtError *err)
 		return mlrt_frames_new(s, err);
 	resolve_args(s);
 	resolve_calls(s);
+	mlrt_sets_deal(s);
 	return MLRT_OK;
 }
 

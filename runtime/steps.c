@@ -43,7 +43,7 @@ static MlrtStatus run_kernel(Frame *f, const MlrtBodyStep *step, FrameStep *p, M
 		p->call.ntasks = n;
 		if (n == 0)
 			return MLRT_OK;
-		p->call.parts = step->flags & 1 ? 1 : n < s->threads ? (int)n : s->threads;
+		p->call.parts = step->flags & MLRT_STEP_WHOLE ? 1 : n < s->threads ? (int)n : s->threads;
 	}
 	mlrt_call(s, &p->call);
 	return MLRT_OK;
