@@ -5,7 +5,7 @@
 #include "runtime/session.h"
 
 typedef struct Split {
-	const MlrtSession *session;
+	MlrtSession *session;
 	const Call *call; /* n of them, side by side */
 	uint32_t n;
 	int parts;
@@ -85,7 +85,7 @@ static void deal(const Split *split)
 
 static void fork_join(Split *split)
 {
-	const MlrtSession *s = split->session;
+	MlrtSession *s = split->session;
 
 	deal(split);
 	if (!s->pool) {
@@ -93,13 +93,14 @@ static void fork_join(Split *split)
 		return;
 	}
 	split->asleep = mlrt_pool_start(s->pool, run_part, split, split->parts);
+	s->pace.slept |= split->asleep;
 	run_part(split, 0);
 	mlrt_pool_finish(s->pool, split->parts, split->asleep);
 }
 
-CALLS_KERNELS static void run_call(const MlrtSession *s, const Call *c)
+CALLS_KERNELS static void run_call(MlrtSession *s, const Call *c)
 {
-	if (c->parts == 1) {
+	if (c->parts == 1 || s->pace.alone) {
 		c->kernel(c->args, 0, c->ntasks, s->scratch);
 		return;
 	}
@@ -107,9 +108,9 @@ CALLS_KERNELS static void run_call(const MlrtSession *s, const Call *c)
 }
 
 /* The call, or the set that begins with it; answers how many calls that were. */
-static uint32_t run_calls(const MlrtSession *s, const Call *c)
+static uint32_t run_calls(MlrtSession *s, const Call *c)
 {
-	if (c->members == 0) {
+	if (c->members == 0 || s->pace.alone) {
 		run_call(s, c);
 		return 1;
 	}
@@ -125,7 +126,7 @@ MLRT_LOCAL uint64_t mlrt_profile_ns(const MlrtSession *s)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-MLRT_LOCAL void mlrt_call(const MlrtSession *s, const Call *c)
+MLRT_LOCAL void mlrt_call(MlrtSession *s, const Call *c)
 {
 	run_call(s, c);
 }

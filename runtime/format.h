@@ -22,7 +22,7 @@
 
 #define MLRT_MAGIC "MLOPTPKG"
 #define MLRT_FORMAT_MAJOR 1 /* readers refuse another major */
-#define MLRT_FORMAT_MINOR 2 /* readers accept any minor; 2: sets of steps */
+#define MLRT_FORMAT_MINOR 2 /* readers accept any minor, but not what they do not know; 2: sets of steps */
 #define MLRT_MANIFEST_MAX (16 << 20) /* bytes */
 #define MLRT_PAGE 16384     /* blob alignment: a multiple of every page size in use here but 64 KiB */
 
@@ -244,8 +244,9 @@ enum MlrtObjectOp {
  *                "code":0,"weights":1,"program":2,            blob numbers; "weights" may be absent
  *                "arena_bytes":N,"scratch_bytes":N,"precision":"f32",
  *                "steps":[{"name":"conv_relu","kernel":"hex key","nodes":["n1","n2"],"ops":["Conv","Relu"],
- *                          "flops":N,"bytes":N,"tier":"contract|loops|library"}]}],   best first
+ *                          "flops":N,"bytes":N,"tier":"contract|loops|library","beside":true}]}],   best first
  *   "options":{...}, "meta":{...} }
+ * "beside", of a step of a set but the first, says MLRT_STEP_BESIDE.
  * Sizes that are open are -1 in "dims", "bytes" is then 0, and "dim_names":["batch",null,...] may tell
  * their names.  Inputs and outputs that are no tensors have "kind":"seq" ("opt", "opt_seq", "map",
  * "seq_map"), "elem" of their items or values, "key" of a map, "dims":[] and "bytes":0.  Strings are

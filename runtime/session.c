@@ -71,9 +71,11 @@ MLRT_LOCAL void mlrt_run_flat(MlrtSession *s, const void *const *inputs, void *c
 		s->arg[s->input[i].slot] = at(inputs[s->input[i].index], s->input[i].offset);
 	for (size_t i = 0; i < s->noutputs; i++)
 		s->arg[s->output[i].slot] = at(outputs[s->output[i].index], s->output[i].offset);
+	mlrt_pace_begin(s);
 	mode = mlrt_float_enter();
 	mlrt_call_all(s);
 	mlrt_float_leave(mode);
+	mlrt_pace_end(s);
 }
 
 MlrtStatus mlrt_session_run(MlrtSession *s, const void *const *inputs, void *const *outputs, MlrtError *err)
@@ -206,6 +208,7 @@ static MlrtSession *new_tables(const MlrtModel *m, const MlrtAllocator *al, Mlrt
 	s->output = s->input + nin;
 	s->arg = (void **)(s->output + nout);
 	s->simple = p->head != NULL;
+	mlrt_pace_forget(s);
 	atomic_flag_clear(&s->running);
 	return s;
 }

@@ -141,6 +141,17 @@ typedef struct Tensors {
 	size_t bytes;
 } Tensors;
 
+/* Whether runs take all threads or one (pace.c). */
+typedef struct Pace {
+	bool alone;           /* one, as of now */
+	bool slept;           /* a thread slept when this run had work for it */
+	uint64_t start;       /* of this run, ticks */
+	uint64_t shortest[2]; /* run of the last ones on all threads, alone; ticks */
+	uint32_t wait, left;  /* runs between two trials; until the next one */
+	uint32_t trying;      /* runs left of a trial; 0: there is none */
+	uint32_t patience;    /* of it, with threads asleep */
+} Pace;
+
 struct MlrtSession {
 	const MlrtModel *model;
 	MlrtAllocator allocator;
@@ -149,6 +160,7 @@ struct MlrtSession {
 	int threads;
 	int profiling; /* as of mlrt_session_profile() */
 	atomic_flag running;
+	Pace pace;
 	size_t bytes;          /* of this block, tables included */
 	unsigned char *memory; /* arena, then the scratch of each thread */
 	size_t memory_bytes;
@@ -173,9 +185,14 @@ struct MlrtSession {
 };
 
 /* call.c */
-MLRT_LOCAL void mlrt_call(const MlrtSession *s, const Call *c);
+MLRT_LOCAL void mlrt_call(MlrtSession *s, const Call *c);
 MLRT_LOCAL void mlrt_call_all(MlrtSession *s); /* of a flat program */
 MLRT_LOCAL uint64_t mlrt_profile_ns(const MlrtSession *s);
+
+/* pace.c: around a run that is as the last one was; before one that may be another. */
+MLRT_LOCAL void mlrt_pace_begin(MlrtSession *s);
+MLRT_LOCAL void mlrt_pace_end(MlrtSession *s);
+MLRT_LOCAL void mlrt_pace_forget(MlrtSession *s);
 
 /* sets.c */
 /* Numbers that the cuts of the program's sets take, and members of its largest one (at least 1). */

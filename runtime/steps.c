@@ -22,7 +22,7 @@ static MlrtStatus reserve(Frame *f, const FrameStep *p, MlrtError *err)
 
 static MlrtStatus run_kernel(Frame *f, const MlrtBodyStep *step, FrameStep *p, MlrtError *err)
 {
-	const MlrtSession *s = f->session;
+	MlrtSession *s = f->session;
 	MlrtStatus st = p->reserves ? reserve(f, p, err) : MLRT_OK;
 
 	for (uint32_t k = 0; !st && k < p->nlate; k++) {
