@@ -258,6 +258,7 @@ static MloStatus codegen(const MloGraph *g, const MloTarget *t, const MloCodegen
 	MLO_TRY(plan_write(&p, code, &out->program, d));
 	out->weight = plan_weight_pieces(&p, &out->nweight);
 	out->weight_bytes = (uint64_t)p.weight_bytes;
+	out->lookup_bytes = (uint64_t)p.lookup_bytes;
 	out->scratch_bytes = (uint64_t)p.scratch_bytes;
 	out->nkernels = p.unique.n;
 	report_steps(&p, out);

@@ -42,7 +42,7 @@ typedef struct MloVariant {
 	MloBytes code, program; /* program: MlrtProgram and what follows it (runtime/format.h) */
 	const MloPiece *weight;  /* the weights blob; data lives in `arena` and in the graph's constants */
 	size_t nweight;
-	uint64_t weight_bytes;
+	uint64_t weight_bytes, lookup_bytes; /* of those, at the end: tables that runs read here and there */
 	uint64_t arena_bytes, scratch_bytes;
 	MloStepInfo *steps;
 	size_t nsteps, nkernels, cache_hits;

@@ -129,12 +129,6 @@ static bool fits32(const Emit *e, const KIdx *x)
 	return (!x->a || fits32(e, x->a)) && (!x->b || fits32(e, x->b));
 }
 
-/* Sums that contain data-dependent values have no useful range: those use 64 bits. */
-static bool has_value(const KIdx *x)
-{
-	return x->op == KI_VALUE || (x->a && has_value(x->a)) || (x->b && has_value(x->b));
-}
-
 static bool varies(const Emit *e, const KIdx *x)
 {
 	if (x->op == KI_VAR)
@@ -164,7 +158,8 @@ static LLVMValueRef lane_vec(Emit *e, const KIdx *x, LLVMTypeRef scalar)
 
 LLVMValueRef emit_lane_vec(Emit *e, const KIdx *x)
 {
-	bool narrow = !has_value(x) && fits32(e, x);
+	/* sums with values that depend on data have no useful range: those use 64 bits */
+	bool narrow = !kx_has_value(x) && fits32(e, x);
 
 	return lane_vec(e, x, narrow ? LLVMInt32TypeInContext(e->ctx) : LLVMInt64TypeInContext(e->ctx));
 }
@@ -203,6 +198,11 @@ static bool lane_stride(const Emit *e, const KIdx *x, int64_t *stride)
 	default:
 		return false;
 	}
+}
+
+bool emit_idx_stride(const Emit *e, const KIdx *x, int64_t *stride)
+{
+	return !kx_has_value(x) && lane_stride(e, x, stride);
 }
 
 LaneIdx emit_lane_idx(Emit *e, const KIdx *x)
@@ -244,7 +244,7 @@ void emit_guard(Emit *e, const KGuard *g, LLVMValueRef *uniform, LLVMValueRef *m
 		LLVMValueRef v, c;
 
 		kx_range(e->k, g->e, &lo, &hi);
-		if (lo >= 0 && hi < g->extent && !has_value(g->e)) /* of a number: sizes are below 0 */
+		if (lo >= 0 && hi < g->extent && !kx_has_value(g->e)) /* of a number: sizes are below 0 */
 			continue;
 		v = e->lanes && varies(e, g->e) ? emit_lane_vec(e, g->e) : emit_idx(e, g->e);
 		/* 0 <= v < extent is one unsigned comparison. An extent beyond v's width always

@@ -41,6 +41,8 @@ typedef struct LaneIdx {
 	LLVMValueRef vec; /* lanes x i32 or i64 */
 } LaneIdx;
 LaneIdx emit_lane_idx(Emit *e, const KIdx *x);
+/* Only the stride; false where lanes form no progression, or it depends on data.  Emits nothing. */
+bool emit_idx_stride(const Emit *e, const KIdx *x, int64_t *stride);
 LLVMValueRef emit_lane_vec(Emit *e, const KIdx *x);  /* always as a vector of i32 or i64 */
 
 /* All guards: *uniform is an i1 or NULL (holds always), *mask a vector of i1 or NULL. */
@@ -50,6 +52,7 @@ LLVMValueRef emit_value(Emit *e, const KInst *in);   /* emit_ops.c */
 LLVMValueRef emit_load(Emit *e, const KInst *in);
 void emit_store(Emit *e, const KStmt *s);
 void emit_loop(Emit *e, const KStmt *s);
+bool emit_crossing(Emit *e, const KStmt *s);         /* emit_cross.c; false, and nothing emitted: s is no such loop */
 void emit_acc_init(Emit *e, const KStmt *s);
 void emit_acc(Emit *e, const KStmt *s);
 LLVMValueRef emit_accum(Emit *e, int acc);

@@ -336,6 +336,6 @@ void emit_loop(Emit *e, const KStmt *s)
 {
 	if (s->loop == KL_VEC && e->lanes == 0)
 		vec_loop(e, s);
-	else
+	else if (s->loop == KL_VEC || !emit_crossing(e, s))
 		seq_loop(e, s, emit_i64(e, 0), emit_idx(e, s->extent));
 }

@@ -248,6 +248,28 @@ const KStmt *mlo_kernel_nest(const MloKernel *k, const KStmt **par, int max, int
 	return body;
 }
 
+static bool only_loops(const KStmt *s)
+{
+	for (; s; s = s->next)
+		if (s->kind == KS_CONTRACT || s->kind == KS_FOREST || s->kind == KS_CALL || !only_loops(s->body))
+			return false;
+	return true;
+}
+
+bool mlo_kernel_looks_up(const MloKernel *k, int arg)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < k->value.n; i++) {
+		const KInst *in = &k->value.items[i];
+
+		if (in->op == K_load && in->arg == arg && !kx_has_value(in->idx))
+			return false;
+		any |= in->op == K_load && in->arg == arg;
+	}
+	return any && only_loops(k->body);
+}
+
 uint64_t mlo_kernel_scratch(const MloKernel *k)
 {
 	uint64_t at = 0;

@@ -50,6 +50,7 @@ const KIdx *kx_size(MloKernel *k, int size); /* one whose range is a single numb
 bool kx_factor(const MloKernel *k, const KIdx *e, MloDim *f); /* what MUL, DIV, MOD have on the right; false: not known */
 void kx_range(const MloKernel *k, const KIdx *e, int64_t *lo, int64_t *hi); /* inclusive; VALUE: whole range */
 bool kx_equal(const KIdx *a, const KIdx *b); /* the same expression */
+bool kx_has_value(const KIdx *e); /* does it depend on data? */
 
 /* A condition 0 <= e < extent (a number, or -1-k for size k) under which a load or store happens. */
 typedef struct KGuard {
@@ -262,7 +263,8 @@ void kb_acc(KCursor *at, int acc, KOp op, int value);
 int kb_accum(KCursor *at, int acc, MloElem type);     /* read it */
 void kb_finish(MloKernel *k); /* adds the argument of sizes; counts tasks; estimates flops and bytes where they are still 0 */
 
-/* The type of a loaded value: f16 and bf16 elements are f32 as values (stores round them back). */
+/* The type of a loaded value: f16 and bf16 elements are f32 as values (stores round them back; to bf16, denormals may
+ * become zeros). */
 MloElem mlo_kernel_load_type(MloElem elem);
 
 /* The task space: par[0..*n) are the loops whose variables a task number fixes (the last one runs
@@ -281,6 +283,8 @@ MloElem mlo_contract_sum(const KContract *c); /* what products are summed up in:
 int64_t mlo_contract_steps(const KContract *c); /* of `dot` terms per tap; likewise */
 double mlo_contract_flops(const MloKernel *k, const KContract *c); /* without the epilogue */
 MloDim mlo_contract_tasks(const MloKernel *k, const KContract *c);
+/* Is all that it reads of argument `arg` chosen by data: elements of a table that it looks up? */
+bool mlo_kernel_looks_up(const MloKernel *k, int arg);
 uint64_t mlo_kernel_scratch(const MloKernel *k); /* bytes of scratch memory per thread, 64-byte pieces */
 
 void mlo_kernel_print(MloStr *out, const MloKernel *k, bool with_name);

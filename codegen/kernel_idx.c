@@ -197,6 +197,11 @@ static int compare(const KIdx *a, const KIdx *b)
 	return a->k < b->k ? -1 : a->k > b->k;
 }
 
+bool kx_has_value(const KIdx *e)
+{
+	return e->op == KI_VALUE || (e->a && kx_has_value(e->a)) || (e->b && kx_has_value(e->b));
+}
+
 bool kx_equal(const KIdx *a, const KIdx *b)
 {
 	return compare(a, b) == 0;

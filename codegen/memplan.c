@@ -147,11 +147,44 @@ void program_plan_memory(Plan *plan, Program *p)
 	plan_bins(plan, p);
 }
 
+static void mark_whole(Plan *plan, const Program *p, const StepArg *a)
+{
+	const Buffer *b = a->buffer >= 0 ? &p->buffer.items[a->buffer] : NULL;
+
+	if (b && b->kind == BUF_WEIGHT)
+		plan->weight.items[b->index].whole = true;
+}
+
+/* Marks the constants of which some step reads more than it looks up. */
+static void find_whole(Plan *plan, const Program *p)
+{
+	for (size_t i = 0; i < p->step.n; i++) {
+		const Step *s = &p->step.items[i];
+
+		for (size_t a = 0; s->kind == MLRT_STEP_KERNEL && a < s->kernel->arg.n; a++)
+			if (!mlo_kernel_looks_up(s->kernel, (int)a))
+				mark_whole(plan, p, &s->arg[a]);
+	}
+	for (size_t i = 0; i < p->value.n; i++)
+		mark_whole(plan, p, &p->value.items[i].arg);
+}
+
+/* Tables come last, so that one number tells which part of the weights they are. */
 void plan_weights(Plan *p)
 {
+	for (size_t i = 0; i < p->program.n; i++)
+		find_whole(p, p->program.items[i]);
 	p->weight_bytes = 0;
-	for (size_t i = 0; i < p->weight.n; i++) {
-		p->weight.items[i].offset = p->weight_bytes;
-		p->weight_bytes += round_up(p->weight.items[i].bytes);
+	for (int table = 0; table < 2; table++) {
+		p->lookup_bytes = p->weight_bytes;
+		for (size_t i = 0; i < p->weight.n; i++) {
+			Weight *w = &p->weight.items[i];
+
+			if (w->whole == (table == 1))
+				continue;
+			w->offset = p->weight_bytes;
+			p->weight_bytes += round_up(w->bytes);
+		}
 	}
+	p->lookup_bytes = p->weight_bytes - p->lookup_bytes;
 }

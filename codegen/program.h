@@ -79,6 +79,7 @@ typedef struct Weight {
 	uint64_t hash;
 	int64_t bytes, offset;
 	uint32_t strings;        /* number among the constants of strings */
+	bool whole;              /* some step reads more than what it looks up by data */
 } Weight;
 
 /* Everything that one variant runs. */
@@ -92,6 +93,7 @@ struct Plan {
 	struct { Weight *items; size_t n, cap; } weight;
 	uint32_t nstrings;
 	int64_t weight_bytes, scratch_bytes;
+	int64_t lookup_bytes;    /* at the end of the weights: tables that steps only look up in */
 	const MloCodegenOptions *opt;
 	bool flat;               /* all sizes known, tensors of numbers, nothing branches: one program */
 };

@@ -28,9 +28,11 @@ const MloPiece *plan_weight_pieces(const Plan *p, size_t *n)
 	int64_t at = 0;
 
 	*n = 0;
-	for (size_t i = 0; i < p->weight.n; i++) {
-		const Weight *w = &p->weight.items[i];
+	for (size_t i = 0; i < 2 * p->weight.n; i++) {
+		const Weight *w = &p->weight.items[i % p->weight.n];
 
+		if (w->whole != (i < p->weight.n)) /* as plan_weights() places them */
+			continue;
 		if (w->offset > at)
 			piece[(*n)++] = (MloPiece){NULL, (size_t)(w->offset - at)};
 		piece[(*n)++] = (MloPiece){w->data->elem == EL_str ? string_bytes(p, w) : w->data->data, (size_t)w->bytes};

@@ -8,7 +8,7 @@
 
 enum { FMA_LATENCY = 4, LOADS_PER_CYCLE = 2, L2_BYTES_PER_CYCLE = 32, L3_BYTES_PER_CYCLE = 12, WANTED_TASKS = 32 };
 /* Loop control per term, and what a tile costs beside its terms: clearing and storing accumulators. */
-#define TERM_OVERHEAD 0.25
+#define TERM_OVERHEAD 0.1
 #define TILE_OVERHEAD 10.0
 
 static double max_of(double a, double b)

@@ -13,8 +13,9 @@ MloPackage *mlo_package_new(MloArena *a);
 /* Adds a blob and returns its number for the manifest; equal ones of a kind are kept once.  The data
  * is not copied: it must stay until the package is written. */
 int mlo_package_blob(MloPackage *p, enum MlrtBlobKind kind, const void *data, size_t n);
-/* The same from pieces in order; the list too must stay. */
-int mlo_package_pieces(MloPackage *p, enum MlrtBlobKind kind, const MloPiece *piece, size_t npieces);
+/* The same from pieces in order; the list too must stay.  Of weights, the last `lookup` bytes are read only here and
+ * there (MlrtBlob.flags). */
+int mlo_package_pieces(MloPackage *p, enum MlrtBlobKind kind, const MloPiece *piece, size_t npieces, uint64_t lookup);
 
 /* Writes the file at `path`: all of it or nothing, also on a full disk; an older file there is
  * replaced in one step.  `manifest` is JSON text as runtime/format.h describes. */

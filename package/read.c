@@ -37,7 +37,7 @@ MloStatus mlo_package_open(MloArena *a, const char *path, MloPackageFile *out, M
 		close(fd);
 	mlo_defer(a, close_opened, o);
 	if (!st)
-		st = mlrt_container_read(&o->container, o->file.data, o->file.bytes, false, &err);
+		st = mlrt_container_read(&o->container, o->file.data, o->file.bytes, CONTAINER_MAPPED, &err);
 	if (st)
 		return mlo_error(d, st == MLRT_ERR_IO ? MLO_ERR_IO : st == MLRT_ERR_NOMEM ? MLO_ERR_NOMEM : MLO_ERR_FORMAT,
 		                 "%s: %s", path, err.text);

@@ -128,15 +128,22 @@ static bool same_pieces(const Blob *b, const MloPiece *piece, size_t npieces)
 	return true;
 }
 
-int mlo_package_pieces(MloPackage *p, enum MlrtBlobKind kind, const MloPiece *piece, size_t npieces)
+static uint64_t chunks_of(uint64_t bytes)
 {
-	const MlrtBlob row = {.kind = kind, .bytes = total_bytes(piece, npieces),
-	                      .hash = hash_pieces(p->arena, piece, npieces)};
+	return (bytes + MLRT_HASH_CHUNK - 1) / MLRT_HASH_CHUNK;
+}
 
+int mlo_package_pieces(MloPackage *p, enum MlrtBlobKind kind, const MloPiece *piece, size_t npieces, uint64_t lookup)
+{
+	const uint64_t bytes = total_bytes(piece, npieces);
+	const MlrtBlob row = {.kind = kind, .bytes = bytes, .hash = hash_pieces(p->arena, piece, npieces),
+	                      .flags = (uint32_t)(chunks_of(bytes) - chunks_of(bytes - lookup))};
+
+	MLO_ASSERT(lookup <= bytes && (lookup == 0 || kind == MLRT_WEIGHTS));
 	for (size_t i = 0; i < p->blob.n; i++) {
 		const Blob *b = &p->blob.items[i];
 
-		if (b->row.kind == row.kind && b->row.bytes == row.bytes && b->row.hash == row.hash &&
+		if (b->row.kind == row.kind && b->row.bytes == row.bytes && b->row.hash == row.hash && b->row.flags == row.flags &&
 		    same_pieces(b, piece, npieces))
 			return (int)i;
 	}
@@ -149,7 +156,7 @@ int mlo_package_blob(MloPackage *p, enum MlrtBlobKind kind, const void *data, si
 	MloPiece *piece = MLO_NEW(p->arena, MloPiece);
 
 	*piece = (MloPiece){data, n};
-	return mlo_package_pieces(p, kind, piece, 1);
+	return mlo_package_pieces(p, kind, piece, 1, 0);
 }
 
 static void add(MloArena *a, Pieces *to, const void *data, size_t n)

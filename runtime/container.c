@@ -64,26 +64,34 @@ static MlrtStatus check_places(const Container *c, MlrtError *err)
 	return MLRT_OK;
 }
 
+/* Of weights the flags are a number of chunks; nothing else has any. */
+static bool flags_fit(const MlrtBlob *b)
+{
+	return b->flags <= (b->kind == MLRT_WEIGHTS ? (b->bytes + MLRT_HASH_CHUNK - 1) / MLRT_HASH_CHUNK : 0);
+}
+
 /* Blobs follow each other in table order, each at the next multiple of MLRT_PAGE. */
-static MlrtStatus check_blobs(const Container *c, bool skip_hashes, MlrtError *err)
+static MlrtStatus check_blobs(const Container *c, int how, MlrtError *err)
 {
 	uint64_t end = c->header.table_offset + c->header.nblobs * sizeof(MlrtBlob);
 
 	for (size_t i = 0; i < c->header.nblobs; i++) {
 		const MlrtBlob *b = &c->blob[i];
 		uint64_t at = (end + MLRT_PAGE - 1) / MLRT_PAGE * MLRT_PAGE;
+		size_t forget;
 
 		if (b->offset != at || at > c->file_bytes || b->bytes > c->file_bytes - at)
 			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: blob %zu at %llu of %llu bytes", i,
 					 (unsigned long long)b->offset, (unsigned long long)b->bytes);
 		if (c->header.minor <= MLRT_FORMAT_MINOR &&
-		    (b->kind < MLRT_CODE || b->kind > MLRT_GOLDEN || b->flags != 0))
+		    (b->kind < MLRT_CODE || b->kind > MLRT_GOLDEN || !flags_fit(b)))
 			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: blob %zu has kind %u, flags %u", i,
 					 (unsigned)b->kind, (unsigned)b->flags);
 		if (!is_zero(c->file + end, at - end))
 			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: padding before blob %zu is not zero",
 					 i);
-		if (!skip_hashes && mlrt_blob_hash(c->file + at, b->bytes) != b->hash)
+		forget = how & CONTAINER_MAPPED && b->kind == MLRT_WEIGHTS && flags_fit(b) ? b->flags : 0;
+		if (!(how & CONTAINER_TRUSTED) && mlrt_blob_hash(c->file + at, b->bytes, forget) != b->hash)
 			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: hash of blob %zu differs", i);
 		end = at + b->bytes;
 	}
@@ -92,8 +100,7 @@ static MlrtStatus check_blobs(const Container *c, bool skip_hashes, MlrtError *e
 	return MLRT_OK;
 }
 
-MLRT_LOCAL MlrtStatus mlrt_container_read(Container *c, const void *file, size_t n, bool skip_hashes,
-					  MlrtError *err)
+MLRT_LOCAL MlrtStatus mlrt_container_read(Container *c, const void *file, size_t n, int how, MlrtError *err)
 {
 	MlrtStatus st;
 
@@ -115,7 +122,7 @@ MLRT_LOCAL MlrtStatus mlrt_container_read(Container *c, const void *file, size_t
 	memcpy(c->manifest, c->file + c->header.manifest_offset, c->header.manifest_bytes);
 	c->manifest[c->header.manifest_bytes] = 0;
 	memcpy(c->blob, c->file + c->header.table_offset, c->header.nblobs * sizeof *c->blob);
-	st = check_blobs(c, skip_hashes, err);
+	st = check_blobs(c, how, err);
 	if (st)
 		mlrt_container_free(c);
 	return st;

@@ -22,7 +22,7 @@
 
 #define MLRT_MAGIC "MLOPTPKG"
 #define MLRT_FORMAT_MAJOR 1 /* readers refuse another major */
-#define MLRT_FORMAT_MINOR 2 /* readers accept any minor, but not what they do not know; 2: sets of steps */
+#define MLRT_FORMAT_MINOR 3 /* readers accept any minor, but not what they do not know; 3: sets of steps */
 #define MLRT_MANIFEST_MAX (16 << 20) /* bytes */
 #define MLRT_PAGE 16384     /* blob alignment: a multiple of every page size in use here but 64 KiB */
 
@@ -44,6 +44,8 @@ enum MlrtBlobKind { MLRT_CODE = 1, MLRT_WEIGHTS = 2, MLRT_PROGRAM = 3, MLRT_GOLD
  * xxh3-64 values of its chunks of that size (the last may be shorter), little-endian, in order.  So
  * several threads can check one blob. */
 #define MLRT_HASH_CHUNK ((size_t)1 << 20)
+/* flags: of WEIGHTS (since 1.2) how many of its chunks, at the end, a run reads only here and there: tables that are
+ * looked up.  Opening a file does not keep those in memory once they are checked.  Else 0. */
 typedef struct MlrtBlob {
 	uint32_t kind, flags;
 	uint64_t offset, bytes, hash;

@@ -60,6 +60,7 @@ typedef struct ChunkWork {
 	const unsigned char *data;
 	size_t bytes, chunks;
 	uint64_t *hash;
+	size_t kept;            /* chunks; those behind are forgotten */
 	HashChunk *one;
 	atomic_size_t next;
 } ChunkWork;
@@ -70,14 +71,18 @@ static void *hash_chunks(void *arg)
 
 	for (;;) {
 		const size_t i = atomic_fetch_add(&w->next, 1), at = i * MLRT_HASH_CHUNK;
+		size_t n;
 
 		if (i >= w->chunks)
 			return NULL;
-		w->hash[i] = w->one(w->data + at, w->bytes - at < MLRT_HASH_CHUNK ? w->bytes - at : MLRT_HASH_CHUNK);
+		n = w->bytes - at < MLRT_HASH_CHUNK ? w->bytes - at : MLRT_HASH_CHUNK;
+		w->hash[i] = w->one(w->data + at, n);
+		if (i >= w->kept)
+			mlrt_forget(w->data + at, n);
 	}
 }
 
-MLRT_LOCAL uint64_t mlrt_blob_hash(const void *p, size_t n)
+MLRT_LOCAL uint64_t mlrt_blob_hash(const void *p, size_t n, size_t forget)
 {
 	ChunkWork w = {.data = p, .bytes = n, .chunks = (n + MLRT_HASH_CHUNK - 1) / MLRT_HASH_CHUNK, .one = hash_choose()};
 	pthread_t thread[HASH_THREADS];
@@ -86,6 +91,7 @@ MLRT_LOCAL uint64_t mlrt_blob_hash(const void *p, size_t n)
 
 	if (w.chunks <= 1)
 		return XXH3_64bits(p, n);
+	w.kept = w.chunks - forget;
 	w.hash = malloc(w.chunks * sizeof *w.hash);
 	if (!w.hash) {
 		XXH3_state_t all;

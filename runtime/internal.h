@@ -28,8 +28,9 @@ MLRT_LOCAL void mlrt_error_prefix(MlrtError *err, const char *prefix);
 
 /* hash.c: xxh3-64. */
 MLRT_LOCAL uint64_t mlrt_hash(const void *p, size_t n);
-/* Of a blob (format.h says how chunks are combined); large ones by as many threads as may run. */
-MLRT_LOCAL uint64_t mlrt_blob_hash(const void *p, size_t n);
+/* Of a blob (format.h says how chunks are combined); large ones by as many threads as may run.  The last `forget`
+ * chunks do not stay in memory: they are mapped from a file. */
+MLRT_LOCAL uint64_t mlrt_blob_hash(const void *p, size_t n, size_t forget);
 /* Of a header whose hash field counts as zero. */
 MLRT_LOCAL uint64_t mlrt_header_hash(const void *header, size_t n);
 
@@ -56,6 +57,8 @@ MLRT_LOCAL MlrtStatus mlrt_map_code(int fd, uint64_t offset, const unsigned char
 MLRT_LOCAL void mlrt_unmap(Mapping *m);
 /* Gives fresh memory its pages at once, where the system can: one call in place of a fault for each page. */
 MLRT_LOCAL void mlrt_populate(void *p, size_t bytes);
+/* Of a file's mapping that is only read: its pages leave this process until they are read again. */
+MLRT_LOCAL void mlrt_forget(const void *p, size_t bytes);
 MLRT_LOCAL MlrtAllocator mlrt_default_allocator(void);
 
 /* container.c: the outer layers of a file, checked. */
@@ -66,8 +69,8 @@ typedef struct Container {
 	char *manifest; /* a copy with a NUL behind it */
 	MlrtBlob *blob; /* a copy of the table */
 } Container;
-MLRT_LOCAL MlrtStatus mlrt_container_read(Container *c, const void *file, size_t n, bool skip_hashes,
-					  MlrtError *err);
+enum { CONTAINER_TRUSTED = 1 /* blobs are not hashed */, CONTAINER_MAPPED = 2 /* the file's pages */ };
+MLRT_LOCAL MlrtStatus mlrt_container_read(Container *c, const void *file, size_t n, int how, MlrtError *err);
 MLRT_LOCAL void mlrt_container_free(Container *c);
 
 /* elem.c: element types by storage. */

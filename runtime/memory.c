@@ -121,6 +121,11 @@ MLRT_LOCAL void mlrt_populate(void *p, size_t bytes)
 		(void)madvise((void *)from, to - from, MADV_POPULATE_WRITE);
 }
 
+MLRT_LOCAL void mlrt_forget(const void *p, size_t bytes)
+{
+	(void)madvise((void *)(uintptr_t)p, bytes, MADV_DONTNEED); /* fails, and changes nothing, within a page */
+}
+
 enum { HUGE_PAGE = 2 << 20 };
 
 static void *default_alloc(void *user, size_t bytes)

@@ -138,8 +138,8 @@ static MlrtStatus place_strings(MlrtModel *m, MlrtError *err)
 
 static MlrtStatus open_bytes(MlrtModel *m, int fd, const MlrtOpenOptions *opt, MlrtError *err)
 {
-	const bool trust = opt && opt->skip_hashes;
-	MlrtStatus st = mlrt_container_read(&m->container, m->file.data, m->file.bytes, trust, err);
+	const int how = (opt && opt->skip_hashes ? CONTAINER_TRUSTED : 0) | (fd >= 0 ? CONTAINER_MAPPED : 0);
+	MlrtStatus st = mlrt_container_read(&m->container, m->file.data, m->file.bytes, how, err);
 	const MlrtBlob *code;
 
 	if (!st)

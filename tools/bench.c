@@ -334,6 +334,11 @@ static MloStatus measure(Contest *c, BenchResult *r)
 	MLO_TRY(read_facts(c, r));
 	MLO_TRY(make_inputs(c));
 	c->out = model_outputs(c->a, &c->ours);
+	if (!c->ours.graph) {
+		const size_t measured = bench_memory(c->ours.path, &c->opt->model, c->in, c->out);
+
+		r->memory_bytes = measured ? measured : r->memory_bytes;
+	}
 	MLO_TRY(first_run(c, r));
 	MLO_TRY(open_single(c, r->threads));
 	MLO_TRY(start_baselines(c, r, r->threads));

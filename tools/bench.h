@@ -54,6 +54,9 @@ typedef struct BenchResult {
 
 MloStatus bench_model(MloArena *a, const char *path, const BenchOptions *opt, const Machine *m,
 		      BenchResult *r, MloDiag *d) MLO_CHECKED;
+/* bench_memory.c: bytes by which a process grows at most when it opens the package, makes a session and runs it once
+ * (in, out: as for model_run(), from before); 0: not known. */
+size_t bench_memory(const char *path, const ModelOptions *opt, MloTensor *const *in, MloTensor *const *out);
 void bench_print(const BenchResult *r);
 json_t *bench_json(const BenchResult *r);
 const char *bench_contestant(int who);

@@ -185,7 +185,7 @@ static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, 
 		.made = v,
 		.precision = mlo_precision_name(c->precision),
 		.code = add_blob(c, MLRT_CODE, &v->code),
-		.weights = (size_t)mlo_package_pieces(c->package, MLRT_WEIGHTS, v->weight, v->nweight),
+		.weights = (size_t)mlo_package_pieces(c->package, MLRT_WEIGHTS, v->weight, v->nweight, v->lookup_bytes),
 		.program = add_blob(c, MLRT_PROGRAM, &v->program),
 	};
 	return MLO_OK;

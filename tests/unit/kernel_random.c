@@ -250,16 +250,75 @@ static int finish_value(Gen *g, KCursor *at, bool *approx)
 	return kb_op(at, fn[rnd(g, 5)], EL_f32, v, -1, -1);
 }
 
+/* An index that grows by 1 with the inner loop and by a whole row with the outer one, or the other way round. */
+static const KIdx *crossed_index(Gen *g, bool by_columns)
+{
+	const int s = g->nvar - 2, v = g->nvar - 1, fast = by_columns ? s : v, slow = by_columns ? v : s;
+	const KIdx *x = kx_const(g->k, 0);
+
+	for (int i = 0; i < s; i++)
+		x = kx_add(g->k, kx_mul(g->k, x, g->extent[i]), kx_var(g->k, g->var[i]));
+	x = kx_add(g->k, kx_mul(g->k, x, g->extent[slow]), kx_var(g->k, g->var[slow]));
+	x = kx_add(g->k, kx_mul(g->k, x, g->extent[fast]), kx_var(g->k, g->var[fast]));
+	return kx_add(g->k, x, kx_const(g->k, rnd(g, 3)));
+}
+
+static const KGuard *crossed_guard(Gen *g)
+{
+	const int i = g->nvar - 1 - (int)rnd(g, 2);
+	KGuard *guard;
+
+	if (rnd(g, 3))
+		return NULL;
+	guard = MLO_NEW(g->k->arena, KGuard);
+	guard->e = kx_add(g->k, kx_var(g->k, g->var[i]), kx_const(g->k, -(int64_t)rnd(g, 2)));
+	guard->extent = 1 + rnd(g, (uint32_t)g->extent[i]);
+	return guard;
+}
+
+/* Two loops over memory that is read, written or both along the outer one. */
+static void crossing(Gen *g, KCursor at)
+{
+	static const uint32_t sizes[] = {16, 19, 40, 61};
+	const int args = (int)g->k->arg.n - 3, keep = g->npool;
+	KCursor outer = open_loop(g, &at, KL_SEQ, sizes[rnd(g, 4)]), in;
+	int first = rnd(g, 2) ? load(g, &outer, (int)rnd(g, (uint32_t)args)) : -1, arg, v;
+	const KIdx *x;
+
+	in = open_loop(g, &outer, KL_VEC, sizes[rnd(g, 4)] + 3);
+	for (int i = 0; i < 2; i++) {
+		x = crossed_index(g, rnd(g, 2));
+		arg = (int)rnd(g, (uint32_t)args);
+		need(g, arg, x);
+		push(g, kb_load(&in, arg, x, crossed_guard(g), rnd(g, 3) ? 0 : 7), true);
+	}
+	if (first >= 0)
+		push(g, first, true);
+	for (int i = (int)rnd(g, 4); i > 0; i--)
+		push(g, random_op(g, &in), false);
+	v = g->pool[g->npool - 1];
+	x = crossed_index(g, rnd(g, 2));
+	arg = mlo_kernel_arg(g->k, KA_OUT, type_of(g, v), 1);
+	need(g, arg, x);
+	kb_store(&in, arg, x, crossed_guard(g), v);
+	g->npool = keep;
+}
+
 static void nest(Gen *g, KCursor at, bool *approx)
 {
 	static const uint32_t sizes[] = {3, 17, 40, 70, 200};
-	uint32_t size = sizes[rnd(g, 5)], form = rnd(g, 4);
+	uint32_t size = sizes[rnd(g, 5)], form = rnd(g, 5);
 	static const MloElem sums[] = {EL_f32, EL_i32, EL_f64, EL_i64};
 	MloElem t = sums[rnd(g, 4)];
 	KCursor in;
 
 	for (int n = (int)rnd(g, 3); n > 0; n--)
 		at = open_loop(g, &at, KL_PAR, 4);
+	if (form == 4) {
+		*approx = false;
+		crossing(g, at);
+		return;
+	}
 	if (form == 1) { /* reduce a row, then map it: a normalisation */
 		push(g, reduce(g, &at, KL_VEC, size, t), false);
 		in = open_loop(g, &at, rnd(g, 3) ? KL_VEC : KL_SEQ, size);

@@ -95,13 +95,20 @@ void fix_init(Fixture *f)
 
 void fix_build(Fixture *f)
 {
+	const MloPiece weights = {f->weights, sizeof f->weights};
+
+	fix_build_with(f, &weights, 1, 0);
+}
+
+void fix_build_with(Fixture *f, const MloPiece *weights, size_t n, uint64_t lookup)
+{
 	MloPackage *p = mlo_package_new(f->arena);
 	unsigned char *code = mlo_alloc(f->arena, FIX_CODE_BYTES, 1);
 
 	memcpy(code + FIX_ADD_CODE, code_add, sizeof code_add);
 	memcpy(code + FIX_WHERE_CODE, code_where, sizeof code_where);
 	CU_ASSERT_EQUAL_FATAL(mlo_package_blob(p, MLRT_CODE, code, FIX_CODE_BYTES), 0);
-	CU_ASSERT_EQUAL_FATAL(mlo_package_blob(p, MLRT_WEIGHTS, f->weights, sizeof f->weights), 1);
+	CU_ASSERT_EQUAL_FATAL(mlo_package_pieces(p, MLRT_WEIGHTS, weights, n, lookup), 1);
 	CU_ASSERT_EQUAL_FATAL(mlo_package_blob(p, MLRT_PROGRAM, &f->program, sizeof f->program), 2);
 	CU_ASSERT_EQUAL_FATAL(mlo_package_bytes(p, f->manifest, f->arena, &f->bytes, &f->n, NULL), MLO_OK);
 }

@@ -6,6 +6,7 @@
 #ifndef PACKAGE_FIXTURE_H
 #define PACKAGE_FIXTURE_H
 #include "ir/base/arena.h"
+#include "ir/base/piece.h"
 #include "mlopt/runtime.h"
 #include "runtime/format.h"
 
@@ -29,6 +30,8 @@ typedef struct Fixture {
 
 void fix_init(Fixture *f);
 void fix_build(Fixture *f);
+/* The same with other weights, of which the last `lookup` bytes are tables (package/package.h). */
+void fix_build_with(Fixture *f, const MloPiece *weights, size_t n, uint64_t lookup);
 void fix_free(Fixture *f);
 /* Writes the package to a new file; its name goes to path[64]. */
 void fix_write(Fixture *f, char *path);

@@ -46,6 +46,8 @@ static bool same(MloElem t, bool approx, const unsigned char *a, const unsigned 
 		return memcmp(a, b, mlo_elem_bits(t) / 8) == 0;
 	x = as_number(t, a);
 	y = as_number(t, b);
+	if (t == EL_bf16 && fabs(x) < 0x1p-126 && fabs(y) < 0x1p-126)
+		return true; /* VCVTNEPS2BF16 takes denormals for zeros (Intel SDM volume 2), as all arithmetic of a run does */
 	if (x == y || (isnan(x) && isnan(y)))
 		return true;
 	e = !approx ? 0 : t == EL_f32 ? 1e-6 : t == EL_f16 ? 2e-3 : 1e-2;

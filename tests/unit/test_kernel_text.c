@@ -322,6 +322,36 @@ static void interpreter_checks_bounds(void)
 	mlo_arena_free(a);
 }
 
+/* A table is only looked up in where data chooses every element that is read of it. */
+static void tables_that_are_looked_up(void)
+{
+	static const char text[] =
+		"kernel gather(in i64[8], in f32[100], in f32[100], out f32[32]) vars(8, 4) {\n"
+		"  seq v0 < 8 {\n"
+		"    %0 = load.i64 a0[v0]\n"
+		"    vec v1 < 4 {\n"
+		"      %1 = load.f32 a1[v1 + %0*4]\n"
+		"      %2 = load.f32 a2[v1 + %0*4]\n"
+		"      %3 = load.f32 a2[v0*4 + v1]\n"
+		"      %4 = add.f32 %1, %2\n"
+		"      %5 = add.f32 %4, %3\n"
+		"      a3[v0*4 + v1] = %5\n"
+		"    }\n"
+		"  }\n"
+		"}\n";
+	MloArena *a = mlo_arena_new();
+	MloDiag d = {0};
+	MloKernel *k = mlo_kernel_parse(a, text, sizeof text - 1, &d);
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(k);
+	CU_ASSERT_FALSE(mlo_kernel_looks_up(k, 0));
+	CU_ASSERT_TRUE(mlo_kernel_looks_up(k, 1));
+	CU_ASSERT_FALSE(mlo_kernel_looks_up(k, 2)); /* also read from end to end */
+	CU_ASSERT_FALSE(mlo_kernel_looks_up(k, 3)); /* not read */
+	mlo_diag_free(&d);
+	mlo_arena_free(a);
+}
+
 void suite_kernel_text(void);
 void suite_kernel_text(void)
 {
@@ -334,4 +364,5 @@ void suite_kernel_text(void)
 	CU_add_test(s, "index simplification", simplification);
 	CU_add_test(s, "index simplification keeps values", simplification_is_sound);
 	CU_add_test(s, "the interpreter checks bounds", interpreter_checks_bounds);
+	CU_add_test(s, "tables that are looked up", tables_that_are_looked_up);
 }

@@ -175,7 +175,7 @@ static void versions(void)
 	mlrt_model_close(m);
 	memcpy(f.bytes + offsetof(MlrtHeader, major), &major, sizeof major);
 	fix_seal(&f);
-	refused(f.bytes, f.n, MLRT_ERR_VERSION, "format 2.7");
+	refused(f.bytes, f.n, MLRT_ERR_VERSION, "format 2.8");
 	refused("MLOPT", 5, MLRT_ERR_FORMAT, "not a package");
 	fix_free(&f);
 }
@@ -319,7 +319,7 @@ static void misplaced_blobs_are_refused(void)
 	MlrtHeader h;
 	MlrtBlob table[3];
 
-	for (int row = 0; row < 5; row++) {
+	for (int row = 0; row < 7; row++) {
 		fix_init(&f);
 		fix_build(&f);
 		memcpy(&h, f.bytes, sizeof h);
@@ -329,11 +329,64 @@ static void misplaced_blobs_are_refused(void)
 		table[2].bytes += row == 2 ? 1 : 0;              /* beyond the end */
 		table[1].bytes = row == 3 ? UINT64_MAX : table[1].bytes;
 		table[1].kind = row == 4 ? 99 : table[1].kind;
+		table[0].flags = row == 5;                       /* code is no table to look up in */
+		table[1].flags = row == 6 ? 2 : 0;               /* more chunks than there are */
 		memcpy(f.bytes + h.table_offset, table, sizeof table);
 		h.table_hash = XXH3_64bits(table, sizeof table);
 		memcpy(f.bytes, &h, sizeof h);
 		fix_seal(&f);
 		refused(f.bytes, f.n, MLRT_ERR_FORMAT, "damaged: blob");
+		fix_free(&f);
+	}
+}
+
+/* Pages of this process that are in memory. */
+static long resident(void)
+{
+	FILE *f = fopen("/proc/self/statm", "r");
+	long all, in = 0;
+
+	CU_ASSERT_FATAL(f && fscanf(f, "%ld %ld", &all, &in) == 2);
+	fclose(f);
+	return in;
+}
+
+/* Tables at the end of the weights are checked like all else, and then not kept in memory. */
+static void tables_are_not_kept(void)
+{
+	enum { TABLE = 16 << 20 };
+	const long pages = TABLE / sysconf(_SC_PAGESIZE);
+	MloPiece piece[2];
+	char path[64];
+
+	for (int lookup = 0; lookup < 2; lookup++) {
+		Fixture f;
+		FixData d;
+		MlrtModel *m;
+		MlrtSession *s;
+		MlrtError err;
+		long before;
+
+		fix_init(&f);
+		piece[0] = (MloPiece){f.weights, sizeof f.weights};
+		piece[1] = (MloPiece){NULL, TABLE};
+		fix_build_with(&f, piece, 2, lookup ? TABLE : 0);
+		fix_write(&f, path);
+		before = resident();
+		CU_ASSERT_EQUAL_FATAL(mlrt_model_open(path, NULL, &m, &err), MLRT_OK);
+		if (lookup)
+			CU_ASSERT(resident() - before < pages / 2)
+		else
+			CU_ASSERT(resident() - before >= pages)
+		CU_ASSERT_EQUAL_FATAL(mlrt_session_new(m, NULL, &s, &err), MLRT_OK);
+		fix_data(&d, 3);
+		CU_ASSERT_EQUAL(fix_run(s, &d, &err), MLRT_OK);
+		CU_ASSERT(fix_right(&d));
+		mlrt_session_free(s);
+		mlrt_model_close(m);
+		f.bytes[f.n - 3 * MLRT_PAGE] ^= 1; /* in the table */
+		refused(f.bytes, f.n, MLRT_ERR_FORMAT, "hash of blob 1");
+		unlink(path);
 		fix_free(&f);
 	}
 }
@@ -344,6 +397,7 @@ void suite_runtime_open(void)
 
 	CU_ADD_TEST(s, tells_what_is_inside);
 	CU_ADD_TEST(s, opens_files);
+	CU_ADD_TEST(s, tables_are_not_kept);
 	CU_ADD_TEST(s, any_flipped_byte_is_refused);
 	CU_ADD_TEST(s, any_cut_is_refused);
 	CU_ADD_TEST(s, skipping_hashes_keeps_the_other_checks);
