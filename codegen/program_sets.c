@@ -10,6 +10,7 @@
 
 enum { WINDOW = 16 }; /* how far a step may be brought forward */
 #define ARENA_GROWTH 1.02
+#define MOVED_SHARE 2 /* of the second-level cache: what a step that is brought forward may read and write */
 
 double program_step_ns(const MloTarget *t, const Step *s)
 {
@@ -49,8 +50,9 @@ static bool meet(const Step *x, const Step *y)
 /* Steps [at, at + n) are a set to be, or one step. */
 typedef struct Set {
 	size_t at, n;
+	size_t before; /* where the set, or step, before it begins */
 	bool forks;  /* it is worth a fork already */
-	double ns;
+	double ns, tail; /* of all members; see tail_ns */
 } Set;
 
 /* Could step j run right behind the set and beside it? */
@@ -62,15 +64,63 @@ static bool is_free(const Program *p, const Set *set, size_t j)
 	return true;
 }
 
-/* Running beside saves the time of what is shorter, or half of it, or a join, and may cost one fork. */
-static bool pays(const MloTarget *t, const Set *set, const Step *s, bool moved)
+static bool touches(const Step *s, int buffer)
 {
-	double ns = program_step_ns(t, s), less = ns < set->ns ? ns : set->ns;
+	for (size_t k = 0; k < s->kernel->arg.n; k++)
+		if (s->arg[k].buffer == buffer)
+			return true;
+	return false;
+}
+
+/* Do the set's members, or the steps right before them, touch all activations that s reads?  Then they lie in the
+ * caches still. */
+static bool is_warm(const Program *p, const Set *set, const Step *s)
+{
+	for (size_t k = 0; k < s->kernel->arg.n; k++) {
+		int buffer = s->arg[k].buffer;
+		bool found = buffer < 0 || program_step_writes(s, k) || p->buffer.items[buffer].kind == BUF_WEIGHT;
+
+		for (size_t i = set->before; i < set->at + set->n && !found; i++)
+			found = touches(&p->step.items[i], buffer);
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
+static double less(double x, double y)
+{
+	return x < y ? x : y;
+}
+
+/* What threads wait for at most at the end of a step: one of its tasks. */
+static double tail_ns(const MloTarget *t, const Step *s)
+{
+	return program_step_ns(t, s) / (program_step_whole(t, s) ? 1 : (double)s->info.ntasks);
+}
+
+/* Nanoseconds saved where s runs beside the set: a fork and join, and half of the time in which threads wait for the
+ * last task of one and now work on the other. */
+static double saved_ns(const MloTarget *t, const Set *set, const Step *s)
+{
+	return t->fork_ns + (less(set->tail, program_step_ns(t, s)) + less(tail_ns(t, s), set->ns)) / 2;
+}
+
+/* Steps that no thread helps with so far must be worth a fork. */
+static bool pays(const MloTarget *t, const Set *set, const Step *s)
+{
 	bool forks = set->forks || !program_step_whole(t, s);
 
-	if (moved && (ns > 50 * t->fork_ns || s->info.bytes > (double)t->l2 / 2))
-		return false;
-	return less > (forks ? t->fork_ns / 4 : t->fork_ns);
+	return less(program_step_ns(t, s), set->ns) > (forks ? t->fork_ns / 4 : t->fork_ns);
+}
+
+/* What is brought forward must be found in the caches, and may be gone from them when it is needed: a quarter of the
+ * time that its data take from memory. */
+static bool may_move(const MloTarget *t, const Program *p, const Set *set, const Step *s)
+{
+	double gone = s->info.bytes / (4 * t->bytes_per_cycle) / t->clock_ghz;
+
+	return s->info.bytes <= (double)t->l2 * MOVED_SHARE && saved_ns(t, set, s) > gone && is_warm(p, set, s);
 }
 
 static void move_step(Program *p, size_t from, size_t to)
@@ -123,6 +173,7 @@ static bool join(Plan *pl, Program *p, Set *set, size_t j, int64_t most)
 	if (plan(pl, p) <= most) {
 		set->n++;
 		set->ns += program_step_ns(pl->target, s);
+		set->tail = tail_ns(pl->target, s) > set->tail ? tail_ns(pl->target, s) : set->tail;
 		set->forks = true;
 		return true;
 	}
@@ -134,18 +185,20 @@ static bool join(Plan *pl, Program *p, Set *set, size_t j, int64_t most)
 void program_find_sets(Plan *pl, Program *p)
 {
 	int64_t most = (int64_t)((double)plan(pl, p) * ARENA_GROWTH);
-	Set set;
+	Set set = {0};
 
-	for (set.at = 0; set.at < p->step.n; set.at += set.n) {
+	for (; set.at < p->step.n; set.before = set.at, set.at += set.n) {
 		const Step *first = &p->step.items[set.at];
 
 		set.n = 1;
 		set.ns = program_step_ns(pl->target, first);
+		set.tail = tail_ns(pl->target, first);
 		set.forks = !program_step_whole(pl->target, first);
 		for (size_t j = set.at + 1; j < p->step.n && j <= set.at + WINDOW && set.n < MLRT_MAX_SET; j++) {
-			bool moved = j > set.at + set.n;
+			const Step *s = &p->step.items[j];
 
-			if (pays(pl->target, &set, &p->step.items[j], moved) && is_free(p, &set, j))
+			if (pays(pl->target, &set, s) && is_free(p, &set, j) &&
+			    (j == set.at + set.n || may_move(pl->target, p, &set, s)))
 				join(pl, p, &set, j, most);
 		}
 	}
