@@ -140,7 +140,7 @@ static void give(Worker *w, void (*task)(void *arg, int i), void *arg)
 
 static bool sleeps(const Worker *w)
 {
-	return atomic_load_explicit(&w->state, memory_order_relaxed) == PARKED;
+	return atomic_load_explicit(&w->state, memory_order_acquire) == PARKED; /* then it reads its task no more */
 }
 
 /* The caller's time without a sleeper, up to now. */
