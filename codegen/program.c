@@ -544,7 +544,10 @@ MloStatus program_new(Plan *plan, const MloGraph *g, Program **out)
 		MLO_TRY(control_inputs(&b));
 	MLO_TRY(lower_all(&b));
 	MLO_TRY(plan->flat ? copy_outputs(&b) : control_outputs(&b));
-	program_plan_memory(plan, b.p);
+	if (plan->flat)
+		program_find_sets(plan, b.p);
+	else
+		program_plan_memory(plan, b.p);
 	return MLO_OK;
 }
 

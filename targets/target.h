@@ -37,6 +37,7 @@ typedef struct MloTarget {
 	double clock_ghz;        /* typical, for cost estimates */
 	double fma_per_cycle;    /* vector multiply-adds */
 	double bytes_per_cycle;  /* sustained from memory, one core */
+	double fork_ns;          /* a fork and join of threads, with what it costs that their data changes cores */
 } MloTarget;
 
 typedef struct MloTargetSet {
