@@ -15,6 +15,8 @@ typedef struct Tile {
 	int ways, turn;             /* sums per output that take terms in turn; whose turn it is */
 	LLVMValueRef a0;            /* A at this batch (element offset) */
 	LLVMValueRef b0;            /* B at this batch and channel tile */
+	int b_arg;                  /* where B is read: as given, or scaled */
+	LLVMValueRef scaled;        /* of which batch and tile the scaled weights are */
 	LLVMValueRef b[2];          /* batch indices */
 	LLVMValueRef kk0;           /* first channel of the group */
 	LLVMValueRef ct, c_first;   /* channel tile, its first channel */
@@ -69,6 +71,10 @@ DotOperand contract_weights(Tile *t, LLVMValueRef off, int j);
 /* Lanes of i32 that hold `dot` elements each, signed ones or not, as an operand. */
 DotOperand contract_split(Tile *t, LLVMValueRef x, bool sign);
 LLVMValueRef contract_multiply(Tile *t, const DotOperand *a, const DotOperand *b, LLVMValueRef sum);
+
+/* emit_scale.c: weights with the scale of their terms; both do nothing without one. */
+void contract_scale_begin(Tile *t);  /* before the first task: nothing is scaled yet */
+void contract_scale_weights(Tile *t); /* in a task whose batch and channel tile are known */
 
 /* emit_start.c */
 void contract_zero_point(Tile *t);                    /* sets t->zero */
