@@ -235,7 +235,7 @@ static void pack(MloLowerCx *cx, ContractPlan *p, const ContractWeights *w)
 	if (p->dry)
 		return;
 	p->packed = cx->probe ? unpacked(cx, p->c.b.elem) : contract_pack(cx->arena, &p->c, w);
-	if (p->c.zero.sums)
+	if (contract_has_sums(&p->c))
 		p->sums = cx->probe ? unpacked(cx, EL_i32) : contract_pack_sums(cx->arena, &p->c, w);
 }
 

@@ -561,7 +561,7 @@ static void emit_row(Tile *t)
 }
 
 /* Taps ky with 0 <= y*sy + ky*dy - py < in_y. */
-void contract_row_bounds(Tile *t)
+void contract_begin_rows(Tile *t)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
@@ -575,6 +575,7 @@ void contract_row_bounds(Tile *t)
 		hi = pick(e, LLVMIntSGT, addc(e, LLVMBuildNSWSub(e->b, num(e, c->in_y), top, ""), c->dy - 1), zero);
 		t->ky_hi[r] = pick(e, LLVMIntSLT, divc(e, hi, c->dy), emit_i64(e, c->nky));
 	}
+	contract_row_start(t);
 }
 
 static void emit_row_range(Tile *t, LLVMValueRef lo, LLVMValueRef hi, int rows)
@@ -584,7 +585,7 @@ static void emit_row_range(Tile *t, LLVMValueRef lo, LLVMValueRef hi, int rows)
 
 	t->rows = rows;
 	t->y = emit_for(e, &l, lo, hi, emit_i64(e, rows), "y");
-	contract_row_bounds(t);
+	contract_begin_rows(t);
 	emit_row(t);
 	emit_end(e, &l);
 	t->rows = 1;
@@ -619,7 +620,7 @@ static void emit_columns(Tile *t, LLVMValueRef chunk)
 	EmitLoop l;
 
 	t->y = emit_i64(e, 0);
-	contract_row_bounds(t);
+	contract_begin_rows(t);
 	hi = pick(e, LLVMIntSLT, addc(e, lo, c->y_chunk), whole);
 	if (c->nx >= c->cols) {
 		contract_tile(t, c->cols, emit_for(e, &l, lo, hi, emit_i64(e, c->cols), "x"), inner);

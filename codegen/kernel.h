@@ -127,7 +127,8 @@ typedef struct KStmt {
  *
  * The zero point is zero.at, plus the element of zero.z_arg where it is `given` by the run.  Machine code gets it out
  * of the sums of the weights of each tap that lies inside, i32 zero.s_arg[ceil(nc / (vecs*lanes))][ky][kx][vecs*lanes],
- * which are there if there is a zero point or if A is of the sign that the instruction does not take (a.flip).
+ * which are there if there is a zero point or if A is of the sign that the instruction does not take (a.flip).  Depthwise, a tap's
+ * weights are those sums, and there is no such argument.
  *
  * With scale.on, term k of batch b0 is multiplied by the f32 scale.g_arg[b0*scale.b0 + k]: one tap, f32, B packed, alone in its
  * kernel, not by Winograd.  A task multiplies its weights, into the scratch argument w_arg, nk*vecs*lanes elements.

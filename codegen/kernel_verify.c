@@ -311,7 +311,7 @@ static void check_elements(Scope *s, const KContract *c)
 		wrong(s, "contraction with a zero point, but no sums of weights");
 	if (c->zero.given)
 		check_input(s, c->zero.z_arg, c->a.elem, "the zero point");
-	if (!c->zero.sums || s->errors)
+	if (!contract_has_sums(c) || s->errors)
 		return;
 	check_input(s, c->zero.s_arg, EL_i32, "the sums of weights");
 	if (!s->errors && (c->nc < 0 || s->k->arg.items[c->zero.s_arg].count < tiles * c->nky * c->nkx * w))

@@ -380,7 +380,7 @@ static MloStatus lower(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered
 	*c = l.plan.c;
 	c->a_arg = contract_bind(&l, KA_IN, l.plan.a, NULL);
 	c->b_arg = contract_bind(&l, KA_IN, l.plan.b, l.plan.packed);
-	if (c->zero.sums)
+	if (contract_has_sums(c))
 		c->zero.s_arg = contract_bind(&l, KA_IN, NULL, l.plan.sums);
 	if (c->zero.given)
 		c->zero.z_arg = contract_bind(&l, KA_IN, l.plan.zero, NULL);

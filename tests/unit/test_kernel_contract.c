@@ -123,7 +123,7 @@ static void zero_points(KernelRandom *r, KContract *c, MloKernel *k, const MloTa
 	c->zero.sums = c->zero.at || c->zero.given || c->a.flip;
 	if (c->zero.given)
 		c->zero.z_arg = mlo_kernel_arg(k, KA_IN, c->a.elem, 1);
-	if (c->zero.sums)
+	if (contract_has_sums(c))
 		c->zero.s_arg = mlo_kernel_arg(k, KA_IN, EL_i32, mlo_contract_ctiles(c) * c->nky * c->nkx * w);
 }
 
@@ -218,7 +218,7 @@ static void fill_bytes(const MloKernel *k, const KContract *c, KernelBuffers *b,
 	KernelRandom r = {seed ^ 77};
 	int64_t w = (int64_t)c->vecs * c->lanes, steps = mlo_contract_steps(c), taps = c->nky * c->nkx;
 	int8_t *to = b->arg[c->b_arg];
-	int32_t *sums = c->zero.sums ? b->arg[c->zero.s_arg] : NULL;
+	int32_t *sums = contract_has_sums(c) ? b->arg[c->zero.s_arg] : NULL;
 
 	for (int64_t i = 0; i < k->arg.items[c->a_arg].count; i++)
 		((uint8_t *)b->arg[c->a_arg])[i] = (uint8_t)kernel_random(&r, 256);
