@@ -64,7 +64,11 @@ typedef struct MloPtqTensor {
 	MloRange range;     /* of its group */
 	double scale;
 	int32_t zero;
-	double *channel_max; /* largest absolute value of each channel, where somebody asked for it; else NULL */
+	double *channel_lo, *channel_hi; /* of each channel the range, which holds 0, where somebody asked for it; else NULL */
+	double *channel_sum, *channel_square; /* and sums of values and of squares */
+	int64_t channel_count; /* values of a channel that were seen */
+	double *factor;     /* that channels were divided by; NULL: they were not */
+	int64_t nfactors;
 } MloPtqTensor;
 
 typedef struct MloPtq {
@@ -112,15 +116,23 @@ const MloValue *mlo_layer_bias(const MloPtqLayer *l);
 
 /* -- scale moved between layers (quant/channels.c): the graph q->g changes, what it computes does not */
 size_t mlo_ptq_equalize(MloPtq *q); /* how many activations had their channels scaled */
-/* Is it of use to know t's channel_max for the next? */
-bool mlo_ptq_migrates(const MloPtq *q, const MloPtqTensor *t);
-/* By the channel_max of tensors; alpha 0: nothing is taken from activations, 1: all.  Ranges must be found anew. */
+/* Is it of use to know of t's channels for the next (quant/migrate.c)?  How many there are and how many dimensions come
+ * behind them; false: it is not. */
+bool mlo_ptq_migrates(const MloPtq *q, const MloPtqTensor *t, int64_t *channels, int *inner);
+/* By the channels of tensors; alpha 0: nothing is taken from activations, 1: all; PTQ_MIGRATE_BEST: of each activation
+ * what leaves least noise in what its readers make of it.  Sets `factor` of those that were scaled and returns how many. */
+#define PTQ_MIGRATE_BEST (-1.0)
 size_t mlo_ptq_migrate(MloPtq *q, double alpha);
+/* The same with factors that are known; false: t cannot be scaled so. */
+bool mlo_ptq_scale(MloPtq *q, MloPtqTensor *t, const double *factor, int64_t n);
 
 /* -- rounding of weights by what the layer reads (quant/round.c) */
 typedef struct MloRoundInput {
 	int64_t k, groups; /* weights of an output channel; groups of a convolution */
 	float *h;          /* [groups][k][k], zeroed at first: sums of products of inputs */
+	double *sum;       /* [groups][k], zeroed at first: of inputs; NULL: a constant error counts like any other, else
+			      it does not: a bias makes up for it */
+	int64_t *rows;     /* [groups], zeroed at first: how many; of use with `sum` */
 } MloRoundInput;
 int64_t mlo_round_taps(const MloPtqLayer *l);
 int64_t mlo_round_groups(const MloPtqLayer *l);

@@ -11,6 +11,7 @@
 #include "quant/ptq.h"
 
 enum { SWEEPS = 3, LIMIT = 127 };
+#define DAMPING 0.01
 
 typedef struct Rows {
 	const MloRoundInput *in;
@@ -37,18 +38,39 @@ void mlo_round_add(MloRoundInput *in, int64_t group, const float *x, int64_t row
 {
 	float *h = in->h + group * in->k * in->k;
 
+	for (int64_t r = 0; r < rows && in->sum; r++)
+		for (int64_t i = 0; i < in->k; i++)
+			in->sum[group * in->k + i] += x[r * in->k + i];
+	if (in->sum)
+		in->rows[group] += rows;
 	cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, (int)in->k, (int)rows, 1, x, (int)in->k, 1, h, (int)in->k);
 }
 
-/* The lower half, and a little of the mean on the diagonal: inputs never seen should not matter wildly. */
-static void complete(float *h, int64_t k)
+/* Products of what differs from the mean. */
+static void centre(const MloRoundInput *in, int64_t group)
 {
+	float *h = in->h + group * in->k * in->k;
+	const double *sum = in->sum + group * in->k;
+
+	for (int64_t i = 0; i < in->k; i++)
+		for (int64_t j = i; j < in->k; j++)
+			h[i * in->k + j] -= (float)(sum[i] * sum[j] / (double)in->rows[group]);
+}
+
+/* Of a group, both halves, and a little of the inputs' size on the diagonal: what layers will read is quantised, and
+ * inputs never seen should not matter wildly. */
+static void complete(const MloRoundInput *in, int64_t group)
+{
+	float *h = in->h + group * in->k * in->k;
+	int64_t k = in->k;
 	double trace = 0;
 
 	for (int64_t i = 0; i < k; i++)
 		trace += h[i * k + i];
+	if (in->sum && in->rows[group])
+		centre(in, group);
 	for (int64_t i = 0; i < k; i++) {
-		h[i * k + i] += (float)(0.001 * trace / (double)k + 1e-12);
+		h[i * k + i] += (float)(DAMPING * trace / (double)k + 1e-12);
 		for (int64_t j = 0; j < i; j++)
 			h[i * k + j] = h[j * k + i];
 	}
@@ -101,7 +123,7 @@ const int8_t *mlo_round_layer(MloArena *a, const MloPtqWeights *w, MloRoundInput
 	r.gradient = MLO_NEWN(a, float, (size_t)in->k);
 	r.out = MLO_NEWN(a, int8_t, (size_t)mlo_tensor_elems(w->w));
 	for (int64_t g = 0; g < in->groups; g++) {
-		complete(in->h + g * in->k * in->k, in->k);
+		complete(in, g);
 		for (int64_t c = g * per; c < (g + 1) * per; c++)
 			descend(&r, in->h + g * in->k * in->k, c, w->scale[w->nscales > 1 ? c : 0]);
 	}

@@ -25,7 +25,7 @@ static const CliOption options[] = {
 	{O_EXCLUDE, "exclude", "PATTERN", "nodes of that name stay float; * and ? stand for any characters (repeatable)"},
 	{O_INCLUDE, "include", "PATTERN", "only contractions of that name are quantised (repeatable)"},
 	{O_EQUALIZE, "equalize", NULL, "weights of neighbouring layers equally large; for --per-tensor"},
-	{O_MIGRATE, "migrate", "ALPHA", "0..1: how far weights take over the spread of activation channels; 0.5 for transformers"},
+	{O_MIGRATE, "migrate", "ALPHA", "0..1: how far weights take over the spread of activation channels; 0: not (default: as noise is least)"},
 	{O_ROUND, "round", NULL, "round weights by what layers read, not each to the nearest"},
 	{O_NO_BIAS, "no-correct-bias", NULL, "biases stay, where they could make up for the mean error of each channel"},
 	{O_SAVE, "save-profile", "FILE", "keep the ranges that were found"},

@@ -101,8 +101,6 @@ static MloStatus see(void *user, MloTensor *const *out, int64_t count, int64_t f
 		const MloTensor *v = out[w->skip + i];
 
 		mlo_observe(&t->stats, v->data, mlo_tensor_elems(v));
-		if (t->channel_max)
-			quantize_see_channels(t, v);
 		if (t->stats.bad)
 			return not_finite(w, t, first, count, d);
 	}
@@ -137,17 +135,17 @@ static MloStatus observe(Quantize *x)
 
 MloStatus quantize_calibrate(Quantize *x)
 {
+	enum { MIGRATE_SAMPLES = 64 };
+
 	if (x->opt->equalize)
 		mlo_ptq_equalize(x->q);
 	if (x->opt->load_profile) {
 		MLO_TRY(profile_load(x->q, x->opt->load_profile, x->d));
 	} else {
-		if (x->opt->migrate > 0)
-			quantize_watch_channels(x);
+		if (x->opt->migrate != 0)
+			MLO_TRY(quantize_migrate(x, MIGRATE_SAMPLES));
 		MLO_TRY(observe(x));
 		MLO_TRY(quantize_check_data(x));
-		if (x->opt->migrate > 0 && mlo_ptq_migrate(x->q, x->opt->migrate))
-			MLO_TRY(observe(x));
 	}
 	mlo_ptq_ranges(x->q);
 	if (x->opt->save_profile)
@@ -155,14 +153,51 @@ MloStatus quantize_calibrate(Quantize *x)
 	return MLO_OK;
 }
 
-MloStatus quantize_correct(Quantize *x)
+typedef struct Correction {
+	const MloTensor *bias;
+	const int8_t *rounded;
+} Correction;
+
+/* What layers have at the moment goes to `c`, and what was there to them. */
+static void swap_corrections(MloPtq *q, Correction *c)
+{
+	for (size_t i = 0; i < q->nlayers; i++) {
+		Correction now = {q->layer[i].bias, q->layer[i].rounded};
+
+		q->layer[i].bias = c[i].bias;
+		q->layer[i].rounded = c[i].rounded;
+		c[i] = now;
+	}
+}
+
+static MloStatus correct(Quantize *x, bool round)
 {
 	enum { ROUND_SAMPLES = 128, BIAS_SAMPLES = 64 };
 
-	if (x->opt->round)
+	if (round)
 		MLO_TRY(quantize_round(x, ROUND_SAMPLES));
-	if (x->opt->correct_bias)
-		MLO_TRY(quantize_correct_bias(x, BIAS_SAMPLES));
+	return x->opt->correct_bias ? quantize_correct_bias(x, BIAS_SAMPLES) : MLO_OK;
+}
+
+/* Errors that layers make one by one may add up: rounding is kept if the outputs gain by it. */
+MloStatus quantize_correct(Quantize *x)
+{
+	Correction *plain = MLO_NEWN(x->a, Correction, x->q->nlayers + 1);
+	double sqnr;
+
+	MLO_TRY(correct(x, false));
+	if (!x->opt->round)
+		return MLO_OK;
+	MLO_TRY(quantize_measure(x, QUANTIZE_MEASURED));
+	sqnr = x->output_sqnr;
+	swap_corrections(x->q, plain);
+	MLO_TRY(correct(x, true));
+	MLO_TRY(quantize_measure(x, QUANTIZE_MEASURED));
+	if (x->output_sqnr < sqnr) {
+		mlo_note(x->d, "weights are rounded to the nearest: by what layers read, outputs have %.1f instead of %.1f dB",
+			 x->output_sqnr, sqnr);
+		swap_corrections(x->q, plain);
+	}
 	return MLO_OK;
 }
 

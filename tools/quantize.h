@@ -12,7 +12,7 @@ typedef struct QuantizeOptions {
 	int samples; /* at most, of the calibration data */
 	const char *load_profile, *save_profile;
 	bool equalize;        /* weights across layers, before anything is run */
-	double migrate;       /* share of the activations' spread that weights take over; 0: none */
+	double migrate;       /* see mlo_ptq_migrate(); 0: none */
 	bool correct_bias, round;
 	/* A bound on what may be lost; no bounds: none. */
 	const char *eval, *labels; /* labelled samples, prepared as the others; NULL: none */
@@ -26,7 +26,7 @@ typedef struct QuantizeOptions {
 /* Everything that costs no more than a few runs of the samples. */
 #define QUANTIZE_DEFAULTS                                                                            \
 	{                                                                                            \
-		.ptq = {.range = RANGE_MSE, .percentile = 99.99}, .samples = 300, .correct_bias = true, .metric = "top1", \
+		.ptq = {.range = RANGE_MSE, .percentile = 99.99}, .samples = 300, .migrate = PTQ_MIGRATE_BEST, .correct_bias = true, .metric = "top1", \
 		.max_drop = -1                                                                       \
 	}
 
@@ -42,6 +42,7 @@ typedef struct Quantize {
 	double output_cosine; /* between all outputs of one graph and those of the other */
 	double accuracy, float_accuracy; /* percent; NAN: not known */
 	double speed, float_ns; /* how many times as fast as the float model, which takes so long on the target; NAN: not known */
+	size_t migrated;   /* activations whose channels were scaled */
 	size_t back;       /* layers that the bound sent back to float */
 	bool over_budget;  /* even so it is not met */
 	int64_t samples;   /* seen */
@@ -100,8 +101,8 @@ MloStatus probe_run(const Quantize *x, Probe *const *p, size_t n, int64_t limit,
 void probe_close(Probe *p);
 
 /* -- corrections (tools/quantize_correct.c, tools/quantize_round.c) */
-void quantize_watch_channels(Quantize *x); /* from now on calibration finds channel_max where that is of use */
-void quantize_see_channels(MloPtqTensor *t, const MloTensor *v);
+MloStatus quantize_migrate(Quantize *x, int64_t samples) MLO_CHECKED; /* before ranges are found */
+bool quantize_bias_corrects(const MloPtqLayer *l);
 MloStatus quantize_correct_bias(Quantize *x, int64_t samples) MLO_CHECKED;
 MloStatus quantize_round(Quantize *x, int64_t samples) MLO_CHECKED;
 

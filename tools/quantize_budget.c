@@ -170,7 +170,7 @@ static MloStatus cannot(Budget *b, size_t best)
 		mlo_error(x->d, MLO_ERR_MODEL,
 			  "the budget cannot be met: with %zu of %zu layers in float SQNR is %.1f dB, cosine %.5f",
 			  best, b->n, x->output_sqnr, x->output_cosine);
-	mlo_hint(x->d, "try --round, --migrate 0.5 or more samples; --keep-best writes this result all the same");
+	mlo_hint(x->d, "try --round or more samples; --keep-best writes this result all the same");
 	return MLO_ERR_MODEL;
 }
 

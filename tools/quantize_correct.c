@@ -12,9 +12,8 @@ typedef struct Channels {
 	int64_t outer, n, inner;
 } Channels;
 
-static Channels channels_of(const MloTensor *t, bool image)
+static Channels channels_of(const MloTensor *t, int axis)
 {
-	int axis = image ? 1 : t->rank - 1;
 	Channels c = {1, t->dim[axis], 1};
 
 	for (int i = 0; i < t->rank; i++) {
@@ -26,32 +25,82 @@ static Channels channels_of(const MloTensor *t, bool image)
 
 /* -- migration ------------------------------------------------------------------------------------- */
 
-static bool read_by_conv(const MloValue *v)
-{
-	return v->uses && v->uses->node->op == OP_conv;
-}
+typedef struct Spread {
+	MloPtq *q;
+	size_t *tensor; /* by output asked for */
+	int *inner;     /* dimensions behind that of the channels */
+	size_t n;
+} Spread;
 
-void quantize_watch_channels(Quantize *x)
+static void watch(Spread *s, Probe *p, const MloPtq *there)
 {
-	for (size_t i = 0; i < x->q->ntensors; i++) {
-		MloPtqTensor *t = &x->q->tensor[i];
-		const MloType *type = &t->v->type;
-		int axis = read_by_conv(t->v) ? 1 : type->rank - 1;
+	MloPtq *q = s->q;
 
-		if (mlo_ptq_migrates(x->q, t) && axis > 0 && mlo_dim_known(type->dim[axis]))
-			t->channel_max = MLO_NEWN(x->a, double, (size_t)type->dim[axis].k + 1);
+	for (size_t i = 0; i < q->ntensors; i++) {
+		MloPtqTensor *t = &q->tensor[i];
+		int64_t channels;
+
+		if (!mlo_ptq_migrates(q, t, &channels, &s->inner[s->n]))
+			continue;
+		t->channel_lo = MLO_NEWN(q->a, double, (size_t)channels + 1);
+		t->channel_hi = MLO_NEWN(q->a, double, (size_t)channels + 1);
+		t->channel_sum = MLO_NEWN(q->a, double, (size_t)channels + 1);
+		t->channel_square = MLO_NEWN(q->a, double, (size_t)channels + 1);
+		s->tensor[s->n++] = i;
+		probe_ask(p, there->tensor[i].v, q->a);
 	}
 }
 
-void quantize_see_channels(MloPtqTensor *t, const MloTensor *v)
+static MloStatus see_channels(void *user, MloTensor *const *out, int64_t count, int64_t first, MloDiag *d)
 {
-	Channels c = channels_of(v, read_by_conv(t->v));
-	const float *p = v->data;
+	Spread *s = user;
 
-	for (int64_t o = 0; o < c.outer; o++)
-		for (int64_t k = 0; k < c.n; k++)
-			for (int64_t i = 0; i < c.inner; i++, p++)
-				t->channel_max[k] = fmax(t->channel_max[k], fabsf(*p));
+	for (size_t i = 0; i < s->n; i++) {
+		MloPtqTensor *t = &s->q->tensor[s->tensor[i]];
+		const MloTensor *v = out[i];
+		Channels c = channels_of(v, v->rank - 1 - s->inner[i]);
+		const float *p = v->data;
+
+		for (int64_t o = 0; o < c.outer; o++)
+			for (int64_t k = 0; k < c.n; k++) {
+				float lo = 0, hi = 0;
+				double sum = 0, square = 0;
+
+				for (int64_t e = 0; e < c.inner; e++, p++) {
+					lo = *p < lo ? *p : lo;
+					hi = *p > hi ? *p : hi;
+					sum += *p;
+					square += (double)*p * *p;
+				}
+				t->channel_lo[k] = fmin(t->channel_lo[k], lo);
+				t->channel_hi[k] = fmax(t->channel_hi[k], hi);
+				t->channel_sum[k] += sum;
+				t->channel_square[k] += square;
+			}
+		t->channel_count += c.outer * c.inner;
+	}
+	return MLO_OK;
+}
+
+MloStatus quantize_migrate(Quantize *x, int64_t samples)
+{
+	Spread s = {.q = x->q,
+		    .tensor = MLO_NEWN(x->a, size_t, x->q->ntensors + 1),
+		    .inner = MLO_NEWN(x->a, int, x->q->ntensors + 1)};
+	Probe p, *list = &p;
+	MloStatus st = MLO_OK;
+
+	MLO_TRY(probe_open(&p, x->g, x->d));
+	p.g->noutputs = 0; /* only what leads there is needed */
+	p.outputs = 0;
+	watch(&s, &p, mlo_ptq_new(x->a, p.g, &x->opt->ptq));
+	if (s.n)
+		st = probe_run(x, &list, 1, samples < x->opt->samples ? samples : x->opt->samples, "spread", see_channels,
+			       &s, x->d);
+	probe_close(&p);
+	if (st == MLO_OK && s.n)
+		x->migrated = mlo_ptq_migrate(x->q, x->opt->migrate);
+	return st;
 }
 
 /* -- biases ---------------------------------------------------------------------------------------- */
@@ -70,7 +119,7 @@ static MloStatus add_difference(void *user, MloTensor *const *out, int64_t count
 
 	for (size_t i = 0; i < b->n; i++) {
 		const MloTensor *want = out[b->skip + 2 * i], *got = out[b->skip + 2 * i + 1];
-		Channels c = channels_of(want, b->q->layer[b->layer[i]].kind == PTQ_CONV);
+		Channels c = channels_of(want, b->q->layer[b->layer[i]].kind == PTQ_CONV ? 1 : want->rank - 1);
 		const float *p = want->data, *g = got->data;
 
 		for (int64_t o = 0; o < c.outer; o++)
@@ -78,7 +127,7 @@ static MloStatus add_difference(void *user, MloTensor *const *out, int64_t count
 				double s = 0;
 
 				for (int64_t e = 0; e < c.inner; e++, p++, g++)
-					s += (double)*p - *g;
+		s += (double)*p - *g;
 				b->sum[i][k] += s;
 			}
 		b->count[i] += c.outer * c.inner;
@@ -86,7 +135,7 @@ static MloStatus add_difference(void *user, MloTensor *const *out, int64_t count
 	return MLO_OK;
 }
 
-static bool correctable(const MloPtqLayer *l)
+bool quantize_bias_corrects(const MloPtqLayer *l)
 {
 	return l->on && (l->kind == PTQ_CONV || (l->kind == PTQ_MATMUL && mlo_layer_bias(l)));
 }
@@ -109,7 +158,7 @@ static void ask_sums(Quantize *x, Bias *b, Probe *p, const MloPtq *at, MloValue 
 	for (size_t i = 0; i < x->q->nlayers; i++) {
 		const MloPtqLayer *l = &x->q->layer[i];
 
-		if (!correctable(l))
+		if (!quantize_bias_corrects(l))
 			continue;
 		probe_ask(p, at->layer[i].sum, x->a);
 		probe_ask(p, alone[i], x->a);

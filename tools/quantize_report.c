@@ -44,6 +44,8 @@ void report_summary(const Quantize *x, FILE *to)
 {
 	fprintf(to, "%zu of %zu contractions and %zu other operators quantised", count(x, true, true),
 		count(x, false, true), count(x, true, false) - count(x, true, true));
+	if (x->migrated)
+		fprintf(to, ", %zu activations scaled by channel", x->migrated);
 	if (x->samples)
 		fprintf(to, ", %lld samples", (long long)x->samples);
 	if (isfinite(x->output_sqnr))
@@ -98,6 +100,7 @@ static json_t *layer(const Quantize *x, const MloPtqLayer *l)
 		json_object_set_new(j, "input_range", json_pack("[f,f]", t->range.lo, t->range.hi));
 		json_object_set_new(j, "input_scale", json_real(t->scale));
 		json_object_set_new(j, "input_zero_point", json_integer(t->zero));
+		json_object_set_new(j, "input_channels_scaled", json_boolean(t->factor != NULL));
 	}
 	if (l->on && isfinite(l->sqnr))
 		json_object_set_new(j, "sqnr_db", json_real(l->sqnr));

@@ -159,6 +159,17 @@ static bool roundable(const MloPtqLayer *l)
 	       !strcmp(mlo_attr_s(l->n, ATTR_conv_auto_pad), "VALID");
 }
 
+static MloRoundInput new_input(const Quantize *x, MloArena *a, const MloPtqLayer *l)
+{
+	MloRoundInput in = {.k = mlo_round_taps(l), .groups = mlo_round_groups(l), .h = mlo_alloc(a, sums_of(l), 1)};
+
+	if (x->opt->correct_bias && quantize_bias_corrects(l)) {
+		in.sum = MLO_NEWN(a, double, (size_t)(in.k * in.groups));
+		in.rows = MLO_NEWN(a, int64_t, (size_t)in.groups);
+	}
+	return in;
+}
+
 /* As many layers from `from` on as memory allows; the index behind them. */
 static size_t choose(Gather *g, MloArena *tmp, size_t from)
 {
@@ -174,10 +185,7 @@ static size_t choose(Gather *g, MloArena *tmp, size_t from)
 		if (g->n && bytes + sums_of(l) > MAX_SUMS)
 			break;
 		bytes += sums_of(l);
-		g->layer[g->n++] = (Layer){.index = i,
-					   .in = {.k = mlo_round_taps(l),
-						  .groups = mlo_round_groups(l),
-						  .h = mlo_alloc(tmp, sums_of(l), 1)}};
+		g->layer[g->n++] = (Layer){.index = i, .in = new_input(g->x, tmp, l)};
 	}
 	return i;
 }

@@ -408,7 +408,9 @@ static void migration_changes_no_result(void)
 {
 	MloPtqOptions opt = {.range = RANGE_MINMAX};
 	MloGraph *before;
+	int64_t channels;
 	size_t n = 0;
+	int inner;
 	Fix f;
 
 	begin(&f, uneven, &opt);
@@ -416,18 +418,110 @@ static void migration_changes_no_result(void)
 	for (size_t i = 0; i < f.q->ntensors; i++) {
 		MloPtqTensor *t = &f.q->tensor[i];
 
-		if (!mlo_ptq_migrates(f.q, t))
+		if (!mlo_ptq_migrates(f.q, t, &channels, &inner))
 			continue;
 		n++;
-		t->channel_max = MLO_NEWN(f.g->arena, double, 8);
+		t->channel_lo = MLO_NEWN(f.g->arena, double, 8);
+		t->channel_hi = MLO_NEWN(f.g->arena, double, 8);
 		for (int c = 0; c < 6; c++)
-			t->channel_max[c] = c * c; /* a channel of zeros among them */
+			t->channel_hi[c] = c * c; /* a channel of zeros among them */
 	}
 	CU_ASSERT_EQUAL(n, 3); /* r, l and n */
 	CU_ASSERT_EQUAL(mlo_ptq_migrate(f.q, 0.5), 3);
 	same_results(&f, before);
 	mlo_graph_free(before);
 	end(&f);
+}
+
+/* Behind an activation that is not linear the scale goes to a factor and to what is added to it. */
+static const char swish[] =
+	"graph @s(%x: f32[2,4,6,6]) -> (%z, %u) {\n"
+	"  const %w: f32[4,4,1,1] = fill(0.5)\n  const %m: f32[1] = [2]\n  const %b: f32[1] = [0.25]\n"
+	"  const %d: f32[4,1,3,3] = fill(0.5)\n  const %v: f32[2,4,1,1] = fill(0.5)\n"
+	"  %c = conv(%x, %w) : f32[2,4,6,6]\n  %h = hard_swish(%c) : f32[2,4,6,6]\n  %k = mul(%h, %m) : f32[2,4,6,6]\n"
+	"  %a = add(%k, %b) : f32[2,4,6,6]\n  %y = conv(%a, %d) {group=4, pads=[1, 1, 1, 1]} : f32[2,4,6,6]\n"
+	"  %z = conv(%y, %v) : f32[2,2,6,6]\n  %u = relu(%y) : f32[2,4,6,6]\n}\n";
+
+static MloPtqTensor *tensor_named(const Fix *f, const char *name)
+{
+	for (size_t i = 0; i < f->q->ntensors; i++)
+		if (!strcmp(f->q->tensor[i].v->name, name))
+			return &f->q->tensor[i];
+	return NULL;
+}
+
+/* Channels of t from -high[c] / 8 to high[c], evenly spread. */
+static void seen_channels(Fix *f, MloPtqTensor *t, const double *high, int n)
+{
+	t->channel_lo = MLO_NEWN(f->g->arena, double, (size_t)n);
+	t->channel_hi = MLO_NEWN(f->g->arena, double, (size_t)n);
+	t->channel_sum = MLO_NEWN(f->g->arena, double, (size_t)n);
+	t->channel_square = MLO_NEWN(f->g->arena, double, (size_t)n);
+	t->channel_count = 100;
+	for (int c = 0; c < n; c++) {
+		t->channel_lo[c] = -high[c] / 8;
+		t->channel_hi[c] = high[c];
+		t->channel_square[c] = 100 * high[c] * high[c] / 3;
+	}
+}
+
+static void migration_by_least_noise(void)
+{
+	static const double uneven_channels[] = {16, 4, 1, 0.5}, even[] = {2, 1.9, 2, 1.8};
+	MloPtqOptions opt = {.range = RANGE_MINMAX};
+	MloGraph *before;
+	MloPtqTensor *a;
+	int64_t channels;
+	int inner;
+	Fix f;
+
+	begin(&f, swish, &opt);
+	before = mlo_graph_clone(f.g);
+	a = tensor_named(&f, "a");
+	CU_ASSERT(mlo_ptq_migrates(f.q, a, &channels, &inner) && channels == 4 && inner == 2);
+	CU_ASSERT_FALSE(mlo_ptq_migrates(f.q, tensor_named(&f, "x"), &channels, &inner));
+	seen_channels(&f, a, even, 4);
+	CU_ASSERT_EQUAL(mlo_ptq_migrate(f.q, PTQ_MIGRATE_BEST), 0); /* nothing to gain */
+	seen_channels(&f, a, uneven_channels, 4);
+	CU_ASSERT_EQUAL(mlo_ptq_migrate(f.q, PTQ_MIGRATE_BEST), 1);
+	CU_ASSERT_EQUAL_FATAL(a->nfactors, 4);
+	for (int c = 0; c < 4; c++) /* a depthwise convolution loses nothing by it: channels become the same */
+		CU_ASSERT_DOUBLE_EQUAL(a->factor[c], uneven_channels[c] / 16, 1e-6);
+	CU_ASSERT_EQUAL(a->v->def->in[1]->data->dim[0], 4); /* one number became one for each channel */
+	same_results(&f, before);
+	CU_ASSERT_FALSE(mlo_ptq_scale(f.q, a, a->factor, 3));
+	mlo_graph_free(before);
+	end(&f);
+}
+
+/* Where a bias makes up for the mean, errors that all inputs share do not count: other weights are rounded up. */
+static void rounding_without_the_mean(void)
+{
+	enum { K = 2, ROWS = 8 };
+	MloArena *a = mlo_arena_new();
+	MloTensor *w = mlo_tensor_new(a, EL_f32, 2, (int64_t[]){K, 1});
+	double scale = 1;
+	MloPtqWeights p = {.w = w, .channels = 1, .axis = 1, .scale = &scale, .nscales = 1};
+	float x[ROWS * K];
+	const int8_t *got[2];
+
+	mlo_tensor_set_f64(w, 0, 0.4);
+	mlo_tensor_set_f64(w, 1, 0.4);
+	for (int r = 0; r < ROWS; r++) { /* large and the same but for a little in the first */
+		x[r * K] = r % 2 ? 11 : 9;
+		x[r * K + 1] = 10;
+	}
+	for (int centred = 0; centred < 2; centred++) {
+		MloRoundInput in = {.k = K, .groups = 1, .h = MLO_NEWN(a, float, K *K)};
+
+		in.sum = centred ? MLO_NEWN(a, double, K) : NULL;
+		in.rows = centred ? MLO_NEWN(a, int64_t, 1) : NULL;
+		mlo_round_add(&in, 0, x, ROWS);
+		got[centred] = mlo_round_layer(a, &p, &in);
+	}
+	CU_ASSERT_EQUAL(got[0][0] + got[0][1], 1); /* 0.8 of them */
+	CU_ASSERT_EQUAL(got[1][0] + got[1][1], 0);
+	mlo_arena_free(a);
 }
 
 static double result_error(const MloTensor *w, const int8_t *q, double scale, const float *x, int rows, int k)
@@ -559,7 +653,9 @@ void suite_quant(void)
 	CU_ADD_TEST(s, odd_channels);
 	CU_ADD_TEST(s, equalization_changes_no_result);
 	CU_ADD_TEST(s, migration_changes_no_result);
+	CU_ADD_TEST(s, migration_by_least_noise);
 	CU_ADD_TEST(s, rounding_by_results);
+	CU_ADD_TEST(s, rounding_without_the_mean);
 	CU_ADD_TEST(s, layers_alone);
 	CU_ADD_TEST(s, weights_in_blocks);
 }

@@ -8,8 +8,12 @@ data="--preprocess layout=nchw"
 "$mlopt" eval q.mlopt --data "$models/batch.npy" --labels "$models/labels.npy" $data
 
 echo "-- profiles"
-"$mlopt" quantize "$models/tiny.onnx" -o a.onnx --calib "$models/batch.npy" $data --no-correct-bias --save-profile p.json >/dev/null
+"$mlopt" quantize "$models/tiny.onnx" -o a.onnx --calib "$models/batch.npy" $data --migrate 0.5 --no-correct-bias --save-profile p.json >/dev/null
 "$mlopt" quantize "$models/tiny.onnx" -o b.onnx --load-profile p.json >/dev/null && cmp a.onnx b.onnx && echo same
+sed '/channel_factors/,$ s/^   [0-9].*,/   -1,/' p.json >bad.json
+"$mlopt" quantize "$models/tiny.onnx" -o b.onnx --load-profile bad.json 2>&1; echo $?
+sed '/channel_factors/,$ s/^   [0-9].*,/   1, 1,/' p.json >bad.json
+"$mlopt" quantize "$models/tiny.onnx" -o b.onnx --load-profile bad.json 2>&1; echo $?
 mkdir in && cp "$models/batch.npy" in/1.npy && cp "$models/batch.npy" in/2.npy
 "$mlopt" quantize "$models/tiny.onnx" -o c.onnx --calib in $data --samples 10 --exclude 'block/*' --json |
 	grep -E 'samples|"node"|quantized|reason'
