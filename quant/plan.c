@@ -159,6 +159,8 @@ static void add_layer(MloPtq *q, MloNode *n)
 		l.off = "excluded";
 	else if (contracts(l.kind) && q->opt.include && *q->opt.include && !listed(q->opt.include, n))
 		l.off = "not included";
+	if (listed(q->opt.wide, n))
+		l.wide = "asked for";
 	q->layer[q->nlayers++] = l;
 }
 
@@ -245,13 +247,27 @@ static void share(MloPtq *q, const MloValue *a, const MloValue *b)
 	q->tensor[i > k ? i : k].group = i > k ? k : i;
 }
 
+/* Tensors that a layer reads in 16 bits, and whatever shares their range. */
+static void find_wide(MloPtq *q)
+{
+	for (size_t i = 0; i < q->nlayers; i++) {
+		const MloPtqLayer *l = &q->layer[i];
+
+		for (uint32_t k = 0; l->on && l->wide && k < reads(l); k++)
+			if (!l->n->in[k]->data)
+				q->tensor[root(q, (size_t)q->index[l->n->in[k]->id])].wide = true;
+	}
+	for (size_t i = 0; i < q->ntensors; i++)
+		q->tensor[i].wide = q->tensor[root(q, i)].wide;
+}
+
 void mlo_ptq_plan(MloPtq *q)
 {
 	for (size_t i = 0; i < q->ntensors; i++) {
 		MloPtqTensor *t = &q->tensor[i];
 
 		t->made = !t->v->def;
-		t->wanted = false;
+		t->wanted = t->wide = false;
 		t->group = i;
 	}
 	for (size_t i = 0; i < q->nlayers; i++)
@@ -270,6 +286,7 @@ void mlo_ptq_plan(MloPtq *q)
 		if (l->kind == PTQ_MOVE && l->result == l->n->out[0])
 			share(q, l->n->in[0], l->result);
 	}
+	find_wide(q);
 }
 
 /* -- ranges ---------------------------------------------------------------------------------------- */
@@ -284,16 +301,18 @@ static void share_parts(MloPtq *q)
 {
 	for (size_t i = 0; i < q->nlayers; i++) {
 		const MloPtqLayer *l = &q->layer[i];
+		const MloPtqTensor *whole;
 		const MloRange *r;
 
 		if (!l->on || l->n->op != OP_concat || l->result != l->n->out[0])
 			continue;
-		r = &q->tensor[root(q, (size_t)q->index[l->result->id])].range;
+		whole = &q->tensor[root(q, (size_t)q->index[l->result->id])];
+		r = &whole->range;
 		for (uint32_t k = 0; k < l->n->nin; k++) {
 			const MloValue *v = l->n->in[k];
-			const MloRange *part = v->data ? NULL : &q->tensor[root(q, (size_t)q->index[v->id])].range;
+			const MloPtqTensor *part = v->data ? NULL : &q->tensor[root(q, (size_t)q->index[v->id])];
 
-			if (part && 1.5 * (part->hi - part->lo) >= r->hi - r->lo)
+			if (part && part->wide == whole->wide && 1.5 * (part->range.hi - part->range.lo) >= r->hi - r->lo)
 				share(q, v, l->result);
 		}
 	}
@@ -307,20 +326,26 @@ static void group_ranges(MloPtq *q)
 			q->tensor[root(q, i)].range = joined(q->tensor[root(q, i)].range, q->tensor[i].range);
 }
 
+MloElem mlo_ptq_elem(const MloPtq *q, bool wide)
+{
+	return q->opt.symmetric ? wide ? EL_i16 : EL_i8 : wide ? EL_u16 : EL_u8;
+}
+
 static void scale_of(const MloPtqOptions *opt, MloPtqTensor *t)
 {
 	double lo = t->range.lo, hi = t->range.hi, most = fmax(-lo, hi);
+	const int32_t levels = t->wide ? UINT16_MAX : UINT8_MAX;
 
 	if (most < 1e-30) { /* nothing but zeros */
 		t->scale = 1;
 		t->zero = 0;
 	} else if (opt->symmetric) {
-		t->scale = (float)(most / 127);
+		t->scale = (float)(most / (levels / 2));
 		t->zero = 0;
 	} else {
-		t->scale = (float)((hi - lo) / 255);
+		t->scale = (float)((hi - lo) / levels);
 		t->zero = (int32_t)lrint(-lo / t->scale);
-		t->zero = t->zero < 0 ? 0 : t->zero > 255 ? 255 : t->zero;
+		t->zero = t->zero < 0 ? 0 : t->zero > levels ? levels : t->zero;
 	}
 }
 
@@ -332,7 +357,8 @@ void mlo_ptq_ranges(MloPtq *q)
 		if (t->wanted && !t->known)
 			t->own = mlo_range(&t->stats, q->opt.range, q->opt.percentile, 256);
 		t->known |= t->wanted;
-		t->range = t->own;
+		/* so many levels that nothing need be cut off; a profile has no statistics */
+		t->range = t->wide && t->stats.bin ? mlo_range(&t->stats, RANGE_MINMAX, 0, 0) : t->own;
 	}
 	group_ranges(q);
 	share_parts(q);

@@ -13,19 +13,20 @@ static bool contracts(const MloPtqLayer *l)
 
 static const char *scheme(const Quantize *x, const MloPtqLayer *l)
 {
+	const char *a;
+
 	if (!l->on)
 		return "float";
+	a = mlo_elem_name(mlo_ptq_elem(x->q, mlo_ptq_tensor(x->q, mlo_layer_input(l))->wide));
 	if (l->kind == PTQ_CONV || l->kind == PTQ_MATMUL)
-		return x->opt->ptq.symmetric    ? x->opt->ptq.per_tensor ? "s8 x s8" : "s8 x s8/channel"
-		       : x->opt->ptq.per_tensor ? "u8 x s8"
-						: "u8 x s8/channel";
-	return x->opt->ptq.symmetric ? "s8" : "u8";
+		return mlo_sprintf(x->a, "%s x s8%s", a, x->opt->ptq.per_tensor ? "" : "/channel");
+	return a;
 }
 
 static const char *reason(const MloPtqLayer *l)
 {
 	if (l->on)
-		return "";
+		return l->wide ? l->wide : "";
 	return l->off ? l->off : "its result is not read by quantised operators, or its operands are not quantised";
 }
 
