@@ -224,7 +224,10 @@ static void report_steps(const Plan *p, MloVariant *out)
 	out->steps = MLO_NEWN(out->arena, MloStepInfo, out->nsteps + 1);
 	for (size_t i = 0, at = 0; i < p->program.n; i++)
 		for (size_t j = 0; j < p->program.items[i]->step.n; j++)
-			out->steps[at++] = p->program.items[i]->step.items[j].info;
+		{
+			out->steps[at] = p->program.items[i]->step.items[j].info;
+			out->steps[at++].beside = p->program.items[i]->step.items[j].beside;
+		}
 }
 
 static MloStatus codegen(const MloGraph *g, const MloTarget *t, const MloCodegenOptions *opt, MloVariant *out, MloDiag *d)

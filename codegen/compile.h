@@ -29,6 +29,7 @@ typedef struct MloStepInfo {
 	double flops, bytes;     /* of open sizes: a guess */
 	bool open;               /* some sizes are known to the run alone */
 	int64_t ntasks;
+	bool beside;             /* may run at the same time as the step before it */
 	const char *shape;       /* text of the main result's type, for reports */
 	const char *schedule;    /* text of the schedule chosen, "" when there is no choice */
 	MloChoice choice;        /* where it comes from */

@@ -55,6 +55,8 @@ bool contract_two_rows_fit(const MloTarget *t, const KContract *c); /* those of 
 /* Fills the schedule fields from the extents (sizes are those of k) and the target's facts. shortest: rows of
  * an open length are seldom shorter. */
 void mlo_schedule_contract(const MloTarget *t, const MloKernel *k, int64_t shortest, KContract *c);
+/* The same for an image whose rows are made band by band, so many of its channels at a time, whole tiles of them. */
+void mlo_schedule_band(const MloTarget *t, int64_t channels, KContract *c);
 /* Sizes of tiles that are tried. */
 enum { CONTRACT_MAX_VECS = 8, CONTRACT_MAX_COLS = 28 };
 /* Would a tile of so many vectors reach into a second group of channels? */

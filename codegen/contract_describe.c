@@ -209,6 +209,10 @@ static void schedule(MloLowerCx *cx, ContractPlan *p, int64_t shortest)
 {
 	KContract *c = &p->c;
 
+	if (p->band) {
+		mlo_schedule_band(cx->target, p->band, c);
+		return;
+	}
 	mlo_schedule_contract(cx->target, p->k, shortest, c);
 	p->winograd = p->winograd && !cx->direct_only;
 	if (cx->forced)
@@ -339,17 +343,17 @@ static MloStatus describe_conv(MloLowerCx *cx, const MloNode *first, const MloNo
 	if (!conv_groups(cx->target, n->in[0], ch, p->oc, groups, c, &w) || !choose_weights(cx, n->in[0], c))
 		return MLO_ERR_UNSUPPORTED;
 	choose_sign(cx->target, c);
-	if (w.kh == 1 && w.kw == 1 && c->sy == 1 && c->sx == 1 && !c->py && !c->px && mlo_dim_same(oh, ih) &&
+	if (!p->band && w.kh == 1 && w.kw == 1 && c->sy == 1 && c->sx == 1 && !c->py && !c->px && mlo_dim_same(oh, ih) &&
 	    mlo_dim_same(ow, iw)) {
 		/* pixels in one row: tiles need not end at each row's end */
 		c->nx = c->in_x = mlo_kernel_number(p->k, mlo_dim_mul(p->k->syms, oh, ow));
 		c->ny = c->in_y = 1;
 		c->a.y = 0;
 		p->merged = two ? 2 : 1;
-	} else {
+	} else if (!p->band) {
 		turn_column(p, &w, g.pad_hi[0]);
 	}
-	p->winograd = n->out[0]->layout.block == cx->target->vector_bytes / 4;
+	p->winograd = !p->band && n->out[0]->layout.block == cx->target->vector_bytes / 4;
 	schedule(cx, p, p->merged ? SHORT_IMAGE * SHORT_IMAGE : SHORT_IMAGE);
 	p->a = n->in[0];
 	p->bias = bias;

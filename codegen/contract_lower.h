@@ -33,6 +33,7 @@ bool contract_weights_fit(const ContractWeights *w, int64_t channels, bool chann
  * anchor's result from the contract's variables (b0, b1, y, x, c). */
 typedef struct ContractPlan {
 	bool dry;                   /* only ask whether it can be described: weights are not packed */
+	int64_t band;               /* rows of images stay apart, and so many channels are made at a time; 0: all at once */
 	MloKernel *k;               /* whose sizes c speaks of */
 	KContract c;
 	MloValue *a, *b;            /* operands as bound; b NULL when packed */
@@ -47,7 +48,7 @@ typedef struct ContractPlan {
 	bool winograd;              /* may be computed by pieces */
 } ContractPlan;
 
-/* Fills the plan (zero but for `dry` and `k`) for the anchor of a group that starts at first, or
+/* Fills the plan (zero but for `dry`, `band` and `k`) for the anchor of a group that starts at first, or
  * MLO_ERR_UNSUPPORTED. */
 MloStatus contract_describe(MloLowerCx *cx, const MloNode *first, const MloNode *anchor, ContractPlan *p);
 
@@ -85,9 +86,15 @@ typedef struct ContractLower {
 /* lower_contract.c. The argument for a value or for packed data, which are bound to it once. */
 int contract_bind(ContractLower *l, KArgDir dir, MloValue *v, const MloTensor *packed);
 int contract_scratch(ContractLower *l, int64_t count); /* a new one of f32 */
+void contract_vars(ContractLower *l, KContract *c); /* new variables for c's epilogue */
 void contract_done(ContractLower *l, const MloValue *v, int number, const KIdx *const *index);
+/* The anchor's result out of its product, at the logical index that the variables stand for, and what follows it up to
+ * `last`. */
+MloStatus contract_epilogue(ContractLower *l, MloNode *last) MLO_CHECKED;
 /* Elementwise and movement nodes behind `after` up to `last`, on values that are done. */
 MloStatus contract_nodes(ContractLower *l, MloNode *after, MloNode *last) MLO_CHECKED;
 /* Stores what is done and needed outside of the group. */
 MloStatus contract_store_results(ContractLower *l) MLO_CHECKED;
+/* Names the finished kernel by the nodes from `from` on, and counts the bytes of its arguments. */
+void contract_label(ContractLower *l, const MloNode *from);
 #endif

@@ -326,19 +326,23 @@ static LLVMValueRef tail_mask(Tile *t, int64_t real)
 	return LLVMConstVector(bit, (unsigned)t->c->lanes);
 }
 
+LLVMValueRef contract_mask(Tile *t, int j)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMValueRef left = LLVMBuildNSWSub(e->b, num(e, c->nc), addc(e, t->c_first, (int64_t)j * c->lanes), "");
+
+	return LLVMBuildICmp(e->b, LLVMIntSLT, emit_iota(e, LLVMInt64TypeInContext(e->ctx), c->lanes, 1),
+	                     emit_splat(e, left, c->lanes), "");
+}
+
 /* Lanes of vector j that are channels: all, a constant mask, or where the channels are a size, whatever
  * is left. */
 static LLVMValueRef channel_mask(Tile *t, int j, int64_t real)
 {
-	const KContract *c = t->c;
-	Emit *e = t->e;
-	LLVMValueRef left;
-
 	if (real >= 0)
-		return real < c->lanes ? tail_mask(t, real) : NULL;
-	left = LLVMBuildNSWSub(e->b, num(e, c->nc), addc(e, t->c_first, (int64_t)j * c->lanes), "");
-	return LLVMBuildICmp(e->b, LLVMIntSLT, emit_iota(e, LLVMInt64TypeInContext(e->ctx), c->lanes, 1),
-	                     emit_splat(e, left, c->lanes), "");
+		return real < t->c->lanes ? tail_mask(t, real) : NULL;
+	return contract_mask(t, j);
 }
 
 /* Channels that vector j of a tile with `real` of them has; SOME: known when the kernel runs. */
@@ -350,25 +354,45 @@ static int64_t real_of(const Tile *t, int64_t real, int j)
 	return real == SOME ? SOME : left < 0 ? 0 : left;
 }
 
+void contract_lanes(Tile *t, int j)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+
+	e->var[c->var[4]] = addc(e, t->c_first, (int64_t)j * c->lanes);
+	e->lanes = c->lanes;
+	e->vec_var = c->var[4];
+	e->vec_aligned = true;
+}
+
+void contract_lanes_end(Tile *t)
+{
+	t->e->lanes = 0;
+	t->e->vec_var = -1;
+	t->e->mask = NULL;
+}
+
 static void epilogue_at(Tile *t, LLVMValueRef x, int j, LLVMValueRef product, int64_t real)
 {
 	const KContract *c = t->c;
+	const KStmt *body;
+	const KInst *bias;
 	Emit *e = t->e;
 
 	e->var[c->var[0]] = t->b[0];
 	e->var[c->var[1]] = t->b[1];
 	e->var[c->var[2]] = t->y;
 	e->var[c->var[3]] = x;
-	e->var[c->var[4]] = addc(e, t->c_first, (int64_t)j * c->lanes);
+	contract_lanes(t, j);
 	e->product = product;
-	e->lanes = c->lanes;
-	e->vec_var = c->var[4];
-	e->vec_aligned = true;
 	e->mask = channel_mask(t, j, real);
-	emit_stmts(e, t->s->body);
-	e->lanes = 0;
-	e->vec_var = -1;
-	e->mask = NULL;
+	body = contract_bias(t, &bias);
+	if (bias) { /* products started from it */
+		e->val[body->value] = product;
+		body = body->next;
+	}
+	emit_stmts(e, body);
+	contract_lanes_end(t);
 	e->product = NULL;
 }
 
@@ -573,6 +597,10 @@ static void emit_rows(Tile *t, LLVMValueRef chunk)
 	LLVMValueRef lo = muln(e, chunk, c->y_chunk), hi, pairs;
 
 	hi = pick(e, LLVMIntSLT, addc(e, lo, c->y_chunk), num(e, c->ny));
+	if (c->y_lo) {
+		lo = emit_idx(e, c->y_lo);
+		hi = emit_idx(e, c->y_hi);
+	}
 	if (c->rows == 2) {
 		pairs = LLVMBuildNSWSub(e->b, hi, remc(e, LLVMBuildNSWSub(e->b, hi, lo, ""), 2), "");
 		emit_row_range(t, lo, pairs, 2);

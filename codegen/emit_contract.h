@@ -59,6 +59,8 @@ typedef struct DotOperand {
 	int n;
 	LLVMValueRef v[4];
 } DotOperand;
+LLVMValueRef contract_element(Tile *t, int arg, MloElem elem, LLVMValueRef off); /* where an element of an argument lies */
+LLVMValueRef contract_widen(Tile *t, MloElem elem, LLVMValueRef v); /* elements as they are multiplied and added */
 /* Where an element of A or of B (weights) lies. */
 LLVMValueRef contract_address(Tile *t, bool weights, LLVMValueRef off);
 /* Terms at off of A, `live` of them there, for all lanes; depthwise, a vector of them. */
@@ -67,8 +69,18 @@ DotOperand contract_weights(Tile *t, LLVMValueRef off, int j);
 /* Lanes of i32 that hold `dot` elements each, signed ones or not, as an operand. */
 DotOperand contract_split(Tile *t, LLVMValueRef x, bool sign);
 LLVMValueRef contract_multiply(Tile *t, const DotOperand *a, const DotOperand *b, LLVMValueRef sum);
+
+/* emit_start.c */
 void contract_zero_point(Tile *t);                    /* sets t->zero */
 void contract_start(Tile *t, int cols, Edge edge);    /* accumulators before the first term */
+/* Does the epilogue begin by adding a whole number to each channel?  Then *bias loads it, and the statement that adds it is
+ * answered: accumulators start from it.  Else NULL, and the epilogue. */
+const KStmt *contract_bias(const Tile *t, const KInst **bias);
+
+/* emit_contract.c: statements from here to contract_lanes_end() are about vector j of the tile's channels. */
+void contract_lanes(Tile *t, int j);
+void contract_lanes_end(Tile *t);
+LLVMValueRef contract_mask(Tile *t, int j); /* lanes of vector j that are channels */
 
 /* emit_contract_open.c: a row, a chunk of columns whose number is a size. */
 void contract_open_row(Tile *t);

@@ -25,7 +25,7 @@ typedef struct Crossing {
 
 /* -- transposing in registers ---------------------------------------------------------------------- */
 
-/* Lanes of a and b, chosen by at(i): i < lanes those of a, the others those of b. */
+/* Lanes of a and b: at[i] below the number of lanes is one of a, else one of b. */
 static LLVMValueRef shuffle(Emit *e, LLVMValueRef a, LLVMValueRef b, const int *at)
 {
 	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);

@@ -3,9 +3,7 @@
  * Where the target has an instruction for it (MloDots), a step is that instruction.  Elsewhere it is made of pieces:
  * even and odd bytes become pairs of i16, whose products are added in pairs of i32 without loss (u8 times i8 with sums
  * of 16 bits would saturate), or single i32; halves of bf16 become f32.
- *
- * Products start from what the zero point and the flipped sign of A take away: that many times the sums of the
- * weights of those taps that lie inside the image. */
+ */
 #include <string.h>
 
 #include "codegen/emit_contract.h"
@@ -99,7 +97,7 @@ DotOperand contract_split(Tile *t, LLVMValueRef x, bool sign)
 	return out;
 }
 
-static LLVMValueRef element_at(Tile *t, int arg, MloElem elem, LLVMValueRef off)
+LLVMValueRef contract_element(Tile *t, int arg, MloElem elem, LLVMValueRef off)
 {
 	return LLVMBuildInBoundsGEP2(t->e->b, emit_mem_type(t->e, elem), t->e->arg[arg], &off, 1, "");
 }
@@ -108,11 +106,11 @@ LLVMValueRef contract_address(Tile *t, bool weights, LLVMValueRef off)
 {
 	const KContract *c = t->c;
 
-	return weights ? element_at(t, c->b_arg, c->b.elem, off) : element_at(t, c->a_arg, c->a.elem, off);
+	return weights ? contract_element(t, c->b_arg, c->b.elem, off) : contract_element(t, c->a_arg, c->a.elem, off);
 }
 
 /* Elements as values that are multiplied and added. */
-static LLVMValueRef widen(Tile *t, MloElem elem, LLVMValueRef v)
+LLVMValueRef contract_widen(Tile *t, MloElem elem, LLVMValueRef v)
 {
 	Emit *e = t->e;
 	LLVMTypeRef i32 = emit_vec(LLVMInt32TypeInContext(e->ctx), emit_lanes(v));
@@ -130,7 +128,8 @@ static LLVMValueRef load_as(Tile *t, bool weights, LLVMValueRef off, LLVMTypeRef
 	return v;
 }
 
-/* The `live` elements of a step at off, side by side in an i32. */
+/* The `live` elements of a step at off, side by side in an i32.  Whole numbers behind them, of the same block, do no harm:
+ * their weights are 0. */
 static LLVMValueRef load_step(Tile *t, LLVMValueRef off, int live)
 {
 	Emit *e = t->e;
@@ -139,7 +138,7 @@ static LLVMValueRef load_step(Tile *t, LLVMValueRef off, int live)
 	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);
 	LLVMValueRef all = NULL;
 
-	if (live == c->dot)
+	if (live == c->dot || (bits == 8 && c->a.block % c->dot == 0))
 		return load_as(t, false, off, i32);
 	for (int i = 0; i < live; i++) {
 		LLVMValueRef v = load_as(t, false, addc(e, off, i), LLVMIntTypeInContext(e->ctx, bits));
@@ -163,7 +162,7 @@ DotOperand contract_input(Tile *t, LLVMValueRef off, int live)
 	LLVMValueRef x;
 
 	if (c->dot == 1)
-		return whole(emit_splat(e, widen(t, c->a.elem, load_as(t, false, off, raw)), c->lanes));
+		return whole(emit_splat(e, contract_widen(t, c->a.elem, load_as(t, false, off, raw)), c->lanes));
 	x = emit_splat(e, load_step(t, off, live), c->lanes);
 	if (c->a.flip)
 		x = LLVMBuildXor(e->b, x, emit_const_i(LLVMTypeOf(x), (int32_t)0x80808080), "");
@@ -182,10 +181,10 @@ DotOperand contract_weights(Tile *t, LLVMValueRef off, int j)
 		LLVMValueRef align = emit_const_i(LLVMInt32TypeInContext(e->ctx), mlo_elem_bits(c->b.elem) / 8);
 		LLVMValueRef args[] = {contract_address(t, true, off), align, t->bmask[j], LLVMConstNull(raw)};
 
-		return whole(widen(t, c->b.elem, emit_intrinsic(e, "llvm.masked.load", over, 2, args, 4)));
+		return whole(contract_widen(t, c->b.elem, emit_intrinsic(e, "llvm.masked.load", over, 2, args, 4)));
 	}
 	if (c->dot == 1)
-		return whole(widen(t, c->b.elem, load_as(t, true, off, raw)));
+		return whole(contract_widen(t, c->b.elem, load_as(t, true, off, raw)));
 	return contract_split(t, load_as(t, true, off, raw), true);
 }
 
@@ -236,93 +235,4 @@ LLVMValueRef contract_multiply(Tile *t, const DotOperand *a, const DotOperand *b
 	for (int i = 0; i < a->n; i++)
 		sum = multiply_add(t, a->v[i], b->v[i], sum);
 	return sum;
-}
-
-/* -- zero points ----------------------------------------------------------------------------------- */
-
-void contract_zero_point(Tile *t)
-{
-	Emit *e = t->e;
-	const KContract *c = t->c;
-	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);
-	int64_t at = c->zero.at + (!c->a.flip ? 0 : c->a.elem == EL_i8 ? 128 : -128);
-	LLVMValueRef z = emit_const_i(i32, at), given;
-
-	if (!c->zero.sums)
-		return;
-	if (c->zero.given) {
-		given = LLVMBuildLoad2(e->b, emit_mem_type(e, c->a.elem), e->arg[c->zero.z_arg], "");
-		z = LLVMBuildAdd(e->b, z, widen(t, c->a.elem, given), "");
-	}
-	t->zero = emit_splat(e, LLVMBuildNeg(e->b, z, ""), c->lanes);
-}
-
-/* Adds the sums of the weights of taps [lo, hi) of row ky to those of the tile's vectors. */
-static void add_taps(Tile *t, LLVMValueRef ky, LLVMValueRef lo, LLVMValueRef hi, LLVMValueRef *total)
-{
-	const KContract *c = t->c;
-	Emit *e = t->e;
-	EmitLoop l;
-	LLVMValueRef kx = emit_for(e, &l, lo, hi, emit_i64(e, 1), "kx"), tap = add(e, muln(e, ky, c->nkx), kx);
-
-	tap = muln(e, add(e, muln(e, t->ct, c->nky * c->nkx), tap), t->wtile);
-	for (int j = 0; j < c->vecs; j++) {
-		LLVMValueRef at = element_at(t, c->zero.s_arg, EL_i32, addc(e, tap, (int64_t)j * c->lanes));
-		LLVMValueRef v = LLVMBuildLoad2(e->b, t->vec, at, "");
-
-		LLVMSetAlignment(v, 4);
-		LLVMBuildStore(e->b, LLVMBuildAdd(e->b, LLVMBuildLoad2(e->b, t->vec, total[j], ""), v, ""), total[j]);
-	}
-	emit_end(e, &l);
-}
-
-/* Columns [from, to) of row r, whose taps [lo, hi) lie inside. */
-static void start_columns(Tile *t, int r, int from, int to, LLVMValueRef lo, LLVMValueRef hi)
-{
-	const KContract *c = t->c;
-	Emit *e = t->e;
-	LLVMValueRef total[16], v;
-	EmitLoop l;
-
-	for (int j = 0; j < c->vecs; j++) {
-		total[j] = emit_alloca(e, t->vec, "");
-		LLVMBuildStore(e->b, LLVMConstNull(t->vec), total[j]);
-	}
-	add_taps(t, emit_for(e, &l, t->ky_lo[r], t->ky_hi[r], emit_i64(e, 1), "ky"), lo, hi, total);
-	emit_end(e, &l);
-	for (int j = 0; j < c->vecs; j++) {
-		v = LLVMBuildMul(e->b, LLVMBuildLoad2(e->b, t->vec, total[j], ""), t->zero, "");
-		for (int i = from; i < to; i++)
-			LLVMBuildStore(e->b, v, t->acc[(r * c->cols + i) * c->vecs + j]);
-	}
-}
-
-void contract_start(Tile *t, int cols, Edge edge)
-{
-	const KContract *c = t->c;
-	Emit *e = t->e;
-
-	for (int i = 0; i < t->rows * c->cols * c->vecs; i++)
-		LLVMBuildStore(e->b, LLVMConstNull(t->vec), t->acc[i]);
-	for (int r = 0; c->zero.sums && r < t->rows; r++) {
-		int from = 0;
-
-		if (edge.kind == ANY)
-			start_columns(t, r, 0, cols, t->kx_lo, t->kx_hi);
-		else if (edge.kind == INNER)
-			start_columns(t, r, 0, cols, emit_i64(e, 0), emit_i64(e, c->nkx));
-		while ((edge.kind == AT || edge.kind == LAST) && from < cols) {
-			int64_t lo, hi, lo2, hi2;
-			int to = from + 1;
-
-			contract_inside(c, edge, cols, from, &lo, &hi);
-			for (; to < cols; to++) {
-				contract_inside(c, edge, cols, to, &lo2, &hi2);
-				if (lo2 != lo || hi2 != hi)
-					break;
-			}
-			start_columns(t, r, from, to, emit_i64(e, lo), emit_i64(e, hi));
-			from = to;
-		}
-	}
 }

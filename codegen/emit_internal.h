@@ -49,6 +49,11 @@ LLVMValueRef emit_lane_vec(Emit *e, const KIdx *x);  /* always as a vector of i3
 void emit_guard(Emit *e, const KGuard *g, LLVMValueRef *uniform, LLVMValueRef *mask);
 
 LLVMValueRef emit_value(Emit *e, const KInst *in);   /* emit_ops.c */
+/* emit_quantize.c: value `value`, which is rounded, as integers of type `to`; a cast of such integers to f32; that less the
+ * constant `zero`.  NULL: the values are not of this form. */
+LLVMValueRef emit_cast_rounded(Emit *e, int value, MloElem to, int lanes);
+LLVMValueRef emit_dequantized(Emit *e, int value, int lanes);
+LLVMValueRef emit_centred(Emit *e, int value, int zero, int lanes);
 LLVMValueRef emit_load(Emit *e, const KInst *in);
 void emit_store(Emit *e, const KStmt *s);
 void emit_loop(Emit *e, const KStmt *s);

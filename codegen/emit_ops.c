@@ -82,43 +82,6 @@ static LLVMValueRef op_product(Emit *e, const KInst *in, MloElem type, LLVMValue
 
 /* -- casts ------------------------------------------------------------------------------------ */
 
-/* x to integers of at most 16 bits, rint(x) + shift, saturated. Bounds are whole numbers, so clamping comes first, and
- * the conversion rounds by itself. */
-static LLVMValueRef saturate_rounded(Emit *e, MloElem to, LLVMValueRef x, double shift)
-{
-	unsigned bits = mlo_elem_bits(to);
-	double lo = (is_signed(to) ? -ldexp(1, (int)bits - 1) : 0) - shift, hi = lo + ldexp(1, (int)bits) - 1;
-	LLVMTypeRef t = LLVMTypeOf(x), i = emit_vec(emit_type(e, to), emit_lanes(x));
-	LLVMTypeRef over[] = {emit_vec(LLVMInt32TypeInContext(e->ctx), emit_lanes(x)), t};
-	LLVMValueRef c = LLVMBuildFCmp(e->b, LLVMRealOGT, x, emit_const_f(t, lo), ""), y, r; /* NaN: lo */
-
-	y = emit_select(e, c, x, emit_const_f(t, lo));
-	c = LLVMBuildFCmp(e->b, LLVMRealOLT, y, emit_const_f(t, hi), "");
-	y = emit_select(e, c, y, emit_const_f(t, hi));
-	r = emit_intrinsic(e, "llvm.lrint", over, 2, &y, 1);
-	r = LLVMBuildTrunc(e->b, LLVMBuildAdd(e->b, r, emit_const_i(over[0], (int64_t)shift), ""), i, "");
-	if (is_signed(to))
-		r = emit_select(e, LLVMBuildFCmp(e->b, LLVMRealUNO, x, x, ""), zero(r), r);
-	return r;
-}
-
-/* Does value v hold rint(x), or rint(x) and a small whole number?  *x: the value number of x. */
-static bool is_rounded(const Emit *e, int v, int *x, double *shift)
-{
-	const KInst *in = &e->k->value.items[v], *k;
-
-	*shift = 0;
-	if (in->op == K_add) {
-		k = &e->k->value.items[in->b];
-		if (k->op != K_const || k->imm != rint(k->imm) || fabs(k->imm) > 65536)
-			return false;
-		*shift = k->imm;
-		in = &e->k->value.items[in->a];
-	}
-	*x = in->a;
-	return in->op == K_rint && in->type == EL_f32;
-}
-
 /* Float to integer by clamping first: x86's conversions answer one fixed number for whatever does not
  * fit, and LLVM's own saturating conversion falls back to single lanes there. */
 static LLVMValueRef saturate(Emit *e, MloElem from, MloElem to, LLVMValueRef x)
@@ -152,19 +115,21 @@ static LLVMValueRef op_cast(Emit *e, const KInst *in, MloElem from, LLVMValueRef
 {
 	LLVMTypeRef t = emit_vec(emit_type(e, in->type), emit_lanes(v[0]));
 	LLVMTypeRef over[2] = {t, LLVMTypeOf(v[0])};
-	double shift;
-	int x;
+	LLVMValueRef r;
 
 	if (from == in->type)
 		return v[0];
-	if (!mlo_elem_is_float(from))
-		return int_to(e, v[0], is_signed(from), in->type);
+	if (!mlo_elem_is_float(from)) {
+		r = in->type == EL_f32 ? emit_dequantized(e, in->a, emit_lanes(v[0])) : NULL;
+		return r ? r : int_to(e, v[0], is_signed(from), in->type);
+	}
 	if (in->type == EL_bool)
 		return LLVMBuildFCmp(e->b, LLVMRealUNE, v[0], zero(v[0]), "");
 	if (mlo_elem_is_float(in->type))
 		return LLVMBuildFPCast(e->b, v[0], t, "");
-	if (mlo_elem_bits(in->type) <= 16 && from == EL_f32 && is_rounded(e, in->a, &x, &shift))
-		return saturate_rounded(e, in->type, emit_splat(e, e->val[x], emit_lanes(v[0])), shift);
+	r = from == EL_f32 ? emit_cast_rounded(e, in->a, in->type, emit_lanes(v[0])) : NULL;
+	if (r)
+		return r;
 	if (e->t->arch[0] == 'x')
 		return saturate(e, from, in->type, v[0]);
 	return emit_intrinsic(e, is_signed(in->type) ? "llvm.fptosi.sat" : "llvm.fptoui.sat", over, 2, v, 1);
@@ -180,8 +145,16 @@ static LLVMValueRef op_cast(Emit *e, const KInst *in, MloElem from, LLVMValueRef
 		                      : LLVMBuild##iop(e->b, v[0], v[1], "");                    \
 	}
 ARITH(add, FAdd, Add)
-ARITH(sub, FSub, Sub)
 ARITH(mul, FMul, Mul)
+
+static LLVMValueRef op_sub(Emit *e, const KInst *in, MloElem type, LLVMValueRef *v)
+{
+	LLVMValueRef r = type == EL_f32 ? emit_centred(e, in->a, in->b, emit_lanes(v[0])) : NULL;
+
+	if (r)
+		return r;
+	return is_float(v[0]) ? LLVMBuildFSub(e->b, v[0], v[1], "") : LLVMBuildSub(e->b, v[0], v[1], "");
+}
 
 /* Exact through floating point: the quotient of two n-bit integers is at least 2^-n (relatively)
  * away from any other integer, which f32 (n <= 16) and f64 (n <= 32) resolve.  Vector machines have
@@ -292,7 +265,8 @@ LLVMValueRef emit_minmax(Emit *e, MloElem type, bool max, LLVMValueRef a, LLVMVa
 	m = emit_select(e, c, a, b);
 	if (LLVMIsConstant(a) && !LLVMIsUndef(a))
 		return m; /* constants in kernels are numbers; a NaN constant is mended by op_min/op_max */
-	return emit_select(e, LLVMBuildFCmp(e->b, LLVMRealUNO, a, a, ""), a, m);
+	/* a constant, not a: LLVM would join the two selections and compare b twice, one after the other */
+	return emit_select(e, LLVMBuildFCmp(e->b, LLVMRealUNO, a, a, ""), emit_const_f(LLVMTypeOf(a), NAN), m);
 }
 
 static bool is_nan_const(const Emit *e, int value)
@@ -323,8 +297,8 @@ static LLVMValueRef op_max(Emit *e, const KInst *in, MloElem type, LLVMValueRef 
 
 LLVMValueRef emit_combine(Emit *e, KOp op, MloElem type, LLVMValueRef a, LLVMValueRef b)
 {
-	if (op == K_min || op == K_max)
-		return emit_minmax(e, type, op == K_max, a, b);
+	if (op == K_min || op == K_max) /* what mends a NaN in the new value waits for nothing */
+		return emit_minmax(e, type, op == K_max, b, a);
 	if (is_float(a))
 		return op == K_add ? LLVMBuildFAdd(e->b, a, b, "") : LLVMBuildFMul(e->b, a, b, "");
 	return op == K_add ? LLVMBuildAdd(e->b, a, b, "") : LLVMBuildMul(e->b, a, b, "");

@@ -191,16 +191,17 @@ static V scale(Emit *e, V p, V n)
 	return mul(e, p, from_bits(e, rest, LLVMTypeOf(p)));
 }
 
-static V exp_poly(Emit *e, V r)
+/* e^r, or for f32 e^-r, where |r| <= ln(2) / 2. */
+static V exp_poly(Emit *e, V r, bool minus)
 {
+	double s = minus ? -1 : 1;
 	V p;
 
 	if (is_f64(r))
 		return POLY(e, r, 1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880,
 		            1.0 / 40320, 1.0 / 5040, 1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5, 1, 1);
-	p = PAIRED(e, r, 1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1,
-	           5.0000001201e-1);
-	return add(e, emit_fma(e, mul(e, r, r), p, r), num(r, 1));
+	p = PAIRED(e, r, 1.3814320573e-3, s * 8.3688510659e-3, 4.1668401084e-2, s * 1.6666519524e-1, 4.9999993373e-1);
+	return add(e, emit_fma(e, mul(e, r, r), p, minus ? LLVMBuildFNeg(e->b, r, "") : r), num(r, 1));
 }
 
 static V math_exp(Emit *e, V x)
@@ -214,7 +215,7 @@ static V math_exp(Emit *e, V x)
 	r = emit_fma(e, n, num(x, wide ? -6.93147180369123816490e-01 : -0.693359375), x);
 	r = emit_fma(e, n, num(x, wide ? -1.90821492927058770002e-10 : 2.12194440e-4), r);
 	t = bits_of(e, t);
-	return scale(e, exp_poly(e, r), LLVMBuildSub(e->b, t, bits_of(e, num(x, magic(x))), ""));
+	return scale(e, exp_poly(e, r, false), LLVMBuildSub(e->b, t, bits_of(e, num(x, magic(x))), ""));
 }
 
 /* -- log ------------------------------------------------------------------------------------------ */
@@ -276,15 +277,17 @@ static V math_log(Emit *e, V x)
 
 /* -- sigmoid, tanh, erf ------------------------------------------------------------------------------ */
 
-/* e^x for f32 with x within [-87, 88.7], where neither it nor the power of two leaves the normal
- * numbers (2^128 times less than 1 included): the exponent is added in place. */
-static V exp_normal_f32(Emit *e, V x)
+/* e^x, or e^-x, for f32 with the exponent within [-87, 88.7], where neither it nor the power of two leaves the
+ * normal numbers (2^128 times less than 1 included): the exponent of two is added in place.  The sign goes into the
+ * constants. */
+static V exp_normal_f32(Emit *e, V x, bool minus)
 {
-	V t = emit_fma(e, x, num(x, M_LOG2E), num(x, magic(x))), n = sub(e, t, num(x, magic(x))), r, p;
+	double s = minus ? -1 : 1;
+	V t = emit_fma(e, x, num(x, s * M_LOG2E), num(x, magic(x))), n = sub(e, t, num(x, magic(x))), r, p;
 
-	r = emit_fma(e, n, num(x, -0.693359375), x);
-	r = emit_fma(e, n, num(x, 2.12194440e-4), r);
-	p = bits_of(e, exp_poly(e, r));
+	r = emit_fma(e, n, num(x, s * -0.693359375), x);
+	r = emit_fma(e, n, num(x, s * 2.12194440e-4), r);
+	p = bits_of(e, exp_poly(e, r, minus));
 	/* the magic sum's bits above n are shifted out */
 	p = LLVMBuildAdd(e->b, p, LLVMBuildShl(e->b, bits_of(e, t), int_k(p, 23), ""), "");
 	return from_bits(e, p, LLVMTypeOf(x));
@@ -304,7 +307,7 @@ static V quo_estimate(Emit *e, V a, V b)
 static V math_decay(Emit *e, V x)
 {
 	double low = is_f64(x) ? -708 : -87;
-	V r = is_f64(x) ? math_exp(e, x) : exp_normal_f32(e, x);
+	V r = is_f64(x) ? math_exp(e, x) : exp_normal_f32(e, x, false);
 
 	return emit_select(e, lt(e, x, low), num(x, 0), r);
 }
@@ -316,7 +319,7 @@ static V math_sigmoid(Emit *e, V x)
 	V one = num(x, 1), t;
 
 	if (!is_f64(x)) {
-		t = exp_normal_f32(e, LLVMBuildFNeg(e->b, clamp(e, x, -88.7, 87), ""));
+		t = exp_normal_f32(e, clamp(e, x, -88.7, 87), true);
 		return quo_estimate(e, one, add(e, t, one));
 	}
 	t = math_exp(e, LLVMBuildFNeg(e->b, fabs_(e, x), ""));

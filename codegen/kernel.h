@@ -131,7 +131,7 @@ typedef struct KStmt {
  *
  * Alone in a kernel, its outputs are the task space.  Inside of loops (not of a vec loop; without Winograd) it makes all
  * its outputs where it stands; a_at and b_at, expressions of the loops around it, are then added to every place
- * in A and in B. */
+ * in A and in B.  With y_lo and y_hi, expressions too, it makes only the rows [y_lo, y_hi) of [0, ny), in one chunk. */
 typedef struct KContract {
 	int64_t nb0, nb1, ny, nx, nc; /* output extents */
 	int64_t nk, nky, nkx;         /* terms: channels (per group), taps */
@@ -141,6 +141,7 @@ typedef struct KContract {
 	int dot;
 	int a_arg, b_arg;
 	const KIdx *a_at, *b_at;      /* NULL: 0 */
+	const KIdx *y_lo, *y_hi;      /* both NULL: all rows */
 	struct { MloElem elem; bool flip; int64_t b0, b1, y, x, block, blk, k; } a;
 	struct { MloElem elem; bool packed; int64_t b0, b1, k; } b;
 	struct { bool sums, given; int s_arg, z_arg; int64_t at; } zero;

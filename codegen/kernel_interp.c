@@ -564,6 +564,10 @@ static void contract(Interp *p, const KStmt *s, int64_t task)
 	int64_t lo[5], hi[5], o[5];
 
 	contract_task(c, task, lo, hi);
+	if (c->y_lo) {
+		lo[2] = idx(p, c->y_lo);
+		hi[2] = idx(p, c->y_hi);
+	}
 	o[0] = lo[0];
 	o[1] = lo[1];
 	for (o[2] = lo[2]; o[2] < hi[2]; o[2]++)

@@ -502,6 +502,10 @@ static void stmt(Parser *s, KStmt *st)
 			st->contract->a_at = sum(s);
 		if (accept(s, "b_at="))
 			st->contract->b_at = sum(s);
+		if (accept(s, "y_lo="))
+			st->contract->y_lo = sum(s);
+		if (accept(s, "y_hi="))
+			st->contract->y_hi = sum(s);
 		st->body = body(s);
 	} else if (accept(s, "forest")) {
 		st->kind = KS_FOREST;

@@ -296,6 +296,8 @@ static void stmt(MloStr *o, const MloKernel *k, const KStmt *s, int depth)
 		fields(o, "contract", s->contract, mlo_kcontract_fields);
 		place(o, " a_at=", s->contract->a_at);
 		place(o, " b_at=", s->contract->b_at);
+		place(o, " y_lo=", s->contract->y_lo);
+		place(o, " y_hi=", s->contract->y_hi);
 		block(o, k, s, depth);
 		break;
 	case KS_FOREST:

@@ -318,6 +318,21 @@ static void check_elements(Scope *s, const KContract *c)
 		wrong(s, "contraction with too few sums of weights");
 }
 
+/* Expressions of the loops around a contraction. */
+static void check_places(Scope *s, const KContract *c)
+{
+	const KIdx *const place[] = {c->a_at, c->b_at, c->y_lo, c->y_hi};
+
+	for (size_t i = 0; i < sizeof place / sizeof *place; i++) {
+		if (place[i] && !s->depth)
+			wrong(s, "a contraction alone begins where its arguments do");
+		if (place[i])
+			check_idx(s, place[i], "contraction");
+	}
+	if (!c->y_lo != !c->y_hi || (c->y_lo && (mlo_contract_by_columns(c) || c->ny < 0 || c->y_chunk < c->ny)))
+		wrong(s, "contraction of some rows that are not rows of one chunk");
+}
+
 static void check_contract(Scope *s, const KStmt *st)
 {
 	const KContract *c = st->contract;
@@ -325,12 +340,7 @@ static void check_contract(Scope *s, const KStmt *st)
 
 	if (s->depth ? c->wino || s->vec_var >= 0 || s->contract : st != s->k->body || st->next || s->contract)
 		wrong(s, "a contraction is neither alone in the kernel nor plain in loops");
-	if (!s->depth && (c->a_at || c->b_at))
-		wrong(s, "a contraction alone begins where its arguments do");
-	if (c->a_at)
-		check_idx(s, c->a_at, "contraction");
-	if (c->b_at)
-		check_idx(s, c->b_at, "contraction");
+	check_places(s, c);
 	for (size_t i = 0; i < sizeof open / sizeof *open; i++)
 		check_number(s, *open[i], "contraction");
 	if (!c->nb0 || !c->nb1 || !c->ny || !c->nx || !c->nc || c->nky < 1 || c->nkx < 1)

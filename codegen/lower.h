@@ -2,6 +2,7 @@
  *
  * Lowerings, tried in this order for a group [first, last] (contiguous nodes):
  *   attention: two matrix products with a softmax between them (counts as the contract tier);
+ *   bands:    convolutions behind each other, band by band (counts as the contract tier);
  *   contract: a contraction and its elementwise epilogue;
  *   loops:    maps, movement, reductions, pooling, row-wise normalisation, fused;
  *   forest:   one tree ensemble (counts as the loop tier);
@@ -42,6 +43,7 @@ typedef struct MloLowerCx {
 } MloLowerCx;
 
 MloStatus mlo_lower_attention(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
+MloStatus mlo_lower_bands(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
 MloStatus mlo_lower_contract(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
 MloStatus mlo_lower_loops(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
 MloStatus mlo_lower_forest(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out) MLO_CHECKED;
@@ -66,6 +68,12 @@ bool mlo_can_lower_attention(MloLowerCx *cx, const MloNode *first, MloNode *qk, 
 /* Whether it can read operand i of one of the products where it lies, behind the movement that starts at first;
  * rows: each row of it must be one run of memory. */
 bool mlo_can_attend(MloLowerCx *cx, const MloNode *first, const MloNode *anchor, uint32_t i, bool rows);
+
+/* Estimated cycles that mlo_lower_bands saves on each image when it takes as one group the n convolutions conv[], each
+ * with the elementwise nodes up to last[], behind which only the next one reads; 0 or less: they are not worth it, or
+ * not such a chain. */
+enum { MLO_MAX_BANDS = 3 };
+double mlo_bands_gain(MloLowerCx *cx, MloNode *const *conv, MloNode *const *last, int n);
 
 /* Is v computed inside the group and needed nowhere else? */
 bool mlo_group_internal(const MloGraph *g, const MloNode *first, const MloNode *last, const MloValue *v);

@@ -283,7 +283,7 @@ MloStatus contract_nodes(Lower *l, MloNode *after, MloNode *last)
 	return MLO_OK;
 }
 
-static MloStatus lower_epilogue(Lower *l)
+MloStatus contract_epilogue(Lower *l, MloNode *last)
 {
 	MloValue *y = l->anchor->out[0];
 	const KIdx *index[MLO_MAX_RANK] = {0};
@@ -302,7 +302,7 @@ static MloStatus lower_epilogue(Lower *l)
 		number = kb_op(&l->at, K_add, EL_f32, number, kb_load(&l->at, arg, c, l->guard, 0), -1);
 	}
 	contract_done(l, y, number, index);
-	return contract_nodes(l, l->anchor, l->last);
+	return contract_nodes(l, l->anchor, last);
 }
 
 MloStatus contract_store_results(Lower *l)
@@ -321,10 +321,22 @@ MloStatus contract_store_results(Lower *l)
 	return stored ? MLO_OK : MLO_ERR_UNSUPPORTED;
 }
 
+void contract_label(Lower *l, const MloNode *from)
+{
+	MloStr name = {.arena = l->cx->arena};
+
+	for (size_t i = 0; i < l->k->arg.n; i++)
+		if (l->k->arg.items[i].count > 0 && l->k->arg.items[i].dir != KA_SCRATCH)
+			l->k->bytes += (double)l->k->arg.items[i].count * mlo_elem_bits(l->k->arg.items[i].elem) / 8;
+	for (const MloNode *n = from; n; n = n == l->last ? NULL : n->next)
+		if (mlo_op_info(n->op)->kind != OK_MOVE)
+			mlo_str_add(&name, "%s%s", name.n ? "_" : "", mlo_op_info(n->op)->name);
+	l->k->name = mlo_str_text(&name);
+}
+
 static void estimate(Lower *l)
 {
 	const KContract *c = &l->plan.c;
-	MloStr name = {.arena = l->cx->arena};
 
 	l->k->flops = mlo_contract_flops(l->k, c);
 	if (l->plan.phase_c) /* channels that only pad a vector are not asked for */
@@ -333,19 +345,10 @@ static void estimate(Lower *l)
 		/* block-diagonal groups multiply zeros: count what the model asks for */
 		l->k->flops *= (double)l->anchor->in[1]->type.dim[1].k / (double)c->nk;
 	}
-	for (size_t i = 0; i < l->k->arg.n; i++)
-		if (l->k->arg.items[i].count > 0)
-			l->k->bytes += (double)l->k->arg.items[i].count * mlo_elem_bits(l->k->arg.items[i].elem) / 8;
-	for (const MloNode *n = l->anchor; n; n = n->next) {
-		if (mlo_op_info(n->op)->kind != OK_MOVE)
-			mlo_str_add(&name, "%s%s", name.n ? "_" : "", mlo_op_info(n->op)->name);
-		if (n == l->last)
-			break;
-	}
-	l->k->name = mlo_str_text(&name);
+	contract_label(l, l->anchor);
 }
 
-static void make_vars(Lower *l, KContract *c)
+void contract_vars(Lower *l, KContract *c)
 {
 	const int64_t extent[5] = {c->nb0, c->nb1, c->ny, c->nx, c->nc};
 
@@ -381,13 +384,13 @@ static MloStatus lower(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered
 		c->zero.s_arg = contract_bind(&l, KA_IN, NULL, l.plan.sums);
 	if (c->zero.given)
 		c->zero.z_arg = contract_bind(&l, KA_IN, l.plan.zero, NULL);
-	make_vars(&l, c);
+	contract_vars(&l, c);
 	if (c->wino && !cx->probe)
 		c->w_arg = contract_scratch(&l, wino_scratch_elems(c));
 	l.plan.c = *c;
 	top = kb_top(l.k);
 	l.at = kb_contract(&top, c);
-	MLO_TRY(lower_epilogue(&l));
+	MLO_TRY(contract_epilogue(&l, last));
 	MLO_TRY(contract_store_results(&l));
 	kb_finish(l.k);
 	estimate(&l);

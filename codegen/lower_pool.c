@@ -144,14 +144,33 @@ static int divisor(Lower *w, const MloNode *n, const RefGeom *g, const Ix *start
 	return v < 0 ? f : lw_op(w, K_mul, e, v, f, -1);
 }
 
+/* Does every window without holes that starts at s have a part inside dimension d of that extent? */
+static bool window_touches(Ix s, const RefGeom *g, int d, MloDim extent)
+{
+	return g->dilation[d] == 1 && mlo_dim_le(mlo_dim(1 - g->kernel[d]), s.lo) && mlo_dim_le(s.end, extent);
+}
+
+/* The largest of a window does not change where what is outside reads the element at the border: loops of known length,
+ * without a condition. */
+static Ix open_clamped(Lower *w, const RefGeom *g, int d, MloDim extent, Ix start)
+{
+	int var = lw_open(w, KL_SEQ, kx_const(w->k, g->kernel[d]));
+	const KIdx *at = kx_max(w->k, kx_add(w->k, start.e, kx_var(w->k, var)), kx_const(w->k, 0));
+	if (!mlo_dim_le(mlo_dim_add(NULL, start.end, mlo_dim(g->kernel[d] - 1)), extent))
+		at = kx_min(w->k, at, kx_add(w->k, kx_dim(w->k, extent), kx_const(w->k, -1)));
+	return (Ix){at, mlo_dim(0), extent};
+}
+
 /* Opens the window's loop over dimension d and answers the operand's index there. */
-static Ix open_window(Lower *w, const RefGeom *g, int d, MloDim extent, Ix start)
+static Ix open_window(Lower *w, const RefGeom *g, int d, MloDim extent, Ix start, bool max)
 {
 	int64_t step = g->dilation[d];
 	if (window_inside(start, g, d, extent) || w->probe || lw_uses_var(w, start.e, w->vec_var)) {
 		int var = lw_open(w, KL_SEQ, kx_const(w->k, g->kernel[d]));
 		return ix_add(w, start, ix_mulc(w, ix_var(w, var, mlo_dim(g->kernel[d])), step));
 	}
+	if (max && window_touches(start, g, d, extent))
+		return open_clamped(w, g, d, extent, start);
 	const KIdx *lo, *hi;
 	taps(w, g, d, start.e, extent, &lo, &hi);
 	int var = lw_open(w, KL_SEQ, kx_add(w->k, hi, kx_mul(w->k, lo, -1)));
@@ -170,7 +189,7 @@ static int pool_window(Lower *w, const MloNode *n, const Ix *ix)
 	int acc = lw_acc_init(w, average ? lw_const(w, e, 0) : lowest(w, e));
 	bool outer = w->in_red;
 	for (int d = 0; d < g.nd; d++)
-		in[2 + d] = open_window(w, &g, d, lw_size(n->in[0], d + 2), start[d]);
+		in[2 + d] = open_window(w, &g, d, lw_size(n->in[0], d + 2), start[d], !average);
 	w->in_red = true;
 	int x = lw_padded(w, n->in[0], in, average ? 0 : lowest_number(e), false);
 	lw_acc(w, acc, average ? K_add : K_max, x);

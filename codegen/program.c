@@ -350,6 +350,7 @@ static MloStatus lower_tiers(Builder *b, MloNode *first, MloNode *last, MloLower
 		MloTier tier;
 		bool open; /* decides about open sizes itself */
 	} lowering[] = {{mlo_lower_attention, MLO_TIER_CONTRACT, false},
+	                {mlo_lower_bands, MLO_TIER_CONTRACT, false},
 	                {mlo_lower_contract, MLO_TIER_CONTRACT, false},
 	                {mlo_lower_loops, MLO_TIER_LOOPS, false},
 	                {mlo_lower_forest, MLO_TIER_LOOPS, true},
@@ -543,7 +544,10 @@ MloStatus program_new(Plan *plan, const MloGraph *g, Program **out)
 		MLO_TRY(control_inputs(&b));
 	MLO_TRY(lower_all(&b));
 	MLO_TRY(plan->flat ? copy_outputs(&b) : control_outputs(&b));
-	program_plan_memory(plan, b.p);
+	if (plan->flat)
+		program_find_sets(plan, b.p);
+	else
+		program_plan_memory(plan, b.p);
 	return MLO_OK;
 }
 

@@ -46,6 +46,7 @@ typedef struct Step {
 	enum MlrtObjectOp object;
 	Program *sub[2];
 	int64_t imm[2];
+	bool beside;             /* may run at the same time as the step before it, and those that that one runs beside */
 	MloStepInfo info;
 } Step;
 
@@ -99,6 +100,13 @@ struct Plan {
 
 MloStatus plan_build(Plan *p, MloArena *a, const MloGraph *g, const MloTarget *t, const MloCodegenOptions *opt,
                      MloDiag *d) MLO_CHECKED;
+
+/* program_sets.c: finds steps of a flat program that may run side by side, and plans its memory. */
+void program_find_sets(Plan *plan, Program *p);
+double program_step_ns(const MloTarget *t, const Step *s); /* of one thread, an estimate */
+/* Shorter than about a few forks and joins of threads: it is not split. */
+bool program_step_whole(const MloTarget *t, const Step *s);
+bool program_step_writes(const Step *s, size_t arg);
 
 /* memplan.c: places of buffers, and the sizes of what holds them. */
 void program_plan_memory(Plan *plan, Program *p);

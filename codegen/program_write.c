@@ -45,13 +45,25 @@ const MloPiece *plan_weight_pieces(const Plan *p, size_t *n)
 
 /* -- steps ---------------------------------------------------------------------------------- */
 
-/* Steps shorter than about a fork and join of threads run on the caller alone. */
-static bool too_small(const MloTarget *t, const Step *s)
+/* Nanoseconds of a task. */
+static uint32_t task_cost(const MloTarget *t, const Step *s)
 {
-	double lanes = t->vector_bytes / 4.0;
-	double cycles = s->info.flops / (2 * lanes * t->fma_per_cycle) + s->info.bytes / (2 * t->bytes_per_cycle);
+	double ns = program_step_ns(t, s) / (double)(s->info.ntasks > 0 ? s->info.ntasks : 1);
 
-	return s->tasks_slot < 0 && (s->info.ntasks < 2 || cycles / t->clock_ghz < 4000); /* ns */
+	return ns < 1 ? 1 : ns > MLRT_MAX_COST ? MLRT_MAX_COST : (uint32_t)(ns + 0.5);
+}
+
+static bool is_member(const Program *g, size_t step)
+{
+	return g->step.items[step].beside || (step + 1 < g->step.n && g->step.items[step + 1].beside);
+}
+
+static uint32_t flat_flags(const MloTarget *t, const Program *g, size_t step)
+{
+	const Step *s = &g->step.items[step];
+
+	return (program_step_whole(t, s) ? MLRT_STEP_WHOLE : 0) | (s->beside ? MLRT_STEP_BESIDE : 0) |
+	       (is_member(g, step) ? task_cost(t, s) << MLRT_STEP_COST : 0);
 }
 
 static uint32_t space_of(BufferKind k)
@@ -121,7 +133,7 @@ static void write_flat(const Plan *p, const uint64_t *code, Writer *w)
 	for (size_t i = 0, a = 0; i < g->step.n; i++) {
 		const Step *s = &g->step.items[i];
 		MlrtStep step = {code[s->unique], (uint32_t)a, (uint32_t)s->kernel->arg.n, (uint32_t)s->kernel->ntasks,
-		                 too_small(p->target, s)};
+		                 flat_flags(p->target, g, i)};
 
 		a += s->kernel->arg.n;
 		put(w, &step, sizeof step);
@@ -129,6 +141,9 @@ static void write_flat(const Plan *p, const uint64_t *code, Writer *w)
 	for (size_t i = 0; i < g->step.n; i++)
 		for (size_t k = 0; k < g->step.items[i].kernel->arg.n; k++) {
 			MlrtArg a = flat_arg(p, g, &g->step.items[i].arg[k]);
+
+			if (is_member(g, i) && program_step_writes(&g->step.items[i], k))
+				a.space |= MLRT_WRITTEN;
 			put(w, &a, sizeof a);
 		}
 }
@@ -178,7 +193,7 @@ static MlrtBodyStep body_step(const Plan *p, const Program *g, const Step *s, co
 	};
 
 	if (s->kind == MLRT_STEP_KERNEL) {
-		o.flags = too_small(p->target, s);
+		o.flags = program_step_whole(p->target, s) ? MLRT_STEP_WHOLE : 0;
 		o.n = (uint32_t)s->kernel->arg.n;
 		o.ntasks = s->tasks_slot < 0 ? (uint32_t)s->kernel->ntasks : 0;
 		o.ntasks_slot = slot_or_absent(s->tasks_slot);

@@ -33,11 +33,19 @@ static double vector_bytes(const KContract *c)
 	return (double)(contract_vector(c) * mlo_elem_bits(c->b.elem)) / 8;
 }
 
+/* Instructions that take operands of bytes apart, where no instruction multiplies them as they are. */
+static double splits(const MloTarget *t, const KContract *c, int cols, int vecs)
+{
+	int pieces = contract_dot_pieces(t, c);
+
+	return c->dot == 4 && pieces > 1 ? pieces * cols + 1.5 * pieces * vecs : 0;
+}
+
 static double tile_cycles(const MloTarget *t, const KContract *c, int cols, int vecs)
 {
 	bool depthwise = contract_is_depthwise(c);
 	double terms = (double)(mlo_contract_steps(c) * c->nky * c->nkx), vector = vector_bytes(c);
-	double term = max_of(cols * vecs * contract_dot_cost(t, c) / t->fma_per_cycle,
+	double term = max_of((cols * vecs * contract_dot_cost(t, c) + splits(t, c, cols, vecs)) / t->fma_per_cycle,
 	                     (double)(depthwise ? cols * vecs + vecs : cols + vecs) / LOADS_PER_CYCLE);
 
 	if (contract_slides(c))
@@ -117,7 +125,7 @@ static Samples sample_rows(const MloKernel *k, const KContract *open, int64_t sh
 typedef struct Search {
 	const Samples *s;
 	double best[MAX_SAMPLES], ratio;
-	bool judge;
+	bool judge, whole; /* whole: no tile has fewer vectors than others */
 } Search;
 
 static void try_tile(const MloTarget *t, KContract *c, Search *f, int cols, int vecs)
@@ -155,6 +163,8 @@ static void try_tiles(const MloTarget *t, KContract *c, Search *f)
 	int64_t nvec = (c->nc + c->lanes - 1) / c->lanes, longest = f->s->nx[f->s->n - 1];
 
 	for (int vecs = 1; vecs <= CONTRACT_MAX_VECS; vecs++) {
+		if (f->whole && nvec % vecs)
+			continue;
 		if ((vecs > nvec || contract_splits_group(c, vecs) || (f->s->n > 1 && too_wide(t, c, vecs))) && vecs > 1)
 			continue;
 		for (int cols = 1; cols <= CONTRACT_MAX_COLS && cols <= longest && contract_tile_fits(t, c, cols, vecs); cols++) {
@@ -165,9 +175,9 @@ static void try_tiles(const MloTarget *t, KContract *c, Search *f)
 	}
 }
 
-static void choose_tile(const MloTarget *t, KContract *c, const Samples *s)
+static void choose_tile(const MloTarget *t, KContract *c, const Samples *s, bool whole)
 {
-	Search f = {.s = s};
+	Search f = {.s = s, .whole = whole};
 
 	c->vecs = 0;
 	try_tiles(t, c, &f);
@@ -246,7 +256,7 @@ void mlo_schedule_contract(const MloTarget *t, const MloKernel *k, int64_t short
 	for (size_t i = 0; i < sizeof open / sizeof *open; i++)
 		*open[i] = mlo_kernel_guess(k, *open[i]);
 	at.lanes = t->vector_bytes / 4;
-	choose_tile(t, &at, &s);
+	choose_tile(t, &at, &s, false);
 	if (c->nx >= 0)
 		choose_rows(t, &at);
 	else
@@ -261,6 +271,23 @@ void mlo_schedule_contract(const MloTarget *t, const MloKernel *k, int64_t short
 	c->rows = at.rows;
 	c->y_chunk = at.y_chunk;
 	c->c_outer = at.c_outer;
+}
+
+void mlo_schedule_band(const MloTarget *t, int64_t channels, KContract *c)
+{
+	KContract part = *c;
+	Samples s = {.nx = {c->nx}, .n = 1};
+
+	part.nc = channels;
+	part.lanes = t->vector_bytes / 4;
+	choose_tile(t, &part, &s, channels < c->nc);
+	choose_rows(t, &part);
+	c->lanes = part.lanes;
+	c->vecs = part.vecs;
+	c->cols = part.cols;
+	c->rows = part.rows;
+	c->y_chunk = c->ny;
+	c->c_outer = true;
 }
 
 void mlo_schedule_text(MloStr *out, const KContract *c)

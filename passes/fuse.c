@@ -4,7 +4,7 @@
  *
  * A group is grown from an anchor: a contraction takes the reshapes and transposes of its operands
  * (they become strides) and the elementwise nodes behind it (they work on the accumulators), and so do
- * two products with a softmax between them, which are one anchor; a
+ * two products with a softmax between them, and convolutions with a depthwise one among them, which are one anchor; a
  * reduction, a row-wise normalisation or an elementwise node takes elementwise neighbours.  A node
  * joins only if its operand is read by nobody else, so that nothing is computed twice.  Members move
  * down to the last one: what lies between cannot depend on them. */
@@ -269,6 +269,72 @@ static void fuse_attentions(Fuser *f)
 			fuse_attention(f, found.items[i]);
 }
 
+/* -- bands ------------------------------------------------------------------------------------ */
+
+/* Convolutions that each feed the next one through elementwise nodes, and nobody else. */
+typedef struct Chain {
+	MloNode *conv[MLO_MAX_BANDS], *last[MLO_MAX_BANDS];
+	int n;
+} Chain;
+
+static Chain chain_from(Fuser *f, MloNode *conv)
+{
+	Chain c = {.n = 0};
+
+	while (conv && conv->op == OP_conv && !conv->group && conv->nout == 1 && mlo_node_lowers(conv) && c.n < MLO_MAX_BANDS) {
+		MloNode *u = mlo_only_user(f->g, conv->out[0]);
+
+		c.conv[c.n] = c.last[c.n] = conv;
+		while (joins_epilogue(f, c.last[c.n]->out[0], u, false)) {
+			c.last[c.n] = u;
+			u = mlo_only_user(f->g, u->out[0]);
+		}
+		conv = u && u->in[0] == c.last[c.n]->out[0] ? u : NULL;
+		c.n++;
+	}
+	return c;
+}
+
+/* The part of a chain that gains most from being one kernel: [from, from + n); n is 0 where none does. */
+static void choose_bands(Fuser *f, const Chain *c, int *from, int *n)
+{
+	double most = 0;
+
+	*from = *n = 0;
+	for (int i = 0; i + 2 <= c->n; i++)
+		for (int k = 2; i + k <= c->n; k++) {
+			double gain = mlo_bands_gain(&f->lower, c->conv + i, c->last + i, k);
+
+			if (gain > most) {
+				most = gain;
+				*from = i;
+				*n = k;
+			}
+		}
+}
+
+/* Convolutions with a depthwise one among them: one group where images between them would leave the caches. */
+static void fuse_bands(Fuser *f, MloNode *conv)
+{
+	Chain c = chain_from(f, conv);
+	MloNode *first = conv, *last = conv;
+	int from, n;
+
+	choose_bands(f, &c, &from, &n);
+	if (!n || from) /* a better start is further down: it is visited later */
+		return;
+	while (last != c.last[n - 1]) {
+		MloNode *u = mlo_only_user(f->g, last->out[0]);
+
+		if (last->next != u)
+			move_down(f, first, last, u);
+		last = u;
+	}
+	last = grow_down(f, &first, last, true, false);
+	set_group(f, first, last);
+	f->cx->changed++;
+}
+
 /* -- one anchor ------------------------------------------------------------------------------ */
 
 /* Pooling reads elements several times: it takes no more than a dequantization. */
@@ -387,7 +453,11 @@ MloStatus mlo_pass_fuse(MloGraph *g, MloPassCx *cx)
 		if (kind_of(n) == OK_CONTRACT && !n->group && mlo_node_lowers(n))
 			MLO_PUSH(cx->arena, &list, n);
 	for (size_t i = 0; i < list.n; i++)
-		fuse_contraction(&f, list.items[i]);
+		if (!list.items[i]->group)
+			fuse_bands(&f, list.items[i]);
+	for (size_t i = 0; i < list.n; i++)
+		if (!list.items[i]->group)
+			fuse_contraction(&f, list.items[i]);
 	for (MloNode *n = g->first, *next; n; n = next) {
 		next = n->next;
 		if (!n->group && kind_of(n) != OK_CONTRACT && mlo_node_lowers(n))

@@ -100,11 +100,6 @@ static bool kind_of(const MloNode *n, bool products, MloPtqKind *kind)
 	return true;
 }
 
-static bool contracts(MloPtqKind k)
-{
-	return k == PTQ_CONV || k == PTQ_MATMUL || k == PTQ_PRODUCT;
-}
-
 /* The node that goes on element by element from v, which nobody else reads. */
 static MloNode *follower(const MloGraph *g, const MloValue *v)
 {
@@ -149,7 +144,7 @@ static void add_tensor(MloPtq *q, MloValue *v)
 
 static void add_layer(MloPtq *q, MloNode *n)
 {
-	MloPtqLayer l = {.n = n, .sqnr = NAN};
+	MloPtqLayer l = {.n = n, .sqnr = NAN, .float_ns = NAN, .int_ns = NAN};
 
 	if (!kind_of(n, q->opt.products, &l.kind))
 		return;
@@ -157,7 +152,7 @@ static void add_layer(MloPtq *q, MloNode *n)
 	l.sum = l.kind == PTQ_MATMUL && mlo_layer_bias(&l) ? n->out[0]->uses->node->out[0] : n->out[0];
 	if (listed(q->opt.exclude, n))
 		l.off = "excluded";
-	else if (contracts(l.kind) && q->opt.include && *q->opt.include && !listed(q->opt.include, n))
+	else if (mlo_ptq_contracts(l.kind) && q->opt.include && *q->opt.include && !listed(q->opt.include, n))
 		l.off = "not included";
 	if (listed(q->opt.wide, n))
 		l.wide = "asked for";
@@ -209,7 +204,7 @@ static void find_possible(MloPtq *q)
 		MloPtqLayer *l = &q->layer[i];
 		bool ok = !l->off;
 
-		for (uint32_t k = 0; k < reads(l) && !contracts(l->kind); k++) {
+		for (uint32_t k = 0; k < reads(l) && !mlo_ptq_contracts(l->kind); k++) {
 			MloPtqTensor *t = mlo_ptq_tensor(q, l->n->in[k]);
 
 			ok = ok && (l->n->in[k]->data || (t && (t->made || t->wanted)));
@@ -226,7 +221,7 @@ static void drop_unread(MloPtq *q)
 	for (size_t i = q->nlayers; i-- > 0;) {
 		MloPtqLayer *l = &q->layer[i];
 
-		l->on = l->on && (contracts(l->kind) || mlo_ptq_tensor(q, l->result)->wanted);
+		l->on = l->on && (mlo_ptq_contracts(l->kind) || mlo_ptq_tensor(q, l->result)->wanted);
 		for (uint32_t k = 0; l->on && k < reads(l); k++)
 			if (!l->n->in[k]->data)
 				mlo_ptq_tensor(q, l->n->in[k])->wanted = true;
@@ -271,7 +266,7 @@ void mlo_ptq_plan(MloPtq *q)
 		t->group = i;
 	}
 	for (size_t i = 0; i < q->nlayers; i++)
-		for (uint32_t k = 0; k < reads(&q->layer[i]) && contracts(q->layer[i].kind) && !q->layer[i].off; k++)
+		for (uint32_t k = 0; k < reads(&q->layer[i]) && mlo_ptq_contracts(q->layer[i].kind) && !q->layer[i].off; k++)
 			mlo_ptq_tensor(q, q->layer[i].n->in[k])->wanted = true;
 	find_possible(q);
 	drop_unread(q);

@@ -36,6 +36,10 @@ typedef enum MloPtqKind {
 	PTQ_POOL,    /* means: one value, another range */
 	PTQ_MOVE     /* results are operands: the same range */
 } MloPtqKind;
+static inline bool mlo_ptq_contracts(MloPtqKind k)
+{
+	return k == PTQ_CONV || k == PTQ_MATMUL || k == PTQ_PRODUCT;
+}
 
 /* An operator that can work on integers. */
 typedef struct MloPtqLayer {
@@ -49,6 +53,7 @@ typedef struct MloPtqLayer {
 	const MloTensor *bias;    /* corrected bias, f32[channels]; NULL: as in the graph */
 	const int8_t *rounded;    /* weights in the order of the graph, rounded by mlo_round_layer(); NULL: to nearest */
 	double sqnr;        /* dB of the result against the float graph; NAN before it is known */
+	double float_ns, int_ns; /* a run takes in either form on the target; NAN: not measured */
 } MloPtqLayer;
 
 typedef struct MloPtqTensor {

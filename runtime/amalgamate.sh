@@ -35,8 +35,8 @@ body() {
 		r $xxhash
 		d
 	}" "$top/runtime/xxh.h"
-	for f in format.h float_mode.h internal.h json.h object.h session.h error.c hash.c json.c elem.c container.c manifest.c \
-	         list.c list_check.c list_steps.c program.c memory.c cpu.c quota.c threads.c call.c object.c frame.c sizes.c \
+	for f in format.h float_mode.h ticks.h internal.h json.h object.h session.h error.c hash.c json.c elem.c container.c manifest.c \
+	         list.c list_check.c list_steps.c program.c memory.c cpu.c quota.c threads.c sets.c pace.c call.c object.c frame.c sizes.c \
 	         control.c object_ops.c steps.c state.c tensors.c session.c open.c version.c; do
 		body "runtime/$f"
 	done

@@ -5,8 +5,10 @@
 #include "runtime/session.h"
 
 typedef struct Split {
-	const MlrtSession *session;
-	const Call *call;
+	MlrtSession *session;
+	const Call *call; /* n of them, side by side */
+	uint32_t n;
+	int parts;
 	bool asleep; /* of part 0: threads of the pool sleep */
 } Split;
 
@@ -28,55 +30,92 @@ static int64_t claim(Share *share, int64_t least, int64_t *first)
 	return to;
 }
 
-/* Part i of a call: its own contiguous share of the tasks, so that a thread meets the data it made
- * before, then what other parts have not begun: cores of a virtual machine are seldom equally fast.
- * Which thread runs a task changes nothing in its result. */
-CALLS_KERNELS static void run_part(void *arg, int i)
+/* What nobody has begun of a share, by thread i. */
+CALLS_KERNELS static void run_share(Split *split, const Call *c, Share *share, int i, unsigned char *scratch)
 {
 	enum { PIECES = 8 }; /* a share is handed out in so many pieces at most, or nearly */
+	const int64_t least = c->ntasks / ((int64_t)split->parts * PIECES) + 1;
+	int64_t first, to;
+
+	while (to = claim(share, least, &first), first < to) {
+		c->kernel(c->args, first, to, scratch);
+		if (i == 0 && split->asleep && share->end - to > least)
+			split->asleep = mlrt_pool_nudge(split->session->pool, run_part, split, split->parts);
+	}
+}
+
+/* Part i of one call, or of several: its own contiguous share of the tasks of each, so that a thread meets the data it
+ * made before, then what other parts have not begun: cores of a virtual machine are seldom equally fast.
+ * Which thread runs a task changes nothing in its result. */
+static void run_part(void *arg, int i)
+{
 	Split *split = arg;
-	const Call *c = split->call;
-	const int64_t least = c->ntasks / ((int64_t)c->parts * PIECES) + 1;
-	unsigned char *scratch = split->session->scratch + (size_t)i * split->session->scratch_stride;
+	const MlrtSession *s = split->session;
+	unsigned char *scratch = s->scratch + (size_t)i * s->scratch_stride;
 	const uint64_t mode = mlrt_float_enter();
 
-	for (int v = 0; v < c->parts; v++) {
-		Share *share = &split->session->share[(i + v) % c->parts];
-		int64_t first, to;
-
-		while (to = claim(share, least, &first), first < to) {
-			c->kernel(c->args, first, to, scratch);
-			if (i == 0 && split->asleep && share->end - to > least)
-				split->asleep = mlrt_pool_nudge(split->session->pool, run_part, split, c->parts);
-		}
-	}
+	for (int v = 0; v < split->parts; v++)
+		for (uint32_t m = 0; m < split->n; m++)
+			run_share(split, &split->call[m],
+				  &s->share[m * (size_t)split->parts + (size_t)((i + v) % split->parts)], i, scratch);
 	mlrt_float_leave(mode);
 }
 
-static void deal(const MlrtSession *s, const Call *c)
+static void set_share(Share *share, int64_t from, int64_t to)
 {
-	for (int i = 0; i < c->parts; i++) {
-		atomic_store_explicit(&s->share[i].next, c->ntasks * i / c->parts, memory_order_relaxed);
-		s->share[i].end = c->ntasks * (i + 1) / c->parts;
+	atomic_store_explicit(&share->next, from, memory_order_relaxed);
+	share->end = to;
+}
+
+static void deal(const Split *split)
+{
+	Share *share = split->session->share;
+
+	for (uint32_t m = 0; m < split->n; m++) {
+		const Call *c = &split->call[m];
+
+		for (int i = 0; i < split->parts; i++, share++) {
+			if (c->cut)
+				set_share(share, c->cut[i], c->cut[i + 1]);
+			else
+				set_share(share, c->ntasks * i / split->parts, c->ntasks * (i + 1) / split->parts);
+		}
 	}
 }
 
-CALLS_KERNELS static void run_call(const MlrtSession *s, const Call *c)
+static void fork_join(Split *split)
 {
-	Split split = {s, c, false};
+	MlrtSession *s = split->session;
 
-	if (c->parts == 1) {
+	deal(split);
+	if (!s->pool) {
+		s->foreign.parallel(s->foreign.user, run_part, split, split->parts);
+		return;
+	}
+	split->asleep = mlrt_pool_start(s->pool, run_part, split, split->parts);
+	s->pace.slept |= split->asleep;
+	run_part(split, 0);
+	mlrt_pool_finish(s->pool, split->parts, split->asleep);
+}
+
+CALLS_KERNELS static void run_call(MlrtSession *s, const Call *c)
+{
+	if (c->parts == 1 || s->pace.alone) {
 		c->kernel(c->args, 0, c->ntasks, s->scratch);
 		return;
 	}
-	deal(s, c);
-	if (!s->pool) {
-		s->foreign.parallel(s->foreign.user, run_part, &split, c->parts);
-		return;
+	fork_join(&(Split){s, c, 1, c->parts, false});
+}
+
+/* The call, or the set that begins with it; answers how many calls that were. */
+static uint32_t run_calls(MlrtSession *s, const Call *c)
+{
+	if (c->members == 0 || s->pace.alone) {
+		run_call(s, c);
+		return 1;
 	}
-	split.asleep = mlrt_pool_start(s->pool, run_part, &split, c->parts);
-	run_part(&split, 0);
-	mlrt_pool_finish(s->pool, c->parts, split.asleep);
+	fork_join(&(Split){s, c, c->members, s->threads, false});
+	return c->members;
 }
 
 MLRT_LOCAL uint64_t mlrt_profile_ns(const MlrtSession *s)
@@ -87,9 +126,20 @@ MLRT_LOCAL uint64_t mlrt_profile_ns(const MlrtSession *s)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-MLRT_LOCAL void mlrt_call(const MlrtSession *s, const Call *c)
+MLRT_LOCAL void mlrt_call(MlrtSession *s, const Call *c)
 {
 	run_call(s, c);
+}
+
+/* What a set has taken is told of each member by its cost. */
+static void add_time(MlrtSession *s, uint32_t first, uint32_t n, uint64_t ns)
+{
+	double total = 0;
+
+	for (uint32_t i = first; i < first + n; i++)
+		total += (double)s->call[i].ntasks * s->call[i].cost;
+	for (uint32_t i = first; i < first + n; i++)
+		s->ns[i] += n == 1 ? ns : (uint64_t)((double)ns * ((double)s->call[i].ntasks * s->call[i].cost / total));
 }
 
 MLRT_LOCAL void mlrt_call_all(MlrtSession *s)
@@ -97,14 +147,14 @@ MLRT_LOCAL void mlrt_call_all(MlrtSession *s)
 	const uint32_t ncalls = s->model->program.head->nsteps;
 
 	if (!s->profiling) {
-		for (uint32_t i = 0; i < ncalls; i++)
-			run_call(s, &s->call[i]);
+		for (uint32_t i = 0; i < ncalls;)
+			i += run_calls(s, &s->call[i]);
 		return;
 	}
-	for (uint32_t i = 0; i < ncalls; i++) {
+	for (uint32_t i = 0, n; i < ncalls; i += n) {
 		const uint64_t start = mlrt_profile_ns(s);
 
-		run_call(s, &s->call[i]);
-		s->ns[i] += mlrt_profile_ns(s) - start;
+		n = run_calls(s, &s->call[i]);
+		add_time(s, i, n, mlrt_profile_ns(s) - start);
 	}
 }

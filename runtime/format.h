@@ -22,7 +22,7 @@
 
 #define MLRT_MAGIC "MLOPTPKG"
 #define MLRT_FORMAT_MAJOR 1 /* readers refuse another major */
-#define MLRT_FORMAT_MINOR 2 /* readers accept any minor */
+#define MLRT_FORMAT_MINOR 3 /* readers accept any minor, but not what they do not know; 3: sets of steps */
 #define MLRT_MANIFEST_MAX (16 << 20) /* bytes */
 #define MLRT_PAGE 16384     /* blob alignment: a multiple of every page size in use here but 64 KiB */
 
@@ -62,10 +62,21 @@ typedef struct MlrtStep {
 	uint64_t code;           /* offset of the kernel in the CODE blob */
 	uint32_t first_arg, nargs;
 	uint32_t ntasks;         /* size of the task space, at least 1 */
-	uint32_t flags;          /* bit 0: too small to split, run on the calling thread */
+	uint32_t flags;          /* enum MlrtStepFlags */
 } MlrtStep;
 
+/* Steps one behind the other of which all but the first are BESIDE are a set: they may run at the same time, in any
+ * order.  What one of them writes no other one touches; so that this can be checked, their arguments say what is
+ * written.  They state what a task costs, at least 1 ns: threads get shares of about equal cost. */
+enum MlrtStepFlags {
+	MLRT_STEP_WHOLE = 1,     /* too small to split: one thread runs it, the caller if it is in no set */
+	MLRT_STEP_BESIDE = 2,    /* of a set with the step before it; not the first step */
+	MLRT_STEP_COST = 8       /* bits from here on: nanoseconds of a task as the compiler sees it; 0: it does not say */
+};
+enum { MLRT_MAX_COST = (1 << 24) - 1, MLRT_MAX_SET = 8 };
+
 enum MlrtSpace { MLRT_ARENA = 0, MLRT_WEIGHT = 1, MLRT_INPUT = 2, MLRT_OUTPUT = 3, MLRT_NONE = 4 };
+enum { MLRT_WRITTEN = 0x100 }; /* added to the space: of a step in a set, which writes there */
 typedef struct MlrtArg {
 	uint32_t space, index;   /* index: which input or output */
 	uint64_t offset;         /* bytes into that space */
@@ -125,7 +136,7 @@ enum MlrtStepKind {
 
 typedef struct MlrtBodyStep {
 	uint32_t kind;           /* MlrtStepKind */
-	uint32_t flags;          /* KERNEL, bit 0: too small to split, run on the calling thread */
+	uint32_t flags;          /* KERNEL: MLRT_STEP_WHOLE or 0 */
 	uint32_t first_expr, nexprs; /* run right before the step */
 	uint32_t first, n;       /* KERNEL: args, behind those of earlier steps; others: refs, results last */
 	uint32_t nresults;       /* not KERNEL: how many of the n are results; of IF, LOOP some may be absent */
@@ -235,8 +246,9 @@ enum MlrtObjectOp {
  *                "code":0,"weights":1,"program":2,            blob numbers; "weights" may be absent
  *                "arena_bytes":N,"scratch_bytes":N,"precision":"f32",
  *                "steps":[{"name":"conv_relu","kernel":"hex key","nodes":["n1","n2"],"ops":["Conv","Relu"],
- *                          "flops":N,"bytes":N,"tier":"contract|loops|library"}]}],   best first
+ *                          "flops":N,"bytes":N,"tier":"contract|loops|library","beside":true}]}],   best first
  *   "options":{...}, "meta":{...} }
+ * "beside", of a step of a set but the first, says MLRT_STEP_BESIDE.
  * Sizes that are open are -1 in "dims", "bytes" is then 0, and "dim_names":["batch",null,...] may tell
  * their names.  Inputs and outputs that are no tensors have "kind":"seq" ("opt", "opt_seq", "map",
  * "seq_map"), "elem" of their items or values, "key" of a map, "dims":[] and "bytes":0.  Strings are

@@ -132,7 +132,7 @@ static void prepare_steps(Frame *f)
 		if (step->kind != MLRT_STEP_KERNEL)
 			continue;
 		out->call = (Call){(Kernel *)(uintptr_t)(s->model->code.data + step->code), f->arg + step->first,
-				   step->ntasks, step->flags & 1 ? 1 : most};
+				   step->ntasks, step->flags & MLRT_STEP_WHOLE ? 1 : most, 0, 0, NULL};
 		late = find_late(f, out, step, late);
 	}
 }

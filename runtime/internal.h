@@ -151,6 +151,11 @@ typedef struct Program {
 MLRT_LOCAL MlrtStatus mlrt_program_read(Program *p, const Container *c, const Manifest *m, const Variant *v,
 					MlrtError *err);
 MLRT_LOCAL void mlrt_program_free(Program *p);
+/* Where an argument of a flat program lies, written or not. */
+static inline uint32_t mlrt_arg_space(const MlrtArg *a)
+{
+	return a->space & ~(uint32_t)MLRT_WRITTEN;
+}
 /* Sizes of the spaces that arguments point into. */
 typedef struct Spaces {
 	const Manifest *manifest;

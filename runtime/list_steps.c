@@ -257,7 +257,7 @@ static bool check_kernel(const StepCheck *c, const Spaces *s)
 	/* AArch64 instructions are whole words. */
 	const uint64_t misaligned = strcmp(s->variant->arch, "aarch64") == 0 ? 3 : 0;
 
-	if (step->code >= s->code || (step->code & misaligned) || step->flags > 1 || step->nresults > 0)
+	if (step->code >= s->code || (step->code & misaligned) || step->flags > MLRT_STEP_WHOLE || step->nresults > 0)
 		return false;
 	if (step->first > c->body->head->nargs || step->n > c->body->head->nargs - step->first)
 		return false;

@@ -4,24 +4,32 @@
 
 #include "runtime/internal.h"
 
+static bool is_written(const MlrtArg *a)
+{
+	return (a->space & MLRT_WRITTEN) != 0;
+}
+
 static bool space_of(const Spaces *s, const MlrtArg *a, uint64_t *bytes)
 {
 	const Manifest *m = s->manifest;
+	const uint32_t space = mlrt_arg_space(a);
 
 	*bytes = 0;
-	if (a->space == MLRT_INPUT || a->space == MLRT_OUTPUT) {
-		const bool in = a->space == MLRT_INPUT;
+	if (is_written(a) && space != MLRT_ARENA && space != MLRT_OUTPUT)
+		return false;
+	if (space == MLRT_INPUT || space == MLRT_OUTPUT) {
+		const bool in = space == MLRT_INPUT;
 
 		if (a->index >= (in ? m->ninputs : m->noutputs))
 			return false;
 		*bytes = in ? m->input[a->index].info.bytes : m->output[a->index].info.bytes;
 		return true;
 	}
-	if (a->space == MLRT_ARENA)
+	if (space == MLRT_ARENA)
 		*bytes = s->arena;
-	else if (a->space == MLRT_WEIGHT)
+	else if (space == MLRT_WEIGHT)
 		*bytes = s->weights;
-	return a->space <= MLRT_NONE && a->index == 0;
+	return space <= MLRT_NONE && a->index == 0;
 }
 
 static MlrtStatus check_args(const Program *p, const Spaces *s, const char *variant, MlrtError *err)
@@ -63,12 +71,59 @@ static MlrtStatus check_steps(const Program *p, const Spaces *s, const Variant *
 					 "damaged: variant '%.80s': step %u has arguments %u to %u of %u",
 					 v->name, (unsigned)i, (unsigned)step->first_arg,
 					 (unsigned)(step->first_arg + step->nargs), (unsigned)p->head->nargs);
-		if (step->ntasks == 0 || step->flags > 1)
+		if (step->ntasks == 0 || (step->flags & 0xffu) > (MLRT_STEP_WHOLE | MLRT_STEP_BESIDE))
 			return mlrt_fail(err, MLRT_ERR_FORMAT,
 					 "damaged: variant '%.80s': step %u has %u tasks, flags %u", v->name,
 					 (unsigned)i, (unsigned)step->ntasks, (unsigned)step->flags);
 	}
 	return MLRT_OK;
+}
+
+/* Does one of the two steps write what the other one touches? */
+static bool meet(const Program *p, const MlrtStep *x, const MlrtStep *y)
+{
+	for (uint32_t i = 0; i < x->nargs; i++) {
+		for (uint32_t k = 0; k < y->nargs; k++) {
+			const MlrtArg *a = &p->arg[x->first_arg + i], *b = &p->arg[y->first_arg + k];
+
+			if ((is_written(a) || is_written(b)) && mlrt_arg_space(a) == mlrt_arg_space(b) &&
+			    a->index == b->index && a->offset < b->offset + b->bytes && b->offset < a->offset + a->bytes)
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Step i, which is of a set with those from `first` on: arguments lie in their spaces, as has been checked. */
+static MlrtStatus check_member(const Program *p, uint32_t first, uint32_t i, const Variant *v, MlrtError *err)
+{
+	const MlrtStep *step = &p->step[i];
+
+	if (i - first >= MLRT_MAX_SET || step->flags >> MLRT_STEP_COST == 0 || p->step[first].flags >> MLRT_STEP_COST == 0)
+		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': step %u cannot run beside step %u",
+				 v->name, (unsigned)i, (unsigned)first);
+	for (uint32_t k = first; k < i; k++)
+		if (meet(p, &p->step[k], step))
+			return mlrt_fail(err, MLRT_ERR_FORMAT,
+					 "damaged: variant '%.80s': steps %u and %u run side by side on the same memory",
+					 v->name, (unsigned)k, (unsigned)i);
+	return MLRT_OK;
+}
+
+static MlrtStatus check_sets(const Program *p, const Variant *v, MlrtError *err)
+{
+	MlrtStatus st = MLRT_OK;
+
+	for (uint32_t i = 0, first = 0; !st && i < p->head->nsteps; i++) {
+		if (!(p->step[i].flags & MLRT_STEP_BESIDE))
+			first = i;
+		else if (i == 0)
+			st = mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': step 0 runs beside none before it",
+				       v->name);
+		else
+			st = check_member(p, first, i, v, err);
+	}
+	return st;
 }
 
 static MlrtStatus check_head(const MlrtProgram *h, size_t bytes, const Variant *v, MlrtError *err)
@@ -125,7 +180,9 @@ static MlrtStatus read_flat(Program *p, size_t bytes, const Spaces *s, MlrtError
 	p->arena_bytes = p->head->arena_bytes;
 	p->scratch_bytes = p->head->scratch_bytes;
 	st = check_steps(p, s, s->variant, err);
-	return st ? st : check_args(p, s, s->variant->name, err);
+	if (!st)
+		st = check_args(p, s, s->variant->name, err);
+	return st ? st : check_sets(p, s->variant, err);
 }
 
 MLRT_LOCAL MlrtStatus mlrt_program_read(Program *p, const Container *c, const Manifest *m, const Variant *v,

@@ -71,9 +71,11 @@ MLRT_LOCAL void mlrt_run_flat(MlrtSession *s, const void *const *inputs, void *c
 		s->arg[s->input[i].slot] = at(inputs[s->input[i].index], s->input[i].offset);
 	for (size_t i = 0; i < s->noutputs; i++)
 		s->arg[s->output[i].slot] = at(outputs[s->output[i].index], s->output[i].offset);
+	mlrt_pace_begin(s);
 	mode = mlrt_float_enter();
 	mlrt_call_all(s);
 	mlrt_float_leave(mode);
+	mlrt_pace_end(s);
 }
 
 MlrtStatus mlrt_session_run(MlrtSession *s, const void *const *inputs, void *const *outputs, MlrtError *err)
@@ -100,13 +102,15 @@ static void resolve_args(MlrtSession *s)
 	for (uint32_t i = 0; i < p->head->nargs; i++) {
 		const MlrtArg *a = &p->arg[i];
 
-		if (a->space == MLRT_ARENA)
+		const uint32_t space = mlrt_arg_space(a);
+
+		if (space == MLRT_ARENA)
 			s->arg[i] = s->memory + a->offset;
-		else if (a->space == MLRT_WEIGHT)
+		else if (space == MLRT_WEIGHT)
 			s->arg[i] = (void *)(uintptr_t)(s->model->weights.data + a->offset);
-		else if (a->space == MLRT_INPUT)
+		else if (space == MLRT_INPUT)
 			s->input[s->ninputs++] = (Patch){i, a->index, a->offset};
-		else if (a->space == MLRT_OUTPUT)
+		else if (space == MLRT_OUTPUT)
 			s->output[s->noutputs++] = (Patch){i, a->index, a->offset};
 	}
 }
@@ -122,7 +126,8 @@ static void resolve_calls(MlrtSession *s)
 		s->call[i].kernel = (Kernel *)(uintptr_t)(s->model->code.data + step->code);
 		s->call[i].args = s->arg + step->first_arg;
 		s->call[i].ntasks = step->ntasks;
-		s->call[i].parts = step->flags & 1 ? 1 : most;
+		s->call[i].parts = step->flags & MLRT_STEP_WHOLE ? 1 : most;
+		s->call[i].cost = step->flags >> MLRT_STEP_COST;
 	}
 }
 
@@ -131,7 +136,7 @@ static size_t count_args(const Program *p, uint32_t space)
 	size_t n = 0;
 
 	for (uint32_t i = 0; p->head && i < p->head->nargs; i++)
-		n += p->arg[i].space == space;
+		n += mlrt_arg_space(&p->arg[i]) == space;
 	return n;
 }
 
@@ -203,6 +208,7 @@ static MlrtSession *new_tables(const MlrtModel *m, const MlrtAllocator *al, Mlrt
 	s->output = s->input + nin;
 	s->arg = (void **)(s->output + nout);
 	s->simple = p->head != NULL;
+	mlrt_pace_forget(s);
 	atomic_flag_clear(&s->running);
 	return s;
 }
@@ -213,11 +219,13 @@ static MlrtStatus new_memory(MlrtSession *s, MlrtError *err)
 	/* Programs of a list have arenas of their own. */
 	const size_t in_block = h->head ? h->arena_bytes : 0;
 	const size_t arena = (in_block + SCRATCH_LINE - 1) / SCRATCH_LINE * SCRATCH_LINE;
-	const size_t shares = s->threads > 1 ? sizeof(Share) * (size_t)s->threads : 0;
+	size_t most;
+	const size_t cuts = mlrt_set_cuts(h, s->threads, &most) * sizeof *s->cut;
+	const size_t shares = s->threads > 1 ? sizeof(Share) * most * (size_t)s->threads : 0;
 
 	/* Never the same line for two threads; the sums cannot overflow, see check_head(). */
 	s->scratch_stride = (h->scratch_bytes + SCRATCH_LINE - 1) / SCRATCH_LINE * SCRATCH_LINE;
-	s->memory_bytes = arena + s->scratch_stride * (size_t)s->threads + shares;
+	s->memory_bytes = arena + s->scratch_stride * (size_t)s->threads + shares + cuts;
 	if (s->memory_bytes == 0)
 		return MLRT_OK;
 	s->memory = mlrt_allocate(&s->allocator, s->memory_bytes, err);
@@ -227,6 +235,7 @@ static MlrtStatus new_memory(MlrtSession *s, MlrtError *err)
 	s->scratch = s->memory + arena;
 	if (shares)
 		s->share = (Share *)(void *)(s->scratch + s->scratch_stride * (size_t)s->threads);
+	s->cut = (int64_t *)(void *)(s->scratch + s->scratch_stride * (size_t)s->threads + shares);
 	return MLRT_OK;
 }
 
@@ -263,6 +272,7 @@ static MlrtStatus new_program(MlrtSession *s, MlrtError *err)
 		return mlrt_frames_new(s, err);
 	resolve_args(s);
 	resolve_calls(s);
+	mlrt_sets_deal(s);
 	return MLRT_OK;
 }
 

@@ -1,6 +1,6 @@
 /* runtime/session.h -- a session and its frames: what the files that run a model share.
  *
- * A flat program is a table of calls (call.c).  A list of programs runs on frames (frame.c, steps.c):
+ * A flat program is a table of calls (call.c, sets.c).  A list of programs runs on frames (frame.c, steps.c):
  * sizes.c computes sizes, control.c does IF, LOOP and COPY, object_ops.c sequences and their kin,
  * tensors.c meets the application, state.c keeps what one run leaves for the next. */
 #ifndef MLRT_SESSION_H
@@ -26,7 +26,11 @@ typedef struct Call {
 	Kernel *kernel;
 	void *const *args;
 	int64_t ntasks;
-	int parts; /* threads that share the tasks */
+	int parts;          /* threads that share the tasks */
+	/* Of a flat program's sets. */
+	uint32_t members;   /* of the set that begins here; 0: a call by itself, or not the first one */
+	uint32_t cost;      /* nanoseconds of a task, by the compiler's estimate */
+	const int64_t *cut; /* thread i has the tasks [cut[i], cut[i + 1]) */
 } Call;
 
 /* An argument that follows an input or output of the run. */
@@ -35,7 +39,7 @@ typedef struct Patch {
 	uint64_t offset;
 } Patch;
 
-/* What is left of one part of a call, on a cache line of its own. */
+/* What is left of one thread's part of a call, on a cache line of its own. */
 typedef struct Share {
 	_Alignas(MLRT_ALIGN) _Atomic int64_t next;
 	int64_t end;
@@ -137,6 +141,17 @@ typedef struct Tensors {
 	size_t bytes;
 } Tensors;
 
+/* Whether runs take all threads or one (pace.c). */
+typedef struct Pace {
+	bool alone;           /* one, as of now */
+	bool slept;           /* a thread slept when this run had work for it */
+	uint64_t start;       /* of this run, ticks */
+	uint64_t shortest[2]; /* run of the last ones on all threads, alone; ticks */
+	uint32_t wait, left;  /* runs between two trials; until the next one */
+	uint32_t trying;      /* runs left of a trial; 0: there is none */
+	uint32_t patience;    /* of it, with threads asleep */
+} Pace;
+
 struct MlrtSession {
 	const MlrtModel *model;
 	MlrtAllocator allocator;
@@ -145,12 +160,14 @@ struct MlrtSession {
 	int threads;
 	int profiling; /* as of mlrt_session_profile() */
 	atomic_flag running;
+	Pace pace;
 	size_t bytes;          /* of this block, tables included */
 	unsigned char *memory; /* arena, then the scratch of each thread */
 	size_t memory_bytes;
 	unsigned char *scratch;
 	size_t scratch_stride;
-	Share *share;     /* one per thread; NULL for one thread */
+	Share *share;     /* one per thread and member of a set; NULL for one thread */
+	int64_t *cut;     /* those of all members of sets */
 	void **arg;
 	Call *call;
 	uint64_t *ns;
@@ -168,9 +185,20 @@ struct MlrtSession {
 };
 
 /* call.c */
-MLRT_LOCAL void mlrt_call(const MlrtSession *s, const Call *c);
+MLRT_LOCAL void mlrt_call(MlrtSession *s, const Call *c);
 MLRT_LOCAL void mlrt_call_all(MlrtSession *s); /* of a flat program */
 MLRT_LOCAL uint64_t mlrt_profile_ns(const MlrtSession *s);
+
+/* pace.c: around a run that is as the last one was; before one that may be another. */
+MLRT_LOCAL void mlrt_pace_begin(MlrtSession *s);
+MLRT_LOCAL void mlrt_pace_end(MlrtSession *s);
+MLRT_LOCAL void mlrt_pace_forget(MlrtSession *s);
+
+/* sets.c */
+/* Numbers that the cuts of the program's sets take, and members of its largest one (at least 1). */
+MLRT_LOCAL size_t mlrt_set_cuts(const Program *p, int threads, size_t *most);
+/* Shares the tasks of all sets out: s->call is complete but for the members' cuts, which go to s->cut. */
+MLRT_LOCAL void mlrt_sets_deal(MlrtSession *s);
 
 /* session.c */
 MLRT_LOCAL void *mlrt_allocate(const MlrtAllocator *al, size_t bytes, MlrtError *err);

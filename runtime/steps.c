@@ -22,7 +22,7 @@ static MlrtStatus reserve(Frame *f, const FrameStep *p, MlrtError *err)
 
 static MlrtStatus run_kernel(Frame *f, const MlrtBodyStep *step, FrameStep *p, MlrtError *err)
 {
-	const MlrtSession *s = f->session;
+	MlrtSession *s = f->session;
 	MlrtStatus st = p->reserves ? reserve(f, p, err) : MLRT_OK;
 
 	for (uint32_t k = 0; !st && k < p->nlate; k++) {
@@ -43,7 +43,7 @@ static MlrtStatus run_kernel(Frame *f, const MlrtBodyStep *step, FrameStep *p, M
 		p->call.ntasks = n;
 		if (n == 0)
 			return MLRT_OK;
-		p->call.parts = step->flags & 1 ? 1 : n < s->threads ? (int)n : s->threads;
+		p->call.parts = step->flags & MLRT_STEP_WHOLE ? 1 : n < s->threads ? (int)n : s->threads;
 	}
 	mlrt_call(s, &p->call);
 	return MLRT_OK;

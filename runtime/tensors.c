@@ -376,6 +376,7 @@ static MlrtStatus run_list(MlrtSession *s, MlrtError *err)
 		st = place_outputs(s, err);
 	if (st)
 		return st;
+	mlrt_pace_forget(s);
 	mode = mlrt_float_enter();
 	st = mlrt_frame_run(f, err);
 	mlrt_float_leave(mode);
@@ -464,10 +465,13 @@ static bool is_repetition(const MlrtSession *s, const MlrtTensor *in, const Mlrt
 
 static void repeat(MlrtSession *s)
 {
-	const uint64_t mode = mlrt_float_enter();
+	uint64_t mode;
 
+	mlrt_pace_begin(s);
+	mode = mlrt_float_enter();
 	mlrt_frame_repeat(s->frame);
 	mlrt_float_leave(mode);
+	mlrt_pace_end(s);
 }
 
 static MlrtStatus run_anew(MlrtSession *s, const MlrtTensor *in, const MlrtTensor *out, MlrtError *err)

@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "runtime/internal.h"
+#include "runtime/ticks.h"
 
 enum { IDLE, PARKED, WORK, BUSY, AWAITED, QUIT };
 enum { SPIN_US = 100, WAKE_US = 30, LINE = 128 };
@@ -60,42 +61,10 @@ static void relax(void)
 #endif
 }
 
-/* A clock that is read without a system call; its unit only has to be roughly known. */
-static uint64_t ticks(void)
-{
-#if defined(__x86_64__)
-	return __builtin_ia32_rdtsc();
-#elif defined(__aarch64__)
-	uint64_t t;
-
-	__asm__ volatile("mrs %0, cntvct_el0" : "=r"(t));
-	return t;
-#else
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-#endif
-}
-
-static uint64_t ticks_of(uint64_t us)
-{
-#if defined(__x86_64__)
-	return us * 2500; /* time stamp counters run at 2 to 4 GHz */
-#elif defined(__aarch64__)
-	uint64_t hz;
-
-	__asm__("mrs %0, cntfrq_el0" : "=r"(hz));
-	return hz * us / 1000000;
-#else
-	return us * 1000;
-#endif
-}
-
 /* Spins while *state is `value`, for a bounded time; returns what it became. */
 static uint32_t spin_while(_Atomic uint32_t *state, uint32_t value, uint64_t limit)
 {
-	const uint64_t start = ticks();
+	const uint64_t start = mlrt_ticks();
 
 	for (;;) {
 		for (int i = 0; i < 16; i++) {
@@ -105,7 +74,7 @@ static uint32_t spin_while(_Atomic uint32_t *state, uint32_t value, uint64_t lim
 				return now;
 			relax();
 		}
-		if (ticks() - start > limit)
+		if (mlrt_ticks() - start > limit)
 			return value;
 	}
 }
@@ -171,13 +140,13 @@ static void give(Worker *w, void (*task)(void *arg, int i), void *arg)
 
 static bool sleeps(const Worker *w)
 {
-	return atomic_load_explicit(&w->state, memory_order_relaxed) == PARKED;
+	return atomic_load_explicit(&w->state, memory_order_acquire) == PARKED; /* then it reads its task no more */
 }
 
 /* The caller's time without a sleeper, up to now. */
 static void count_alone(Pool *p)
 {
-	const uint64_t now = ticks();
+	const uint64_t now = mlrt_ticks();
 
 	p->alone += now - p->last;
 	p->last = now;
@@ -207,9 +176,9 @@ MLRT_LOCAL bool mlrt_pool_start(Pool *p, void (*task)(void *arg, int i), void *a
 	}
 	if (!asleep)
 		return false;
-	if (ticks() - p->last > p->pause)
+	if (mlrt_ticks() - p->last > p->pause)
 		p->alone = 0;
-	p->last = ticks();
+	p->last = mlrt_ticks();
 	return !wake(p, task, arg, n);
 }
 
@@ -245,9 +214,9 @@ MLRT_LOCAL Pool *mlrt_pool_new(int threads, int cpus, const MlrtAllocator *al, M
 	p->allocator = *al;
 	p->bytes = bytes;
 	/* More threads than CPUs: who spins keeps off the CPU the one it waits for. */
-	p->spin = threads <= cpus ? ticks_of(SPIN_US) : 0;
-	p->pause = ticks_of(SPIN_US);
-	p->wake = ticks_of(WAKE_US);
+	p->spin = threads <= cpus ? mlrt_ticks_of(SPIN_US) : 0;
+	p->pause = mlrt_ticks_of(SPIN_US);
+	p->wake = mlrt_ticks_of(WAKE_US);
 	p->worker = (Worker *)(((uintptr_t)p + head + LINE - 1) / LINE * LINE);
 	/* The application's signals are for the application's threads. */
 	sigfillset(&all);

@@ -4,13 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DOTS(id, us, ss, pairs, bf) static const MloDots dots_##id = {.u8s8 = us, .s8s8 = ss, .i16 = pairs, .bf16 = bf};
+#define DOTS(id, us, ss, pairs, bf, rnd) static const MloDots dots_##id = {.u8s8 = us, .s8s8 = ss, .i16 = pairs, .bf16 = bf, .round = rnd};
 #define VARIANT(id, ...) VARIANT_ROW(id, __VA_ARGS__)
-#define VARIANT_ROW(id, nm, ar, tr, cp, ft, nd, vb, vr, bl, dt, d1, dw, d2, d3, ghz, fma, bpc)             \
+#define VARIANT_ROW(id, nm, ar, tr, cp, ft, nd, vb, vr, bl, dt, d1, dw, d2, d3, ghz, fma, bpc, fork)       \
 	static const MloTarget variant_##id = {                                                                \
 		.name = nm, .arch = ar, .triple = tr, .cpu = cp, .features = ft, .needs = nd, .vector_bytes = vb, \
 		.vector_regs = vr, .block = bl, .dots = &dots_##dt, .l1d = d1, .l1d_ways = dw,            \
-		.l2 = d2, .l3 = d3, .clock_ghz = ghz, .fma_per_cycle = fma, .bytes_per_cycle = bpc};
+		.l2 = d2, .l3 = d3, .clock_ghz = ghz, .fma_per_cycle = fma, .bytes_per_cycle = bpc, .fork_ns = fork};
 #include "targets/variants.def"
 
 static const MloTarget *const variants[] = {

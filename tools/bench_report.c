@@ -61,6 +61,7 @@ static void print_profile(const BenchResult *r)
 {
 	json_t *steps = bench_steps(r);
 	double total = 0;
+	bool beside = false;
 
 	for (size_t i = 0; i < r->nsteps; i++)
 		total += r->step[i].ms;
@@ -71,7 +72,9 @@ static void print_profile(const BenchResult *r)
 		char why[MLO_WHY_TEXT];
 		size_t k;
 
-		printf("  %4zu %9.4f %5.1f%% %9.1f  %-8s %s:", i, ms, total > 0 ? 100 * ms / total : 0,
+		beside |= json_is_true(json_object_get(s, "beside"));
+		printf("  %4zu%c%9.4f %5.1f%% %9.1f  %-8s %s:", i,
+		       json_is_true(json_object_get(s, "beside")) ? '+' : ' ', ms, total > 0 ? 100 * ms / total : 0,
 		       ms > 0 ? flops / ms / 1e6 : 0, text_of(s, "tier"), text_of(s, "name"));
 		json_array_foreach(json_object_get(s, "nodes"), k, name)
 			printf(" %s", json_string_value(name) ? json_string_value(name) : "?");
@@ -80,6 +83,9 @@ static void print_profile(const BenchResult *r)
 			printf(" [%s; %s]", text_of(s, "schedule"), why);
 		putchar('\n');
 	}
+	if (beside)
+		printf("  +: may run beside the step before it%s\n",
+		       r->threads > 1 ? "; what such steps take together is told of each by its cost" : "");
 }
 
 void bench_print(const BenchResult *r)

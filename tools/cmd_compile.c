@@ -262,19 +262,27 @@ static void extract(Request *r, MloArena *a, const MloGraph *g, MloDiag *d)
 		mlo_hint(d, "a model of this node alone is in %s", r->extract);
 }
 
-/* x->result becomes the quantised graph of the model that `lo` loads. */
-static MloStatus quantized(Request *r, MloArena *a, const MloLoadOptions *lo, Quantize *x, MloDiag *d)
+/* Quantised graphs of the model that `lo` loads, for each variant. */
+static MloStatus quantized(Request *r, MloArena *a, const MloLoadOptions *lo, Quantize *x, QuantizeVariants *v, MloDiag *d)
 {
+	const MloTargetSet *set = mlo_target_find(r->opt.target ? r->opt.target : "native", d);
+
+	if (!set)
+		return MLO_ERR_USAGE;
+	r->quantize.target = r->opt.target;
 	r->quantize.model = r->model;
 	r->quantize.load = lo;
 	r->quantize.run.cache_dir = r->no_cache ? NULL : r->opt.cache_dir;
 	MLO_TRY(quantize_open(x, a, &r->quantize, d));
-	MLO_TRY(quantize_default(x));
+	MLO_TRY(quantize_calibrate(x));
+	MLO_TRY(quantize_correct(x));
+	MLO_TRY(quantize_variants(x, set, v));
+	MLO_TRY(quantize_measure(x, QUANTIZE_MEASURED));
 	report_summary(x, stderr);
 	return MLO_OK;
 }
 
-static MloStatus compile_graph(Request *r, MloArena *a, const MloGraph *g, MloDiag *d)
+static MloStatus compile_graph(Request *r, MloArena *a, const MloGraph *g, const MloCompileHooks *hooks, MloDiag *d)
 {
 	MloCompiled made;
 	MloStatus st;
@@ -288,7 +296,7 @@ static MloStatus compile_graph(Request *r, MloArena *a, const MloGraph *g, MloDi
 	else if (!r->opt.cache_dir)
 		r->opt.cache_dir = mlo_default_cache(a);
 	d->where = r->model;
-	st = mlo_compile_graph(a, g, &r->opt, r->output, &made, d);
+	st = mlo_compile_hooked(a, g, &r->opt, hooks, r->output, &made, d);
 	if (st != MLO_OK)
 		extract(r, a, g, d);
 	d->where = NULL;
@@ -303,14 +311,17 @@ static MloStatus compile(Request *r, MloArena *a, MloDiag *d)
 	MloLoadOptions lo = {.shapes = r->shapes, .nshapes = r->opt.nshapes, .consts = r->consts,
 			     .nconsts = r->opt.nconsts, .keep_symbols = true, .partial = &partial};
 	Quantize x = {0};
-	MloStatus st = r->int8 ? quantized(r, a, &lo, &x, d) : mlo_load_model(r->model, &lo, &g, d);
+	QuantizeVariants v = {0};
+	const MloCompileHooks hooks = {.graph = quantize_graph_of, .user = &v};
+	MloStatus st = r->int8 ? quantized(r, a, &lo, &x, &v, d) : mlo_load_model(r->model, &lo, &g, d);
 
 	if (st != MLO_OK)
 		extract(r, a, partial, d);
 	mlo_graph_free(partial);
 	if (st == MLO_OK)
-		st = compile_graph(r, a, r->int8 ? x.result : g, d);
+		st = compile_graph(r, a, r->int8 ? v.graph[0] : g, r->int8 ? &hooks : NULL, d);
 	mlo_graph_free(g);
+	quantize_variants_free(&v);
 	quantize_close(&x);
 	return st;
 }

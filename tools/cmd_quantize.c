@@ -8,7 +8,7 @@
 enum {
 	O_CALIB = 256, O_SAMPLES, O_PREPROCESS, O_SHAPE, O_RANGE, O_PERCENTILE, O_WEIGHTS, O_PER_TENSOR, O_SYMMETRIC, O_PRODUCTS,
 	O_EXCLUDE, O_INCLUDE, O_EQUALIZE, O_MIGRATE, O_ROUND, O_NO_BIAS, O_SAVE, O_LOAD, O_JSON, O_ALL,
-	O_MAX_DROP, O_EVAL, O_LABELS, O_METRIC, O_MIN_SQNR, O_MIN_COSINE, O_KEEP, O_WEIGHT_ONLY, O_BLOCK
+	O_MAX_DROP, O_EVAL, O_LABELS, O_METRIC, O_MIN_SQNR, O_MIN_COSINE, O_KEEP, O_WEIGHT_ONLY, O_BLOCK, O_TARGET
 };
 static const CliOption options[] = {
 	{'o', "output", "FILE", "the model to write"},
@@ -39,6 +39,7 @@ static const CliOption options[] = {
 	{O_KEEP, "keep-best", NULL, "write the best result even if it is over the bound"},
 	{O_WEIGHT_ONLY, "weight-only", "BITS", "only weights of matrix products, in 4 or 8 bits (MatMulNBits); no samples needed"},
 	{O_BLOCK, "block", "N", "weights per scale for --weight-only: 16, 32 (default), 64, 128 or 256"},
+	{O_TARGET, "target", "NAME", "layers that are slower in integers on that target stay float, as measured here"},
 	{O_JSON, "json", NULL, "report as JSON"},
 	{O_ALL, "all", NULL, "report operators that only move values, too"},
 	{'n', "threads", "N", "threads (default: what this process may use)"},
@@ -147,6 +148,7 @@ static bool take(Request *r, int o)
 	case O_NO_BIAS: r->o.correct_bias = false; return true;
 	case O_SAVE: r->o.save_profile = optarg; return true;
 	case O_LOAD: r->o.load_profile = optarg; return true;
+	case O_TARGET: r->o.target = optarg; return true;
 	case O_JSON: r->json = true; return true;
 	case O_ALL: r->all = true; return true;
 	default: return take_bound(r, o);
@@ -157,6 +159,7 @@ static MloStatus within(Quantize *x)
 {
 	MLO_TRY(quantize_calibrate(x));
 	MLO_TRY(quantize_correct(x));
+	MLO_TRY(quantize_for_target(x));
 	return quantize_within(x);
 }
 
@@ -188,8 +191,11 @@ static MloStatus quantize(Request *r, Quantize *x)
 static MloStatus run(Request *r, MloArena *a, MloDiag *d)
 {
 	Quantize x;
-	MloStatus st = quantize_open(&x, a, &r->o, d);
+	MloStatus st;
 
+	if (r->o.target && !mlo_target_find(r->o.target, d)) /* before samples are run */
+		return MLO_ERR_USAGE;
+	st = quantize_open(&x, a, &r->o, d);
 	if (st == MLO_OK)
 		st = r->bits ? weights_alone(r, &x) : quantize(r, &x);
 	quantize_close(&x);

@@ -103,16 +103,16 @@ static const char *pipeline_text(int level)
 
 /* The pipeline up to the first pass that looks at the target (`layout`) is run once, the rest per
  * variant.  Under a pass limit every variant runs it whole, so that the count means something. */
-static MloStatus split_pipeline(Compiler *c, const MloGraph **common, const char **rest)
+static MloStatus split_pipeline(Compiler *c, const MloGraph *graph, const MloGraph **common, const char **rest)
 {
 	const char *all = pipeline_text(c->opt->level), *cut = strstr(all, ",layout");
 	MloGraph *g;
 
-	*common = c->graph;
+	*common = graph;
 	*rest = all;
 	if (!cut || c->opt->pass_limit >= 0)
 		return MLO_OK;
-	MLO_TRY(clone(c, c->graph, &g));
+	MLO_TRY(clone(c, graph, &g));
 	MLO_TRY(run_passes(c, g, mlo_strndup(c->a, all, (size_t)(cut - all)), NULL));
 	*common = g;
 	*rest = mlo_sprintf(c->a, "infer%s", cut);
@@ -159,7 +159,9 @@ static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, 
 		.cache_dir = c->opt->cache_dir,
 		.direct_only = c->opt->no_winograd,
 		.weights = weights_of(c, t),
-		.chooser = c->hooks ? &c->hooks->chooser : c->opt->cache_dir && !c->opt->no_tuned ? &tuned : NULL,
+		.chooser = c->hooks && c->hooks->chooser.choose          ? &c->hooks->chooser
+			   : c->opt->cache_dir && !c->opt->no_tuned ? &tuned
+								    : NULL,
 		.dump = c->opt->dump,
 		.dump_user = c->opt->dump_user,
 		.dump_kernels = c->opt->dump_kernels,
@@ -336,8 +338,8 @@ static MloStatus compile(Compiler *c)
 {
 	const MloTarget *only = c->hooks ? c->hooks->only : NULL;
 	const MloTargetSet *targets;
-	const MloGraph *common;
-	const char *passes;
+	const MloGraph *common = NULL, *from = NULL;
+	const char *passes = NULL;
 
 	MLO_TRY(check_ranks(c->graph, c->d));
 	MLO_TRY(find_states(c));
@@ -351,10 +353,14 @@ static MloStatus compile(Compiler *c)
 	c->package = mlo_package_new(c->a);
 	c->made = MLO_NEWN(c->a, MloVariant, c->nvariants);
 	c->listed = MLO_NEWN(c->a, MloManifestVariant, c->nvariants);
-	MLO_TRY(split_pipeline(c, &common, &passes));
 	for (size_t i = 0; i < c->nvariants; i++) {
+		const MloGraph *graph = c->hooks && c->hooks->graph ? c->hooks->graph(c->hooks->user, c->target[i]) : c->graph;
+
+		if (graph != from)
+			MLO_TRY(split_pipeline(c, graph, &common, &passes));
+		from = graph;
 		/* most weights were rewritten by now, or are about to be read one after the other */
-		mlo_graph_unload(c->graph);
+		mlo_graph_unload(graph);
 		MLO_TRY(compile_variant(c, i, common, passes));
 	}
 	return MLO_OK;

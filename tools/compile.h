@@ -36,7 +36,8 @@ MloStatus mlo_compile_graph(MloArena *a, const MloGraph *g, const MloptOptions *
 
 /* The same with schedules from `hooks`, whatever the cache holds. */
 typedef struct MloCompileHooks {
-	MloChooser chooser;
+	MloChooser chooser;    /* without a function: as without hooks */
+	const MloGraph *(*graph)(void *user, const MloTarget *t); /* what that variant is made from; NULL: the same graph for all */
 	void (*made)(void *user, const MloVariant *v); /* of each variant; NULL: none */
 	const MloTarget *only; /* the target's only variant that is compiled; NULL: all are */
 	void *user;

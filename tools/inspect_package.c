@@ -91,6 +91,7 @@ static size_t print_steps(json_t *variant, const char *node)
 	json_t *steps = json_object_get(variant, "steps"), *s;
 	double total = 0;
 	size_t i, shown = 0;
+	bool beside = false;
 
 	json_array_foreach(steps, i, s) total += number_of(s, "flops");
 	printf("\n%4s %-8s %10s %6s %10s  %-20s %s\n", "step", "tier", "flop", "share", "bytes", "result",
@@ -102,8 +103,10 @@ static size_t print_steps(json_t *variant, const char *node)
 
 		if (node && !computes(s, node))
 			continue;
+		beside |= json_is_true(json_object_get(s, "beside"));
 		/* ~: of sizes that only a run has; these are guesses */
-		printf("%4zu %-8s %c%9s %5.1f%% %10s  %-20s %s:", i, text_of(s, "tier"),
+		printf("%4zu%c%-8s %c%9s %5.1f%% %10s  %-20s %s:", i,
+		       json_is_true(json_object_get(s, "beside")) ? '+' : ' ', text_of(s, "tier"),
 		       json_is_true(json_object_get(s, "open")) ? '~' : ' ', cli_count(flops),
 		       total > 0 ? 100 * flops / total : 0, cli_bytes(number_of(s, "bytes")),
 		       text_of(s, "shape"), text_of(s, "name"));
@@ -114,6 +117,8 @@ static size_t print_steps(json_t *variant, const char *node)
 		putchar('\n');
 		shown++;
 	}
+	if (beside)
+		puts("+: may run beside the step before it");
 	return shown;
 }
 

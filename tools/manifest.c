@@ -109,6 +109,8 @@ static json_t *step(const MloStepInfo *s)
 	if (s->open)
 		json_object_set_new(j, "open", json_true());
 	json_object_set_new(j, "tasks", json_integer(s->ntasks));
+	if (s->beside)
+		json_object_set_new(j, "beside", json_true());
 	json_object_set_new(j, "tier", text(mlo_tier_name[s->tier]));
 	json_object_set_new(j, "shape", text(s->shape));
 	json_object_set_new(j, "schedule", text(s->schedule));

@@ -9,8 +9,6 @@
 #include "tools/cli.h"
 #include "tools/outfile.h"
 
-enum { MEASURED = 32 }; /* samples that the report's SQNR is of */
-
 /* -- the model ------------------------------------------------------------------------------------- */
 
 static MloStatus check_float(const Quantize *x)
@@ -44,6 +42,7 @@ MloStatus quantize_open(Quantize *x, MloArena *a, const QuantizeOptions *opt, Ml
 			.output_sqnr = NAN,
 			.output_cosine = NAN,
 			.accuracy = NAN,
+			.speed = NAN,
 			.float_accuracy = NAN};
 	MLO_TRY(mlo_load_model(opt->model, opt->load ? opt->load : &lo, &x->source, d));
 	d->where = opt->model;
@@ -281,6 +280,7 @@ MloStatus quantize_default(Quantize *x)
 {
 	MLO_TRY(quantize_calibrate(x));
 	MLO_TRY(quantize_correct(x));
+	MLO_TRY(quantize_for_target(x));
 	MLO_TRY(quantize_build(x));
-	return x->opt->calib ? quantize_measure(x, MEASURED) : MLO_OK;
+	return x->opt->calib ? quantize_measure(x, QUANTIZE_MEASURED) : MLO_OK;
 }

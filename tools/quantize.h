@@ -2,6 +2,7 @@
 #ifndef MLO_TOOLS_QUANTIZE_H
 #define MLO_TOOLS_QUANTIZE_H
 #include "quant/ptq.h"
+#include "targets/target.h"
 #include "tools/calib.h"
 
 typedef struct QuantizeOptions {
@@ -18,6 +19,7 @@ typedef struct QuantizeOptions {
 	const char *metric;   /* one of tools/metrics.h that is about classes */
 	double max_drop;      /* points of it, in percent; < 0: no bound */
 	double min_sqnr, min_cosine; /* of all outputs; 0: no bound */
+	const char *target; /* layers that are slower in integers there stay float; NULL: speed does not matter */
 	ModelOptions run;
 } QuantizeOptions;
 
@@ -39,6 +41,7 @@ typedef struct Quantize {
 	double output_sqnr; /* dB of all outputs on some of the samples; NAN: not known */
 	double output_cosine; /* between all outputs of one graph and those of the other */
 	double accuracy, float_accuracy; /* percent; NAN: not known */
+	double speed, float_ns; /* how many times as fast as the float model, which takes so long on the target; NAN: not known */
 	size_t back;       /* layers that the bound sent back to float */
 	bool over_budget;  /* even so it is not met */
 	int64_t samples;   /* seen */
@@ -51,9 +54,24 @@ void quantize_close(Quantize *x);
 MloStatus quantize_calibrate(Quantize *x) MLO_CHECKED;
 /* Rounding and biases, as the options say. */
 MloStatus quantize_correct(Quantize *x) MLO_CHECKED;
+/* tools/quantize_speed.c: turns off layers that are slower in integers on that variant of the target, as measured here; a
+ * note if it does not run here. */
+MloStatus quantize_speed(Quantize *x, const MloTarget *t) MLO_CHECKED;
+MloStatus quantize_for_target(Quantize *x) MLO_CHECKED; /* that on the best variant of the options' target, if they name one */
+/* That for each variant of a target: graphs to compile, which quantize_variants_free() frees; says how fast each is. */
+enum { QUANTIZE_MAX_VARIANTS = 8 };
+typedef struct QuantizeVariants {
+	const MloTarget *target[QUANTIZE_MAX_VARIANTS];
+	MloGraph *graph[QUANTIZE_MAX_VARIANTS];
+	size_t n;
+} QuantizeVariants;
+MloStatus quantize_variants(Quantize *x, const MloTargetSet *set, QuantizeVariants *out) MLO_CHECKED;
+const MloGraph *quantize_graph_of(void *variants, const MloTarget *t); /* MloCompileHooks.graph */
+void quantize_variants_free(QuantizeVariants *v);
 /* x->result from the numbers there are. */
 MloStatus quantize_build(Quantize *x) MLO_CHECKED;
 /* SQNR of layers and outputs, on up to `samples` samples. */
+enum { QUANTIZE_MEASURED = 32 }; /* for a report */
 MloStatus quantize_measure(Quantize *x, int64_t samples) MLO_CHECKED;
 /* All of the above, with the options as they are. */
 MloStatus quantize_default(Quantize *x) MLO_CHECKED;
@@ -97,5 +115,6 @@ MloStatus profile_load(MloPtq *q, const char *path, MloDiag *d) MLO_CHECKED;
 /* -- reports (tools/quantize_report.c) */
 void report_text(const Quantize *x, bool all); /* all: operators that only move values, too */
 void report_summary(const Quantize *x, FILE *to); /* one line */
+void report_speed(const Quantize *x, const MloTarget *t); /* a note, if it was measured */
 void report_json(const Quantize *x);
 #endif

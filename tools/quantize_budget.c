@@ -80,11 +80,6 @@ static MloStatus judge(Budget *b, bool *holds)
 	return MLO_OK;
 }
 
-static bool contracts(const MloPtqLayer *l)
-{
-	return l->kind == PTQ_CONV || l->kind == PTQ_MATMUL || l->kind == PTQ_PRODUCT;
-}
-
 /* The layer with the least SQNR first; equal ones stay in the order of the graph. */
 static void sort(Budget *b)
 {
@@ -208,7 +203,7 @@ MloStatus quantize_within(Quantize *x)
 	bool holds;
 
 	for (size_t i = 0; i < x->q->nlayers; i++)
-		if (x->q->layer[i].on && contracts(&x->q->layer[i]))
+		if (x->q->layer[i].on && mlo_ptq_contracts(x->q->layer[i].kind))
 			b.order[b.n++] = i;
 	if (labelled(x)) {
 		MLO_TRY(read_labelled(x, &b.l));

@@ -4,12 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tools/cli.h"
 #include "tools/quantize.h"
-
-static bool contracts(const MloPtqLayer *l)
-{
-	return l->kind == PTQ_CONV || l->kind == PTQ_MATMUL || l->kind == PTQ_PRODUCT;
-}
 
 static const char *scheme(const Quantize *x, const MloPtqLayer *l)
 {
@@ -35,14 +31,14 @@ static size_t count(const Quantize *x, bool on, bool contractions)
 	size_t n = 0;
 
 	for (size_t i = 0; i < x->q->nlayers; i++)
-		n += (!on || x->q->layer[i].on) && (!contractions || contracts(&x->q->layer[i]));
+		n += (!on || x->q->layer[i].on) && (!contractions || mlo_ptq_contracts(x->q->layer[i].kind));
 	return n;
 }
 
 /* A layer that moves or joins values matters only where it is quantised. */
 static bool shown(const MloPtqLayer *l, bool all)
 {
-	return all || contracts(l) || l->on || l->off;
+	return all || mlo_ptq_contracts(l->kind) || l->on || l->off;
 }
 
 void report_summary(const Quantize *x, FILE *to)
@@ -58,13 +54,26 @@ void report_summary(const Quantize *x, FILE *to)
 	fprintf(to, "\n");
 }
 
+void report_speed(const Quantize *x, const MloTarget *t)
+{
+	size_t on = count(x, true, true);
+
+	if (!isfinite(x->speed))
+		return;
+	if (on)
+		cli_note("%s: %zu of %zu contractions in 8 bits, %.2f times as fast as float32 (%.3f ms)", t->name, on,
+			 count(x, false, true), x->speed, x->float_ns * 1e-6);
+	else
+		cli_note("%s: 8 bits are not faster than float32 (%.3f ms): the model stays float", t->name, x->float_ns * 1e-6);
+}
+
 void report_text(const Quantize *x, bool all)
 {
 	printf("%-40s %-20s %-16s %-24s %s\n", "node", "operator", "scheme", "range of the input", "SQNR dB");
 	for (size_t i = 0; i < x->q->nlayers; i++) {
 		const MloPtqLayer *l = &x->q->layer[i];
 		const MloPtqTensor *t = mlo_ptq_tensor(x->q, mlo_layer_input(l));
-		char range[64] = "", sqnr[32] = "";
+		char range[64] = "", sqnr[32] = "", times[64] = "";
 
 		if (!shown(l, all))
 			continue;
@@ -72,8 +81,10 @@ void report_text(const Quantize *x, bool all)
 			snprintf(range, sizeof range, "%.4g .. %.4g", t->range.lo, t->range.hi);
 		if (l->on && isfinite(l->sqnr))
 			snprintf(sqnr, sizeof sqnr, "%.1f", l->sqnr);
-		printf("%-40s %-20s %-16s %-24s %s%s\n", mlo_node_name(l->n), mlo_op_info(l->n->op)->name, scheme(x, l),
-		       range, sqnr, reason(l));
+		if (l->on && isfinite(l->int_ns))
+			snprintf(times, sizeof times, "  %.4f ms, float32 %.4f ms", l->int_ns * 1e-6, l->float_ns * 1e-6);
+		printf("%-40s %-20s %-16s %-24s %s%s%s\n", mlo_node_name(l->n), mlo_op_info(l->n->op)->name, scheme(x, l),
+		       range, sqnr, times, reason(l));
 	}
 	report_summary(x, stdout);
 }
@@ -91,6 +102,10 @@ static json_t *layer(const Quantize *x, const MloPtqLayer *l)
 	}
 	if (l->on && isfinite(l->sqnr))
 		json_object_set_new(j, "sqnr_db", json_real(l->sqnr));
+	if (isfinite(l->int_ns)) {
+		json_object_set_new(j, "ms", json_real(l->int_ns * 1e-6));
+		json_object_set_new(j, "float_ms", json_real(l->float_ns * 1e-6));
+	}
 	if (!l->on)
 		json_object_set_new(j, "reason", json_string(reason(l)));
 	return j;
@@ -114,6 +129,8 @@ void report_json(const Quantize *x)
 		json_object_set_new(root, "accuracy", json_real(x->accuracy));
 		json_object_set_new(root, "float_accuracy", json_real(x->float_accuracy));
 	}
+	if (isfinite(x->speed))
+		json_object_set_new(root, "speed_to_float", json_real(x->speed));
 	json_object_set_new(root, "within_budget", json_boolean(!x->over_budget));
 	json_object_set_new(root, "layers", layers);
 	json_dumpf(root, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(6));

@@ -1,4 +1,4 @@
-/* tests/unit/lower_cases.h -- small graphs that the loop tier takes as one group, by kind of anchor. */
+/* tests/unit/lower_cases.h -- small graphs that are lowered as one group, by kind of anchor; the loop tier takes all but the last ones. */
 #ifndef MLO_TESTS_LOWER_CASES_H
 #define MLO_TESTS_LOWER_CASES_H
 
@@ -88,5 +88,26 @@ static const char *const lower_rows[] = {
 	"graph (%x: f32[2,6,48], %z: f32[2,6,48], %w: f32[48], %b: f32[48]) -> (%y, %s) { %s = add(%x, %z) %n = layer_norm(%s, %w, %b) %y = gelu(%n) }",
 	"graph (%x: f32[3,5,6], %w: f32[5,6]) -> (%y) { %y = layer_norm(%x, %w) {axis=1, epsilon=0.001} }",
 	"graph (%x: f64[3,1]) -> (%y) { %y = softmax(%x) }",
+};
+
+/* Groups of convolutions around a depthwise one (images are put into blocks by the test). */
+#define BANDS_EXPAND "const %w1: f32[64,12,1,1] = random(1) const %b1: f32[64] = random(2) %c1 = conv(%x, %w1, %b1) "
+#define BANDS_PROJECT "const %w3: f32[20,64,1,1] = random(5) const %b3: f32[20] = random(6) %c3 = conv(%a2, %w3, %b3) "
+static const char *const lower_bands[] = {
+	"graph (%x: f32[2,12,11,13]) -> (%y) { " BANDS_EXPAND "%a1 = hard_swish(%c1) const %w2: f32[64,1,3,3] = random(3) "
+	"%c2 = conv(%a1, %w2) {group=64, pads=[1,1,1,1]} %a2 = relu(%c2) " BANDS_PROJECT "%y = relu(%c3) }",
+	"graph (%x: f32[1,12,13,9], %r: f32[1,20,7,5]) -> (%y) { " BANDS_EXPAND "%a1 = swish(%c1) const %w2: f32[64,1,5,5] = random(3) "
+	"const %b2: f32[64] = random(4) %a2 = conv(%a1, %w2, %b2) {group=64, pads=[2,2,2,2], strides=[2,2]} " BANDS_PROJECT
+	"%y = add(%c3, %r) }",
+	"graph (%x: f32[1,12,12,8]) -> (%y) { " BANDS_EXPAND "const %w2: f32[64,1,3,3] = random(3) "
+	"%c2 = conv(%c1, %w2) {group=64, pads=[0,0,1,1], strides=[2,2]} %y = sigmoid(%c2) }",
+	"graph (%x: f32[1,12,12,10]) -> (%y) { " BANDS_EXPAND "const %w2: f32[64,1,3,3] = random(3) "
+	"%y = conv(%c1, %w2) {group=64, dilations=[2,2], pads=[2,2,2,2]} }",
+	"graph (%x: f32[3,18,9,10]) -> (%y) { const %w2: f32[18,1,3,3] = random(3) const %b2: f32[18] = random(4) "
+	"%c2 = conv(%x, %w2, %b2) {group=18, pads=[1,1,1,1]} %a2 = relu(%c2) const %w3: f32[34,18,1,1] = random(5) "
+	"%c3 = conv(%a2, %w3) %y = hard_swish(%c3) }",
+	"graph (%x: f32[1,3,17,15]) -> (%y) { const %w1: f32[32,3,3,3] = random(1) %c1 = conv(%x, %w1) {strides=[2,2], pads=[1,1,1,1]} "
+	"const %w2: f32[32,1,3,3] = random(3) %a2 = conv(%c1, %w2) {group=32, pads=[1,1,1,1]} const %w3: f32[16,32,1,1] = random(5) "
+	"%y = conv(%a2, %w3) }",
 };
 #endif

@@ -278,6 +278,53 @@ static MloKernel *random_inside(MloArena *a, uint64_t seed, const MloTarget *t)
 	return k;
 }
 
+/* Bands of a depthwise image's rows: what its windows see of a pointwise one is made in scratch memory before. */
+static MloKernel *random_bands(MloArena *a, uint64_t seed, const MloTarget *t)
+{
+	KernelRandom r = {seed};
+	MloKernel *k = mlo_kernel_new(a, "bands");
+	int64_t lanes = t->vector_bytes / 4, nk = pick(&r, 1, 9), blocks = pick(&r, 1, 3), nc = blocks * lanes;
+	int64_t taps = pick(&r, 1, 5), s = pick(&r, 1, 2), pad = pick(&r, 0, taps - 1), h = pick(&r, 3 + taps, 12), w = pick(&r, taps, 20);
+	int64_t ny = (h + 2 * pad - taps) / s + 1, nx = (w + 2 * pad - taps) / s + 1, band = pick(&r, 1, ny);
+	int64_t rows = (band - 1) * s + taps;
+	KContract c = {.nb0 = 1, .nb1 = 1, .ny = h, .nx = w, .nc = nc, .nk = nk, .nky = 1, .nkx = 1, .sy = 1, .sx = 1, .dy = 1,
+	               .dx = 1, .in_y = h, .in_x = w, .group_c = nc, .dot = 1, .a.elem = EL_f32, .a.block = nk, .a.x = nk,
+	               .a.y = w * nk, .a.k = 1, .b.elem = EL_f32, .b.packed = true};
+	KCursor top = kb_top(k), at, in;
+	const KIdx *first, *end, *y, *place;
+	int scratch, out, var;
+
+	c.a_arg = mlo_kernel_arg(k, KA_IN, EL_f32, h * w * nk);
+	c.b_arg = mlo_kernel_arg(k, KA_IN, EL_f32, (nc + 8 * lanes) * nk);
+	mlo_kernel_arg(k, KA_IN, EL_f32, (nc + 8 * lanes) * taps * taps);
+	scratch = mlo_kernel_arg(k, KA_SCRATCH, EL_f32, nc * rows * w);
+	out = mlo_kernel_arg(k, KA_OUT, EL_f32, nc * ny * nx);
+	at = kb_loop(&top, KL_PAR, kx_const(k, (ny + band - 1) / band), &var);
+	end = kx_min(k, kx_mul(k, kx_add(k, kx_var(k, var), kx_const(k, 1)), band), kx_const(k, ny));
+	for (int i = 0; i < 2; i++) {
+		first = kx_add(k, kx_mul(k, kx_var(k, var), i ? band : band * s), kx_const(k, i ? 0 : -pad));
+		c.y_lo = kx_max(k, first, kx_const(k, 0));
+		c.y_hi = i ? end : kx_min(k, kx_add(k, kx_mul(k, end, s), kx_const(k, taps - s - pad)), kx_const(k, h));
+		mlo_schedule_band(t, nc, &c);
+		for (int j = 0; j < 5; j++)
+			c.var[j] = mlo_kernel_var(k, (int64_t[]){1, 1, c.ny, c.nx, nc}[j]);
+		in = kb_contract(&at, &c);
+		y = kx_var(k, c.var[2]);
+		place = kx_mul(k, kx_div(k, kx_var(k, c.var[4]), lanes), i ? ny : rows);
+		place = kx_add(k, place, i ? y : kx_add(k, y, kx_mul(k, first, -1)));
+		place = kx_add(k, kx_mul(k, place, c.nx), kx_var(k, c.var[3]));
+		place = kx_add(k, kx_mul(k, place, lanes), kx_mod(k, kx_var(k, c.var[4]), lanes));
+		kb_store(&in, i ? out : scratch, place, NULL, kb_op(&in, K_product, EL_f32, -1, -1, -1));
+		c = (KContract){.nb0 = 1, .nb1 = 1, .ny = ny, .nx = nx, .nc = nc, .nk = 1, .nky = taps, .nkx = taps, .sy = s, .sx = s,
+		                .dy = 1, .dx = 1, .py = pad, .px = pad, .in_y = h, .in_x = w, .group_c = 1, .group_k = 1, .dot = 1,
+		                .a_arg = scratch, .b_arg = 2, .a.elem = EL_f32, .a.block = lanes, .a.x = lanes, .a.y = w * lanes,
+		                .a.blk = rows * w * lanes, .a.k = 1, .a_at = kx_mul(k, first, -w * lanes), .b.elem = EL_f32,
+		                .b.packed = true};
+	}
+	kb_finish(k);
+	return k;
+}
+
 /* The scratch memory that a task needs. */
 static void *scratch_for(MloArena *a, const MloKernel *k)
 {
@@ -373,6 +420,16 @@ static void inside_baseline(void)
 	differential(kernel_test_target(1), kernel_test_seed(400), random_inside);
 }
 
+static void bands_native(void)
+{
+	differential(kernel_test_target(0), kernel_test_seed(700), random_bands);
+}
+
+static void bands_baseline(void)
+{
+	differential(kernel_test_target(1), kernel_test_seed(800), random_bands);
+}
+
 /* Where a contraction may stand, and what it may name there. */
 static void misplaced(void)
 {
@@ -389,6 +446,8 @@ static void misplaced(void)
 		{"vec v0 < 2 {", "", "}", 1, false},
 		{"par v0 < 2 {", "a_at=v6", "}", 1, false},
 		{"par v0 < 2 {", "", "}", 0, false},
+		{"par v0 < 2 {", "y_lo=v0 y_hi=v0 + 1", "}", 1, false}, /* columns, not rows */
+		{"par v0 < 2 {", "y_lo=v0", "}", 1, false},
 	};
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -466,5 +525,7 @@ void suite_kernel_contract(void)
 	CU_add_test(s, "random contractions, levels between", levels);
 	CU_add_test(s, "contractions inside of loops, native", inside_native);
 	CU_add_test(s, "contractions inside of loops, baseline", inside_baseline);
+	CU_add_test(s, "bands of rows, native", bands_native);
+	CU_add_test(s, "bands of rows, baseline", bands_baseline);
 	CU_add_test(s, "contractions in the wrong place", misplaced);
 }

@@ -175,7 +175,7 @@ static void versions(void)
 	mlrt_model_close(m);
 	memcpy(f.bytes + offsetof(MlrtHeader, major), &major, sizeof major);
 	fix_seal(&f);
-	refused(f.bytes, f.n, MLRT_ERR_VERSION, "format 2.7");
+	refused(f.bytes, f.n, MLRT_ERR_VERSION, "format 2.8");
 	refused("MLOPT", 5, MLRT_ERR_FORMAT, "not a package");
 	fix_free(&f);
 }
@@ -278,7 +278,7 @@ static void code_far(FixProgram *p) { p->step[2].code = UINT64_MAX; }
 static void args_behind(FixProgram *p) { p->step[2].first_arg = 7; }
 static void args_wrap(FixProgram *p) { p->step[0].first_arg = 4; p->step[0].nargs = UINT32_MAX; }
 static void no_tasks(FixProgram *p) { p->step[0].ntasks = 0; }
-static void odd_flags(FixProgram *p) { p->step[0].flags = 2; }
+static void odd_flags(FixProgram *p) { p->step[0].flags = 4; }
 static void no_space(FixProgram *p) { p->arg[0].space = 5; }
 static void no_input(FixProgram *p) { p->arg[0].index = 1; }
 static void arena_index(FixProgram *p) { p->arg[2].index = 1; }
@@ -295,7 +295,7 @@ static void bad_programs_are_refused(void)
 		{many_args, "8 arguments"},         {big_arena, "different memory sizes"},
 		{code_behind, "step 1 starts at 128 of 128"}, {code_far, "step 2 starts at"},
 		{args_behind, "step 2 has arguments"}, {args_wrap, "step 0 has arguments"},
-		{no_tasks, "0 tasks"},              {odd_flags, "flags 2"},
+		{no_tasks, "0 tasks"},              {odd_flags, "flags 4"},
 		{no_space, "argument 0 is in space 5"}, {no_input, "argument 0 is in space 2, index 1"},
 		{arena_index, "argument 2"},        {output_long, "argument 5 touches 161 bytes at 0 of 160"},
 		{input_far, "argument 0 touches"},  {arena_over, "argument 2 touches 160 bytes at 128 of 256"},

@@ -111,7 +111,7 @@ static void short_work_lets_sleep(void)
 
 		CU_ASSERT(asleep);
 		part(&w, 0);
-		p->last = ticks(); /* the work was short, whatever else this machine did meanwhile */
+		p->last = mlrt_ticks(); /* the work was short, whatever else this machine did meanwhile */
 		mlrt_pool_finish(p, THREADS, asleep);
 		p->alone = p->alone < p->wake / 2 ? p->alone : p->wake / 2;
 		CU_ASSERT(all_done_once(&w));

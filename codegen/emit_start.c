@@ -1,0 +1,166 @@
+/* codegen/emit_start.c -- accumulators before the first term.
+ *
+ * Products start from what the zero point and the flipped sign of A take away: that many times the sums of the
+ * weights of those taps that lie inside the image; and from the whole number that the epilogue adds to each channel,
+ * which takes no instruction then. */
+#include "codegen/emit_contract.h"
+
+/* -- zero points ----------------------------------------------------------------------------------- */
+
+void contract_zero_point(Tile *t)
+{
+	Emit *e = t->e;
+	const KContract *c = t->c;
+	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);
+	int64_t at = c->zero.at + (!c->a.flip ? 0 : c->a.elem == EL_i8 ? 128 : -128);
+	LLVMValueRef z = emit_const_i(i32, at), given;
+
+	if (!c->zero.sums)
+		return;
+	if (c->zero.given) {
+		given = LLVMBuildLoad2(e->b, emit_mem_type(e, c->a.elem), e->arg[c->zero.z_arg], "");
+		z = LLVMBuildAdd(e->b, z, contract_widen(t, c->a.elem, given), "");
+	}
+	t->zero = emit_splat(e, LLVMBuildNeg(e->b, z, ""), c->lanes);
+}
+
+/* Adds the sums of the weights of taps [lo, hi) of row ky to those of the tile's vectors. */
+static void add_taps(Tile *t, LLVMValueRef ky, LLVMValueRef lo, LLVMValueRef hi, LLVMValueRef *total)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	EmitLoop l;
+	LLVMValueRef kx = emit_for(e, &l, lo, hi, emit_i64(e, 1), "kx"), tap = add(e, muln(e, ky, c->nkx), kx);
+
+	tap = muln(e, add(e, muln(e, t->ct, c->nky * c->nkx), tap), t->wtile);
+	for (int j = 0; j < c->vecs; j++) {
+		LLVMValueRef at = contract_element(t, c->zero.s_arg, EL_i32, addc(e, tap, (int64_t)j * c->lanes));
+		LLVMValueRef v = LLVMBuildLoad2(e->b, t->vec, at, "");
+
+		LLVMSetAlignment(v, 4);
+		LLVMBuildStore(e->b, LLVMBuildAdd(e->b, LLVMBuildLoad2(e->b, t->vec, total[j], ""), v, ""), total[j]);
+	}
+	emit_end(e, &l);
+}
+
+/* Columns [from, to) of row r, whose taps [lo, hi) lie inside. */
+static void start_columns(Tile *t, int r, int from, int to, LLVMValueRef lo, LLVMValueRef hi)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMValueRef total[16], v;
+	EmitLoop l;
+
+	for (int j = 0; j < c->vecs; j++) {
+		total[j] = emit_alloca(e, t->vec, "");
+		LLVMBuildStore(e->b, LLVMConstNull(t->vec), total[j]);
+	}
+	add_taps(t, emit_for(e, &l, t->ky_lo[r], t->ky_hi[r], emit_i64(e, 1), "ky"), lo, hi, total);
+	emit_end(e, &l);
+	for (int j = 0; j < c->vecs; j++) {
+		v = LLVMBuildMul(e->b, LLVMBuildLoad2(e->b, t->vec, total[j], ""), t->zero, "");
+		for (int i = from; i < to; i++)
+			LLVMBuildStore(e->b, v, t->acc[(r * c->cols + i) * c->vecs + j]);
+	}
+}
+
+/* -- the bias --------------------------------------------------------------------------------------- */
+
+/* Does anything but statement s use value v? */
+static bool used_elsewhere(const MloKernel *k, const KStmt *s, int v)
+{
+	for (; s; s = s->next) {
+		const KInst *in = s->kind == KS_LET ? &k->value.items[s->value] : NULL;
+
+		if (in ? in->a == v || in->b == v || in->c == v : s->value == v)
+			return true;
+	}
+	return false;
+}
+
+const KStmt *contract_bias(const Tile *t, const KInst **bias)
+{
+	const MloKernel *k = t->e->k;
+	const KStmt *p = t->s->body, *l = p ? p->next : NULL, *s = l ? l->next : NULL;
+	const KInst *load, *add;
+
+	*bias = NULL;
+	if (!s || p->kind != KS_LET || l->kind != KS_LET || s->kind != KS_LET)
+		return t->s->body;
+	load = &k->value.items[l->value];
+	add = &k->value.items[s->value];
+	if (k->value.items[p->value].op != K_product || load->op != K_load || load->type != EL_i32 || load->guard ||
+	    load->idx->op != KI_VAR || load->idx->k != t->c->var[4] || add->op != K_add || add->a != p->value ||
+	    add->b != l->value || used_elsewhere(k, s->next, p->value) || used_elsewhere(k, s->next, l->value))
+		return t->s->body;
+	*bias = load;
+	return s;
+}
+
+/* That of vector j of the tile's channels; NULL: none. */
+static LLVMValueRef bias_of(Tile *t, int j)
+{
+	const KContract *c = t->c;
+	const KInst *load;
+	Emit *e = t->e;
+	LLVMValueRef v;
+
+	contract_bias(t, &load);
+	if (!load)
+		return NULL;
+	contract_lanes(t, j);
+	if (c->nc < 0 || c->nc % t->wtile)
+		e->mask = contract_mask(t, j);
+	v = emit_load(e, load);
+	contract_lanes_end(t);
+	return v;
+}
+
+/* -- all of it -------------------------------------------------------------------------------------- */
+
+static void start_products(Tile *t, int cols, Edge edge)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+
+	for (int i = 0; i < t->rows * c->cols * c->vecs; i++)
+		LLVMBuildStore(e->b, LLVMConstNull(t->vec), t->acc[i]);
+	for (int r = 0; c->zero.sums && r < t->rows; r++) {
+		int from = 0;
+
+		if (edge.kind == ANY)
+			start_columns(t, r, 0, cols, t->kx_lo, t->kx_hi);
+		else if (edge.kind == INNER)
+			start_columns(t, r, 0, cols, emit_i64(e, 0), emit_i64(e, c->nkx));
+		while ((edge.kind == AT || edge.kind == LAST) && from < cols) {
+			int64_t lo, hi, lo2, hi2;
+			int to = from + 1;
+
+			contract_inside(c, edge, cols, from, &lo, &hi);
+			for (; to < cols; to++) {
+				contract_inside(c, edge, cols, to, &lo2, &hi2);
+				if (lo2 != lo || hi2 != hi)
+					break;
+			}
+			start_columns(t, r, from, to, emit_i64(e, lo), emit_i64(e, hi));
+			from = to;
+		}
+	}
+}
+
+void contract_start(Tile *t, int cols, Edge edge)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+
+	start_products(t, cols, edge);
+	for (int j = 0; j < c->vecs; j++) {
+		LLVMValueRef bias = bias_of(t, j);
+
+		for (int i = 0; bias && i < t->rows * cols; i++) {
+			LLVMValueRef acc = t->acc[(i / cols * c->cols + i % cols) * c->vecs + j];
+
+			LLVMBuildStore(e->b, LLVMBuildAdd(e->b, LLVMBuildLoad2(e->b, t->vec, acc, ""), bias, ""), acc);
+		}
+	}
+}
