@@ -281,8 +281,10 @@ MloStatus mlo_ptq_apply(const MloPtq *q, MloGraph *copy, MloPtq **at, MloDiag *d
 
 	x.at = mlo_ptq_new(q->a, copy, &q->opt);
 	MLO_ASSERT(x.at->nlayers == q->nlayers && x.at->ntensors == q->ntensors);
-	for (size_t i = 0; i < q->nlayers; i++)
+	for (size_t i = 0; i < q->nlayers; i++) {
 		x.at->layer[i].off = q->layer[i].off;
+		x.at->layer[i].wide = q->layer[i].wide;
+	}
 	mlo_ptq_plan(x.at);
 	if (at)
 		*at = x.at;

@@ -123,12 +123,27 @@ static MloValue *result_of(const MloGraph *g, const MloNode *n)
 	return v;
 }
 
+static bool named(const MloNode *n, const char *pattern)
+{
+	for (const MloOrigin *o = n->origin; o; o = o->next)
+		if (mlo_pattern_match(pattern, o->name))
+			return true;
+	return false;
+}
+
 static bool listed(const char *const *patterns, const MloNode *n)
 {
 	for (; patterns && *patterns; patterns++)
-		for (const MloOrigin *o = n->origin; o; o = o->next)
-			if (mlo_pattern_match(*patterns, o->name))
-				return true;
+		if (named(n, *patterns))
+			return true;
+	return false;
+}
+
+bool mlo_ptq_names(const MloPtq *q, const char *pattern)
+{
+	for (size_t i = 0; i < q->nlayers; i++)
+		if (named(q->layer[i].n, pattern))
+			return true;
 	return false;
 }
 
@@ -349,11 +364,12 @@ void mlo_ptq_ranges(MloPtq *q)
 	for (size_t i = 0; i < q->ntensors; i++) {
 		MloPtqTensor *t = &q->tensor[i];
 
-		if (t->wanted && !t->known)
+		if (t->wanted && !t->known) {
 			t->own = mlo_range(&t->stats, q->opt.range, q->opt.percentile, 256);
+			t->seen = mlo_range(&t->stats, RANGE_MINMAX, 0, 0);
+		}
 		t->known |= t->wanted;
-		/* so many levels that nothing need be cut off; a profile has no statistics */
-		t->range = t->wide && t->stats.bin ? mlo_range(&t->stats, RANGE_MINMAX, 0, 0) : t->own;
+		t->range = t->wide ? t->seen : t->own; /* so many levels that nothing need be cut off */
 	}
 	group_ranges(q);
 	share_parts(q);

@@ -63,8 +63,8 @@ typedef struct MloPtqTensor {
 	bool wide;          /* in 16 bits: some layer reads it so, or another one of its group */
 	MloStats stats;
 	size_t group;       /* the smallest index of those that share its range */
-	MloRange own;       /* by itself, from the statistics or a profile */
-	bool known;         /* `own` is */
+	MloRange own, seen; /* by itself, from the statistics or a profile: as 8 bits have it best, and all that occurs */
+	bool known;         /* those are */
 	MloRange range;     /* of its group */
 	double scale;
 	int32_t zero;
@@ -99,6 +99,8 @@ MloStatus mlo_ptq_alone(const MloPtq *q, MloGraph *copy, MloPtq **at, MloValue *
  * a scale for each `size` (a power of two from 16 on) weights of a column.  Needs no ranges.  How many there are. */
 size_t mlo_ptq_blocks(const MloPtq *q, MloGraph *copy, int bits, int size, MloDiag *d);
 
+/* Is there a layer with a name like that? */
+bool mlo_ptq_names(const MloPtq *q, const char *pattern);
 bool mlo_pattern_match(const char *pattern, const char *text); /* '*' any characters, '?' one */
 
 /* -- weights (quant/weights.c) */

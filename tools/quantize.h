@@ -19,6 +19,7 @@ typedef struct QuantizeOptions {
 	const char *metric;   /* one of tools/metrics.h that is about classes */
 	double max_drop;      /* points of it, in percent; < 0: no bound */
 	double min_sqnr, min_cosine; /* of all outputs; 0: no bound */
+	bool raise;           /* layers read 16 bits before they go back to float, where that is of use */
 	const char *target; /* layers that are slower in integers there stay float; NULL: speed does not matter */
 	ModelOptions run;
 } QuantizeOptions;
@@ -42,7 +43,7 @@ typedef struct Quantize {
 	double output_cosine; /* between all outputs of one graph and those of the other */
 	double accuracy, float_accuracy; /* percent; NAN: not known */
 	double speed, float_ns; /* how many times as fast as the float model, which takes so long on the target; NAN: not known */
-	size_t back;       /* layers that the bound sent back to float */
+	size_t back, raised; /* layers that the bound sent back to float, or has read 16 bits */
 	bool over_budget;  /* even so it is not met */
 	int64_t samples;   /* seen */
 } Quantize;
@@ -102,6 +103,7 @@ void probe_close(Probe *p);
 /* -- corrections (tools/quantize_correct.c, tools/quantize_round.c) */
 void quantize_watch_channels(Quantize *x); /* from now on calibration finds channel_max where that is of use */
 void quantize_see_channels(MloPtqTensor *t, const MloTensor *v);
+enum { QUANTIZE_BIAS_SAMPLES = 64 };
 MloStatus quantize_correct_bias(Quantize *x, int64_t samples) MLO_CHECKED;
 MloStatus quantize_round(Quantize *x, int64_t samples) MLO_CHECKED;
 

@@ -13,7 +13,7 @@ static const char *scheme(const Quantize *x, const MloPtqLayer *l)
 
 	if (!l->on)
 		return "float";
-	a = mlo_elem_name(mlo_ptq_elem(x->q, mlo_ptq_tensor(x->q, mlo_layer_input(l))->wide));
+	a = mlo_elem_text(mlo_ptq_elem(x->q, mlo_ptq_tensor(x->q, mlo_layer_input(l))->wide));
 	if (l->kind == PTQ_CONV || l->kind == PTQ_MATMUL)
 		return mlo_sprintf(x->a, "%s x s8%s", a, x->opt->ptq.per_tensor ? "" : "/channel");
 	return a;
@@ -35,6 +35,15 @@ static size_t count(const Quantize *x, bool on, bool contractions)
 	return n;
 }
 
+static size_t raised(const Quantize *x)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < x->q->nlayers; i++)
+		n += x->q->layer[i].on && x->q->layer[i].wide;
+	return n;
+}
+
 /* A layer that moves or joins values matters only where it is quantised. */
 static bool shown(const MloPtqLayer *l, bool all)
 {
@@ -45,6 +54,8 @@ void report_summary(const Quantize *x, FILE *to)
 {
 	fprintf(to, "%zu of %zu contractions and %zu other operators quantised", count(x, true, true),
 		count(x, false, true), count(x, true, false) - count(x, true, true));
+	if (raised(x))
+		fprintf(to, ", %zu of them reading 16 bits", raised(x));
 	if (x->samples)
 		fprintf(to, ", %lld samples", (long long)x->samples);
 	if (isfinite(x->output_sqnr))
@@ -61,10 +72,10 @@ void report_speed(const Quantize *x, const MloTarget *t)
 	if (!isfinite(x->speed))
 		return;
 	if (on)
-		cli_note("%s: %zu of %zu contractions in 8 bits, %.2f times as fast as float32 (%.3f ms)", t->name, on,
+		cli_note("%s: %zu of %zu contractions in integers, %.2f times as fast as float32 (%.3f ms)", t->name, on,
 			 count(x, false, true), x->speed, x->float_ns * 1e-6);
 	else
-		cli_note("%s: 8 bits are not faster than float32 (%.3f ms): the model stays float", t->name, x->float_ns * 1e-6);
+		cli_note("%s: integers are not faster than float32 (%.3f ms): the model stays float", t->name, x->float_ns * 1e-6);
 }
 
 void report_text(const Quantize *x, bool all)
@@ -83,8 +94,8 @@ void report_text(const Quantize *x, bool all)
 			snprintf(sqnr, sizeof sqnr, "%.1f", l->sqnr);
 		if (l->on && isfinite(l->int_ns))
 			snprintf(times, sizeof times, "  %.4f ms, float32 %.4f ms", l->int_ns * 1e-6, l->float_ns * 1e-6);
-		printf("%-40s %-20s %-16s %-24s %s%s%s\n", mlo_node_name(l->n), mlo_op_info(l->n->op)->name, scheme(x, l),
-		       range, sqnr, times, reason(l));
+		printf("%-40s %-20s %-16s %-24s %s%s%s%s\n", mlo_node_name(l->n), mlo_op_info(l->n->op)->name, scheme(x, l),
+		       range, sqnr, times, l->on && *reason(l) ? "  " : "", reason(l));
 	}
 	report_summary(x, stdout);
 }
@@ -106,7 +117,7 @@ static json_t *layer(const Quantize *x, const MloPtqLayer *l)
 		json_object_set_new(j, "ms", json_real(l->int_ns * 1e-6));
 		json_object_set_new(j, "float_ms", json_real(l->float_ns * 1e-6));
 	}
-	if (!l->on)
+	if (*reason(l))
 		json_object_set_new(j, "reason", json_string(reason(l)));
 	return j;
 }

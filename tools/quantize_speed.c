@@ -117,7 +117,7 @@ static size_t turn_off(Speed *s, const char **was)
 		was[i] = l->off;
 		if (!l->on || !(l->int_ns > SLOWER * l->float_ns) || l->int_ns - l->float_ns < MATTERS * s->race.all.ns)
 			continue;
-		l->off = mlo_sprintf(s->x->a, "%.4f ms in 8 bits, %.4f ms in float32", l->int_ns * 1e-6, l->float_ns * 1e-6);
+		l->off = mlo_sprintf(s->x->a, "%.4f ms in integers, %.4f ms in float32", l->int_ns * 1e-6, l->float_ns * 1e-6);
 		n++;
 	}
 	plan(s->x);
@@ -130,7 +130,7 @@ static void stay_float(Speed *s, double ratio)
 
 	for (size_t i = 0; i < q->nlayers; i++)
 		if (mlo_ptq_contracts(q->layer[i].kind) && !q->layer[i].off)
-			q->layer[i].off = mlo_sprintf(s->x->a, "the model takes %.2f times as long in 8 bits", ratio);
+			q->layer[i].off = mlo_sprintf(s->x->a, "the model takes %.2f times as long in integers", ratio);
 	plan(s->x);
 }
 
@@ -167,7 +167,7 @@ MloStatus quantize_speed(Quantize *x, const MloTarget *t)
 	if (!s.a)
 		return mlo_error(x->d, MLO_ERR_NOMEM, "out of memory");
 	if (!mlo_target_runs_here(t, why, sizeof why)) {
-		mlo_note(x->d, "whether 8 bits are faster on %s was not measured: it %s", t->name, why);
+		mlo_note(x->d, "whether integers are faster on %s was not measured: it %s", t->name, why);
 		mlo_arena_free(s.a);
 		return MLO_OK;
 	}
