@@ -17,6 +17,7 @@ enum {
 	O_INT8,
 	O_CALIB,
 	O_INT16,
+	O_TIMES,
 	O_SAMPLES,
 	O_PREPROCESS,
 	O_EXTRACT,
@@ -47,6 +48,7 @@ static const CliOption options[] = {
 	{O_INT8, "int8", NULL, "quantise a float model first, as 'quantize' does by default; needs --calib"},
 	{O_CALIB, "calib", "DATA", "samples for --int8: .npy, .npz, IDX or a folder"},
 	{O_INT16, "int16", "PATTERN", "with --int8: nodes of that name read activations in 16 bits (repeatable)"},
+	{O_TIMES, "times", "HOW", "of layers for --int8: measured (default; kept in the cache), anew, or estimated (nothing is run)"},
 	{O_SAMPLES, "samples", "N", "use at most N of them (default: 300)"},
 	{O_PREPROCESS, "preprocess", "RECIPE", "how samples become inputs, as for 'eval'"},
 	{'O', "optimize", "LEVEL", "0: only what code generation needs, 2: everything (default)"},
@@ -201,6 +203,8 @@ static bool take(Request *r, int o)
 			return cli_usage("more than %d --int16 options", MAX_SHAPES), false;
 		r->wide[r->nwide++] = optarg;
 		break;
+	case O_TIMES:
+		return quantize_times_how(optarg, &r->quantize.times);
 	case O_SAMPLES:
 		return cli_int("--samples", optarg, 1, 2000000000, &r->quantize.samples);
 	case O_PREPROCESS:
@@ -281,7 +285,8 @@ static MloStatus quantized(Request *r, MloArena *a, const MloLoadOptions *lo, Qu
 	r->quantize.model = r->model;
 	r->quantize.load = lo;
 	r->quantize.ptq.wide = r->wide;
-	r->quantize.run.cache_dir = r->no_cache ? NULL : r->opt.cache_dir;
+	r->quantize.run.cache_dir = r->opt.cache_dir;
+	r->quantize.run.no_cache = r->no_cache;
 	MLO_TRY(quantize_open(x, a, &r->quantize, d));
 	MLO_TRY(quantize_calibrate(x));
 	MLO_TRY(quantize_correct(x));

@@ -8,7 +8,7 @@
 enum {
 	O_CALIB = 256, O_SAMPLES, O_PREPROCESS, O_SHAPE, O_RANGE, O_PERCENTILE, O_WEIGHTS, O_PER_TENSOR, O_SYMMETRIC, O_PRODUCTS,
 	O_EXCLUDE, O_INCLUDE, O_INT16, O_FALLBACK, O_EQUALIZE, O_MIGRATE, O_ROUND, O_NO_BIAS, O_SAVE, O_LOAD, O_JSON, O_ALL,
-	O_MAX_DROP, O_EVAL, O_LABELS, O_METRIC, O_MIN_SQNR, O_MIN_COSINE, O_KEEP, O_WEIGHT_ONLY, O_BLOCK, O_TARGET
+	O_MAX_DROP, O_EVAL, O_LABELS, O_METRIC, O_MIN_SQNR, O_MIN_COSINE, O_KEEP, O_WEIGHT_ONLY, O_BLOCK, O_TARGET, O_TIMES
 };
 static const CliOption options[] = {
 	{'o', "output", "FILE", "the model to write"},
@@ -41,7 +41,8 @@ static const CliOption options[] = {
 	{O_KEEP, "keep-best", NULL, "write the best result even if it is over the bound"},
 	{O_WEIGHT_ONLY, "weight-only", "BITS", "only weights of matrix products, in 4 or 8 bits (MatMulNBits); no samples needed"},
 	{O_BLOCK, "block", "N", "weights per scale for --weight-only: 16, 32 (default), 64, 128 or 256"},
-	{O_TARGET, "target", "NAME", "layers that are slower in integers on that target stay float, as measured here"},
+	{O_TARGET, "target", "NAME", "layers that are slower in integers on that target stay float"},
+	{O_TIMES, "times", "HOW", "of layers for --target: measured (default; kept in the cache), anew, or estimated (nothing is run)"},
 	{O_JSON, "json", NULL, "report as JSON"},
 	{O_ALL, "all", NULL, "report operators that only move values, too"},
 	{'n', "threads", "N", "threads (default: what this process may use)"},
@@ -162,6 +163,7 @@ static bool take(Request *r, int o)
 	case O_SAVE: r->o.save_profile = optarg; return true;
 	case O_LOAD: r->o.load_profile = optarg; return true;
 	case O_TARGET: r->o.target = optarg; return true;
+	case O_TIMES: return quantize_times_how(optarg, &r->o.times);
 	case O_JSON: r->json = true; return true;
 	case O_ALL: r->all = true; return true;
 	default: return take_bound(r, o);

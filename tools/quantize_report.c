@@ -72,10 +72,11 @@ void report_speed(const Quantize *x, const MloTarget *t)
 	if (!isfinite(x->speed))
 		return;
 	if (on)
-		cli_note("%s: %zu of %zu contractions in integers, %.2f times as fast as float32 (%.3f ms)", t->name, on,
-			 count(x, false, true), x->speed, x->float_ns * 1e-6);
+		cli_note("%s: %zu of %zu contractions in integers, %.2f times as fast as float32 (%.3f ms, %s)", t->name, on,
+			 count(x, false, true), x->speed, x->float_ns * 1e-6, x->speed_from);
 	else
-		cli_note("%s: integers are not faster than float32 (%.3f ms): the model stays float", t->name, x->float_ns * 1e-6);
+		cli_note("%s: integers are not faster than float32 (%.3f ms, %s): the model stays float", t->name, x->float_ns * 1e-6,
+			 x->speed_from);
 }
 
 void report_text(const Quantize *x, bool all)
@@ -140,8 +141,10 @@ void report_json(const Quantize *x)
 		json_object_set_new(root, "accuracy", json_real(x->accuracy));
 		json_object_set_new(root, "float_accuracy", json_real(x->float_accuracy));
 	}
-	if (isfinite(x->speed))
+	if (isfinite(x->speed)) {
 		json_object_set_new(root, "speed_to_float", json_real(x->speed));
+		json_object_set_new(root, "times", json_string(x->speed_from));
+	}
 	json_object_set_new(root, "within_budget", json_boolean(!x->over_budget));
 	json_object_set_new(root, "layers", layers);
 	json_dumpf(root, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
