@@ -9,11 +9,12 @@
 
 static const char *scheme(const Quantize *x, const MloPtqLayer *l)
 {
+	static const char *const activation[2][2] = {{"u8", "u16"}, {"s8", "s16"}};
 	const char *a;
 
 	if (!l->on)
 		return "float";
-	a = mlo_elem_text(mlo_ptq_elem(x->q, mlo_ptq_tensor(x->q, mlo_layer_input(l))->wide));
+	a = activation[x->opt->ptq.symmetric][mlo_ptq_tensor(x->q, mlo_layer_input(l))->wide];
 	if (l->kind == PTQ_CONV || l->kind == PTQ_MATMUL)
 		return mlo_sprintf(x->a, "%s x s8%s", a, x->opt->ptq.per_tensor ? "" : "/channel");
 	return a;
