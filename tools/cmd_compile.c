@@ -48,7 +48,7 @@ static const CliOption options[] = {
 	{O_INT8, "int8", NULL, "quantise a float model first, as 'quantize' does by default; needs --calib"},
 	{O_CALIB, "calib", "DATA", "samples for --int8: .npy, .npz, IDX or a folder"},
 	{O_INT16, "int16", "PATTERN", "with --int8: nodes of that name read activations in 16 bits (repeatable)"},
-	{O_TIMES, "times", "HOW", "of layers for --int8: measured (default; kept in the cache), anew, or estimated (nothing is run)"},
+	{O_TIMES, "times", "HOW", "of layers for --int8: measured (default; kept in the cache), anew, or estimated"},
 	{O_SAMPLES, "samples", "N", "use at most N of them (default: 300)"},
 	{O_PREPROCESS, "preprocess", "RECIPE", "how samples become inputs, as for 'eval'"},
 	{'O', "optimize", "LEVEL", "0: only what code generation needs, 2: everything (default)"},
@@ -359,8 +359,8 @@ int cmd_compile(int argc, char **argv)
 		return CLI_USAGE;
 	if (r.int8 != (r.quantize.calib != NULL))
 		return cli_usage(r.int8 ? "--int8 needs --calib DATA" : "--calib is for --int8");
-	if (r.nwide && !r.int8)
-		return cli_usage("--int16 is for --int8");
+	if ((r.nwide || r.quantize.times != QUANTIZE_TIMES_MEASURED) && !r.int8)
+		return cli_usage("--int16 and --times are for --int8");
 	a = mlo_arena_new();
 	if (!a)
 		return cli_finish(&d, MLO_ERR_NOMEM);

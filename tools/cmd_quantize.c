@@ -24,7 +24,7 @@ static const CliOption options[] = {
 	{O_PRODUCTS, "products", NULL, "matrix products of two activations, too"},
 	{O_EXCLUDE, "exclude", "PATTERN", "nodes of that name stay float; * and ? stand for any characters (repeatable)"},
 	{O_INCLUDE, "include", "PATTERN", "only contractions of that name are quantised (repeatable)"},
-	{O_INT16, "int16", "PATTERN", "nodes of that name read activations in 16 bits: as exact as float, and as slow (repeatable)"},
+	{O_INT16, "int16", "PATTERN", "nodes of that name read activations in 16 bits (repeatable)"},
 	{O_EQUALIZE, "equalize", NULL, "weights of neighbouring layers equally large; for --per-tensor"},
 	{O_MIGRATE, "migrate", "ALPHA", "0..1: how far weights take over the spread of activation channels; 0.5 for transformers"},
 	{O_ROUND, "round", NULL, "round weights by what layers read, not each to the nearest"},
@@ -42,7 +42,7 @@ static const CliOption options[] = {
 	{O_WEIGHT_ONLY, "weight-only", "BITS", "only weights of matrix products, in 4 or 8 bits (MatMulNBits); no samples needed"},
 	{O_BLOCK, "block", "N", "weights per scale for --weight-only: 16, 32 (default), 64, 128 or 256"},
 	{O_TARGET, "target", "NAME", "layers that are slower in integers on that target stay float"},
-	{O_TIMES, "times", "HOW", "of layers for --target: measured (default; kept in the cache), anew, or estimated (nothing is run)"},
+	{O_TIMES, "times", "HOW", "of layers: measured (default; kept in the cache), anew, or estimated"},
 	{O_JSON, "json", NULL, "report as JSON"},
 	{O_ALL, "all", NULL, "report operators that only move values, too"},
 	{'n', "threads", "N", "threads (default: what this process may use)"},
@@ -260,6 +260,8 @@ int cmd_quantize(int argc, char **argv)
 	if (r.o.load_profile && (r.o.migrate > 0 || r.o.round))
 		return cli_usage("--migrate and --round run samples: they need --calib, not --load-profile");
 	r.o.correct_bias = r.o.correct_bias && r.o.calib;
+	if (r.o.times != QUANTIZE_TIMES_MEASURED && !r.o.target)
+		return cli_usage("--times is about --target NAME");
 	if (!check_bounds(&r))
 		return CLI_USAGE;
 	r.o.model = argv[optind];

@@ -80,7 +80,8 @@ static void all_are_faster(void)
 {
 	Fix f;
 
-	CU_ASSERT_EQUAL(decide(&f, &(Clock){.float_ns = {100, 200, 300}, .int_ns = {50, 50, 50}, .conversion = 1}, &plain), MLO_OK);
+	CU_ASSERT_EQUAL(decide(&f, &(Clock){.float_ns = {100, 200, 300}, .int_ns = {50, 50, 50}, .conversion = 1}, &plain),
+			MLO_OK);
 	CU_ASSERT_EQUAL(f.clock.asked, 1);
 	CU_ASSERT_DOUBLE_EQUAL(f.all.ratio, 151.0 / 600, 1e-9);
 	CU_ASSERT_EQUAL(f.all.float_ns, 600);
@@ -159,7 +160,8 @@ static void failures_are_passed_on(void)
 {
 	Fix f;
 
-	CU_ASSERT_EQUAL(decide(&f, &(Clock){.float_ns = {1, 1, 1}, .int_ns = {1, 1, 1}, .status = MLO_ERR_IO}, &plain), MLO_ERR_IO);
+	CU_ASSERT_EQUAL(decide(&f, &(Clock){.float_ns = {1, 1, 1}, .int_ns = {1, 1, 1}, .status = MLO_ERR_IO}, &plain),
+			MLO_ERR_IO);
 	expect(&f, "iii");
 }
 

@@ -127,8 +127,8 @@ static void everywhere(const char *text, size_t n, size_t bytes, const char *wha
 /* "%5 = add.f32 %4, zero" where there is a zero point; the number of the value that is rounded and moved. */
 static int rounding(char *text, size_t size, size_t *at, double scale, double zero)
 {
-	*at += (size_t)snprintf(text + *at, size - *at, "    %%1 = const.f32 %.9g\n    %%2 = div.f32 %%0, %%1\n    %%3 = rint.f32 %%2\n",
-				scale);
+	*at += (size_t)snprintf(text + *at, size - *at,
+				"    %%1 = const.f32 %.9g\n    %%2 = div.f32 %%0, %%1\n    %%3 = rint.f32 %%2\n", scale);
 	if (zero == 0)
 		return 3;
 	*at += (size_t)snprintf(text + *at, size - *at, "    %%4 = const.f32 %.9g\n    %%5 = add.f32 %%3, %%4\n", zero);
@@ -152,14 +152,14 @@ static void quantize(const Type *t, double scale, double zero)
 	everywhere(text, n, bytes, what);
 }
 
-static const double scales[] = {1, 0.5, 0.0371f, 0.1f, 1.0f / 3, 0.016141029074788094f, 7.25f, 255, 1e-5f, 3e7f, 0x1p-80f, 0x1.8p-130f,
-				0x1p70f};
+static const double scales[] = {1,   0.5,   0.0371f, 0.1f,     1.0f / 3,    0.016141029074788094f, 7.25f,
+				255, 1e-5f, 3e7f,    0x1p-80f, 0x1.8p-130f, 0x1p70f};
 
 /* Zero points at both ends of their type, one inside, in the middle, none. */
 static void quantized(void)
 {
 	for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
-		const double zeros[] = {types[t].lo, types[t].hi, types[t].lo + 1, types[t].hi - 1, rint((types[t].lo + types[t].hi) / 2), 0};
+		const double lo = types[t].lo, hi = types[t].hi, zeros[] = {lo, hi, lo + 1, hi - 1, rint((lo + hi) / 2), 0};
 
 		for (size_t i = 0; i < sizeof scales / sizeof *scales; i++)
 			for (size_t k = i; k < i + 2; k++) /* each with two of them */
@@ -218,25 +218,27 @@ static void add(const Type *from, const Type *to, Operand a, Operand b, Operand 
 
 	for (int i = 0; i < PAIRS; i++) {
 		double p, q;
+		float x;
 
 		left[2 * i] = (unsigned char)(i >> 8);
 		left[2 * i + 1] = (unsigned char)i;
 		p = load(from, left, 2 * (size_t)i);
 		q = load(from, left, 2 * (size_t)i + 1);
-		store(to, want, (size_t)i,
-		      (double)(rintf(((float)(p - a.zero) * (float)a.scale + (float)(q - b.zero) * (float)b.scale) / (float)y.scale) +
-			       (float)y.zero));
+		x = (float)(p - a.zero) * (float)a.scale + (float)(q - b.zero) * (float)b.scale;
+		store(to, want, (size_t)i, (double)(rintf(x / (float)y.scale) + (float)y.zero));
 	}
 	snprintf(text, sizeof text,
-		 "kernel s(in %s[131072], out %s[65536]) vars(65536) {\n  vec v0 < 65536 {\n    %%0 = load.%s a0[v0*2]\n"
-		 "    %%1 = cast.f32 %%0\n    %%2 = const.f32 %.9g\n    %%3 = sub.f32 %%1, %%2\n    %%4 = const.f32 %.9g\n"
-		 "    %%5 = mul.f32 %%3, %%4\n    %%6 = load.%s a0[v0*2 + 1]\n    %%7 = cast.f32 %%6\n    %%8 = const.f32 %.9g\n"
-		 "    %%9 = sub.f32 %%7, %%8\n    %%10 = const.f32 %.9g\n    %%11 = mul.f32 %%9, %%10\n    %%12 = add.f32 %%5, %%11\n"
-		 "    %%13 = const.f32 %.9g\n    %%14 = div.f32 %%12, %%13\n    %%15 = rint.f32 %%14\n    %%16 = const.f32 %.9g\n"
-		 "    %%17 = add.f32 %%15, %%16\n    %%18 = cast.%s %%17\n    a1[v0] = %%18\n  }\n}\n",
+		 "kernel s(in %s[131072], out %s[65536]) vars(65536) {\n  vec v0 < 65536 {\n"
+		 "    %%0 = load.%s a0[v0*2]\n    %%1 = cast.f32 %%0\n    %%2 = const.f32 %.9g\n"
+		 "    %%3 = sub.f32 %%1, %%2\n    %%4 = const.f32 %.9g\n    %%5 = mul.f32 %%3, %%4\n"
+		 "    %%6 = load.%s a0[v0*2 + 1]\n    %%7 = cast.f32 %%6\n    %%8 = const.f32 %.9g\n"
+		 "    %%9 = sub.f32 %%7, %%8\n    %%10 = const.f32 %.9g\n    %%11 = mul.f32 %%9, %%10\n"
+		 "    %%12 = add.f32 %%5, %%11\n    %%13 = const.f32 %.9g\n    %%14 = div.f32 %%12, %%13\n"
+		 "    %%15 = rint.f32 %%14\n    %%16 = const.f32 %.9g\n    %%17 = add.f32 %%15, %%16\n"
+		 "    %%18 = cast.%s %%17\n    a1[v0] = %%18\n  }\n}\n",
 		 from->name, to->name, from->name, a.zero, a.scale, from->name, b.zero, b.scale, y.scale, y.zero, to->name);
-	snprintf(what, sizeof what, "%s (%.9g, %g) + (%.9g, %g) to %s (%.9g, %g)", from->name, a.scale, a.zero, b.scale, b.zero, to->name,
-		 y.scale, y.zero);
+	snprintf(what, sizeof what, "%s (%.9g, %g) + (%.9g, %g) to %s (%.9g, %g)", from->name, a.scale, a.zero, b.scale,
+		 b.zero, to->name, y.scale, y.zero);
 	everywhere(text, PAIRS, 1, what);
 }
 
@@ -249,7 +251,8 @@ static void sums(void)
 		add(u, v, (Operand){0.5f, u->hi}, (Operand){0.25f, u->lo}, (Operand){1, v->lo}); /* ties all over */
 		add(u, u, (Operand){0.1f, 3}, (Operand){0.1f, 3}, (Operand){0.1f, 3});
 		add(u, u, (Operand){1e-6f, 10}, (Operand){100, 10}, (Operand){0.7f, 10});
-		add(u, v, (Operand){0.0371f, u->hi}, (Operand){0.0512f, u->hi}, (Operand){0.002f, v->hi}); /* mostly beyond the type */
+		/* mostly beyond the type */
+		add(u, v, (Operand){0.0371f, u->hi}, (Operand){0.0512f, u->hi}, (Operand){0.002f, v->hi});
 	}
 }
 

@@ -31,3 +31,5 @@ compile -o a.mlopt --target "$(uname -m | grep -q aarch64 && echo x86_64 || echo
 
 echo "-- mistakes"
 compile -o a.mlopt --times guessed; echo $?
+"$mlopt" compile "$models/tiny.onnx" --times anew 2>&1; echo $?
+"$mlopt" quantize "$models/tiny.onnx" -o q.onnx --calib "$models/batch.npy" --times anew 2>&1; echo $?
