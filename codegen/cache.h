@@ -1,4 +1,4 @@
-/* codegen/cache.h -- content-addressed files of finished objects and of tuned schedules, safe under concurrent
+/* codegen/cache.h -- content-addressed files of finished objects, tuned schedules and measured times, safe under concurrent
  * writers. */
 #ifndef MLO_CODEGEN_CACHE_H
 #define MLO_CODEGEN_CACHE_H
@@ -11,6 +11,7 @@ CacheKey cache_key(const MloTarget *t, const char *kernel_text, size_t n);
 /* What a file holds: its suffix. */
 #define CACHE_OBJECT "o"
 #define CACHE_TUNED "tuned"
+#define CACHE_TIMES "times"
 typedef enum CacheFound { CACHE_ABSENT, CACHE_FOUND, CACHE_DAMAGED } CacheFound;
 
 /* Reads a file; a damaged one is removed. *out is empty unless it was found. */

@@ -27,6 +27,7 @@ typedef struct MloStepInfo {
 	MloTier tier;
 	const MloOrigin *origin; /* ONNX nodes computed here */
 	double flops, bytes;     /* of open sizes: a guess */
+	double ns;               /* of a run on one thread, as the cost model has it (codegen/estimate.h) */
 	bool open;               /* some sizes are known to the run alone */
 	int64_t ntasks;
 	bool beside;             /* may run at the same time as the step before it */

@@ -45,7 +45,7 @@ int mlo_kernel_size(MloKernel *k, MloDim d)
 	return (int)k->size.n - 1;
 }
 
-static int64_t plausible(int64_t lo, int64_t hi)
+int64_t mlo_kernel_plausible(int64_t lo, int64_t hi)
 {
 	return lo == hi || lo > MLO_KERNEL_GUESS ? lo : hi < MLO_KERNEL_GUESS ? hi : MLO_KERNEL_GUESS;
 }
@@ -55,7 +55,7 @@ static bool guess_symbol(void *user, const char *name, int64_t *out)
 	int64_t lo, hi;
 
 	mlo_dim_range(mlo_dim_sym(user, name), &lo, &hi);
-	*out = plausible(lo, hi);
+	*out = mlo_kernel_plausible(lo, hi);
 	return true;
 }
 
@@ -67,7 +67,7 @@ int64_t mlo_kernel_guess_dim(MloSymbols *syms, MloDim d)
 		return d.k;
 	mlo_dim_range(d, &lo, &hi);
 	if (!mlo_dim_eval(d, guess_symbol, syms, &v))
-		v = plausible(lo, hi);
+		v = mlo_kernel_plausible(lo, hi);
 	return v < 1 ? 1 : v;
 }
 
@@ -77,7 +77,7 @@ int64_t mlo_kernel_guess(const MloKernel *k, int64_t number)
 
 	if (!s)
 		return number;
-	return mlo_dim_known(s->dim) ? plausible(s->lo, s->hi) : mlo_kernel_guess_dim(k->syms, s->dim);
+	return mlo_dim_known(s->dim) ? mlo_kernel_plausible(s->lo, s->hi) : mlo_kernel_guess_dim(k->syms, s->dim);
 }
 
 int64_t mlo_kernel_number(MloKernel *k, MloDim d)
@@ -359,7 +359,7 @@ static double count_flops(const MloKernel *k, const KStmt *s)
 			n += 1;
 		else if (s->kind == KS_LOOP) {
 			kx_range(k, s->extent, &lo, &hi);
-			n += (double)plausible(lo, hi) * count_flops(k, s->body);
+			n += (double)mlo_kernel_plausible(lo, hi) * count_flops(k, s->body);
 		} else if (s->kind == KS_CONTRACT) {
 			n += mlo_contract_flops(k, s->contract) + contract_outputs(k, s->contract) * count_flops(k, s->body);
 		}

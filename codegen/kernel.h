@@ -245,6 +245,7 @@ MloDim mlo_kernel_dim(const MloKernel *k, int64_t number);
 /* A number, or a plausible value of a size: what nothing is known about counts as MLO_KERNEL_GUESS. */
 enum { MLO_KERNEL_GUESS = 64 };
 int64_t mlo_kernel_guess(const MloKernel *k, int64_t number);
+int64_t mlo_kernel_plausible(int64_t lo, int64_t hi); /* of a number in that range */
 int64_t mlo_kernel_guess_dim(MloSymbols *syms, MloDim d);
 /* An argument with as many elements as d says. */
 int mlo_kernel_arg_dim(MloKernel *k, KArgDir dir, MloElem elem, MloDim d);

@@ -5,6 +5,9 @@
 
 #include "codegen/builder.h"
 #include "codegen/contract.h"
+#include "codegen/estimate.h"
+#include "codegen/winograd.h"
+#include "codegen/winograd.h"
 
 const char *const mlo_tier_name[MLO_TIER_COUNT] = {"contract", "loops", "library"};
 
@@ -244,6 +247,7 @@ MloStatus builder_kernel_step(Builder *b, const MloLowered *low, int result, Mlo
 	s.info.key = b->plan->key.items[s.unique];
 	s.info.flops = k->flops;
 	s.info.bytes = k->bytes;
+	s.info.ns = mlo_kernel_ns(b->plan->target, k, wino_weights_stay(b->plan->target, b->cx.weight_bytes));
 	s.info.open = k->sizes_arg >= 0;
 	s.info.ntasks = mlo_kernel_guess(k, k->ntasks);
 	if (!s.info.name)

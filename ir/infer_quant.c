@@ -63,6 +63,17 @@ static MloStatus check_zero_point(InferCx *c)
 	return MLO_OK;
 }
 
+/* What numbers can be quantised to: whole ones of up to 16 bits, floats of up to 8. */
+static bool quantised(MloElem e)
+{
+	switch (mlo_elem_class(e)) {
+	case EC_INT:
+	case EC_UINT: return mlo_elem_bits(e) <= 16;
+	case EC_FLOAT: return mlo_elem_bits(e) <= 8;
+	default: return false;
+	}
+}
+
 static MloStatus elem_of_code(const InferCx *c, int64_t code, MloElem *out)
 {
 	*out = code > 0 && code < 1000 ? mlo_elem_from_onnx((int)code) : EL_none;
@@ -85,6 +96,10 @@ MloStatus infer_quantize_linear(InferCx *c)
 		MLO_TRY(elem_of_code(c, code, &t.elem));
 	else
 		t.elem = EL_u8;
+	if (!quantised(t.elem))
+		return infer_error(c, "%s is %s, to which nothing is quantised",
+				   infer_in(c, 2) ? mlo_sprintf(c->g->arena, "zero point '%s'", infer_name(c, 2)) : "output_dtype",
+				   mlo_elem_text(t.elem));
 	return infer_out(c, 0, &t);
 }
 
@@ -97,6 +112,8 @@ MloStatus infer_dequantize_linear(InferCx *c)
 	                    mlo_attr_i(c->n, ATTR_dequantize_linear_block_size)));
 	MLO_TRY(check_zero_point(c));
 	MLO_TRY(infer_same_elem(c, 0, 2));
+	if (!quantised(t.elem) && t.elem != EL_i32)
+		return infer_error(c, "'%s' is %s, no type of quantised numbers", infer_name(c, 0), mlo_elem_text(t.elem));
 	t.elem = infer_in(c, 1)->elem;
 	if (code)
 		MLO_TRY(elem_of_code(c, code, &t.elem));

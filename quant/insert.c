@@ -49,12 +49,12 @@ static MloValue *node(Insert *x, MloNode *before, MloOp op, MloValue *const *in,
 	return n->out[0];
 }
 
-/* Of an activation. `before`: where the first of the two nodes goes. */
-static MloValue *pair(Insert *x, MloNode *before, MloValue *v, double scale, int32_t zero)
+/* Of an activation with the numbers of t. `before`: where the first of the two nodes goes. */
+static MloValue *pair(Insert *x, MloNode *before, MloValue *v, const MloPtqTensor *t)
 {
 	const char *base = name_of(x, v);
-	MloValue *in[] = {v, scalar(x, EL_f32, scale, base, "scale"),
-			  scalar(x, x->q->opt.symmetric ? EL_i8 : EL_u8, zero, base, "zero_point")};
+	MloValue *in[] = {v, scalar(x, EL_f32, t->scale, base, "scale"),
+			  scalar(x, mlo_ptq_elem(x->q, t->wide), t->zero, base, "zero_point")};
 
 	in[0] = node(x, before, OP_quantize_linear, in, 3, 1, base, "QuantizeLinear");
 	return node(x, before, OP_dequantize_linear, in, 3, 1, base, "DequantizeLinear");
@@ -86,7 +86,6 @@ static bool redirected(const Insert *x, const MloPtqTensor *t, const MloUse *u)
 
 static void quantize_tensor(Insert *x, size_t i)
 {
-	const MloPtqTensor *numbers = &x->q->tensor[i];
 	MloPtqTensor *t = &x->at->tensor[i];
 	MloNode *before = t->v->def ? t->v->def->next : x->g->first;
 	struct {
@@ -98,7 +97,7 @@ static void quantize_tensor(Insert *x, size_t i)
 	for (const MloUse *u = t->v->uses; u; u = u->next)
 		if (redirected(x, t, u))
 			MLO_PUSH(x->q->a, &uses, *u);
-	dq = pair(x, before, t->v, numbers->scale, numbers->zero);
+	dq = pair(x, before, t->v, &x->q->tensor[i]);
 	for (size_t k = 0; k < uses.n; k++)
 		mlo_node_set_in(x->g, uses.items[k].node, uses.items[k].slot, dq);
 }
@@ -111,7 +110,7 @@ static void quantize_constants(Insert *x, size_t i)
 
 	for (uint32_t k = 0; k < l->n->nin; k++)
 		if (l->n->in[k]->data)
-			mlo_node_set_in(x->g, l->n, k, pair(x, l->n, l->n->in[k], t->scale, t->zero));
+			mlo_node_set_in(x->g, l->n, k, pair(x, l->n, l->n->in[k], t));
 }
 
 /* -- weights and biases ---------------------------------------------------------------------------- */
@@ -252,7 +251,7 @@ static MloValue *alone(Insert *x, size_t i, MloPassCx *cx)
 	if (l->bias || old)
 		in[2] = mlo_graph_const(x->g, l->bias ? l->bias : old->data, NULL);
 	mlo_ptq_weights(x->q, l, t->scale, &w);
-	in[0] = pair(x, NULL, n->in[0], t->scale, t->zero);
+	in[0] = pair(x, NULL, n->in[0], t);
 	in[1] = weights(x, l, NULL, &w, n->in[1]);
 	fresh = mlo_rw_node(x->g, NULL, n->op, n, in, l->kind == PTQ_CONV && in[2] ? 3 : 2);
 	mlo_rw_copy_attrs(fresh, n);
@@ -282,8 +281,10 @@ MloStatus mlo_ptq_apply(const MloPtq *q, MloGraph *copy, MloPtq **at, MloDiag *d
 
 	x.at = mlo_ptq_new(q->a, copy, &q->opt);
 	MLO_ASSERT(x.at->nlayers == q->nlayers && x.at->ntensors == q->ntensors);
-	for (size_t i = 0; i < q->nlayers; i++)
+	for (size_t i = 0; i < q->nlayers; i++) {
 		x.at->layer[i].off = q->layer[i].off;
+		x.at->layer[i].wide = q->layer[i].wide;
+	}
 	mlo_ptq_plan(x.at);
 	if (at)
 		*at = x.at;

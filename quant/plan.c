@@ -123,12 +123,27 @@ static MloValue *result_of(const MloGraph *g, const MloNode *n)
 	return v;
 }
 
+static bool named(const MloNode *n, const char *pattern)
+{
+	for (const MloOrigin *o = n->origin; o; o = o->next)
+		if (mlo_pattern_match(pattern, o->name))
+			return true;
+	return false;
+}
+
 static bool listed(const char *const *patterns, const MloNode *n)
 {
 	for (; patterns && *patterns; patterns++)
-		for (const MloOrigin *o = n->origin; o; o = o->next)
-			if (mlo_pattern_match(*patterns, o->name))
-				return true;
+		if (named(n, *patterns))
+			return true;
+	return false;
+}
+
+bool mlo_ptq_names(const MloPtq *q, const char *pattern)
+{
+	for (size_t i = 0; i < q->nlayers; i++)
+		if (named(q->layer[i].n, pattern))
+			return true;
 	return false;
 }
 
@@ -154,6 +169,8 @@ static void add_layer(MloPtq *q, MloNode *n)
 		l.off = "excluded";
 	else if (mlo_ptq_contracts(l.kind) && q->opt.include && *q->opt.include && !listed(q->opt.include, n))
 		l.off = "not included";
+	if (listed(q->opt.wide, n))
+		l.wide = "asked for";
 	q->layer[q->nlayers++] = l;
 }
 
@@ -240,13 +257,27 @@ static void share(MloPtq *q, const MloValue *a, const MloValue *b)
 	q->tensor[i > k ? i : k].group = i > k ? k : i;
 }
 
+/* Tensors that a layer reads in 16 bits, and whatever shares their range. */
+static void find_wide(MloPtq *q)
+{
+	for (size_t i = 0; i < q->nlayers; i++) {
+		const MloPtqLayer *l = &q->layer[i];
+
+		for (uint32_t k = 0; l->on && l->wide && k < reads(l); k++)
+			if (!l->n->in[k]->data)
+				q->tensor[root(q, (size_t)q->index[l->n->in[k]->id])].wide = true;
+	}
+	for (size_t i = 0; i < q->ntensors; i++)
+		q->tensor[i].wide = q->tensor[root(q, i)].wide;
+}
+
 void mlo_ptq_plan(MloPtq *q)
 {
 	for (size_t i = 0; i < q->ntensors; i++) {
 		MloPtqTensor *t = &q->tensor[i];
 
 		t->made = !t->v->def;
-		t->wanted = false;
+		t->wanted = t->wide = false;
 		t->group = i;
 	}
 	for (size_t i = 0; i < q->nlayers; i++)
@@ -265,6 +296,7 @@ void mlo_ptq_plan(MloPtq *q)
 		if (l->kind == PTQ_MOVE && l->result == l->n->out[0])
 			share(q, l->n->in[0], l->result);
 	}
+	find_wide(q);
 }
 
 /* -- ranges ---------------------------------------------------------------------------------------- */
@@ -279,16 +311,18 @@ static void share_parts(MloPtq *q)
 {
 	for (size_t i = 0; i < q->nlayers; i++) {
 		const MloPtqLayer *l = &q->layer[i];
+		const MloPtqTensor *whole;
 		const MloRange *r;
 
 		if (!l->on || l->n->op != OP_concat || l->result != l->n->out[0])
 			continue;
-		r = &q->tensor[root(q, (size_t)q->index[l->result->id])].range;
+		whole = &q->tensor[root(q, (size_t)q->index[l->result->id])];
+		r = &whole->range;
 		for (uint32_t k = 0; k < l->n->nin; k++) {
 			const MloValue *v = l->n->in[k];
-			const MloRange *part = v->data ? NULL : &q->tensor[root(q, (size_t)q->index[v->id])].range;
+			const MloPtqTensor *part = v->data ? NULL : &q->tensor[root(q, (size_t)q->index[v->id])];
 
-			if (part && 1.5 * (part->hi - part->lo) >= r->hi - r->lo)
+			if (part && part->wide == whole->wide && 1.5 * (part->range.hi - part->range.lo) >= r->hi - r->lo)
 				share(q, v, l->result);
 		}
 	}
@@ -302,20 +336,26 @@ static void group_ranges(MloPtq *q)
 			q->tensor[root(q, i)].range = joined(q->tensor[root(q, i)].range, q->tensor[i].range);
 }
 
+MloElem mlo_ptq_elem(const MloPtq *q, bool wide)
+{
+	return q->opt.symmetric ? wide ? EL_i16 : EL_i8 : wide ? EL_u16 : EL_u8;
+}
+
 static void scale_of(const MloPtqOptions *opt, MloPtqTensor *t)
 {
 	double lo = t->range.lo, hi = t->range.hi, most = fmax(-lo, hi);
+	const int32_t levels = t->wide ? UINT16_MAX : UINT8_MAX;
 
 	if (most < 1e-30) { /* nothing but zeros */
 		t->scale = 1;
 		t->zero = 0;
 	} else if (opt->symmetric) {
-		t->scale = (float)(most / 127);
+		t->scale = (float)(most / (levels / 2));
 		t->zero = 0;
 	} else {
-		t->scale = (float)((hi - lo) / 255);
+		t->scale = (float)((hi - lo) / levels);
 		t->zero = (int32_t)lrint(-lo / t->scale);
-		t->zero = t->zero < 0 ? 0 : t->zero > 255 ? 255 : t->zero;
+		t->zero = t->zero < 0 ? 0 : t->zero > levels ? levels : t->zero;
 	}
 }
 
@@ -324,10 +364,12 @@ void mlo_ptq_ranges(MloPtq *q)
 	for (size_t i = 0; i < q->ntensors; i++) {
 		MloPtqTensor *t = &q->tensor[i];
 
-		if (t->wanted && !t->known)
+		if (t->wanted && !t->known) {
 			t->own = mlo_range(&t->stats, q->opt.range, q->opt.percentile, 256);
+			t->seen = mlo_range(&t->stats, RANGE_MINMAX, 0, 0);
+		}
 		t->known |= t->wanted;
-		t->range = t->own;
+		t->range = t->wide ? t->seen : t->own; /* so many levels that nothing need be cut off */
 	}
 	group_ranges(q);
 	share_parts(q);

@@ -7,7 +7,8 @@
  *
  * Integers are 8 bits (https://onnx.ai/onnx/operators/onnx__QuantizeLinear.html): weights signed and symmetric, with
  * a scale per output channel or one; activations with one scale each, unsigned with a zero point, or signed and
- * symmetric; biases 32 bits in the scale of the products.  An operator works on integers ("is quantised") when all
+ * symmetric; biases 32 bits in the scale of the products.  Activations that a layer reads in 16 bits have such a zero
+ * point too (QuantizeLinear of opset 21).  An operator works on integers ("is quantised") when all
  * it reads is quantised and its result is read by one that is: contractions with constant weights always, what
  * joins, pools or moves their results in between (Jacob et al. 2018, section 2.4).  What follows an operator
  * element by element (Relu, Clip, a bias) belongs to it: only its last value is quantised. */
@@ -23,7 +24,8 @@ typedef struct MloPtqOptions {
 	bool per_tensor;      /* one scale for all output channels */
 	bool symmetric;       /* activations signed, zero point 0 */
 	bool products;        /* matrix products of two activations, too */
-	const char *const *exclude, *const *include; /* patterns of node names (*, ?), NULL-terminated; may be NULL */
+	/* patterns of node names (*, ?), NULL-terminated; may be NULL: stay float; alone are quantised; read 16 bits */
+	const char *const *exclude, *const *include, *const *wide;
 } MloPtqOptions;
 
 typedef enum MloPtqKind {
@@ -46,6 +48,7 @@ typedef struct MloPtqLayer {
 	MloValue *result;   /* at the end of what follows element by element */
 	MloValue *sum;      /* of a contraction: its products and the bias */
 	const char *off;    /* why it stays float; NULL: it may be quantised */
+	const char *wide;   /* why it reads activations in 16 bits; NULL: 8 */
 	bool on;            /* it is (as planned) */
 	const MloTensor *bias;    /* corrected bias, f32[channels]; NULL: as in the graph */
 	const int8_t *rounded;    /* weights in the order of the graph, rounded by mlo_round_layer(); NULL: to nearest */
@@ -57,10 +60,11 @@ typedef struct MloPtqTensor {
 	MloValue *v;
 	bool made;          /* by a quantised operator, or an input of the graph */
 	bool wanted;        /* it is quantised as planned */
+	bool wide;          /* in 16 bits: some layer reads it so, or another one of its group */
 	MloStats stats;
 	size_t group;       /* the smallest index of those that share its range */
-	MloRange own;       /* by itself, from the statistics or a profile */
-	bool known;         /* `own` is */
+	MloRange own, seen; /* by itself, from the statistics or a profile: as 8 bits have it best, and all that occurs */
+	bool known;         /* those are */
 	MloRange range;     /* of its group */
 	double scale;
 	int32_t zero;
@@ -85,6 +89,8 @@ MloPtq *mlo_ptq_new(MloArena *a, MloGraph *g, const MloPtqOptions *opt);
 /* Which layers are on and tensors wanted, after layers were turned off (or on again). */
 void mlo_ptq_plan(MloPtq *q);
 MloPtqTensor *mlo_ptq_tensor(const MloPtq *q, const MloValue *v); /* NULL: none of ours */
+/* What activations in 8 or 16 bits are stored as. */
+MloElem mlo_ptq_elem(const MloPtq *q, bool wide);
 void mlo_ptq_ranges(MloPtq *q);
 /* Rewrites `copy`, a clone of q->g, whose types stay inferred.  *at (may be NULL) gets the same layers and tensors,
  * in the same order, of the copy. */
@@ -97,6 +103,8 @@ MloStatus mlo_ptq_alone(const MloPtq *q, MloGraph *copy, MloPtq **at, MloValue *
  * a scale for each `size` (a power of two from 16 on) weights of a column.  Needs no ranges.  How many there are. */
 size_t mlo_ptq_blocks(const MloPtq *q, MloGraph *copy, int bits, int size, MloDiag *d);
 
+/* Is there a layer with a name like that? */
+bool mlo_ptq_names(const MloPtq *q, const char *pattern);
 bool mlo_pattern_match(const char *pattern, const char *text); /* '*' any characters, '?' one */
 
 /* -- weights (quant/weights.c) */

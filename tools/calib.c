@@ -142,7 +142,7 @@ static MloStatus bind_array(Calib *c, size_t i, MloDiag *d)
 	MloPreprocess p = i ? none : c->recipe;
 	int64_t rows;
 
-	MLO_TRY(mlo_preprocess_bind(&p, c->array[i], c->m->in[i].rank, c->m->in[i].pick, d));
+	MLO_TRY(mlo_preprocess_bind(&p, c->name, c->array[i], c->m->in[i].rank, c->m->in[i].pick, d));
 	if (i == 0)
 		c->bound = p;
 	rows = c->array[i]->dim[0];

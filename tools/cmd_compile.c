@@ -16,6 +16,8 @@ enum {
 	O_STATE,
 	O_INT8,
 	O_CALIB,
+	O_INT16,
+	O_TIMES,
 	O_SAMPLES,
 	O_PREPROCESS,
 	O_EXTRACT,
@@ -45,6 +47,8 @@ static const CliOption options[] = {
 	{O_STATE, "state", "IN=OUT", "output OUT of one run is input IN of the next (repeatable)"},
 	{O_INT8, "int8", NULL, "quantise a float model first, as 'quantize' does by default; needs --calib"},
 	{O_CALIB, "calib", "DATA", "samples for --int8: .npy, .npz, IDX or a folder"},
+	{O_INT16, "int16", "PATTERN", "with --int8: nodes of that name read activations in 16 bits (repeatable)"},
+	{O_TIMES, "times", "HOW", "of layers for --int8: measured (default; kept in the cache), anew, or estimated"},
 	{O_SAMPLES, "samples", "N", "use at most N of them (default: 300)"},
 	{O_PREPROCESS, "preprocess", "RECIPE", "how samples become inputs, as for 'eval'"},
 	{'O', "optimize", "LEVEL", "0: only what code generation needs, 2: everything (default)"},
@@ -81,9 +85,10 @@ static const CliSpec spec = {
 enum { MAX_SHAPES = 64 };
 typedef struct Request {
 	const char *model, *output, *extract;
-	const char *shapes[MAX_SHAPES], *states[MAX_SHAPES], *consts[MAX_SHAPES];
+	const char *shapes[MAX_SHAPES], *states[MAX_SHAPES], *consts[MAX_SHAPES], *wide[MAX_SHAPES + 1];
 	MloptOptions opt;
 	bool no_cache, int8;
+	size_t nwide;
 	QuantizeOptions quantize;
 } Request;
 
@@ -193,6 +198,13 @@ static bool take(Request *r, int o)
 	case O_CALIB:
 		r->quantize.calib = optarg;
 		break;
+	case O_INT16:
+		if (r->nwide == MAX_SHAPES)
+			return cli_usage("more than %d --int16 options", MAX_SHAPES), false;
+		r->wide[r->nwide++] = optarg;
+		break;
+	case O_TIMES:
+		return quantize_times_how(optarg, &r->quantize.times);
 	case O_SAMPLES:
 		return cli_int("--samples", optarg, 1, 2000000000, &r->quantize.samples);
 	case O_PREPROCESS:
@@ -272,7 +284,9 @@ static MloStatus quantized(Request *r, MloArena *a, const MloLoadOptions *lo, Qu
 	r->quantize.target = r->opt.target;
 	r->quantize.model = r->model;
 	r->quantize.load = lo;
-	r->quantize.run.cache_dir = r->no_cache ? NULL : r->opt.cache_dir;
+	r->quantize.ptq.wide = r->wide;
+	r->quantize.run.cache_dir = r->opt.cache_dir;
+	r->quantize.run.no_cache = r->no_cache;
 	MLO_TRY(quantize_open(x, a, &r->quantize, d));
 	MLO_TRY(quantize_calibrate(x));
 	MLO_TRY(quantize_correct(x));
@@ -345,6 +359,8 @@ int cmd_compile(int argc, char **argv)
 		return CLI_USAGE;
 	if (r.int8 != (r.quantize.calib != NULL))
 		return cli_usage(r.int8 ? "--int8 needs --calib DATA" : "--calib is for --int8");
+	if ((r.nwide || r.quantize.times != QUANTIZE_TIMES_MEASURED) && !r.int8)
+		return cli_usage("--int16 and --times are for --int8");
 	a = mlo_arena_new();
 	if (!a)
 		return cli_finish(&d, MLO_ERR_NOMEM);

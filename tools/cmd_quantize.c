@@ -7,8 +7,8 @@
 
 enum {
 	O_CALIB = 256, O_SAMPLES, O_PREPROCESS, O_SHAPE, O_RANGE, O_PERCENTILE, O_WEIGHTS, O_PER_TENSOR, O_SYMMETRIC, O_PRODUCTS,
-	O_EXCLUDE, O_INCLUDE, O_EQUALIZE, O_MIGRATE, O_ROUND, O_NO_BIAS, O_SAVE, O_LOAD, O_JSON, O_ALL,
-	O_MAX_DROP, O_EVAL, O_LABELS, O_METRIC, O_MIN_SQNR, O_MIN_COSINE, O_KEEP, O_WEIGHT_ONLY, O_BLOCK, O_TARGET
+	O_EXCLUDE, O_INCLUDE, O_INT16, O_FALLBACK, O_EQUALIZE, O_MIGRATE, O_ROUND, O_NO_BIAS, O_SAVE, O_LOAD, O_JSON, O_ALL,
+	O_MAX_DROP, O_EVAL, O_LABELS, O_METRIC, O_MIN_SQNR, O_MIN_COSINE, O_KEEP, O_WEIGHT_ONLY, O_BLOCK, O_TARGET, O_TIMES
 };
 static const CliOption options[] = {
 	{'o', "output", "FILE", "the model to write"},
@@ -24,6 +24,7 @@ static const CliOption options[] = {
 	{O_PRODUCTS, "products", NULL, "matrix products of two activations, too"},
 	{O_EXCLUDE, "exclude", "PATTERN", "nodes of that name stay float; * and ? stand for any characters (repeatable)"},
 	{O_INCLUDE, "include", "PATTERN", "only contractions of that name are quantised (repeatable)"},
+	{O_INT16, "int16", "PATTERN", "nodes of that name read activations in 16 bits (repeatable)"},
 	{O_EQUALIZE, "equalize", NULL, "weights of neighbouring layers equally large; for --per-tensor"},
 	{O_MIGRATE, "migrate", "ALPHA", "0..1: how far weights take over the spread of activation channels; 0: not (default: as noise is least)"},
 	{O_ROUND, "round", NULL, "round weights by what layers read, not each to the nearest"},
@@ -36,10 +37,12 @@ static const CliOption options[] = {
 	{O_METRIC, "metric", "NAME", "what --max-drop is about: top1 (default), top5, f1_macro, ... as for 'eval'"},
 	{O_MIN_SQNR, "min-sqnr", "DB", "a bound without labels: signal to noise of the outputs"},
 	{O_MIN_COSINE, "min-cosine", "C", "a bound without labels: cosine between outputs and those of the float model"},
+	{O_FALLBACK, "fallback", "KIND", "where bounds send layers: float (default), or int16 first and then float"},
 	{O_KEEP, "keep-best", NULL, "write the best result even if it is over the bound"},
 	{O_WEIGHT_ONLY, "weight-only", "BITS", "only weights of matrix products, in 4 or 8 bits (MatMulNBits); no samples needed"},
 	{O_BLOCK, "block", "N", "weights per scale for --weight-only: 16, 32 (default), 64, 128 or 256"},
-	{O_TARGET, "target", "NAME", "layers that are slower in integers on that target stay float, as measured here"},
+	{O_TARGET, "target", "NAME", "layers that are slower in integers on that target stay float"},
+	{O_TIMES, "times", "HOW", "of layers: measured (default; kept in the cache), anew, or estimated"},
 	{O_JSON, "json", NULL, "report as JSON"},
 	{O_ALL, "all", NULL, "report operators that only move values, too"},
 	{'n', "threads", "N", "threads (default: what this process may use)"},
@@ -59,8 +62,8 @@ static const CliSpec spec = {
 enum { MAX_LIST = 64 };
 typedef struct Request {
 	QuantizeOptions o;
-	const char *output, *shape[MAX_LIST], *exclude[MAX_LIST + 1], *include[MAX_LIST + 1];
-	size_t nexclude, ninclude;
+	const char *output, *shape[MAX_LIST], *exclude[MAX_LIST + 1], *include[MAX_LIST + 1], *wide[MAX_LIST + 1];
+	size_t nexclude, ninclude, nwide;
 	bool json, all, keep, bounded;
 	int bits, block;
 } Request;
@@ -107,6 +110,15 @@ static bool take_block(Request *r, const char *text)
 	return true;
 }
 
+static bool take_fallback(Request *r, const char *text)
+{
+	r->o.raise = strcmp(text, "int16") == 0;
+	if (r->o.raise || strcmp(text, "float") == 0)
+		return true;
+	cli_usage("--fallback is float or int16, not '%s'", text);
+	return false;
+}
+
 /* Options about what may be lost, and about weights alone. */
 static bool take_bound(Request *r, int o)
 {
@@ -118,6 +130,7 @@ static bool take_bound(Request *r, int o)
 	case O_METRIC: r->o.metric = optarg; return true;
 	case O_MIN_SQNR: return cli_real("--min-sqnr", optarg, 0, 200, &r->o.min_sqnr);
 	case O_MIN_COSINE: return cli_real("--min-cosine", optarg, 0, 1, &r->o.min_cosine);
+	case O_FALLBACK: return take_fallback(r, optarg);
 	case O_KEEP: r->keep = true; return true;
 	case O_WEIGHT_ONLY: return take_bits(r, optarg);
 	case O_BLOCK: return take_block(r, optarg);
@@ -142,6 +155,7 @@ static bool take(Request *r, int o)
 	case O_PRODUCTS: r->o.ptq.products = true; return true;
 	case O_EXCLUDE: return push("--exclude", r->exclude, &r->nexclude);
 	case O_INCLUDE: return push("--include", r->include, &r->ninclude);
+	case O_INT16: return push("--int16", r->wide, &r->nwide);
 	case O_EQUALIZE: r->o.equalize = true; return true;
 	case O_MIGRATE: return cli_real("--migrate", optarg, 0, 1, &r->o.migrate);
 	case O_ROUND: r->o.round = true; return true;
@@ -149,6 +163,7 @@ static bool take(Request *r, int o)
 	case O_SAVE: r->o.save_profile = optarg; return true;
 	case O_LOAD: r->o.load_profile = optarg; return true;
 	case O_TARGET: r->o.target = optarg; return true;
+	case O_TIMES: return quantize_times_how(optarg, &r->o.times);
 	case O_JSON: r->json = true; return true;
 	case O_ALL: r->all = true; return true;
 	default: return take_bound(r, o);
@@ -212,6 +227,8 @@ static bool check_bounds(const Request *r)
 		return cli_usage("--max-drop needs --eval FILE and --labels FILE; --min-sqnr and --min-cosine need no labels"), false;
 	if (o->eval && o->max_drop < 0)
 		return cli_usage("--eval is of use with --max-drop POINTS only"), false;
+	if (o->raise && !r->bounded)
+		return cli_usage("--fallback is about --max-drop, --min-sqnr and --min-cosine: none of them is there"), false;
 	if (r->bounded && !o->calib)
 		return cli_usage("bounds are checked by running samples: they need --calib"), false;
 	return true;
@@ -243,12 +260,15 @@ int cmd_quantize(int argc, char **argv)
 	if (r.o.load_profile && (r.o.migrate > 0 || r.o.round))
 		return cli_usage("--migrate and --round run samples: they need --calib, not --load-profile");
 	r.o.correct_bias = r.o.correct_bias && r.o.calib;
+	if (r.o.times != QUANTIZE_TIMES_MEASURED && !r.o.target)
+		return cli_usage("--times is about --target NAME");
 	if (!check_bounds(&r))
 		return CLI_USAGE;
 	r.o.model = argv[optind];
 	r.o.run.shapes = r.shape;
 	r.o.ptq.exclude = r.exclude;
 	r.o.ptq.include = r.include;
+	r.o.ptq.wide = r.wide;
 	a = mlo_arena_new();
 	if (!a)
 		return cli_finish(&d, MLO_ERR_NOMEM);

@@ -88,7 +88,7 @@ static MloStatus bind(Eval *e)
 {
 	if (e->m.nin != 1)
 		return mlo_error(e->d, MLO_ERR_UNSUPPORTED, "%s has %zu inputs, eval feeds one", e->path, e->m.nin);
-	MLO_TRY(mlo_preprocess_bind(&e->pre, e->data->sample, e->m.in[0].rank, e->m.in[0].pick, e->d));
+	MLO_TRY(mlo_preprocess_bind(&e->pre, e->r->data, e->data->sample, e->m.in[0].rank, e->m.in[0].pick, e->d));
 	e->batch = e->m.in[0].rank ? e->m.in[0].pick[0] : 1;
 	e->in = MLO_NEWN(e->a, MloTensor *, 1);
 	e->in[0] = model_tensor(e->a, &e->m.in[0]);

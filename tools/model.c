@@ -174,7 +174,7 @@ static MloStatus compile_here(Model *m, const MloGraph *g, const ModelOptions *o
 	MloptOptions co = MLOPT_OPTIONS_INIT;
 	MloCompiled made;
 
-	co.cache_dir = opt->cache_dir ? opt->cache_dir : mlo_default_cache(m->arena);
+	co.cache_dir = opt->no_cache ? NULL : opt->cache_dir ? opt->cache_dir : mlo_default_cache(m->arena);
 	MLO_TRY(mlo_compile_graph(m->arena, g, &co, NULL, &made, d));
 	m->compile_seconds = made.report.seconds;
 	return open_bytes(m, made.bytes, made.n, opt, d);

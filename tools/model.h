@@ -17,6 +17,7 @@ typedef struct ModelOptions {
 	int threads;           /* 0: what this process may use */
 	const char *variant;   /* of a package; NULL: the best that fits */
 	const char *cache_dir; /* NULL: the default one */
+	bool no_cache;
 } ModelOptions;
 
 typedef struct ModelTensor {

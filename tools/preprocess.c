@@ -139,7 +139,14 @@ static int squeeze(const int64_t *dim, int n, int64_t *out)
 	return k;
 }
 
-static MloStatus mismatch(const int64_t *have, int nhave, const int64_t *want, int nwant, MloDiag *d)
+/* Are they the same with the last dimension in front? */
+static bool last_to_first(const int64_t *have, int nhave, const int64_t *want, int nwant)
+{
+	return nhave >= 3 && nhave == nwant && have[nhave - 1] == want[0] &&
+	       memcmp(have, want + 1, (size_t)(nhave - 1) * sizeof *have) == 0;
+}
+
+static MloStatus mismatch(const char *name, const int64_t *have, int nhave, const int64_t *want, int nwant, MloDiag *d)
 {
 	MloArena *a = mlo_arena_new();
 	MloStr h = {.arena = a}, w = {.arena = a};
@@ -148,14 +155,15 @@ static MloStatus mismatch(const int64_t *have, int nhave, const int64_t *want, i
 		return mlo_error(d, MLO_ERR_NOMEM, "out of memory");
 	add_dims(&h, have, nhave);
 	add_dims(&w, want, nwant);
-	mlo_error(d, MLO_ERR_MODEL, "a sample is [%s] after preprocessing, the model takes [%s]",
+	mlo_error(d, MLO_ERR_MODEL, "'%s': a sample is [%s] after preprocessing, the model takes [%s]", name,
 		  mlo_str_text(&h), mlo_str_text(&w));
-	mlo_hint(d, "--preprocess layout=nchw moves channels to the front");
+	if (last_to_first(have, nhave, want, nwant))
+		mlo_hint(d, "--preprocess layout=nchw moves channels to the front");
 	mlo_arena_free(a);
 	return MLO_ERR_MODEL;
 }
 
-MloStatus mlo_preprocess_bind(MloPreprocess *p, const MloTensor *data, int rank, const int64_t *dim,
+MloStatus mlo_preprocess_bind(MloPreprocess *p, const char *name, const MloTensor *data, int rank, const int64_t *dim,
 			      MloDiag *d)
 {
 	int64_t have[MLO_MAX_RANK], a[MLO_MAX_RANK], b[MLO_MAX_RANK];
@@ -163,7 +171,7 @@ MloStatus mlo_preprocess_bind(MloPreprocess *p, const MloTensor *data, int rank,
 
 	if (n < 0 || rank < 1)
 		return mlo_error(d, MLO_ERR_MODEL,
-				 "data and model input need a first dimension that counts samples");
+				 "'%s': data and model input need a first dimension that counts samples", name);
 	memcpy(have, data->dim + 1, (size_t)n * sizeof *have);
 	/* A picture without a channel dimension has one channel. */
 	p->channels = n >= 3 ? p->from_last ? have[n - 1] : have[0] : 1;
@@ -180,10 +188,10 @@ MloStatus mlo_preprocess_bind(MloPreprocess *p, const MloTensor *data, int rank,
 	}
 	na = squeeze(have, n, a);
 	if (na != squeeze(dim + 1, rank - 1, b) || memcmp(a, b, (size_t)na * sizeof *a) != 0)
-		return mismatch(have, n, dim + 1, rank - 1, d);
+		return mismatch(name, have, n, dim + 1, rank - 1, d);
 	if ((p->nmean > 1 && p->nmean != p->channels) || (p->nstd > 1 && p->nstd != p->channels))
-		return mlo_error(d, MLO_ERR_MODEL, "--preprocess lists %d channels, the data has %lld",
-				 p->nmean > 1 ? p->nmean : p->nstd, (long long)p->channels);
+		return mlo_error(d, MLO_ERR_MODEL, "--preprocess lists %d channels, '%s' has %lld",
+				 p->nmean > 1 ? p->nmean : p->nstd, name, (long long)p->channels);
 	return MLO_OK;
 }
 

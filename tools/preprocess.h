@@ -24,8 +24,8 @@ typedef struct MloPreprocess {
 
 /* NULL or "": nothing is changed but the element type. */
 MloStatus mlo_preprocess_parse(MloPreprocess *p, const char *text, MloDiag *d) MLO_CHECKED;
-/* Checks that samples of `data` ([N, ...]) become samples of a model input [B, ...]. */
-MloStatus mlo_preprocess_bind(MloPreprocess *p, const MloTensor *data, int rank, const int64_t *dim,
+/* Checks that samples of `data` ([N, ...]; `name`: for messages) become samples of a model input [B, ...]. */
+MloStatus mlo_preprocess_bind(MloPreprocess *p, const char *name, const MloTensor *data, int rank, const int64_t *dim,
 			      MloDiag *d) MLO_CHECKED;
 /* Samples first .. first+count-1 of data into samples 0 .. count-1 of `in`. */
 void mlo_preprocess_apply(const MloPreprocess *p, const MloTensor *data, int64_t first, int64_t count,

@@ -32,6 +32,14 @@ static MloStatus check_float(const Quantize *x)
 				  : "no convolution or product has constant weights of float32");
 }
 
+/* Patterns that are of no effect are mistakes, most likely. */
+static void check_patterns(const Quantize *x, const char *option, const char *const *pattern)
+{
+	for (; pattern && *pattern; pattern++)
+		if (!mlo_ptq_names(x->q, *pattern))
+			mlo_warn(x->d, "%s '%s': no node of that name can be quantised", option, *pattern);
+}
+
 MloStatus quantize_open(Quantize *x, MloArena *a, const QuantizeOptions *opt, MloDiag *d)
 {
 	MloLoadOptions lo = {.keep_symbols = true, .quiet = true};
@@ -49,6 +57,9 @@ MloStatus quantize_open(Quantize *x, MloArena *a, const QuantizeOptions *opt, Ml
 	x->g = mlo_graph_clone(x->source);
 	MLO_TRY(mlo_passes_run(x->g, "float", NULL, NULL, d));
 	x->q = mlo_ptq_new(a, x->g, &opt->ptq);
+	check_patterns(x, "--exclude", opt->ptq.exclude);
+	check_patterns(x, "--include", opt->ptq.include);
+	check_patterns(x, "--int16", opt->ptq.wide);
 	return check_float(x);
 }
 
@@ -172,11 +183,11 @@ static void swap_corrections(MloPtq *q, Correction *c)
 
 static MloStatus correct(Quantize *x, bool round)
 {
-	enum { ROUND_SAMPLES = 128, BIAS_SAMPLES = 64 };
+	enum { ROUND_SAMPLES = 128 };
 
 	if (round)
 		MLO_TRY(quantize_round(x, ROUND_SAMPLES));
-	return x->opt->correct_bias ? quantize_correct_bias(x, BIAS_SAMPLES) : MLO_OK;
+	return x->opt->correct_bias ? quantize_correct_bias(x, QUANTIZE_BIAS_SAMPLES) : MLO_OK;
 }
 
 /* Errors that layers make one by one may add up: rounding is kept if the outputs gain by it. */

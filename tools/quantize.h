@@ -2,8 +2,12 @@
 #ifndef MLO_TOOLS_QUANTIZE_H
 #define MLO_TOOLS_QUANTIZE_H
 #include "quant/ptq.h"
+#include "quant/speed.h"
 #include "targets/target.h"
 #include "tools/calib.h"
+
+/* Where times of layers come from: what was measured before or is now, is measured now, the cost model. */
+typedef enum QuantizeTimes { QUANTIZE_TIMES_MEASURED, QUANTIZE_TIMES_ANEW, QUANTIZE_TIMES_ESTIMATED } QuantizeTimes;
 
 typedef struct QuantizeOptions {
 	MloPtqOptions ptq;
@@ -19,7 +23,9 @@ typedef struct QuantizeOptions {
 	const char *metric;   /* one of tools/metrics.h that is about classes */
 	double max_drop;      /* points of it, in percent; < 0: no bound */
 	double min_sqnr, min_cosine; /* of all outputs; 0: no bound */
+	bool raise;           /* layers read 16 bits before they go back to float, where that is of use */
 	const char *target; /* layers that are slower in integers there stay float; NULL: speed does not matter */
+	QuantizeTimes times;
 	ModelOptions run;
 } QuantizeOptions;
 
@@ -43,7 +49,8 @@ typedef struct Quantize {
 	double accuracy, float_accuracy; /* percent; NAN: not known */
 	double speed, float_ns; /* how many times as fast as the float model, which takes so long on the target; NAN: not known */
 	size_t migrated;   /* activations whose channels were scaled */
-	size_t back;       /* layers that the bound sent back to float */
+	const char *speed_from; /* "measured", "measured before" or "estimated" */
+	size_t back, raised; /* layers that the bound sent back to float, or has read 16 bits */
 	bool over_budget;  /* even so it is not met */
 	int64_t samples;   /* seen */
 } Quantize;
@@ -55,8 +62,8 @@ void quantize_close(Quantize *x);
 MloStatus quantize_calibrate(Quantize *x) MLO_CHECKED;
 /* Rounding and biases, as the options say. */
 MloStatus quantize_correct(Quantize *x) MLO_CHECKED;
-/* tools/quantize_speed.c: turns off layers that are slower in integers on that variant of the target, as measured here; a
- * note if it does not run here. */
+/* tools/quantize_speed.c: turns off layers that are slower in integers on that variant of the target, by the options' times;
+ * by estimates, with a note, if it does not run here. */
 MloStatus quantize_speed(Quantize *x, const MloTarget *t) MLO_CHECKED;
 MloStatus quantize_for_target(Quantize *x) MLO_CHECKED; /* that on the best variant of the options' target, if they name one */
 /* That for each variant of a target: graphs to compile, which quantize_variants_free() frees; says how fast each is. */
@@ -84,6 +91,14 @@ MloStatus quantize_write(Quantize *x, const char *path) MLO_CHECKED;
 
 const char *quantize_value_name(const MloValue *v); /* for messages */
 
+/* -- times of layers on a variant (tools/quantize_times.c) */
+typedef struct QuantizeTimer QuantizeTimer;
+/* In `a`; it needs quantize_timer_close() in any case. */
+MloStatus quantize_timer_open(QuantizeTimer **out, MloArena *a, Quantize *x, const MloTarget *t) MLO_CHECKED;
+void quantize_timer_close(QuantizeTimer *m);
+MloStatus quantize_times(void *timer, MloPtqTimes *out) MLO_CHECKED; /* a MloPtqTimesFn */
+bool quantize_times_how(const char *text, QuantizeTimes *out); /* --times HOW; false: an error was printed */
+
 /* -- runs over the samples (tools/quantize_run.c) */
 
 /* A batch of one run: out[i] of values that were asked for, `count` of its samples are new. */
@@ -103,6 +118,7 @@ void probe_close(Probe *p);
 /* -- corrections (tools/quantize_correct.c, tools/quantize_round.c) */
 MloStatus quantize_migrate(Quantize *x, int64_t samples) MLO_CHECKED; /* before ranges are found */
 bool quantize_bias_corrects(const MloPtqLayer *l);
+enum { QUANTIZE_BIAS_SAMPLES = 64 };
 MloStatus quantize_correct_bias(Quantize *x, int64_t samples) MLO_CHECKED;
 MloStatus quantize_round(Quantize *x, int64_t samples) MLO_CHECKED;
 

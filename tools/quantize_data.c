@@ -105,9 +105,9 @@ MloStatus quantize_check_data(Quantize *x)
 		far_off(x);
 	} else if (times > ODD_SPREAD || times < 1.0 / ODD_SPREAD) {
 		mlo_warn(x->d,
-			 "'%s' is not what the model was trained on: in front of '%s' values spread %.2g times as "
+			 "'%s' is not what the model was trained on: in front of '%s' values spread %.*f times as "
 			 "widely as then",
-			 x->opt->calib, mlo_node_name(norm), times);
+			 x->opt->calib, mlo_node_name(norm), times < 10, times);
 		mlo_hint(x->d, "samples need the preprocessing of training: --preprocess scale=1/255,mean=...,std=...");
 	}
 	return MLO_OK;

@@ -27,11 +27,11 @@ MloStatus profile_save(const MloPtq *q, const char *path, int64_t samples, MloDi
 		const MloPtqTensor *t = &q->tensor[i];
 
 		if (t->wanted && t->v->name)
-			json_object_set_new(ranges, t->v->name, json_pack("[f,f]", t->own.lo, t->own.hi));
+			json_object_set_new(ranges, t->v->name, json_pack("[f,f,f,f]", t->own.lo, t->own.hi, t->seen.lo, t->seen.hi));
 		if (t->factor && t->v->name)
 			json_object_set_new(factors, t->v->name, factors_json(t));
 	}
-	json_object_set_new(root, "format", json_string("mlopt ranges 1"));
+	json_object_set_new(root, "format", json_string("mlopt ranges 2"));
 	json_object_set_new(root, "samples", json_integer(samples));
 	json_object_set_new(root, "ranges", ranges);
 	json_object_set_new(root, "channel_factors", factors);
@@ -73,12 +73,19 @@ static MloStatus take_factors(MloPtq *q, const char *path, json_t *factors, MloD
 	return MLO_OK;
 }
 
+/* Two numbers of a list, from number i on. */
+static bool read_range(json_t *list, size_t i, MloRange *out)
+{
+	*out = (MloRange){json_number_value(json_array_get(list, i)), json_number_value(json_array_get(list, i + 1))};
+	return json_is_number(json_array_get(list, i)) && json_is_number(json_array_get(list, i + 1)) && isfinite(out->lo) &&
+	       isfinite(out->hi) && out->lo <= 0 && out->hi >= 0;
+}
+
 static MloStatus take(MloPtq *q, const char *path, json_t *ranges, MloDiag *d)
 {
 	for (size_t i = 0; i < q->ntensors; i++) {
 		MloPtqTensor *t = &q->tensor[i];
 		json_t *r = t->v->name ? json_object_get(ranges, t->v->name) : NULL;
-		double lo = json_number_value(json_array_get(r, 0)), hi = json_number_value(json_array_get(r, 1));
 
 		if (!t->wanted)
 			continue;
@@ -88,11 +95,10 @@ static MloStatus take(MloPtq *q, const char *path, json_t *ranges, MloDiag *d)
 			mlo_hint(d, "it is of another model, or other nodes were excluded: calibrate again");
 			return MLO_ERR_MODEL;
 		}
-		if (json_array_size(r) != 2 || !isfinite(lo) || !isfinite(hi) || lo > 0 || hi < 0)
+		if (!read_range(r, 0, &t->own) || !read_range(r, 2, &t->seen))
 			return mlo_error(d, MLO_ERR_FORMAT,
-					 "profile '%s': the range of '%s' is no [LO, HI] with LO <= 0 <= HI", path,
-					 t->v->name);
-		t->own = (MloRange){lo, hi};
+					 "profile '%s': the range of '%s' is not [LO, HI, LEAST, MOST] with 0 between both pairs",
+					 path, t->v->name);
 		t->known = true;
 	}
 	return MLO_OK;

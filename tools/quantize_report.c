@@ -9,19 +9,21 @@
 
 static const char *scheme(const Quantize *x, const MloPtqLayer *l)
 {
+	static const char *const activation[2][2] = {{"u8", "u16"}, {"s8", "s16"}};
+	const char *a;
+
 	if (!l->on)
 		return "float";
+	a = activation[x->opt->ptq.symmetric][mlo_ptq_tensor(x->q, mlo_layer_input(l))->wide];
 	if (l->kind == PTQ_CONV || l->kind == PTQ_MATMUL)
-		return x->opt->ptq.symmetric    ? x->opt->ptq.per_tensor ? "s8 x s8" : "s8 x s8/channel"
-		       : x->opt->ptq.per_tensor ? "u8 x s8"
-						: "u8 x s8/channel";
-	return x->opt->ptq.symmetric ? "s8" : "u8";
+		return mlo_sprintf(x->a, "%s x s8%s", a, x->opt->ptq.per_tensor ? "" : "/channel");
+	return a;
 }
 
 static const char *reason(const MloPtqLayer *l)
 {
 	if (l->on)
-		return "";
+		return l->wide ? l->wide : "";
 	return l->off ? l->off : "its result is not read by quantised operators, or its operands are not quantised";
 }
 
@@ -31,6 +33,15 @@ static size_t count(const Quantize *x, bool on, bool contractions)
 
 	for (size_t i = 0; i < x->q->nlayers; i++)
 		n += (!on || x->q->layer[i].on) && (!contractions || mlo_ptq_contracts(x->q->layer[i].kind));
+	return n;
+}
+
+static size_t raised(const Quantize *x)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < x->q->nlayers; i++)
+		n += x->q->layer[i].on && x->q->layer[i].wide;
 	return n;
 }
 
@@ -44,6 +55,8 @@ void report_summary(const Quantize *x, FILE *to)
 {
 	fprintf(to, "%zu of %zu contractions and %zu other operators quantised", count(x, true, true),
 		count(x, false, true), count(x, true, false) - count(x, true, true));
+	if (raised(x))
+		fprintf(to, ", %zu of them reading 16 bits", raised(x));
 	if (x->migrated)
 		fprintf(to, ", %zu activations scaled by channel", x->migrated);
 	if (x->samples)
@@ -62,10 +75,11 @@ void report_speed(const Quantize *x, const MloTarget *t)
 	if (!isfinite(x->speed))
 		return;
 	if (on)
-		cli_note("%s: %zu of %zu contractions in 8 bits, %.2f times as fast as float32 (%.3f ms)", t->name, on,
-			 count(x, false, true), x->speed, x->float_ns * 1e-6);
+		cli_note("%s: %zu of %zu contractions in integers, %.2f times as fast as float32 (%.3f ms, %s)", t->name, on,
+			 count(x, false, true), x->speed, x->float_ns * 1e-6, x->speed_from);
 	else
-		cli_note("%s: 8 bits are not faster than float32 (%.3f ms): the model stays float", t->name, x->float_ns * 1e-6);
+		cli_note("%s: integers are not faster than float32 (%.3f ms, %s): the model stays float", t->name, x->float_ns * 1e-6,
+			 x->speed_from);
 }
 
 void report_text(const Quantize *x, bool all)
@@ -84,8 +98,8 @@ void report_text(const Quantize *x, bool all)
 			snprintf(sqnr, sizeof sqnr, "%.1f", l->sqnr);
 		if (l->on && isfinite(l->int_ns))
 			snprintf(times, sizeof times, "  %.4f ms, float32 %.4f ms", l->int_ns * 1e-6, l->float_ns * 1e-6);
-		printf("%-40s %-20s %-16s %-24s %s%s%s\n", mlo_node_name(l->n), mlo_op_info(l->n->op)->name, scheme(x, l),
-		       range, sqnr, times, reason(l));
+		printf("%-40s %-20s %-16s %-24s %s%s%s%s\n", mlo_node_name(l->n), mlo_op_info(l->n->op)->name, scheme(x, l),
+		       range, sqnr, times, l->on && *reason(l) ? "  " : "", reason(l));
 	}
 	report_summary(x, stdout);
 }
@@ -108,7 +122,7 @@ static json_t *layer(const Quantize *x, const MloPtqLayer *l)
 		json_object_set_new(j, "ms", json_real(l->int_ns * 1e-6));
 		json_object_set_new(j, "float_ms", json_real(l->float_ns * 1e-6));
 	}
-	if (!l->on)
+	if (*reason(l))
 		json_object_set_new(j, "reason", json_string(reason(l)));
 	return j;
 }
@@ -131,8 +145,10 @@ void report_json(const Quantize *x)
 		json_object_set_new(root, "accuracy", json_real(x->accuracy));
 		json_object_set_new(root, "float_accuracy", json_real(x->float_accuracy));
 	}
-	if (isfinite(x->speed))
+	if (isfinite(x->speed)) {
 		json_object_set_new(root, "speed_to_float", json_real(x->speed));
+		json_object_set_new(root, "times", json_string(x->speed_from));
+	}
 	json_object_set_new(root, "within_budget", json_boolean(!x->over_budget));
 	json_object_set_new(root, "layers", layers);
 	json_dumpf(root, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(6));

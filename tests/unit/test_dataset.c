@@ -96,7 +96,7 @@ static void channels_move_and_are_normalised(void)
 		mlo_tensor_set_i64(data, i, i);
 	CU_ASSERT_EQUAL_FATAL(mlo_preprocess_parse(&p, "scale=1/2,mean=0:1:2,std=1:2:4,layout=nchw", NULL),
 			      MLO_OK);
-	CU_ASSERT_EQUAL_FATAL(mlo_preprocess_bind(&p, data, in->rank, in->dim, NULL), MLO_OK);
+	CU_ASSERT_EQUAL_FATAL(mlo_preprocess_bind(&p, "data", data, in->rank, in->dim, NULL), MLO_OK);
 	mlo_preprocess_apply(&p, data, 0, 1, in);
 	for (int c = 0; c < 3; c++)
 		for (int i = 0; i < 4; i++)
@@ -115,7 +115,7 @@ static void bgr_reverses_channels_and_lists_follow_the_model(void)
 	for (int i = 0; i < 3; i++)
 		mlo_tensor_set_f64(data, i, 10 * i);
 	CU_ASSERT_EQUAL_FATAL(mlo_preprocess_parse(&p, "layout=nchw,order=bgr,mean=1:2:3", NULL), MLO_OK);
-	CU_ASSERT_EQUAL_FATAL(mlo_preprocess_bind(&p, data, in->rank, in->dim, NULL), MLO_OK);
+	CU_ASSERT_EQUAL_FATAL(mlo_preprocess_bind(&p, "data", data, in->rank, in->dim, NULL), MLO_OK);
 	mlo_preprocess_apply(&p, data, 0, 1, in);
 	CU_ASSERT(mlo_tensor_f64(in, 0) == 19 && mlo_tensor_f64(in, 1) == 8 && mlo_tensor_f64(in, 2) == -3);
 	mlo_arena_free(a);
@@ -131,7 +131,7 @@ static void grey_pictures_get_a_channel(void)
 	for (int i = 0; i < 80; i++)
 		mlo_tensor_set_i64(data, i, i);
 	CU_ASSERT_EQUAL_FATAL(mlo_preprocess_parse(&p, NULL, NULL), MLO_OK);
-	CU_ASSERT_EQUAL_FATAL(mlo_preprocess_bind(&p, data, in->rank, in->dim, NULL), MLO_OK);
+	CU_ASSERT_EQUAL_FATAL(mlo_preprocess_bind(&p, "data", data, in->rank, in->dim, NULL), MLO_OK);
 	mlo_preprocess_apply(&p, data, 3, 2, in);
 	for (int i = 0; i < 32; i++)
 		CU_ASSERT_EQUAL(mlo_tensor_f64(in, i), 48 + i);
@@ -161,11 +161,11 @@ static void shapes_that_do_not_fit_are_refused(void)
 	MloPreprocess p;
 
 	CU_ASSERT_EQUAL_FATAL(mlo_preprocess_parse(&p, "layout=nchw", NULL), MLO_OK);
-	CU_ASSERT_EQUAL(mlo_preprocess_bind(&p, data, 4, (int64_t[]){1, 3, 4, 5}, NULL), MLO_OK);
-	CU_ASSERT_EQUAL(mlo_preprocess_bind(&p, data, 4, (int64_t[]){1, 4, 5, 3}, NULL), MLO_ERR_MODEL);
-	CU_ASSERT_EQUAL(mlo_preprocess_bind(&p, data, 0, NULL, NULL), MLO_ERR_MODEL);
+	CU_ASSERT_EQUAL(mlo_preprocess_bind(&p, "data", data, 4, (int64_t[]){1, 3, 4, 5}, NULL), MLO_OK);
+	CU_ASSERT_EQUAL(mlo_preprocess_bind(&p, "data", data, 4, (int64_t[]){1, 4, 5, 3}, NULL), MLO_ERR_MODEL);
+	CU_ASSERT_EQUAL(mlo_preprocess_bind(&p, "data", data, 0, NULL, NULL), MLO_ERR_MODEL);
 	CU_ASSERT_EQUAL_FATAL(mlo_preprocess_parse(&p, "layout=nchw,mean=1:2", NULL), MLO_OK);
-	CU_ASSERT_EQUAL(mlo_preprocess_bind(&p, data, 4, (int64_t[]){1, 3, 4, 5}, NULL), MLO_ERR_MODEL);
+	CU_ASSERT_EQUAL(mlo_preprocess_bind(&p, "data", data, 4, (int64_t[]){1, 3, 4, 5}, NULL), MLO_ERR_MODEL);
 	mlo_arena_free(a);
 }
 

@@ -273,6 +273,44 @@ static void scales_are_numbers(void)
 	}
 }
 
+/* Zero points have the type of what they are subtracted from, which is one that numbers are quantised to. */
+static void zero_points_fit(void)
+{
+	static const struct {
+		const char *type, *in, *says; /* NULL: it is taken */
+		MloElem zero;
+		int64_t to; /* output_dtype; 0: none */
+	} rows[] = {
+		{"QuantizeLinear", "x s z", "zero point 'z' is f32, to which nothing is quantised", EL_f32, 0},
+		{"QuantizeLinear", "x s z", "zero point 'z' is i32, to which nothing is quantised", EL_i32, 0},
+		{"QuantizeLinear", "x s z", "zero point 'z' is bool, to which nothing is quantised", EL_bool, 0},
+		{"QuantizeLinear", "x s", "output_dtype is i64, to which nothing is quantised", EL_none, 7},
+		{"QuantizeLinear", "x s z", NULL, EL_i16, 0},
+		{"QuantizeLinear", "x s", NULL, EL_none, 4},
+		{"DequantizeLinear", "q s z", "operand types differ: 'q' is u8, 'z' is i8", EL_i8, 0},
+		{"DequantizeLinear", "q s z", "operand types differ: 'q' is u8, 'z' is u16", EL_u16, 0},
+		{"DequantizeLinear", "x s", "'x' is f32, no type of quantised numbers", EL_none, 0},
+		{"DequantizeLinear", "b s", NULL, EL_none, 0},
+		{"DequantizeLinear", "q s z", NULL, EL_u8, 0},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		OnnxFix f;
+		Onnx__NodeProto *n = one(&f, 21, rows[i].type, rows[i].in, "y");
+
+		if (rows[i].to)
+			ox_int(&f, n, "output_dtype", rows[i].to);
+		ox_const(&f, "s", EL_f32, "", (float[]){0.5f}, 4);
+		ox_const(&f, "q", EL_u8, "2x3x4", "123456789012345678901234", 24);
+		ox_const(&f, "b", EL_i32, "2", (int32_t[]){70000, -70000}, 8);
+		if (rows[i].zero)
+			ox_const(&f, "z", rows[i].zero, "", "\0\0\0", mlo_elem_bits(rows[i].zero) / 8);
+		ox_load(&f);
+		CU_ASSERT(rows[i].says ? ox_says(&f, rows[i].says) && ox_says(&f, rows[i].type) : f.diag.nerrors == 0);
+		ox_free(&f);
+	}
+}
+
 static void broadcasting_of_old(void)
 {
 	OnnxFix f;
@@ -384,6 +422,7 @@ void suite_onnx_ops(void)
 	CU_add_test(s, "dropout, at inference and in training", dropout);
 	CU_add_test(s, "operators composed of others", composed);
 	CU_add_test(s, "scales are numbers", scales_are_numbers);
+	CU_add_test(s, "zero points fit", zero_points_fit);
 	CU_add_test(s, "broadcasting of old", broadcasting_of_old);
 	CU_add_test(s, "constants", constants);
 	CU_add_test(s, "constant of shape keeps its value", constant_of_shape_keeps_its_value);

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "frontend/onnx.h"
 #include "ir/exec.h"
 #include "quant/ptq.h"
 #include "tests/unit/ir_fixture.h"
@@ -309,6 +310,82 @@ static void symmetric_and_per_tensor(void)
 			CU_ASSERT_EQUAL(n->in[1]->type.rank, 0);
 	}
 	CU_ASSERT(noise(&f) < 1e-3);
+	end(&f);
+}
+
+/* The quantization of v, in f's copy. */
+static const MloNode *quantizer(const Fix *f, const char *v)
+{
+	for (const MloNode *n = f->out->first; n; n = n->next)
+		if (n->op == OP_quantize_linear && n->in[0]->name && !strcmp(n->in[0]->name, v))
+			return n;
+	return NULL;
+}
+
+/* What a layer reads is in 16 bits, with all that shares its range; nothing else is. */
+static void wide_activations(void)
+{
+	static const char *const names[] = {"x", "r", "d", "t", "g", "h"};
+	const char *const wide[] = {"la*", NULL}, *const all[] = {"*", NULL};
+	MloPtqOptions opt = {.range = RANGE_MSE, .wide = wide};
+	double narrow;
+	Fix f;
+
+	begin(&f, residual, &(MloPtqOptions){.range = RANGE_MSE});
+	quantise(&f, 64);
+	narrow = noise(&f);
+	end(&f);
+	begin(&f, residual, &opt);
+	CU_ASSERT_STRING_EQUAL(layer(f.q, OP_matmul)->wide, "asked for");
+	quantise(&f, 64);
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		const MloNode *n = quantizer(&f, names[i]);
+
+		CU_ASSERT_PTR_NOT_NULL_FATAL(n);
+		CU_ASSERT_EQUAL(n->out[0]->type.elem, i < 4 ? EL_u8 : EL_u16);
+		CU_ASSERT_EQUAL(n->in[2]->type.elem, n->out[0]->type.elem);
+	}
+	end(&f);
+	opt.wide = all;
+	begin(&f, residual, &opt);
+	quantise(&f, 64);
+	CU_ASSERT(noise(&f) < narrow);
+	for (size_t i = 0; i < f.q->ntensors; i++) {
+		const MloPtqTensor *t = &f.q->tensor[i];
+
+		CU_ASSERT(!t->wide || fabs(t->scale * UINT16_MAX / (t->range.hi - t->range.lo) - 1) < 1e-6);
+		CU_ASSERT(!t->wide || (t->range.lo <= t->seen.lo && t->range.hi >= t->seen.hi));
+	}
+	end(&f);
+}
+
+/* 16 bits around 0, and from a plan that says so after it was made; what is written needs operator set 21. */
+static void wide_and_symmetric(void)
+{
+	MloPtqOptions opt = {.range = RANGE_MSE, .symmetric = true};
+	const MloMeta *m;
+	const void *bytes;
+	MloGraph *read;
+	size_t n;
+	Fix f;
+
+	begin(&f, residual, &opt);
+	f.q->layer[0].wide = "tried";
+	mlo_ptq_plan(f.q);
+	quantise(&f, 4);
+	CU_ASSERT_EQUAL(quantizer(&f, "x")->out[0]->type.elem, EL_i16);
+	CU_ASSERT_EQUAL(quantizer(&f, "r")->out[0]->type.elem, EL_i8);
+	CU_ASSERT_EQUAL(mlo_tensor_i64(quantizer(&f, "x")->in[2]->data, 0), 0);
+	CU_ASSERT_DOUBLE_EQUAL(mlo_tensor_f64(quantizer(&f, "x")->in[1]->data, 0),
+			       fmax(-f.q->tensor[0].seen.lo, f.q->tensor[0].seen.hi) / INT16_MAX, 1e-9);
+	CU_ASSERT_EQUAL_FATAL(mlo_onnx_export(f.g->arena, f.out, "0", &bytes, &n, &f.d), MLO_OK);
+	read = mlo_onnx_load_memory(bytes, n, "written", NULL, NULL, &f.d);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(read);
+	for (m = read->meta; m && strcmp(m->key, "onnx.opset.ai.onnx"); m = m->next)
+		;
+	CU_ASSERT_PTR_NOT_NULL_FATAL(m);
+	CU_ASSERT_STRING_EQUAL(m->value, "21");
+	mlo_graph_free(read);
 	end(&f);
 }
 
@@ -650,6 +727,8 @@ void suite_quant(void)
 	CU_ADD_TEST(s, excluded_layers_stay_float);
 	CU_ADD_TEST(s, movement_shares_a_range);
 	CU_ADD_TEST(s, symmetric_and_per_tensor);
+	CU_ADD_TEST(s, wide_activations);
+	CU_ADD_TEST(s, wide_and_symmetric);
 	CU_ADD_TEST(s, odd_channels);
 	CU_ADD_TEST(s, equalization_changes_no_result);
 	CU_ADD_TEST(s, migration_changes_no_result);

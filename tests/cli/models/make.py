@@ -47,6 +47,12 @@ def tiny(name, batch):
 
 tiny("tiny", 1)
 tiny("dynamic", "batch")
+save("norm", [helper.make_node("Conv", ["x", "w"], ["c"], "conv"),
+              helper.make_node("BatchNormalization", ["c", "gamma", "beta", "mean", "var"], ["y"], "norm")],
+     [info("x", 1, 3, 8, 8)], [info("y", 1, 4, 6, 6)],
+     [weights(np.random.default_rng(5), "w", 4, 3, 3, 3)] + [
+         numpy_helper.from_array(np.array(v, np.float32), name) for name, v in (
+             ("gamma", [1] * 4), ("beta", [0] * 4), ("mean", [0] * 4), ("var", [1] * 4))])
 save("unknown", [helper.make_node("Frobnicate", ["x"], ["y"], "frob1"),
                  helper.make_node("Relu", ["y"], ["z"], "relu")], [info("x", 2)], [info("z", 2)])
 save("mismatch", [helper.make_node("Conv", ["x", "w"], ["y"], "layer1/conv1")], [info("x", 1, 4, 8, 8)],
