@@ -1,5 +1,6 @@
 /* codegen/contract_describe.c -- convolutions and matrix products as sums of products (KContract). */
 #include "codegen/contract_lower.h"
+#include "codegen/matrix.h"
 #include "codegen/winograd.h"
 #include "ir/geometry.h"
 
@@ -182,12 +183,6 @@ static bool choose_weights(const MloLowerCx *cx, const MloValue *x, KContract *c
 	return true;
 }
 
-static void choose_sign(const MloTarget *t, KContract *c)
-{
-	c->a.flip = c->dot == 4 && contract_takes_signed(t, c->a.elem) != (c->a.elem == EL_i8);
-	c->zero.sums = c->a.flip || c->zero.given || c->zero.at;
-}
-
 /* In the place of packed weights, whose form is not decided yet. */
 static const MloTensor *unpacked(MloLowerCx *cx, MloElem elem)
 {
@@ -209,6 +204,7 @@ static void schedule(MloLowerCx *cx, ContractPlan *p, int64_t shortest)
 {
 	KContract *c = &p->c;
 
+	contract_choose_sign(cx->target, c);
 	if (p->band) {
 		mlo_schedule_band(cx->target, p->band, c);
 		return;
@@ -219,6 +215,9 @@ static void schedule(MloLowerCx *cx, ContractPlan *p, int64_t shortest)
 		mlo_schedule_set(c, cx->forced);
 	else if (p->winograd)
 		mlo_schedule_winograd(cx->target, wino_weights_stay(cx->target, cx->weight_bytes), c);
+	if (!cx->forced && !c->wino)
+		mlo_schedule_matrix(cx->target, c);
+	contract_choose_sign(cx->target, c);
 }
 
 /* -- convolution ---------------------------------------------------------------------------- */
@@ -342,7 +341,6 @@ static MloStatus describe_conv(MloLowerCx *cx, const MloNode *first, const MloNo
 	                 .in_y = mlo_kernel_number(p->k, ih), .in_x = mlo_kernel_number(p->k, iw), .qx = g.pad_hi[two], .dot = c->dot, .a = c->a, .b = {.elem = c->b.elem, .packed = true}, .zero = c->zero};
 	if (!conv_groups(cx->target, n->in[0], ch, p->oc, groups, c, &w) || !choose_weights(cx, n->in[0], c))
 		return MLO_ERR_UNSUPPORTED;
-	choose_sign(cx->target, c);
 	if (!p->band && w.kh == 1 && w.kw == 1 && c->sy == 1 && c->sx == 1 && !c->py && !c->px && mlo_dim_same(oh, ih) &&
 	    mlo_dim_same(ow, iw)) {
 		/* pixels in one row: tiles need not end at each row's end */
@@ -517,7 +515,6 @@ static MloStatus finish_mat(MloLowerCx *cx, const MloNode *n, const StridedView 
 		c->b.packed = true;
 		if (!choose_weights(cx, a->base, c))
 			return MLO_ERR_UNSUPPORTED;
-		choose_sign(cx->target, c);
 		schedule(cx, p, 1);
 		pack(cx, p, &w);
 		return MLO_OK;

@@ -43,25 +43,34 @@ static void add_taps(Tile *t, LLVMValueRef ky, LLVMValueRef lo, LLVMValueRef hi,
 	emit_end(e, &l);
 }
 
-/* Columns [from, to) of row r, whose taps [lo, hi) lie inside. */
-static void start_columns(Tile *t, int r, int from, int to, LLVMValueRef lo, LLVMValueRef hi)
+/* What the zero point adds to each vector of the tile where the taps [ky_lo, ky_hi) x [lo, hi) lie inside. */
+static void zero_part(Tile *t, LLVMValueRef ky_lo, LLVMValueRef ky_hi, LLVMValueRef lo, LLVMValueRef hi, LLVMValueRef *v)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	LLVMValueRef total[16], v;
+	LLVMValueRef total[16];
 	EmitLoop l;
 
 	for (int j = 0; j < c->vecs; j++) {
 		total[j] = emit_alloca(e, t->vec, "");
 		LLVMBuildStore(e->b, LLVMConstNull(t->vec), total[j]);
 	}
-	add_taps(t, emit_for(e, &l, t->ky_lo[r], t->ky_hi[r], emit_i64(e, 1), "ky"), lo, hi, total);
+	add_taps(t, emit_for(e, &l, ky_lo, ky_hi, emit_i64(e, 1), "ky"), lo, hi, total);
 	emit_end(e, &l);
-	for (int j = 0; j < c->vecs; j++) {
-		v = LLVMBuildMul(e->b, LLVMBuildLoad2(e->b, t->vec, total[j], ""), t->zero, "");
+	for (int j = 0; j < c->vecs; j++)
+		v[j] = LLVMBuildMul(e->b, LLVMBuildLoad2(e->b, t->vec, total[j], ""), t->zero, "");
+}
+
+/* Columns [from, to) of row r, whose taps [lo, hi) lie inside. */
+static void start_columns(Tile *t, int r, int from, int to, LLVMValueRef lo, LLVMValueRef hi)
+{
+	const KContract *c = t->c;
+	LLVMValueRef v[16];
+
+	zero_part(t, t->ky_lo[r], t->ky_hi[r], lo, hi, v);
+	for (int j = 0; j < c->vecs; j++)
 		for (int i = from; i < to; i++)
-			LLVMBuildStore(e->b, v, t->acc[(r * c->cols + i) * c->vecs + j]);
-	}
+			LLVMBuildStore(t->e->b, v[j], t->acc[(r * c->cols + i) * c->vecs + j]);
 }
 
 /* -- the bias --------------------------------------------------------------------------------------- */
@@ -162,5 +171,21 @@ void contract_start(Tile *t, int cols, Edge edge)
 
 			LLVMBuildStore(e->b, LLVMBuildAdd(e->b, LLVMBuildLoad2(e->b, t->vec, acc, ""), bias, ""), acc);
 		}
+	}
+}
+
+void contract_start_inside(Tile *t, LLVMValueRef *start)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+
+	if (c->zero.sums)
+		zero_part(t, emit_i64(e, 0), emit_i64(e, c->nky), emit_i64(e, 0), emit_i64(e, c->nkx), start);
+	for (int j = 0; j < c->vecs; j++) {
+		LLVMValueRef bias = bias_of(t, j);
+
+		start[j] = c->zero.sums ? start[j] : NULL;
+		if (bias)
+			start[j] = start[j] ? LLVMBuildAdd(e->b, start[j], bias, "") : bias;
 	}
 }

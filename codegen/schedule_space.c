@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "codegen/contract.h"
+#include "codegen/matrix.h"
 #include "codegen/winograd.h"
 
 /* Tiles that the cost model expects to take longer than this many times its best are left out. */
@@ -17,7 +18,7 @@ enum { MAX_TILES = 24, WINO_PER_SIZE = 3, WANTED_TASKS = 32, WANTED_SPLITS = 6 }
 MloSchedule mlo_schedule_of(const KContract *c)
 {
 	return (MloSchedule){.vecs = c->vecs, .cols = c->cols, .rows = c->rows, .y_chunk = c->y_chunk,
-	                     .c_outer = c->c_outer, .wino = c->wino, .c_chunk = c->wino ? c->c_chunk : 0};
+	                     .c_outer = c->c_outer, .wino = c->wino, .c_chunk = c->wino || c->depth ? c->c_chunk : 0, .depth = c->depth};
 }
 
 void mlo_schedule_set(KContract *c, const MloSchedule *s)
@@ -31,18 +32,20 @@ void mlo_schedule_set(KContract *c, const MloSchedule *s)
 	if (c->wino)
 		wino_elements(c);
 	c->c_chunk = s->c_chunk;
+	c->depth = s->depth;
 }
 
 bool mlo_schedule_same(const MloSchedule *a, const MloSchedule *b)
 {
 	return a->vecs == b->vecs && a->cols == b->cols && a->rows == b->rows && a->y_chunk == b->y_chunk &&
-	       a->c_outer == b->c_outer && a->wino == b->wino && a->c_chunk == b->c_chunk;
+	       a->c_outer == b->c_outer && a->wino == b->wino && a->c_chunk == b->c_chunk &&
+	       a->depth == b->depth;
 }
 
 void mlo_schedule_write(MloStr *out, const MloSchedule *s)
 {
-	mlo_str_add(out, "vecs=%d cols=%d rows=%d y_chunk=%lld c_outer=%d wino=%d c_chunk=%lld", s->vecs, s->cols, s->rows,
-	            (long long)s->y_chunk, s->c_outer, s->wino, (long long)s->c_chunk);
+	mlo_str_add(out, "vecs=%d cols=%d rows=%d y_chunk=%lld c_outer=%d wino=%d c_chunk=%lld depth=%d", s->vecs, s->cols, s->rows,
+	            (long long)s->y_chunk, s->c_outer, s->wino, (long long)s->c_chunk, s->depth);
 }
 
 /* "NAME=VALUE", VALUE a whole number from 0 on; answers what follows, or NULL. */
@@ -60,17 +63,17 @@ static const char *read_member(const char *at, const char *name, int64_t most, i
 
 bool mlo_schedule_read(const char *text, MloSchedule *out)
 {
-	static const char *const name[] = {"vecs", "cols", "rows", "y_chunk", "c_outer", "wino", "c_chunk"};
-	static const int64_t most[] = {64, 64, 2, INT64_MAX - 1, 1, WINO_MAX_M, INT64_MAX - 1};
-	int64_t v[7];
+	static const char *const name[] = {"vecs", "cols", "rows", "y_chunk", "c_outer", "wino", "c_chunk", "depth"};
+	static const int64_t most[] = {64, 64, 64, INT64_MAX - 1, 1, WINO_MAX_M, INT64_MAX - 1, 64};
+	int64_t v[8];
 
-	for (int i = 0; i < 7; i++) {
+	for (int i = 0; i < 8; i++) {
 		text = read_member(text, name[i], most[i], &v[i]);
 		if (!text)
 			return false;
 	}
 	*out = (MloSchedule){.vecs = (int)v[0], .cols = (int)v[1], .rows = (int)v[2], .y_chunk = v[3],
-	                     .c_outer = v[4] != 0, .wino = (int)v[5], .c_chunk = v[6]};
+	                     .c_outer = v[4] != 0, .wino = (int)v[5], .c_chunk = v[6], .depth = (int)v[7]};
 	return *text == 0 || *text == '\n';
 }
 
@@ -96,15 +99,27 @@ static bool fits_direct(const MloTunable *k, const KContract *c)
 	return c->y_chunk <= (extent + unit - 1) / unit * unit;
 }
 
+static bool fits_matrix(const MloTunable *k, const KContract *c)
+{
+	bool by_columns = mlo_contract_by_columns(c);
+	int64_t extent = by_columns ? c->nx : c->ny, unit = by_columns ? (int64_t)c->rows * c->cols : 1;
+
+	return matrix_can(k->target, c) && matrix_fits(k->target, c) && c->y_chunk % unit == 0 &&
+	       c->y_chunk <= (extent + unit - 1) / unit * unit;
+}
+
 bool mlo_schedule_fits(const MloTunable *k, const MloSchedule *s)
 {
 	KContract c = *k->c;
 
 	if (s->vecs < 1 || s->vecs > CONTRACT_MAX_VECS || s->cols < 1 || s->cols > CONTRACT_MAX_COLS || s->rows < 1 ||
-	    s->rows > 2 || s->y_chunk < 1 || s->vecs > (c.nc + c.lanes - 1) / c.lanes)
+	    s->y_chunk < 1 || s->vecs > (c.nc + c.lanes - 1) / c.lanes)
 		return false;
 	mlo_schedule_set(&c, s);
-	return contract_tile_fits(k->target, &c, s->cols, s->vecs) &&
+	contract_choose_sign(k->target, &c);
+	if (s->depth)
+		return fits_matrix(k, &c);
+	return s->rows <= 2 && contract_tile_fits(k->target, &c, s->cols, s->vecs) &&
 	       (s->wino ? fits_winograd(k, &c) : fits_direct(k, &c));
 }
 
@@ -130,6 +145,8 @@ static Space space_of(MloArena *a, const MloTunable *k, MloScheduleList *out)
 
 	s.direct.wino = 0;
 	s.direct.c_chunk = 0;
+	s.direct.depth = 0;
+	contract_choose_sign(k->target, &s.direct);
 	return s;
 }
 
@@ -137,7 +154,7 @@ static Space space_of(MloArena *a, const MloTunable *k, MloScheduleList *out)
 static bool feeds_threads(const Space *f, const MloSchedule *s)
 {
 	KContract c = f->direct;
-	int64_t wanted = s->wino ? WANTED_SPLITS : WANTED_TASKS;
+	int64_t wanted = s->wino || s->depth ? WANTED_SPLITS : WANTED_TASKS;
 
 	mlo_schedule_set(&c, s);
 	return tasks_of(&c) >= (wanted < f->tasks ? wanted : f->tasks);
