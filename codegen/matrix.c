@@ -51,7 +51,7 @@ bool matrix_joined(const KContract *c)
 {
 	int64_t x = matrix_chunk_x(c), y = matrix_chunk_y(c);
 
-	return y > 1 && div_up((y - 1) * matrix_pitch(c) + x, c->cols) < y * div_up(x, c->cols);
+	return y > 1 && div_up((y - 1) * matrix_pitch(c) + x, c->cols) <= y * div_up(x, c->cols);
 }
 
 /* Positions of a line, and lines of a chunk. */
@@ -150,10 +150,16 @@ static double tile_cycles(const MloTarget *t, const KContract *c, int rows)
 	return (double)matrix_products(c) * one + m->product_latency + rows * c->vecs * c->cols * SUM_CYCLES + TILE_OVERHEAD;
 }
 
-/* How much longer the one of two threads takes that has more tasks, by half: a single thread counts as much. */
+/* How much longer that one of several threads takes that has the most tasks. */
+static double excess(int64_t tasks, int64_t threads)
+{
+	return (double)(div_up(tasks, threads) * threads) / (double)tasks - 1;
+}
+
+/* A single thread counts half, two of them as much, many of them a little. */
 static double unbalanced(int64_t tasks)
 {
-	return 1 + 0.5 * ((double)(div_up(tasks, 2) * 2) / (double)tasks - 1);
+	return 1 + 0.5 * excess(tasks, 2) + 0.1 * excess(tasks, 8);
 }
 
 /* An open number of images counts as a few. */
