@@ -170,14 +170,31 @@ static int64_t images(const KContract *c)
 	return (c->nb0 < 0 ? A_FEW : c->nb0) * (c->nb1 < 0 ? 1 : c->nb1);
 }
 
-double matrix_cycles(const MloTarget *t, const KContract *c)
+/* A whole chunk. */
+static double chunk_cycles(const MloTarget *t, const KContract *c)
 {
 	int64_t tile = (int64_t)c->rows * c->cols, whole = line_of(c) / tile, rest = div_up(line_of(c) % tile, c->cols);
 	double line = (double)whole * tile_cycles(t, c, c->rows) + (double)rest * tile_cycles(t, c, 1);
-	double chunk = (double)(mlo_contract_ctiles(c) * lines_of(c)) * line + (double)mlo_contract_csplits(c) * copy_cycles(c);
 
-	/* the last chunk counts as whole as it is */
-	return (double)(images(c) * (mlo_contract_by_columns(c) ? c->nx : c->ny)) / (double)c->y_chunk * chunk;
+	return (double)(mlo_contract_ctiles(c) * lines_of(c)) * line + (double)mlo_contract_csplits(c) * copy_cycles(c);
+}
+
+double matrix_cycles(const MloTarget *t, const KContract *c)
+{
+	int64_t extent = mlo_contract_by_columns(c) ? c->nx : c->ny;
+	double image = (double)(extent / c->y_chunk) * chunk_cycles(t, c);
+	KContract last = *c;
+
+	last.y_chunk = extent % c->y_chunk;
+	return (double)images(c) * (image + (last.y_chunk ? chunk_cycles(t, &last) : 0));
+}
+
+/* Until weights that no cache holds have come from memory, once per run: whatever multiplies them. */
+static double memory_cycles(const MloTarget *t, const KContract *c)
+{
+	double bytes = (double)(c->nc * c->nk * c->nky * c->nkx) * mlo_elem_bits(c->b.elem) / 8;
+
+	return bytes > (double)t->l2 / 2 ? bytes / t->bytes_per_cycle : 0;
 }
 
 typedef struct Search {
@@ -257,15 +274,16 @@ void mlo_schedule_matrix(const MloTarget *t, KContract *c)
 	Search s = {.t = t};
 	KContract w = *c;
 	int64_t nvec = div_up(c->nc, c->lanes);
+	double vectors, memory = memory_cycles(t, c);
 
 	if (!matrix_can(t, c))
 		return;
-	s.cycles = WORTH * contract_row_cycles(t, c, c->cols, c->vecs) * (double)(c->ny * images(c));
+	s.cycles = vectors = contract_row_cycles(t, c, c->cols, c->vecs) * (double)(c->ny * images(c));
 	w.depth = depth_of(t, c);
 	w.c_outer = false;
 	for (w.vecs = 1; w.vecs <= nvec && w.vecs < t->matrix->registers / 2; w.vecs++)
 		for (w.rows = 1; w.vecs * w.rows + w.vecs + w.rows <= t->matrix->registers; w.rows++)
 			try_columns(&s, &w);
-	if (s.best.depth)
+	if (s.best.depth && max_of(s.cycles, memory) < WORTH * max_of(vectors, memory))
 		*c = s.best;
 }
