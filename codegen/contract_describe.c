@@ -213,10 +213,10 @@ static void schedule(MloLowerCx *cx, ContractPlan *p, int64_t shortest)
 	p->winograd = p->winograd && !cx->direct_only;
 	if (cx->forced)
 		mlo_schedule_set(c, cx->forced);
-	else if (p->winograd)
-		mlo_schedule_winograd(cx->target, wino_weights_stay(cx->target, cx->weight_bytes), c);
-	if (!cx->forced && !c->wino)
+	else
 		mlo_schedule_matrix(cx->target, c);
+	if (!cx->forced && !c->depth && p->winograd)
+		mlo_schedule_winograd(cx->target, wino_weights_stay(cx->target, cx->weight_bytes), c);
 	contract_choose_sign(cx->target, c);
 }
 

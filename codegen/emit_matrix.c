@@ -137,7 +137,7 @@ static void copy_pixels(const Unit *u, LLVMValueRef to, LLVMValueRef a_off, LLVM
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
 	int64_t bytes = mlo_elem_bits(c->a.elem) / 8, step = matrix_from_x(c) * c->a.x * bytes, block = c->a.block;
-	int64_t whole = c->nk / block, rest = c->nk % block, empty = matrix_pixel(c) - c->nk * bytes;
+	int64_t whole = c->nk / block, rest = c->nk % block, empty = matrix_filled(c) - c->nk * bytes;
 	int64_t some = block * bytes < PIECE ? PIECE / (block * bytes) : 1; /* blocks that fill a line of the cache */
 	LLVMValueRef from = contract_element(&u->t, c->a_arg, c->a.elem, a_off), g, q;
 	EmitLoop lg, lq;

@@ -20,8 +20,18 @@ static inline int64_t matrix_stride_x(const KContract *c) { return c->nkx == 1 ?
 static inline int64_t matrix_stride_y(const KContract *c) { return c->nky == 1 ? 1 : c->sy; }
 static inline int64_t matrix_from_x(const KContract *c) { return c->nkx == 1 ? c->sx : 1; }
 static inline int64_t matrix_from_y(const KContract *c) { return c->nky == 1 ? c->sy : 1; }
-/* Bytes of a copied pixel, products of a run of steps, and in all. */
-static inline int64_t matrix_pixel(const KContract *c) { return mlo_contract_steps(c) * MATRIX_LANE; }
+/* Bytes of a pixel that are copied or filled, and to the next one: rows of a register that lie a large power of two apart would
+ * fall into the same few sets of a cache.  Where runs go through several taps, nothing can stand between pixels. */
+static inline int64_t matrix_filled(const KContract *c) { return mlo_contract_steps(c) * MATRIX_LANE; }
+static inline int64_t matrix_pixel(const KContract *c)
+{
+	enum { COLLIDES = 1024 };
+	int64_t n = matrix_filled(c);
+
+	return mlo_contract_run_taps(c) == 1 && n % COLLIDES == 0 ? n + MATRIX_ROW : n;
+}
+
+/* Products of a run of steps, and in all. */
 static inline int64_t matrix_run(const KContract *c) { return mlo_contract_steps(c) * mlo_contract_run_taps(c) / c->depth; }
 static inline int64_t matrix_products(const KContract *c) { return matrix_run(c) * c->nky * (c->nkx / mlo_contract_run_taps(c)); }
 
