@@ -4,6 +4,8 @@
  * of both operands into registers, and what storing the sums and the epilogue take; per task, the copy of its input. */
 #include "codegen/matrix.h"
 
+#include <math.h>
+
 enum { L2_BYTES_PER_CYCLE = 32, L3_BYTES_PER_CYCLE = 12 };
 /* Cycles to copy 64 bytes of which each lies in one piece, or in blocks; to store and load a vector of sums and to do with it
  * what vectors would leave in registers; of a tile, beside that. */
@@ -269,21 +271,44 @@ static int depth_of(const MloTarget *t, const KContract *from)
 	return best;
 }
 
+double matrix_schedule(const MloTarget *t, int rows, int vecs, KContract *c)
+{
+	Search s = {.t = t, .cycles = INFINITY};
+	KContract w = *c;
+
+	if (vecs > div_up(c->nc, c->lanes) || vecs * rows + vecs + rows > t->matrix->registers)
+		return INFINITY;
+	w.depth = depth_of(t, c);
+	w.c_outer = false;
+	w.wino = 0;
+	w.vecs = vecs;
+	w.rows = rows;
+	try_columns(&s, &w);
+	if (s.best.depth)
+		*c = s.best;
+	return s.cycles;
+}
+
 void mlo_schedule_matrix(const MloTarget *t, KContract *c)
 {
-	Search s = {.t = t};
-	KContract w = *c;
-	int64_t nvec = div_up(c->nc, c->lanes);
-	double vectors, memory = memory_cycles(t, c);
+	double vectors, memory, best = INFINITY;
+	KContract chosen = *c;
 
 	if (!matrix_can(t, c))
 		return;
-	s.cycles = vectors = contract_row_cycles(t, c, c->cols, c->vecs) * (double)(c->ny * images(c));
-	w.depth = depth_of(t, c);
-	w.c_outer = false;
-	for (w.vecs = 1; w.vecs <= nvec && w.vecs < t->matrix->registers / 2; w.vecs++)
-		for (w.rows = 1; w.vecs * w.rows + w.vecs + w.rows <= t->matrix->registers; w.rows++)
-			try_columns(&s, &w);
-	if (s.best.depth && max_of(s.cycles, memory) < WORTH * max_of(vectors, memory))
-		*c = s.best;
+	vectors = contract_row_cycles(t, c, c->cols, c->vecs) * (double)(c->ny * images(c));
+	memory = memory_cycles(t, c);
+	for (int vecs = 1; vecs <= MATRIX_MAX_VECS; vecs++) {
+		for (int rows = 1; rows <= MATRIX_MAX_ROWS; rows++) {
+			KContract w = *c;
+			double cycles = matrix_schedule(t, rows, vecs, &w);
+
+			if (cycles >= best)
+				continue;
+			best = cycles;
+			chosen = w;
+		}
+	}
+	if (max_of(best, memory) < WORTH * max_of(vectors, memory))
+		*c = chosen;
 }

@@ -52,6 +52,11 @@ bool matrix_can(const MloTarget *t, const KContract *c);
 bool matrix_fits(const MloTarget *t, const KContract *c);
 /* Estimated cycles of the contraction. */
 double matrix_cycles(const MloTarget *t, const KContract *c);
+/* The fastest schedule whose tiles are rows x vecs registers; answers its estimated cycles, more where it leaves threads idle.
+ * Infinite, and c is left, where there is none. */
+double matrix_schedule(const MloTarget *t, int rows, int vecs, KContract *c);
+/* Tiles that are tried. */
+enum { MATRIX_MAX_VECS = 3, MATRIX_MAX_ROWS = 3 };
 /* Puts the fastest schedule on the matrix unit in the place of one for vectors, where it is estimated to be faster. */
 void mlo_schedule_matrix(const MloTarget *t, KContract *c);
 #endif

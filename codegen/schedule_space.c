@@ -1,6 +1,7 @@
 /* codegen/schedule_space.c -- which schedules a contraction can have, and which of them are worth measuring. */
 #include "codegen/schedule.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -231,11 +232,27 @@ static void offer_winograd(Space *f, int m, int most)
 	}
 }
 
+/* The best on the matrix unit with each form of tiles. */
+static void offer_matrix(Space *f)
+{
+	if (!matrix_can(f->k->target, &f->direct))
+		return;
+	for (int vecs = 1; vecs <= MATRIX_MAX_VECS; vecs++) {
+		for (int rows = 1; rows <= MATRIX_MAX_ROWS; rows++) {
+			KContract c = f->direct;
+
+			if (isfinite(matrix_schedule(f->k->target, rows, vecs, &c)))
+				offer(f, mlo_schedule_of(&c));
+		}
+	}
+}
+
 void mlo_schedule_candidates(MloArena *a, const MloTunable *k, MloScheduleList *out)
 {
 	Space f = space_of(a, k, out);
 
 	/* the best of each kind, then the others */
+	offer_matrix(&f);
 	offer_winograd(&f, 4, 1);
 	offer_winograd(&f, 2, 1);
 	offer_tiles(&f, f.model.wino ? 1 : MAX_TILES);
@@ -277,9 +294,12 @@ void mlo_schedule_neighbours(MloArena *a, const MloTunable *k, const MloSchedule
 	int64_t unit, units;
 
 	mlo_schedule_set(&c, s);
-	unit = s->wino ? wino_my(&c) : mlo_contract_by_columns(&c) ? s->cols : s->rows;
+	unit = s->wino                       ? wino_my(&c)
+	       : mlo_contract_by_columns(&c) ? (int64_t)s->cols * (s->depth ? s->rows : 1)
+	       : s->depth                    ? 1
+	                                     : s->rows;
 	units = (s->y_chunk + unit - 1) / unit;
-	if (!s->wino) { /* a task of Winograd's makes all its channel tiles of a chunk */
+	if (!s->wino && !s->depth) { /* their tasks make all channel tiles of a chunk */
 		o.c_outer = !s->c_outer;
 		offer(&f, o);
 		o = *s;
@@ -288,12 +308,14 @@ void mlo_schedule_neighbours(MloArena *a, const MloTunable *k, const MloSchedule
 	}
 	offer_chunk(&f, s, (units + 1) / 2 * unit, s->c_chunk);
 	offer_chunk(&f, s, units * 2 * unit, s->c_chunk);
-	if (s->wino) {
+	if (s->wino || s->depth) {
 		offer_chunk(&f, s, (units - 1) * unit, s->c_chunk);
 		offer_chunk(&f, s, (units + 1) * unit, s->c_chunk);
 		offer_chunk(&f, s, s->y_chunk, (s->c_chunk + 1) / 2);
 		offer_chunk(&f, s, s->y_chunk, s->c_chunk * 2);
 	}
+	if (s->depth)
+		return;
 	offer_tile(&f, s, s->cols + 1, s->vecs);
 	offer_tile(&f, s, s->cols - 1, s->vecs);
 	offer_tile(&f, s, s->cols, s->vecs + 1);

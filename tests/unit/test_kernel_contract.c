@@ -2,12 +2,14 @@
  *
  * Small integers as data: sums are exact whatever their order.  A failure prints the kernel. */
 #include <CUnit/CUnit.h>
+#include <llvm-c/Core.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "codegen/emit.h"
 #include "codegen/matrix.h"
 #include "codegen/schedule.h"
 #include "tests/unit/kernel_random.h"
@@ -146,7 +148,7 @@ static void another_schedule(MloArena *a, KernelRandom *r, const MloTarget *t, K
 }
 
 /* Mostly, in place of a schedule for vectors, any that the matrix unit of the target can do. */
-static void matrix_schedule(KernelRandom *r, const MloTarget *t, MloKernel *k, KContract *c)
+static void unit_schedule(KernelRandom *r, const MloTarget *t, KContract *c)
 {
 	const KContract model = *c;
 	const MloTunable tunable = {.target = t, .c = &model};
@@ -162,7 +164,6 @@ static void matrix_schedule(KernelRandom *r, const MloTarget *t, MloKernel *k, K
 		s.c_chunk = pick(r, 1, 3);
 	} while (!mlo_schedule_fits(&tunable, &s));
 	mlo_schedule_set(c, &s);
-	c->w_arg = mlo_kernel_arg(k, KA_SCRATCH, EL_u8, matrix_scratch_bytes(c));
 }
 
 static MloKernel *random_contract(MloArena *a, uint64_t seed, const MloTarget *t)
@@ -206,7 +207,9 @@ static MloKernel *random_contract(MloArena *a, uint64_t seed, const MloTarget *t
 	mlo_schedule_contract(t, NULL, 1, &c);
 	another_schedule(a, &r, t, &c);
 	if (t->matrix)
-		matrix_schedule(&r, t, k, &c);
+		unit_schedule(&r, t, &c);
+	if (c.depth)
+		c.w_arg = mlo_kernel_arg(k, KA_SCRATCH, EL_u8, matrix_scratch_bytes(&c));
 	nb = mlo_contract_ctiles(&c) * c.nky * c.nkx * mlo_contract_steps(&c) * contract_step(&c);
 	if (!c.b.packed) {
 		c.b.k = c.nc + pick(&r, 0, 3);
@@ -455,6 +458,32 @@ static void tiles(void)
 		differential(kernel_tile_target(), kernel_test_seed(500) + i * KERNELS, random_contract);
 }
 
+/* For the target itself: instructions of the unit between its configuration and release, that LLVM's assembler takes. */
+static void tiles_assemble(void)
+{
+	static const char *const wanted[] = {"\tldtilecfg", "\ttilezero", "\ttileloadd", "\ttdpbusd", "\ttdpbssd", "\ttdpbf16ps",
+	                                     "\ttilestored", "\ttilerelease"};
+	const MloTarget *t = mlo_target_find("ml_m7i", NULL)->variant[0];
+	LLVMContextRef ctx = LLVMContextCreate();
+	LLVMModuleRef m = LLVMModuleCreateWithNameInContext("tiles", ctx);
+	MloArena *a = mlo_arena_new();
+	MloBytes object = {0}, text = {0};
+	MloDiag d = {0};
+
+	CU_ASSERT_EQUAL_FATAL(mlo_object_prepare(t, m, &d), MLO_OK);
+	for (int i = 0; i < KERNELS; i++)
+		CU_ASSERT_EQUAL(mlo_emit_kernel(m, t, random_contract(a, 600 + (uint64_t)i, t), mlo_sprintf(a, "k%d", i), &d), MLO_OK);
+	CU_ASSERT_EQUAL_FATAL(mlo_object_emit(t, m, &object, &text, &d), MLO_OK);
+	for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+		CU_ASSERT_PTR_NOT_NULL(strstr((const char *)text.data, wanted[i]));
+	free(object.data);
+	free(text.data);
+	LLVMDisposeModule(m);
+	LLVMContextDispose(ctx);
+	mlo_diag_free(&d);
+	mlo_arena_free(a);
+}
+
 static void inside_native(void)
 {
 	differential(kernel_test_target(0), kernel_test_seed(300), random_inside);
@@ -569,6 +598,7 @@ void suite_kernel_contract(void)
 	CU_add_test(s, "random contractions, baseline", baseline);
 	CU_add_test(s, "random contractions, levels between", levels);
 	CU_add_test(s, "random contractions, matrix unit", tiles);
+	CU_add_test(s, "instructions of the matrix unit", tiles_assemble);
 	CU_add_test(s, "contractions inside of loops, native", inside_native);
 	CU_add_test(s, "contractions inside of loops, baseline", inside_baseline);
 	CU_add_test(s, "bands of rows, native", bands_native);
