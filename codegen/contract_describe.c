@@ -214,7 +214,7 @@ static void schedule(MloLowerCx *cx, ContractPlan *p, int64_t shortest)
 	if (cx->forced)
 		mlo_schedule_set(c, cx->forced);
 	else
-		mlo_schedule_matrix(cx->target, c);
+		mlo_schedule_matrix(cx->target, p->k, c);
 	if (!cx->forced && !c->depth && p->winograd)
 		mlo_schedule_winograd(cx->target, wino_weights_stay(cx->target, cx->weight_bytes), c);
 	contract_choose_sign(cx->target, c);

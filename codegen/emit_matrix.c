@@ -393,7 +393,7 @@ static LLVMValueRef chunk_of(const Unit *u, LLVMValueRef from, int64_t extent)
 {
 	Emit *e = u->t.e;
 
-	return pick(e, LLVMIntSLT, sub(e, emit_i64(e, extent), from), emit_i64(e, u->t.c->y_chunk));
+	return pick(e, LLVMIntSLT, sub(e, num(e, extent), from), emit_i64(e, u->t.c->y_chunk));
 }
 
 /* Splits the task number into batch, chunk and channel part (the last one fastest).  Answers how often the input
@@ -402,13 +402,15 @@ static LLVMValueRef task_parts(Unit *u, LLVMValueRef task, LLVMValueRef *ct_lo, 
 {
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
-	int64_t splits = mlo_contract_csplits(c), chunks = mlo_contract_chunks(c);
+	int64_t splits = mlo_contract_csplits(c);
 	bool by_columns = mlo_contract_by_columns(c);
-	LLVMValueRef part = remc(e, task, splits), rest = divc(e, task, splits), batch = divc(e, rest, chunks), first, from;
+	LLVMValueRef chunks = divc(e, addc(e, num(e, by_columns ? c->nx : c->ny), c->y_chunk - 1), c->y_chunk);
+	LLVMValueRef part = remc(e, task, splits), rest = divc(e, task, splits), batch = LLVMBuildUDiv(e->b, rest, chunks, "");
+	LLVMValueRef first, from;
 
 	*ct_lo = muln(e, part, c->c_chunk);
 	*ct_hi = pick(e, LLVMIntSLT, addc(e, *ct_lo, c->c_chunk), emit_i64(e, mlo_contract_ctiles(c)));
-	from = muln(e, remc(e, rest, chunks), c->y_chunk);
+	from = muln(e, LLVMBuildURem(e->b, rest, chunks, ""), c->y_chunk);
 	u->x0 = by_columns ? from : emit_i64(e, 0);
 	u->nx = by_columns ? chunk_of(u, from, c->nx) : emit_i64(e, c->nx);
 	u->y0 = by_columns ? emit_i64(e, 0) : from;

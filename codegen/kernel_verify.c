@@ -283,11 +283,13 @@ static void check_winograd(Scope *s, const KContract *c)
 
 static void check_matrix(Scope *s, const KContract *c)
 {
-	const int64_t *open[] = {&c->ny, &c->nx, &c->nc, &c->nk, &c->in_y, &c->in_x, &c->a.y, &c->a.x, &c->a.block, &c->a.blk};
+	const int64_t known[] = {c->ny, c->nc, c->nk, c->in_y, c->a.x, c->a.block, c->a.blk};
+	bool open = !mlo_contract_by_columns(c) && (c->nx < 0 || c->in_x < 0 || c->a.y < 0);
 
-	for (size_t i = 0; i < sizeof open / sizeof *open; i++)
-		if (*open[i] < 0)
-			wrong(s, "contraction of open sizes on a matrix unit");
+	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+		open |= known[i] < 0;
+	if (open)
+		wrong(s, "contraction of open sizes on a matrix unit");
 	if (s->errors)
 		return;
 	if (c->dot == 1 || c->wino || c->c_outer || c->group_k || c->a.flip || c->c_chunk < 1 || (c->zero.given && c->zero.at))

@@ -7,12 +7,13 @@
 #include <math.h>
 
 enum { L2_BYTES_PER_CYCLE = 32, L3_BYTES_PER_CYCLE = 12 };
-/* Cycles to copy 64 bytes of which each lies in one piece, or in blocks; to store and load a vector of sums and to do with it
- * what vectors would leave in registers; of a tile, beside that. */
+/* Cycles to copy 64 bytes that lie in one piece, or in blocks, and of a pixel beside that; to store a vector of sums, and to load
+ * it again where it is an output; of a tile, beside that. */
 #define COPY_DENSE 2.0
 #define COPY_BLOCKS 3.0
 #define COPY_PIXEL 2.0
-#define SUM_CYCLES 3.0
+#define STORE_CYCLES 1.0
+#define OUTPUT_CYCLES 2.0
 #define TILE_OVERHEAD 30.0
 /* The unit has to be faster than vectors by so much: the estimates are no better. */
 #define WORTH 0.85
@@ -105,17 +106,25 @@ static bool zero_fits(const KContract *c)
 	return c->zero.given ? c->zero.at == 0 : c->zero.at >= lo && c->zero.at <= lo + UINT8_MAX;
 }
 
-bool matrix_can(const MloTarget *t, const KContract *c)
+/* Sizes are numbers, but for those of batches, and for the columns where chunks are columns. */
+static bool sizes_known(const KContract *c)
 {
-	int64_t known[] = {c->ny, c->nx, c->nc, c->nk, c->in_y, c->in_x, c->group_c, c->a.y, c->a.x, c->a.block, c->a.blk, c->a.k};
+	const int64_t known[] = {c->ny, c->nc, c->nk, c->in_y, c->group_c, c->a.x, c->a.block, c->a.blk, c->a.k};
 
-	if (!t->matrix || !has_product(t->matrix, c) || !c->b.packed || c->group_k || c->a_at || c->b_at || c->y_lo ||
-	    c->a.k != 1 || c->lanes * MATRIX_LANE != t->matrix->row_bytes || !zero_fits(c))
-		return false;
 	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
 		if (known[i] < 0)
 			return false;
-	return !mlo_contract_by_columns(c) || (c->nx - 1) * c->sx < c->in_x;
+	if (mlo_contract_by_columns(c) && c->nx < 0)
+		return c->in_x == c->nx && c->sx == 1;
+	return c->nx >= 0 && c->in_x >= 0 && c->a.y >= 0;
+}
+
+bool matrix_can(const MloTarget *t, const KContract *c)
+{
+	if (!t->matrix || !has_product(t->matrix, c) || !c->b.packed || c->group_k || c->a_at || c->b_at || c->y_lo ||
+	    c->a.k != 1 || c->lanes * MATRIX_LANE != t->matrix->row_bytes || !zero_fits(c) || !sizes_known(c))
+		return false;
+	return !mlo_contract_by_columns(c) || c->nx < 0 || (c->nx - 1) * c->sx < c->in_x;
 }
 
 bool matrix_fits(const MloTarget *t, const KContract *c)
@@ -149,7 +158,7 @@ static double tile_cycles(const MloTarget *t, const KContract *c, int rows)
 		one = max_of(one, (double)(c->vecs * c->depth) * m->row_bytes / L2_BYTES_PER_CYCLE);
 	if (weights + (double)matrix_scratch_bytes(c) > (double)t->l2 / 2)
 		one = max_of(one, (double)(c->vecs * c->depth) * m->row_bytes / L3_BYTES_PER_CYCLE);
-	return (double)matrix_products(c) * one + m->product_latency + rows * c->vecs * c->cols * SUM_CYCLES + TILE_OVERHEAD;
+	return (double)matrix_products(c) * one + m->product_latency + rows * c->vecs * c->cols * STORE_CYCLES + TILE_OVERHEAD;
 }
 
 /* How much longer that one of several threads takes that has the most tasks. */
@@ -158,9 +167,14 @@ static double excess(int64_t tasks, int64_t threads)
 	return (double)(div_up(tasks, threads) * threads) / (double)tasks - 1;
 }
 
-/* A single thread counts half, two of them as much, many of them a little. */
-static double unbalanced(int64_t tasks)
+/* A single thread counts half, two of them as much, many of them a little.  What is over before a second thread has begun is
+ * not divided. */
+static double unbalanced(const MloTarget *t, double cycles, int64_t tasks)
 {
+	enum { FORK_NS = 4000 };
+
+	if (cycles < FORK_NS * t->clock_ghz)
+		return 1;
 	return 1 + 0.5 * excess(tasks, 2) + 0.1 * excess(tasks, 8);
 }
 
@@ -178,6 +192,7 @@ static double chunk_cycles(const MloTarget *t, const KContract *c)
 	int64_t tile = (int64_t)c->rows * c->cols, whole = line_of(c) / tile, rest = div_up(line_of(c) % tile, c->cols);
 	double line = (double)whole * tile_cycles(t, c, c->rows) + (double)rest * tile_cycles(t, c, 1);
 
+	line += (double)(line_of(c) * c->vecs) * OUTPUT_CYCLES;
 	return (double)(mlo_contract_ctiles(c) * lines_of(c)) * line + (double)mlo_contract_csplits(c) * copy_cycles(c);
 }
 
@@ -211,7 +226,8 @@ static void consider(Search *s, const KContract *c)
 
 	if (!matrix_fits(s->t, c) || matrix_scratch_bytes(c) > s->t->l2 / 2)
 		return;
-	cycles = matrix_cycles(s->t, c) * unbalanced(images(c) * mlo_contract_chunks(c) * mlo_contract_csplits(c));
+	cycles = matrix_cycles(s->t, c);
+	cycles *= unbalanced(s->t, cycles, images(c) * mlo_contract_chunks(c) * mlo_contract_csplits(c));
 	if (cycles >= s->cycles)
 		return;
 	s->cycles = cycles;
@@ -289,18 +305,43 @@ double matrix_schedule(const MloTarget *t, int rows, int vecs, KContract *c)
 	return s.cycles;
 }
 
-void mlo_schedule_matrix(const MloTarget *t, KContract *c)
+/* Cycles with c's schedule, the weights' way from memory included. */
+static double all_cycles(const MloTarget *t, const KContract *c)
 {
-	double vectors, memory, best = INFINITY;
-	KContract chosen = *c;
+	double products = c->depth ? matrix_cycles(t, c)
+	                           : contract_row_cycles(t, c, c->cols, c->vecs) * (double)(c->ny * images(c));
+
+	return max_of(products, memory_cycles(t, c));
+}
+
+/* Of an open number of columns: by the geometric mean over several numbers up to a plausible one. */
+static bool wins(const MloTarget *t, const KContract *vectors, const KContract *unit, bool open)
+{
+	enum { APART = 8 };
+	KContract v = *vectors, u = *unit;
+	double product = 1, n = 0;
+
+	for (int64_t nx = v.nx; nx > 0; nx = open ? nx / APART : 0, n++) {
+		v.nx = u.nx = nx;
+		if (open)
+			v.in_x = u.in_x = nx;
+		product *= all_cycles(t, &u) / all_cycles(t, &v);
+	}
+	return pow(product, 1 / n) < WORTH;
+}
+
+void mlo_schedule_matrix(const MloTarget *t, const MloKernel *k, KContract *c)
+{
+	KContract at = *c, chosen = *c; /* with a plausible number of columns */
+	double best = INFINITY;
 
 	if (!matrix_can(t, c))
 		return;
-	vectors = contract_row_cycles(t, c, c->cols, c->vecs) * (double)(c->ny * images(c));
-	memory = memory_cycles(t, c);
+	if (c->nx < 0)
+		at.nx = at.in_x = mlo_kernel_guess(k, c->nx);
 	for (int vecs = 1; vecs <= MATRIX_MAX_VECS; vecs++) {
 		for (int rows = 1; rows <= MATRIX_MAX_ROWS; rows++) {
-			KContract w = *c;
+			KContract w = at;
 			double cycles = matrix_schedule(t, rows, vecs, &w);
 
 			if (cycles >= best)
@@ -309,6 +350,9 @@ void mlo_schedule_matrix(const MloTarget *t, KContract *c)
 			chosen = w;
 		}
 	}
-	if (max_of(best, memory) < WORTH * max_of(vectors, memory))
-		*c = chosen;
+	if (!chosen.depth || !wins(t, &at, &chosen, c->nx < 0))
+		return;
+	chosen.nx = c->nx;
+	chosen.in_x = c->in_x;
+	*c = chosen;
 }

@@ -57,6 +57,7 @@ double matrix_cycles(const MloTarget *t, const KContract *c);
 double matrix_schedule(const MloTarget *t, int rows, int vecs, KContract *c);
 /* Tiles that are tried. */
 enum { MATRIX_MAX_VECS = 3, MATRIX_MAX_ROWS = 3 };
-/* Puts the fastest schedule on the matrix unit in the place of one for vectors, where it is estimated to be faster. */
-void mlo_schedule_matrix(const MloTarget *t, KContract *c);
+/* Puts the fastest schedule on the matrix unit in the place of one for vectors, where it is estimated to be faster.  Sizes are
+ * those of k. */
+void mlo_schedule_matrix(const MloTarget *t, const MloKernel *k, KContract *c);
 #endif

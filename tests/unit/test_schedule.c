@@ -133,7 +133,7 @@ static KContract bytes(const MloTarget *t, int64_t n, int64_t nk, int64_t nc, in
 
 	mlo_schedule_contract(t, NULL, 1, &c);
 	vectors = contract_row_cycles(t, &c, c.cols, c.vecs) * (double)n;
-	mlo_schedule_matrix(t, &c);
+	mlo_schedule_matrix(t, NULL, &c);
 	*ratio = c.depth ? vectors / matrix_cycles(t, &c) : 1;
 	return c;
 }
