@@ -18,6 +18,12 @@ static inline bool contract_slides(const KContract *c)
 	return contract_is_depthwise(c) && c->nkx > 1 && c->nkx <= CONTRACT_SLIDE_TAPS && c->dx == 1 && c->sx < c->nkx;
 }
 
+/* Does it take the sums of the weights of each tap out of an argument of their own? */
+static inline bool contract_has_sums(const KContract *c)
+{
+	return c->zero.sums && !contract_is_depthwise(c);
+}
+
 /* Every group's channels start at the first lane of a block of A. */
 static inline bool contract_group_aligned(const KContract *c)
 {

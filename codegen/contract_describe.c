@@ -128,6 +128,42 @@ bool contract_view(MloSymbols *syms, const MloNode *first, const MloNode *anchor
 	return true;
 }
 
+/* The image that the group's first node multiplies by a factor per channel, *gate; or x, the anchor's operand, as it is, and no
+ * gate. */
+static MloValue *gated(const MloNode *first, const MloNode *anchor, MloValue *x, MloValue **gate)
+{
+	*gate = NULL;
+	if (!x->def || x->def->op != OP_mul || !in_group_before(first, anchor, x->def))
+		return x;
+	for (uint32_t i = 0; i < 2; i++) {
+		MloValue *image = x->def->in[i], *g = x->def->in[1 - i];
+		const MloType *t = &g->type;
+
+		if (!mlo_type_same(&image->type, &x->type) || image->layout.block != x->layout.block || t->rank != x->type.rank ||
+		    !mlo_dim_same(t->dim[1], x->type.dim[1]) || (!is_one(t->dim[0]) && !mlo_dim_same(t->dim[0], x->type.dim[0])))
+			continue;
+		for (int d = 2; d < t->rank; d++)
+			if (!is_one(t->dim[d]))
+				return NULL;
+		*gate = g;
+		return image;
+	}
+	return NULL;
+}
+
+/* Factors lie in the order of their channels; those that a block has too many end each batch.  false: no such form. */
+static bool scale_terms(ContractPlan *p)
+{
+	KContract *c = &p->c;
+	const MloValue *gate = p->gate;
+	int64_t channels = gate->type.dim[1].k, block = gate->layout.block;
+
+	c->scale.on = true;
+	c->scale.b0 = is_one(gate->type.dim[0]) ? 0 : block ? round_up(channels, block) : channels;
+	return c->nky == 1 && c->nkx == 1 && c->dot == 1 && !c->group_k && c->nk == channels && c->a.elem == EL_f32 &&
+	       c->b.elem == EL_f32 && mlo_value_elem(gate) == EL_f32;
+}
+
 /* -- elements --------------------------------------------------------------------------------- */
 
 /* Element types, terms per step and zero points of the anchor's operands; false: there is no such product. */
@@ -194,7 +230,7 @@ static void pack(MloLowerCx *cx, ContractPlan *p, const ContractWeights *w)
 	if (p->dry)
 		return;
 	p->packed = cx->probe ? unpacked(cx, p->c.b.elem) : contract_pack(cx->arena, &p->c, w);
-	if (p->c.zero.sums)
+	if (contract_has_sums(&p->c))
 		p->sums = cx->probe ? unpacked(cx, EL_i32) : contract_pack_sums(cx->arena, &p->c, w);
 }
 
@@ -318,10 +354,10 @@ static MloStatus describe_conv(MloLowerCx *cx, const MloNode *first, const MloNo
 	MloValue *bias = !integer && n->nin > 2 ? n->in[2] : NULL;
 	int64_t groups = mlo_attr_i(n, integer ? ATTR_conv_integer_group : ATTR_conv_group), ch;
 	MloDim ih, iw, oh, ow;
+	MloValue *image = gated(first, n, n->in[0], &p->gate);
 	int two;
 
-	(void)first;
-	if (!is_weights(n->in[1]) || (bias && !is_const_f32(bias)) || !spatial_2d(xt, &ih, &iw) ||
+	if (!image || !is_weights(n->in[1]) || (bias && !is_const_f32(bias)) || !spatial_2d(xt, &ih, &iw) ||
 	    !spatial_2d(yt, &oh, &ow) ||
 	    mlo_node_geometry(cx->graph, n, &g, NULL) != MLO_OK || !weight_zeros(n, yt->dim[1], false, &w))
 		return MLO_ERR_UNSUPPORTED;
@@ -334,12 +370,13 @@ static MloStatus describe_conv(MloLowerCx *cx, const MloNode *first, const MloNo
 	w.kw = g.kernel[two];
 	w.icg = ch / groups;
 	w.ocg = p->oc / groups;
-	image_strides(p, n->in[0], ch, ih, iw, w.icg);
+	image_strides(p, image, ch, ih, iw, w.icg);
 	*c = (KContract){.nb0 = mlo_kernel_number(p->k, xt->dim[0]), .nb1 = 1, .ny = mlo_kernel_number(p->k, oh), .nx = mlo_kernel_number(p->k, ow), .nc = p->oc, .nky = w.kh, .nkx = w.kw,
 	                 .sy = two ? g.stride[0] : 1, .sx = g.stride[two], .dy = two ? g.dilation[0] : 1,
 	                 .dx = g.dilation[two], .py = two ? g.pad_lo[0] : 0, .px = g.pad_lo[two],
 	                 .in_y = mlo_kernel_number(p->k, ih), .in_x = mlo_kernel_number(p->k, iw), .qx = g.pad_hi[two], .dot = c->dot, .a = c->a, .b = {.elem = c->b.elem, .packed = true}, .zero = c->zero};
-	if (!conv_groups(cx->target, n->in[0], ch, p->oc, groups, c, &w) || !choose_weights(cx, n->in[0], c))
+	if (!conv_groups(cx->target, image, ch, p->oc, groups, c, &w) || !choose_weights(cx, image, c) ||
+	    (p->gate && !scale_terms(p)))
 		return MLO_ERR_UNSUPPORTED;
 	if (!p->band && w.kh == 1 && w.kw == 1 && c->sy == 1 && c->sx == 1 && !c->py && !c->px && mlo_dim_same(oh, ih) &&
 	    mlo_dim_same(ow, iw)) {
@@ -353,7 +390,7 @@ static MloStatus describe_conv(MloLowerCx *cx, const MloNode *first, const MloNo
 	}
 	p->winograd = !p->band && n->out[0]->layout.block == cx->target->vector_bytes / 4;
 	schedule(cx, p, p->merged ? SHORT_IMAGE * SHORT_IMAGE : SHORT_IMAGE);
-	p->a = n->in[0];
+	p->a = image;
 	p->bias = bias;
 	pack(cx, p, &w);
 	return MLO_OK;

@@ -39,6 +39,7 @@ typedef struct ContractPlan {
 	MloValue *a, *b;            /* operands as bound; b NULL when packed */
 	const MloTensor *packed, *sums;
 	MloValue *zero;             /* of A, where the run brings it, or NULL */
+	MloValue *gate;             /* factors of the terms, or NULL */
 	MloValue *bias;             /* per output channel, or NULL */
 	int64_t merged;             /* columns x run over the last `merged` dims of the result before channels */
 	/* transposed convolution: channels are (tap row, tap column, padded channel) */

@@ -561,7 +561,7 @@ static void emit_row(Tile *t)
 }
 
 /* Taps ky with 0 <= y*sy + ky*dy - py < in_y. */
-void contract_row_bounds(Tile *t)
+void contract_begin_rows(Tile *t)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
@@ -575,6 +575,7 @@ void contract_row_bounds(Tile *t)
 		hi = pick(e, LLVMIntSGT, addc(e, LLVMBuildNSWSub(e->b, num(e, c->in_y), top, ""), c->dy - 1), zero);
 		t->ky_hi[r] = pick(e, LLVMIntSLT, divc(e, hi, c->dy), emit_i64(e, c->nky));
 	}
+	contract_row_start(t);
 }
 
 static void emit_row_range(Tile *t, LLVMValueRef lo, LLVMValueRef hi, int rows)
@@ -584,7 +585,7 @@ static void emit_row_range(Tile *t, LLVMValueRef lo, LLVMValueRef hi, int rows)
 
 	t->rows = rows;
 	t->y = emit_for(e, &l, lo, hi, emit_i64(e, rows), "y");
-	contract_row_bounds(t);
+	contract_begin_rows(t);
 	emit_row(t);
 	emit_end(e, &l);
 	t->rows = 1;
@@ -619,7 +620,7 @@ static void emit_columns(Tile *t, LLVMValueRef chunk)
 	EmitLoop l;
 
 	t->y = emit_i64(e, 0);
-	contract_row_bounds(t);
+	contract_begin_rows(t);
 	hi = pick(e, LLVMIntSLT, addc(e, lo, c->y_chunk), whole);
 	if (c->nx >= c->cols) {
 		contract_tile(t, c->cols, emit_for(e, &l, lo, hi, emit_i64(e, c->cols), "x"), inner);
@@ -680,7 +681,7 @@ static void plan_prefetch(Tile *t, LLVMValueRef chunk)
 	int64_t tile = c->nky * c->nkx * mlo_contract_steps(c) * contract_step(c), extent = c->c_outer ? c->nx : c->y_chunk, readings;
 	LLVMValueRef last, next = emit_i64(e, tile);
 
-	if (!c->b.packed || t->depthwise || c->nky * c->nkx * contract_tap_bytes(c) * mlo_contract_ctiles(c) < e->t->l2 / 2)
+	if (!c->b.packed || t->depthwise || c->scale.on || c->nky * c->nkx * contract_tap_bytes(c) * mlo_contract_ctiles(c) < e->t->l2 / 2)
 		return;
 	readings = (extent + c->cols - 1) / c->cols;
 	if (mlo_contract_by_columns(c) && c->nx >= 0 && readings > 1 && c->nky == 1 && mlo_contract_steps(c) > UNROLL && !c->group_k) {
@@ -752,7 +753,7 @@ static LLVMValueRef task_parts(Tile *t, LLVMValueRef task)
 static void emit_tasks(Emit *e, const KStmt *s, LLVMValueRef begin, LLVMValueRef end)
 {
 	const KContract *c = s->contract;
-	Tile t = {.e = e, .s = s, .c = c, .wtile = (int64_t)c->vecs * c->lanes, .rows = 1, .ways = 1, .depthwise = contract_is_depthwise(c)};
+	Tile t = {.e = e, .s = s, .c = c, .b_arg = c->b_arg, .wtile = (int64_t)c->vecs * c->lanes, .rows = 1, .ways = 1, .depthwise = contract_is_depthwise(c)};
 	LLVMValueRef chunk, acc[512];
 	EmitLoop l;
 
@@ -763,7 +764,9 @@ static void emit_tasks(Emit *e, const KStmt *s, LLVMValueRef begin, LLVMValueRef
 	for (int i = 0; i < c->rows * c->cols * c->vecs; i++)
 		acc[i] = emit_alloca(e, t.vec, "");
 	contract_zero_point(&t);
+	contract_scale_begin(&t);
 	chunk = task_parts(&t, emit_for(e, &l, begin, end, emit_i64(e, 1), "task"));
+	contract_scale_weights(&t);
 	plan_prefetch(&t, chunk);
 	if (mlo_contract_by_columns(c) && c->nx < 0)
 		contract_open_columns(&t, chunk);

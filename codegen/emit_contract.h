@@ -15,6 +15,8 @@ typedef struct Tile {
 	int ways, turn;             /* sums per output that take terms in turn; whose turn it is */
 	LLVMValueRef a0;            /* A at this batch (element offset) */
 	LLVMValueRef b0;            /* B at this batch and channel tile */
+	int b_arg;                  /* where B is read: as given, or scaled */
+	LLVMValueRef scaled;        /* of which batch and tile the scaled weights are */
 	LLVMValueRef b[2];          /* batch indices */
 	LLVMValueRef kk0;           /* first channel of the group */
 	LLVMValueRef ct, c_first;   /* channel tile, its first channel */
@@ -24,6 +26,7 @@ typedef struct Tile {
 	LLVMValueRef ahead;         /* elements from a weight to the one to prefetch, or NULL */
 	int64_t share;              /* or so many cache lines each UNROLL terms, */
 	LLVMValueRef share_at;      /* from this many elements behind b0 on */
+	LLVMValueRef upto[2][CONTRACT_SLIDE_TAPS + 1][16]; /* sums of the weights of a row's taps left of kx (contract_row_start) */
 	LLVMValueRef zero;          /* what sums of weights are multiplied by: lanes of i32, or NULL */
 	LLVMValueRef bmask[16];     /* per vector: lanes of B inside its row, or NULL (packed, or no tail) */
 	LLVMValueRef blk[16];       /* depthwise: from the channels of vector 0 to those of vector j in A */
@@ -44,8 +47,8 @@ void contract_tile(Tile *t, int cols, LLVMValueRef x0, Edge edge);
 /* The epilogue at rows t->y, column x, for vector j of the tile, of whose lanes `real` are channels; -1: known when the
  * kernel runs. */
 void contract_output(Tile *t, LLVMValueRef x, int j, LLVMValueRef product, int64_t real);
-/* Sets the tap rows that lie inside the image, for each row of the tile that starts at t->y. */
-void contract_row_bounds(Tile *t);
+/* Sets the tap rows that lie inside the image, for each row of the tiles that start at t->y, and what these tiles share. */
+void contract_begin_rows(Tile *t);
 
 /* Taps [lo, hi) of a row that lie inside the image for column i of a tile at its edge (AT, LAST). */
 void contract_inside(const KContract *c, Edge edge, int cols, int64_t i, int64_t *lo, int64_t *hi);
@@ -73,8 +76,15 @@ DotOperand contract_weights(Tile *t, LLVMValueRef off, int j);
 DotOperand contract_split(Tile *t, LLVMValueRef x, bool sign);
 LLVMValueRef contract_multiply(Tile *t, const DotOperand *a, const DotOperand *b, LLVMValueRef sum);
 
+/* emit_scale.c: weights with the scale of their terms; both do nothing without one. */
+void contract_scale_begin(Tile *t);  /* before the first task: nothing is scaled yet */
+void contract_scale_weights(Tile *t); /* in a task whose batch and channel tile are known */
+
 /* emit_start.c */
 void contract_zero_point(Tile *t);                    /* sets t->zero */
+/* Sums of weights that the tiles of the row, or of the two rows, at t->y share, where there are not too many columns of taps: the taps
+ * of an output lie inside from some column of them to another, so that differences of two running sums are all there is to know. */
+void contract_row_start(Tile *t);
 void contract_start(Tile *t, int cols, Edge edge);    /* accumulators before the first term */
 /* What the sums of each vector start from where all taps lie inside the image; NULL: 0. */
 void contract_start_inside(Tile *t, LLVMValueRef *start);

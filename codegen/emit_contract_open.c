@@ -18,7 +18,7 @@ void contract_open_columns(Tile *t, LLVMValueRef chunk)
 	EmitLoop l;
 
 	t->y = emit_i64(e, 0);
-	contract_row_bounds(t);
+	contract_begin_rows(t);
 	hi = pick(e, LLVMIntSLT, addc(e, lo, c->y_chunk), num(e, c->nx));
 	rest = remc(e, LLVMBuildNSWSub(e->b, hi, lo, ""), c->cols);
 	whole = LLVMBuildNSWSub(e->b, hi, rest, "");

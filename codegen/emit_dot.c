@@ -112,7 +112,7 @@ LLVMValueRef contract_address(Tile *t, bool weights, LLVMValueRef off)
 {
 	const KContract *c = t->c;
 
-	return weights ? contract_element(t, c->b_arg, c->b.elem, off) : contract_element(t, c->a_arg, c->a.elem, off);
+	return weights ? contract_element(t, t->b_arg, c->b.elem, off) : contract_element(t, c->a_arg, c->a.elem, off);
 }
 
 /* Elements as values that are multiplied and added. */

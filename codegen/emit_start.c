@@ -24,53 +24,149 @@ void contract_zero_point(Tile *t)
 	t->zero = emit_splat(e, LLVMBuildNeg(e->b, z, ""), c->lanes);
 }
 
-/* Adds the sums of the weights of taps [lo, hi) of row ky to those of the tile's vectors. */
-static void add_taps(Tile *t, LLVMValueRef ky, LLVMValueRef lo, LLVMValueRef hi, LLVMValueRef *total)
+/* Sums of a tap's weights; depthwise, the weights. */
+static LLVMValueRef tap_sum(Tile *t, LLVMValueRef at)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	EmitLoop l;
-	LLVMValueRef kx = emit_for(e, &l, lo, hi, emit_i64(e, 1), "kx"), tap = add(e, muln(e, ky, c->nkx), kx);
+	LLVMValueRef v;
+
+	if (!contract_has_sums(c)) {
+		LLVMTypeRef bytes = LLVMVectorType(LLVMInt8TypeInContext(e->ctx), (unsigned)c->lanes);
+
+		v = LLVMBuildLoad2(e->b, bytes, contract_element(t, c->b_arg, EL_i8, at), "");
+		LLVMSetAlignment(v, 1);
+		return contract_widen(t, EL_i8, v);
+	}
+	v = LLVMBuildLoad2(e->b, t->vec, contract_element(t, c->zero.s_arg, EL_i32, at), "");
+	LLVMSetAlignment(v, 4);
+	return v;
+}
+
+/* Adds the sums of the weights of tap (ky, kx) to those of the tile's vectors. */
+static void add_tap(Tile *t, LLVMValueRef ky, LLVMValueRef kx, LLVMValueRef *total)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMValueRef tap = add(e, muln(e, ky, c->nkx), kx);
 
 	tap = muln(e, add(e, muln(e, t->ct, c->nky * c->nkx), tap), t->wtile);
 	for (int j = 0; j < c->vecs; j++) {
-		LLVMValueRef at = contract_element(t, c->zero.s_arg, EL_i32, addc(e, tap, (int64_t)j * c->lanes));
-		LLVMValueRef v = LLVMBuildLoad2(e->b, t->vec, at, "");
+		LLVMValueRef v = tap_sum(t, addc(e, tap, (int64_t)j * c->lanes));
 
-		LLVMSetAlignment(v, 4);
 		LLVMBuildStore(e->b, LLVMBuildAdd(e->b, LLVMBuildLoad2(e->b, t->vec, total[j], ""), v, ""), total[j]);
 	}
-	emit_end(e, &l);
 }
 
-/* What the zero point adds to each vector of the tile where the taps [ky_lo, ky_hi) x [lo, hi) lie inside. */
-static void zero_part(Tile *t, LLVMValueRef ky_lo, LLVMValueRef ky_hi, LLVMValueRef lo, LLVMValueRef hi, LLVMValueRef *v)
+/* Sums that are 0, one per vector of the tile. */
+static void new_totals(Tile *t, LLVMValueRef *total)
+{
+	for (int j = 0; j < t->c->vecs; j++) {
+		total[j] = emit_alloca(t->e, t->vec, "");
+		LLVMBuildStore(t->e->b, LLVMConstNull(t->vec), total[j]);
+	}
+}
+
+/* Vector j of the sums of columns [from, to) of row r is v. */
+static void start_at(Tile *t, int r, int from, int to, int j, LLVMValueRef v)
 {
 	const KContract *c = t->c;
-	Emit *e = t->e;
-	LLVMValueRef total[16];
-	EmitLoop l;
 
-	for (int j = 0; j < c->vecs; j++) {
-		total[j] = emit_alloca(e, t->vec, "");
-		LLVMBuildStore(e->b, LLVMConstNull(t->vec), total[j]);
-	}
-	add_taps(t, emit_for(e, &l, ky_lo, ky_hi, emit_i64(e, 1), "ky"), lo, hi, total);
-	emit_end(e, &l);
-	for (int j = 0; j < c->vecs; j++)
-		v[j] = LLVMBuildMul(e->b, LLVMBuildLoad2(e->b, t->vec, total[j], ""), t->zero, "");
+	v = LLVMBuildMul(t->e->b, v, t->zero, "");
+	for (int i = from; i < to; i++)
+		LLVMBuildStore(t->e->b, v, t->acc[(r * c->cols + i) * c->vecs + j]);
+}
+
+/* The sums of the weights of taps [ky_lo, ky_hi) x [lo, hi). */
+static void sum_taps(Tile *t, LLVMValueRef ky_lo, LLVMValueRef ky_hi, LLVMValueRef lo, LLVMValueRef hi, LLVMValueRef *sum)
+{
+	Emit *e = t->e;
+	LLVMValueRef ky, kx;
+	EmitLoop ly, lx;
+
+	new_totals(t, sum);
+	ky = emit_for(e, &ly, ky_lo, ky_hi, emit_i64(e, 1), "ky");
+	kx = emit_for(e, &lx, lo, hi, emit_i64(e, 1), "kx");
+	add_tap(t, ky, kx, sum);
+	emit_end(e, &lx);
+	emit_end(e, &ly);
+	for (int j = 0; j < t->c->vecs; j++)
+		sum[j] = LLVMBuildLoad2(e->b, t->vec, sum[j], "");
 }
 
 /* Columns [from, to) of row r, whose taps [lo, hi) lie inside. */
 static void start_columns(Tile *t, int r, int from, int to, LLVMValueRef lo, LLVMValueRef hi)
 {
-	const KContract *c = t->c;
-	LLVMValueRef v[16];
+	LLVMValueRef sum[16];
 
-	zero_part(t, t->ky_lo[r], t->ky_hi[r], lo, hi, v);
-	for (int j = 0; j < c->vecs; j++)
-		for (int i = from; i < to; i++)
-			LLVMBuildStore(t->e->b, v[j], t->acc[(r * c->cols + i) * c->vecs + j]);
+	sum_taps(t, t->ky_lo[r], t->ky_hi[r], lo, hi, sum);
+	for (int j = 0; j < t->c->vecs; j++)
+		start_at(t, r, from, to, j, sum[j]);
+}
+
+void contract_row_start(Tile *t)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMValueRef total[CONTRACT_SLIDE_TAPS][16], ky;
+	EmitLoop l;
+
+	if (!c->zero.sums || c->nkx > CONTRACT_SLIDE_TAPS)
+		return;
+	for (int r = 0; r < t->rows; r++) {
+		for (int kx = 0; kx < c->nkx; kx++)
+			new_totals(t, total[kx]);
+		ky = emit_for(e, &l, t->ky_lo[r], t->ky_hi[r], emit_i64(e, 1), "ky");
+		for (int kx = 0; kx < c->nkx; kx++)
+			add_tap(t, ky, emit_i64(e, kx), total[kx]);
+		emit_end(e, &l);
+		for (int j = 0; j < c->vecs; j++) {
+			LLVMValueRef sum = LLVMConstNull(t->vec);
+
+			t->upto[r][0][j] = sum;
+			for (int kx = 0; kx < c->nkx; kx++) {
+				sum = LLVMBuildAdd(e->b, sum, LLVMBuildLoad2(e->b, t->vec, total[kx][j], ""), "");
+				t->upto[r][kx + 1][j] = sum;
+			}
+		}
+	}
+}
+
+/* Column i of row r, whose taps [lo, hi) lie inside. */
+static void start_column(Tile *t, int r, int i, int64_t lo, int64_t hi)
+{
+	for (int j = 0; j < t->c->vecs; j++)
+		start_at(t, r, i, i + 1, j, LLVMBuildSub(t->e->b, t->upto[r][hi][j], t->upto[r][lo][j], ""));
+}
+
+static void start_row(Tile *t, int r, int cols, Edge edge)
+{
+	for (int i = 0; i < cols; i++) {
+		int64_t lo = 0, hi = t->c->nkx;
+
+		if (edge.kind != INNER)
+			contract_inside(t->c, edge, cols, i, &lo, &hi);
+		start_column(t, r, i, lo, hi);
+	}
+}
+
+/* At the edge, of many columns of taps. */
+static void start_wide_edge(Tile *t, int r, int cols, Edge edge)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+
+	for (int from = 0, to; from < cols; from = to) {
+		int64_t lo, hi, lo2, hi2;
+
+		contract_inside(c, edge, cols, from, &lo, &hi);
+		for (to = from + 1; to < cols; to++) {
+			contract_inside(c, edge, cols, to, &lo2, &hi2);
+			if (lo2 != lo || hi2 != hi)
+				break;
+		}
+		start_columns(t, r, from, to, emit_i64(e, lo), emit_i64(e, hi));
+	}
 }
 
 /* -- the bias --------------------------------------------------------------------------------------- */
@@ -135,25 +231,14 @@ static void start_products(Tile *t, int cols, Edge edge)
 	for (int i = 0; i < t->rows * c->cols * c->vecs; i++)
 		LLVMBuildStore(e->b, LLVMConstNull(t->vec), t->acc[i]);
 	for (int r = 0; c->zero.sums && r < t->rows; r++) {
-		int from = 0;
-
 		if (edge.kind == ANY)
 			start_columns(t, r, 0, cols, t->kx_lo, t->kx_hi);
+		else if (c->nkx <= CONTRACT_SLIDE_TAPS)
+			start_row(t, r, cols, edge);
 		else if (edge.kind == INNER)
 			start_columns(t, r, 0, cols, emit_i64(e, 0), emit_i64(e, c->nkx));
-		while ((edge.kind == AT || edge.kind == LAST) && from < cols) {
-			int64_t lo, hi, lo2, hi2;
-			int to = from + 1;
-
-			contract_inside(c, edge, cols, from, &lo, &hi);
-			for (; to < cols; to++) {
-				contract_inside(c, edge, cols, to, &lo2, &hi2);
-				if (lo2 != lo || hi2 != hi)
-					break;
-			}
-			start_columns(t, r, from, to, emit_i64(e, lo), emit_i64(e, hi));
-			from = to;
-		}
+		else
+			start_wide_edge(t, r, cols, edge);
 	}
 }
 
@@ -180,11 +265,11 @@ void contract_start_inside(Tile *t, LLVMValueRef *start)
 	Emit *e = t->e;
 
 	if (c->zero.sums)
-		zero_part(t, emit_i64(e, 0), emit_i64(e, c->nky), emit_i64(e, 0), emit_i64(e, c->nkx), start);
+		sum_taps(t, emit_i64(e, 0), emit_i64(e, c->nky), emit_i64(e, 0), emit_i64(e, c->nkx), start);
 	for (int j = 0; j < c->vecs; j++) {
 		LLVMValueRef bias = bias_of(t, j);
 
-		start[j] = c->zero.sums ? start[j] : NULL;
+		start[j] = c->zero.sums ? LLVMBuildMul(e->b, start[j], t->zero, "") : NULL;
 		if (bias)
 			start[j] = start[j] ? LLVMBuildAdd(e->b, start[j], bias, "") : bias;
 	}

@@ -127,7 +127,11 @@ typedef struct KStmt {
  *
  * The zero point is zero.at, plus the element of zero.z_arg where it is `given` by the run.  Machine code gets it out
  * of the sums of the weights of each tap that lies inside, i32 zero.s_arg[ceil(nc / (vecs*lanes))][ky][kx][vecs*lanes],
- * which are there if there is a zero point or if A is of the sign that the instruction does not take (a.flip).
+ * which are there if there is a zero point or if A is of the sign that the instruction does not take (a.flip).  Depthwise, a tap's
+ * weights are those sums, and there is no such argument.
+ *
+ * With scale.on, term k of batch b0 is multiplied by the f32 scale.g_arg[b0*scale.b0 + k]: one tap, f32, B packed, alone in its
+ * kernel, not by Winograd.  A task multiplies its weights, into the scratch argument w_arg, nk*vecs*lanes elements.
  *
  * Alone in a kernel, its outputs are the task space.  Inside of loops (not of a vec loop; without Winograd) it makes all
  * its outputs where it stands; a_at and b_at, expressions of the loops around it, are then added to every place
@@ -145,6 +149,7 @@ typedef struct KContract {
 	struct { MloElem elem; bool flip; int64_t b0, b1, y, x, block, blk, k; } a;
 	struct { MloElem elem; bool packed; int64_t b0, b1, k; } b;
 	struct { bool sums, given; int s_arg, z_arg; int64_t at; } zero;
+	struct { bool on; int g_arg; int64_t b0; } scale;
 	int var[5];                   /* b0, b1, y, x, c: variable numbers used by the epilogue */
 	/* schedule: */
 	int lanes, vecs, cols, rows;  /* register tile: rows x cols outputs (y, x) x vecs vectors of channels */

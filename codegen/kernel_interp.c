@@ -459,7 +459,8 @@ static double contract_term(Interp *p, const KContract *c, const int64_t *o, int
 	b += c->b_at ? idx(p, c->b_at) : 0;
 	if (c->zero.given)
 		zero += contract_load(p, c->zero.z_arg, 0);
-	return (contract_load(p, c->a_arg, a) - zero) * contract_load(p, c->b_arg, b);
+	return (contract_load(p, c->a_arg, a) - zero) * contract_load(p, c->b_arg, b) *
+	       (c->scale.on ? contract_load(p, c->scale.g_arg, o[0] * c->scale.b0 + k) : 1);
 }
 
 static Cell contract_one(Interp *p, const KContract *c, const int64_t *o)

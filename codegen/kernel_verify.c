@@ -330,11 +330,26 @@ static void check_elements(Scope *s, const KContract *c)
 		wrong(s, "contraction with a zero point, but no sums of weights");
 	if (c->zero.given)
 		check_input(s, c->zero.z_arg, c->a.elem, "the zero point");
-	if (!c->zero.sums || s->errors)
+	if (!contract_has_sums(c) || s->errors)
 		return;
 	check_input(s, c->zero.s_arg, EL_i32, "the sums of weights");
 	if (!s->errors && (c->nc < 0 || s->k->arg.items[c->zero.s_arg].count < tiles * c->nky * c->nkx * w))
 		wrong(s, "contraction with too few sums of weights");
+}
+
+/* Terms that are scaled. */
+static void check_scale(Scope *s, const KContract *c)
+{
+	int64_t scratch = c->nk * c->vecs * c->lanes;
+
+	if (s->depth || c->wino || !c->b.packed || c->nk < 1 || c->nky != 1 || c->nkx != 1 || c->group_k || c->dot != 1 ||
+	    c->b.elem != EL_f32 || c->a.elem != EL_f32 || c->scale.b0 < 0)
+		wrong(s, "scaled terms of a contraction that is not a plain one of f32");
+	check_input(s, c->scale.g_arg, EL_f32, "the scale");
+	if (!arg_ok(s, c->w_arg, "contraction"))
+		return;
+	if (s->k->arg.items[c->w_arg].dir != KA_SCRATCH || s->k->arg.items[c->w_arg].count < scratch)
+		wrong(s, "scaled weights need %lld elements of scratch memory", (long long)scratch);
 }
 
 /* Expressions of the loops around a contraction. */
@@ -384,6 +399,8 @@ static void check_contract(Scope *s, const KStmt *st)
 		check_winograd(s, c);
 	if (c->depth)
 		check_matrix(s, c);
+	if (c->scale.on)
+		check_scale(s, c);
 	for (int i = 0; i < 5; i++)
 		if (c->var[i] < 0 || c->var[i] >= s->k->nvar || s->var[c->var[i]]) {
 			wrong(s, "contraction with variable v%d", c->var[i]);

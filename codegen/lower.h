@@ -60,6 +60,9 @@ bool mlo_node_static(const MloNode *n); /* and all their sizes stand in the type
 /* Whether mlo_lower_contract has a form for the contraction `anchor` when its group starts at `first`
  * (reshapes and transposes between the two become strides of the operands). */
 bool mlo_can_lower_contract(MloLowerCx *cx, const MloNode *first, const MloNode *anchor);
+/* Does the anchor take the product of an image and a factor per channel that its group begins with, by scaled weights, and are
+ * there fewer weights to scale than pixels?  Both take about as long each. */
+bool mlo_scale_pays(MloLowerCx *cx, const MloNode *first, const MloNode *anchor);
 /* How many products at once that form would take for each lane; 0: there is none. */
 int mlo_contract_dot(MloLowerCx *cx, const MloNode *first, const MloNode *anchor);
 

@@ -346,7 +346,7 @@ static void estimate(Lower *l)
 		/* block-diagonal groups multiply zeros: count what the model asks for */
 		l->k->flops *= (double)l->anchor->in[1]->type.dim[1].k / (double)c->nk;
 	}
-	contract_label(l, l->anchor);
+	contract_label(l, l->first);
 }
 
 void contract_vars(Lower *l, KContract *c)
@@ -381,11 +381,15 @@ static MloStatus lower(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered
 	*c = l.plan.c;
 	c->a_arg = contract_bind(&l, KA_IN, l.plan.a, NULL);
 	c->b_arg = contract_bind(&l, KA_IN, l.plan.b, l.plan.packed);
-	if (c->zero.sums)
+	if (contract_has_sums(c))
 		c->zero.s_arg = contract_bind(&l, KA_IN, NULL, l.plan.sums);
 	if (c->zero.given)
 		c->zero.z_arg = contract_bind(&l, KA_IN, l.plan.zero, NULL);
 	contract_vars(&l, c);
+	if (c->scale.on)
+		c->scale.g_arg = contract_bind(&l, KA_IN, l.plan.gate, NULL);
+	if (c->scale.on && !cx->probe)
+		c->w_arg = contract_scratch(&l, c->nk * c->vecs * c->lanes);
 	if (c->wino && !cx->probe)
 		c->w_arg = contract_scratch(&l, wino_scratch_elems(c));
 	if (c->depth && !cx->probe)
@@ -452,6 +456,20 @@ int mlo_contract_dot(MloLowerCx *cx, const MloNode *first, const MloNode *anchor
 
 	p.k->syms = cx->graph->syms;
 	return contract_describe(cx, first, anchor, &p) == MLO_OK ? p.c.dot : 0;
+}
+
+bool mlo_scale_pays(MloLowerCx *cx, const MloNode *first, const MloNode *anchor)
+{
+	ContractPlan p = {.dry = true, .k = mlo_kernel_new(cx->arena, "contract")};
+	const KContract *c = &p.c;
+	int64_t pixels, readings;
+
+	p.k->syms = cx->graph->syms;
+	if (contract_describe(cx, first, anchor, &p) != MLO_OK || !p.gate || c->nx < 0 || c->ny < 0)
+		return false;
+	pixels = c->ny * c->nx;
+	readings = c->c_outer ? 1 : mlo_contract_chunks(c);
+	return mlo_contract_ctiles(c) * c->vecs * c->lanes * readings < pixels;
 }
 
 bool mlo_can_lower_contract(MloLowerCx *cx, const MloNode *first, const MloNode *anchor)

@@ -3,7 +3,8 @@
  * Requires: types, layouts.  Keeps: values, types, layouts.  Gives: groups.
  *
  * A group is grown from an anchor: a contraction takes the reshapes and transposes of its operands
- * (they become strides) and the elementwise nodes behind it (they work on the accumulators), and so do
+ * (they become strides), a factor per channel of its image (it goes to the weights) and the elementwise nodes behind it (they
+ * work on the accumulators), and so do
  * two products with a softmax between them, and convolutions with a depthwise one among them, which are one anchor; a
  * reduction, a row-wise normalisation or an elementwise node takes elementwise neighbours.  A node
  * joins only if its operand is read by nobody else, so that nothing is computed twice.  Members move
@@ -359,9 +360,24 @@ static MloNode *leave_bytes(Fuser *f, MloNode *anchor, MloNode *last)
 	return last;
 }
 
+/* A factor per channel (squeeze and excite) of the anchor's image goes to the weights where these are fewer.  Answers the new
+ * first node. */
+static MloNode *absorb_gate(Fuser *f, MloNode *anchor)
+{
+	MloNode *d = anchor->op == OP_conv ? anchor->in[0]->def : NULL;
+
+	if (!d || d->op != OP_mul || d->group || !mlo_only_user(f->g, d->out[0]) || !mlo_node_lowers(d))
+		return anchor;
+	mlo_graph_move(f->g, d, anchor);
+	if (!mlo_scale_pays(&f->lower, d, anchor))
+		return anchor;
+	f->cx->changed++;
+	return d;
+}
+
 static void fuse_contraction(Fuser *f, MloNode *anchor)
 {
-	MloNode *first = anchor, *last;
+	MloNode *first = absorb_gate(f, anchor), *last;
 	bool matrix = anchor->op == OP_matmul || anchor->op == OP_gemm || anchor->op == OP_matmul_integer;
 
 	if (matrix)

@@ -128,7 +128,7 @@ static void zero_points(KernelRandom *r, KContract *c, MloKernel *k, const MloTa
 	contract_choose_sign(t, c);
 	if (c->zero.given)
 		c->zero.z_arg = mlo_kernel_arg(k, KA_IN, c->a.elem, 1);
-	if (c->zero.sums)
+	if (contract_has_sums(c))
 		c->zero.s_arg = mlo_kernel_arg(k, KA_IN, EL_i32, mlo_contract_ctiles(c) * c->nky * c->nkx * w);
 }
 
@@ -164,6 +164,17 @@ static void unit_schedule(KernelRandom *r, const MloTarget *t, KContract *c)
 		s.c_chunk = pick(r, 1, 3);
 	} while (!mlo_schedule_fits(&tunable, &s));
 	mlo_schedule_set(c, &s);
+}
+
+/* A factor for each term. */
+static void scale(KernelRandom *r, KContract *c, MloKernel *k)
+{
+	if (!c->b.packed || c->group_k || c->nky * c->nkx > 1 || c->a.elem != EL_f32 || c->b.elem != EL_f32)
+		return;
+	c->scale.on = true;
+	c->scale.b0 = pick(r, 0, 1) * (c->nk + pick(r, 0, 3));
+	c->scale.g_arg = mlo_kernel_arg(k, KA_IN, EL_f32, c->scale.b0 * (c->nb0 - 1) + c->nk);
+	c->w_arg = mlo_kernel_arg(k, KA_SCRATCH, EL_f32, c->nk * c->vecs * c->lanes);
 }
 
 static MloKernel *random_contract(MloArena *a, uint64_t seed, const MloTarget *t)
@@ -218,6 +229,7 @@ static MloKernel *random_contract(MloArena *a, uint64_t seed, const MloTarget *t
 		nb = c.b.b1 * c.nb1 * c.nb0;
 	}
 	zero_points(&r, &c, k, t);
+	scale(&r, &c, k);
 	c.a_arg = mlo_kernel_arg(k, KA_IN, c.a.elem, na);
 	c.b_arg = mlo_kernel_arg(k, KA_IN, c.b.elem, nb);
 	bias = mlo_kernel_arg(k, KA_IN, EL_f32, c.nc);
@@ -236,7 +248,7 @@ static void fill_bytes(const MloKernel *k, const KContract *c, KernelBuffers *b,
 	KernelRandom r = {seed ^ 77};
 	int64_t w = (int64_t)c->vecs * c->lanes, steps = mlo_contract_steps(c), taps = c->nky * c->nkx;
 	int8_t *to = b->arg[c->b_arg];
-	int32_t *sums = c->zero.sums ? b->arg[c->zero.s_arg] : NULL;
+	int32_t *sums = contract_has_sums(c) ? b->arg[c->zero.s_arg] : NULL;
 
 	for (int64_t i = 0; i < k->arg.items[c->a_arg].count; i++)
 		((uint8_t *)b->arg[c->a_arg])[i] = (uint8_t)kernel_random(&r, 256);
@@ -251,6 +263,15 @@ static void fill_bytes(const MloKernel *k, const KContract *c, KernelBuffers *b,
 		if (sums)
 			sums[step / steps * w + i / c->dot % w] += to[i];
 	}
+}
+
+/* Factors that leave sums exact. */
+static void fill_scale(const MloKernel *k, const KContract *c, KernelBuffers *b, uint64_t seed)
+{
+	KernelRandom r = {seed ^ 78};
+
+	for (int64_t i = 0; i < k->arg.items[c->scale.g_arg].count; i++)
+		((float *)b->arg[c->scale.g_arg])[i] = (float)pick(&r, -3, 3);
 }
 
 static bool same(MloElem t, const void *a, const void *b, int64_t i)
@@ -384,6 +405,10 @@ static bool agrees(MloArena *a, const MloKernel *k, KernelFn *fn, uint64_t seed,
 		fill_bytes(k, k->body->contract, &got, seed);
 		fill_bytes(k, k->body->contract, &want, seed);
 	}
+	if (k->body->kind == KS_CONTRACT && k->body->contract->scale.on) {
+		fill_scale(k, k->body->contract, &got, seed);
+		fill_scale(k, k->body->contract, &want, seed);
+	}
 	ok = mlo_kernel_interp(k, want.arg, 0, k->ntasks, d) == MLO_OK;
 	for (int64_t t = k->ntasks; ok && t-- > 0 && seed & 2;)
 		fn(got.arg, t, t + 1, scratch.at);
@@ -511,7 +536,7 @@ static void misplaced(void)
 		"kernel wrong(in f32[8], in f32[8], out f32[4]) vars(2, 1, 1, 1, 2, 2, 2) { %%s"
 		" contract nb0=1 nb1=1 ny=1 nx=2 nc=2 nk=2 nky=1 nkx=1 sy=1 sx=1 dy=1 dx=1 py=0 px=0 in_y=1 in_x=2 qx=0"
 		" group_c=2 group_k=0 dot=1 a_arg=0 b_arg=1 a.elem=f32 a.flip=0 a.b0=0 a.b1=0 a.y=0 a.x=2 a.block=2 a.blk=0 a.k=1 b.elem=f32 b.packed=0"
-		" b.b0=0 b.b1=0 b.k=2 zero.sums=0 zero.given=0 zero.s_arg=0 zero.z_arg=0 zero.at=0 var[0]=%d var[1]=2 var[2]=3 var[3]=4 var[4]=5 lanes=4 vecs=1 cols=2 rows=1"
+		" b.b0=0 b.b1=0 b.k=2 zero.sums=0 zero.given=0 zero.s_arg=0 zero.z_arg=0 zero.at=0 scale.on=0 scale.g_arg=0 scale.b0=0 var[0]=%d var[1]=2 var[2]=3 var[3]=4 var[4]=5 lanes=4 vecs=1 cols=2 rows=1"
 		" y_chunk=2 c_outer=1 wino=0 w_arg=0 c_chunk=0 depth=0 %s { %%%%0 = product.f32 a2[v4*2 + v5] = %%%%0 } %%s }";
 	static const struct { const char *open, *at, *close; int var; bool fine; } cases[] = {
 		{"", "", "", 1, true},
@@ -560,7 +585,7 @@ static void interpreter(void)
 		"kernel conv(in f32[60], in f32[108], out f32[40]) vars(1, 1, 4, 5, 2) {"
 		" contract nb0=1 nb1=1 ny=4 nx=5 nc=2 nk=3 nky=3 nkx=3 sy=1 sx=1 dy=1 dx=1 py=1 px=1 in_y=4 in_x=5 qx=0"
 		" group_c=2 group_k=0 dot=1 a_arg=0 b_arg=1 a.elem=f32 a.flip=0 a.b0=0 a.b1=0 a.y=15 a.x=3 a.block=3 a.blk=0 a.k=1 b.elem=f32 b.packed=1"
-		" b.b0=0 b.b1=0 b.k=0 zero.sums=0 zero.given=0 zero.s_arg=0 zero.z_arg=0 zero.at=0 var[0]=0 var[1]=1 var[2]=2 var[3]=3 var[4]=4 lanes=4 vecs=1 cols=4 rows=1"
+		" b.b0=0 b.b1=0 b.k=0 zero.sums=0 zero.given=0 zero.s_arg=0 zero.z_arg=0 zero.at=0 scale.on=0 scale.g_arg=0 scale.b0=0 var[0]=0 var[1]=1 var[2]=2 var[3]=3 var[4]=4 lanes=4 vecs=1 cols=4 rows=1"
 		" y_chunk=3 c_outer=1 wino=0 w_arg=0 c_chunk=0 depth=0 { %0 = product.f32 a2[v2*10 + v3*2 + v4] = %0 } }";
 	MloArena *a = mlo_arena_new();
 	MloDiag d = {0};
