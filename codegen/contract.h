@@ -55,6 +55,15 @@ void contract_choose_sign(const MloTarget *t, KContract *c);
 int contract_dot_pieces(const MloTarget *t, const KContract *c);
 double contract_dot_cost(const MloTarget *t, const KContract *c);
 
+/* Taps of few channels are straight code, in which an input could be kept that the next tap reads, too.  Is that more than there are
+ * registers for, beside the sums of a tile of so many positions?  Then each product reads its input anew. */
+enum { CONTRACT_UNROLL = 4 }; /* steps of a run of channels */
+static inline bool contract_taps_overflow(const MloTarget *t, const KContract *c, int positions, int vecs)
+{
+	return !contract_is_depthwise(c) && c->nkx > 1 && c->nk >= 0 && c->nk < 2 * CONTRACT_UNROLL &&
+	       positions * (vecs + 1) + vecs > t->vector_regs;
+}
+
 /* Do the sums of a register tile stay in registers?  Beside them and the weights, LLVM's scheduler has two
  * broadcast inputs under way; a tile that leaves no register free after that had one of its sums spilled and
  * reloaded in every term. */

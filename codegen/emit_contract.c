@@ -41,7 +41,7 @@ static void prefetch_weights(Tile *t, LLVMValueRef b_off)
 			prefetch(t, addc(e, add(e, b_off, t->ahead), j * contract_vector(c)));
 }
 
-enum { UNROLL = 4 };
+enum { UNROLL = CONTRACT_UNROLL };
 
 /* Elements of B in a cache line. */
 static int64_t line_elems(const KContract *c)
@@ -106,16 +106,6 @@ static void emit_position(Tile *t, int r, int i, int to, LLVMValueRef a_off, int
 		keep_order(e);
 }
 
-/* Taps of few channels are straight code, in which LLVM keeps an input that the next tap reads, too: more than there
- * are registers for. */
-static bool taps_overflow(const Tile *t, int cols)
-{
-	const KContract *c = t->c;
-
-	return !t->depthwise && c->nkx > 1 && c->nk >= 0 && c->nk < 2 * UNROLL &&
-	       t->nrow * cols * (c->vecs + 1) + c->vecs > t->e->t->vector_regs;
-}
-
 /* One step of `live` terms for `cols` columns: a_off is where the first column reads, skip[i] leaves one out. */
 static void emit_step(Tile *t, int cols, LLVMValueRef a_off, int live, const bool *skip, LLVMValueRef b_off)
 {
@@ -130,7 +120,7 @@ static void emit_step(Tile *t, int cols, LLVMValueRef a_off, int live, const boo
 		for (int i = 0; i < cols; i++)
 			if (!skip || !skip[i])
 				emit_position(t, r, i, i + t->turn * cols, a_off, live, w);
-	if (taps_overflow(t, cols))
+	if (contract_taps_overflow(t->e->t, c, t->nrow * cols, c->vecs))
 		keep_order(t->e);
 }
 

@@ -43,10 +43,10 @@ static double splits(const MloTarget *t, const KContract *c, int cols, int vecs)
 
 static double tile_cycles(const MloTarget *t, const KContract *c, int cols, int vecs)
 {
-	bool depthwise = contract_is_depthwise(c);
 	double terms = (double)(mlo_contract_steps(c) * c->nky * c->nkx), vector = vector_bytes(c);
+	bool each = contract_is_depthwise(c) || contract_taps_overflow(t, c, cols, vecs); /* product loads its input */
 	double term = max_of((cols * vecs * contract_dot_cost(t, c) + splits(t, c, cols, vecs)) / t->fma_per_cycle,
-	                     (double)(depthwise ? cols * vecs + vecs : cols + vecs) / LOADS_PER_CYCLE);
+	                     (double)(each ? cols * vecs + vecs : cols + vecs) / LOADS_PER_CYCLE);
 
 	if (contract_slides(c))
 		return slide_cycles(t, c, cols, vecs);

@@ -13,11 +13,14 @@ enum { L3_BYTES_PER_CYCLE = 8, L2_BYTES_PER_CYCLE = 32, MAX_VECS = 4, MAX_COLS =
 #define DIRECT_SHARE 0.9
 #define PRODUCT_SHARE 0.82
 #define MEMORY_SHARE 0.5
+/* Which part of the way of weights from the second-level cache to each register tile is not hidden, where those of a point do not
+ * stay in the first one. */
+#define EXPOSED 0.15
 /* What is gained must be worth the rounding. */
 #define WORTH 0.85
 /* Larger pieces have more weights; where those come from memory in every run, they also take time to load, room,
  * and bandwidth from other threads: they must gain this much over smaller pieces. */
-#define LARGER_WORTH 0.95
+#define LARGER_WORTH 0.9
 
 int64_t wino_pieces(const KContract *c)
 {
@@ -112,9 +115,13 @@ bool wino_can(const MloTarget *t, const KContract *c)
 /* Cycles of the products of one channel tile over n pieces. */
 static double product_cycles(const MloTarget *t, const KContract *c, int64_t n, int cols, int vecs)
 {
-	double term = max_of(cols * vecs / t->fma_per_cycle, (cols + vecs) / 2.0);
+	double weights = vecs * c->lanes * 4.0;
+	/* a tile's transformed inputs, a term of each piece, come from the second-level cache */
+	double loads = (cols + vecs) / 2.0 + cols * 4.0 / L2_BYTES_PER_CYCLE;
+	double term = max_of(max_of(cols * vecs / t->fma_per_cycle, loads), FMA_LATENCY) + 0.25;
 
-	term = max_of(term, FMA_LATENCY) + 0.25;
+	if (weights * (double)c->nk > (double)t->l1d / 2)
+		term += EXPOSED * weights / L2_BYTES_PER_CYCLE;
 	return (double)((n + cols - 1) / cols) * (term * (double)c->nk + 10 + cols * vecs) * wino_points(c);
 }
 
