@@ -114,7 +114,8 @@ static void move(const Unit *u, LLVMValueRef to, LLVMValueRef from, LLVMValueRef
 	}
 	for (int64_t piece = PIECE; piece > 0; piece /= 2)
 		for (; n - done >= piece; done += piece)
-			move_piece(u, byte_at(u, to, emit_i64(e, done)), from ? byte_at(u, from, emit_i64(e, done)) : NULL, value, piece);
+			move_piece(u, byte_at(u, to, emit_i64(e, done)), from ? byte_at(u, from, emit_i64(e, done)) : NULL, value,
+			           piece);
 }
 
 /* Channel blocks [first, first + n) of a pixel, `size` elements of each: from and to are those of block 0. */
@@ -177,7 +178,8 @@ static void copy_row(const Unit *u, LLVMValueRef to, LLVMValueRef iy)
 	hi = hi < lo ? lo : hi;
 	move(u, to, NULL, u->pad, lo * matrix_pixel(c));
 	if (hi > lo)
-		copy_pixels(u, byte_at(u, to, emit_i64(e, lo * matrix_pixel(c))), addn(e, row, lo * by - c->px, c->a.x), emit_i64(e, hi - lo));
+		copy_pixels(u, byte_at(u, to, emit_i64(e, lo * matrix_pixel(c))), addn(e, row, lo * by - c->px, c->a.x),
+		            emit_i64(e, hi - lo));
 	move(u, byte_at(u, to, emit_i64(e, hi * matrix_pixel(c))), NULL, u->pad, (width - hi) * matrix_pixel(c));
 }
 
@@ -242,9 +244,11 @@ static void multiply(const Unit *u, int n, LLVMValueRef a, LLVMValueRef b)
 	int64_t apart = matrix_stride_x(c) * matrix_pixel(c), vector = (int64_t)c->lanes * MATRIX_LANE;
 
 	for (int j = 0; j < c->vecs; j++)
-		instruct(u, u->m->load, (LLVMValueRef[]){b_register(u, j), byte_at(u, b, emit_i64(e, j * vector)), emit_i64(e, c->vecs * vector)}, 3);
+		instruct(u, u->m->load,
+		         (LLVMValueRef[]){b_register(u, j), byte_at(u, b, emit_i64(e, j * vector)), emit_i64(e, c->vecs * vector)}, 3);
 	for (int i = 0; i < n; i++) {
-		instruct(u, u->m->load, (LLVMValueRef[]){a_register(u, i), byte_at(u, a, emit_i64(e, i * c->cols * apart)), emit_i64(e, apart)}, 3);
+		instruct(u, u->m->load,
+		         (LLVMValueRef[]){a_register(u, i), byte_at(u, a, emit_i64(e, i * c->cols * apart)), emit_i64(e, apart)}, 3);
 		for (int j = 0; j < c->vecs; j++)
 			instruct(u, name, (LLVMValueRef[]){sum_register(u, i, j), a_register(u, i), b_register(u, j)}, 3);
 	}
