@@ -54,8 +54,17 @@ typedef struct MloVariant {
 MloStatus mlo_codegen(const MloGraph *g, const MloTarget *t, const MloCodegenOptions *opt, MloVariant *out, MloDiag *d) MLO_CHECKED;
 void mlo_variant_free(MloVariant *v);
 
+/* Runs `tasks` tasks, all of them, of a kernel. */
+typedef struct MloKernelRunner {
+	MloStatus (*run)(void *user, const MloKernel *k, void *const *args, int64_t tasks, MloDiag *d);
+	void *user;
+} MloKernelRunner;
+
 /* Runs the graph's kernels with the Kernel IR interpreter instead of machine code (tests, bisecting). Results
  * are made in `a`. Branches, loops and objects are steps of the runtime's, not kernels: MLO_ERR_UNSUPPORTED. */
 MloStatus mlo_codegen_interp(MloArena *a, const MloGraph *g, const MloTarget *t, const MloTensor *const *inputs,
                              MloTensor **outputs, MloDiag *d) MLO_CHECKED;
+/* The same with something else in the interpreter's place. */
+MloStatus mlo_codegen_run(MloArena *a, const MloGraph *g, const MloTarget *t, const MloKernelRunner *runner,
+                          const MloTensor *const *inputs, MloTensor **outputs, MloDiag *d) MLO_CHECKED;
 #endif

@@ -50,6 +50,8 @@ static inline int64_t contract_tap_bytes(const KContract *c)
 /* How a step of `dot` terms is done on the target (emit_dot.c): does its instruction take bytes of A as signed ones?
  * In how many pieces are operands, and how many instructions as long as a multiply-add take them? */
 bool contract_takes_signed(const MloTarget *t, MloElem a);
+/* How the sign of A and its zero point are dealt with, for the schedule that c has. */
+void contract_choose_sign(const MloTarget *t, KContract *c);
 int contract_dot_pieces(const MloTarget *t, const KContract *c);
 double contract_dot_cost(const MloTarget *t, const KContract *c);
 

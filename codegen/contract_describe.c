@@ -1,5 +1,6 @@
 /* codegen/contract_describe.c -- convolutions and matrix products as sums of products (KContract). */
 #include "codegen/contract_lower.h"
+#include "codegen/matrix.h"
 #include "codegen/winograd.h"
 #include "ir/geometry.h"
 
@@ -218,12 +219,6 @@ static bool choose_weights(const MloLowerCx *cx, const MloValue *x, KContract *c
 	return true;
 }
 
-static void choose_sign(const MloTarget *t, KContract *c)
-{
-	c->a.flip = c->dot == 4 && contract_takes_signed(t, c->a.elem) != (c->a.elem == EL_i8);
-	c->zero.sums = c->a.flip || c->zero.given || c->zero.at;
-}
-
 /* In the place of packed weights, whose form is not decided yet. */
 static const MloTensor *unpacked(MloLowerCx *cx, MloElem elem)
 {
@@ -245,6 +240,7 @@ static void schedule(MloLowerCx *cx, ContractPlan *p, int64_t shortest)
 {
 	KContract *c = &p->c;
 
+	contract_choose_sign(cx->target, c);
 	if (p->band) {
 		mlo_schedule_band(cx->target, p->band, c);
 		return;
@@ -253,8 +249,11 @@ static void schedule(MloLowerCx *cx, ContractPlan *p, int64_t shortest)
 	p->winograd = p->winograd && !cx->direct_only;
 	if (cx->forced)
 		mlo_schedule_set(c, cx->forced);
-	else if (p->winograd)
+	else
+		mlo_schedule_matrix(cx->target, p->k, c);
+	if (!cx->forced && !c->depth && p->winograd)
 		mlo_schedule_winograd(cx->target, wino_weights_stay(cx->target, cx->weight_bytes), c);
+	contract_choose_sign(cx->target, c);
 }
 
 /* -- convolution ---------------------------------------------------------------------------- */
@@ -379,7 +378,6 @@ static MloStatus describe_conv(MloLowerCx *cx, const MloNode *first, const MloNo
 	if (!conv_groups(cx->target, image, ch, p->oc, groups, c, &w) || !choose_weights(cx, image, c) ||
 	    (p->gate && !scale_terms(p)))
 		return MLO_ERR_UNSUPPORTED;
-	choose_sign(cx->target, c);
 	if (!p->band && w.kh == 1 && w.kw == 1 && c->sy == 1 && c->sx == 1 && !c->py && !c->px && mlo_dim_same(oh, ih) &&
 	    mlo_dim_same(ow, iw)) {
 		/* pixels in one row: tiles need not end at each row's end */
@@ -554,7 +552,6 @@ static MloStatus finish_mat(MloLowerCx *cx, const MloNode *n, const StridedView 
 		c->b.packed = true;
 		if (!choose_weights(cx, a->base, c))
 			return MLO_ERR_UNSUPPORTED;
-		choose_sign(cx->target, c);
 		schedule(cx, p, 1);
 		pack(cx, p, &w);
 		return MLO_OK;

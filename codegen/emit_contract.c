@@ -362,7 +362,7 @@ void contract_lanes_end(Tile *t)
 	t->e->mask = NULL;
 }
 
-static void epilogue_at(Tile *t, LLVMValueRef x, int j, LLVMValueRef product, int64_t real)
+void contract_output(Tile *t, LLVMValueRef x, int j, LLVMValueRef product, int64_t real)
 {
 	const KContract *c = t->c;
 	const KStmt *body;
@@ -408,7 +408,7 @@ static void epilogue_loop(Tile *t, int cols, LLVMValueRef x0, int64_t real_chann
 		}
 		i = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, cols), emit_i64(e, 1), "col");
 		v = LLVMBuildLoad2(e->b, t->vec, LLVMBuildInBoundsGEP2(e->b, t->vec, buf, &i, 1, ""), "");
-		epilogue_at(t, add(e, x0, i), j, v, real);
+		contract_output(t, add(e, x0, i), j, v, real);
 		emit_end(e, &l);
 	}
 }
@@ -427,8 +427,8 @@ static void epilogue_cols(Tile *t, int cols, LLVMValueRef x0, int64_t real_chann
 			int64_t real = real_of(t, real_channels, j);
 
 			if (real)
-				epilogue_at(t, addc(e, x0, i), j,
-				            LLVMBuildLoad2(e->b, t->vec, t->acc[i * c->vecs + j], ""), real);
+				contract_output(t, addc(e, x0, i), j,
+				                LLVMBuildLoad2(e->b, t->vec, t->acc[i * c->vecs + j], ""), real);
 		}
 	}
 }
@@ -771,6 +771,8 @@ void emit_contract(Emit *e, const KStmt *s)
 {
 	if (s->contract->wino)
 		emit_winograd(e, s);
+	else if (s->contract->depth)
+		emit_matrix(e, s);
 	else
 		emit_tasks(e, s, e->begin, e->end);
 }

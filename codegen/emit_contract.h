@@ -44,6 +44,9 @@ typedef struct Edge {
 
 /* emit_contract.c: a register tile of `cols` columns from x0 on, with its epilogue, at rows t->y. */
 void contract_tile(Tile *t, int cols, LLVMValueRef x0, Edge edge);
+/* The epilogue at rows t->y, column x, for vector j of the tile, of whose lanes `real` are channels; -1: known when the
+ * kernel runs. */
+void contract_output(Tile *t, LLVMValueRef x, int j, LLVMValueRef product, int64_t real);
 /* Sets the tap rows that lie inside the image, for each row of the tiles that start at t->y, and what these tiles share. */
 void contract_begin_rows(Tile *t);
 
@@ -62,7 +65,7 @@ typedef struct DotOperand {
 	int n;
 	LLVMValueRef v[4];
 } DotOperand;
-LLVMValueRef contract_element(Tile *t, int arg, MloElem elem, LLVMValueRef off); /* where an element of an argument lies */
+LLVMValueRef contract_element(const Tile *t, int arg, MloElem elem, LLVMValueRef off); /* where an element of an argument lies */
 LLVMValueRef contract_widen(Tile *t, MloElem elem, LLVMValueRef v); /* elements as they are multiplied and added */
 /* Where an element of A or of B (weights) lies. */
 LLVMValueRef contract_address(Tile *t, bool weights, LLVMValueRef off);
@@ -83,6 +86,8 @@ void contract_zero_point(Tile *t);                    /* sets t->zero */
  * of an output lie inside from some column of them to another, so that differences of two running sums are all there is to know. */
 void contract_row_start(Tile *t);
 void contract_start(Tile *t, int cols, Edge edge);    /* accumulators before the first term */
+/* What the sums of each vector start from where all taps lie inside the image; NULL: 0. */
+void contract_start_inside(Tile *t, LLVMValueRef *start);
 /* Does the epilogue begin by adding a whole number to each channel?  Then *bias loads it, and the statement that adds it is
  * answered: accumulators start from it.  Else NULL, and the epilogue. */
 const KStmt *contract_bias(const Tile *t, const KInst **bias);

@@ -33,6 +33,12 @@ bool contract_takes_signed(const MloTarget *t, MloElem a)
 	return a == EL_i8 ? t->dots->s8s8 || !t->dots->u8s8 : !t->dots->u8s8 && t->dots->s8s8;
 }
 
+void contract_choose_sign(const MloTarget *t, KContract *c)
+{
+	c->a.flip = c->dot == 4 && !c->depth && contract_takes_signed(t, c->a.elem) != (c->a.elem == EL_i8);
+	c->zero.sums = c->a.flip || c->zero.given || c->zero.at;
+}
+
 int contract_dot_pieces(const MloTarget *t, const KContract *c)
 {
 	if (c->dot == 1 || instruction(t, c))
@@ -97,7 +103,7 @@ DotOperand contract_split(Tile *t, LLVMValueRef x, bool sign)
 	return out;
 }
 
-LLVMValueRef contract_element(Tile *t, int arg, MloElem elem, LLVMValueRef off)
+LLVMValueRef contract_element(const Tile *t, int arg, MloElem elem, LLVMValueRef off)
 {
 	return LLVMBuildInBoundsGEP2(t->e->b, emit_mem_type(t->e, elem), t->e->arg[arg], &off, 1, "");
 }

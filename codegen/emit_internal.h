@@ -64,4 +64,5 @@ LLVMValueRef emit_accum(Emit *e, int acc);
 void emit_forest(Emit *e, const KStmt *s);           /* emit_forest.c; runs tasks begin..end itself */
 void emit_call(Emit *e, const KStmt *s);             /* emit_call.c */
 void emit_winograd(Emit *e, const KStmt *s);         /* emit_winograd.c; runs tasks begin..end itself */
+void emit_matrix(Emit *e, const KStmt *s);           /* emit_matrix.c; likewise */
 #endif

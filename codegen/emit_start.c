@@ -77,22 +77,31 @@ static void start_at(Tile *t, int r, int from, int to, int j, LLVMValueRef v)
 		LLVMBuildStore(t->e->b, v, t->acc[(r * c->cols + i) * c->vecs + j]);
 }
 
+/* The sums of the weights of taps [ky_lo, ky_hi) x [lo, hi). */
+static void sum_taps(Tile *t, LLVMValueRef ky_lo, LLVMValueRef ky_hi, LLVMValueRef lo, LLVMValueRef hi, LLVMValueRef *sum)
+{
+	Emit *e = t->e;
+	LLVMValueRef ky, kx;
+	EmitLoop ly, lx;
+
+	new_totals(t, sum);
+	ky = emit_for(e, &ly, ky_lo, ky_hi, emit_i64(e, 1), "ky");
+	kx = emit_for(e, &lx, lo, hi, emit_i64(e, 1), "kx");
+	add_tap(t, ky, kx, sum);
+	emit_end(e, &lx);
+	emit_end(e, &ly);
+	for (int j = 0; j < t->c->vecs; j++)
+		sum[j] = LLVMBuildLoad2(e->b, t->vec, sum[j], "");
+}
+
 /* Columns [from, to) of row r, whose taps [lo, hi) lie inside. */
 static void start_columns(Tile *t, int r, int from, int to, LLVMValueRef lo, LLVMValueRef hi)
 {
-	const KContract *c = t->c;
-	Emit *e = t->e;
-	LLVMValueRef total[16], ky, kx;
-	EmitLoop ly, lx;
+	LLVMValueRef sum[16];
 
-	new_totals(t, total);
-	ky = emit_for(e, &ly, t->ky_lo[r], t->ky_hi[r], emit_i64(e, 1), "ky");
-	kx = emit_for(e, &lx, lo, hi, emit_i64(e, 1), "kx");
-	add_tap(t, ky, kx, total);
-	emit_end(e, &lx);
-	emit_end(e, &ly);
-	for (int j = 0; j < c->vecs; j++)
-		start_at(t, r, from, to, j, LLVMBuildLoad2(e->b, t->vec, total[j], ""));
+	sum_taps(t, t->ky_lo[r], t->ky_hi[r], lo, hi, sum);
+	for (int j = 0; j < t->c->vecs; j++)
+		start_at(t, r, from, to, j, sum[j]);
 }
 
 void contract_row_start(Tile *t)
@@ -247,5 +256,21 @@ void contract_start(Tile *t, int cols, Edge edge)
 
 			LLVMBuildStore(e->b, LLVMBuildAdd(e->b, LLVMBuildLoad2(e->b, t->vec, acc, ""), bias, ""), acc);
 		}
+	}
+}
+
+void contract_start_inside(Tile *t, LLVMValueRef *start)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+
+	if (c->zero.sums)
+		sum_taps(t, emit_i64(e, 0), emit_i64(e, c->nky), emit_i64(e, 0), emit_i64(e, c->nkx), start);
+	for (int j = 0; j < c->vecs; j++) {
+		LLVMValueRef bias = bias_of(t, j);
+
+		start[j] = c->zero.sums ? LLVMBuildMul(e->b, start[j], t->zero, "") : NULL;
+		if (bias)
+			start[j] = start[j] ? LLVMBuildAdd(e->b, start[j], bias, "") : bias;
 	}
 }

@@ -297,11 +297,14 @@ int64_t mlo_contract_ctiles(const KContract *c)
 	return (c->nc + w - 1) / w;
 }
 
+int64_t mlo_contract_crun(const KContract *c)
+{
+	return c->wino || c->depth ? c->c_chunk : 1;
+}
+
 int64_t mlo_contract_csplits(const KContract *c)
 {
-	int64_t tiles = mlo_contract_ctiles(c);
-
-	return c->wino ? (tiles + c->c_chunk - 1) / c->c_chunk : tiles;
+	return (mlo_contract_ctiles(c) + mlo_contract_crun(c) - 1) / mlo_contract_crun(c);
 }
 
 MloElem mlo_contract_sum(const KContract *c)
@@ -311,7 +314,11 @@ MloElem mlo_contract_sum(const KContract *c)
 
 int64_t mlo_contract_steps(const KContract *c)
 {
-	return (c->nk + c->dot - 1) / c->dot;
+	int64_t n = (c->nk + c->dot - 1) / c->dot;
+
+	while (c->depth && n * mlo_contract_run_taps(c) % c->depth)
+		n++;
+	return n;
 }
 
 static MloDim ceil_div(const MloKernel *k, int64_t number, int64_t by)
@@ -327,7 +334,7 @@ MloDim mlo_contract_tasks(const MloKernel *k, const KContract *c)
 	MloDim n = mlo_dim_mul(k->syms, mlo_kernel_dim(k, c->nb0), mlo_kernel_dim(k, c->nb1));
 
 	n = mlo_dim_mul(k->syms, n, ceil_div(k, extent, c->y_chunk));
-	return mlo_dim_mul(k->syms, n, ceil_div(k, c->nc, c->wino ? tile * c->c_chunk : tile));
+	return mlo_dim_mul(k->syms, n, ceil_div(k, c->nc, tile * mlo_contract_crun(c)));
 }
 
 static double contract_outputs(const MloKernel *k, const KContract *c)

@@ -160,6 +160,10 @@ typedef struct KContract {
 	 * a task makes c_chunk channel tiles of a chunk in the scratch argument w_arg. */
 	int wino, w_arg;
 	int64_t c_chunk;
+	/* Products by a matrix unit (codegen/matrix.h): the steps that one of them takes, or 0.  A task makes c_chunk channel
+	 * tiles of a chunk from its input, which it has copied into the scratch argument w_arg.  A tile is then `rows` by `vecs`
+	 * registers of sums, each `cols` outputs by `lanes` channels, and B has as many steps as mlo_contract_steps() says. */
+	int depth;
 } KContract;
 
 /* What may be a size: in an initialiser, the addresses of those members of c. */
@@ -285,9 +289,13 @@ static inline bool mlo_contract_by_columns(const KContract *c)
 }
 int64_t mlo_contract_chunks(const KContract *c); /* where the extents are numbers */
 int64_t mlo_contract_ctiles(const KContract *c); /* channel tiles; likewise */
+int64_t mlo_contract_crun(const KContract *c); /* channel tiles of a task */
 int64_t mlo_contract_csplits(const KContract *c); /* tasks that share the channel tiles of a chunk; likewise */
 MloElem mlo_contract_sum(const KContract *c); /* what products are summed up in: f32 or i32 */
-int64_t mlo_contract_steps(const KContract *c); /* of `dot` terms per tap; likewise */
+/* Steps of `dot` terms per tap; likewise.  Of a matrix unit, with those that fill up its products. */
+int64_t mlo_contract_steps(const KContract *c);
+/* Taps whose steps follow each other in its runs. */
+static inline int64_t mlo_contract_run_taps(const KContract *c) { return c->dx == 1 ? c->nkx : 1; }
 double mlo_contract_flops(const MloKernel *k, const KContract *c); /* without the epilogue */
 MloDim mlo_contract_tasks(const MloKernel *k, const KContract *c);
 /* Is all that it reads of argument `arg` chosen by data: elements of a table that it looks up? */

@@ -529,7 +529,7 @@ static void contract_task(const KContract *c, int64_t task, int64_t *lo, int64_t
 {
 	int64_t chunks = mlo_contract_chunks(c), tiles = mlo_contract_csplits(c), per = chunks * tiles;
 	int64_t batch = task / per, rest = task % per;
-	int64_t w = (int64_t)c->vecs * c->lanes * (c->wino ? c->c_chunk : 1);
+	int64_t w = (int64_t)c->vecs * c->lanes * mlo_contract_crun(c);
 	int64_t chunk = c->c_outer ? rest % chunks : rest / tiles, tile = c->c_outer ? rest / chunks : rest % tiles;
 	int64_t n[5] = {c->nb0, c->nb1, c->ny, c->nx, c->nc};
 	int split = mlo_contract_by_columns(c) ? 3 : 2;

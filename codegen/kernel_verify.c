@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "codegen/kernel_text.h"
+#include "codegen/matrix.h"
 #include "codegen/winograd.h"
 #include "ir/ref/ref.h"
 
@@ -280,6 +281,24 @@ static void check_winograd(Scope *s, const KContract *c)
 		wrong(s, "Winograd needs %lld elements of scratch memory", (long long)wino_scratch_elems(c));
 }
 
+static void check_matrix(Scope *s, const KContract *c)
+{
+	const int64_t known[] = {c->ny, c->nc, c->nk, c->in_y, c->a.x, c->a.block, c->a.blk};
+	bool open = !mlo_contract_by_columns(c) && (c->nx < 0 || c->in_x < 0 || c->a.y < 0);
+
+	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+		open |= known[i] < 0;
+	if (open)
+		wrong(s, "contraction of open sizes on a matrix unit");
+	if (s->errors)
+		return;
+	if (c->dot == 1 || c->wino || c->c_outer || c->group_k || c->a.flip || c->c_chunk < 1 || (c->zero.given && c->zero.at))
+		wrong(s, "contraction that no matrix unit does");
+	else if (arg_ok(s, c->w_arg, "contraction") && (s->k->arg.items[c->w_arg].dir != KA_SCRATCH ||
+	         s->k->arg.items[c->w_arg].count * mlo_elem_bits(s->k->arg.items[c->w_arg].elem) / 8 < matrix_scratch_bytes(c)))
+		wrong(s, "a matrix unit needs %lld bytes of scratch memory", (long long)matrix_scratch_bytes(c));
+}
+
 /* An argument of a contraction that only reads it. */
 static void check_input(Scope *s, int arg, MloElem elem, const char *what)
 {
@@ -353,14 +372,14 @@ static void check_contract(Scope *s, const KStmt *st)
 	const KContract *c = st->contract;
 	const int64_t *open[] = {MLO_CONTRACT_OPEN(*c)};
 
-	if (s->depth ? c->wino || s->vec_var >= 0 || s->contract : st != s->k->body || st->next || s->contract)
+	if (s->depth ? c->wino || c->depth || s->vec_var >= 0 || s->contract : st != s->k->body || st->next || s->contract)
 		wrong(s, "a contraction is neither alone in the kernel nor plain in loops");
 	check_places(s, c);
 	for (size_t i = 0; i < sizeof open / sizeof *open; i++)
 		check_number(s, *open[i], "contraction");
 	if (!c->nb0 || !c->nb1 || !c->ny || !c->nx || !c->nc || c->nky < 1 || c->nkx < 1)
 		wrong(s, "contraction of empty extents");
-	if (c->y_chunk < 1 || c->lanes < 1 || c->vecs < 1 || c->cols < 1 || c->rows < 1 || c->rows > 2)
+	if (c->y_chunk < 1 || c->lanes < 1 || c->vecs < 1 || c->cols < 1 || c->rows < 1 || (c->rows > 2 && !c->depth) || c->depth < 0)
 		wrong(s, "contraction without a schedule");
 	if (!c->a.block)
 		wrong(s, "contraction with a channel block of %lld", (long long)c->a.block);
@@ -378,6 +397,8 @@ static void check_contract(Scope *s, const KStmt *st)
 		return;
 	if (c->wino)
 		check_winograd(s, c);
+	if (c->depth)
+		check_matrix(s, c);
 	if (c->scale.on)
 		check_scale(s, c);
 	for (int i = 0; i < 5; i++)

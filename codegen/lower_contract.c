@@ -8,6 +8,7 @@
 
 #include "codegen/cache.h"
 #include "codegen/contract_lower.h"
+#include "codegen/matrix.h"
 #include "codegen/winograd.h"
 
 typedef ContractLower Lower;
@@ -391,6 +392,8 @@ static MloStatus lower(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered
 		c->w_arg = contract_scratch(&l, c->nk * c->vecs * c->lanes);
 	if (c->wino && !cx->probe)
 		c->w_arg = contract_scratch(&l, wino_scratch_elems(c));
+	if (c->depth && !cx->probe)
+		c->w_arg = contract_scratch(&l, (matrix_scratch_bytes(c) + 3) / 4);
 	l.plan.c = *c;
 	top = kb_top(l.k);
 	l.at = kb_contract(&top, c);

@@ -1,4 +1,4 @@
-/* codegen/program_interp.c -- runs a plan with the Kernel IR interpreter in place of machine code. */
+/* codegen/program_interp.c -- runs a plan with the Kernel IR interpreter, or what a test brings, in place of machine code. */
 #include <string.h>
 
 #include "codegen/program.h"
@@ -7,6 +7,7 @@ typedef struct Run {
 	MloArena *a;
 	const Plan *plan;
 	const Program *p;
+	const MloKernelRunner *runner;
 	const MloTensor *const *inputs;
 	int64_t *slot;
 	char **own;              /* per buffer: OWN, OUTPUT */
@@ -93,7 +94,8 @@ static MloStatus run_step(Run *r, const Step *s)
 		MLO_TRY(address(r, &s->arg[k], &p));
 		args[k] = p;
 	}
-	return mlo_kernel_interp(s->kernel, args, 0, s->tasks_slot < 0 ? s->kernel->ntasks : r->slot[s->tasks_slot], r->d);
+	return r->runner->run(r->runner->user, s->kernel, args,
+	                      s->tasks_slot < 0 ? s->kernel->ntasks : r->slot[s->tasks_slot], r->d);
 }
 
 static MloStatus give_output(Run *r, uint32_t i, MloTensor **out)
@@ -141,12 +143,24 @@ static MloStatus start(Run *r)
 	return MLO_OK;
 }
 
+static MloStatus interpret(void *user, const MloKernel *k, void *const *args, int64_t tasks, MloDiag *d)
+{
+	(void)user;
+	return mlo_kernel_interp(k, args, 0, tasks, d);
+}
+
 MloStatus mlo_codegen_interp(MloArena *a, const MloGraph *g, const MloTarget *t, const MloTensor *const *inputs,
                              MloTensor **outputs, MloDiag *d)
 {
+	return mlo_codegen_run(a, g, t, &(MloKernelRunner){interpret, NULL}, inputs, outputs, d);
+}
+
+MloStatus mlo_codegen_run(MloArena *a, const MloGraph *g, const MloTarget *t, const MloKernelRunner *runner,
+                          const MloTensor *const *inputs, MloTensor **outputs, MloDiag *d)
+{
 	static const MloCodegenOptions defaults;
 	Plan plan;
-	Run r = {.a = a, .plan = &plan, .inputs = inputs, .d = d};
+	Run r = {.a = a, .plan = &plan, .runner = runner, .inputs = inputs, .d = d};
 	size_t late = 0;
 
 	MLO_TRY(plan_build(&plan, a, g, t, &defaults, d));

@@ -294,6 +294,11 @@ void mlo_schedule_text(MloStr *out, const KContract *c)
 {
 	if (c->wino)
 		mlo_str_add(out, "Winograd %dx%d, ", c->nky == 3 ? c->wino : 1, c->nkx == 3 ? c->wino : 1);
+	if (c->depth) {
+		mlo_str_add(out, "matrix unit, %d steps, tile %dx%d, chunk %lldx%lld", c->depth, c->rows * c->cols, c->vecs * c->lanes,
+		            (long long)c->y_chunk, (long long)c->c_chunk * c->vecs * c->lanes);
+		return;
+	}
 	mlo_str_add(out, "tile %dx%d, chunk %lld, %s outer", c->cols, c->vecs * c->lanes, (long long)c->y_chunk,
 	            c->c_outer ? "channels" : "rows");
 }

@@ -16,13 +16,14 @@ typedef struct MloSchedule {
 	int64_t y_chunk;
 	bool c_outer;
 	int wino;
-	int64_t c_chunk; /* Winograd; else 0 */
+	int64_t c_chunk; /* Winograd, matrix unit; else 0 */
+	int depth;
 } MloSchedule;
 
 MloSchedule mlo_schedule_of(const KContract *c);
 void mlo_schedule_set(KContract *c, const MloSchedule *s);
 bool mlo_schedule_same(const MloSchedule *a, const MloSchedule *b);
-/* "vecs=2 cols=14 rows=1 y_chunk=28 c_outer=1 wino=0 c_chunk=0", and back: false where it is not that. */
+/* "vecs=2 cols=14 rows=1 y_chunk=28 c_outer=1 wino=0 c_chunk=0 depth=0", and back: false where it is not that. */
 void mlo_schedule_write(MloStr *out, const MloSchedule *s);
 bool mlo_schedule_read(const char *text, MloSchedule *out);
 

@@ -1,11 +1,13 @@
 /* codegen/schedule_space.c -- which schedules a contraction can have, and which of them are worth measuring. */
 #include "codegen/schedule.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "codegen/contract.h"
+#include "codegen/matrix.h"
 #include "codegen/winograd.h"
 
 /* Tiles that the cost model expects to take longer than this many times its best are left out. */
@@ -17,7 +19,7 @@ enum { MAX_TILES = 24, WINO_PER_SIZE = 3, WANTED_TASKS = 32, WANTED_SPLITS = 6 }
 MloSchedule mlo_schedule_of(const KContract *c)
 {
 	return (MloSchedule){.vecs = c->vecs, .cols = c->cols, .rows = c->rows, .y_chunk = c->y_chunk,
-	                     .c_outer = c->c_outer, .wino = c->wino, .c_chunk = c->wino ? c->c_chunk : 0};
+	                     .c_outer = c->c_outer, .wino = c->wino, .c_chunk = c->wino || c->depth ? c->c_chunk : 0, .depth = c->depth};
 }
 
 void mlo_schedule_set(KContract *c, const MloSchedule *s)
@@ -31,18 +33,20 @@ void mlo_schedule_set(KContract *c, const MloSchedule *s)
 	if (c->wino)
 		wino_elements(c);
 	c->c_chunk = s->c_chunk;
+	c->depth = s->depth;
 }
 
 bool mlo_schedule_same(const MloSchedule *a, const MloSchedule *b)
 {
 	return a->vecs == b->vecs && a->cols == b->cols && a->rows == b->rows && a->y_chunk == b->y_chunk &&
-	       a->c_outer == b->c_outer && a->wino == b->wino && a->c_chunk == b->c_chunk;
+	       a->c_outer == b->c_outer && a->wino == b->wino && a->c_chunk == b->c_chunk &&
+	       a->depth == b->depth;
 }
 
 void mlo_schedule_write(MloStr *out, const MloSchedule *s)
 {
-	mlo_str_add(out, "vecs=%d cols=%d rows=%d y_chunk=%lld c_outer=%d wino=%d c_chunk=%lld", s->vecs, s->cols, s->rows,
-	            (long long)s->y_chunk, s->c_outer, s->wino, (long long)s->c_chunk);
+	mlo_str_add(out, "vecs=%d cols=%d rows=%d y_chunk=%lld c_outer=%d wino=%d c_chunk=%lld depth=%d", s->vecs, s->cols, s->rows,
+	            (long long)s->y_chunk, s->c_outer, s->wino, (long long)s->c_chunk, s->depth);
 }
 
 /* "NAME=VALUE", VALUE a whole number from 0 on; answers what follows, or NULL. */
@@ -60,17 +64,17 @@ static const char *read_member(const char *at, const char *name, int64_t most, i
 
 bool mlo_schedule_read(const char *text, MloSchedule *out)
 {
-	static const char *const name[] = {"vecs", "cols", "rows", "y_chunk", "c_outer", "wino", "c_chunk"};
-	static const int64_t most[] = {64, 64, 2, INT64_MAX - 1, 1, WINO_MAX_M, INT64_MAX - 1};
-	int64_t v[7];
+	static const char *const name[] = {"vecs", "cols", "rows", "y_chunk", "c_outer", "wino", "c_chunk", "depth"};
+	static const int64_t most[] = {64, 64, 64, INT64_MAX - 1, 1, WINO_MAX_M, INT64_MAX - 1, 64};
+	int64_t v[8];
 
-	for (int i = 0; i < 7; i++) {
+	for (int i = 0; i < 8; i++) {
 		text = read_member(text, name[i], most[i], &v[i]);
 		if (!text)
 			return false;
 	}
 	*out = (MloSchedule){.vecs = (int)v[0], .cols = (int)v[1], .rows = (int)v[2], .y_chunk = v[3],
-	                     .c_outer = v[4] != 0, .wino = (int)v[5], .c_chunk = v[6]};
+	                     .c_outer = v[4] != 0, .wino = (int)v[5], .c_chunk = v[6], .depth = (int)v[7]};
 	return *text == 0 || *text == '\n';
 }
 
@@ -96,15 +100,27 @@ static bool fits_direct(const MloTunable *k, const KContract *c)
 	return c->y_chunk <= (extent + unit - 1) / unit * unit;
 }
 
+static bool fits_matrix(const MloTunable *k, const KContract *c)
+{
+	bool by_columns = mlo_contract_by_columns(c);
+	int64_t extent = by_columns ? c->nx : c->ny, unit = by_columns ? (int64_t)c->rows * c->cols : 1;
+
+	return matrix_can(k->target, c) && matrix_fits(k->target, c) && c->y_chunk % unit == 0 &&
+	       c->y_chunk <= (extent + unit - 1) / unit * unit;
+}
+
 bool mlo_schedule_fits(const MloTunable *k, const MloSchedule *s)
 {
 	KContract c = *k->c;
 
 	if (s->vecs < 1 || s->vecs > CONTRACT_MAX_VECS || s->cols < 1 || s->cols > CONTRACT_MAX_COLS || s->rows < 1 ||
-	    s->rows > 2 || s->y_chunk < 1 || s->vecs > (c.nc + c.lanes - 1) / c.lanes)
+	    s->y_chunk < 1 || s->vecs > (c.nc + c.lanes - 1) / c.lanes)
 		return false;
 	mlo_schedule_set(&c, s);
-	return contract_tile_fits(k->target, &c, s->cols, s->vecs) &&
+	contract_choose_sign(k->target, &c);
+	if (s->depth)
+		return fits_matrix(k, &c);
+	return s->rows <= 2 && contract_tile_fits(k->target, &c, s->cols, s->vecs) &&
 	       (s->wino ? fits_winograd(k, &c) : fits_direct(k, &c));
 }
 
@@ -130,6 +146,8 @@ static Space space_of(MloArena *a, const MloTunable *k, MloScheduleList *out)
 
 	s.direct.wino = 0;
 	s.direct.c_chunk = 0;
+	s.direct.depth = 0;
+	contract_choose_sign(k->target, &s.direct);
 	return s;
 }
 
@@ -137,7 +155,7 @@ static Space space_of(MloArena *a, const MloTunable *k, MloScheduleList *out)
 static bool feeds_threads(const Space *f, const MloSchedule *s)
 {
 	KContract c = f->direct;
-	int64_t wanted = s->wino ? WANTED_SPLITS : WANTED_TASKS;
+	int64_t wanted = s->wino || s->depth ? WANTED_SPLITS : WANTED_TASKS;
 
 	mlo_schedule_set(&c, s);
 	return tasks_of(&c) >= (wanted < f->tasks ? wanted : f->tasks);
@@ -214,11 +232,27 @@ static void offer_winograd(Space *f, int m, int most)
 	}
 }
 
+/* The best on the matrix unit with each form of tiles. */
+static void offer_matrix(Space *f)
+{
+	if (!matrix_can(f->k->target, &f->direct))
+		return;
+	for (int vecs = 1; vecs <= MATRIX_MAX_VECS; vecs++) {
+		for (int rows = 1; rows <= MATRIX_MAX_ROWS; rows++) {
+			KContract c = f->direct;
+
+			if (isfinite(matrix_schedule(f->k->target, rows, vecs, &c)))
+				offer(f, mlo_schedule_of(&c));
+		}
+	}
+}
+
 void mlo_schedule_candidates(MloArena *a, const MloTunable *k, MloScheduleList *out)
 {
 	Space f = space_of(a, k, out);
 
 	/* the best of each kind, then the others */
+	offer_matrix(&f);
 	offer_winograd(&f, 4, 1);
 	offer_winograd(&f, 2, 1);
 	offer_tiles(&f, f.model.wino ? 1 : MAX_TILES);
@@ -260,9 +294,12 @@ void mlo_schedule_neighbours(MloArena *a, const MloTunable *k, const MloSchedule
 	int64_t unit, units;
 
 	mlo_schedule_set(&c, s);
-	unit = s->wino ? wino_my(&c) : mlo_contract_by_columns(&c) ? s->cols : s->rows;
+	unit = s->wino                       ? wino_my(&c)
+	       : mlo_contract_by_columns(&c) ? (int64_t)s->cols * (s->depth ? s->rows : 1)
+	       : s->depth                    ? 1
+	                                     : s->rows;
 	units = (s->y_chunk + unit - 1) / unit;
-	if (!s->wino) { /* a task of Winograd's makes all its channel tiles of a chunk */
+	if (!s->wino && !s->depth) { /* their tasks make all channel tiles of a chunk */
 		o.c_outer = !s->c_outer;
 		offer(&f, o);
 		o = *s;
@@ -271,12 +308,14 @@ void mlo_schedule_neighbours(MloArena *a, const MloTunable *k, const MloSchedule
 	}
 	offer_chunk(&f, s, (units + 1) / 2 * unit, s->c_chunk);
 	offer_chunk(&f, s, units * 2 * unit, s->c_chunk);
-	if (s->wino) {
+	if (s->wino || s->depth) {
 		offer_chunk(&f, s, (units - 1) * unit, s->c_chunk);
 		offer_chunk(&f, s, (units + 1) * unit, s->c_chunk);
 		offer_chunk(&f, s, s->y_chunk, (s->c_chunk + 1) / 2);
 		offer_chunk(&f, s, s->y_chunk, s->c_chunk * 2);
 	}
+	if (s->depth)
+		return;
 	offer_tile(&f, s, s->cols + 1, s->vecs);
 	offer_tile(&f, s, s->cols - 1, s->vecs);
 	offer_tile(&f, s, s->cols, s->vecs + 1);

@@ -1,9 +1,12 @@
 /* runtime/cpu.c -- what this CPU can do, in LLVM's names of features.
  *
- * A feature counts only if the operating system keeps its registers too (XCR0 on x86-64). */
+ * A feature counts only if the operating system keeps its registers too (XCR0 on x86-64), and where it wants to be asked
+ * for them first, if it has agreed. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "runtime/internal.h"
 
@@ -12,12 +15,13 @@
 
 enum { EAX, EBX, ECX, EDX };
 /* Bits of XCR0 that must be set. */
-enum { NO_STATE = 0, YMM = 0x06, ZMM = 0xe6 };
+enum { NO_STATE = 0, YMM = 0x06, ZMM = 0xe6, TILES = 0x60000 };
 
 static const struct Feature {
 	const char *name;
 	uint32_t leaf, sub;
-	uint8_t reg, bit, state;
+	uint8_t reg, bit;
+	uint32_t state;
 } features[] = {
 	{"sse3", 1, 0, ECX, 0, NO_STATE},       {"pclmul", 1, 0, ECX, 1, NO_STATE},
 	{"ssse3", 1, 0, ECX, 9, NO_STATE},      {"fma", 1, 0, ECX, 12, YMM},
@@ -37,7 +41,9 @@ static const struct Feature {
 	{"vpclmulqdq", 7, 0, ECX, 10, YMM},     {"avx512vnni", 7, 0, ECX, 11, ZMM},
 	{"avx512bitalg", 7, 0, ECX, 12, ZMM},   {"avx512vpopcntdq", 7, 0, ECX, 14, ZMM},
 	{"movdiri", 7, 0, ECX, 27, NO_STATE},   {"avx512vp2intersect", 7, 0, EDX, 8, ZMM},
-	{"avx512fp16", 7, 0, EDX, 23, ZMM},     {"avxvnni", 7, 1, EAX, 4, YMM},
+	{"amx-bf16", 7, 0, EDX, 22, TILES},     {"avx512fp16", 7, 0, EDX, 23, ZMM},
+	{"amx-tile", 7, 0, EDX, 24, TILES},     {"amx-int8", 7, 0, EDX, 25, TILES},
+	{"avxvnni", 7, 1, EAX, 4, YMM},
 	{"avx512bf16", 7, 1, EAX, 5, ZMM},      {"avxifma", 7, 1, EAX, 23, YMM},
 	{"avxvnniint8", 7, 1, EDX, 4, YMM},     {"avxneconvert", 7, 1, EDX, 5, YMM},
 	{"avxvnniint16", 7, 1, EDX, 10, YMM},   {"sahf", 0x80000001, 0, ECX, 0, NO_STATE},
@@ -74,6 +80,27 @@ static void read_pages(void)
 		__asm__ volatile("xgetbv" : "=a"(saved_state), "=d"(high) : "c"(0));
 }
 
+static bool tiles_granted;
+static pthread_once_t tiles_asked = PTHREAD_ONCE_INIT;
+
+/* Linux keeps the 8 KiB of tile registers for processes that have asked for them: once, for all threads.  (Linux,
+ * Documentation/arch/x86/xstate.rst.) */
+static void ask_for_tiles(void)
+{
+	enum { ARCH_REQ_XCOMP_PERM = 0x1023, XTILEDATA = 18 };
+
+	tiles_granted = syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA) == 0;
+}
+
+/* Of registers that the system keeps. */
+static bool may_use(uint32_t state)
+{
+	if (!(state & TILES))
+		return true;
+	pthread_once(&tiles_asked, ask_for_tiles);
+	return tiles_granted;
+}
+
 MLRT_LOCAL CpuAnswer mlrt_cpu_has(const char *name)
 {
 	for (size_t i = 0; i < sizeof features / sizeof *features; i++) {
@@ -87,7 +114,7 @@ MLRT_LOCAL CpuAnswer mlrt_cpu_has(const char *name)
 			p++;
 		if (!(p->reg[f->reg] >> f->bit & 1))
 			return CPU_NO;
-		return (saved_state & f->state) == f->state ? CPU_YES : CPU_NO;
+		return (saved_state & f->state) == f->state && may_use(f->state) ? CPU_YES : CPU_NO;
 	}
 	return CPU_UNKNOWN;
 }

@@ -23,6 +23,19 @@ typedef struct MloDots {
 	const char *round;       /* f32 to the nearest i32, halves to even; INT32_MIN for whatever does not fit */
 } MloDots;
 
+/* A unit that multiplies matrices in registers of their own, as LLVM names its intrinsics: they take numbers of such registers
+ * as constants.  A register has up to `rows` rows of up to `row_bytes` bytes, as configured; a product adds, to each lane of 32
+ * bits of one of them, the products of its row of A and its column of B, lanes of which hold as many elements side by side as
+ * make 32 bits.  (Intel SDM, chapter on AMX; LDTILECFG, TILELOADD, TDPBUSD, TDPBF16PS.) */
+typedef struct MloMatrix {
+	const char *config;      /* takes 64 bytes: palette 1, from byte 16 on u16 bytes per row, from byte 48 on u8 rows */
+	const char *release, *zero, *load, *store; /* load, store: register, address, bytes from row to row */
+	const char *u8s8, *s8s8, *bf16; /* sum, A, B; NULL: none */
+	int registers, rows, row_bytes;
+	double product_cycles, product_latency; /* of whole registers: from one to the next, and until its sum is there */
+	double row_cycles;       /* of a load or store, per row */
+} MloMatrix;
+
 typedef struct MloTarget {
 	const char *name;        /* "x86_64-avx512" */
 	const char *arch;        /* "x86_64", "aarch64": names the bitcode library and the loader's check */
@@ -32,6 +45,7 @@ typedef struct MloTarget {
 	int vector_regs;
 	int block;               /* channels per block of the blocked layout */
 	const MloDots *dots;     /* never NULL */
+	const MloMatrix *matrix; /* or NULL */
 	int64_t l1d, l2, l3;     /* bytes, per core (l3: per core share) */
 	int l1d_ways;            /* associativity */
 	double clock_ghz;        /* typical, for cost estimates */

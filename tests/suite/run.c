@@ -3,7 +3,8 @@
  * usage: run FOLDER [CASE [RUNTIME]]; environment: MLOPT_TEST_RUNNER (the emulated program).
  * The oracle is the reference executor on the graph as written. A line `# input NAME LO HI` in a case
  * bounds the random values of an input.  A line `# size NAME N...` says how large an open dimension is; of
- * several numbers each is a run of its own (all lines in step, shorter ones staying at their last). */
+ * several numbers each is a run of its own (all lines in step, shorter ones staying at their last).  A line
+ * `# tiles N` says how many kernels use a matrix unit where there is one, at least. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,8 +15,9 @@
 #include "ir/exec.h"
 #include "passes/pass.h"
 #include "tests/support/support.h"
+#include "tests/unit/kernel_fixture.h"
 
-typedef enum Kind { TEXT, INTERP, MEMORY, FILE_, EMULATED } Kind;
+typedef enum Kind { TEXT, INTERP, TILES, MEMORY, FILE_, EMULATED } Kind;
 #define FILE FILE_
 typedef struct Runtime {
 	const char *name;
@@ -40,6 +42,7 @@ typedef struct Case {
 	int round;             /* which of the sizes */
 	const MloTensor *in[64];
 	MloTensor *want[64];
+	int tiles;             /* kernels that used the matrix unit */
 } Case;
 
 static uint64_t next_random(uint64_t *s)
@@ -222,17 +225,41 @@ static const MloTarget *find_variant(const Runtime *r, MloDiag *d)
 	return NULL;
 }
 
-static MloStatus run_interp(Case *c, const Runtime *r, MloTensor **out, MloDiag *d)
+/* Those kernels that use a matrix unit as machine code, with the unit emulated; the others interpreted. */
+static MloStatus run_tiles(void *user, const MloKernel *k, void *const *args, int64_t tasks, MloDiag *d)
 {
-	const MloTarget *t = find_variant(r, d);
+	const KContract *c = k->body->kind == KS_CONTRACT ? k->body->contract : NULL;
+	MloKernel *one[] = {(MloKernel *)k};
+	KernelImage im;
+	void *scratch = NULL;
+	bool ok;
+
+	if (!c || !c->depth)
+		return mlo_kernel_interp(k, args, 0, tasks, d);
+	ok = kernel_image_load(&im, kernel_tile_target(), one, 1, d) && !posix_memalign(&scratch, 64, mlo_kernel_scratch(k));
+	if (ok)
+		im.fn[0](args, 0, tasks, scratch);
+	free(scratch);
+	kernel_image_free(&im);
+	*(int *)user += ok;
+	return ok ? MLO_OK : MLO_ERR_INTERNAL;
+}
+
+/* By the interpreter, or with an emulated matrix unit. */
+static MloStatus run_kernels(Case *c, const Runtime *r, MloTensor **out, MloDiag *d)
+{
+	const MloTarget *t = r->kind == TILES ? kernel_tile_target() : find_variant(r, d);
 	MloGraph *g = mlo_graph_clone(c->g);
 	MloPassOptions po = {.verify_each = true, .limit = -1};
 	MloStatus st = MLO_ERR_TARGET;
 
+	c->tiles = 0;
 	if (t && mlo_precision_find(r->precision, &po.precision))
 		st = mlo_passes_run(g, r->level ? "O2" : "O0", t, &po, d);
 	if (st == MLO_OK)
-		st = mlo_codegen_interp(c->a, g, t, (const MloTensor *const *)c->in, out, d);
+		st = r->kind == TILES ? mlo_codegen_run(c->a, g, t, &(MloKernelRunner){run_tiles, &c->tiles},
+		                                        (const MloTensor *const *)c->in, out, d)
+		                      : mlo_codegen_interp(c->a, g, t, (const MloTensor *const *)c->in, out, d);
 	mlo_graph_free(g);
 	return st;
 }
@@ -244,7 +271,7 @@ static const char *unavailable(const Runtime *r, const char *emulator, const cha
 	MloDiag d = {0};
 	const MloTarget *t;
 
-	if (r->kind == TEXT || r->kind == INTERP)
+	if (r->kind == TEXT || r->kind == INTERP || r->kind == TILES)
 		return NULL;
 	if (r->kind == EMULATED)
 		return !*emulator ? "no qemu-aarch64" : !runner || !*runner ? "no aarch64 compiler built the runner" : NULL;
@@ -261,6 +288,13 @@ static double tolerance(const Runtime *r, const MloTensor *t)
 	return !mlo_elem_is_float(t->elem) ? 0 : t->elem == EL_f64 ? 1e-18 : mlo_elem_bits(t->elem) < 32 ? 1e-4 : 1e-10;
 }
 
+static int wanted_tiles(const Case *c)
+{
+	const char *p = strstr(c->text, "# tiles ");
+
+	return p ? atoi(p + strlen("# tiles ")) : 0;
+}
+
 static MloStatus run_on(Case *c, const Runtime *r, const char *emulator, const char *scratch, MloDiag *d)
 {
 	MloTensor *out[64] = {0};
@@ -271,10 +305,12 @@ static MloStatus run_on(Case *c, const Runtime *r, const char *emulator, const c
 
 	if (r->kind == TEXT)
 		MLO_TRY(run_text(c, out, d));
-	else if (r->kind == INTERP)
-		MLO_TRY(run_interp(c, r, out, d));
+	else if (r->kind == INTERP || r->kind == TILES)
+		MLO_TRY(run_kernels(c, r, out, d));
 	else
 		MLO_TRY(support_run(c->a, c->g, &how, c->in, out, d));
+	if (r->kind == TILES && c->tiles < wanted_tiles(c))
+		return mlo_error(d, MLO_ERR_INTERNAL, "%d kernels use the matrix unit, not %d", c->tiles, wanted_tiles(c));
 	for (uint32_t i = 0; i < c->g->noutputs; i++) {
 		double e = support_nmse(out[i], c->want[i]);
 
@@ -302,7 +338,7 @@ static void run_round(Case *c, const char *only, const char *emulator, const cha
 
 		if (only && strcmp(only, r->name))
 			continue;
-		if (why || (r->kind == INTERP && has_control(c->g))) {
+		if (why || ((r->kind == INTERP || r->kind == TILES) && has_control(c->g))) {
 			score->skipped++;
 		} else if (run_on(c, r, emulator, scratch, &rd) == MLO_OK) {
 			score->passed++;

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "codegen/emit.h"
+#include "tests/unit/tiles.h"
 
 static bool link_object(KernelImage *im, const MloTarget *t, const MloBytes *object, int n, MloDiag *d)
 {
@@ -53,6 +54,8 @@ bool kernel_image_load(KernelImage *im, const MloTarget *t, MloKernel *const *k,
 		snprintf(symbol, sizeof symbol, "k%d", i);
 		ok = mlo_emit_kernel(m, t, k[i], symbol, d) == MLO_OK;
 	}
+	if (ok && t == kernel_tile_target())
+		tiles_emulate(m, t->matrix);
 	if (getenv("MLO_TEST_DUMP") && ok)
 		LLVMDumpModule(m);
 	ok = ok && mlo_object_emit(t, m, &object, NULL, d) == MLO_OK && link_object(im, t, &object, n, d);
@@ -82,6 +85,24 @@ const MloTarget *kernel_test_target(int i)
 	for (const MloTarget *const *v = set->variant; *v; v++)
 		native = *v;
 	return native;
+}
+
+const MloTarget *kernel_tile_target(void)
+{
+	static const MloDots none;
+	static MloTarget t;
+	const MloTarget *native = mlo_target_native();
+
+	if (t.name)
+		return &t;
+	t = *mlo_target_find("ml_m7i", NULL)->variant[0];
+	t.arch = native->arch;
+	t.triple = native->triple;
+	t.cpu = native->cpu;
+	t.features = native->features;
+	t.needs = native->needs;
+	t.dots = native->vector_bytes == t.vector_bytes ? native->dots : &none;
+	return &t;
 }
 
 uint32_t kernel_random(KernelRandom *r, uint32_t below)

@@ -20,6 +20,9 @@ void kernel_image_free(KernelImage *im);
 /* The variants of this machine: [0] the native one, [1] the architecture's baseline. */
 const MloTarget *kernel_test_target(int i);
 
+/* A target with a matrix unit whose code runs here: this machine's instructions, and tiles.h for the unit. */
+const MloTarget *kernel_tile_target(void);
+
 /* Random numbers that replay from a seed. */
 typedef struct KernelRandom { uint64_t s; } KernelRandom;
 uint32_t kernel_random(KernelRandom *r, uint32_t below);

@@ -2,11 +2,15 @@
  *
  * Small integers as data: sums are exact whatever their order.  A failure prints the kernel. */
 #include <CUnit/CUnit.h>
+#include <llvm-c/Core.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
-#include "codegen/contract.h"
+#include "codegen/emit.h"
+#include "codegen/matrix.h"
 #include "codegen/schedule.h"
 #include "tests/unit/kernel_random.h"
 
@@ -117,10 +121,11 @@ static void zero_points(KernelRandom *r, KContract *c, MloKernel *k, const MloTa
 
 	if (mlo_contract_sum(c) != EL_i32)
 		return;
-	c->a.flip = c->dot == 4 && contract_takes_signed(t, c->a.elem) != (c->a.elem == EL_i8);
 	c->zero.at = pick(r, 0, 1) ? pick(r, 0, 127) : 0;
 	c->zero.given = pick(r, 0, 3) == 0;
-	c->zero.sums = c->zero.at || c->zero.given || c->a.flip;
+	if (c->depth && c->zero.given)
+		c->zero.at = 0;
+	contract_choose_sign(t, c);
 	if (c->zero.given)
 		c->zero.z_arg = mlo_kernel_arg(k, KA_IN, c->a.elem, 1);
 	if (contract_has_sums(c))
@@ -140,6 +145,25 @@ static void another_schedule(MloArena *a, KernelRandom *r, const MloTarget *t, K
 	mlo_schedule_neighbours(a, &k, list.n ? &list.items[kernel_random(r, (uint32_t)list.n)] : &own, &list);
 	if (list.n && kernel_random(r, 2))
 		mlo_schedule_set(c, &list.items[kernel_random(r, (uint32_t)list.n)]);
+}
+
+/* Mostly, in place of a schedule for vectors, any that the matrix unit of the target can do. */
+static void unit_schedule(KernelRandom *r, const MloTarget *t, KContract *c)
+{
+	const KContract model = *c;
+	const MloTunable tunable = {.target = t, .c = &model};
+	MloSchedule s = {.depth = (int)pick(r, 1, 16)};
+
+	if (!matrix_can(t, c) || kernel_random(r, 8) == 0)
+		return;
+	do {
+		s.vecs = (int)pick(r, 1, 3);
+		s.rows = (int)pick(r, 1, 3);
+		s.cols = (int)pick(r, 1, 16);
+		s.y_chunk = mlo_contract_by_columns(c) ? s.rows * s.cols * pick(r, 1, 3) : pick(r, 1, c->ny);
+		s.c_chunk = pick(r, 1, 3);
+	} while (!mlo_schedule_fits(&tunable, &s));
+	mlo_schedule_set(c, &s);
 }
 
 /* A factor for each term. */
@@ -175,6 +199,8 @@ static MloKernel *random_contract(MloArena *a, uint64_t seed, const MloTarget *t
 	KCursor top = kb_top(k);
 	int bias, out;
 
+	if (t->matrix && kernel_random(&r, 12) == 0) /* several products of a run, lines of the cache per pixel */
+		channels = c.nk = pick(&r, 40, 300);
 	c.a.elem = of.a;
 	c.b.elem = of.b;
 	c.dot = of.dot;
@@ -191,6 +217,10 @@ static MloKernel *random_contract(MloArena *a, uint64_t seed, const MloTarget *t
 	c.b.packed = form != 1;
 	mlo_schedule_contract(t, NULL, 1, &c);
 	another_schedule(a, &r, t, &c);
+	if (t->matrix)
+		unit_schedule(&r, t, &c);
+	if (c.depth)
+		c.w_arg = mlo_kernel_arg(k, KA_SCRATCH, EL_u8, matrix_scratch_bytes(&c));
 	nb = mlo_contract_ctiles(&c) * c.nky * c.nkx * mlo_contract_steps(&c) * contract_step(&c);
 	if (!c.b.packed) {
 		c.b.k = c.nc + pick(&r, 0, 3);
@@ -346,19 +376,28 @@ static MloKernel *random_bands(MloArena *a, uint64_t seed, const MloTarget *t)
 	return k;
 }
 
-/* The scratch memory that a task needs. */
-static void *scratch_for(MloArena *a, const MloKernel *k)
-{
-	uint64_t n = mlo_kernel_scratch(k);
-	char *p = mlo_alloc(a, (size_t)n + 64, 1);
+/* The scratch memory that tasks need, and nothing behind it. */
+typedef struct Scratch { void *map, *at; size_t whole; } Scratch;
 
-	return p + (64 - (uintptr_t)p % 64) % 64;
+static Scratch scratch_new(const MloKernel *k)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), n = (size_t)mlo_kernel_scratch(k), whole = (n + page - 1) / page * page;
+	Scratch s = {.whole = whole + page};
+	char *m = mmap(NULL, s.whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	CU_ASSERT_FATAL(m != MAP_FAILED);
+	mprotect(m + whole, page, PROT_NONE);
+	memset(m, 0xa5, whole);
+	s.map = m;
+	s.at = m + whole - n;
+	return s;
 }
 
 /* All three inputs are tame: kernel_buffers_new() fills the last three with small integers. */
 static bool agrees(MloArena *a, const MloKernel *k, KernelFn *fn, uint64_t seed, MloDiag *d)
 {
 	KernelBuffers got = kernel_buffers_new(a, k, seed, seed & 1), want = kernel_buffers_new(a, k, seed, seed & 1);
+	Scratch scratch = scratch_new(k);
 	int out = (int)k->arg.n - 1;
 	bool ok;
 
@@ -371,8 +410,10 @@ static bool agrees(MloArena *a, const MloKernel *k, KernelFn *fn, uint64_t seed,
 		fill_scale(k, k->body->contract, &want, seed);
 	}
 	ok = mlo_kernel_interp(k, want.arg, 0, k->ntasks, d) == MLO_OK;
-	for (int64_t t = k->ntasks; ok && t-- > 0;)
-		fn(got.arg, t, t + 1, scratch_for(a, k));
+	for (int64_t t = k->ntasks; ok && t-- > 0 && seed & 2;)
+		fn(got.arg, t, t + 1, scratch.at);
+	if (ok && !(seed & 2))
+		fn(got.arg, 0, k->ntasks, scratch.at);
 	for (int64_t i = 0; ok && i < k->arg.items[out].count; i++)
 		if (!same(k->arg.items[out].elem, got.arg[out], want.arg[out], i)) {
 			printf("\n  seed %llu: [%lld] is not as expected", (unsigned long long)seed, (long long)i);
@@ -380,6 +421,7 @@ static bool agrees(MloArena *a, const MloKernel *k, KernelFn *fn, uint64_t seed,
 		}
 	kernel_buffers_free(&got);
 	kernel_buffers_free(&want);
+	munmap(scratch.map, scratch.whole);
 	return ok;
 }
 
@@ -435,6 +477,38 @@ static void native(void)
 	differential(kernel_test_target(0), kernel_test_seed(100), random_contract);
 }
 
+static void tiles(void)
+{
+	for (uint64_t i = 0; i < 4; i++)
+		differential(kernel_tile_target(), kernel_test_seed(500) + i * KERNELS, random_contract);
+}
+
+/* For the target itself: instructions of the unit between its configuration and release, that LLVM's assembler takes. */
+static void tiles_assemble(void)
+{
+	static const char *const wanted[] = {"\tldtilecfg", "\ttilezero", "\ttileloadd", "\ttdpbusd", "\ttdpbssd", "\ttdpbf16ps",
+	                                     "\ttilestored", "\ttilerelease"};
+	const MloTarget *t = mlo_target_find("ml_m7i", NULL)->variant[0];
+	LLVMContextRef ctx = LLVMContextCreate();
+	LLVMModuleRef m = LLVMModuleCreateWithNameInContext("tiles", ctx);
+	MloArena *a = mlo_arena_new();
+	MloBytes object = {0}, text = {0};
+	MloDiag d = {0};
+
+	CU_ASSERT_EQUAL_FATAL(mlo_object_prepare(t, m, &d), MLO_OK);
+	for (int i = 0; i < KERNELS; i++)
+		CU_ASSERT_EQUAL(mlo_emit_kernel(m, t, random_contract(a, 600 + (uint64_t)i, t), mlo_sprintf(a, "k%d", i), &d), MLO_OK);
+	CU_ASSERT_EQUAL_FATAL(mlo_object_emit(t, m, &object, &text, &d), MLO_OK);
+	for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+		CU_ASSERT_PTR_NOT_NULL(strstr((const char *)text.data, wanted[i]));
+	free(object.data);
+	free(text.data);
+	LLVMDisposeModule(m);
+	LLVMContextDispose(ctx);
+	mlo_diag_free(&d);
+	mlo_arena_free(a);
+}
+
 static void inside_native(void)
 {
 	differential(kernel_test_target(0), kernel_test_seed(300), random_inside);
@@ -463,7 +537,7 @@ static void misplaced(void)
 		" contract nb0=1 nb1=1 ny=1 nx=2 nc=2 nk=2 nky=1 nkx=1 sy=1 sx=1 dy=1 dx=1 py=0 px=0 in_y=1 in_x=2 qx=0"
 		" group_c=2 group_k=0 dot=1 a_arg=0 b_arg=1 a.elem=f32 a.flip=0 a.b0=0 a.b1=0 a.y=0 a.x=2 a.block=2 a.blk=0 a.k=1 b.elem=f32 b.packed=0"
 		" b.b0=0 b.b1=0 b.k=2 zero.sums=0 zero.given=0 zero.s_arg=0 zero.z_arg=0 zero.at=0 scale.on=0 scale.g_arg=0 scale.b0=0 var[0]=%d var[1]=2 var[2]=3 var[3]=4 var[4]=5 lanes=4 vecs=1 cols=2 rows=1"
-		" y_chunk=2 c_outer=1 wino=0 w_arg=0 c_chunk=0 %s { %%%%0 = product.f32 a2[v4*2 + v5] = %%%%0 } %%s }";
+		" y_chunk=2 c_outer=1 wino=0 w_arg=0 c_chunk=0 depth=0 %s { %%%%0 = product.f32 a2[v4*2 + v5] = %%%%0 } %%s }";
 	static const struct { const char *open, *at, *close; int var; bool fine; } cases[] = {
 		{"", "", "", 1, true},
 		{"par v0 < 2 {", "a_at=v0*4 b_at=v0", "}", 1, true},
@@ -512,7 +586,7 @@ static void interpreter(void)
 		" contract nb0=1 nb1=1 ny=4 nx=5 nc=2 nk=3 nky=3 nkx=3 sy=1 sx=1 dy=1 dx=1 py=1 px=1 in_y=4 in_x=5 qx=0"
 		" group_c=2 group_k=0 dot=1 a_arg=0 b_arg=1 a.elem=f32 a.flip=0 a.b0=0 a.b1=0 a.y=15 a.x=3 a.block=3 a.blk=0 a.k=1 b.elem=f32 b.packed=1"
 		" b.b0=0 b.b1=0 b.k=0 zero.sums=0 zero.given=0 zero.s_arg=0 zero.z_arg=0 zero.at=0 scale.on=0 scale.g_arg=0 scale.b0=0 var[0]=0 var[1]=1 var[2]=2 var[3]=3 var[4]=4 lanes=4 vecs=1 cols=4 rows=1"
-		" y_chunk=3 c_outer=1 wino=0 w_arg=0 c_chunk=0 { %0 = product.f32 a2[v2*10 + v3*2 + v4] = %0 } }";
+		" y_chunk=3 c_outer=1 wino=0 w_arg=0 c_chunk=0 depth=0 { %0 = product.f32 a2[v2*10 + v3*2 + v4] = %0 } }";
 	MloArena *a = mlo_arena_new();
 	MloDiag d = {0};
 	MloKernel *k = mlo_kernel_parse(a, text, sizeof text - 1, &d);
@@ -548,6 +622,8 @@ void suite_kernel_contract(void)
 	CU_add_test(s, "random contractions, native", native);
 	CU_add_test(s, "random contractions, baseline", baseline);
 	CU_add_test(s, "random contractions, levels between", levels);
+	CU_add_test(s, "random contractions, matrix unit", tiles);
+	CU_add_test(s, "instructions of the matrix unit", tiles_assemble);
 	CU_add_test(s, "contractions inside of loops, native", inside_native);
 	CU_add_test(s, "contractions inside of loops, baseline", inside_baseline);
 	CU_add_test(s, "bands of rows, native", bands_native);

@@ -102,7 +102,7 @@ static void features_are_those_of_the_kernel(void)
 		{"avx512bf16", " avx512_bf16 "}, {"avx512fp16", " avx512_fp16 "}, {"avxvnni", " avx_vnni "},
 		{"avx512vbmi2", " avx512_vbmi2 "}, {"gfni", " gfni "}, {"vaes", " vaes "}, {"adx", " adx "},
 		{"pclmul", " pclmulqdq "}, {"dotprod", " asimddp "}, {"neon", " asimd "}, {"sve", " sve "},
-		{"i8mm", " i8mm "}, {"bf16", " bf16 "}, {"lse", " atomics "},
+		{"amx-int8", " amx_int8 "}, {"amx-bf16", " amx_bf16 "}, {"i8mm", " i8mm "}, {"bf16", " bf16 "}, {"lse", " atomics "},
 	};
 	char line[8192];
 	FILE *f = fopen("/proc/cpuinfo", "r");

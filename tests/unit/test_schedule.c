@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "codegen/cache.h"
-#include "codegen/contract.h"
+#include "codegen/matrix.h"
 #include "codegen/tuned.h"
 #include "codegen/winograd.h"
 #include "tests/unit/ir_fixture.h"
@@ -36,10 +36,10 @@ static KContract convolution(const MloTarget *t, int taps, bool winograd)
 static void texts_come_back(void)
 {
 	static const char *const wrong[] = {
-		"", "vecs=2", "vecs=2 cols=14 rows=1 y_chunk=28 c_outer=1 wino=0 c_chunk=0 more=1",
-		"vecs=-2 cols=14 rows=1 y_chunk=28 c_outer=1 wino=0 c_chunk=0",
-		"vecs=2 cols=14 rows=1 y_chunk=28 c_outer=7 wino=0 c_chunk=0",
-		"vecs=2 cols=14 rows=1 y_chunk=99999999999999999999 c_outer=1 wino=0 c_chunk=0",
+		"", "vecs=2", "vecs=2 cols=14 rows=1 y_chunk=28 c_outer=1 wino=0 c_chunk=0 depth=0 more=1",
+		"vecs=-2 cols=14 rows=1 y_chunk=28 c_outer=1 wino=0 c_chunk=0 depth=0",
+		"vecs=2 cols=14 rows=1 y_chunk=28 c_outer=7 wino=0 c_chunk=0 depth=0",
+		"vecs=2 cols=14 rows=1 y_chunk=99999999999999999999 c_outer=1 wino=0 c_chunk=0 depth=0",
 	};
 	const MloSchedule s = {.vecs = 2, .cols = 14, .rows = 2, .y_chunk = 28, .c_outer = true, .wino = 4, .c_chunk = 3};
 	MloArena *a = mlo_arena_new();
@@ -118,6 +118,71 @@ static void candidates_fit_and_differ(void)
 		CU_ASSERT_EQUAL(has_winograd(&l), form == 1 && t->vector_regs >= 16);
 		mlo_arena_free(a);
 	}
+}
+
+/* -- the matrix unit -------------------------------------------------------------------------- */
+
+/* Products of bytes: an image of n x n pixels, by taps x taps, with the cost model's schedule. */
+static KContract bytes(const MloTarget *t, int64_t n, int64_t nk, int64_t nc, int taps, double *ratio)
+{
+	KContract c = {.nb0 = 1, .nb1 = 1, .ny = n, .nx = n, .nc = nc, .nk = nk, .nky = taps, .nkx = taps, .sy = 1, .sx = 1,
+	               .dy = 1, .dx = 1, .py = taps / 2, .px = taps / 2, .in_y = n, .in_x = n, .group_c = nc, .dot = 4,
+	               .a = {.elem = EL_u8, .block = 16, .blk = n * n * 16, .k = 1, .x = 16, .y = n * 16, .b0 = (nk + 15) / 16 * 16 * n * n},
+	               .b = {.elem = EL_i8, .packed = true}};
+	double vectors;
+
+	mlo_schedule_contract(t, NULL, 1, &c);
+	vectors = contract_row_cycles(t, &c, c.cols, c.vecs) * (double)n;
+	mlo_schedule_matrix(t, NULL, &c);
+	*ratio = c.depth ? vectors / matrix_cycles(t, &c) : 1;
+	return c;
+}
+
+/* Only where it is faster: of many terms or channels, a good part of what the unit can do more; few of them leave it idle. */
+static void the_unit_is_used_where_it_wins(void)
+{
+	const MloTargetSet *set = mlo_target_find("ml_m7i", NULL);
+	double ratio;
+	KContract c;
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(set->variant[0]->matrix);
+	CU_ASSERT_PTR_NULL(set->variant[1]->matrix);
+	c = bytes(set->variant[0], 28, 256, 256, 3, &ratio);
+	CU_ASSERT(c.depth == 16 && c.rows * c.vecs == 4 && ratio > 4 && ratio < 8);
+	c = bytes(set->variant[0], 28, 256, 256, 1, &ratio);
+	CU_ASSERT(c.depth == 16 && ratio > 2);
+	c = bytes(set->variant[0], 1, 2048, 1000, 1, &ratio); /* its time is that of the weights' way from memory */
+	CU_ASSERT_EQUAL(c.depth, 0);
+	c = bytes(set->variant[0], 28, 3, 8, 1, &ratio);
+	CU_ASSERT_EQUAL(c.depth, 0);
+	c = bytes(set->variant[0], 28, 8, 16, 1, &ratio);
+	CU_ASSERT_EQUAL(c.depth, 0);
+	c = bytes(set->variant[1], 28, 256, 256, 3, &ratio);
+	CU_ASSERT_EQUAL(c.depth, 0);
+}
+
+static void the_unit_has_candidates(void)
+{
+	const MloTarget *t = mlo_target_find("ml_m7i", NULL)->variant[0];
+	MloArena *a = mlo_arena_new();
+	MloScheduleList l = {0};
+	double ratio;
+	KContract c = bytes(t, 14, 128, 128, 3, &ratio);
+	const MloTunable k = {.target = t, .c = &c};
+	const MloSchedule own = mlo_schedule_of(&c);
+	int units = 0, vectors = 0;
+
+	CU_ASSERT(own.depth && mlo_schedule_fits(&k, &own));
+	mlo_schedule_candidates(a, &k, &l);
+	mlo_schedule_neighbours(a, &k, &own, &l);
+	for (size_t i = 0; i < l.n; i++) {
+		CU_ASSERT(mlo_schedule_fits(&k, &l.items[i]));
+		CU_ASSERT_FALSE(mlo_schedule_same(&own, &l.items[i]));
+		units += l.items[i].depth > 0;
+		vectors += l.items[i].depth == 0;
+	}
+	CU_ASSERT(units > 3 && vectors > 3);
+	mlo_arena_free(a);
 }
 
 /* -- the store -------------------------------------------------------------------------------- */
@@ -342,6 +407,8 @@ void suite_schedule(void)
 	CU_add_test(s, "texts come back", texts_come_back);
 	CU_add_test(s, "what cannot be is refused", what_cannot_be_is_refused);
 	CU_add_test(s, "candidates fit and differ", candidates_fit_and_differ);
+	CU_add_test(s, "the matrix unit is used where it wins", the_unit_is_used_where_it_wins);
+	CU_add_test(s, "the matrix unit has candidates", the_unit_has_candidates);
 	CU_add_test(s, "what is stored is found", what_is_stored_is_found);
 	CU_add_test(s, "what cannot be written is said", what_cannot_be_written_is_said);
 	CU_add_test(s, "damage is told and forgotten", damage_is_told_and_forgotten);
