@@ -56,7 +56,7 @@ static int least_of(const double *load, int threads)
 }
 
 /* What thread i may still get of a share of `fair`. */
-static double room(double load, double fair)
+static double spare(double load, double fair)
 {
 	return load < fair ? fair - load : 0;
 }
@@ -77,14 +77,14 @@ static void deal_set(const Call *set, uint32_t n, int threads, int64_t *cut)
 			cut[m * (uint32_t)(threads + 1) + (uint32_t)i] = i > to ? set[m].ntasks : 0;
 	}
 	for (int i = 0; i < threads; i++)
-		rooms += room(load[i], fair);
+		rooms += spare(load[i], fair);
 	for (int i = 0; i <= threads; i++) {
 		for (m = 0; m < n; m++)
 			if (!(dealt >> m & 1))
 				cut[m * (uint32_t)(threads + 1) + (uint32_t)i] =
 					i == threads ? set[m].ntasks
 						     : (int64_t)((double)set[m].ntasks * (before / rooms) + 0.5);
-		before += i < threads ? room(load[i], fair) : 0;
+		before += i < threads ? spare(load[i], fair) : 0;
 	}
 }
 
