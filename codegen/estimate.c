@@ -1,10 +1,11 @@
 /* codegen/estimate.c -- how long kernels take, without measuring.
  *
- * Contractions take what the cost model of their schedules says (schedule.c, winograd.c), all else an instruction for each
+ * Contractions take what the cost model of their schedules says (schedule.c, winograd.c, matrix.c), all else an instruction for each
  * operation on a vector.  Of what is moved, half is taken to be in a cache.  Good for comparing two ways to compute the
  * same thing, not for more: measured, layers take 0.4 to 1 times as long. */
 #include "codegen/estimate.h"
 
+#include "codegen/matrix.h"
 #include "codegen/winograd.h"
 
 /* Cycles of an operation on a vector, where it is one instruction and where it is a polynomial. */
@@ -66,6 +67,8 @@ static double product_cycles(const Estimate *e, const KContract *c)
 {
 	KContract w = *c;
 
+	if (c->depth)
+		return matrix_cycles(e->t, c);
 	if (c->wino)
 		return wino_schedule(e->t, &w, e->stay, c->wino, (c->y_chunk + wino_my(c) - 1) / wino_my(c));
 	return contract_row_cycles(e->t, c, c->cols, c->vecs) * (double)(c->ny * c->nb0 * c->nb1);

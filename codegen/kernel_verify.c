@@ -342,7 +342,7 @@ static void check_scale(Scope *s, const KContract *c)
 {
 	int64_t scratch = c->nk * c->vecs * c->lanes;
 
-	if (s->depth || c->wino || !c->b.packed || c->nk < 1 || c->nky != 1 || c->nkx != 1 || c->group_k || c->dot != 1 ||
+	if (s->depth || c->wino || !c->b.packed || c->nk < 1 || c->nc < 1 || c->nky != 1 || c->nkx != 1 || c->group_k || c->dot != 1 ||
 	    c->b.elem != EL_f32 || c->a.elem != EL_f32 || c->scale.b0 < 0)
 		wrong(s, "scaled terms of a contraction that is not a plain one of f32");
 	check_input(s, c->scale.g_arg, EL_f32, "the scale");
