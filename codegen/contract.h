@@ -64,6 +64,14 @@ static inline bool contract_taps_overflow(const MloTarget *t, const KContract *c
 	       positions * (vecs + 1) + vecs > t->vector_regs;
 }
 
+/* An open number of images counts as a few. */
+static inline int64_t contract_images(const KContract *c)
+{
+	enum { A_FEW = 8 };
+
+	return (c->nb0 < 0 ? A_FEW : c->nb0) * (c->nb1 < 0 ? 1 : c->nb1);
+}
+
 /* Do the sums of a register tile stay in registers?  Beside them and the weights, LLVM's scheduler has two
  * broadcast inputs under way; a tile that leaves no register free after that had one of its sums spilled and
  * reloaded in every term. */

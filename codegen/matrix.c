@@ -171,19 +171,9 @@ static double excess(int64_t tasks, int64_t threads)
  * not divided. */
 static double unbalanced(const MloTarget *t, double cycles, int64_t tasks)
 {
-	enum { FORK_NS = 4000 };
-
-	if (cycles < FORK_NS * t->clock_ghz)
+	if (cycles < mlo_target_divides_ns(t) * t->clock_ghz)
 		return 1;
 	return 1 + 0.5 * excess(tasks, 2) + 0.1 * excess(tasks, 8);
-}
-
-/* An open number of images counts as a few. */
-static int64_t images(const KContract *c)
-{
-	enum { A_FEW = 8 };
-
-	return (c->nb0 < 0 ? A_FEW : c->nb0) * (c->nb1 < 0 ? 1 : c->nb1);
 }
 
 /* A whole chunk. */
@@ -203,7 +193,7 @@ double matrix_cycles(const MloTarget *t, const KContract *c)
 	KContract last = *c;
 
 	last.y_chunk = extent % c->y_chunk;
-	return (double)images(c) * (image + (last.y_chunk ? chunk_cycles(t, &last) : 0));
+	return (double)contract_images(c) * (image + (last.y_chunk ? chunk_cycles(t, &last) : 0));
 }
 
 /* Until weights that no cache holds have come from memory, once per run: whatever multiplies them. */
@@ -227,7 +217,7 @@ static void consider(Search *s, const KContract *c)
 	if (!matrix_fits(s->t, c) || matrix_scratch_bytes(c) > s->t->l2 / 2)
 		return;
 	cycles = matrix_cycles(s->t, c);
-	cycles *= unbalanced(s->t, cycles, images(c) * mlo_contract_chunks(c) * mlo_contract_csplits(c));
+	cycles *= unbalanced(s->t, cycles, contract_images(c) * mlo_contract_chunks(c) * mlo_contract_csplits(c));
 	if (cycles >= s->cycles)
 		return;
 	s->cycles = cycles;
@@ -309,7 +299,7 @@ double matrix_schedule(const MloTarget *t, int rows, int vecs, KContract *c)
 static double all_cycles(const MloTarget *t, const KContract *c)
 {
 	double products = c->depth ? matrix_cycles(t, c)
-	                           : contract_row_cycles(t, c, c->cols, c->vecs) * (double)(c->ny * images(c));
+	                           : contract_row_cycles(t, c, c->cols, c->vecs) * (double)(c->ny * contract_images(c));
 
 	return max_of(products, memory_cycles(t, c));
 }

@@ -22,7 +22,7 @@ double program_step_ns(const MloTarget *t, const Step *s)
 
 bool program_step_whole(const MloTarget *t, const Step *s)
 {
-	return s->tasks_slot < 0 && (s->info.ntasks < 2 || program_step_ns(t, s) < 4 * t->fork_ns);
+	return s->tasks_slot < 0 && (s->info.ntasks < 2 || program_step_ns(t, s) < mlo_target_divides_ns(t));
 }
 
 bool program_step_writes(const Step *s, size_t arg)

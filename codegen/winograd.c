@@ -144,14 +144,6 @@ static double choose_tile(const MloTarget *t, KContract *c, int64_t most)
 	return best;
 }
 
-/* An open number of images counts as a few. */
-static double images(const KContract *c)
-{
-	enum { A_FEW = 8 };
-
-	return (double)(c->nb0 < 0 ? A_FEW : c->nb0) * (double)c->nb1;
-}
-
 /* Cycles of the whole layer when a chunk has `down` rows of pieces and a tile up to `most` vectors; fills the
  * schedule. */
 static double layer_cycles(const MloTarget *t, KContract *c, bool stay, int64_t down, int64_t most)
@@ -161,7 +153,7 @@ static double layer_cycles(const MloTarget *t, KContract *c, bool stay, int64_t 
 	double pieces = (double)(down * wino_across(c)), chunks, scratch;
 
 	c->y_chunk = down * wino_my(c);
-	chunks = (double)((wino_down(c) + down - 1) / down) * images(c);
+	chunks = (double)((wino_down(c) + down - 1) / down) * (double)contract_images(c);
 	products = choose_tile(t, c, most) / PRODUCT_SHARE;
 	/* weights come from memory once per run, other layers having passed since, and the core has it to
 	 * itself by half at best, unless those of all layers stay in the core's caches; for further chunks from
@@ -176,7 +168,7 @@ static double layer_cycles(const MloTarget *t, KContract *c, bool stay, int64_t 
 	return max_of(products, first) + (chunks - 1) * max_of(products, again) + chunks * transforms;
 }
 
-static int64_t tasks_of_chunks(const KContract *c) { return mlo_contract_chunks(c) * (int64_t)images(c); }
+static int64_t tasks_of_chunks(const KContract *c) { return mlo_contract_chunks(c) * contract_images(c); }
 
 /* Tasks for several threads: chunks first, then channel tiles.  A thread transforms the input once for the parts
  * of a chunk that it is given together. */
@@ -229,10 +221,9 @@ double wino_schedule(const MloTarget *t, KContract *c, bool stay, int m, int64_t
  * over before a second thread has begun is not divided. */
 static double unbalanced(const MloTarget *t, const KContract *c, double cycles)
 {
-	enum { FORK_NS = 4000 };
 	int64_t tasks = tasks_of_chunks(c) * mlo_contract_csplits(c);
 
-	return cycles < FORK_NS * t->clock_ghz ? 1 : 1 + 0.5 * ((double)((tasks + 1) / 2 * 2) / (double)tasks - 1);
+	return cycles < mlo_target_divides_ns(t) * t->clock_ghz ? 1 : 1 + 0.5 * ((double)((tasks + 1) / 2 * 2) / (double)tasks - 1);
 }
 
 /* The fastest schedule of less than *best cycles with tiles of up to `most` vectors; *best is left where there is none. */
@@ -261,7 +252,7 @@ static void search(const MloTarget *t, const KContract *c, bool stay, int64_t mo
 
 void mlo_schedule_winograd(const MloTarget *t, bool stay, KContract *c)
 {
-	double direct = images(c) * (double)(c->ny * c->nx * c->nk * c->nky * c->nkx) * (double)wino_cvecs(c) /
+	double direct = (double)contract_images(c) * (double)(c->ny * c->nx * c->nk * c->nky * c->nkx) * (double)wino_cvecs(c) /
 	                (t->fma_per_cycle * DIRECT_SHARE), best = WORTH * direct * contract_dot_cost(t, c) / c->dot;
 	KContract chosen = *c;
 

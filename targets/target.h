@@ -54,6 +54,12 @@ typedef struct MloTarget {
 	double fork_ns;          /* a fork and join of threads, with what it costs that their data changes cores */
 } MloTarget;
 
+/* What takes one thread less than this is not divided: a few forks and joins. */
+static inline double mlo_target_divides_ns(const MloTarget *t)
+{
+	return 4 * t->fork_ns;
+}
+
 typedef struct MloTargetSet {
 	const char *name;
 	const char *aliases;     /* comma separated */
