@@ -18,7 +18,7 @@ allow() {
 # only REGEX-FOLDERS may include <PATTERN>
 only() {
     bad=$(grep -rnE "^[[:space:]]*#[[:space:]]*include <($2)" --include='*.c' --include='*.h' \
-        ir frontend passes quant codegen targets package runtime tools | grep -vE "^($1)/")
+        ir frontend passes quant prune codegen targets package runtime tools | grep -vE "^($1)/")
     if [ -z "$bad" ]; then
         passed=$((passed + 1))
     else
@@ -33,6 +33,7 @@ allow ir 'ir/|config.h'
 allow frontend 'ir/|frontend/|config.h'
 allow passes 'ir/|passes/|targets/target.h|codegen/lower.h'
 allow quant 'ir/|quant/|passes/match.h|passes/pass.h'
+allow prune 'ir/|prune/|quant/ptq.h|passes/match.h'
 allow targets 'ir/base/|targets/|config.h'
 allow codegen 'ir/|codegen/|targets/|runtime/format.h|config.h'
 allow package 'ir/base/|package/|runtime/'
@@ -40,6 +41,7 @@ allow runtime 'runtime/|mlopt/runtime.h|config.h'
 only 'codegen|targets' 'llvm'
 only 'frontend' 'protobuf-c'
 only 'tools' 'jansson'
-only 'ir|quant' 'cblas'
+only 'ir|quant|prune' 'cblas'
+only 'prune' 'f77blas'
 echo "$passed passed, $failed failed, 0 skipped"
 [ "$failed" -eq 0 ]

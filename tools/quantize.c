@@ -73,6 +73,15 @@ void quantize_close(Quantize *x)
 	x->result = x->g = x->source = NULL;
 }
 
+MloStatus probe_run(const Quantize *x, Probe *const *p, size_t n, int64_t limit, const char *what, ProbeFn *see, void *user,
+		    MloDiag *d)
+{
+	const QuantizeOptions *o = x->opt;
+	const ProbeData data = {o->model, o->calib, o->preprocess, o->run};
+
+	return probe_samples(&data, p, n, limit, what, see, user, d);
+}
+
 /* -- calibration ----------------------------------------------------------------------------------- */
 
 const char *quantize_value_name(const MloValue *v)

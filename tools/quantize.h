@@ -4,7 +4,7 @@
 #include "quant/ptq.h"
 #include "quant/speed.h"
 #include "targets/target.h"
-#include "tools/calib.h"
+#include "tools/probe.h"
 
 /* Where times of layers come from: what was measured before or is now, is measured now, the cost model. */
 typedef enum QuantizeTimes { QUANTIZE_TIMES_MEASURED, QUANTIZE_TIMES_ANEW, QUANTIZE_TIMES_ESTIMATED } QuantizeTimes;
@@ -99,21 +99,9 @@ void quantize_timer_close(QuantizeTimer *m);
 MloStatus quantize_times(void *timer, MloPtqTimes *out) MLO_CHECKED; /* a MloPtqTimesFn */
 bool quantize_times_how(const char *text, QuantizeTimes *out); /* --times HOW; false: an error was printed */
 
-/* -- runs over the samples (tools/quantize_run.c) */
-
-/* A batch of one run: out[i] of values that were asked for, `count` of its samples are new. */
-typedef MloStatus ProbeFn(void *user, MloTensor *const *out, int64_t count, int64_t first, MloDiag *d);
-typedef struct Probe {
-	MloGraph *g;          /* owned: a clone */
-	size_t outputs;       /* of the model, which come first */
-} Probe;
-/* A clone of g; mlo_ptq_new() finds the values of the original in it. */
-MloStatus probe_open(Probe *p, const MloGraph *g, MloDiag *d) MLO_CHECKED;
-void probe_ask(Probe *p, MloValue *v, MloArena *a); /* out[p->outputs + k] for the k-th value asked for */
-/* Compiles and runs the graphs side by side on the same samples; `see` gets the outputs of all, one after the other. */
+/* probe_samples() with the samples of the options. */
 MloStatus probe_run(const Quantize *x, Probe *const *p, size_t n, int64_t limit, const char *what, ProbeFn *see, void *user,
 		    MloDiag *d) MLO_CHECKED;
-void probe_close(Probe *p);
 
 /* -- corrections (tools/quantize_correct.c, tools/quantize_round.c) */
 MloStatus quantize_migrate(Quantize *x, int64_t samples) MLO_CHECKED; /* before ranges are found */

@@ -3,6 +3,7 @@
 
 #include "tools/cli.h"
 #include "tools/quantize.h"
+#include "tools/window.h"
 
 /* Rows per layer, memory of the sums at a time, and the widest layer that is worth it. */
 enum { MAX_ROWS = 4096, MAX_TAPS = 8192, ROWS_AT_ONCE = 256 };
@@ -22,72 +23,15 @@ typedef struct Gather {
 	float *rows; /* [ROWS_AT_ONCE][MAX_TAPS] */
 } Gather;
 
-/* -- windows --------------------------------------------------------------------------------------- */
-
-typedef struct Window {
-	const MloTensor *x, *w;
-	int64_t channels, first; /* of the group */
-	int rank;                /* spatial dimensions */
-	int64_t stride[MLO_MAX_RANK], dilation[MLO_MAX_RANK], pad[MLO_MAX_RANK], size[MLO_MAX_RANK];
-} Window;
-
-static void list(const MloNode *n, int slot, int rank, int64_t otherwise, int64_t *out)
-{
-	int count;
-	const int64_t *v = mlo_attr_ints(n, slot, &count);
-
-	for (int i = 0; i < rank; i++)
-		out[i] = i < count ? v[i] : otherwise;
-}
-
-static void window_of(const MloNode *n, const MloTensor *x, const MloTensor *y, Window *out)
-{
-	const MloTensor *w = n->in[1]->data;
-
-	*out = (Window){.x = x, .w = w, .rank = w->rank - 2, .channels = w->dim[1]};
-	list(n, ATTR_conv_strides, out->rank, 1, out->stride);
-	list(n, ATTR_conv_dilations, out->rank, 1, out->dilation);
-	list(n, ATTR_conv_pads, out->rank, 0, out->pad);
-	for (int i = 0; i < out->rank; i++)
-		out->size[i] = y->dim[2 + i];
-}
-
-/* The window of result position `at` of image `image`, in the order of the weights; outside there are zeros. */
-static void read_window(const Window *v, int64_t image, int64_t at, float *row)
-{
-	int64_t start[MLO_MAX_RANK], taps = 1;
-	const float *x = v->x->data;
-
-	for (int i = v->rank - 1; i >= 0; i--) {
-		start[i] = at % v->size[i] * v->stride[i] - v->pad[i];
-		at /= v->size[i];
-		taps *= v->w->dim[2 + i];
-	}
-	for (int64_t c = 0; c < v->channels; c++)
-		for (int64_t t = 0; t < taps; t++) {
-			int64_t left = t, pos = 0, step = 1;
-			bool inside = true;
-
-			for (int i = v->rank - 1; i >= 0; i--) {
-				int64_t k = start[i] + left % v->w->dim[2 + i] * v->dilation[i];
-
-				left /= v->w->dim[2 + i];
-				inside = inside && k >= 0 && k < v->x->dim[2 + i];
-				pos += k * step;
-				step *= v->x->dim[2 + i];
-			}
-			*row++ = inside ? x[((image * v->x->dim[1]) + v->first + c) * step + pos] : 0;
-		}
-}
+/* -- inputs ---------------------------------------------------------------------------------------- */
 
 static void add_windows(Gather *g, Layer *l, const MloNode *n, const MloTensor *x, const MloTensor *y, int64_t images)
 {
-	int64_t per = 1, total, step;
+	int64_t per, total, step;
 	Window v;
 
-	window_of(n, x, y, &v);
-	for (int i = 0; i < v.rank; i++)
-		per *= v.size[i];
+	window_of(n, x, y, WINDOW_WEIGHTS, &v);
+	per = window_positions(&v);
 	total = per * images;
 	step = total > g->per_sample * images ? total / (g->per_sample * images) | 1 : 1;
 	for (int64_t group = 0; group < l->in.groups; group++) {
@@ -95,7 +39,7 @@ static void add_windows(Gather *g, Layer *l, const MloNode *n, const MloTensor *
 
 		v.first = group * v.channels;
 		for (int64_t at = l->rows % step; at < total; at += step) {
-			read_window(&v, at / per, at % per, g->rows + have++ * l->in.k);
+			window_read(&v, at / per, at % per, g->rows + have++ * l->in.k);
 			if (have == ROWS_AT_ONCE || at + step >= total) {
 				mlo_round_add(&l->in, group, g->rows, have);
 				have = 0;
@@ -155,8 +99,7 @@ static bool roundable(const MloPtqLayer *l)
 	if (!l->on || (l->kind != PTQ_CONV && l->kind != PTQ_MATMUL) || mlo_round_taps(l) > MAX_TAPS ||
 	    sums_of(l) > MAX_SUMS)
 		return false;
-	return l->kind != PTQ_CONV || !strcmp(mlo_attr_s(l->n, ATTR_conv_auto_pad), "NOTSET") ||
-	       !strcmp(mlo_attr_s(l->n, ATTR_conv_auto_pad), "VALID");
+	return l->kind != PTQ_CONV || window_known(l->n);
 }
 
 static MloRoundInput new_input(const Quantize *x, MloArena *a, const MloPtqLayer *l)

@@ -1,6 +1,7 @@
-/* tools/quantize_run.c -- runs of a graph over the calibration samples, with inner values as outputs. */
+/* tools/probe.c -- runs of a graph over the calibration samples, with inner values as outputs. */
+#include "tools/probe.h"
+
 #include "tools/cli.h"
-#include "tools/quantize.h"
 
 MloStatus probe_open(Probe *p, const MloGraph *g, MloDiag *d)
 {
@@ -20,7 +21,7 @@ void probe_ask(Probe *p, MloValue *v, MloArena *a)
 }
 
 typedef struct Run {
-	const Quantize *x;
+	const ProbeData *x;
 	Model *m;
 	MloTensor **out; /* of all graphs */
 	MloTensor **in;
@@ -34,10 +35,10 @@ static MloStatus open_all(Run *r, Probe *const *p)
 	size_t nout = 0;
 
 	for (; r->opened < r->n; r->opened++) {
-		MLO_TRY(model_open_graph(&r->m[r->opened], p[r->opened]->g, &r->x->opt->run, r->d));
+		MLO_TRY(model_open_graph(&r->m[r->opened], p[r->opened]->g, &r->x->run, r->d));
 		nout += r->m[r->opened].nout;
-		r->m[r->opened].path = r->x->opt->model;
-		MLO_TRY(model_pick(&r->m[r->opened], r->x->opt->run.shapes, r->x->opt->run.nshapes, r->d));
+		r->m[r->opened].path = r->x->model;
+		MLO_TRY(model_pick(&r->m[r->opened], r->x->run.shapes, r->x->run.nshapes, r->d));
 	}
 	r->out = MLO_NEWN(r->a, MloTensor *, nout + 1);
 	for (size_t i = 0, at = 0; i < r->n; at += r->m[i++].nout) {
@@ -54,7 +55,7 @@ static MloStatus open_all(Run *r, Probe *const *p)
 
 static MloStatus run_all(Run *r, int64_t limit, const char *what, ProbeFn *see, void *user)
 {
-	const QuantizeOptions *o = r->x->opt;
+	const ProbeData *o = r->x;
 	int64_t count, first = 0;
 	Calib *c = NULL;
 	MloStatus st = calib_open(r->a, &r->m[0], o->calib, o->preprocess, limit, &c, r->d);
@@ -76,8 +77,8 @@ static MloStatus run_all(Run *r, int64_t limit, const char *what, ProbeFn *see, 
 	return st;
 }
 
-MloStatus probe_run(const Quantize *x, Probe *const *p, size_t n, int64_t limit, const char *what, ProbeFn *see,
-		    void *user, MloDiag *d)
+MloStatus probe_samples(const ProbeData *x, Probe *const *p, size_t n, int64_t limit, const char *what, ProbeFn *see,
+			void *user, MloDiag *d)
 {
 	Run r = {.x = x, .n = n, .a = mlo_arena_new(), .d = d};
 	MloStatus st;

@@ -1,0 +1,261 @@
+/* tools/prune_gather.c -- streams samples through both graphs and sums up what layers read and should give. */
+#include <math.h>
+#include <string.h>
+
+#include "passes/match.h"
+#include "tools/cli.h"
+#include "tools/prune.h"
+#include "tools/window.h"
+
+/* Inputs of a layer are enough when their sums have taken so many multiply-adds, and there are so many per weight. */
+#define MOST_MACS 2e11
+/* Sums of so much memory at a time; runs of the samples may take so many multiply-adds in all. */
+#define MOST_SUMS ((size_t)768 << 20)
+#define MOST_RUNS 1.6e13
+enum { PER_COLUMN = 16, ROWS_AT_ONCE = 512 };
+
+typedef struct Place {
+	const MloPruneLayer *l;
+	const MloNode *n;
+	MloPruneStats *of;
+	size_t want, add, read; /* indices of outputs; add: SIZE_MAX: nothing is added */
+	int64_t seen;           /* positions, so that each batch starts at another one */
+	double *sum, square;    /* of the values at `want`: by output, and of all squares */
+} Place;
+
+typedef struct Gather {
+	Prune *x;
+	Place *place;
+	size_t n;
+	int64_t samples;
+	float *rows, *wants; /* of ROWS_AT_ONCE inputs */
+} Gather;
+
+static size_t sums_bytes(const MloPruneLayer *l)
+{
+	return mlo_prune_stats_bytes(l->rows, mlo_prune_inputs(l)) * (size_t)l->groups;
+}
+
+/* Of `total` positions in all samples every so-manieth is enough; odd, so that columns of images take turns. */
+static int64_t stride_of(const Place *p, double total)
+{
+	double k = (double)mlo_prune_inputs(p->l), most = MOST_MACS / (k * (k + 2 * (double)p->l->rows));
+
+	most = most > PER_COLUMN * k ? most : PER_COLUMN * k;
+	return total > most ? (int64_t)(total / most) | 1 : 1;
+}
+
+static void wanted(Place *p, MloTensor *const *out, int64_t at, int64_t inner, int64_t first, float *row)
+{
+	const float *y = (const float *)out[p->want]->data + at;
+	const float *a = p->add == SIZE_MAX ? NULL : (const float *)out[p->add]->data + at;
+
+	for (int64_t r = 0; r < p->l->rows; r++) {
+		double v = y[(first + r) * inner];
+
+		p->sum[first + r] += v;
+		p->square += v * v;
+		row[r] = (float)v - (a ? a[(first + r) * inner] : 0);
+	}
+}
+
+/* Of the values at `want`, per input, summed over the outputs. */
+static double variance(const Place *p)
+{
+	double n = (double)p->of[0].n, v = p->square / n;
+
+	for (int64_t r = 0; r < p->l->rows * p->l->groups; r++)
+		v -= p->sum[r] / n * (p->sum[r] / n);
+	return fmax(v, 0);
+}
+
+static void flush(Gather *g, Place *p, int64_t group, int64_t *have)
+{
+	if (*have)
+		mlo_prune_add(&p->of[group], g->rows, g->wants, *have);
+	*have = 0;
+}
+
+static void add_windows(Gather *g, Place *p, MloTensor *const *out, int64_t images)
+{
+	Window v;
+	int64_t per, step, have = 0, k = mlo_prune_inputs(p->l), all = p->l->rows * p->l->groups;
+
+	window_of(p->n, out[p->read], out[p->want], WINDOW_CHANNELS, &v);
+	per = window_positions(&v);
+	step = stride_of(p, (double)per * (double)g->samples);
+	for (int64_t group = 0; group < p->l->groups; group++) {
+		v.first = group * v.channels;
+		for (int64_t at = p->seen % step; at < per * images; at += step) {
+			window_read(&v, at / per, at % per, g->rows + have * k);
+			wanted(p, out, at / per * all * per + at % per, per, group * p->l->rows, g->wants + have * p->l->rows);
+			if (++have == ROWS_AT_ONCE)
+				flush(g, p, group, &have);
+		}
+		flush(g, p, group, &have);
+	}
+	p->seen += per * images + 1;
+}
+
+static void add_rows(Gather *g, Place *p, MloTensor *const *out, int64_t images)
+{
+	int64_t k = mlo_prune_inputs(p->l), n = mlo_tensor_elems(out[p->read]) / k, step, have = 0;
+	const float *x = out[p->read]->data;
+
+	step = stride_of(p, (double)n / (double)images * (double)g->samples);
+	for (int64_t at = p->seen % step; at < n; at += step) {
+		memcpy(g->rows + have * k, x + at * k, sizeof *x * (size_t)k);
+		wanted(p, out, at * p->l->rows, 1, 0, g->wants + have * p->l->rows);
+		if (++have == ROWS_AT_ONCE)
+			flush(g, p, 0, &have);
+	}
+	flush(g, p, 0, &have);
+	p->seen += n + 1;
+}
+
+static MloStatus see(void *user, MloTensor *const *out, int64_t count, int64_t first, MloDiag *d)
+{
+	Gather *g = user;
+
+	for (size_t i = 0; i < g->n; i++) {
+		if (g->place[i].n->op == OP_conv)
+			add_windows(g, &g->place[i], out, count);
+		else
+			add_rows(g, &g->place[i], out, count);
+	}
+	g->x->samples = first + count;
+	return MLO_OK;
+}
+
+/* -- what is asked for ----------------------------------------------------------------------------------- */
+
+/* The addition of another value of the same type that alone reads v. */
+static MloNode *added_to(const MloGraph *g, const MloValue *v)
+{
+	MloNode *n = mlo_only_user(g, v);
+
+	if (!n || n->op != OP_add || n->in[0]->data || n->in[1]->data || n->in[0] == n->in[1] ||
+	    !mlo_type_same(&n->in[0]->type, &n->in[1]->type) || !mlo_type_same(&n->in[0]->type, &n->out[0]->type))
+		return NULL;
+	return n;
+}
+
+/* p[0] is of the dense graph, p[1] of the one that is pruned. */
+static void ask(Gather *g, Probe *p, const MloPtq *dense, const MloPtq *pruned)
+{
+	size_t base;
+
+	for (size_t i = 0; i < g->n; i++) {
+		Place *at = &g->place[i];
+		const MloPtqLayer *from = &dense->layer[at->l->index], *to = &pruned->layer[at->l->index];
+		const MloNode *sum = added_to(p[0].g, from->sum), *there = sum ? added_to(p[1].g, to->sum) : NULL;
+
+		at->want = p[0].g->noutputs;
+		probe_ask(&p[0], there ? sum->out[0] : from->sum, g->x->a);
+		at->add = SIZE_MAX;
+		if (there) {
+			at->add = p[1].g->noutputs;
+			probe_ask(&p[1], there->in[there->in[0] == to->sum], g->x->a);
+		}
+		at->read = p[1].g->noutputs;
+		probe_ask(&p[1], mlo_layer_input(to), g->x->a);
+	}
+	base = p[0].g->noutputs;
+	for (size_t i = 0; i < g->n; i++) {
+		g->place[i].read += base;
+		g->place[i].add += g->place[i].add == SIZE_MAX ? 0 : base;
+	}
+}
+
+static void only_probes(Probe *p) /* what does not lead to them is not run */
+{
+	p->g->noutputs = 0;
+	p->outputs = 0;
+}
+
+static MloStatus run(Gather *g)
+{
+	Probe p[2], *list[] = {&p[0], &p[1]};
+	Prune *x = g->x;
+	MloStatus st;
+
+	MLO_TRY(probe_open(&p[0], x->dense, x->d));
+	MLO_TRY(probe_open(&p[1], x->g, x->d));
+	only_probes(&p[0]);
+	only_probes(&p[1]);
+	ask(g, p, mlo_ptq_new(x->a, p[0].g, &x->opt->ptq), mlo_ptq_new(x->a, p[1].g, &x->opt->ptq));
+	st = probe_samples(&x->data, list, 2, x->opt->samples, "prune", see, g, x->d);
+	probe_close(&p[0]);
+	probe_close(&p[1]);
+	return st;
+}
+
+MloStatus prune_gather(Prune *x, MloArena *a, const size_t *which, size_t n, PruneSums *out)
+{
+	Gather g = {.x = x, .n = n, .place = MLO_NEWN(a, Place, n + 1), .samples = x->opt->samples};
+	int64_t k = 1, m = 1;
+
+	for (size_t i = 0; i < n; i++) {
+		const MloPruneLayer *l = &x->list.layer[which[i]];
+
+		out[i].of = MLO_NEWN(a, MloPruneStats, (size_t)l->groups);
+		for (int64_t group = 0; group < l->groups; group++)
+			out[i].of[group] = mlo_prune_stats(a, l->rows, mlo_prune_inputs(l));
+		g.place[i] = (Place){.l = l, .n = l->n, .of = out[i].of};
+		g.place[i].sum = MLO_NEWN(a, double, (size_t)(l->rows * l->groups));
+		k = mlo_prune_inputs(l) > k ? mlo_prune_inputs(l) : k;
+		m = l->rows > m ? l->rows : m;
+	}
+	g.rows = MLO_NEWN(a, float, (size_t)(k * ROWS_AT_ONCE));
+	g.wants = MLO_NEWN(a, float, (size_t)(m * ROWS_AT_ONCE));
+	MLO_TRY(run(&g));
+	for (size_t i = 0; i < n; i++)
+		out[i].signal = variance(&g.place[i]);
+	return MLO_OK;
+}
+
+/* -- all layers ------------------------------------------------------------------------------------------- */
+
+/* As many layers from `from` on as memory allows, but no more than `most`. */
+static size_t choose(const Prune *x, size_t from, size_t most, size_t *which, size_t *n)
+{
+	size_t bytes = 0, i = from;
+
+	for (*n = 0; i < x->list.n && *n < most; i++) {
+		const MloPruneLayer *l = &x->list.layer[i];
+
+		if (l->off)
+			continue;
+		if (*n && bytes + sums_bytes(l) > MOST_SUMS)
+			break;
+		bytes += sums_bytes(l);
+		which[(*n)++] = i;
+	}
+	return i;
+}
+
+MloStatus prune_each(Prune *x, bool at_once, const char *what, PruneSeeFn *see_layer, void *user)
+{
+	size_t *which = MLO_NEWN(x->a, size_t, x->list.n + 1), n;
+	double runs = MOST_RUNS / fmax(mlo_graph_macs(x->dense) * x->opt->samples, 1);
+	size_t most = at_once ? SIZE_MAX : (size_t)ceil((double)x->list.n / fmax(runs, 1));
+
+	for (size_t from = 0; from < x->list.n;) {
+		MloArena *tmp = mlo_arena_new();
+		PruneSums *sums;
+		MloStatus st = MLO_OK;
+
+		if (!tmp)
+			return mlo_error(x->d, MLO_ERR_NOMEM, "out of memory");
+		from = choose(x, from, most, which, &n);
+		sums = MLO_NEWN(tmp, PruneSums, n + 1);
+		if (n)
+			st = prune_gather(x, tmp, which, n, sums);
+		for (size_t i = 0; i < n && st == MLO_OK; i++)
+			st = see_layer(user, which[i], &sums[i]);
+		mlo_arena_free(tmp);
+		MLO_TRY(st);
+		cli_progress(what, (double)from, (double)x->list.n);
+	}
+	return MLO_OK;
+}
