@@ -78,7 +78,7 @@ static void load_piece(const Sparse *u, const LLVMValueRef *at, LLVMValueRef off
 	LLVMTypeRef type = LLVMVectorType(LLVMInt32TypeInContext(e->ctx), (unsigned)piece);
 
 	for (int i = 0; i < piece; i++) {
-		LLVMValueRef v[MAX_LANES];
+		LLVMValueRef v[MAX_LANES] = {0};
 
 		for (int q = 0; q < each; q++) {
 			v[q] = LLVMBuildLoad2(e->b, type, contract_element(&u->t, c->a_arg, c->a.elem, add(e, at[q * piece + i], off)), "");
@@ -110,7 +110,7 @@ static void copy_vector(const Sparse *u, LLVMValueRef v, const LLVMValueRef *at,
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
 	int64_t piece = sparse_piece(c), plane = sparse_plane(c);
-	LLVMValueRef r[MAX_LANES], p, sign = emit_const_i(u->word, (int64_t)0x80808080);
+	LLVMValueRef r[MAX_LANES] = {0}, p, sign = emit_const_i(u->word, (int64_t)0x80808080);
 	EmitLoop l;
 
 	p = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, (mlo_contract_steps(c) + piece - 1) / piece), emit_i64(e, 1), "piece");
