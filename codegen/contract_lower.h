@@ -26,6 +26,11 @@ typedef struct ContractWeights {
 /* contract_pack.c: B as KContract describes it (or Winograd's), and the sums of each tap's weights. */
 const MloTensor *contract_pack(MloArena *a, const KContract *c, const ContractWeights *w);
 const MloTensor *contract_pack_sums(MloArena *a, const KContract *c, const ContractWeights *w);
+/* How many steps of the weights are not zero; 0 where it is plain that most of them are not. */
+int64_t contract_count_weights(const KContract *c, const ContractWeights *w);
+/* B as a stream of so many of them (codegen/sparse.h), where they find their input, and where rows begin. */
+const MloTensor *contract_pack_sparse(MloArena *a, const KContract *c, const ContractWeights *w, int64_t weights,
+                                      const MloTensor **index, const MloTensor **rows);
 /* Are all weights less their zero points numbers of i8?  channels_last: or else first. */
 bool contract_weights_fit(const ContractWeights *w, int64_t channels, bool channels_last);
 
@@ -38,6 +43,8 @@ typedef struct ContractPlan {
 	KContract c;
 	MloValue *a, *b;            /* operands as bound; b NULL when packed */
 	const MloTensor *packed, *sums;
+	int64_t weights;            /* sparse: steps that are not zero; 0: too few to count */
+	const MloTensor *index, *starts; /* of a stream of them */
 	MloValue *zero;             /* of A, where the run brings it, or NULL */
 	MloValue *gate;             /* factors of the terms, or NULL */
 	MloValue *bias;             /* per output channel, or NULL */

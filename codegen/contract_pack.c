@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "codegen/contract_lower.h"
+#include "codegen/sparse.h"
 #include "codegen/winograd.h"
 
 /* The weight of (output channel c, term k, tap) as the plan counts them; 0 where there is none. */
@@ -139,4 +140,71 @@ bool contract_weights_fit(const ContractWeights *w, int64_t channels, bool chann
 			return false;
 	}
 	return true;
+}
+
+/* -- sparse weights ------------------------------------------------------------------------------------ */
+
+/* Is a step of weights other than zero? */
+static bool step_counts(const KContract *c, const ContractWeights *w, int64_t oc, int64_t step, int64_t tap)
+{
+	for (int64_t k = step * c->dot; k < (step + 1) * c->dot && k < c->nk; k++)
+		if (weight_at[w->kind](w, oc, k, tap / c->nkx, tap % c->nkx) != 0)
+			return true;
+	return false;
+}
+
+/* Of some of the weights, is a good part zero?  Zero points of their own, one per channel: nobody knows yet. */
+static bool may_be_sparse(const ContractWeights *w)
+{
+	enum { SAMPLES = 4096, LEAST = 40 /* percent */ };
+	int64_t n = mlo_tensor_elems(w->w), step = n / SAMPLES + 1, seen = 0, zeros = 0;
+
+	step += step % 2 == 0; /* not the same place of each row */
+	if (w->zero && mlo_tensor_elems(w->zero) != 1)
+		return true;
+	for (int64_t i = 0; i < n; i += step, seen++)
+		zeros += weight(w, i, 0) == 0;
+	return zeros * 100 >= seen * LEAST;
+}
+
+int64_t contract_count_weights(const KContract *c, const ContractWeights *w)
+{
+	int64_t n = 0, taps = c->nky * c->nkx;
+
+	if (!may_be_sparse(w))
+		return 0;
+	for (int64_t oc = 0; oc < c->nc; oc++)
+		for (int64_t step = 0; step < mlo_contract_steps(c); step++)
+			for (int64_t tap = 0; tap < taps; tap++)
+				n += step_counts(c, w, oc, step, tap);
+	return n;
+}
+
+const MloTensor *contract_pack_sparse(MloArena *a, const KContract *c, const ContractWeights *w, int64_t weights,
+                                      const MloTensor **index, const MloTensor **rows)
+{
+	int64_t channels = mlo_contract_ctiles(c) * c->lanes, steps = mlo_contract_steps(c), run = sparse_run(c), n = 0;
+	MloTensor *b = mlo_tensor_new(a, c->b.elem, 2, (int64_t[]){weights, c->dot});
+	MloTensor *at = mlo_tensor_new(a, EL_u16, 1, (int64_t[]){weights});
+	MloTensor *first = mlo_tensor_new(a, EL_i32, 1, (int64_t[]){sparse_rows(c) + 1});
+
+	for (int64_t row = 0; row < sparse_rows(c); row++) {
+		int64_t oc = row % channels, lo = row / channels * run;
+
+		mlo_tensor_set_i64(first, row, n);
+		for (int64_t i = 0; oc < c->nc && i < run * c->nky * c->nkx; i++) {
+			int64_t step = lo + i / (c->nky * c->nkx), tap = i % (c->nky * c->nkx);
+
+			if (step >= steps || !step_counts(c, w, oc, step, tap))
+				continue;
+			for (int64_t j = 0; j < c->dot && step * c->dot + j < c->nk; j++)
+				set(b, n * c->dot + j, weight_at[w->kind](w, oc, step * c->dot + j, tap / c->nkx, tap % c->nkx));
+			mlo_tensor_set_i64(at, n++, sparse_index(c, step, tap / c->nkx, tap % c->nkx));
+		}
+	}
+	MLO_ASSERT(n == weights);
+	mlo_tensor_set_i64(first, sparse_rows(c), n);
+	*index = at;
+	*rows = first;
+	return b;
 }
