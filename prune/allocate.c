@@ -75,7 +75,7 @@ void mlo_prune_errors(const MloProblem *p, const MloPrunePattern *t, const doubl
 	for (int i = 0; i < n; i++) {
 		error[i] = p->floor;
 		memcpy(x.w, p->best, sizeof *x.w * (size_t)(m * k));
-		for (int64_t b = 0; b < k && ok; b += step)
+		for (int64_t b = 0; b < k && ok && level[i] > 0; b += step)
 			error[i] += pass_columns(&x, t, level[i], b, b + step < k ? step : k - b);
 	}
 	mlo_arena_free(a);

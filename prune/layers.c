@@ -4,7 +4,7 @@
 
 enum { FEW_CHANNELS = 4 };
 
-static bool divides(const MloPrunePattern *p, const MloPruneLayer *l)
+bool mlo_prune_divides(const MloPrunePattern *p, const MloPruneLayer *l)
 {
 	return l->rows % p->rows == 0 && l->channels % (p->kind == PRUNE_NM ? p->of : p->cols) == 0;
 }
@@ -16,7 +16,7 @@ static const char *why_not(MloArena *a, const MloPtq *q, const MloPrunePattern *
 
 	if (off)
 		return off;
-	if (!divides(p, l))
+	if (!mlo_prune_divides(p, l))
 		return mlo_sprintf(a, "%s does not divide %lld outputs by %lld input channels", mlo_pattern_text(a, p),
 				   (long long)l->rows, (long long)l->channels);
 	if (named)
@@ -83,6 +83,31 @@ void mlo_weights_set(MloGraph *g, const MloPruneLayer *l, MloNode *n, const doub
 			for (int64_t i = 0; i < k; i++)
 				mlo_tensor_set_f64(t, element(l, n, group, r, i), w[(group * l->rows + r) * k + i]);
 	mlo_node_set_in(g, n, 1, mlo_graph_const(g, t, n->in[1]->name));
+}
+
+void mlo_weights_smallest(MloGraph *g, const MloPruneLayer *l, MloNode *n, const MloPrunePattern *p, double sparsity)
+{
+	MloArena *a = mlo_arena_new();
+	int64_t size = l->rows * mlo_prune_inputs(l);
+	double *w, *score;
+	uint8_t *keep;
+
+	MLO_ASSERT(a);
+	w = MLO_NEWN(a, double, (size_t)mlo_prune_weights(l));
+	score = MLO_NEWN(a, double, (size_t)size);
+	keep = MLO_NEWN(a, uint8_t, (size_t)size);
+	for (int64_t group = 0; group < l->groups; group++) {
+		double *v = w + group * size;
+
+		mlo_weights_get(l, n, group, v);
+		for (int64_t i = 0; i < size; i++)
+			score[i] = v[i] * v[i];
+		mlo_pattern_choose(p, score, l->rows, mlo_prune_inputs(l), sparsity, keep);
+		for (int64_t i = 0; i < size; i++)
+			v[i] *= keep[i];
+	}
+	mlo_weights_set(g, l, n, w);
+	mlo_arena_free(a);
 }
 
 double mlo_weights_zeros(const MloTensor *w)

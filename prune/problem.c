@@ -6,6 +6,9 @@
 #include "prune/lapack.h"
 #include "prune/prune.h"
 
+/* A variance of less of the mean square is what float32 sums leave of none. */
+#define CONSTANT 1e-6
+
 size_t mlo_prune_stats_bytes(int64_t rows, int64_t k)
 {
 	return sizeof(float) * (size_t)k * (size_t)(k + rows);
@@ -86,14 +89,38 @@ static bool factorise(MloProblem *p, double mean, double *f)
 	return false;
 }
 
-bool mlo_problem_new(MloArena *a, MloPruneStats *s, const double *w, bool bias, double damping, MloProblem *p)
+static bool all_finite(const MloPruneStats *s)
+{
+	double sum = s->square;
+
+	for (int64_t i = 0; i < s->k; i++)
+		sum += s->x[i] + s->h[i * s->k + i];
+	for (int64_t i = 0; i < s->rows; i++)
+		sum += s->y[i];
+	return isfinite(sum);
+}
+
+/* Mean square of the inputs. */
+static double size_of(const MloPruneStats *s)
+{
+	double sum = 0;
+
+	for (int64_t i = 0; i < s->k; i++)
+		sum += s->h[i * s->k + i];
+	return sum / (double)s->k / (double)s->n;
+}
+
+MloProblemFound mlo_problem_new(MloArena *a, const MloPruneStats *s, const double *w, bool bias, double damping,
+				MloProblem *p)
 {
 	int64_t k = s->k, m = s->rows;
 	double mean = 0, *f, *c;
 
 	*p = (MloProblem){.rows = m, .k = k, .damping = damping};
+	if (!all_finite(s))
+		return PROBLEM_WILD;
 	if (!s->n)
-		return false;
+		return PROBLEM_CONSTANT;
 	p->h = MLO_NEWN(a, double, (size_t)(k * k));
 	p->best = MLO_NEWN(a, double, (size_t)(m * k));
 	p->mean_x = bias ? scaled(a, s->x, k, 1 / (double)s->n) : NULL;
@@ -102,8 +129,8 @@ bool mlo_problem_new(MloArena *a, MloPruneStats *s, const double *w, bool bias, 
 	for (int64_t i = 0; i < k; i++)
 		mean += p->h[i * k + i] / (double)k;
 	f = MLO_NEWN(a, double, (size_t)(k * k));
-	if (!(mean > 1e-30) || !isfinite(mean) || !factorise(p, mean, f))
-		return false;
+	if (!(mean > CONSTANT * size_of(s)) || mean < 1e-30 || !factorise(p, mean, f))
+		return PROBLEM_CONSTANT;
 	c = mlo_dup(a, p->best, sizeof *c * (size_t)(m * k));
 	for (int64_t i = 0; i < m * k; i++)
 		p->best[i] += p->damping * mean * w[i];
@@ -113,7 +140,7 @@ bool mlo_problem_new(MloArena *a, MloPruneStats *s, const double *w, bool bias, 
 	p->floor = fmax(p->signal + cblas_ddot((int)(m * k), c, 1, p->best, 1), 0);
 	for (int64_t i = 0; i < k; i++)
 		p->h[i * k + i] += p->damping * mean;
-	return true;
+	return PROBLEM_GIVEN;
 }
 
 double mlo_problem_error(const MloProblem *p, const double *w)

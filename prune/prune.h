@@ -66,9 +66,12 @@ static inline int64_t mlo_prune_weights(const MloPruneLayer *l) /* how many ther
  * divide and, unless named by q's patterns, those where zeros gain nothing stay dense: grouped and depthwise
  * convolutions, and layers that read 4 channels or fewer of the graph's input. */
 void mlo_prune_layers(MloArena *a, const MloPtq *q, const MloPrunePattern *p, MloPruneList *out);
+bool mlo_prune_divides(const MloPrunePattern *p, const MloPruneLayer *l); /* does the pattern fit outputs and channels? */
 /* Weights of a group as W[rows][k], and back, into a new constant of the same name. */
 void mlo_weights_get(const MloPruneLayer *l, const MloNode *n, int64_t group, double *w);
 void mlo_weights_set(MloGraph *g, const MloPruneLayer *l, MloNode *n, const double *w /* [groups][rows][k] */);
+/* The smallest weights by the pattern become 0, in a new constant. */
+void mlo_weights_smallest(MloGraph *g, const MloPruneLayer *l, MloNode *n, const MloPrunePattern *p, double sparsity);
 double mlo_weights_zeros(const MloTensor *w); /* the share of zeros */
 
 /* -- what layers read and should give (prune/problem.c) */
@@ -93,10 +96,15 @@ typedef struct MloProblem {
 	double signal;   /* variance of the wanted outputs, summed over the rows */
 	double damping;  /* that was added to the diagonal, of its mean */
 } MloProblem;
+typedef enum MloProblemFound {
+	PROBLEM_GIVEN,
+	PROBLEM_CONSTANT, /* the inputs are all the same (with a bias), or 0 */
+	PROBLEM_WILD      /* inputs or outputs are infinite or NaN */
+} MloProblemFound;
 /* Damping is a share of the diagonal's mean, towards the weights w[rows][k] that are there; raised as far as is needed
- * for H to be definite.  `bias`: a constant error costs nothing.  Uses up s->h and s->c.  False: the inputs are all
- * zero (or constant), or no damping helps. */
-bool mlo_problem_new(MloArena *a, MloPruneStats *s, const double *w, bool bias, double damping, MloProblem *out);
+ * for H to be definite.  `bias`: a constant error costs nothing. */
+MloProblemFound mlo_problem_new(MloArena *a, const MloPruneStats *s, const double *w, bool bias, double damping,
+				MloProblem *out);
 /* Square error of weights, per input. */
 double mlo_problem_error(const MloProblem *p, const double *w);
 

@@ -12,7 +12,7 @@
 #include "prune/prune.h"
 
 enum { ROUNDS = 40, GRADUAL = 30 }; /* of them with a growing share */
-#define RHO 0.3
+#define RHO 1.0
 
 typedef struct Admm {
 	const MloProblem *p;

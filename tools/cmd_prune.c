@@ -1,32 +1,48 @@
 /* tools/cmd_prune.c -- mlopt prune: weights of a model become zero. */
 #include <getopt.h>
 #include <string.h>
-#include <stdlib.h>
 
 #include "tools/cli.h"
 #include "tools/prune.h"
 
-enum { O_CALIB = 256, O_SAMPLES, O_PREPROCESS, O_SHAPE, O_SPARSITY, O_PATTERN, O_METHOD, O_EXCLUDE, O_INCLUDE, O_JSON };
+enum {
+	O_CALIB = 256, O_SAMPLES, O_PREPROCESS, O_SHAPE, O_SPARSITY, O_SPEEDUP, O_MAX_DROP, O_EVAL, O_LABELS, O_METRIC, O_KEEP,
+	O_PATTERN, O_METHOD, O_UNIFORM, O_EXCLUDE, O_INCLUDE, O_TARGET, O_DRY, O_JSON
+};
 static const CliOption options[] = {
 	{'o', "output", "FILE", "the model to write"},
+	{O_SPARSITY, "sparsity", "S", "share of the weights that become zero, between 0 and 1"},
+	{O_SPEEDUP, "target-speedup", "X", "as many zeros as make the model X times as fast, as predicted"},
+	{O_MAX_DROP, "max-drop", "POINTS", "as many zeros as cost no more accuracy on --eval"},
+	{O_PATTERN, "pattern", "P", "which weights go together: unstructured (default), block, block=RxC, or N:M"},
+	{O_METHOD, "method", "NAME", "second-order (default): what costs the results least goes; magnitude: the smallest"},
+	{O_UNIFORM, "uniform", NULL, "the same share of zeros in each layer, not more where they cost less"},
 	{O_CALIB, "calib", "DATA", "samples: X.npy, X.npz (arrays named as the inputs), IDX, or a folder of such or .pb files"},
 	{O_SAMPLES, "samples", "N", "use at most N samples (default: 1024)"},
 	{O_PREPROCESS, "preprocess", "RECIPE", "how samples become inputs, as for 'eval'"},
-	{O_SHAPE, "shape", "NAME=1x3x8x8", "shape of an input, or size of a dimension, for the samples"},
-	{O_SPARSITY, "sparsity", "S", "share of the weights that become zero, between 0 and 1"},
-	{O_PATTERN, "pattern", "P", "unstructured"},
-	{O_METHOD, "method", "M", "second-order (default) or magnitude"},
-	{O_EXCLUDE, "exclude", "PATTERN", "nodes of that name stay dense; * and ? stand for any characters (repeatable)"},
-	{O_INCLUDE, "include", "PATTERN", "only layers of that name are pruned (repeatable)"},
+	{O_SHAPE, "shape", "NAME=1x3x8x8", "shape of an input, or size of a dimension, while samples run"},
+	{O_EXCLUDE, "exclude", "PATTERN", "layers of that name stay dense; * and ? stand for any characters (repeatable)"},
+	{O_INCLUDE, "include", "PATTERN", "only layers of that name are pruned, whatever they are (repeatable)"},
+	{O_EVAL, "eval", "FILE", "labelled samples for --max-drop, prepared like the others"},
+	{O_LABELS, "labels", "FILE", "their class numbers"},
+	{O_METRIC, "metric", "NAME", "what --max-drop is about: top1 (default), top5, f1_macro, ... as for 'eval'"},
+	{O_KEEP, "keep-best", NULL, "write the best result even if it is over the bound"},
+	{O_TARGET, "target", "NAME", "times are predicted for that target (default: this machine)"},
+	{O_DRY, "dry-run", NULL, "prune nothing: show sparsity, predicted time and expected error of each layer"},
 	{O_JSON, "json", NULL, "report as JSON"},
 	{'n', "threads", "N", "threads (default: what this process may use)"},
 	{0},
 };
 static const CliSpec spec = {
 	"MODEL.onnx -o OUT.onnx --sparsity S --calib DATA [option]...",
-	"Prunes.",
+	"Makes weights of a float32 model zero and has the others make up for them, without training.  What\n"
+	"comes out is plain ONNX; 'compile' makes use of the zeros where that is faster.  Patterns: 'block' is 4\n"
+	"input channels of one output and tap, 'block=RxC' R outputs by C input channels, 'N:M' leaves N of M\n"
+	"consecutive input channels (2:4, 4:8).",
 	options,
-	"mlopt prune resnet20.onnx -o sparse.onnx --sparsity 0.6 --calib cifar_x.npy",
+	"mlopt prune resnet20.onnx -o sparse.onnx --sparsity 0.7 --calib cifar_x.npy \\\n"
+	"    --preprocess scale=1/255,mean=0.4914:0.4822:0.4465,std=0.247:0.2435:0.2616,layout=nchw\n"
+	"mlopt prune resnet50.onnx --target-speedup 2 --pattern block=16x1 --calib samples/ --target ml_m7a --dry-run",
 };
 
 enum { MAX_LIST = 64 };
@@ -34,21 +50,145 @@ typedef struct Request {
 	PruneOptions o;
 	const char *output, *shape[MAX_LIST], *exclude[MAX_LIST + 1], *include[MAX_LIST + 1];
 	size_t nexclude, ninclude;
-	bool json;
+	bool json, dry, keep;
 } Request;
+
+static bool push(const char *option, const char **list, size_t *n)
+{
+	if (*n == MAX_LIST)
+		return cli_usage("more than %d %s options", MAX_LIST, option), false;
+	list[(*n)++] = optarg;
+	return true;
+}
+
+static bool take_sparsity(Request *r, const char *text)
+{
+	if (!cli_real("--sparsity", text, 0, 1, &r->o.sparsity))
+		return false;
+	if (r->o.sparsity > 0 && r->o.sparsity < 1)
+		return true;
+	cli_usage("--sparsity is a share between 0 and 1, neither of them, not %s", text);
+	return false;
+}
+
+static bool take_speedup(Request *r, const char *text)
+{
+	if (!cli_real("--target-speedup", text, 1, 1000, &r->o.speedup))
+		return false;
+	if (r->o.speedup > 1)
+		return true;
+	cli_usage("--target-speedup is more than 1, not %s", text);
+	return false;
+}
+
+static bool take_pattern(Request *r, const char *text)
+{
+	if (mlo_pattern_parse(text, &r->o.pattern))
+		return true;
+	cli_usage("--pattern is unstructured, block, block=RxC (sizes up to 64) or N:M (N < M <= 64), not '%s'", text);
+	return false;
+}
+
+static bool take_method(Request *r, const char *text)
+{
+	r->o.magnitude = !strcmp(text, "magnitude");
+	if (r->o.magnitude || !strcmp(text, "second-order"))
+		return true;
+	cli_usage("--method is second-order or magnitude, not '%s'", text);
+	return false;
+}
 
 static bool take(Request *r, int o)
 {
 	switch (o) {
 	case 'o': r->output = optarg; return true;
 	case 'n': return cli_int("--threads", optarg, 0, 4096, &r->o.run.threads);
+	case O_SPARSITY: return take_sparsity(r, optarg);
+	case O_SPEEDUP: return take_speedup(r, optarg);
+	case O_MAX_DROP: return cli_real("--max-drop", optarg, 0, 100, &r->o.max_drop);
+	case O_PATTERN: return take_pattern(r, optarg);
+	case O_METHOD: return take_method(r, optarg);
+	case O_UNIFORM: r->o.uniform = true; return true;
 	case O_CALIB: r->o.calib = optarg; return true;
 	case O_SAMPLES: return cli_int("--samples", optarg, 1, 2000000000, &r->o.samples);
 	case O_PREPROCESS: r->o.preprocess = optarg; return true;
-	case O_SPARSITY: return cli_real("--sparsity", optarg, 0, 1, &r->o.sparsity);
-	case O_PATTERN: return mlo_pattern_parse(optarg, &r->o.pattern);
+	case O_SHAPE: return push("--shape", r->shape, &r->o.run.nshapes);
+	case O_EXCLUDE: return push("--exclude", r->exclude, &r->nexclude);
+	case O_INCLUDE: return push("--include", r->include, &r->ninclude);
+	case O_EVAL: r->o.eval = optarg; return true;
+	case O_LABELS: r->o.labels = optarg; return true;
+	case O_METRIC: r->o.metric = optarg; return true;
+	case O_KEEP: r->keep = true; return true;
+	case O_TARGET: r->o.target = optarg; return true;
+	case O_DRY: r->dry = true; return true;
+	case O_JSON: r->json = true; return true;
 	default: return false;
 	}
+}
+
+static bool check_amount(const Request *r)
+{
+	const PruneOptions *o = &r->o;
+	const bool nm = o->pattern.kind == PRUNE_NM;
+	int ways = (o->sparsity > 0) + (o->speedup > 0) + (o->max_drop >= 0);
+
+	if (ways > 1)
+		return cli_usage("--sparsity, --target-speedup and --max-drop exclude each other"), false;
+	if (!ways && !nm)
+		return cli_usage("'prune' needs --sparsity S, --target-speedup X or --max-drop POINTS"), false;
+	if (nm && o->sparsity > 0)
+		return cli_usage("--pattern %d:%d says how many weights stay: no --sparsity", o->pattern.keep, o->pattern.of), false;
+	if (o->max_drop >= 0 && !o->eval)
+		return cli_usage("--max-drop needs --eval FILE and --labels FILE"), false;
+	if (o->eval && o->max_drop < 0)
+		return cli_usage("--eval is of use with --max-drop POINTS only"), false;
+	if (!o->eval != !o->labels)
+		return cli_usage("--eval and --labels belong together"), false;
+	return true;
+}
+
+static bool check(const Request *r)
+{
+	const PruneOptions *o = &r->o;
+
+	if (!r->output && !r->dry)
+		return cli_usage("'prune' needs -o FILE, or --dry-run"), false;
+	if (!o->magnitude && !o->calib)
+		return cli_usage("--method second-order goes by what layers read: it needs --calib DATA"), false;
+	if (o->magnitude && o->speedup > 0)
+		return cli_usage("--target-speedup weighs what layers lose: it needs --method second-order"), false;
+	if (r->dry && o->max_drop >= 0)
+		return cli_usage("--max-drop is found by pruning: no --dry-run"), false;
+	return check_amount(r);
+}
+
+static MloStatus prune(Request *r, Prune *x)
+{
+	MloStatus st = prune_all(x, r->dry);
+
+	if (st != MLO_OK && !x->over_budget)
+		return st;
+	if (!r->dry && (st == MLO_OK || r->keep))
+		MLO_TRY(prune_write(x, r->output));
+	if (r->json)
+		prune_report_json(x, r->dry);
+	else
+		prune_report_text(x, r->dry);
+	return st;
+}
+
+static MloStatus run(Request *r, MloArena *a, MloDiag *d)
+{
+	MloStatus st;
+	Prune x;
+
+	if (r->o.target && !mlo_target_find(r->o.target, d)) /* before samples are run */
+		return MLO_ERR_USAGE;
+	st = prune_open(&x, a, &r->o, d);
+	if (st == MLO_OK)
+		st = prune(r, &x);
+	prune_close(&x);
+	return st;
 }
 
 int cmd_prune(int argc, char **argv)
@@ -57,7 +197,6 @@ int cmd_prune(int argc, char **argv)
 	MloDiag d = {0};
 	MloArena *a;
 	MloStatus st;
-	Prune x;
 	int o;
 
 	while ((o = cli_next(&spec, argc, argv)) != CLI_END) {
@@ -66,21 +205,16 @@ int cmd_prune(int argc, char **argv)
 		if (!take(&r, o))
 			return CLI_USAGE;
 	}
+	if (!cli_operands(&spec, argc, argv, 1, 1) || !check(&r))
+		return CLI_USAGE;
 	r.o.model = argv[optind];
+	r.o.run.shapes = r.shape;
 	r.o.ptq.exclude = r.exclude;
 	r.o.ptq.include = r.include;
-	if (getenv("P_SWEEPS")) r.o.sweeps = atoi(getenv("P_SWEEPS"));
-	if (getenv("P_DAMP")) r.o.damping = atof(getenv("P_DAMP"));
 	a = mlo_arena_new();
-	st = prune_open(&x, a, &r.o, &d);
-	if (st == MLO_OK && getenv("P_ALLOC")) { st = prune_curves(&x); if (st == MLO_OK) st = prune_allocate(&x); }
-	if (st == MLO_OK)
-		st = prune_run(&x);
-	if (st == MLO_OK)
-		st = prune_write(&x, r.output);
-	if (st == MLO_OK)
-		prune_report_text(&x);
-	prune_close(&x);
+	if (!a)
+		return cli_finish(&d, MLO_ERR_NOMEM);
+	st = run(&r, a, &d);
 	mlo_arena_free(a);
 	return cli_finish(&d, st);
 }

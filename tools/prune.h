@@ -2,6 +2,7 @@
 #ifndef MLO_TOOLS_PRUNE_H
 #define MLO_TOOLS_PRUNE_H
 #include "prune/prune.h"
+#include "targets/target.h"
 #include "tools/probe.h"
 
 typedef struct PruneOptions {
@@ -9,17 +10,23 @@ typedef struct PruneOptions {
 	const char *model, *calib, *preprocess;
 	int samples;           /* at most, of the calibration data */
 	MloPrunePattern pattern;
-	double sparsity;       /* share of the weights of layers that are pruned */
 	bool magnitude;        /* the smallest weights go; else those that cost least by what layers read */
 	bool uniform;          /* the same share of each layer */
-	int sweeps;            /* over all layers, after the first, that fit what is left to the float model */
+	int fits;              /* of what is left to the dense model, over all layers, after the pruning */
 	double damping;
+	/* How much is pruned: one of these. */
+	double sparsity;       /* share of the weights of layers that are pruned; 0: the next ones */
+	double speedup;        /* predicted; 0: the next one */
+	double max_drop;       /* as much as costs no more points, in percent; < 0: no bound */
+	const char *eval, *labels, *metric; /* for that, see tools/labelled.h; eval: NULL: none */
+	const char *target;    /* that times are predicted for; NULL: this machine */
 	ModelOptions run;
 } PruneOptions;
 
 #define PRUNE_DEFAULTS                                                                               \
 	{                                                                                            \
-		.samples = 1024, .pattern = {.kind = PRUNE_UNSTRUCTURED, .rows = 1, .cols = 1}, .damping = 0.01, .sweeps = 1, \
+		.samples = 1024, .pattern = {.kind = PRUNE_UNSTRUCTURED, .rows = 1, .cols = 1}, .damping = 0.01, .fits = 1, \
+		.max_drop = -1, .metric = "top1"                                                     \
 	}
 
 typedef struct Prune {
@@ -28,40 +35,62 @@ typedef struct Prune {
 	const PruneOptions *opt;
 	ProbeData data;
 	MloGraph *source; /* as loaded */
-	MloGraph *dense;  /* in float, as it should compute: the teacher */
+	MloGraph *dense;  /* in float, as it should compute */
 	MloGraph *g;      /* what is pruned: at first a clone of it */
-	MloPtq *from, *q; /* of either: the same lists */
+	MloPtq *q;        /* of g */
 	MloPruneList list;
-	MloPruneCurve *curve; /* by layer of the list; n: 0 where it is not pruned */
+	MloPruneCurve *curve; /* by layer of the list; n: 0 where it is not pruned; NULL: not known */
+	/* Predicted nanoseconds of a run on one thread: [layer * PRUNE_LEVELS + level]; NULL: not known. */
+	double *ns, dense_ns, ns_after; /* of the whole model, before and after; NAN: not known */
+	const MloTarget *variant; /* that they are for */
 	int64_t samples;  /* seen */
 	double output_sqnr; /* dB of all outputs; NAN: not known */
+	double accuracy, float_accuracy; /* percent; NAN: not known */
+	bool over_budget; /* the bound is not met even so */
 } Prune;
 
 /* Loads the model and makes it ready.  `x` needs prune_close() in any case. */
 MloStatus prune_open(Prune *x, MloArena *a, const PruneOptions *opt, MloDiag *d) MLO_CHECKED;
 void prune_close(Prune *x);
+/* x->g is the dense model again. */
+MloStatus prune_reset(Prune *x) MLO_CHECKED;
 /* Prunes as the layers' sparsities say. */
 MloStatus prune_run(Prune *x) MLO_CHECKED;
+enum { PRUNE_MEASURED = 32 };
 MloStatus prune_measure(Prune *x, int64_t samples) MLO_CHECKED; /* x->output_sqnr */
 MloStatus prune_write(Prune *x, const char *path) MLO_CHECKED;
+/* All of it but the writing, with the options as they are; `plan`: no more than finding the sparsities.
+ * MLO_ERR_MODEL with over_budget: the best there is, with a message. */
+MloStatus prune_all(Prune *x, bool plan) MLO_CHECKED;
 
 /* -- what layers read and should give (tools/prune_gather.c) */
 typedef struct PruneSums {
 	MloPruneStats *of; /* [groups] */
 	double signal;     /* variance of what the layer's results become part of, per input, summed over the outputs */
 } PruneSums;
-/* Sums of the layers which[0..n), in `a`: what they read in x->g, and what they should give for that: results of
- * x->dense or, where a result is added to another value of x->g, what makes that sum what it is in x->dense. */
-MloStatus prune_gather(Prune *x, MloArena *a, const size_t *which, size_t n, PruneSums *out) MLO_CHECKED;
-/* That of all layers that are pruned, as many at a time as memory and the time of runs allow; `see` gets each. */
 typedef MloStatus PruneSeeFn(void *user, size_t layer, PruneSums *sums);
-MloStatus prune_each(Prune *x, bool at_once, const char *what, PruneSeeFn *see, void *user) MLO_CHECKED;
+/* Of each layer that is pruned, in order, what it reads in x->g and what it should give for that: results of x->dense or,
+ * where a result is added to another value of x->g, what makes that sum what it is in x->dense.  A run of the samples is
+ * for as many layers as memory and time ask for; `together`: as memory allows, for x->g is not going to change. */
+MloStatus prune_each(Prune *x, bool together, const char *what, PruneSeeFn *see, void *user) MLO_CHECKED;
 
 /* -- how many zeros each layer gets (tools/prune_allocate.c) */
-MloStatus prune_curves(Prune *x) MLO_CHECKED; /* x->curve: errors of layers */
-MloStatus prune_allocate(Prune *x) MLO_CHECKED; /* the layers' sparsities, as the options say */
+MloStatus prune_curves(Prune *x) MLO_CHECKED; /* x->curve */
+/* The layers' sparsities for a share of zeros in all, or for a predicted speed-up; false: that is more than there is. */
+bool prune_allocate(Prune *x, double sparsity);
+bool prune_allocate_speed(Prune *x, double speedup);
+/* Of the model as the layers' sparsities say: predicted time, and noise (squares, of the signal) that layers make. */
+double prune_predicted(const Prune *x, size_t layer, double sparsity);
+double prune_expected(const Prune *x, size_t layer);
+
+/* -- predicted times (tools/prune_times.c): x->ns and x->dense_ns, by the curves' levels */
+MloStatus prune_times(Prune *x) MLO_CHECKED;
+MloStatus prune_time_after(Prune *x) MLO_CHECKED; /* x->ns_after, of x->g as it is */
+
+/* -- as much as a bound on the loss allows (tools/prune_budget.c) */
+MloStatus prune_within(Prune *x) MLO_CHECKED;
 
 /* -- reports (tools/prune_report.c) */
-void prune_report_text(const Prune *x);
-void prune_report_json(const Prune *x);
+void prune_report_text(const Prune *x, bool plan);
+void prune_report_json(const Prune *x, bool plan);
 #endif

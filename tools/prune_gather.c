@@ -184,13 +184,13 @@ static MloStatus run(Gather *g)
 	only_probes(&p[0]);
 	only_probes(&p[1]);
 	ask(g, p, mlo_ptq_new(x->a, p[0].g, &x->opt->ptq), mlo_ptq_new(x->a, p[1].g, &x->opt->ptq));
-	st = probe_samples(&x->data, list, 2, x->opt->samples, "prune", see, g, x->d);
+	st = probe_samples(&x->data, list, 2, x->opt->samples, "run samples", see, g, x->d);
 	probe_close(&p[0]);
 	probe_close(&p[1]);
 	return st;
 }
 
-MloStatus prune_gather(Prune *x, MloArena *a, const size_t *which, size_t n, PruneSums *out)
+static MloStatus gather_sums(Prune *x, MloArena *a, const size_t *which, size_t n, PruneSums *out)
 {
 	Gather g = {.x = x, .n = n, .place = MLO_NEWN(a, Place, n + 1), .samples = x->opt->samples};
 	int64_t k = 1, m = 1;
@@ -234,11 +234,11 @@ static size_t choose(const Prune *x, size_t from, size_t most, size_t *which, si
 	return i;
 }
 
-MloStatus prune_each(Prune *x, bool at_once, const char *what, PruneSeeFn *see_layer, void *user)
+MloStatus prune_each(Prune *x, bool together, const char *what, PruneSeeFn *see_layer, void *user)
 {
 	size_t *which = MLO_NEWN(x->a, size_t, x->list.n + 1), n;
 	double runs = MOST_RUNS / fmax(mlo_graph_macs(x->dense) * x->opt->samples, 1);
-	size_t most = at_once ? SIZE_MAX : (size_t)ceil((double)x->list.n / fmax(runs, 1));
+	size_t most = together ? SIZE_MAX : (size_t)ceil((double)x->list.n / fmax(runs, 1));
 
 	for (size_t from = 0; from < x->list.n;) {
 		MloArena *tmp = mlo_arena_new();
@@ -250,7 +250,7 @@ MloStatus prune_each(Prune *x, bool at_once, const char *what, PruneSeeFn *see_l
 		from = choose(x, from, most, which, &n);
 		sums = MLO_NEWN(tmp, PruneSums, n + 1);
 		if (n)
-			st = prune_gather(x, tmp, which, n, sums);
+			st = gather_sums(x, tmp, which, n, sums);
 		for (size_t i = 0; i < n && st == MLO_OK; i++)
 			st = see_layer(user, which[i], &sums[i]);
 		mlo_arena_free(tmp);

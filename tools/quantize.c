@@ -7,6 +7,7 @@
 #include "frontend/onnx.h"
 #include "passes/pass.h"
 #include "tools/cli.h"
+#include "tools/noise.h"
 #include "tools/outfile.h"
 
 /* -- the model ------------------------------------------------------------------------------------- */
@@ -254,42 +255,19 @@ MloStatus quantize_write(Quantize *x, const char *path)
 
 /* -- how good it is -------------------------------------------------------------------------------- */
 
-typedef struct Noise {
-	double signal, noise, product, got; /* sums of squares, and of products of both */
-} Noise;
-
 typedef struct Compare {
 	Quantize *x;
 	Noise *noise; /* by output of the model, then by layer asked for */
 	size_t n;     /* outputs of one graph */
 } Compare;
 
-static void add_noise(Noise *s, const MloTensor *want, const MloTensor *got)
-{
-	const float *a = want->data, *b = got->data;
-
-	if (want->elem != EL_f32)
-		return;
-	for (int64_t i = 0, n = mlo_tensor_elems(want); i < n; i++) {
-		s->signal += (double)a[i] * a[i];
-		s->noise += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
-		s->product += (double)a[i] * b[i];
-		s->got += (double)b[i] * b[i];
-	}
-}
-
 static MloStatus compare(void *user, MloTensor *const *out, int64_t count, int64_t first, MloDiag *d)
 {
 	Compare *c = user;
 
 	for (size_t i = 0; i < c->n; i++)
-		add_noise(&c->noise[i], out[i], out[c->n + i]);
+		noise_add(&c->noise[i], out[i], out[c->n + i]);
 	return MLO_OK;
-}
-
-static double decibel(Noise s)
-{
-	return s.noise > 0 ? 10 * log10(s.signal / s.noise) : INFINITY;
 }
 
 MloStatus quantize_measure(Quantize *x, int64_t samples)
@@ -317,15 +295,11 @@ MloStatus quantize_measure(Quantize *x, int64_t samples)
 			       &c, x->d);
 	at = a.outputs;
 	for (size_t i = 0; i < x->q->nlayers; i++)
-		x->q->layer[i].sqnr = x->q->layer[i].on ? decibel(c.noise[at++]) : NAN;
-	for (size_t i = 0; i < a.outputs; i++) {
-		all.signal += c.noise[i].signal;
-		all.noise += c.noise[i].noise;
-		all.product += c.noise[i].product;
-		all.got += c.noise[i].got;
-	}
-	x->output_cosine = all.signal > 0 && all.got > 0 ? all.product / sqrt(all.signal * all.got) : 1;
-	x->output_sqnr = decibel(all);
+		x->q->layer[i].sqnr = x->q->layer[i].on ? noise_db(&c.noise[at++]) : NAN;
+	for (size_t i = 0; i < a.outputs; i++)
+		noise_join(&all, &c.noise[i]);
+	x->output_cosine = noise_cosine(&all);
+	x->output_sqnr = noise_db(&all);
 	probe_close(&a);
 	probe_close(&b);
 	return st;

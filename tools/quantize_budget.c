@@ -6,44 +6,10 @@
 #include <math.h>
 
 #include "tools/cli.h"
-#include "tools/eval.h"
+#include "tools/labelled.h"
 #include "tools/quantize.h"
 
 enum { RANK_SAMPLES = 16, BOUND_SAMPLES = 64 };
-
-/* -- accuracy -------------------------------------------------------------------------------------- */
-
-typedef struct Labelled {
-	EvalRequest request;
-	EvalData data;
-} Labelled;
-
-static MloStatus read_labelled(Quantize *x, Labelled *l)
-{
-	const QuantizeOptions *o = x->opt;
-
-	l->request = (EvalRequest){.data = o->eval, .labels = o->labels, .recipe = o->preprocess, .model = o->run};
-	MLO_TRY(mlo_metrics_parse(x->a, o->metric, &l->request.metrics, x->d));
-	if (l->request.metrics.list.n != 1 || mlo_metrics_need(&l->request.metrics, METRIC_NUMBERS))
-		return mlo_error(x->d, MLO_ERR_USAGE,
-				 "--metric %s: --max-drop is about one metric of classes, as top1 or f1_macro",
-				 o->metric);
-	return eval_read(x->a, &l->request, &l->data, x->d);
-}
-
-/* In percent. */
-static MloStatus accuracy(Quantize *x, const MloGraph *g, Labelled *l, double *out)
-{
-	MloArena *a = mlo_arena_new();
-	MloPredictions p;
-	MloStatus st = a ? eval_graph(a, &l->request, &l->data, g, x->opt->model, &p, x->d)
-			 : mlo_error(x->d, MLO_ERR_NOMEM, "out of memory");
-
-	if (st == MLO_OK)
-		*out = 100 * mlo_metric_value(&l->request.metrics.list.items[0], &p, NULL);
-	mlo_arena_free(a);
-	return st;
-}
 
 /* -- the bound ------------------------------------------------------------------------------------- */
 
@@ -90,7 +56,7 @@ static MloStatus judge(Budget *b, bool *holds)
 	MLO_TRY(quantize_build(x));
 	MLO_TRY(quantize_measure(x, BOUND_SAMPLES));
 	if (labelled(x))
-		MLO_TRY(accuracy(x, x->result, &b->l, &x->accuracy));
+		MLO_TRY(labelled_accuracy(&b->l, x->result, &x->accuracy, x->d));
 	*holds = (!labelled(x) || x->float_accuracy - x->accuracy <= o->max_drop + 1e-9) &&
 		 (!(o->min_sqnr > 0) || x->output_sqnr >= o->min_sqnr) &&
 		 (!(o->min_cosine > 0) || x->output_cosine >= o->min_cosine);
@@ -302,8 +268,11 @@ MloStatus quantize_within(Quantize *x)
 			b.layer[b.nlayers++] = i;
 	}
 	if (labelled(x)) {
-		MLO_TRY(read_labelled(x, &b.l));
-		MLO_TRY(accuracy(x, x->g, &b.l, &x->float_accuracy));
+		const QuantizeOptions *o = x->opt;
+		const LabelledOptions l = {o->model, o->eval, o->labels, o->preprocess, o->metric, &o->run};
+
+		MLO_TRY(labelled_read(x->a, &l, &b.l, x->d));
+		MLO_TRY(labelled_accuracy(&b.l, x->g, &x->float_accuracy, x->d));
 	}
 	MLO_TRY(judge(&b, &holds));
 	return holds ? MLO_OK : search(&b);

@@ -650,6 +650,31 @@ static void rounding_by_results(void)
 	mlo_arena_free(a);
 }
 
+/* Zeros of a pruned model stay, whatever rounding them up would gain. */
+static void zeros_are_not_rounded(void)
+{
+	enum { K = 6, N = 2, ROWS = 20 };
+	MloArena *a = mlo_arena_new();
+	MloTensor *w = mlo_tensor_new(a, EL_f32, 2, (int64_t[]){K, N});
+	double scale = 0.1;
+	MloPtqWeights p = {.w = w, .channels = N, .axis = 1, .scale = &scale, .nscales = 1};
+	MloRoundInput in = {.k = K, .groups = 1, .h = MLO_NEWN(a, float, K *K)};
+	float x[ROWS * K];
+	const int8_t *got;
+	uint32_t seed = 5;
+
+	for (int i = 0; i < K * N; i++) /* all errors have one sign: a whole step of any weight would make up for them */
+		mlo_tensor_set_f64(w, i, i / N % 2 ? 0.145 : 0);
+	for (int r = 0; r < ROWS; r++)
+		for (int i = 0; i < K; i++)
+			x[r * K + i] = 3 + 0.01f * normal(&seed);
+	mlo_round_add(&in, 0, x, ROWS);
+	got = mlo_round_layer(a, &p, &in);
+	for (int i = 0; i < K * N; i++)
+		CU_ASSERT(i / N % 2 == 0 ? got[i] == 0 : got[i] == 1 || got[i] == 2);
+	mlo_arena_free(a);
+}
+
 /* The twin of a layer computes the same but for the noise of its own integers. */
 static void layers_alone(void)
 {
@@ -734,6 +759,7 @@ void suite_quant(void)
 	CU_ADD_TEST(s, migration_changes_no_result);
 	CU_ADD_TEST(s, migration_by_least_noise);
 	CU_ADD_TEST(s, rounding_by_results);
+	CU_ADD_TEST(s, zeros_are_not_rounded);
 	CU_ADD_TEST(s, rounding_without_the_mean);
 	CU_ADD_TEST(s, layers_alone);
 	CU_ADD_TEST(s, weights_in_blocks);
