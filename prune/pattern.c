@@ -1,5 +1,4 @@
 /* prune/pattern.c -- which weights go together, and which of them are the largest. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,32 +51,69 @@ const char *mlo_pattern_text(MloArena *a, const MloPrunePattern *p)
 
 /* -- the largest of many ----------------------------------------------------------------------------- */
 
-static int descending(const void *a, const void *b)
+static void swap(double *v, int64_t i, int64_t j)
 {
-	const double *x = *(const double *const *)a, *y = *(const double *const *)b;
+	double t = v[i];
 
-	if (*x != *y)
-		return *x < *y ? 1 : -1;
-	return x < y ? -1 : x > y; /* equal ones: the first */
+	v[i] = v[j];
+	v[j] = t;
 }
 
-/* one[i] of n, the `keep` largest being set; order[n] is scratch. */
-static void largest(const double *v, int64_t n, int64_t keep, const double **order, uint8_t *one)
+/* The value that would stand at `at` if v[n] were sorted in falling order; v is reordered (Hoare's selection). */
+static double select_at(double *v, int64_t n, int64_t at)
 {
+	int64_t lo = 0, hi = n - 1;
+
+	while (lo < hi) {
+		double pivot = v[lo + (hi - lo) / 2];
+		int64_t i = lo, j = hi;
+
+		while (i <= j) {
+			while (v[i] > pivot)
+				i++;
+			while (v[j] < pivot)
+				j--;
+			if (i <= j)
+				swap(v, i++, j--);
+		}
+		if (at <= j)
+			hi = j;
+		else if (at >= i)
+			lo = i;
+		else
+			break;
+	}
+	return v[at];
+}
+
+/* one[i] of n, the `keep` largest being set, of equal ones the first; scratch[n]. */
+static void largest(const double *v, int64_t n, int64_t keep, double *scratch, uint8_t *one)
+{
+	double least;
+	int64_t above = 0;
+
+	memset(one, keep >= n, (size_t)n);
+	if (keep <= 0 || keep >= n)
+		return;
+	memcpy(scratch, v, sizeof *v * (size_t)n);
+	least = select_at(scratch, n, keep - 1);
 	for (int64_t i = 0; i < n; i++)
-		order[i] = v + i;
-	qsort(order, (size_t)n, sizeof *order, descending);
-	memset(one, 0, (size_t)n);
-	for (int64_t i = 0; i < keep; i++)
-		one[order[i] - v] = 1;
+		above += v[i] > least;
+	for (int64_t i = 0; i < n; i++)
+		one[i] = v[i] > least || (v[i] == least && above < keep && ++above);
 }
 
 static void choose_nm(const MloPrunePattern *p, const double *score, int64_t n, uint8_t *keep)
 {
-	const double *order[LARGEST];
+	double scratch[LARGEST];
 
 	for (int64_t at = 0; at < n; at += p->of)
-		largest(score + at, p->of, p->keep, order, keep + at);
+		largest(score + at, p->of, p->keep, scratch, keep + at);
+}
+
+static int64_t kept(int64_t n, double sparsity)
+{
+	return (int64_t)((1 - sparsity) * (double)n + 0.5);
 }
 
 static void choose_units(const MloPrunePattern *p, const double *score, int64_t rows, int64_t k, double sparsity,
@@ -90,7 +126,7 @@ static void choose_units(const MloPrunePattern *p, const double *score, int64_t 
 	for (int64_t r = 0; r < rows; r++)
 		for (int64_t i = 0; i < k; i++)
 			unit[r / p->rows * across + i / p->cols] += score[r * k + i];
-	largest(unit, n, (int64_t)((1 - sparsity) * (double)n + 0.5), MLO_NEWN(a, const double *, (size_t)n), one);
+	largest(unit, n, kept(n, sparsity), MLO_NEWN(a, double, (size_t)n), one);
 	for (int64_t r = 0; r < rows; r++)
 		for (int64_t i = 0; i < k; i++)
 			keep[r * k + i] = one[r / p->rows * across + i / p->cols];
@@ -107,6 +143,9 @@ void mlo_pattern_choose(const MloPrunePattern *p, const double *score, int64_t r
 	}
 	a = mlo_arena_new();
 	MLO_ASSERT(a);
-	choose_units(p, score, rows, k, sparsity, keep, a);
+	if (p->rows * p->cols > 1)
+		choose_units(p, score, rows, k, sparsity, keep, a);
+	else
+		largest(score, rows * k, kept(rows * k, sparsity), MLO_NEWN(a, double, (size_t)(rows * k)), keep);
 	mlo_arena_free(a);
 }

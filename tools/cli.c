@@ -159,6 +159,14 @@ bool cli_int(const char *option, const char *text, long lo, long hi, int *out)
 	return true;
 }
 
+bool cli_push(const char *option, const char **list, size_t most, size_t *n)
+{
+	if (*n == most)
+		return cli_usage("more than %zu %s options", most, option), false;
+	list[(*n)++] = optarg;
+	return true;
+}
+
 bool cli_real(const char *option, const char *text, double lo, double hi, double *out)
 {
 	char *end;

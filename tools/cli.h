@@ -49,6 +49,8 @@ int cli_usage(const char *fmt, ...) MLO_PRINTF(1, 2);
 void cli_note(const char *fmt, ...) MLO_PRINTF(1, 2); /* a plain line on stderr */
 /* The value of an option as a number; false: an error was printed. */
 bool cli_int(const char *option, const char *text, long lo, long hi, int *out);
+/* Appends the value of an option that may be given often to list[*n]; false: an error was printed. */
+bool cli_push(const char *option, const char **list, size_t most, size_t *n);
 bool cli_real(const char *option, const char *text, double lo, double hi, double *out);
 
 /* Prints and frees what `d` holds and turns the status into an exit status. */

@@ -53,14 +53,6 @@ typedef struct Request {
 	bool json, dry, keep;
 } Request;
 
-static bool push(const char *option, const char **list, size_t *n)
-{
-	if (*n == MAX_LIST)
-		return cli_usage("more than %d %s options", MAX_LIST, option), false;
-	list[(*n)++] = optarg;
-	return true;
-}
-
 static bool take_sparsity(Request *r, const char *text)
 {
 	if (!cli_real("--sparsity", text, 0, 1, &r->o.sparsity))
@@ -112,9 +104,9 @@ static bool take(Request *r, int o)
 	case O_CALIB: r->o.calib = optarg; return true;
 	case O_SAMPLES: return cli_int("--samples", optarg, 1, 2000000000, &r->o.samples);
 	case O_PREPROCESS: r->o.preprocess = optarg; return true;
-	case O_SHAPE: return push("--shape", r->shape, &r->o.run.nshapes);
-	case O_EXCLUDE: return push("--exclude", r->exclude, &r->nexclude);
-	case O_INCLUDE: return push("--include", r->include, &r->ninclude);
+	case O_SHAPE: return cli_push("--shape", r->shape, MAX_LIST, &r->o.run.nshapes);
+	case O_EXCLUDE: return cli_push("--exclude", r->exclude, MAX_LIST, &r->nexclude);
+	case O_INCLUDE: return cli_push("--include", r->include, MAX_LIST, &r->ninclude);
 	case O_EVAL: r->o.eval = optarg; return true;
 	case O_LABELS: r->o.labels = optarg; return true;
 	case O_METRIC: r->o.metric = optarg; return true;

@@ -68,14 +68,6 @@ typedef struct Request {
 	int bits, block;
 } Request;
 
-static bool push(const char *option, const char **list, size_t *n)
-{
-	if (*n == MAX_LIST)
-		return cli_usage("more than %d %s options", MAX_LIST, option), false;
-	list[(*n)++] = optarg;
-	return true;
-}
-
 static bool take_range(Request *r, const char *text)
 {
 	if (mlo_range_find(text, &r->o.ptq.range))
@@ -146,16 +138,16 @@ static bool take(Request *r, int o)
 	case O_CALIB: r->o.calib = optarg; return true;
 	case O_SAMPLES: return cli_int("--samples", optarg, 1, 2000000000, &r->o.samples);
 	case O_PREPROCESS: r->o.preprocess = optarg; return true;
-	case O_SHAPE: return push("--shape", r->shape, &r->o.run.nshapes);
+	case O_SHAPE: return cli_push("--shape", r->shape, MAX_LIST, &r->o.run.nshapes);
 	case O_RANGE: return take_range(r, optarg);
 	case O_PERCENTILE: return cli_real("--percentile", optarg, 50, 100, &r->o.ptq.percentile);
 	case O_WEIGHTS: return take_weights(r, optarg);
 	case O_PER_TENSOR: r->o.ptq.per_tensor = true; return true;
 	case O_SYMMETRIC: r->o.ptq.symmetric = true; return true;
 	case O_PRODUCTS: r->o.ptq.products = true; return true;
-	case O_EXCLUDE: return push("--exclude", r->exclude, &r->nexclude);
-	case O_INCLUDE: return push("--include", r->include, &r->ninclude);
-	case O_INT16: return push("--int16", r->wide, &r->nwide);
+	case O_EXCLUDE: return cli_push("--exclude", r->exclude, MAX_LIST, &r->nexclude);
+	case O_INCLUDE: return cli_push("--include", r->include, MAX_LIST, &r->ninclude);
+	case O_INT16: return cli_push("--int16", r->wide, MAX_LIST, &r->nwide);
 	case O_EQUALIZE: r->o.equalize = true; return true;
 	case O_MIGRATE: return cli_real("--migrate", optarg, 0, 1, &r->o.migrate);
 	case O_ROUND: r->o.round = true; return true;

@@ -139,7 +139,8 @@ void prune_close(Prune *x)
 	mlo_graph_free(x->g);
 	mlo_graph_free(x->dense);
 	mlo_graph_free(x->source);
-	x->g = x->dense = x->source = NULL;
+	mlo_graph_free(x->student);
+	x->g = x->dense = x->source = x->student = NULL;
 }
 
 /* -- a layer ---------------------------------------------------------------------------------------------- */
@@ -301,13 +302,25 @@ static MloStatus prune_layers(Prune *x)
 	return MLO_OK;
 }
 
+static void count_zeros(Prune *x)
+{
+	for (size_t i = 0; i < x->list.n; i++)
+		x->list.layer[i].zeros = mlo_weights_zeros(x->list.layer[i].n->in[1]->data);
+}
+
+MloStatus prune_fit(Prune *x)
+{
+	MLO_TRY(prune_each(x, false, "fit", fit_one, x));
+	count_zeros(x);
+	return MLO_OK;
+}
+
 MloStatus prune_run(Prune *x)
 {
 	MLO_TRY(prune_layers(x));
 	for (int i = 0; i < x->opt->fits && !x->opt->magnitude; i++)
-		MLO_TRY(prune_each(x, false, "fit", fit_one, x));
-	for (size_t i = 0; i < x->list.n; i++)
-		x->list.layer[i].zeros = mlo_weights_zeros(x->list.layer[i].n->in[1]->data);
+		MLO_TRY(prune_fit(x));
+	count_zeros(x);
 	return MLO_OK;
 }
 
@@ -397,6 +410,6 @@ MloStatus prune_write(Prune *x, const char *path)
 	const void *bytes;
 	size_t n;
 
-	MLO_TRY(mlo_onnx_export(x->a, x->g, mlopt_version(), &bytes, &n, x->d));
+	MLO_TRY(mlo_onnx_export(x->a, x->kept ? x->kept : x->g, mlopt_version(), &bytes, &n, x->d));
 	return mlo_write_file(path, bytes, n, x->d);
 }

@@ -34,11 +34,14 @@ typedef struct Prune {
 	MloDiag *d;
 	const PruneOptions *opt;
 	ProbeData data;
-	MloGraph *source; /* as loaded */
+	MloGraph *source, *student; /* as loaded; student: NULL where there is one model */
+	MloGraph *kept;   /* what is written instead of g, not owned; NULL: g is */
 	MloGraph *dense;  /* in float, as it should compute */
 	MloGraph *g;      /* what is pruned: at first a clone of it */
 	MloPtq *q;        /* of g */
 	MloPruneList list;
+	MloPtq *from;     /* of dense, where its layers are others than those of g; else NULL: as q */
+	size_t *twin;     /* by layer of the list: its index there */
 	MloPruneCurve *curve; /* by layer of the list; n: 0 where it is not pruned; NULL: not known */
 	/* Predicted nanoseconds of a run on one thread: [layer * PRUNE_LEVELS + level]; NULL: not known. */
 	double *ns, dense_ns, ns_after; /* of the whole model, before and after; NAN: not known */
@@ -56,6 +59,8 @@ void prune_close(Prune *x);
 MloStatus prune_reset(Prune *x) MLO_CHECKED;
 /* Prunes as the layers' sparsities say. */
 MloStatus prune_run(Prune *x) MLO_CHECKED;
+/* All layers, in order, as near to the dense model as their zeros allow. */
+MloStatus prune_fit(Prune *x) MLO_CHECKED;
 enum { PRUNE_MEASURED = 32 };
 MloStatus prune_measure(Prune *x, int64_t samples) MLO_CHECKED; /* x->output_sqnr */
 MloStatus prune_write(Prune *x, const char *path) MLO_CHECKED;
@@ -89,6 +94,13 @@ MloStatus prune_time_after(Prune *x) MLO_CHECKED; /* x->ns_after, of x->g as it 
 
 /* -- as much as a bound on the loss allows (tools/prune_budget.c) */
 MloStatus prune_within(Prune *x) MLO_CHECKED;
+
+/* -- a student and its teacher (tools/distill.c): the same with another model in the place of the dense one */
+/* opt->model is the teacher; layers of the student that give what a layer of the teacher gives, by name or else by their
+ * order, are fitted to those.  `x` needs prune_close() in any case. */
+MloStatus distill_open(Prune *x, MloArena *a, const PruneOptions *opt, const char *student, MloDiag *d) MLO_CHECKED;
+/* opt->fits times; *before: dB of the outputs.  If they do not gain, the student stays as it is, with a note. */
+MloStatus distill_run(Prune *x, double *before) MLO_CHECKED;
 
 /* -- reports (tools/prune_report.c) */
 void prune_report_text(const Prune *x, bool plan);

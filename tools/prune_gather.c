@@ -17,6 +17,7 @@ enum { PER_COLUMN = 16, ROWS_AT_ONCE = 512 };
 typedef struct Place {
 	const MloPruneLayer *l;
 	const MloNode *n;
+	size_t twin; /* index of the layer in the dense graph */
 	MloPruneStats *of;
 	size_t want, add, read; /* indices of outputs; add: SIZE_MAX: nothing is added */
 	int64_t seen;           /* positions, so that each batch starts at another one */
@@ -147,7 +148,7 @@ static void ask(Gather *g, Probe *p, const MloPtq *dense, const MloPtq *pruned)
 
 	for (size_t i = 0; i < g->n; i++) {
 		Place *at = &g->place[i];
-		const MloPtqLayer *from = &dense->layer[at->l->index], *to = &pruned->layer[at->l->index];
+		const MloPtqLayer *from = &dense->layer[at->twin], *to = &pruned->layer[at->l->index];
 		const MloNode *sum = added_to(p[0].g, from->sum), *there = sum ? added_to(p[1].g, to->sum) : NULL;
 
 		at->want = p[0].g->noutputs;
@@ -201,7 +202,7 @@ static MloStatus gather_sums(Prune *x, MloArena *a, const size_t *which, size_t 
 		out[i].of = MLO_NEWN(a, MloPruneStats, (size_t)l->groups);
 		for (int64_t group = 0; group < l->groups; group++)
 			out[i].of[group] = mlo_prune_stats(a, l->rows, mlo_prune_inputs(l));
-		g.place[i] = (Place){.l = l, .n = l->n, .of = out[i].of};
+		g.place[i] = (Place){.l = l, .n = l->n, .of = out[i].of, .twin = x->twin ? x->twin[which[i]] : l->index};
 		g.place[i].sum = MLO_NEWN(a, double, (size_t)(l->rows * l->groups));
 		k = mlo_prune_inputs(l) > k ? mlo_prune_inputs(l) : k;
 		m = l->rows > m ? l->rows : m;

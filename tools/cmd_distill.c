@@ -1,0 +1,105 @@
+/* tools/cmd_distill.c -- mlopt distill: a student's weights fitted to what its teacher computes. */
+#include <getopt.h>
+
+#include "tools/cli.h"
+#include "tools/prune.h"
+
+enum { O_CALIB = 256, O_SAMPLES, O_PREPROCESS, O_SHAPE, O_SWEEPS, O_EXCLUDE, O_INCLUDE, O_JSON };
+static const CliOption options[] = {
+	{'o', "output", "FILE", "the model to write"},
+	{O_CALIB, "calib", "DATA", "samples, without labels: X.npy, X.npz, IDX, or a folder of such or .pb files"},
+	{O_SAMPLES, "samples", "N", "use at most N samples (default: 1024)"},
+	{O_PREPROCESS, "preprocess", "RECIPE", "how samples become inputs, as for 'eval'"},
+	{O_SHAPE, "shape", "NAME=1x3x8x8", "shape of an input, or size of a dimension, while samples run"},
+	{O_SWEEPS, "sweeps", "N", "how often all layers are fitted, in order (default: 2)"},
+	{O_EXCLUDE, "exclude", "PATTERN", "layers of that name stay as they are; * and ? stand for any characters (repeatable)"},
+	{O_INCLUDE, "include", "PATTERN", "only layers of that name are fitted (repeatable)"},
+	{O_JSON, "json", NULL, "report as JSON"},
+	{'n', "threads", "N", "threads (default: what this process may use)"},
+	{0},
+};
+static const CliSpec spec = {
+	"TEACHER.onnx STUDENT.onnx -o OUT.onnx --calib DATA [option]...",
+	"Fits a smaller model, such as a pruned one, to the one that it was made from: weights and biases of each\n"
+	"layer of the student that gives what one of the teacher gives, by least squares.  Zeros stay zero.  Layers\n"
+	"belong together by name, or by their order where there are as many.",
+	options,
+	"mlopt distill resnet20.onnx sparse.onnx -o better.onnx --calib cifar_x.npy",
+};
+
+enum { MAX_LIST = 64 };
+typedef struct Request {
+	PruneOptions o;
+	const char *output, *student, *shape[MAX_LIST], *exclude[MAX_LIST + 1], *include[MAX_LIST + 1];
+	size_t nexclude, ninclude;
+	bool json;
+} Request;
+
+static bool take(Request *r, int o)
+{
+	switch (o) {
+	case 'o': r->output = optarg; return true;
+	case 'n': return cli_int("--threads", optarg, 0, 4096, &r->o.run.threads);
+	case O_CALIB: r->o.calib = optarg; return true;
+	case O_SAMPLES: return cli_int("--samples", optarg, 1, 2000000000, &r->o.samples);
+	case O_PREPROCESS: r->o.preprocess = optarg; return true;
+	case O_SHAPE: return cli_push("--shape", r->shape, MAX_LIST, &r->o.run.nshapes);
+	case O_SWEEPS: return cli_int("--sweeps", optarg, 1, 100, &r->o.fits);
+	case O_EXCLUDE: return cli_push("--exclude", r->exclude, MAX_LIST, &r->nexclude);
+	case O_INCLUDE: return cli_push("--include", r->include, MAX_LIST, &r->ninclude);
+	case O_JSON: r->json = true; return true;
+	default: return false;
+	}
+}
+
+static MloStatus run(Request *r, MloArena *a, MloDiag *d)
+{
+	double before;
+	Prune x;
+	MloStatus st = distill_open(&x, a, &r->o, r->student, d);
+
+	if (st == MLO_OK)
+		st = distill_run(&x, &before);
+	if (st == MLO_OK)
+		st = prune_write(&x, r->output);
+	if (st == MLO_OK && r->json)
+		prune_report_json(&x, false);
+	else if (st == MLO_OK)
+		prune_report_text(&x, false);
+	if (st == MLO_OK)
+		cli_note("outputs were at %.1f dB", before);
+	prune_close(&x);
+	return st;
+}
+
+int cmd_distill(int argc, char **argv)
+{
+	Request r = {.o = PRUNE_DEFAULTS};
+	MloDiag d = {0};
+	MloArena *a;
+	MloStatus st;
+	int o;
+
+	r.o.fits = 2;
+	while ((o = cli_next(&spec, argc, argv)) != CLI_END) {
+		if (o < 0)
+			return cli_stop(o);
+		if (!take(&r, o))
+			return CLI_USAGE;
+	}
+	if (!cli_operands(&spec, argc, argv, 2, 2))
+		return CLI_USAGE;
+	if (!r.output || !r.o.calib)
+		return cli_usage("'distill' needs -o FILE and --calib DATA");
+	r.o.model = argv[optind];
+	r.student = argv[optind + 1];
+	r.o.run.shapes = r.shape;
+	r.o.ptq.exclude = r.exclude;
+	r.o.ptq.include = r.include;
+	a = mlo_arena_new();
+	if (!a)
+		return cli_finish(&d, MLO_ERR_NOMEM);
+	st = run(&r, a, &d);
+	mlo_arena_free(a);
+	return cli_finish(&d, st);
+}

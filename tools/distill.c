@@ -1,0 +1,166 @@
+/* tools/distill.c -- layers of a student fitted to those of its teacher. */
+#include <math.h>
+#include <string.h>
+
+#include "passes/pass.h"
+#include "tools/compile.h"
+#include "tools/prune.h"
+#include "tools/window.h"
+
+/* -- two models ------------------------------------------------------------------------------------------ */
+
+static MloStatus load(const Prune *x, const char *path, MloGraph **source, MloGraph **out)
+{
+	MloLoadOptions lo = {.keep_symbols = true, .quiet = true};
+
+	MLO_TRY(mlo_load_model(path, &lo, source, x->d));
+	*out = mlo_graph_clone(*source);
+	if (!*out)
+		return mlo_error(x->d, MLO_ERR_NOMEM, "out of memory");
+	return mlo_passes_run(*out, "float", NULL, NULL, x->d);
+}
+
+/* Can both be of the same shape in a run? */
+static bool fits(const MloType *a, const MloType *b)
+{
+	if (a->rank == MLO_RANK_UNKNOWN || b->rank == MLO_RANK_UNKNOWN)
+		return true;
+	if (a->elem != b->elem || a->rank != b->rank || mlo_type_object(a) || mlo_type_object(b))
+		return false;
+	for (int i = 0; i < a->rank; i++)
+		if (mlo_dim_differ(a->dim[i], b->dim[i]))
+			return false;
+	return true;
+}
+
+static MloStatus check_value(const Prune *x, const MloValue *teacher, const MloValue *student, const char *what)
+{
+	MloStr a = {.arena = x->a}, b = {.arena = x->a};
+
+	if (fits(&teacher->type, &student->type))
+		return MLO_OK;
+	mlo_type_print(&a, &teacher->type);
+	mlo_type_print(&b, &student->type);
+	return mlo_error(x->d, MLO_ERR_MODEL, "teacher and student do not match: %s '%s' is %s, of the student %s", what,
+			 teacher->name ? teacher->name : "?", mlo_str_text(&a), mlo_str_text(&b));
+}
+
+/* Samples go through both, and results are compared. */
+static MloStatus check_interface(const Prune *x)
+{
+	const MloGraph *t = x->dense, *s = x->g;
+
+	if (t->ninputs != s->ninputs || t->noutputs != s->noutputs)
+		return mlo_error(x->d, MLO_ERR_MODEL,
+				 "teacher and student do not match: %u inputs and %u outputs, of the student %u and %u", t->ninputs,
+				 t->noutputs, s->ninputs, s->noutputs);
+	for (uint32_t i = 0; i < t->ninputs; i++)
+		MLO_TRY(check_value(x, t->inputs[i], s->inputs[i], "input"));
+	for (uint32_t i = 0; i < t->noutputs; i++)
+		MLO_TRY(check_value(x, t->outputs[i], s->outputs[i], "output"));
+	return MLO_OK;
+}
+
+/* -- layers that belong together --------------------------------------------------------------------------- */
+
+static bool alike(const MloPtqLayer *a, const MloPtqLayer *b)
+{
+	return a->kind == b->kind && fits(&a->sum->type, &b->sum->type);
+}
+
+static size_t by_name(const MloPtq *from, const MloPtqLayer *l)
+{
+	for (size_t i = 0; i < from->nlayers; i++)
+		if (mlo_ptq_contracts(from->layer[i].kind) && !strcmp(mlo_node_name(from->layer[i].n), mlo_node_name(l->n)))
+			return i;
+	return SIZE_MAX;
+}
+
+/* The teacher's layers, if they are as many, in the same order. */
+static size_t by_order(const Prune *x, const MloPruneList *teacher, size_t i)
+{
+	return teacher->n == x->list.n ? teacher->layer[i].index : SIZE_MAX;
+}
+
+static size_t match(Prune *x)
+{
+	const MloPrunePattern each = {.kind = PRUNE_UNSTRUCTURED, .rows = 1, .cols = 1};
+	MloPruneList teacher;
+	size_t found = 0;
+
+	mlo_prune_layers(x->a, x->from, &each, &teacher);
+	for (size_t i = 0; i < x->list.n; i++) {
+		MloPruneLayer *l = &x->list.layer[i];
+		const MloPtqLayer *p = &x->q->layer[l->index];
+
+		l->off = p->off; /* where zeros gain nothing, there is something to fit all the same */
+		x->twin[i] = by_name(x->from, p);
+		if (x->twin[i] == SIZE_MAX)
+			x->twin[i] = by_order(x, &teacher, i);
+		if (!l->off && x->twin[i] == SIZE_MAX)
+			l->off = "the teacher has no layer of that name";
+		else if (!l->off && !alike(&x->from->layer[x->twin[i]], p))
+			l->off = "the teacher's layer gives other shapes";
+		else if (!l->off && l->n->op == OP_conv && !window_known(l->n))
+			l->off = "its pads are not known as numbers";
+		found += !l->off;
+	}
+	return found;
+}
+
+static bool all_excluded(const Prune *x)
+{
+	for (size_t i = 0; i < x->list.n; i++)
+		if (!x->q->layer[x->list.layer[i].index].off)
+			return false;
+	return true;
+}
+
+MloStatus distill_open(Prune *x, MloArena *a, const PruneOptions *opt, const char *student, MloDiag *d)
+{
+	*x = (Prune){.a = a,
+		     .d = d,
+		     .opt = opt,
+		     .data = {opt->model, opt->calib, opt->preprocess, opt->run},
+		     .output_sqnr = NAN,
+		     .accuracy = NAN,
+		     .float_accuracy = NAN,
+		     .dense_ns = NAN,
+		     .ns_after = NAN};
+	MLO_TRY(load(x, opt->model, &x->source, &x->dense));
+	MLO_TRY(load(x, student, &x->student, &x->g));
+	MLO_TRY(check_interface(x));
+	x->from = mlo_ptq_new(a, x->dense, &opt->ptq);
+	x->q = mlo_ptq_new(a, x->g, &opt->ptq);
+	mlo_prune_layers(a, x->q, &opt->pattern, &x->list);
+	x->twin = MLO_NEWN(a, size_t, x->list.n + 1);
+	if (!x->list.n)
+		return mlo_error(d, MLO_ERR_MODEL, "'%s': no convolution or product has constant weights of float32", student);
+	if (match(x))
+		return MLO_OK;
+	if (all_excluded(x))
+		return mlo_error(d, MLO_ERR_MODEL, "'%s': all layers are excluded", student);
+	return mlo_error(d, MLO_ERR_MODEL, "teacher and student do not match: no layer of '%s' gives what one of '%s' gives",
+			 student, opt->model);
+}
+
+MloStatus distill_run(Prune *x, double *before)
+{
+	MloGraph *was;
+
+	MLO_TRY(prune_measure(x, PRUNE_MEASURED));
+	*before = x->output_sqnr;
+	was = mlo_graph_clone(x->g);
+	if (!was)
+		return mlo_error(x->d, MLO_ERR_NOMEM, "out of memory");
+	mlo_defer(x->a, (void (*)(void *))mlo_graph_free, was);
+	for (int i = 0; i < x->opt->fits; i++)
+		MLO_TRY(prune_fit(x));
+	MLO_TRY(prune_measure(x, PRUNE_MEASURED));
+	if (x->output_sqnr > *before)
+		return MLO_OK;
+	mlo_note(x->d, "the student stays as it is: fitted, its outputs have %.1f dB instead of %.1f", x->output_sqnr, *before);
+	x->kept = was;
+	x->output_sqnr = *before;
+	return MLO_OK;
+}
