@@ -25,6 +25,9 @@ bool mlo_pattern_parse(const char *text, MloPrunePattern *out)
 	*out = (MloPrunePattern){.kind = PRUNE_UNSTRUCTURED, .rows = 1, .cols = 1};
 	if (!strcmp(text, "unstructured"))
 		return true;
+	out->kind = PRUNE_CHANNEL;
+	if (!strcmp(text, "channel"))
+		return true;
 	out->kind = PRUNE_BLOCK;
 	out->cols = BLOCK;
 	if (!strcmp(text, "block"))
@@ -45,6 +48,7 @@ const char *mlo_pattern_text(MloArena *a, const MloPrunePattern *p)
 	switch (p->kind) {
 	case PRUNE_BLOCK: return mlo_sprintf(a, "block=%dx%d", p->rows, p->cols);
 	case PRUNE_NM: return mlo_sprintf(a, "%d:%d", p->keep, p->of);
+	case PRUNE_CHANNEL: return "channel";
 	default: return "unstructured";
 	}
 }

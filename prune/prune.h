@@ -24,6 +24,7 @@
 typedef enum MloPruneKind {
 	PRUNE_UNSTRUCTURED, /* each weight by itself */
 	PRUNE_BLOCK,        /* `rows` outputs by `cols` input channels of one tap together */
+	PRUNE_CHANNEL,      /* output channels, with all that depends on them (prune/groups.h) */
 	PRUNE_NM            /* `keep` of `of` consecutive input channels of one tap and output stay */
 } MloPruneKind;
 typedef struct MloPrunePattern {
@@ -31,7 +32,7 @@ typedef struct MloPrunePattern {
 	int rows, cols; /* of what goes together: 1 and 1 but for blocks */
 	int keep, of;
 } MloPrunePattern;
-/* "unstructured", "block" (1 output, 4 input channels), "block=RxC", "N:M"; false: none of these. */
+/* "unstructured", "block" (1 output, 4 input channels), "block=RxC", "channel", "N:M"; false: none of these. */
 bool mlo_pattern_parse(const char *text, MloPrunePattern *out);
 const char *mlo_pattern_text(MloArena *a, const MloPrunePattern *p);
 /* keep[rows][k] becomes 1 where a weight stays: those of which the sums of scores (>= 0) are largest, as many as the
@@ -112,6 +113,12 @@ double mlo_problem_error(const MloProblem *p, const double *w);
 void mlo_prune_search(const MloProblem *p, const MloPrunePattern *t, double sparsity, uint8_t *keep);
 /* Weights w[rows][k] of the least error that are 0 but where keep[rows][k] is set. */
 void mlo_prune_refit(const MloProblem *p, const uint8_t *keep, double *w);
+
+/* -- whole channels (prune/channels.c).  Channels of a layer's input have `repeat` elements each (more than one behind a
+ * flattened image), keep[channels / repeat] of them are there. */
+void mlo_channels_mask(const MloPruneLayer *l, const uint8_t *keep, int64_t repeat, uint8_t *column /* [k] */);
+/* error[channels / repeat]: what leaving out that channel, too, costs by itself, per input. */
+void mlo_channels_errors(const MloProblem *p, const MloPruneLayer *l, const uint8_t *keep, int64_t repeat, double *error);
 
 /* -- how many zeros each layer gets (prune/allocate.c) */
 enum { PRUNE_LEVELS = 16 };

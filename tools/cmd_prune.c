@@ -14,7 +14,7 @@ static const CliOption options[] = {
 	{O_SPARSITY, "sparsity", "S", "share of the weights that become zero, between 0 and 1"},
 	{O_SPEEDUP, "target-speedup", "X", "as many zeros as make the model X times as fast, as predicted"},
 	{O_MAX_DROP, "max-drop", "POINTS", "as many zeros as cost no more accuracy on --eval"},
-	{O_PATTERN, "pattern", "P", "which weights go together: unstructured (default), block, block=RxC, or N:M"},
+	{O_PATTERN, "pattern", "P", "which weights go together: unstructured (default), block, block=RxC, N:M, or channel"},
 	{O_METHOD, "method", "NAME", "second-order (default): what costs the results least goes; magnitude: the smallest"},
 	{O_UNIFORM, "uniform", NULL, "the same share of zeros in each layer, not more where they cost less"},
 	{O_CALIB, "calib", "DATA", "samples: X.npy, X.npz (arrays named as the inputs), IDX, or a folder of such or .pb files"},
@@ -38,7 +38,7 @@ static const CliSpec spec = {
 	"Makes weights of a float32 model zero and has the others make up for them, without training.  What\n"
 	"comes out is plain ONNX; 'compile' makes use of the zeros where that is faster.  Patterns: 'block' is 4\n"
 	"input channels of one output and tap, 'block=RxC' R outputs by C input channels, 'N:M' leaves N of M\n"
-	"consecutive input channels (2:4, 4:8).",
+	"consecutive input channels (2:4, 4:8), 'channel' removes output channels, with all that depends on them.",
 	options,
 	"mlopt prune resnet20.onnx -o sparse.onnx --sparsity 0.7 --calib cifar_x.npy \\\n"
 	"    --preprocess scale=1/255,mean=0.4914:0.4822:0.4465,std=0.247:0.2435:0.2616,layout=nchw\n"
@@ -77,7 +77,7 @@ static bool take_pattern(Request *r, const char *text)
 {
 	if (mlo_pattern_parse(text, &r->o.pattern))
 		return true;
-	cli_usage("--pattern is unstructured, block, block=RxC (sizes up to 64) or N:M (N < M <= 64), not '%s'", text);
+	cli_usage("--pattern is unstructured, block, block=RxC (sizes up to 64), N:M (N < M <= 64) or channel, not '%s'", text);
 	return false;
 }
 
@@ -149,6 +149,8 @@ static bool check(const Request *r)
 		return cli_usage("--method second-order goes by what layers read: it needs --calib DATA"), false;
 	if (o->magnitude && o->speedup > 0)
 		return cli_usage("--target-speedup weighs what layers lose: it needs --method second-order"), false;
+	if (o->pattern.kind == PRUNE_CHANNEL && (o->max_drop >= 0 || o->magnitude || o->uniform))
+		return cli_usage("--pattern channel goes with --sparsity or --target-speedup, --method second-order and no --uniform"), false;
 	if (r->dry && o->max_drop >= 0)
 		return cli_usage("--max-drop is found by pruning: no --dry-run"), false;
 	return check_amount(r);

@@ -387,6 +387,8 @@ MloStatus prune_all(Prune *x, bool plan)
 {
 	const bool nm = x->opt->pattern.kind == PRUNE_NM;
 
+	if (x->opt->pattern.kind == PRUNE_CHANNEL)
+		return prune_channels(x, plan);
 	MLO_TRY(prune_curves(x));
 	if (plan || x->opt->speedup > 0)
 		MLO_TRY(prune_times(x));

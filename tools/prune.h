@@ -46,6 +46,7 @@ typedef struct Prune {
 	/* Predicted nanoseconds of a run on one thread: [layer * PRUNE_LEVELS + level]; NULL: not known. */
 	double *ns, dense_ns, ns_after; /* of the whole model, before and after; NAN: not known */
 	const MloTarget *variant; /* that they are for */
+	double *share;    /* by layer: of its weights, gone with channels; NULL: no channels were removed */
 	int64_t samples;  /* seen */
 	double output_sqnr; /* dB of all outputs; NAN: not known */
 	double accuracy, float_accuracy; /* percent; NAN: not known */
@@ -87,6 +88,9 @@ bool prune_allocate_speed(Prune *x, double speedup);
 /* Of the model as the layers' sparsities say: predicted time, and noise (squares, of the signal) that layers make. */
 double prune_predicted(const Prune *x, size_t layer, double sparsity);
 double prune_expected(const Prune *x, size_t layer);
+
+/* -- whole channels (tools/prune_channels.c) */
+MloStatus prune_channels(Prune *x, bool plan) MLO_CHECKED; /* finds and removes them, as the options say */
 
 /* -- predicted times (tools/prune_times.c): x->ns and x->dense_ns, by the curves' levels */
 MloStatus prune_times(Prune *x) MLO_CHECKED;

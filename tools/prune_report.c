@@ -7,7 +7,7 @@
 
 static double share(const MloPruneLayer *l, bool plan)
 {
-	return plan ? (l->off ? 0 : l->sparsity) : l->zeros;
+	return plan ? l->sparsity : l->zeros;
 }
 
 /* dB of a layer's results: as they turned out, or as they are expected to. */
