@@ -403,7 +403,7 @@ MloStatus prune_all(Prune *x, bool plan)
 	if (x->opt->max_drop < 0)
 		MLO_TRY(prune_run(x));
 	if (x->opt->speedup > 0)
-		MLO_TRY(prune_time_after(x));
+		MLO_TRY(prune_time_after(x, x->g));
 	return x->opt->calib ? prune_measure(x, PRUNE_MEASURED) : MLO_OK;
 }
 

@@ -94,7 +94,7 @@ MloStatus prune_channels(Prune *x, bool plan) MLO_CHECKED; /* finds and removes 
 
 /* -- predicted times (tools/prune_times.c): x->ns and x->dense_ns, by the curves' levels */
 MloStatus prune_times(Prune *x) MLO_CHECKED;
-MloStatus prune_time_after(Prune *x) MLO_CHECKED; /* x->ns_after, of x->g as it is */
+MloStatus prune_time_after(Prune *x, const MloGraph *g) MLO_CHECKED; /* x->ns_after, of g */
 
 /* -- as much as a bound on the loss allows (tools/prune_budget.c) */
 MloStatus prune_within(Prune *x) MLO_CHECKED;

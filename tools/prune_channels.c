@@ -11,7 +11,7 @@
 #include "tools/cli.h"
 #include "tools/prune.h"
 
-enum { ROUNDS = 4, LEAST_SHARE = 8, STEP = 4 }; /* a group keeps at least 1/LEAST_SHARE; channels go STEP at a time */
+enum { ROUNDS = 3, LEAST_SHARE = 8, STEP = 4 }; /* a group keeps at least 1/LEAST_SHARE; channels go STEP at a time */
 
 typedef struct Channels {
 	Prune *x;
@@ -263,7 +263,44 @@ static MloStatus cannot(const Channels *c)
 			 c->x->opt->sparsity, 1 - least / c->total);
 }
 
-static MloStatus round_of(Channels *c, double most, bool fit)
+/* x->ns_after: of a model without what is left out by now. */
+static MloStatus time_now(Channels *c)
+{
+	Prune *x = c->x;
+	MloGraph *g = mlo_graph_clone(x->g);
+	MloGroups *there;
+	MloStatus st;
+
+	if (!g)
+		return mlo_error(x->d, MLO_ERR_NOMEM, "out of memory");
+	there = mlo_groups_new(x->a, g); /* the same groups in the same order */
+	for (size_t i = 0; i < there->n; i++)
+		memcpy(there->group[i].keep, c->s->group[i].keep, (size_t)there->group[i].n);
+	st = mlo_groups_remove(there, x->d);
+	if (st == MLO_OK)
+		st = prune_time_after(x, g);
+	mlo_graph_free(g);
+	return st;
+}
+
+/* What layers take follows from their channels only roughly: more go until the model as a whole is fast enough. */
+static MloStatus cut_more(Channels *c)
+{
+	Prune *x = c->x;
+
+	for (;;) {
+		double over;
+
+		MLO_TRY(time_now(c));
+		over = x->ns_after - x->dense_ns / x->opt->speedup;
+		if (over <= 0)
+			return MLO_OK;
+		if (!cut_down(c, cost_with(c, SIZE_MAX, 0) - over))
+			return cannot(c);
+	}
+}
+
+static MloStatus round_of(Channels *c, double most, bool last, bool fit)
 {
 	Prune *x = c->x;
 
@@ -272,6 +309,8 @@ static MloStatus round_of(Channels *c, double most, bool fit)
 	MLO_TRY(prune_each(x, true, "worth of channels", add_worth, c));
 	if (!cut_down(c, most))
 		return cannot(c);
+	if (c->x->opt->speedup > 0 && last)
+		MLO_TRY(cut_more(c));
 	if (!fit)
 		return MLO_OK;
 	leave_out(c);
@@ -308,7 +347,7 @@ MloStatus prune_channels(Prune *x, bool plan)
 		MLO_TRY(prune_times(x));
 	find_costs(&c);
 	for (int i = 1; i <= rounds; i++)
-		MLO_TRY(round_of(&c, c.total - (c.total - wanted(&c)) * i / rounds, !plan));
+		MLO_TRY(round_of(&c, c.total - (c.total - wanted(&c)) * i / rounds, i == rounds, !plan));
 	find_shares(&c);
 	if (plan)
 		return MLO_OK;
@@ -316,7 +355,5 @@ MloStatus prune_channels(Prune *x, bool plan)
 		MLO_TRY(prune_fit(x));
 	find_shares(&c);
 	MLO_TRY(mlo_groups_remove(c.s, x->d));
-	if (x->opt->speedup > 0)
-		MLO_TRY(prune_time_after(x));
 	return prune_measure(x, PRUNE_MEASURED);
 }

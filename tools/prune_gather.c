@@ -11,7 +11,7 @@
 #define MOST_MACS 2e11
 /* Sums of so much memory at a time; runs of the samples may take so many multiply-adds in all. */
 #define MOST_SUMS ((size_t)768 << 20)
-#define MOST_RUNS 1.6e13
+#define MOST_RUNS 0.8e13
 enum { PER_COLUMN = 16, ROWS_AT_ONCE = 512 };
 
 typedef struct Place {

@@ -46,7 +46,7 @@ static void summary(const Prune *x, bool plan)
 	double weights, zeros, after = time_after(x, plan);
 
 	totals(x, plan, &weights, &zeros);
-	printf("%.1f%% of %.0f weights %s zero", 100 * zeros / weights, weights, plan ? "would be" : "are");
+	printf("%.1f%% of %.0f weights %s %s", 100 * zeros / weights, weights, plan ? "would be" : "are", x->share ? "gone" : "zero");
 	if (x->samples)
 		printf(", %lld samples", (long long)x->samples);
 	if (isfinite(x->output_sqnr))
@@ -61,7 +61,7 @@ static void summary(const Prune *x, bool plan)
 
 void prune_report_text(const Prune *x, bool plan)
 {
-	printf("%-40s %10s %7s %8s%s\n", "node", "weights", "zeros", "SQNR dB", x->ns ? "         ms  speed-up" : "");
+	printf("%-40s %10s %7s %8s%s\n", "node", "weights", x->share ? "gone" : "zeros", "SQNR dB", x->ns ? "         ms  speed-up" : "");
 	for (size_t i = 0; i < x->list.n; i++) {
 		const MloPruneLayer *l = &x->list.layer[i];
 		char sqnr[32] = "", times[64] = "";

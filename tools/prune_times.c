@@ -114,11 +114,11 @@ MloStatus prune_times(Prune *x)
 	return MLO_OK;
 }
 
-MloStatus prune_time_after(Prune *x)
+MloStatus prune_time_after(Prune *x, const MloGraph *g)
 {
 	Timer t = {.x = x};
 
-	MLO_TRY(compile(x, x->g, &t));
+	MLO_TRY(compile(x, g, &t));
 	x->ns_after = t.all;
 	return MLO_OK;
 }

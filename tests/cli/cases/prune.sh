@@ -15,6 +15,13 @@ report -o i.onnx $data --sparsity 0.5 --include conv1
 report -o j.onnx $data --sparsity 0.5 --uniform --method magnitude --json | grep -E '"(node|weights|sparsity|pattern|method|samples|reason)"'
 "$mlopt" prune "$models/dynamic.onnx" -o q.onnx $data --sparsity 0.5 --uniform >/dev/null && cmp p.onnx q.onnx && echo same
 
+echo "-- channels"
+report -o c.onnx $data --pattern channel --sparsity 0.4
+"$mlopt" inspect c.onnx | sed -n 's/ *$//; /^input/,$p'
+score c.onnx; score c.onnx --reference
+report --dry-run $data --pattern channel --target-speedup 1.01 | grep -c '%'
+report -o c.onnx $data --pattern channel --sparsity 0.4 --exclude conv1
+
 echo "-- plans and bounds"
 report --dry-run $data --sparsity 0.5 --uniform | tail -1
 "$mlopt" prune "$models/dynamic.onnx" --dry-run $data --sparsity 0.5 --target ml_m5 --json | grep -cE '"(predicted_ms|dense_ms|ms|predicted_speedup|variant)"'
@@ -41,6 +48,12 @@ try $data --sparsity 0.99
 try $data --sparsity 0.5 --pattern block=64x64
 try $data --sparsity 0.5 --pattern block=3x3 --include fc
 try $data --sparsity 0.5 --exclude '*'
+try $data --sparsity 0.99 --pattern channel
+try $data --target-speedup 900 --pattern channel 2>/dev/null
+try $data --sparsity 0.5 --pattern channel --exclude '*conv*'
+try $data --sparsity 0.5 --pattern channel --uniform
+trained=$models/../../data/models/trained
+"$mlopt" prune "$trained/mlperf_resnet8/model.onnx" -o f.onnx $data --sparsity 0.3 --pattern channel --exclude conv2d_2 2>&1; echo $?
 try $data --sparsity 0.5 --exclude 'nothing*'
 try $data --sparsity 0.5 --samples 1
 for x in nan.npy zero.npy missing.npy; do try --sparsity 0.5 --calib $x; done
