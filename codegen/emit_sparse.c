@@ -217,39 +217,66 @@ static void emit_rows(Sparse *u, LLVMValueRef run, LLVMValueRef lo, LLVMValueRef
 
 /* -- the epilogue ---------------------------------------------------------------------------------------- */
 
-/* Output (y, x), if it is one, from vector i of those that are transposed. */
-static void output(Sparse *u, LLVMValueRef y, LLVMValueRef x, LLVMValueRef i)
+/* Is it known, when code is made, that every lane of a tile is an output? */
+static bool all_down(const KContract *c)
+{
+	return mlo_contract_by_columns(c) || c->ny % c->y_chunk == 0;
+}
+
+static bool all_across(const KContract *c)
+{
+	return mlo_contract_by_columns(c) ? c->nx >= 0 && c->nx % c->y_chunk == 0 : c->nx == (int64_t)c->sparse.spread * c->cols;
+}
+
+/* The epilogue at (y, x), if that is an output, of sums v. */
+static void output(Sparse *u, LLVMValueRef y, LLVMValueRef x, LLVMValueRef v)
 {
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
-	LLVMBasicBlockRef there = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "output");
-	LLVMBasicBlockRef next = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "next");
-	LLVMValueRef in_y = LLVMBuildICmp(e->b, LLVMIntSLT, y, num(e, c->ny), ""), v;
+	LLVMBasicBlockRef there = NULL, next = NULL;
+	LLVMValueRef in_y = LLVMBuildICmp(e->b, LLVMIntSLT, y, num(e, c->ny), "");
 	LLVMValueRef in_x = LLVMBuildICmp(e->b, LLVMIntSLT, x, num(e, c->nx), "");
 
-	LLVMBuildCondBr(e->b, LLVMBuildAnd(e->b, in_y, in_x, ""), there, next);
-	LLVMPositionBuilderAtEnd(e->b, there);
+	if (!all_down(c) || !all_across(c)) {
+		there = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "output");
+		next = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "next");
+		LLVMBuildCondBr(e->b, all_down(c) ? in_x : all_across(c) ? in_y : LLVMBuildAnd(e->b, in_y, in_x, ""), there, next);
+		LLVMPositionBuilderAtEnd(e->b, there);
+	}
 	u->t.y = y;
-	v = load_vector(u, u->t.vec, u->turned, i);
 	if (u->start)
 		v = LLVMBuildAdd(e->b, v, u->start, "");
 	contract_output(&u->t, x, 0, v, c->nc % c->lanes ? -1 : c->lanes);
-	LLVMBuildBr(e->b, next);
-	LLVMPositionBuilderAtEnd(e->b, next);
+	if (next) {
+		LLVMBuildBr(e->b, next);
+		LLVMPositionBuilderAtEnd(e->b, next);
+	}
 }
 
-/* A loop for each lane of register p of the tile. */
-static void outputs(Sparse *u, LLVMValueRef p)
+/* The lanes of a register at (y, x) of the first tile, whose channels are r: one after the other. */
+static void outputs(Sparse *u, LLVMValueRef y, LLVMValueRef x, const LLVMValueRef *r)
 {
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
-	LLVMValueRef y = add(e, u->task.y0, divc(e, p, c->cols)), x = add(e, u->task.x0, remc(e, p, c->cols)), down, across, i;
+
+	for (int i = 0; i < sparse_down(c) * c->sparse.spread; i++)
+		output(u, addc(e, y, (int64_t)(i / c->sparse.spread) * c->rows), addc(e, x, (int64_t)(i % c->sparse.spread) * c->cols), r[i]);
+}
+
+/* The same for epilogues of much code, by a loop. */
+static void looped_outputs(Sparse *u, LLVMValueRef y, LLVMValueRef x, const LLVMValueRef *r)
+{
+	const KContract *c = u->t.c;
+	Emit *e = u->t.e;
+	LLVMValueRef down, across, i;
 	EmitLoop ly, lx;
 
+	for (int l = 0; l < c->lanes; l++)
+		LLVMBuildStore(e->b, r[l], vector_at(u, u->turned, emit_i64(e, l)));
 	down = emit_for(e, &ly, emit_i64(e, 0), emit_i64(e, sparse_down(c)), emit_i64(e, 1), "down");
 	across = emit_for(e, &lx, emit_i64(e, 0), emit_i64(e, c->sparse.spread), emit_i64(e, 1), "across");
 	i = add(e, muln(e, down, c->sparse.spread), across);
-	output(u, add(e, y, muln(e, down, c->rows)), add(e, x, muln(e, across, c->cols)), i);
+	output(u, add(e, y, muln(e, down, c->rows)), add(e, x, muln(e, across, c->cols)), load_vector(u, u->t.vec, u->turned, i));
 	emit_end(e, &lx);
 	emit_end(e, &ly);
 }
@@ -259,7 +286,7 @@ static void finish(Sparse *u, LLVMValueRef ct, LLVMValueRef from)
 {
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
-	LLVMValueRef r[MAX_LANES], p;
+	LLVMValueRef r[MAX_LANES], p, y, x;
 	EmitLoop l;
 
 	u->t.ct = ct;
@@ -269,9 +296,12 @@ static void finish(Sparse *u, LLVMValueRef ct, LLVMValueRef from)
 	for (int i = 0; i < c->lanes; i++)
 		r[i] = load_vector(u, u->t.vec, u->sums, addc(e, add(e, from, p), (int64_t)i * sparse_registers(c)));
 	emit_transpose(e, r, c->lanes, 4);
-	for (int i = 0; i < c->lanes; i++)
-		LLVMBuildStore(e->b, r[i], vector_at(u, u->turned, emit_i64(e, i)));
-	outputs(u, p);
+	y = add(e, u->task.y0, divc(e, p, c->cols));
+	x = add(e, u->task.x0, remc(e, p, c->cols));
+	if (contract_heavy_epilogue(e->k, u->t.s))
+		looped_outputs(u, y, x, r);
+	else
+		outputs(u, y, x, r);
 	emit_end(e, &l);
 }
 
