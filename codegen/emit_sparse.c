@@ -159,13 +159,13 @@ static LLVMValueRef stream(const Sparse *u, int arg, unsigned bits, LLVMValueRef
 	return LLVMBuildLoad2(e->b, type, LLVMBuildInBoundsGEP2(e->b, type, e->arg[arg], &i, 1, ""), "");
 }
 
-/* Weight i: the registers of input that it multiplies are those at its index in the run's part of the copy. */
-static void multiply(Sparse *u, LLVMValueRef i, LLVMValueRef input)
+/* Weight i: the registers of input that it multiplies are those from vector `at` of the run's part of the copy on. */
+static void multiply(Sparse *u, LLVMValueRef i, LLVMValueRef input, LLVMValueRef at)
 {
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
-	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx), type = c->dot == 1 ? u->t.vec : u->word;
-	LLVMValueRef at = LLVMBuildZExt(e->b, stream(u, c->sparse.i_arg, 16, i), i64, ""), w = stream(u, c->b_arg, 32, i);
+	LLVMTypeRef type = c->dot == 1 ? u->t.vec : u->word;
+	LLVMValueRef w = stream(u, c->b_arg, 32, i);
 	DotOperand weight = {.n = 1}, x = {.n = 1};
 
 	if (c->dot == 1)
@@ -182,6 +182,32 @@ static void multiply(Sparse *u, LLVMValueRef i, LLVMValueRef input)
 	}
 }
 
+/* Weights [lo, hi), first by fours, whose places are loaded at once. */
+static void multiply_all(Sparse *u, LLVMValueRef lo, LLVMValueRef hi, LLVMValueRef input)
+{
+	enum { FOUR = 4, BITS = 16 };
+	Emit *e = u->t.e;
+	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx);
+	int arg = u->t.c->sparse.i_arg;
+	LLVMValueRef fours = LLVMBuildAnd(e->b, LLVMBuildNSWSub(e->b, hi, lo, ""), emit_i64(e, -FOUR), ""), i, places, first;
+	EmitLoop l;
+
+	fours = add(e, lo, fours);
+	i = emit_for(e, &l, lo, fours, emit_i64(e, FOUR), "weights");
+	first = LLVMBuildInBoundsGEP2(e->b, LLVMIntTypeInContext(e->ctx, BITS), e->arg[arg], &i, 1, "");
+	places = LLVMBuildLoad2(e->b, i64, first, "");
+	LLVMSetAlignment(places, BITS / 8);
+	for (int j = 0; j < FOUR; j++) {
+		LLVMValueRef at = LLVMBuildLShr(e->b, places, emit_i64(e, (int64_t)j * BITS), "");
+
+		multiply(u, addc(e, i, j), input, LLVMBuildAnd(e->b, at, emit_i64(e, (1 << BITS) - 1), ""));
+	}
+	emit_end(e, &l);
+	i = emit_for(e, &l, fours, hi, emit_i64(e, 1), "weight");
+	multiply(u, i, input, LLVMBuildZExt(e->b, stream(u, arg, BITS, i), i64, ""));
+	emit_end(e, &l);
+}
+
 /* Row `row` of the weights of `run`: its sums go to, and unless `fresh` come from, vectors `to` of the sums. */
 static void emit_row(Sparse *u, LLVMValueRef run, LLVMValueRef row, LLVMValueRef to, bool fresh)
 {
@@ -189,17 +215,14 @@ static void emit_row(Sparse *u, LLVMValueRef run, LLVMValueRef row, LLVMValueRef
 	Emit *e = u->t.e;
 	int64_t rows = mlo_contract_ctiles(c) * c->lanes;
 	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx);
-	LLVMValueRef entry = add(e, muln(e, run, rows), row), lo, hi, i, input;
-	EmitLoop l;
+	LLVMValueRef entry = add(e, muln(e, run, rows), row), lo, hi, input;
 
 	input = vector_at(u, u->copy, muln(e, run, sparse_run(c) * sparse_plane(c)));
 	lo = LLVMBuildZExt(e->b, stream(u, c->sparse.n_arg, 32, entry), i64, "");
 	hi = LLVMBuildZExt(e->b, stream(u, c->sparse.n_arg, 32, addc(e, entry, 1)), i64, "");
 	for (int p = 0; p < sparse_registers(c); p++)
 		LLVMBuildStore(e->b, fresh ? LLVMConstNull(u->t.vec) : load_vector(u, u->t.vec, u->sums, addc(e, to, p)), u->t.acc[p]);
-	i = emit_for(e, &l, lo, hi, emit_i64(e, 1), "weight");
-	multiply(u, i, input);
-	emit_end(e, &l);
+	multiply_all(u, lo, hi, input);
 	for (int p = 0; p < sparse_registers(c); p++)
 		LLVMBuildStore(e->b, LLVMBuildLoad2(e->b, u->t.vec, u->t.acc[p], ""), vector_at(u, u->sums, addc(e, to, p)));
 }
