@@ -5,7 +5,7 @@
 #include "codegen/emit_contract.h"
 #include "codegen/sparse.h"
 
-enum { MAX_LANES = 64 };
+enum { MAX_LANES = 64, MAX_GROUP = 16 };
 
 typedef struct Sparse {
 	Tile t;                     /* what starts and epilogues go by */
@@ -165,19 +165,23 @@ static void multiply(Sparse *u, LLVMValueRef i, LLVMValueRef input, LLVMValueRef
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
 	LLVMTypeRef type = c->dot == 1 ? u->t.vec : u->word;
-	LLVMValueRef w = stream(u, c->b_arg, 32, i);
-	DotOperand weight = {.n = 1}, x = {.n = 1};
+	DotOperand weight[MAX_GROUP], x = {.n = 1};
 
-	if (c->dot == 1)
-		w = LLVMBuildBitCast(e->b, w, LLVMFloatTypeInContext(e->ctx), "");
-	weight.v[0] = emit_splat(e, w, c->lanes);
-	for (int r = 0; r < c->rows; r++) {
-		for (int col = 0; col < c->cols; col++) {
-			LLVMValueRef acc = u->t.acc[r * c->cols + col], sum = LLVMBuildLoad2(e->b, u->t.vec, acc, "");
-			int64_t off = r * matrix_stride_y(c) * sparse_width(c) + col * matrix_stride_x(c);
+	for (int g = 0; g < c->sparse.group; g++) {
+		LLVMValueRef w = stream(u, c->b_arg, 32, addc(e, muln(e, i, c->sparse.group), g));
 
-			x.v[0] = load_vector(u, type, input, addc(e, at, off));
-			LLVMBuildStore(e->b, contract_multiply(&u->t, &x, &weight, sum), acc);
+		if (c->dot == 1)
+			w = LLVMBuildBitCast(e->b, w, LLVMFloatTypeInContext(e->ctx), "");
+		weight[g] = (DotOperand){.n = 1, .v = {emit_splat(e, w, c->lanes)}};
+	}
+	for (int p = 0; p < sparse_registers(c); p++) {
+		int64_t off = p / c->cols * matrix_stride_y(c) * sparse_width(c) + p % c->cols * matrix_stride_x(c);
+
+		x.v[0] = load_vector(u, type, input, addc(e, at, off));
+		for (int g = 0; g < c->sparse.group; g++) {
+			LLVMValueRef acc = u->t.acc[g * sparse_registers(c) + p], sum = LLVMBuildLoad2(e->b, u->t.vec, acc, "");
+
+			LLVMBuildStore(e->b, contract_multiply(&u->t, &x, &weight[g], sum), acc);
 		}
 	}
 }
@@ -213,17 +217,17 @@ static void emit_row(Sparse *u, LLVMValueRef run, LLVMValueRef row, LLVMValueRef
 {
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
-	int64_t rows = mlo_contract_ctiles(c) * c->lanes;
+	int sums = sparse_registers(c) * c->sparse.group;
 	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx);
-	LLVMValueRef entry = add(e, muln(e, run, rows), row), lo, hi, input;
+	LLVMValueRef entry = add(e, muln(e, run, sparse_run_rows(c)), row), lo, hi, input;
 
 	input = vector_at(u, u->copy, muln(e, run, sparse_run(c) * sparse_plane(c)));
 	lo = LLVMBuildZExt(e->b, stream(u, c->sparse.n_arg, 32, entry), i64, "");
 	hi = LLVMBuildZExt(e->b, stream(u, c->sparse.n_arg, 32, addc(e, entry, 1)), i64, "");
-	for (int p = 0; p < sparse_registers(c); p++)
+	for (int p = 0; p < sums; p++)
 		LLVMBuildStore(e->b, fresh ? LLVMConstNull(u->t.vec) : load_vector(u, u->t.vec, u->sums, addc(e, to, p)), u->t.acc[p]);
 	multiply_all(u, lo, hi, input);
-	for (int p = 0; p < sparse_registers(c); p++)
+	for (int p = 0; p < sums; p++)
 		LLVMBuildStore(e->b, LLVMBuildLoad2(e->b, u->t.vec, u->t.acc[p], ""), vector_at(u, u->sums, addc(e, to, p)));
 }
 
@@ -234,7 +238,7 @@ static void emit_rows(Sparse *u, LLVMValueRef run, LLVMValueRef lo, LLVMValueRef
 	EmitLoop l;
 	LLVMValueRef row = emit_for(e, &l, lo, hi, emit_i64(e, 1), "row");
 
-	emit_row(u, run, row, muln(e, LLVMBuildNSWSub(e->b, row, lo, ""), sparse_registers(u->t.c)), fresh);
+	emit_row(u, run, row, muln(e, LLVMBuildNSWSub(e->b, row, lo, ""), (int64_t)sparse_registers(u->t.c) * u->t.c->sparse.group), fresh);
 	emit_end(e, &l);
 }
 
@@ -332,19 +336,21 @@ static void emit_channels(Sparse *u)
 {
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
-	LLVMValueRef lo = u->task.ct_lo, hi = u->task.ct_hi, zero = emit_i64(e, 0), ct, run, first = muln(e, lo, c->lanes);
+	LLVMValueRef lo = u->task.ct_lo, hi = u->task.ct_hi, zero = emit_i64(e, 0), ct, run, first;
+	int64_t rows = c->lanes / c->sparse.group; /* of a channel tile */
 	EmitLoop l;
 
 	if (c->sparse.runs > 1) {
-		emit_rows(u, zero, first, muln(e, hi, c->lanes), true);
+		first = muln(e, lo, rows);
+		emit_rows(u, zero, first, muln(e, hi, rows), true);
 		run = emit_for(e, &l, emit_i64(e, 1), emit_i64(e, c->sparse.runs), emit_i64(e, 1), "run");
-		emit_rows(u, run, first, muln(e, hi, c->lanes), false);
+		emit_rows(u, run, first, muln(e, hi, rows), false);
 		emit_end(e, &l);
 	}
 	ct = emit_for(e, &l, lo, hi, emit_i64(e, 1), "channels");
-	first = muln(e, ct, c->lanes);
+	first = muln(e, ct, rows);
 	if (c->sparse.runs == 1)
-		emit_rows(u, zero, first, addc(e, first, c->lanes), true);
+		emit_rows(u, zero, first, addc(e, first, rows), true);
 	finish(u, ct, c->sparse.runs == 1 ? zero : muln(e, LLVMBuildNSWSub(e->b, ct, lo, ""), (int64_t)c->lanes * sparse_registers(c)));
 	emit_end(e, &l);
 }
@@ -382,12 +388,12 @@ void emit_sparse(Emit *e, const KStmt *s)
 	LLVMValueRef acc[MAX_LANES];
 	EmitLoop task, once;
 
-	MLO_ASSERT(c->lanes <= MAX_LANES && sparse_registers(c) <= MAX_LANES);
+	MLO_ASSERT(c->lanes <= MAX_LANES && sparse_registers(c) * c->sparse.group <= MAX_LANES && c->sparse.group <= MAX_GROUP);
 	u.word = LLVMVectorType(LLVMInt32TypeInContext(e->ctx), (unsigned)c->lanes);
 	u.t.sum = emit_type(e, mlo_contract_sum(c));
 	u.t.vec = LLVMVectorType(u.t.sum, (unsigned)c->lanes);
 	u.t.acc = acc;
-	for (int i = 0; i < sparse_registers(c); i++)
+	for (int i = 0; i < sparse_registers(c) * c->sparse.group; i++)
 		acc[i] = emit_alloca(e, u.t.vec, "");
 	u.copy = e->arg[c->w_arg];
 	u.sums = vector_at(&u, u.copy, emit_i64(e, sparse_copy_vectors(c)));
