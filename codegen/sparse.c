@@ -208,7 +208,7 @@ void mlo_schedule_sparse(const MloTarget *t, const MloKernel *k, const MloSparsi
 
 		w.sparse.group = 1 << i;
 		cycles = sparse_schedule(t, sparse_most_registers(t, w.sparse.group), weights->n[i], &w);
-		if (cycles < best) {
+		if (cycles < (i ? WORTH : 1) * best) {
 			best = cycles;
 			chosen = w;
 		}
