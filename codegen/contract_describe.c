@@ -233,7 +233,7 @@ static void pack(MloLowerCx *cx, ContractPlan *p, const ContractWeights *w)
 	if (cx->probe)
 		p->packed = unpacked(cx, p->c.b.elem);
 	else if (p->c.sparse.spread)
-		p->packed = contract_pack_sparse(cx->arena, &p->c, w, p->weights, &p->index, &p->starts);
+		p->packed = contract_pack_sparse(cx->arena, &p->c, w, contract_entries(p), &p->index, &p->starts);
 	else
 		p->packed = contract_pack(cx->arena, &p->c, w);
 	if (contract_has_sums(&p->c))
@@ -256,14 +256,14 @@ static void schedule(MloLowerCx *cx, ContractPlan *p, int64_t shortest, const Co
 	mlo_schedule_contract(cx->target, p->k, shortest, c);
 	p->winograd = p->winograd && !cx->direct_only;
 	if (w && !p->dry && sparse_can(cx->target, c))
-		p->weights = contract_count_weights(c, w);
+		p->weights = contract_sparsity(c, w);
 	if (cx->forced) {
 		mlo_schedule_set(c, cx->forced);
 	} else {
 		mlo_schedule_matrix(cx->target, p->k, c);
 		if (!c->depth && p->winograd)
 			mlo_schedule_winograd(cx->target, stay, c);
-		mlo_schedule_sparse(cx->target, p->k, p->weights, stay, c);
+		mlo_schedule_sparse(cx->target, p->k, &p->weights, stay, c);
 	}
 	contract_choose_sign(cx->target, c);
 }

@@ -5,7 +5,7 @@
 #include "codegen/emit_contract.h"
 #include "codegen/sparse.h"
 
-enum { MAX_LANES = 64 };
+enum { MAX_LANES = 64, MAX_GROUP = 16 };
 
 typedef struct Sparse {
 	Tile t;                     /* what starts and epilogues go by */
@@ -159,27 +159,57 @@ static LLVMValueRef stream(const Sparse *u, int arg, unsigned bits, LLVMValueRef
 	return LLVMBuildLoad2(e->b, type, LLVMBuildInBoundsGEP2(e->b, type, e->arg[arg], &i, 1, ""), "");
 }
 
-/* Weight i: the registers of input that it multiplies are those at its index in the run's part of the copy. */
-static void multiply(Sparse *u, LLVMValueRef i, LLVMValueRef input)
+/* Weight i: the registers of input that it multiplies are those from vector `at` of the run's part of the copy on. */
+static void multiply(Sparse *u, LLVMValueRef i, LLVMValueRef input, LLVMValueRef at)
 {
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
-	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx), type = c->dot == 1 ? u->t.vec : u->word;
-	LLVMValueRef at = LLVMBuildZExt(e->b, stream(u, c->sparse.i_arg, 16, i), i64, ""), w = stream(u, c->b_arg, 32, i);
-	DotOperand weight = {.n = 1}, x = {.n = 1};
+	LLVMTypeRef type = c->dot == 1 ? u->t.vec : u->word;
+	DotOperand weight[MAX_GROUP], x = {.n = 1};
 
-	if (c->dot == 1)
-		w = LLVMBuildBitCast(e->b, w, LLVMFloatTypeInContext(e->ctx), "");
-	weight.v[0] = emit_splat(e, w, c->lanes);
-	for (int r = 0; r < c->rows; r++) {
-		for (int col = 0; col < c->cols; col++) {
-			LLVMValueRef acc = u->t.acc[r * c->cols + col], sum = LLVMBuildLoad2(e->b, u->t.vec, acc, "");
-			int64_t off = r * matrix_stride_y(c) * sparse_width(c) + col * matrix_stride_x(c);
+	for (int g = 0; g < c->sparse.group; g++) {
+		LLVMValueRef w = stream(u, c->b_arg, 32, addc(e, muln(e, i, c->sparse.group), g));
 
-			x.v[0] = load_vector(u, type, input, addc(e, at, off));
-			LLVMBuildStore(e->b, contract_multiply(&u->t, &x, &weight, sum), acc);
+		if (c->dot == 1)
+			w = LLVMBuildBitCast(e->b, w, LLVMFloatTypeInContext(e->ctx), "");
+		weight[g] = (DotOperand){.n = 1, .v = {emit_splat(e, w, c->lanes)}};
+	}
+	for (int p = 0; p < sparse_registers(c); p++) {
+		int64_t off = p / c->cols * matrix_stride_y(c) * sparse_width(c) + p % c->cols * matrix_stride_x(c);
+
+		x.v[0] = load_vector(u, type, input, addc(e, at, off));
+		for (int g = 0; g < c->sparse.group; g++) {
+			LLVMValueRef acc = u->t.acc[g * sparse_registers(c) + p], sum = LLVMBuildLoad2(e->b, u->t.vec, acc, "");
+
+			LLVMBuildStore(e->b, contract_multiply(&u->t, &x, &weight[g], sum), acc);
 		}
 	}
+}
+
+/* Weights [lo, hi), first by fours, whose places are loaded at once. */
+static void multiply_all(Sparse *u, LLVMValueRef lo, LLVMValueRef hi, LLVMValueRef input)
+{
+	enum { FOUR = 4, BITS = 16 };
+	Emit *e = u->t.e;
+	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx);
+	int arg = u->t.c->sparse.i_arg;
+	LLVMValueRef fours = LLVMBuildAnd(e->b, LLVMBuildNSWSub(e->b, hi, lo, ""), emit_i64(e, -FOUR), ""), i, places, first;
+	EmitLoop l;
+
+	fours = add(e, lo, fours);
+	i = emit_for(e, &l, lo, fours, emit_i64(e, FOUR), "weights");
+	first = LLVMBuildInBoundsGEP2(e->b, LLVMIntTypeInContext(e->ctx, BITS), e->arg[arg], &i, 1, "");
+	places = LLVMBuildLoad2(e->b, i64, first, "");
+	LLVMSetAlignment(places, BITS / 8);
+	for (int j = 0; j < FOUR; j++) {
+		LLVMValueRef at = LLVMBuildLShr(e->b, places, emit_i64(e, (int64_t)j * BITS), "");
+
+		multiply(u, addc(e, i, j), input, LLVMBuildAnd(e->b, at, emit_i64(e, (1 << BITS) - 1), ""));
+	}
+	emit_end(e, &l);
+	i = emit_for(e, &l, fours, hi, emit_i64(e, 1), "weight");
+	multiply(u, i, input, LLVMBuildZExt(e->b, stream(u, arg, BITS, i), i64, ""));
+	emit_end(e, &l);
 }
 
 /* Row `row` of the weights of `run`: its sums go to, and unless `fresh` come from, vectors `to` of the sums. */
@@ -187,20 +217,17 @@ static void emit_row(Sparse *u, LLVMValueRef run, LLVMValueRef row, LLVMValueRef
 {
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
-	int64_t rows = mlo_contract_ctiles(c) * c->lanes;
+	int sums = sparse_registers(c) * c->sparse.group;
 	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx);
-	LLVMValueRef entry = add(e, muln(e, run, rows), row), lo, hi, i, input;
-	EmitLoop l;
+	LLVMValueRef entry = add(e, muln(e, run, sparse_run_rows(c)), row), lo, hi, input;
 
 	input = vector_at(u, u->copy, muln(e, run, sparse_run(c) * sparse_plane(c)));
 	lo = LLVMBuildZExt(e->b, stream(u, c->sparse.n_arg, 32, entry), i64, "");
 	hi = LLVMBuildZExt(e->b, stream(u, c->sparse.n_arg, 32, addc(e, entry, 1)), i64, "");
-	for (int p = 0; p < sparse_registers(c); p++)
+	for (int p = 0; p < sums; p++)
 		LLVMBuildStore(e->b, fresh ? LLVMConstNull(u->t.vec) : load_vector(u, u->t.vec, u->sums, addc(e, to, p)), u->t.acc[p]);
-	i = emit_for(e, &l, lo, hi, emit_i64(e, 1), "weight");
-	multiply(u, i, input);
-	emit_end(e, &l);
-	for (int p = 0; p < sparse_registers(c); p++)
+	multiply_all(u, lo, hi, input);
+	for (int p = 0; p < sums; p++)
 		LLVMBuildStore(e->b, LLVMBuildLoad2(e->b, u->t.vec, u->t.acc[p], ""), vector_at(u, u->sums, addc(e, to, p)));
 }
 
@@ -211,45 +238,72 @@ static void emit_rows(Sparse *u, LLVMValueRef run, LLVMValueRef lo, LLVMValueRef
 	EmitLoop l;
 	LLVMValueRef row = emit_for(e, &l, lo, hi, emit_i64(e, 1), "row");
 
-	emit_row(u, run, row, muln(e, LLVMBuildNSWSub(e->b, row, lo, ""), sparse_registers(u->t.c)), fresh);
+	emit_row(u, run, row, muln(e, LLVMBuildNSWSub(e->b, row, lo, ""), (int64_t)sparse_registers(u->t.c) * u->t.c->sparse.group), fresh);
 	emit_end(e, &l);
 }
 
 /* -- the epilogue ---------------------------------------------------------------------------------------- */
 
-/* Output (y, x), if it is one, from vector i of those that are transposed. */
-static void output(Sparse *u, LLVMValueRef y, LLVMValueRef x, LLVMValueRef i)
+/* Is it known, when code is made, that every lane of a tile is an output? */
+static bool all_down(const KContract *c)
+{
+	return mlo_contract_by_columns(c) || c->ny % c->y_chunk == 0;
+}
+
+static bool all_across(const KContract *c)
+{
+	return mlo_contract_by_columns(c) ? c->nx >= 0 && c->nx % c->y_chunk == 0 : c->nx == (int64_t)c->sparse.spread * c->cols;
+}
+
+/* The epilogue at (y, x), if that is an output, of sums v. */
+static void output(Sparse *u, LLVMValueRef y, LLVMValueRef x, LLVMValueRef v)
 {
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
-	LLVMBasicBlockRef there = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "output");
-	LLVMBasicBlockRef next = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "next");
-	LLVMValueRef in_y = LLVMBuildICmp(e->b, LLVMIntSLT, y, num(e, c->ny), ""), v;
+	LLVMBasicBlockRef there = NULL, next = NULL;
+	LLVMValueRef in_y = LLVMBuildICmp(e->b, LLVMIntSLT, y, num(e, c->ny), "");
 	LLVMValueRef in_x = LLVMBuildICmp(e->b, LLVMIntSLT, x, num(e, c->nx), "");
 
-	LLVMBuildCondBr(e->b, LLVMBuildAnd(e->b, in_y, in_x, ""), there, next);
-	LLVMPositionBuilderAtEnd(e->b, there);
+	if (!all_down(c) || !all_across(c)) {
+		there = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "output");
+		next = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "next");
+		LLVMBuildCondBr(e->b, all_down(c) ? in_x : all_across(c) ? in_y : LLVMBuildAnd(e->b, in_y, in_x, ""), there, next);
+		LLVMPositionBuilderAtEnd(e->b, there);
+	}
 	u->t.y = y;
-	v = load_vector(u, u->t.vec, u->turned, i);
 	if (u->start)
 		v = LLVMBuildAdd(e->b, v, u->start, "");
 	contract_output(&u->t, x, 0, v, c->nc % c->lanes ? -1 : c->lanes);
-	LLVMBuildBr(e->b, next);
-	LLVMPositionBuilderAtEnd(e->b, next);
+	if (next) {
+		LLVMBuildBr(e->b, next);
+		LLVMPositionBuilderAtEnd(e->b, next);
+	}
 }
 
-/* A loop for each lane of register p of the tile. */
-static void outputs(Sparse *u, LLVMValueRef p)
+/* The lanes of a register at (y, x) of the first tile, whose channels are r: one after the other. */
+static void outputs(Sparse *u, LLVMValueRef y, LLVMValueRef x, const LLVMValueRef *r)
 {
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
-	LLVMValueRef y = add(e, u->task.y0, divc(e, p, c->cols)), x = add(e, u->task.x0, remc(e, p, c->cols)), down, across, i;
+
+	for (int i = 0; i < sparse_down(c) * c->sparse.spread; i++)
+		output(u, addc(e, y, (int64_t)(i / c->sparse.spread) * c->rows), addc(e, x, (int64_t)(i % c->sparse.spread) * c->cols), r[i]);
+}
+
+/* The same for epilogues of much code, by a loop. */
+static void looped_outputs(Sparse *u, LLVMValueRef y, LLVMValueRef x, const LLVMValueRef *r)
+{
+	const KContract *c = u->t.c;
+	Emit *e = u->t.e;
+	LLVMValueRef down, across, i;
 	EmitLoop ly, lx;
 
+	for (int l = 0; l < c->lanes; l++)
+		LLVMBuildStore(e->b, r[l], vector_at(u, u->turned, emit_i64(e, l)));
 	down = emit_for(e, &ly, emit_i64(e, 0), emit_i64(e, sparse_down(c)), emit_i64(e, 1), "down");
 	across = emit_for(e, &lx, emit_i64(e, 0), emit_i64(e, c->sparse.spread), emit_i64(e, 1), "across");
 	i = add(e, muln(e, down, c->sparse.spread), across);
-	output(u, add(e, y, muln(e, down, c->rows)), add(e, x, muln(e, across, c->cols)), i);
+	output(u, add(e, y, muln(e, down, c->rows)), add(e, x, muln(e, across, c->cols)), load_vector(u, u->t.vec, u->turned, i));
 	emit_end(e, &lx);
 	emit_end(e, &ly);
 }
@@ -259,7 +313,7 @@ static void finish(Sparse *u, LLVMValueRef ct, LLVMValueRef from)
 {
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
-	LLVMValueRef r[MAX_LANES], p;
+	LLVMValueRef r[MAX_LANES], p, y, x;
 	EmitLoop l;
 
 	u->t.ct = ct;
@@ -269,9 +323,12 @@ static void finish(Sparse *u, LLVMValueRef ct, LLVMValueRef from)
 	for (int i = 0; i < c->lanes; i++)
 		r[i] = load_vector(u, u->t.vec, u->sums, addc(e, add(e, from, p), (int64_t)i * sparse_registers(c)));
 	emit_transpose(e, r, c->lanes, 4);
-	for (int i = 0; i < c->lanes; i++)
-		LLVMBuildStore(e->b, r[i], vector_at(u, u->turned, emit_i64(e, i)));
-	outputs(u, p);
+	y = add(e, u->task.y0, divc(e, p, c->cols));
+	x = add(e, u->task.x0, remc(e, p, c->cols));
+	if (contract_heavy_epilogue(e->k, u->t.s))
+		looped_outputs(u, y, x, r);
+	else
+		outputs(u, y, x, r);
 	emit_end(e, &l);
 }
 
@@ -279,19 +336,21 @@ static void emit_channels(Sparse *u)
 {
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
-	LLVMValueRef lo = u->task.ct_lo, hi = u->task.ct_hi, zero = emit_i64(e, 0), ct, run, first = muln(e, lo, c->lanes);
+	LLVMValueRef lo = u->task.ct_lo, hi = u->task.ct_hi, zero = emit_i64(e, 0), ct, run, first;
+	int64_t rows = c->lanes / c->sparse.group; /* of a channel tile */
 	EmitLoop l;
 
 	if (c->sparse.runs > 1) {
-		emit_rows(u, zero, first, muln(e, hi, c->lanes), true);
+		first = muln(e, lo, rows);
+		emit_rows(u, zero, first, muln(e, hi, rows), true);
 		run = emit_for(e, &l, emit_i64(e, 1), emit_i64(e, c->sparse.runs), emit_i64(e, 1), "run");
-		emit_rows(u, run, first, muln(e, hi, c->lanes), false);
+		emit_rows(u, run, first, muln(e, hi, rows), false);
 		emit_end(e, &l);
 	}
 	ct = emit_for(e, &l, lo, hi, emit_i64(e, 1), "channels");
-	first = muln(e, ct, c->lanes);
+	first = muln(e, ct, rows);
 	if (c->sparse.runs == 1)
-		emit_rows(u, zero, first, addc(e, first, c->lanes), true);
+		emit_rows(u, zero, first, addc(e, first, rows), true);
 	finish(u, ct, c->sparse.runs == 1 ? zero : muln(e, LLVMBuildNSWSub(e->b, ct, lo, ""), (int64_t)c->lanes * sparse_registers(c)));
 	emit_end(e, &l);
 }
@@ -329,12 +388,12 @@ void emit_sparse(Emit *e, const KStmt *s)
 	LLVMValueRef acc[MAX_LANES];
 	EmitLoop task, once;
 
-	MLO_ASSERT(c->lanes <= MAX_LANES && sparse_registers(c) <= MAX_LANES);
+	MLO_ASSERT(c->lanes <= MAX_LANES && sparse_registers(c) * c->sparse.group <= MAX_LANES && c->sparse.group <= MAX_GROUP);
 	u.word = LLVMVectorType(LLVMInt32TypeInContext(e->ctx), (unsigned)c->lanes);
 	u.t.sum = emit_type(e, mlo_contract_sum(c));
 	u.t.vec = LLVMVectorType(u.t.sum, (unsigned)c->lanes);
 	u.t.acc = acc;
-	for (int i = 0; i < sparse_registers(c); i++)
+	for (int i = 0; i < sparse_registers(c) * c->sparse.group; i++)
 		acc[i] = emit_alloca(e, u.t.vec, "");
 	u.copy = e->arg[c->w_arg];
 	u.sums = vector_at(&u, u.copy, emit_i64(e, sparse_copy_vectors(c)));

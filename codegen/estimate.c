@@ -84,7 +84,7 @@ static double contract_cycles(Estimate *e, const KStmt *s, double runs)
 {
 	const KContract c = guessed(e->k, s->contract);
 	double vectors = (double)((c.nc + c.lanes - 1) / c.lanes) * (double)(c.nx * c.ny * c.nb0 * c.nb1);
-	int64_t weights = e->k->arg.items[c.b_arg].count / c.dot;
+	int64_t weights = c.sparse.spread ? e->k->arg.items[c.sparse.i_arg].count : 0;
 	double once = mlo_contract_cycles(e->t, &c, weights, e->stay) + body_cycles(e, s->body, vectors);
 
 	if (!s->contract->y_lo)

@@ -486,14 +486,14 @@ static Cell contract_one(Interp *p, const KContract *c, const int64_t *o)
 /* By sparse weights: those of a channel, run by run. */
 static Cell contract_sparse(Interp *p, const KContract *c, const int64_t *o)
 {
-	int64_t channels = mlo_contract_ctiles(c) * c->lanes, width = sparse_width(c), plane = sparse_plane(c);
+	int64_t rows = sparse_run_rows(c), width = sparse_width(c), plane = sparse_plane(c);
 	double sum = 0, zero = (double)c->zero.at + (c->zero.given ? contract_load(p, c->zero.z_arg, 0) : 0);
 
-	for (int64_t row = o[4]; row < sparse_rows(c); row += channels) {
+	for (int64_t row = o[4] / c->sparse.group; row < sparse_rows(c); row += rows) {
 		int64_t end = (int64_t)contract_load(p, c->sparse.n_arg, row + 1);
 
 		for (int64_t i = (int64_t)contract_load(p, c->sparse.n_arg, row); i < end && !p->failed; i++) {
-			int64_t at = (int64_t)contract_load(p, c->sparse.i_arg, i), first = at / plane + row / channels * sparse_run(c);
+			int64_t at = (int64_t)contract_load(p, c->sparse.i_arg, i), first = at / plane + row / rows * sparse_run(c);
 			int64_t iy = o[2] * c->sy + at % plane / width - c->py, ix = o[3] * c->sx + at % width - c->px;
 			int64_t a = o[0] * c->a.b0 + o[1] * c->a.b1 + iy * c->a.y + ix * c->a.x;
 
@@ -501,7 +501,7 @@ static Cell contract_sparse(Interp *p, const KContract *c, const int64_t *o)
 				continue;
 			for (int64_t k = first * c->dot; k < (first + 1) * c->dot; k++)
 				sum += (contract_load(p, c->a_arg, a + k / c->a.block * c->a.blk + k % c->a.block * c->a.k) - zero) *
-				       contract_load(p, c->b_arg, i * c->dot + k % c->dot);
+				       contract_load(p, c->b_arg, (i * c->sparse.group + o[4] % c->sparse.group) * c->dot + k % c->dot);
 		}
 	}
 	if (mlo_contract_sum(c) == EL_i32)

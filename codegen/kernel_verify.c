@@ -344,12 +344,13 @@ static void check_sparse(Scope *s, const KContract *c)
 
 	check_input(s, c->sparse.i_arg, EL_u16, "places of weights");
 	check_input(s, c->sparse.n_arg, EL_i32, "rows of weights");
-	if (c->sparse.spread < 1 || c->sparse.spread > c->lanes || c->sparse.runs < 1 || c->vecs != 1 || c->c_chunk < 1 || c->wino || c->depth ||
+	if (c->sparse.spread < 1 || c->sparse.spread > c->lanes || c->sparse.runs < 1 ||
+	    c->sparse.group < 1 || c->lanes % c->sparse.group || c->vecs != 1 || c->c_chunk < 1 || c->wino || c->depth ||
 	    c->c_outer || c->group_k || c->a.k != 1 || c->nk < 1 || c->nc < 1 || c->a.block < 1 || !c->b.packed || c->scale.on || s->depth)
 		wrong(s, "sparse weights of a contraction that has no such form");
 	if (s->errors || !arg_ok(s, c->w_arg, "contraction"))
 		return;
-	if (arg[c->sparse.n_arg].count != sparse_rows(c) + 1 || arg[c->sparse.i_arg].count * c->dot != arg[c->b_arg].count)
+	if (arg[c->sparse.n_arg].count != sparse_rows(c) + 1 || arg[c->sparse.i_arg].count * c->dot * c->sparse.group != arg[c->b_arg].count)
 		wrong(s, "%lld places and %lld rows of %lld weights", (long long)arg[c->sparse.i_arg].count,
 		      (long long)arg[c->sparse.n_arg].count, (long long)arg[c->b_arg].count);
 	if (arg[c->w_arg].dir != KA_SCRATCH || arg[c->w_arg].count * mlo_elem_bits(arg[c->w_arg].elem) / 8 < sparse_scratch_bytes(c))

@@ -344,7 +344,7 @@ static void estimate(Lower *l)
 	if (l->plan.phase_c) /* channels that only pad a vector are not asked for */
 		l->k->flops *= (double)(c->nc / l->plan.phase_c * l->plan.oc) / (double)c->nc;
 	if (c->sparse.spread)
-		l->k->flops *= (double)l->plan.weights / (double)(c->nc * mlo_contract_steps(c) * c->nky * c->nkx);
+		l->k->flops *= (double)(contract_entries(&l->plan) * c->sparse.group) / (double)(c->nc * mlo_contract_steps(c) * c->nky * c->nkx);
 	if (l->anchor->op != OP_conv_transpose && c->group_k && !contract_is_depthwise(c)) {
 		/* block-diagonal groups multiply zeros: count what the model asks for */
 		l->k->flops *= (double)l->anchor->in[1]->type.dim[1].k / (double)c->nk;
@@ -427,8 +427,8 @@ static CacheKey key_of(MloLowerCx *cx, MloKernel *k, const MloTunable *t)
 
 	mlo_schedule_set(c, &none);
 	mlo_str_add(&text, "schedule%s ", t->winograd ? "" : " without pieces");
-	if (t->weights)
-		mlo_str_add(&text, "of %lld weights ", (long long)t->weights);
+	for (int i = 0; i < MLO_SPARSE_GROUPS && t->weights.n[i]; i++)
+		mlo_str_add(&text, "%lld weights ", (long long)t->weights.n[i]);
 	mlo_kernel_print(&text, k, false);
 	*c = chosen;
 	return cache_key(cx->target, mlo_str_text(&text), text.n);

@@ -325,8 +325,8 @@ void mlo_schedule_text(MloStr *out, const KContract *c)
 		return;
 	}
 	if (c->sparse.spread) {
-		mlo_str_add(out, "sparse, tile %dx%d of %dx%d lanes, %lld runs, chunk %lld", c->rows, c->cols, c->lanes / c->sparse.spread,
-		            c->sparse.spread, (long long)c->sparse.runs, (long long)c->c_chunk * c->lanes);
+		mlo_str_add(out, "sparse, groups of %d, tile %dx%d of %dx%d lanes, %lld runs, chunk %lld", c->sparse.group, c->rows, c->cols,
+		            c->lanes / c->sparse.spread, c->sparse.spread, (long long)c->sparse.runs, (long long)c->c_chunk * c->lanes);
 		return;
 	}
 	mlo_str_add(out, "tile %dx%d, chunk %lld, %s outer", c->cols, c->vecs * c->lanes, (long long)c->y_chunk,

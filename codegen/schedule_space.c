@@ -22,7 +22,7 @@ MloSchedule mlo_schedule_of(const KContract *c)
 	return (MloSchedule){.vecs = c->vecs, .cols = c->cols, .rows = c->rows, .y_chunk = c->y_chunk,
 	                     .c_outer = c->c_outer, .wino = c->wino, .depth = c->depth,
 	                     .c_chunk = c->wino || c->depth || c->sparse.spread ? c->c_chunk : 0,
-	                     .spread = c->sparse.spread, .runs = c->sparse.runs};
+	                     .spread = c->sparse.spread, .group = c->sparse.group, .runs = c->sparse.runs};
 }
 
 void mlo_schedule_set(KContract *c, const MloSchedule *s)
@@ -38,6 +38,7 @@ void mlo_schedule_set(KContract *c, const MloSchedule *s)
 	c->c_chunk = s->c_chunk;
 	c->depth = s->depth;
 	c->sparse.spread = s->spread;
+	c->sparse.group = s->group;
 	c->sparse.runs = s->runs;
 }
 
@@ -45,14 +46,14 @@ bool mlo_schedule_same(const MloSchedule *a, const MloSchedule *b)
 {
 	return a->vecs == b->vecs && a->cols == b->cols && a->rows == b->rows && a->y_chunk == b->y_chunk &&
 	       a->c_outer == b->c_outer && a->wino == b->wino && a->c_chunk == b->c_chunk &&
-	       a->depth == b->depth && a->spread == b->spread && a->runs == b->runs;
+	       a->depth == b->depth && a->spread == b->spread && a->group == b->group && a->runs == b->runs;
 }
 
 void mlo_schedule_write(MloStr *out, const MloSchedule *s)
 {
-	mlo_str_add(out, "vecs=%d cols=%d rows=%d y_chunk=%lld c_outer=%d wino=%d c_chunk=%lld depth=%d spread=%d runs=%lld",
+	mlo_str_add(out, "vecs=%d cols=%d rows=%d y_chunk=%lld c_outer=%d wino=%d c_chunk=%lld depth=%d spread=%d group=%d runs=%lld",
 	            s->vecs, s->cols, s->rows, (long long)s->y_chunk, s->c_outer, s->wino, (long long)s->c_chunk, s->depth,
-	            s->spread, (long long)s->runs);
+	            s->spread, s->group, (long long)s->runs);
 }
 
 /* "NAME=VALUE", VALUE a whole number from 0 on; answers what follows, or NULL. */
@@ -71,18 +72,18 @@ static const char *read_member(const char *at, const char *name, int64_t most, i
 bool mlo_schedule_read(const char *text, MloSchedule *out)
 {
 	static const char *const name[] = {"vecs", "cols", "rows", "y_chunk", "c_outer", "wino", "c_chunk", "depth", "spread",
-	                                   "runs"};
-	static const int64_t most[] = {64, 64, 64, INT64_MAX - 1, 1, WINO_MAX_M, INT64_MAX - 1, 64, 64, INT64_MAX - 1};
-	int64_t v[10];
+	                                   "group", "runs"};
+	static const int64_t most[] = {64, 64, 64, INT64_MAX - 1, 1, WINO_MAX_M, INT64_MAX - 1, 64, 64, 64, INT64_MAX - 1};
+	int64_t v[11];
 
-	for (int i = 0; i < 10; i++) {
+	for (int i = 0; i < 11; i++) {
 		text = read_member(text, name[i], most[i], &v[i]);
 		if (!text)
 			return false;
 	}
 	*out = (MloSchedule){.vecs = (int)v[0], .cols = (int)v[1], .rows = (int)v[2], .y_chunk = v[3],
 	                     .c_outer = v[4] != 0, .wino = (int)v[5], .c_chunk = v[6], .depth = (int)v[7],
-	                     .spread = (int)v[8], .runs = v[9]};
+	                     .spread = (int)v[8], .group = (int)v[9], .runs = v[10]};
 	return *text == 0 || *text == '\n';
 }
 
@@ -126,8 +127,8 @@ bool mlo_schedule_fits(const MloTunable *k, const MloSchedule *s)
 		return false;
 	mlo_schedule_set(&c, s);
 	contract_choose_sign(k->target, &c);
-	if (s->spread || s->runs)
-		return s->spread && !s->depth && k->weights && sparse_can(k->target, &c) && sparse_fits(k->target, &c);
+	if (s->spread || s->group || s->runs)
+		return s->spread && !s->depth && k->weights.n[0] && sparse_can(k->target, &c) && sparse_fits(k->target, &c);
 	if (s->depth)
 		return fits_matrix(k, &c);
 	return s->rows <= 2 && contract_tile_fits(k->target, &c, s->cols, s->vecs) &&
@@ -158,6 +159,7 @@ static Space space_of(MloArena *a, const MloTunable *k, MloScheduleList *out)
 	s.direct.c_chunk = 0;
 	s.direct.depth = 0;
 	s.direct.sparse.spread = 0;
+	s.direct.sparse.group = 0;
 	s.direct.sparse.runs = 0;
 	contract_choose_sign(k->target, &s.direct);
 	return s;
@@ -262,13 +264,16 @@ static void offer_matrix(Space *f)
 /* The best for sparse weights with tiles of at most so many registers. */
 static void offer_sparse(Space *f)
 {
-	if (!f->k->weights || !sparse_can(f->k->target, &f->direct))
+	if (!f->k->weights.n[0] || !sparse_can(f->k->target, &f->direct))
 		return;
-	for (int registers = sparse_most_registers(f->k->target); registers >= 1; registers /= 2) {
-		KContract c = f->direct;
+	for (int i = 0; i < MLO_SPARSE_GROUPS; i++) {
+		for (int registers = sparse_most_registers(f->k->target, 1 << i); registers >= 1; registers /= 2) {
+			KContract c = f->direct;
 
-		if (isfinite(sparse_schedule(f->k->target, registers, f->k->weights, &c)))
-			offer(f, mlo_schedule_of(&c));
+			c.sparse.group = 1 << i;
+			if (isfinite(sparse_schedule(f->k->target, registers, f->k->weights.n[i], &c)))
+				offer(f, mlo_schedule_of(&c));
+		}
 	}
 }
 

@@ -66,9 +66,10 @@ bool sparse_can(const MloTarget *t, const KContract *c)
 	       !c->y_lo && c->a.k == 1 && c->nk % c->dot == 0 && contract_zero_fits(c) && contract_sizes_known(c);
 }
 
-int sparse_most_registers(const MloTarget *t)
+int sparse_most_registers(const MloTarget *t, int group)
 {
-	return t->vector_regs - 4;
+	/* beside the sums, a weight of each channel, an input, and one more under way */
+	return (t->vector_regs - group - 3) / group;
 }
 
 bool sparse_fits(const MloTarget *t, const KContract *c)
@@ -76,7 +77,8 @@ bool sparse_fits(const MloTarget *t, const KContract *c)
 	bool by_columns = mlo_contract_by_columns(c);
 
 	if (c->vecs != 1 || c->wino || c->depth || c->c_outer || c->sparse.spread < 1 || c->sparse.spread > c->lanes || c->rows < 1 ||
-	    c->cols < 1 || sparse_registers(c) > sparse_most_registers(t) || c->c_chunk < 1 || c->c_chunk > mlo_contract_ctiles(c))
+	    c->cols < 1 || c->sparse.group < 1 ||
+	    c->lanes % c->sparse.group || sparse_registers(c) > sparse_most_registers(t, c->sparse.group) || c->c_chunk < 1 || c->c_chunk > mlo_contract_ctiles(c))
 		return false;
 	if (by_columns ? c->sparse.spread != c->lanes || c->rows != 1 || c->y_chunk != (int64_t)c->sparse.spread * c->cols
 	               : (int64_t)c->sparse.spread * c->cols < c->nx || c->y_chunk != (int64_t)sparse_down(c) * c->rows)
@@ -90,10 +92,12 @@ bool sparse_fits(const MloTarget *t, const KContract *c)
 /* A weight and its registers of input. */
 static double term_cycles(const MloTarget *t, const KContract *c)
 {
-	double n = sparse_registers(c), bytes = (double)(sparse_run(c) * sparse_plane(c) * t->vector_bytes);
+	double n = sparse_registers(c), group = c->sparse.group, bytes = (double)(sparse_run(c) * sparse_plane(c) * t->vector_bytes);
 	double far = bytes > (double)t->l1d ? 1 - (double)t->l1d / bytes : 0;
 
-	return max_of(max_of(n / t->fma_per_cycle, (n + 1) / L1_LOADS) * (1 - far) + n / L2_LOADS * far, LEAST_TERM);
+	double near = max_of(n * group / t->fma_per_cycle, (n + group) / L1_LOADS);
+
+	return max_of(near * (1 - far) + max_of(near, n / L2_LOADS) * far, LEAST_TERM);
 }
 
 static double copy_cycles(const KContract *c)
@@ -108,7 +112,7 @@ static double tile_cycles(const MloTarget *t, const KContract *c, int64_t weight
 	double rows = (double)sparse_rows(c), n = sparse_registers(c);
 	double outputs = n * (double)(mlo_contract_ctiles(c) * c->lanes);
 
-	return rows * (ROW_OVERHEAD + n * MOVE_SUM / 2) + (c->sparse.runs > 1 ? rows * n * MOVE_SUM : 0) + (double)weights * term_cycles(t, c) +
+	return rows * (ROW_OVERHEAD + n * c->sparse.group * MOVE_SUM / 2) + (c->sparse.runs > 1 ? rows * n * c->sparse.group * MOVE_SUM : 0) + (double)weights * term_cycles(t, c) +
 	       outputs * OUTPUT_CYCLES + (double)mlo_contract_csplits(c) * (copy_cycles(c) + TILE_OVERHEAD);
 }
 
@@ -188,14 +192,28 @@ double sparse_schedule(const MloTarget *t, int registers, int64_t weights, KCont
 	return s.cycles;
 }
 
-void mlo_schedule_sparse(const MloTarget *t, const MloKernel *k, int64_t weights, bool weights_stay, KContract *c)
+void mlo_schedule_sparse(const MloTarget *t, const MloKernel *k, const MloSparsity *weights, bool weights_stay, KContract *c)
 {
-	KContract dense = *c, chosen = *c; /* with a plausible number of columns */
+	KContract dense = *c, chosen = {0}; /* with a plausible number of columns */
+	double best;
 
 	if (c->nx < 0)
-		chosen.nx = chosen.in_x = dense.nx = dense.in_x = mlo_kernel_guess(k, c->nx);
-	if (weights < 1 || !sparse_can(t, &chosen) ||
-	    sparse_schedule(t, sparse_most_registers(t), weights, &chosen) >= WORTH * mlo_contract_cycles(t, &dense, 0, weights_stay))
+		dense.nx = dense.in_x = mlo_kernel_guess(k, c->nx);
+	if (weights->n[0] < 1 || !sparse_can(t, &dense))
+		return;
+	best = WORTH * mlo_contract_cycles(t, &dense, 0, weights_stay);
+	for (int i = 0; i < MLO_SPARSE_GROUPS; i++) {
+		KContract w = dense;
+		double cycles;
+
+		w.sparse.group = 1 << i;
+		cycles = sparse_schedule(t, sparse_most_registers(t, w.sparse.group), weights->n[i], &w);
+		if (cycles < (i ? WORTH : 1) * best) {
+			best = cycles;
+			chosen = w;
+		}
+	}
+	if (!chosen.sparse.spread)
 		return;
 	chosen.nx = c->nx;
 	chosen.in_x = c->in_x;

@@ -3,7 +3,8 @@
  * Only weights that are not zero are kept, in rows, one for each output channel, and multiplied one by one: for each of them,
  * lanes of A that lie in as many positions are loaded, multiplied by the one weight and added to the sums of that channel, which
  * stay in registers for the whole row (Elsen, Dukhan, Gale, Simonyan, "Fast Sparse ConvNets", 2020).  A step of several terms
- * (KContract.dot) counts as one weight, which is zero if all of its terms are.
+ * (KContract.dot) counts as one weight, which is zero if all of its terms are.  A `group` of channels may share a row, each weight
+ * of which is then one for each of them: what is loaded of A is multiplied as often.
  *
  * Lanes are positions: `spread` of them lie side by side in rows of outputs, `cols` outputs apart, and so do the rows of lanes,
  * `rows` outputs apart.  So a register holds what lies at the same place of as many small tiles of rows x cols outputs, and all
@@ -17,6 +18,7 @@
 #define MLO_CODEGEN_SPARSE_H
 #include "codegen/contract.h"
 #include "codegen/matrix.h"
+#include "codegen/schedule.h"
 
 enum { SPARSE_INDEX_MAX = UINT16_MAX };
 
@@ -39,7 +41,8 @@ static inline int64_t sparse_index(const KContract *c, int64_t step, int64_t ky,
 }
 
 /* Rows of weights: those of all channels for the first run, then those for the next one. */
-static inline int64_t sparse_rows(const KContract *c) { return mlo_contract_ctiles(c) * c->lanes * c->sparse.runs; }
+static inline int64_t sparse_run_rows(const KContract *c) { return mlo_contract_ctiles(c) * c->lanes / c->sparse.group; }
+static inline int64_t sparse_rows(const KContract *c) { return sparse_run_rows(c) * c->sparse.runs; }
 
 int64_t sparse_piece(const KContract *c);         /* steps that lie side by side in A and are copied at once, a power of two */
 int64_t sparse_copy_vectors(const KContract *c);  /* scratch memory: the copy, */
@@ -50,13 +53,13 @@ int64_t sparse_scratch_bytes(const KContract *c);
 bool sparse_can(const MloTarget *t, const KContract *c);
 /* Is this a schedule that the emitter can do, for a contraction that has the form? */
 bool sparse_fits(const MloTarget *t, const KContract *c);
-/* Estimated cycles with `weights` steps that are not zero. */
+/* Estimated cycles with `weights` steps that are not zero for their group. */
 double sparse_cycles(const MloTarget *t, const KContract *c, int64_t weights);
-/* The fastest schedule whose tiles have at most so many registers; answers its estimated cycles, more where it leaves threads
+/* The fastest schedule for c's groups whose tiles have at most so many registers; answers its estimated cycles, more where it leaves threads
  * idle.  Infinite, and c is left, where there is none. */
 double sparse_schedule(const MloTarget *t, int registers, int64_t weights, KContract *c);
-int sparse_most_registers(const MloTarget *t);
+int sparse_most_registers(const MloTarget *t, int group);
 /* Puts the fastest such schedule in the place of the one that c has, where it is estimated to be faster.  Sizes are those of k;
  * weights_stay: codegen/winograd.h. */
-void mlo_schedule_sparse(const MloTarget *t, const MloKernel *k, int64_t weights, bool weights_stay, KContract *c);
+void mlo_schedule_sparse(const MloTarget *t, const MloKernel *k, const MloSparsity *weights, bool weights_stay, KContract *c);
 #endif

@@ -66,6 +66,23 @@ static MloTensor *sparse_weights(MloArena *a, KernelRandom *r, const KContract *
 	return w;
 }
 
+/* Steps that are not zero for their group of channels. */
+static int64_t entries(const KContract *c, const MloTensor *w)
+{
+	int64_t each = c->nk * c->nky * c->nkx, taps = c->nky * c->nkx, n = 0;
+
+	for (int64_t i = 0; i < (c->nc + c->sparse.group - 1) / c->sparse.group * (each / c->dot); i++) {
+		int64_t first = i / (each / c->dot) * c->sparse.group, step = i % (each / c->dot) / taps;
+		bool any = false;
+
+		for (int64_t j = 0; j < c->sparse.group * c->dot; j++)
+			if (first + j / c->dot < c->nc)
+				any |= mlo_tensor_i64(w, (first + j / c->dot) * each + (step * c->dot + j % c->dot) * taps + i % taps) != 0;
+		n += any;
+	}
+	return n;
+}
+
 /* The kernel of c, whose arguments are A, B, sums of B, the result, streams, scratch memory. */
 static MloKernel *kernel_of(MloArena *a, KContract c, const Pair *p, int64_t na, const MloTensor *b)
 {
@@ -101,11 +118,11 @@ static MloKernel *kernel_of(MloArena *a, KContract c, const Pair *p, int64_t na,
 static void schedule(KernelRandom *r, const MloTarget *t, int64_t weights, KContract *c)
 {
 	const KContract dense = *c;
-	const MloTunable k = {.target = t, .c = &dense, .weights = weights};
+	const MloTunable k = {.target = t, .c = &dense, .weights = {{weights, weights, weights}}};
 	MloSchedule s;
 
 	/* rows may be longer than few registers hold */
-	while (!isfinite(sparse_schedule(t, (int)pick(r, 1, sparse_most_registers(t)), weights, c)))
+	while (!isfinite(sparse_schedule(t, (int)pick(r, 1, sparse_most_registers(t, c->sparse.group)), weights, c)))
 		;
 	for (int i = 0; i < 20; i++) {
 		s = mlo_schedule_of(c);
@@ -151,14 +168,11 @@ static Pair random_pair(MloArena *a, uint64_t seed, const MloTarget *t)
 	CU_ASSERT(sparse_can(t, &c));
 	s = c;
 	s.vecs = 1;
-	for (int64_t i = 0; i < c.nc * c.nk * c.nky * c.nkx / c.dot; i++) {
-		int64_t tap = i % (c.nky * c.nkx), step = i / (c.nky * c.nkx), any = 0;
-
-		for (int j = 0; j < c.dot; j++)
-			any |= mlo_tensor_i64(w.w, (step * c.dot + j) * c.nky * c.nkx + tap);
-		weights += any != 0;
-	}
-	counted = contract_count_weights(&c, &w);
+	s.sparse.group = 1 << pick(&r, 0, MLO_SPARSE_GROUPS - 1);
+	if ((int64_t)sparse_most_registers(t, s.sparse.group) * s.lanes < s.nx) /* a row of outputs has to fit */
+		s.sparse.group = 1;
+	weights = entries(&s, w.w);
+	counted = contract_sparsity(&c, &w).n[s.sparse.group == 1 ? 0 : s.sparse.group == 2 ? 1 : 2];
 	CU_ASSERT(counted == weights || counted == 0); /* 0: too many to be worth counting */
 	schedule(&r, t, weights, &s);
 	p.weights[0] = contract_pack(a, &c, &w);
@@ -288,12 +302,13 @@ static void wrong(void)
 	MloDiag d = {0};
 
 	CU_ASSERT_EQUAL(mlo_kernel_verify(p.sparse, &d), MLO_OK);
-	for (int i = 0; i < 6; i++) {
+	for (int i = 0; i < 7; i++) {
 		*c = was;
 		c->vecs += i == 0;
 		c->sparse.runs = i == 1 ? 0 : c->sparse.runs;
 		c->sparse.spread = i == 2 ? c->lanes + 1 : c->sparse.spread;
 		c->sparse.n_arg = i == 3 ? c->sparse.i_arg : c->sparse.n_arg;
+		c->sparse.group = i == 6 ? 3 : c->sparse.group;
 		p.sparse->arg.items[c->sparse.i_arg].count += i == 4;
 		p.sparse->arg.items[c->w_arg].count -= i == 5;
 		CU_ASSERT_NOT_EQUAL(mlo_kernel_verify(p.sparse, &d), MLO_OK);
