@@ -47,8 +47,10 @@ static void invert_rest(MloArena *a, const MloProblem *p, const uint8_t *column,
 		mlo_cholesky_invert(r->inverse, r->n);
 }
 
-/* The error when a set of columns goes and the others make up for it: w' B^-1 w of each row, B being the inverse's part. */
-static double without(const MloProblem *p, const Rest *r, const double *w, const int64_t *at, int64_t n, double *b, double *v)
+/* The error when a set of columns goes and the others make up for it: w' B^-1 w of each row, B being the
+ * inverse's part. */
+static double without(const MloProblem *p, const Rest *r, const double *w, const int64_t *at, int64_t n, double *b,
+		      double *v)
 {
 	double sum = 0;
 

@@ -241,7 +241,8 @@ static void visit(Find *f, MloNode *n)
 		}
 		break;
 	case OP_batch_norm:
-		if (c->nruns && c->axis == 1 && c->repeat == 1 && n->in[1]->data && n->in[2]->data && n->in[3]->data && n->in[4]->data) {
+		if (c->nruns && c->axis == 1 && c->repeat == 1 && n->in[1]->data && n->in[2]->data && n->in[3]->data &&
+		    n->in[4]->data) {
 			carry(f, n->in[0], n->out[0]);
 			return;
 		}
@@ -288,7 +289,8 @@ static void number_groups(Find *f, size_t nodes)
 		if (root(f, i) != i)
 			continue;
 		number[i] = s->n++;
-		*g = (MloChannelGroup){.n = f->size[i], .whole = f->whole[i], .keep = MLO_NEWN(s->a, uint8_t, (size_t)f->size[i] + 1)};
+		*g = (MloChannelGroup){.n = f->size[i], .whole = f->whole[i]};
+		g->keep = MLO_NEWN(s->a, uint8_t, (size_t)f->size[i] + 1);
 		g->maker = MLO_NEWN(s->a, MloNode *, nodes);
 		g->reader = MLO_NEWN(s->a, MloNode *, nodes);
 		memset(g->keep, 1, (size_t)g->n);

@@ -1,9 +1,9 @@
 /* prune/groups.h -- channels that can only be removed together: dependency groups.
  *
- * Each value has an axis of channels, a list of runs of channels, each of one group: convolutions and matrix products with
- * constant weights start a new group; what works element by element, pools, normalises by channel or flattens carries it
- * on; additions and products of two values make one group of two; a concatenation lists the groups of its parts.  Whatever
- * else reads or makes a value keeps its groups whole.  (The problem of DepGraph, Fang et al. 2023.) */
+ * Each value has an axis of channels, a list of runs of channels, each of one group: convolutions and matrix products
+ * with constant weights start a new group; what works element by element, pools, normalises by channel or flattens
+ * carries it on; additions and products of two values make one group of two; a concatenation lists the groups of its
+ * parts.  Whatever else reads or makes a value keeps its groups whole.  (The problem of DepGraph, Fang et al. 2023.) */
 #ifndef MLO_PRUNE_GROUPS_H
 #define MLO_PRUNE_GROUPS_H
 #include "ir/graph.h"
@@ -13,7 +13,8 @@ typedef struct MloChannelRun {
 	size_t group;
 	int64_t n;
 } MloChannelRun;
-/* The channels of a value: those of the runs, one after the other, each `repeat` elements along `axis`.  nruns 0: not known. */
+/* The channels of a value: those of the runs, one after the other, each `repeat` elements along `axis`.
+ * nruns 0: not known. */
 typedef struct MloChannels {
 	MloChannelRun *run;
 	size_t nruns;

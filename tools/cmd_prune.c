@@ -150,7 +150,8 @@ static bool check(const Request *r)
 	if (o->magnitude && o->speedup > 0)
 		return cli_usage("--target-speedup weighs what layers lose: it needs --method second-order"), false;
 	if (o->pattern.kind == PRUNE_CHANNEL && (o->max_drop >= 0 || o->magnitude || o->uniform))
-		return cli_usage("--pattern channel goes with --sparsity or --target-speedup, --method second-order and no --uniform"), false;
+		return cli_usage("--pattern channel goes with --sparsity or --target-speedup, --method second-order and no "
+				 "--uniform"), false;
 	if (r->dry && o->max_drop >= 0)
 		return cli_usage("--max-drop is found by pruning: no --dry-run"), false;
 	return check_amount(r);

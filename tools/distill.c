@@ -118,15 +118,7 @@ static bool all_excluded(const Prune *x)
 
 MloStatus distill_open(Prune *x, MloArena *a, const PruneOptions *opt, const char *student, MloDiag *d)
 {
-	*x = (Prune){.a = a,
-		     .d = d,
-		     .opt = opt,
-		     .data = {opt->model, opt->calib, opt->preprocess, opt->run},
-		     .output_sqnr = NAN,
-		     .accuracy = NAN,
-		     .float_accuracy = NAN,
-		     .dense_ns = NAN,
-		     .ns_after = NAN};
+	prune_begin(x, a, opt, d);
 	MLO_TRY(load(x, opt->model, &x->source, &x->dense));
 	MLO_TRY(load(x, student, &x->student, &x->g));
 	MLO_TRY(check_interface(x));

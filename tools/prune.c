@@ -102,11 +102,8 @@ static MloStatus check_division(const Prune *x)
 	return MLO_OK;
 }
 
-MloStatus prune_open(Prune *x, MloArena *a, const PruneOptions *opt, MloDiag *d)
+void prune_begin(Prune *x, MloArena *a, const PruneOptions *opt, MloDiag *d)
 {
-	MloLoadOptions lo = {.keep_symbols = true, .quiet = true};
-	MloPassCx cx = {.arena = a, .diag = d};
-
 	*x = (Prune){.a = a,
 		     .d = d,
 		     .opt = opt,
@@ -116,6 +113,14 @@ MloStatus prune_open(Prune *x, MloArena *a, const PruneOptions *opt, MloDiag *d)
 		     .float_accuracy = NAN,
 		     .dense_ns = NAN,
 		     .ns_after = NAN};
+}
+
+MloStatus prune_open(Prune *x, MloArena *a, const PruneOptions *opt, MloDiag *d)
+{
+	MloLoadOptions lo = {.keep_symbols = true, .quiet = true};
+	MloPassCx cx = {.arena = a, .diag = d};
+
+	prune_begin(x, a, opt, d);
 	MLO_TRY(mlo_load_model(opt->model, &lo, &x->source, d));
 	d->where = opt->model;
 	x->dense = mlo_graph_clone(x->source);
@@ -366,8 +371,8 @@ static MloStatus plan_speed(Prune *x)
 		return MLO_OK;
 	for (size_t i = 0; i < x->list.n; i++)
 		after += prune_predicted(x, i, x->list.layer[i].sparsity) - prune_predicted(x, i, 0);
-	mlo_error(x->d, MLO_ERR_MODEL, "a speed-up of %g cannot be met: with all zeros that gain, %.2f is predicted on %s", wanted,
-		  x->dense_ns / after, x->variant->name);
+	mlo_error(x->d, MLO_ERR_MODEL, "a speed-up of %g cannot be met: with all zeros that gain, %.2f is predicted on %s",
+		  wanted, x->dense_ns / after, x->variant->name);
 	mlo_hint(x->d, "'--dry-run --sparsity 0.9' shows where the time goes");
 	return MLO_ERR_MODEL;
 }

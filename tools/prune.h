@@ -55,6 +55,7 @@ typedef struct Prune {
 
 /* Loads the model and makes it ready.  `x` needs prune_close() in any case. */
 MloStatus prune_open(Prune *x, MloArena *a, const PruneOptions *opt, MloDiag *d) MLO_CHECKED;
+void prune_begin(Prune *x, MloArena *a, const PruneOptions *opt, MloDiag *d); /* nothing is loaded yet */
 void prune_close(Prune *x);
 /* x->g is the dense model again. */
 MloStatus prune_reset(Prune *x) MLO_CHECKED;

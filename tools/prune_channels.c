@@ -1,7 +1,7 @@
 /* tools/prune_channels.c -- output channels that cost the results least for what they take leave the model.
  *
- * In rounds: samples tell what each channel is worth to the layers that read it (summed over them, each as a share of what
- * its results become part of); those of least worth for the time or the weights that they take are left out; layers are
+ * In rounds: samples tell what each channel is worth to the layers that read it (summed over them, each as a share of
+ * what its results become part of); those of least worth for the time or the weights that they take are left out; layers are
  * fitted to what is left.  Only in the end are they removed. */
 #include <math.h>
 #include <string.h>
@@ -257,7 +257,8 @@ static MloStatus cannot(const Channels *c)
 	double least = cost_with(c, SIZE_MAX, 0);
 
 	if (c->x->opt->speedup > 0)
-		return mlo_error(c->x->d, MLO_ERR_MODEL, "a speed-up of %g cannot be met: with all channels that can go, %.2f is predicted on %s",
+		return mlo_error(c->x->d, MLO_ERR_MODEL,
+				 "a speed-up of %g cannot be met: with all channels that can go, %.2f is predicted on %s",
 				 c->x->opt->speedup, c->x->dense_ns / (c->x->dense_ns - c->total + least), c->x->variant->name);
 	return mlo_error(c->x->d, MLO_ERR_MODEL, "--sparsity %g cannot be met: channels that can go are %.2f of the weights",
 			 c->x->opt->sparsity, 1 - least / c->total);

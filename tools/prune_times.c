@@ -1,7 +1,7 @@
 /* tools/prune_times.c -- how long layers would take with so many zeros: as the cost model has it.
  *
- * The model is compiled for the target with the smallest weights of all layers left out, at each level of the curves: what
- * the compiler makes of zeros on that target is what it will make of them.  Which weights are zero hardly matters. */
+ * The model is compiled for the target with the smallest weights of all layers left out, at each level of the curves:
+ * what the compiler makes of zeros on that target is what it will make of them.  Which weights are zero hardly matters. */
 #include <math.h>
 #include <string.h>
 
