@@ -8,11 +8,11 @@
 #include "tools/window.h"
 
 /* Inputs of a layer are enough when their sums have taken so many multiply-adds, and there are so many per weight. */
-#define MOST_MACS 2e11
+#define MOST_MACS 3e10
 /* Sums of so much memory at a time; runs of the samples may take so many multiply-adds in all. */
 #define MOST_SUMS ((size_t)768 << 20)
-#define MOST_RUNS 0.8e13
-enum { PER_COLUMN = 16, ROWS_AT_ONCE = 512 };
+#define MOST_RUNS 5e12
+enum { PER_COLUMN = 8, ROWS_AT_ONCE = 512 };
 
 typedef struct Place {
 	const MloPruneLayer *l;
