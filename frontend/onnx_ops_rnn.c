@@ -114,7 +114,7 @@ void import_recurrent(OnnxNode *n)
 
 	onnx_ignore(n, "hidden_size"); /* the weights say it */
 	onnx_ignore(n, "output_sequence");
-	if (!onnx_arity(n, n->row->op == OP_lstm_integer ? 11 : 3, (uint32_t)info->max_in))
+	if (!onnx_arity(n, 3, (uint32_t)info->max_in))
 		return;
 	if (n->nout > (uint32_t)info->max_out) {
 		onnx_fail(n, MLO_ERR_MODEL, "has %u results, at most %d are known", n->nout, info->max_out);

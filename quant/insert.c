@@ -236,6 +236,22 @@ static void quantize_matmul(Insert *x, size_t i)
 	}
 }
 
+static void quantize_lstm(Insert *x, size_t i)
+{
+	MloPtqLayer *l = &x->at->layer[i];
+	MloNode *n = l->n, *fresh = mlo_lstm_quantise(x->q, x->g, n, x->d);
+
+	if (!fresh) {
+		x->status = MLO_ERR_INTERNAL;
+		return;
+	}
+	for (uint32_t k = 0; k < n->nout; k++)
+		mlo_ptq_tensor(x->at, n->out[k])->v = fresh->out[k];
+	l->n = fresh;
+	l->sum = l->result = fresh->out[0];
+	mlo_graph_remove(x->g, n);
+}
+
 /* -- one layer alone ------------------------------------------------------------------------------- */
 
 /* The layer's sum from the float graph's own values: quantised input and weights, behind everything else. */
@@ -300,6 +316,8 @@ MloStatus mlo_ptq_apply(const MloPtq *q, MloGraph *copy, MloPtq **at, MloDiag *d
 			quantize_conv(&x, i);
 		else if (l->on && l->kind == PTQ_MATMUL)
 			quantize_matmul(&x, i);
+		else if (l->on && l->kind == PTQ_LSTM)
+			quantize_lstm(&x, i);
 	}
 	return x.status;
 }

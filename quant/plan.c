@@ -78,6 +78,10 @@ static bool kind_of(const MloNode *n, bool products, MloPtqKind *kind)
 	const MloTensor *w = n->nin > 1 && n->in[1] ? n->in[1]->data : NULL;
 	const MloValue *bias = n->op == OP_conv && n->nin > 2 ? n->in[2] : NULL;
 
+	if (mlo_lstm_quantises(n)) {
+		*kind = PTQ_LSTM;
+		return true;
+	}
 	if (n->nout < 1 || !n->out[0] || !is_f32(n->out[0]) || n->nin < 1 || !is_f32(n->in[0]))
 		return false;
 	if (n->op == OP_conv && data(n->in[0]) && w && w->elem == EL_f32 && (!bias || bias->data)) {
@@ -163,13 +167,13 @@ static void add_layer(MloPtq *q, MloNode *n)
 
 	if (!kind_of(n, q->opt.products, &l.kind))
 		return;
-	l.result = result_of(q->g, n);
+	l.result = l.kind == PTQ_LSTM ? n->out[0] : result_of(q->g, n);
 	l.sum = l.kind == PTQ_MATMUL && mlo_layer_bias(&l) ? n->out[0]->uses->node->out[0] : n->out[0];
 	if (listed(q->opt.exclude, n))
 		l.off = "excluded";
 	else if (mlo_ptq_contracts(l.kind) && q->opt.include && *q->opt.include && !listed(q->opt.include, n))
 		l.off = "not included";
-	if (listed(q->opt.wide, n))
+	if (l.kind != PTQ_LSTM && listed(q->opt.wide, n))
 		l.wide = "asked for";
 	q->layer[q->nlayers++] = l;
 }
@@ -206,10 +210,10 @@ MloPtqTensor *mlo_ptq_tensor(const MloPtq *q, const MloValue *v)
 
 /* -- the plan -------------------------------------------------------------------------------------- */
 
-/* Operands that are read as activations: 1, but for products and joins. */
+/* Operands that are read as quantised activations: 1, but for products and joins, and LSTMs, which quantise themselves. */
 static uint32_t reads(const MloPtqLayer *l)
 {
-	return l->kind == PTQ_PRODUCT ? 2 : l->kind == PTQ_JOIN ? l->n->nin : 1;
+	return l->kind == PTQ_LSTM ? 0 : l->kind == PTQ_PRODUCT ? 2 : l->kind == PTQ_JOIN ? l->n->nin : 1;
 }
 
 /* Layers whose operands all are or can be integers; what they make then is, too. */
@@ -225,7 +229,7 @@ static void find_possible(MloPtq *q)
 			ok = ok && (l->n->in[k]->data || (t && (t->made || t->wanted)));
 		}
 		l->on = ok;
-		if (ok)
+		if (ok && l->kind != PTQ_LSTM)
 			mlo_ptq_tensor(q, l->result)->made = true;
 	}
 }
@@ -290,7 +294,7 @@ void mlo_ptq_plan(MloPtq *q)
 	for (size_t i = 0; i < q->nlayers; i++) {
 		const MloPtqLayer *l = &q->layer[i];
 
-		if (!l->on)
+		if (!l->on || l->kind == PTQ_LSTM)
 			continue;
 		mlo_ptq_tensor(q, l->result)->made = true;
 		if (l->kind == PTQ_MOVE && l->result == l->n->out[0])

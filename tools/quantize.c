@@ -16,7 +16,7 @@ static MloStatus check_float(const Quantize *x)
 	bool excluded = false;
 
 	for (const MloNode *n = x->g->first; n; n = n->next)
-		if (n->op == OP_quantize_linear || n->op == OP_dynamic_quantize_linear) {
+		if (n->op == OP_quantize_linear || n->op == OP_dynamic_quantize_linear || n->op == OP_lstm_integer) {
 			mlo_error(x->d, MLO_ERR_MODEL, "node '%s' quantises already: the model is no float model",
 				  mlo_node_name(n));
 			mlo_hint(x->d, "'mlopt compile' takes quantised models as they are");
@@ -29,7 +29,7 @@ static MloStatus check_float(const Quantize *x)
 	}
 	return mlo_error(x->d, MLO_ERR_MODEL, "nothing can be quantised: %s",
 			 excluded ? "all that could be is excluded"
-				  : "no convolution or product has constant weights of float32");
+				  : "no convolution, product or LSTM has constant weights of float32");
 }
 
 /* Patterns that are of no effect are mistakes, most likely. */
