@@ -45,6 +45,7 @@ static inline bool mlo_ptq_contracts(MloPtqKind k)
 
 /* An operator that can work on integers. */
 typedef struct MloPtqLayer {
+	MloGraph *g;        /* that n is in: the graph, or a body of it */
 	MloNode *n;
 	MloPtqKind kind;
 	MloValue *result;   /* at the end of what follows element by element */
@@ -59,6 +60,7 @@ typedef struct MloPtqLayer {
 } MloPtqLayer;
 
 typedef struct MloPtqTensor {
+	MloGraph *g;        /* that v is in */
 	MloValue *v;
 	bool made;          /* by a quantised operator, or an input of the graph */
 	bool wanted;        /* it is quantised as planned */
@@ -82,9 +84,10 @@ typedef struct MloPtq {
 	MloGraph *g;        /* not owned; unchanged */
 	MloPtqOptions opt;
 	MloPtqLayer *layer;
-	MloPtqTensor *tensor; /* inputs, then results of nodes, in order: those of float32 */
+	MloPtqTensor *tensor; /* inputs, then results of nodes, in order: those of float32; then those of each branch of an if */
 	size_t nlayers, ntensors;
-	int32_t *index;     /* of a tensor by value id; -1: none */
+	struct MloPtqSlot { const MloValue *v; size_t tensor; } *slot; /* tensors by value, hashed */
+	size_t nslots;      /* a power of two */
 } MloPtq;
 
 MloPtq *mlo_ptq_new(MloArena *a, MloGraph *g, const MloPtqOptions *opt);
