@@ -215,7 +215,7 @@ size_t mlo_ptq_migrate(MloPtq *q, double alpha)
 		double *s;
 		MloEdge e;
 
-		if (!t->channel_lo || !t->channel_count || !mlo_edge_find(q, t, &e))
+		if (!t->channel_lo || !mlo_edge_find(q, t, &e))
 			continue;
 		s = MLO_NEWN(q->a, double, (size_t)e.n + 1);
 		if (alpha == PTQ_MIGRATE_BEST) {

@@ -100,6 +100,9 @@ MloStatus quantize_migrate(Quantize *x, int64_t samples)
 		st = probe_run(x, &list, 1, samples < x->opt->samples ? samples : x->opt->samples, "spread", see_channels,
 			       &s, x->d);
 	probe_close(&p);
+	for (size_t i = 0; i < s.n; i++)
+		if (!x->q->tensor[s.tensor[i]].channel_count) /* no sample took its branch */
+			x->q->tensor[s.tensor[i]].channel_lo = NULL;
 	if (st == MLO_OK && s.n)
 		x->migrated = mlo_ptq_migrate(x->q, x->opt->migrate);
 	return st;
