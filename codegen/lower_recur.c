@@ -438,7 +438,8 @@ static bool turns(const Recur *r, const Product *p)
 {
 	int64_t bytes = p->gates * r->hidden * r->hidden * 4;
 
-	return !r->in8.on && !p[1].gates && !mlo_dim_le(r->steps, mlo_dim(1)) && r->hidden % r->lanes == 0 && bytes > r->cx->target->l1d / 2;
+	return !r->in8.on && !p[1].gates && !mlo_dim_le(r->steps, mlo_dim(1)) && r->hidden % r->lanes == 0 &&
+	       bytes > r->cx->target->l1d / 2;
 }
 
 static void direction(Recur *r, KCursor *at, const Product *p)

@@ -31,8 +31,11 @@ static const MloTensor *part(const Recur *r, const MloTensor *t, int dir)
 
 static ContractWeights weights(const Recur *r, int dir)
 {
-	return (ContractWeights){.kind = CW_MATRIX, .w = part(r, constant(r, 2), dir), .zero = part(r, constant(r, R_ZERO), dir),
-	                         .stride_k = r->gates * r->hidden, .stride_c = 1};
+	return (ContractWeights){.kind = CW_MATRIX,
+	                         .w = part(r, constant(r, 2), dir),
+	                         .zero = part(r, constant(r, R_ZERO), dir),
+	                         .stride_k = r->gates * r->hidden,
+	                         .stride_c = 1};
 }
 
 bool recur_int_fits(const Recur *r)
@@ -126,7 +129,10 @@ static int in_byte(KCursor *at, int v)
 	return op2(at, K_min, op2(at, K_max, v, kb_const_f(at, EL_f32, 0)), kb_const_f(at, EL_f32, 255));
 }
 
-static int rounded_quotient(KCursor *at, int a, int b) { return kb_op(at, K_rint, EL_f32, op2(at, K_div, a, b), -1, -1); }
+static int rounded_quotient(KCursor *at, int a, int b)
+{
+	return kb_op(at, K_rint, EL_f32, op2(at, K_div, a, b), -1, -1);
+}
 
 static int byte(KCursor *at, int v) { return kb_op(at, K_cast, EL_u8, v, -1, -1); }
 

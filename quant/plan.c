@@ -260,7 +260,8 @@ MloPtqTensor *mlo_ptq_tensor(const MloPtq *q, const MloValue *v)
 
 /* -- the plan -------------------------------------------------------------------------------------- */
 
-/* Operands that are read as quantised activations: 1, but for products and joins, and LSTMs, which quantise themselves. */
+/* Operands that are read as quantised activations: 1, but for products and joins, and LSTMs, which quantise theirs
+ * themselves. */
 static uint32_t reads(const MloPtqLayer *l)
 {
 	return l->kind == PTQ_LSTM ? 0 : l->kind == PTQ_PRODUCT ? 2 : l->kind == PTQ_JOIN ? l->n->nin : 1;

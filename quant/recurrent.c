@@ -43,10 +43,12 @@ static void quantise(const MloPtq *q, MloGraph *g, const MloNode *n, uint32_t sl
 {
 	MloTensor flat = *n->in[slot]->data;
 	int64_t dirs = flat.dim[0], rows = flat.dim[1];
-	const char *name = n->in[slot]->name ? n->in[slot]->name : mlo_sprintf(g->arena, "%s_%s", mlo_node_name(n), slot == 1 ? "W" : "R");
+	const char *name = n->in[slot]->name;
 	MloPtqWeights w = {.w = &flat, .axis = 0, .channels = dirs * rows};
 	MloTensor *s, *zero;
 
+	if (!name)
+		name = mlo_sprintf(g->arena, "%s_%s", mlo_node_name(n), slot == 1 ? "W" : "R");
 	flat.rank = 2;
 	flat.dim[0] = dirs * rows;
 	flat.dim[1] = flat.dim[2];

@@ -91,7 +91,8 @@ MloStatus quantize_open(Quantize *x, MloArena *a, const QuantizeOptions *opt, Ml
 	if (!opt->load && opt->run.nshapes && !ranks_known(x->g)) { /* it could not be run otherwise */
 		lo.shapes = opt->run.shapes;
 		lo.nshapes = opt->run.nshapes;
-		mlo_note(d, "how many dimensions values have depends on the sizes of inputs: the model that is written takes those of --shape");
+		mlo_note(d, "how many dimensions values have depends on the sizes of inputs: the model that is written takes "
+			    "those of --shape");
 		MLO_TRY(load(x, &lo));
 	}
 	x->q = mlo_ptq_new(a, x->g, &opt->ptq);
