@@ -1,6 +1,5 @@
 /* tools/cmd_bench.c -- mlopt bench: how fast models are, and against what. */
 #include <getopt.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "targets/target.h"
@@ -89,20 +88,10 @@ static bool take(Request *r, int o)
 
 static MloStatus write_json(MloArena *a, const Request *r, json_t *models, MloDiag *d)
 {
-	json_t *j = json_pack("{s:O,s:{s:s,s:s}}", "models", models, "machine", "cpu", machine_cpu(a),
-			      "variant", mlo_target_native()->name);
-	char *text = j ? json_dumps(j, JSON_INDENT(1) | JSON_PRESERVE_ORDER) : NULL;
-	MloStatus st = MLO_OK;
-
-	json_decref(j);
-	if (!text)
-		return mlo_error(d, MLO_ERR_NOMEM, "out of memory");
-	if (strcmp(r->json, "-") == 0)
-		puts(text);
-	else
-		st = mlo_write_file(r->json, text, strlen(text), d);
-	free(text);
-	return st;
+	return mlo_write_json(r->json,
+			      json_pack("{s:O,s:{s:s,s:s}}", "models", models, "machine", "cpu", machine_cpu(a), "variant",
+					mlo_target_native()->name),
+			      d);
 }
 
 static MloStatus bench_all(MloArena *a, const Request *r, char **paths, int n, json_t *models, MloDiag *d)
