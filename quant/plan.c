@@ -159,7 +159,7 @@ static void add_tensor(MloPtq *q, MloValue *v)
 
 static void add_layer(MloPtq *q, MloNode *n)
 {
-	MloPtqLayer l = {.n = n, .sqnr = NAN, .float_ns = NAN, .int_ns = NAN};
+	MloPtqLayer l = {.n = n, .sqnr = NAN, .alone_sqnr = NAN, .alone_accuracy = NAN, .float_ns = NAN, .int_ns = NAN};
 
 	if (!kind_of(n, q->opt.products, &l.kind))
 		return;

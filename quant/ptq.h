@@ -53,6 +53,8 @@ typedef struct MloPtqLayer {
 	const MloTensor *bias;    /* corrected bias, f32[channels]; NULL: as in the graph */
 	const int8_t *rounded;    /* weights in the order of the graph, rounded by mlo_round_layer(); NULL: to nearest */
 	double sqnr;        /* dB of the result against the float graph; NAN before it is known */
+	double alone_sqnr;  /* dB of the outputs when this layer alone is quantised; NAN: not known */
+	double alone_accuracy; /* and a metric of theirs, percent */
 	double float_ns, int_ns; /* a run takes in either form on the target; NAN: not measured */
 } MloPtqLayer;
 
