@@ -161,7 +161,8 @@ static void layout_node(Layouter *l, MloNode *n)
 
 	if (!mlo_node_lowers(n))
 		all_dense(l, n);
-	else if (n->op == OP_conv || n->op == OP_conv_transpose || n->op == OP_conv_integer)
+	else if (n->op == OP_conv || n->op == OP_conv_transpose || n->op == OP_conv_integer ||
+		 n->op == OP_conv_transpose_integer)
 		layout_conv(l, n);
 	else if (kind == OK_ELTWISE)
 		layout_eltwise(l, n);

@@ -30,6 +30,7 @@ typedef struct MloPtqOptions {
 
 typedef enum MloPtqKind {
 	PTQ_CONV,    /* contraction with constant weights */
+	PTQ_TRANSPOSED, /* convolution with constant weights, of one group, whose taps do not overlap */
 	PTQ_MATMUL,
 	PTQ_PRODUCT, /* of two activations */
 	PTQ_JOIN,    /* add, mul, concat: values meet */
@@ -38,7 +39,21 @@ typedef enum MloPtqKind {
 } MloPtqKind;
 static inline bool mlo_ptq_contracts(MloPtqKind k)
 {
-	return k == PTQ_CONV || k == PTQ_MATMUL || k == PTQ_PRODUCT;
+	return k == PTQ_CONV || k == PTQ_TRANSPOSED || k == PTQ_MATMUL || k == PTQ_PRODUCT;
+}
+/* Convolutions: channels of images are the dimension 1, a bias is an operand. */
+static inline bool mlo_ptq_convolves(MloPtqKind k)
+{
+	return k == PTQ_CONV || k == PTQ_TRANSPOSED;
+}
+/* Weights are constants: output channels run along this dimension of them. */
+static inline bool mlo_ptq_weighs(MloPtqKind k)
+{
+	return mlo_ptq_convolves(k) || k == PTQ_MATMUL;
+}
+static inline int mlo_ptq_weight_axis(MloPtqKind k)
+{
+	return k == PTQ_CONV ? 0 : 1;
 }
 
 /* An operator that can work on integers. */

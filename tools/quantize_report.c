@@ -15,7 +15,7 @@ static const char *scheme(const Quantize *x, const MloPtqLayer *l)
 	if (!l->on)
 		return "float";
 	a = activation[x->opt->ptq.symmetric][mlo_ptq_tensor(x->q, mlo_layer_input(l))->wide];
-	if (l->kind == PTQ_CONV || l->kind == PTQ_MATMUL)
+	if (mlo_ptq_weighs(l->kind))
 		return mlo_sprintf(x->a, "%s x s8%s", a, x->opt->ptq.per_tensor ? "" : "/channel");
 	return a;
 }
