@@ -77,6 +77,19 @@ static inline int64_t contract_images(const KContract *c)
  * reloaded in every term. */
 bool contract_tile_fits(const MloTarget *t, const KContract *c, int cols, int vecs);
 bool contract_two_rows_fit(const MloTarget *t, const KContract *c); /* those of two rows of c's tile */
+/* Are sizes numbers, but for those of batches, and for the columns where chunks are columns? */
+bool contract_sizes_known(const KContract *c);
+/* Is the zero point an element of A?  Copies of A are padded with it. */
+static inline bool contract_zero_fits(const KContract *c)
+{
+	int64_t lo = c->a.elem == EL_i8 ? INT8_MIN : 0;
+
+	return c->zero.given ? c->zero.at == 0 : c->zero.at >= lo && c->zero.at <= lo + UINT8_MAX;
+}
+/* How many times as long something of so many cycles and tasks takes where threads wait for the one that has the most tasks: a
+ * single thread counts half, two of them as much, many of them a little.  What is over before a second thread has begun is not
+ * divided. */
+double contract_unbalanced(const MloTarget *t, double cycles, int64_t tasks);
 /* Fills the schedule fields from the extents (sizes are those of k) and the target's facts. shortest: rows of
  * an open length are seldom shorter. */
 void mlo_schedule_contract(const MloTarget *t, const MloKernel *k, int64_t shortest, KContract *c);

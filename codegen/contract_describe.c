@@ -1,6 +1,7 @@
 /* codegen/contract_describe.c -- convolutions and matrix products as sums of products (KContract). */
 #include "codegen/contract_lower.h"
 #include "codegen/matrix.h"
+#include "codegen/sparse.h"
 #include "codegen/winograd.h"
 #include "ir/geometry.h"
 
@@ -229,16 +230,23 @@ static void pack(MloLowerCx *cx, ContractPlan *p, const ContractWeights *w)
 {
 	if (p->dry)
 		return;
-	p->packed = cx->probe ? unpacked(cx, p->c.b.elem) : contract_pack(cx->arena, &p->c, w);
+	if (cx->probe)
+		p->packed = unpacked(cx, p->c.b.elem);
+	else if (p->c.sparse.spread)
+		p->packed = contract_pack_sparse(cx->arena, &p->c, w, contract_entries(p), &p->index, &p->starts);
+	else
+		p->packed = contract_pack(cx->arena, &p->c, w);
 	if (contract_has_sums(&p->c))
 		p->sums = cx->probe ? unpacked(cx, EL_i32) : contract_pack_sums(cx->arena, &p->c, w);
 }
 
 /* -- schedule ------------------------------------------------------------------------------- */
 
-static void schedule(MloLowerCx *cx, ContractPlan *p, int64_t shortest)
+/* w: constant weights, or NULL. */
+static void schedule(MloLowerCx *cx, ContractPlan *p, int64_t shortest, const ContractWeights *w)
 {
 	KContract *c = &p->c;
+	bool stay = wino_weights_stay(cx->target, cx->weight_bytes);
 
 	contract_choose_sign(cx->target, c);
 	if (p->band) {
@@ -247,12 +255,16 @@ static void schedule(MloLowerCx *cx, ContractPlan *p, int64_t shortest)
 	}
 	mlo_schedule_contract(cx->target, p->k, shortest, c);
 	p->winograd = p->winograd && !cx->direct_only;
-	if (cx->forced)
+	if (w && !p->dry && sparse_can(cx->target, c))
+		p->weights = contract_sparsity(c, w);
+	if (cx->forced) {
 		mlo_schedule_set(c, cx->forced);
-	else
+	} else {
 		mlo_schedule_matrix(cx->target, p->k, c);
-	if (!cx->forced && !c->depth && p->winograd)
-		mlo_schedule_winograd(cx->target, wino_weights_stay(cx->target, cx->weight_bytes), c);
+		if (!c->depth && p->winograd)
+			mlo_schedule_winograd(cx->target, stay, c);
+		mlo_schedule_sparse(cx->target, p->k, &p->weights, stay, c);
+	}
 	contract_choose_sign(cx->target, c);
 }
 
@@ -389,7 +401,7 @@ static MloStatus describe_conv(MloLowerCx *cx, const MloNode *first, const MloNo
 		turn_column(p, &w, g.pad_hi[0]);
 	}
 	p->winograd = !p->band && n->out[0]->layout.block == cx->target->vector_bytes / 4;
-	schedule(cx, p, p->merged ? SHORT_IMAGE * SHORT_IMAGE : SHORT_IMAGE);
+	schedule(cx, p, p->merged ? SHORT_IMAGE * SHORT_IMAGE : SHORT_IMAGE, &w);
 	p->a = image;
 	p->bias = bias;
 	pack(cx, p, &w);
@@ -440,7 +452,7 @@ static MloStatus describe_conv_transpose(MloLowerCx *cx, const MloNode *first, c
 	image_strides(p, n->in[0], ch, h, ww, ch);
 	if (!choose_weights(cx, n->in[0], c))
 		return MLO_ERR_UNSUPPORTED;
-	schedule(cx, p, SHORT_IMAGE);
+	schedule(cx, p, SHORT_IMAGE, &w);
 	p->a = n->in[0];
 	p->bias = bias;
 	pack(cx, p, &w);
@@ -561,7 +573,7 @@ static MloStatus finish_mat(MloLowerCx *cx, const MloNode *n, const StridedView 
 		c->b.packed = true;
 		if (!choose_weights(cx, a->base, c))
 			return MLO_ERR_UNSUPPORTED;
-		schedule(cx, p, 1);
+		schedule(cx, p, 1, &w);
 		pack(cx, p, &w);
 		return MLO_OK;
 	}
@@ -571,7 +583,7 @@ static MloStatus finish_mat(MloLowerCx *cx, const MloNode *n, const StridedView 
 	p->b = b->base;
 	c->a.elem = mlo_value_elem(a->base);
 	c->b.elem = mlo_value_elem(b->base);
-	schedule(cx, p, 1);
+	schedule(cx, p, 1, NULL);
 	return MLO_OK;
 }
 

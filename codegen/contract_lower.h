@@ -3,6 +3,7 @@
 #define MLO_CODEGEN_CONTRACT_LOWER_H
 #include "codegen/contract.h"
 #include "codegen/lower.h"
+#include "codegen/schedule.h"
 
 /* A tensor seen through transposes and reshapes: a strided window on the buffer of `base`. */
 typedef struct StridedView {
@@ -26,6 +27,11 @@ typedef struct ContractWeights {
 /* contract_pack.c: B as KContract describes it (or Winograd's), and the sums of each tap's weights. */
 const MloTensor *contract_pack(MloArena *a, const KContract *c, const ContractWeights *w);
 const MloTensor *contract_pack_sums(MloArena *a, const KContract *c, const ContractWeights *w);
+/* How many steps of the weights are not zero; all 0 where it is plain that most of them are not. */
+MloSparsity contract_sparsity(const KContract *c, const ContractWeights *w);
+/* B as a stream of so many of them (codegen/sparse.h), where they find their input, and where rows begin. */
+const MloTensor *contract_pack_sparse(MloArena *a, const KContract *c, const ContractWeights *w, int64_t weights,
+                                      const MloTensor **index, const MloTensor **rows);
 /* Are all weights less their zero points numbers of i8?  channels_last: or else first. */
 bool contract_weights_fit(const ContractWeights *w, int64_t channels, bool channels_last);
 
@@ -38,6 +44,8 @@ typedef struct ContractPlan {
 	KContract c;
 	MloValue *a, *b;            /* operands as bound; b NULL when packed */
 	const MloTensor *packed, *sums;
+	MloSparsity weights;
+	const MloTensor *index, *starts; /* of a stream of them */
 	MloValue *zero;             /* of A, where the run brings it, or NULL */
 	MloValue *gate;             /* factors of the terms, or NULL */
 	MloValue *bias;             /* per output channel, or NULL */
@@ -48,6 +56,16 @@ typedef struct ContractPlan {
 	MloDim channels;            /* of a matrix product */
 	bool winograd;              /* may be computed by pieces */
 } ContractPlan;
+
+/* Entries of the stream of sparse weights that c's schedule asks for. */
+static inline int64_t contract_entries(const ContractPlan *p)
+{
+	int i = 0;
+
+	while (1 << i < p->c.sparse.group)
+		i++;
+	return p->weights.n[i];
+}
 
 /* Fills the plan (zero but for `dry`, `band` and `k`) for the anchor of a group that starts at first, or
  * MLO_ERR_UNSUPPORTED. */

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "codegen/contract_lower.h"
+#include "codegen/sparse.h"
 #include "codegen/winograd.h"
 
 /* The weight of (output channel c, term k, tap) as the plan counts them; 0 where there is none. */
@@ -139,4 +140,95 @@ bool contract_weights_fit(const ContractWeights *w, int64_t channels, bool chann
 			return false;
 	}
 	return true;
+}
+
+/* -- sparse weights ------------------------------------------------------------------------------------ */
+
+/* Is a step of weights other than zero? */
+static bool step_counts(const KContract *c, const ContractWeights *w, int64_t oc, int64_t step, int64_t tap)
+{
+	for (int64_t k = step * c->dot; k < (step + 1) * c->dot && k < c->nk; k++)
+		if (weight_at[w->kind](w, oc, k, tap / c->nkx, tap % c->nkx) != 0)
+			return true;
+	return false;
+}
+
+/* Of some of the weights, is a good part zero?  Zero points of their own, one per channel: nobody knows yet. */
+static bool may_be_sparse(const ContractWeights *w)
+{
+	enum { SAMPLES = 4096, LEAST = 40 /* percent */ };
+	int64_t n = mlo_tensor_elems(w->w), step = n / SAMPLES + 1, seen = 0, zeros = 0;
+
+	step += step % 2 == 0; /* not the same place of each row */
+	if (w->zero && mlo_tensor_elems(w->zero) != 1)
+		return true;
+	for (int64_t i = 0; i < n; i += step, seen++)
+		zeros += weight(w, i, 0) == 0;
+	return zeros * 100 >= seen * LEAST;
+}
+
+MloSparsity contract_sparsity(const KContract *c, const ContractWeights *w)
+{
+	enum { MOST = 1 << (MLO_SPARSE_GROUPS - 1) };
+	MloSparsity s = {{0}};
+	int64_t each = mlo_contract_steps(c) * c->nky * c->nkx;
+
+	for (int64_t oc = 0; oc < c->nc && may_be_sparse(w); oc += MOST) {
+		for (int64_t i = 0; i < each; i++) {
+			unsigned there = 0; /* a bit for each channel */
+
+			for (int64_t j = 0; j < MOST && oc + j < c->nc; j++)
+				there |= (unsigned)step_counts(c, w, oc + j, i / (c->nky * c->nkx), i % (c->nky * c->nkx)) << j;
+			for (int g = 0; there && g < MLO_SPARSE_GROUPS; g++)
+				for (int j = 0; j < MOST; j += 1 << g)
+					s.n[g] += (there >> j & ((1U << (1 << g)) - 1)) != 0;
+		}
+	}
+	return s;
+}
+
+/* Is a step of weights other than zero for any channel of the group from oc on? */
+static bool group_counts(const KContract *c, const ContractWeights *w, int64_t oc, int64_t step, int64_t tap)
+{
+	for (int64_t j = oc; j < oc + c->sparse.group && j < c->nc; j++)
+		if (step_counts(c, w, j, step, tap))
+			return true;
+	return false;
+}
+
+/* Those of a group at a step, to element i of b. */
+static void set_group(MloTensor *b, int64_t i, const KContract *c, const ContractWeights *w, int64_t oc, int64_t step, int64_t tap)
+{
+	for (int64_t j = 0; j < c->sparse.group; j++)
+		for (int64_t k = 0; k < c->dot; k++, i++)
+			if (oc + j < c->nc && step * c->dot + k < c->nk)
+				set(b, i, weight_at[w->kind](w, oc + j, step * c->dot + k, tap / c->nkx, tap % c->nkx));
+}
+
+const MloTensor *contract_pack_sparse(MloArena *a, const KContract *c, const ContractWeights *w, int64_t weights,
+                                      const MloTensor **index, const MloTensor **rows)
+{
+	int64_t rows_each = sparse_run_rows(c), steps = mlo_contract_steps(c), run = sparse_run(c), n = 0, size = c->sparse.group * c->dot;
+	MloTensor *b = mlo_tensor_new(a, c->b.elem, 3, (int64_t[]){weights, c->sparse.group, c->dot});
+	MloTensor *at = mlo_tensor_new(a, EL_u16, 1, (int64_t[]){weights});
+	MloTensor *first = mlo_tensor_new(a, EL_i32, 1, (int64_t[]){sparse_rows(c) + 1});
+
+	for (int64_t row = 0; row < sparse_rows(c); row++) {
+		int64_t oc = row % rows_each * c->sparse.group, lo = row / rows_each * run;
+
+		mlo_tensor_set_i64(first, row, n);
+		for (int64_t i = 0; oc < c->nc && i < run * c->nky * c->nkx; i++) {
+			int64_t step = lo + i / (c->nky * c->nkx), tap = i % (c->nky * c->nkx);
+
+			if (step >= steps || !group_counts(c, w, oc, step, tap))
+				continue;
+			set_group(b, n * size, c, w, oc, step, tap);
+			mlo_tensor_set_i64(at, n++, sparse_index(c, step, tap / c->nkx, tap % c->nkx));
+		}
+	}
+	MLO_ASSERT(n == weights);
+	mlo_tensor_set_i64(first, sparse_rows(c), n);
+	*index = at;
+	*rows = first;
+	return b;
 }

@@ -773,6 +773,8 @@ void emit_contract(Emit *e, const KStmt *s)
 		emit_winograd(e, s);
 	else if (s->contract->depth)
 		emit_matrix(e, s);
+	else if (s->contract->sparse.spread)
+		emit_sparse(e, s);
 	else
 		emit_tasks(e, s, e->begin, e->end);
 }

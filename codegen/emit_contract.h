@@ -97,6 +97,15 @@ void contract_lanes(Tile *t, int j);
 void contract_lanes_end(Tile *t);
 LLVMValueRef contract_mask(Tile *t, int j); /* lanes of vector j that are channels */
 
+/* emit_chunk.c: what a task is of that makes several channel tiles of a chunk from a copy of its input. */
+typedef struct ContractTask {
+	LLVMValueRef x0, nx, y0, ny; /* outputs of the chunk: the first, how many of each row; the first row, how many */
+	LLVMValueRef ct_lo, ct_hi;  /* channel tiles */
+	LLVMValueRef anew;          /* how often the input has to be copied: not where the task before it, of the same chunk, has left it */
+} ContractTask;
+/* Splits the task number into batch, chunk and channel part (the last one fastest); sets t's batch and where A begins. */
+void contract_task(Tile *t, LLVMValueRef task, ContractTask *out);
+
 /* emit_contract_open.c: a row, a chunk of columns whose number is a size. */
 void contract_open_row(Tile *t);
 void contract_open_columns(Tile *t, LLVMValueRef chunk);

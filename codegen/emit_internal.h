@@ -58,6 +58,10 @@ LLVMValueRef emit_load(Emit *e, const KInst *in);
 void emit_store(Emit *e, const KStmt *s);
 void emit_loop(Emit *e, const KStmt *s);
 bool emit_crossing(Emit *e, const KStmt *s);         /* emit_cross.c; false, and nothing emitted: s is no such loop */
+/* r[0..n): of vectors of n lanes, lane k of r[i] becomes lane i of r[k].  bytes: of a lane. */
+void emit_transpose(Emit *e, LLVMValueRef *r, int n, unsigned bytes);
+/* The same within each piece of n lanes of wider vectors. */
+void emit_transpose_pieces(Emit *e, LLVMValueRef *r, int n);
 void emit_acc_init(Emit *e, const KStmt *s);
 void emit_acc(Emit *e, const KStmt *s);
 LLVMValueRef emit_accum(Emit *e, int acc);
@@ -65,4 +69,5 @@ void emit_forest(Emit *e, const KStmt *s);           /* emit_forest.c; runs task
 void emit_call(Emit *e, const KStmt *s);             /* emit_call.c */
 void emit_winograd(Emit *e, const KStmt *s);         /* emit_winograd.c; runs tasks begin..end itself */
 void emit_matrix(Emit *e, const KStmt *s);           /* emit_matrix.c; likewise */
+void emit_sparse(Emit *e, const KStmt *s);           /* emit_sparse.c; likewise */
 #endif

@@ -12,7 +12,7 @@ typedef struct Unit {
 	const MloMatrix *m;
 	LLVMTypeRef i8;
 	LLVMValueRef copy, sums;    /* in the scratch memory */
-	LLVMValueRef x0, nx, y0, ny; /* outputs of the chunk: the first, how many of each row; the first row, how many */
+	ContractTask task;
 	LLVMValueRef pad;           /* <64 x i8> */
 	LLVMValueRef start[8];
 } Unit;
@@ -170,7 +170,7 @@ static void copy_row(const Unit *u, LLVMValueRef to, LLVMValueRef iy)
 	LLVMValueRef row = add(e, u->t.a0, muln(e, iy, c->a.y));
 
 	if (mlo_contract_by_columns(c)) {
-		copy_pixels(u, to, add(e, row, muln(e, muln(e, u->x0, c->sx), c->a.x)), u->nx);
+		copy_pixels(u, to, add(e, row, muln(e, muln(e, u->task.x0, c->sx), c->a.x)), u->task.nx);
 		return;
 	}
 	lo = lo < width ? lo : width;
@@ -213,10 +213,10 @@ static void copy_input(const Unit *u)
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
 	EmitLoop l;
-	LLVMValueRef rows = addc(e, muln(e, u->ny, matrix_stride_y(c)), matrix_height(c, 0)), r, iy;
+	LLVMValueRef rows = addc(e, muln(e, u->task.ny, matrix_stride_y(c)), matrix_height(c, 0)), r, iy;
 
 	r = emit_for(e, &l, emit_i64(e, 0), rows, emit_i64(e, 1), "row");
-	iy = add(e, addc(e, muln(e, u->y0, c->sy), -c->py), muln(e, r, matrix_from_y(c)));
+	iy = add(e, addc(e, muln(e, u->task.y0, c->sy), -c->py), muln(e, r, matrix_from_y(c)));
 	copy_any_row(u, byte_at(u, u->copy, muln(e, r, matrix_width(c) * matrix_pixel(c))), iy);
 	emit_end(e, &l);
 }
@@ -295,14 +295,14 @@ static void output(Unit *u, LLVMValueRef y, LLVMValueRef x, LLVMValueRef i)
 	Emit *e = u->t.e;
 	int64_t vector = (int64_t)c->lanes * MATRIX_LANE;
 
-	u->t.y = add(e, u->y0, y);
+	u->t.y = add(e, u->task.y0, y);
 	for (int j = 0; j < c->vecs; j++) {
 		LLVMValueRef at = byte_at(u, u->sums, addc(e, muln(e, i, c->vecs * vector), j * vector));
 		LLVMValueRef v = LLVMBuildLoad2(e->b, u->t.vec, at, "");
 
 		if (u->start[j])
 			v = LLVMBuildAdd(e->b, v, u->start[j], "");
-		contract_output(&u->t, add(e, u->x0, x), j, v, c->nc % u->t.wtile ? -1 : c->lanes);
+		contract_output(&u->t, add(e, u->task.x0, x), j, v, c->nc % u->t.wtile ? -1 : c->lanes);
 	}
 }
 
@@ -319,7 +319,7 @@ static void outputs(Unit *u, LLVMValueRef line, LLVMValueRef p0, LLVMValueRef n)
 		x = remc(e, p, matrix_pitch(c));
 		there = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "output");
 		join = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "next");
-		LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, x, u->nx, ""), there, join);
+		LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, x, u->task.nx, ""), there, join);
 		LLVMPositionBuilderAtEnd(e->b, there);
 		output(u, divc(e, p, matrix_pitch(c)), x, i);
 		LLVMBuildBr(e->b, join);
@@ -383,56 +383,20 @@ static void emit_channel_tile(Unit *u, LLVMValueRef ct)
 	u->t.b0 = muln(e, ct, c->nky * c->nkx * mlo_contract_steps(c) * contract_step(c));
 	contract_start_inside(&u->t, u->start);
 	if (matrix_joined(c)) {
-		emit_line(u, emit_i64(e, 0), add(e, muln(e, addc(e, u->ny, -1), matrix_pitch(c)), u->nx));
+		emit_line(u, emit_i64(e, 0), add(e, muln(e, addc(e, u->task.ny, -1), matrix_pitch(c)), u->task.nx));
 		return;
 	}
-	emit_line(u, emit_for(e, &l, emit_i64(e, 0), u->ny, emit_i64(e, 1), "line"), u->nx);
+	emit_line(u, emit_for(e, &l, emit_i64(e, 0), u->task.ny, emit_i64(e, 1), "line"), u->task.nx);
 	emit_end(e, &l);
 }
 
 /* -- tasks ------------------------------------------------------------------------------------------------- */
-
-/* From `from` on, at most y_chunk of them. */
-static LLVMValueRef chunk_of(const Unit *u, LLVMValueRef from, int64_t extent)
-{
-	Emit *e = u->t.e;
-
-	return pick(e, LLVMIntSLT, sub(e, num(e, extent), from), emit_i64(e, u->t.c->y_chunk));
-}
-
-/* Splits the task number into batch, chunk and channel part (the last one fastest).  Answers how often the input
- * has to be copied: not where the task before it, of the same chunk, has left it in the scratch. */
-static LLVMValueRef task_parts(Unit *u, LLVMValueRef task, LLVMValueRef *ct_lo, LLVMValueRef *ct_hi)
-{
-	const KContract *c = u->t.c;
-	Emit *e = u->t.e;
-	int64_t splits = mlo_contract_csplits(c);
-	bool by_columns = mlo_contract_by_columns(c);
-	LLVMValueRef chunks = divc(e, addc(e, num(e, by_columns ? c->nx : c->ny), c->y_chunk - 1), c->y_chunk);
-	LLVMValueRef part = remc(e, task, splits), rest = divc(e, task, splits), batch = LLVMBuildUDiv(e->b, rest, chunks, "");
-	LLVMValueRef first, from;
-
-	*ct_lo = muln(e, part, c->c_chunk);
-	*ct_hi = pick(e, LLVMIntSLT, addc(e, *ct_lo, c->c_chunk), emit_i64(e, mlo_contract_ctiles(c)));
-	from = muln(e, LLVMBuildURem(e->b, rest, chunks, ""), c->y_chunk);
-	u->x0 = by_columns ? from : emit_i64(e, 0);
-	u->nx = by_columns ? chunk_of(u, from, c->nx) : emit_i64(e, c->nx);
-	u->y0 = by_columns ? emit_i64(e, 0) : from;
-	u->ny = by_columns ? emit_i64(e, c->ny) : chunk_of(u, from, c->ny);
-	u->t.b[0] = LLVMBuildUDiv(e->b, batch, num(e, c->nb1), "");
-	u->t.b[1] = LLVMBuildURem(e->b, batch, num(e, c->nb1), "");
-	u->t.a0 = add(e, muln(e, u->t.b[0], c->a.b0), muln(e, u->t.b[1], c->a.b1));
-	first = LLVMBuildOr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, part, emit_i64(e, 0), ""),
-	                    LLVMBuildICmp(e->b, LLVMIntEQ, task, e->begin, ""), "");
-	return LLVMBuildZExt(e->b, first, LLVMInt64TypeInContext(e->ctx), "");
-}
 
 void emit_matrix(Emit *e, const KStmt *s)
 {
 	const KContract *c = s->contract;
 	Unit u = {.m = e->t->matrix, .i8 = LLVMInt8TypeInContext(e->ctx),
 	          .t = {.e = e, .s = s, .c = c, .wtile = (int64_t)c->vecs * c->lanes, .rows = 1, .ways = 1}};
-	LLVMValueRef lo, hi, anew;
 	EmitLoop task, once, tiles;
 
 	MLO_ASSERT(u.m && c->vecs <= 8);
@@ -443,11 +407,11 @@ void emit_matrix(Emit *e, const KStmt *s)
 	configure(&u);
 	contract_zero_point(&u.t);
 	u.pad = pad_value(&u);
-	anew = task_parts(&u, emit_for(e, &task, e->begin, e->end, emit_i64(e, 1), "task"), &lo, &hi);
-	emit_for(e, &once, emit_i64(e, 0), anew, emit_i64(e, 1), "anew");
+	contract_task(&u.t, emit_for(e, &task, e->begin, e->end, emit_i64(e, 1), "task"), &u.task);
+	emit_for(e, &once, emit_i64(e, 0), u.task.anew, emit_i64(e, 1), "anew");
 	copy_input(&u);
 	emit_end(e, &once);
-	emit_channel_tile(&u, emit_for(e, &tiles, lo, hi, emit_i64(e, 1), "tile"));
+	emit_channel_tile(&u, emit_for(e, &tiles, u.task.ct_lo, u.task.ct_hi, emit_i64(e, 1), "tile"));
 	emit_end(e, &tiles);
 	emit_end(e, &task);
 	instruct(&u, u.m->release, NULL, 0);

@@ -6,6 +6,7 @@
 #include "codegen/estimate.h"
 
 #include "codegen/matrix.h"
+#include "codegen/sparse.h"
 #include "codegen/winograd.h"
 
 /* Cycles of an operation on a vector, where it is one instruction and where it is a polynomial. */
@@ -63,15 +64,17 @@ static KContract guessed(const MloKernel *k, const KContract *open)
 	return c;
 }
 
-static double product_cycles(const Estimate *e, const KContract *c)
+double mlo_contract_cycles(const MloTarget *t, const KContract *c, int64_t weights, bool weights_stay)
 {
 	KContract w = *c;
 
 	if (c->depth)
-		return matrix_cycles(e->t, c);
+		return matrix_cycles(t, c);
+	if (c->sparse.spread)
+		return sparse_cycles(t, c, weights);
 	if (c->wino)
-		return wino_schedule(e->t, &w, e->stay, c->wino, (c->y_chunk + wino_my(c) - 1) / wino_my(c));
-	return contract_row_cycles(e->t, c, c->cols, c->vecs) * (double)(c->ny * c->nb0 * c->nb1);
+		return wino_schedule(t, &w, weights_stay, c->wino, (c->y_chunk + wino_my(c) - 1) / wino_my(c));
+	return contract_row_cycles(t, c, c->cols, c->vecs) * (double)(c->ny * contract_images(c));
 }
 
 static double body_cycles(Estimate *e, const KStmt *s, double runs);
@@ -81,7 +84,8 @@ static double contract_cycles(Estimate *e, const KStmt *s, double runs)
 {
 	const KContract c = guessed(e->k, s->contract);
 	double vectors = (double)((c.nc + c.lanes - 1) / c.lanes) * (double)(c.nx * c.ny * c.nb0 * c.nb1);
-	double once = product_cycles(e, &c) + body_cycles(e, s->body, vectors);
+	int64_t weights = c.sparse.spread ? e->k->arg.items[c.sparse.i_arg].count : 0;
+	double once = mlo_contract_cycles(e->t, &c, weights, e->stay) + body_cycles(e, s->body, vectors);
 
 	if (!s->contract->y_lo)
 		return runs * once;

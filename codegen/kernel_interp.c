@@ -7,6 +7,7 @@
 
 #include "codegen/forest.h"
 #include "codegen/kernel_text.h"
+#include "codegen/sparse.h"
 #include "codegen/winograd.h"
 #include "ir/exec.h"
 
@@ -482,6 +483,32 @@ static Cell contract_one(Interp *p, const KContract *c, const int64_t *o)
 	return (Cell){.f = (float)sum};
 }
 
+/* By sparse weights: those of a channel, run by run. */
+static Cell contract_sparse(Interp *p, const KContract *c, const int64_t *o)
+{
+	int64_t rows = sparse_run_rows(c), width = sparse_width(c), plane = sparse_plane(c);
+	double sum = 0, zero = (double)c->zero.at + (c->zero.given ? contract_load(p, c->zero.z_arg, 0) : 0);
+
+	for (int64_t row = o[4] / c->sparse.group; row < sparse_rows(c); row += rows) {
+		int64_t end = (int64_t)contract_load(p, c->sparse.n_arg, row + 1);
+
+		for (int64_t i = (int64_t)contract_load(p, c->sparse.n_arg, row); i < end && !p->failed; i++) {
+			int64_t at = (int64_t)contract_load(p, c->sparse.i_arg, i), first = at / plane + row / rows * sparse_run(c);
+			int64_t iy = o[2] * c->sy + at % plane / width - c->py, ix = o[3] * c->sx + at % width - c->px;
+			int64_t a = o[0] * c->a.b0 + o[1] * c->a.b1 + iy * c->a.y + ix * c->a.x;
+
+			if (iy < 0 || iy >= c->in_y || ix < 0 || ix >= c->in_x)
+				continue;
+			for (int64_t k = first * c->dot; k < (first + 1) * c->dot; k++)
+				sum += (contract_load(p, c->a_arg, a + k / c->a.block * c->a.blk + k % c->a.block * c->a.k) - zero) *
+				       contract_load(p, c->b_arg, (i * c->sparse.group + o[4] % c->sparse.group) * c->dot + k % c->dot);
+		}
+	}
+	if (mlo_contract_sum(c) == EL_i32)
+		return (Cell){.i = wrap(EL_i32, (uint64_t)(int64_t)sum)};
+	return (Cell){.f = (float)sum};
+}
+
 /* Input at point p of the piece that starts at output (y0, x0): B^T d B. */
 static double wino_input(Interp *p, const KContract *c, const int64_t *o, int64_t y0, int64_t x0, int point, int64_t k)
 {
@@ -574,7 +601,9 @@ static void contract(Interp *p, const KStmt *s, int64_t task)
 	for (o[2] = lo[2]; o[2] < hi[2]; o[2]++)
 		for (o[3] = lo[3]; o[3] < hi[3]; o[3]++)
 			for (o[4] = lo[4]; o[4] < hi[4] && !p->failed; o[4]++) {
-				p->product = c->wino ? contract_wino(p, c, o) : contract_one(p, c, o);
+				p->product = c->wino            ? contract_wino(p, c, o)
+				             : c->sparse.spread ? contract_sparse(p, c, o)
+				                                : contract_one(p, c, o);
 				for (int i = 0; i < 5; i++)
 					p->var[c->var[i]] = o[i];
 				run(p, s->body);

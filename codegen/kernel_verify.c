@@ -3,6 +3,7 @@
 
 #include "codegen/kernel_text.h"
 #include "codegen/matrix.h"
+#include "codegen/sparse.h"
 #include "codegen/winograd.h"
 #include "ir/ref/ref.h"
 
@@ -337,6 +338,25 @@ static void check_elements(Scope *s, const KContract *c)
 		wrong(s, "contraction with too few sums of weights");
 }
 
+static void check_sparse(Scope *s, const KContract *c)
+{
+	const KArg *arg = s->k->arg.items;
+
+	check_input(s, c->sparse.i_arg, EL_u16, "places of weights");
+	check_input(s, c->sparse.n_arg, EL_i32, "rows of weights");
+	if (c->sparse.spread < 1 || c->sparse.spread > c->lanes || c->sparse.runs < 1 ||
+	    c->sparse.group < 1 || c->lanes % c->sparse.group || c->vecs != 1 || c->c_chunk < 1 || c->wino || c->depth ||
+	    c->c_outer || c->group_k || c->a.k != 1 || c->nk < 1 || c->nc < 1 || c->a.block < 1 || !c->b.packed || c->scale.on || s->depth)
+		wrong(s, "sparse weights of a contraction that has no such form");
+	if (s->errors || !arg_ok(s, c->w_arg, "contraction"))
+		return;
+	if (arg[c->sparse.n_arg].count != sparse_rows(c) + 1 || arg[c->sparse.i_arg].count * c->dot * c->sparse.group != arg[c->b_arg].count)
+		wrong(s, "%lld places and %lld rows of %lld weights", (long long)arg[c->sparse.i_arg].count,
+		      (long long)arg[c->sparse.n_arg].count, (long long)arg[c->b_arg].count);
+	if (arg[c->w_arg].dir != KA_SCRATCH || arg[c->w_arg].count * mlo_elem_bits(arg[c->w_arg].elem) / 8 < sparse_scratch_bytes(c))
+		wrong(s, "sparse weights need %lld bytes of scratch memory", (long long)sparse_scratch_bytes(c));
+}
+
 /* Terms that are scaled. */
 static void check_scale(Scope *s, const KContract *c)
 {
@@ -379,7 +399,7 @@ static void check_contract(Scope *s, const KStmt *st)
 		check_number(s, *open[i], "contraction");
 	if (!c->nb0 || !c->nb1 || !c->ny || !c->nx || !c->nc || c->nky < 1 || c->nkx < 1)
 		wrong(s, "contraction of empty extents");
-	if (c->y_chunk < 1 || c->lanes < 1 || c->vecs < 1 || c->cols < 1 || c->rows < 1 || (c->rows > 2 && !c->depth) || c->depth < 0)
+	if (c->y_chunk < 1 || c->lanes < 1 || c->vecs < 1 || c->cols < 1 || c->rows < 1 || (c->rows > 2 && !c->depth && !c->sparse.spread) || c->depth < 0)
 		wrong(s, "contraction without a schedule");
 	if (!c->a.block)
 		wrong(s, "contraction with a channel block of %lld", (long long)c->a.block);
@@ -399,6 +419,8 @@ static void check_contract(Scope *s, const KStmt *st)
 		check_winograd(s, c);
 	if (c->depth)
 		check_matrix(s, c);
+	if (c->sparse.spread)
+		check_sparse(s, c);
 	if (c->scale.on)
 		check_scale(s, c);
 	for (int i = 0; i < 5; i++)

@@ -9,6 +9,7 @@
 #include "codegen/cache.h"
 #include "codegen/contract_lower.h"
 #include "codegen/matrix.h"
+#include "codegen/sparse.h"
 #include "codegen/winograd.h"
 
 typedef ContractLower Lower;
@@ -347,6 +348,8 @@ static void estimate(Lower *l)
 	l->k->flops = mlo_contract_flops(l->k, c);
 	if (l->plan.phase_c) /* channels that only pad a vector are not asked for */
 		l->k->flops *= (double)(c->nc / l->plan.phase_c * l->plan.oc) / (double)c->nc;
+	if (c->sparse.spread)
+		l->k->flops *= (double)(contract_entries(&l->plan) * c->sparse.group) / (double)(c->nc * mlo_contract_steps(c) * c->nky * c->nkx);
 	if (!l->plan.phase_c && c->group_k && !contract_is_depthwise(c)) {
 		/* block-diagonal groups multiply zeros: count what the model asks for */
 		l->k->flops *= (double)l->anchor->in[1]->type.dim[1].k / (double)c->nk;
@@ -368,7 +371,7 @@ void contract_vars(Lower *l, KContract *c)
 	}
 }
 
-static MloStatus lower(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out, bool *winograd)
+static MloStatus lower(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered *out, MloTunable *t)
 {
 	Lower l = {.cx = cx, .first = first, .last = last};
 	KContract *c;
@@ -399,6 +402,11 @@ static MloStatus lower(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered
 		c->w_arg = contract_scratch(&l, wino_scratch_elems(c));
 	if (c->depth && !cx->probe)
 		c->w_arg = contract_scratch(&l, (matrix_scratch_bytes(c) + 3) / 4);
+	if (c->sparse.spread && !cx->probe) {
+		c->sparse.i_arg = contract_bind(&l, KA_IN, NULL, l.plan.index);
+		c->sparse.n_arg = contract_bind(&l, KA_IN, NULL, l.plan.starts);
+		c->w_arg = contract_scratch(&l, sparse_scratch_bytes(c) / 4);
+	}
 	l.plan.c = *c;
 	top = kb_top(l.k);
 	l.at = kb_contract(&top, c);
@@ -409,20 +417,23 @@ static MloStatus lower(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered
 	if (l.k->sizes_arg >= 0)
 		MLO_PUSH(cx->arena, &l.bind, (MloBinding){0});
 	*out = (MloLowered){.kernel = l.k, .bind = l.bind.items};
-	*winograd = l.plan.winograd;
+	t->winograd = l.plan.winograd;
+	t->weights = l.plan.weights;
 	return MLO_OK;
 }
 
 /* The key of a kernel whose schedule is left out: weights and scratch memory have their form from it.  The text
  * does not say what the cost model chose. */
-static CacheKey key_of(MloLowerCx *cx, MloKernel *k, bool winograd)
+static CacheKey key_of(MloLowerCx *cx, MloKernel *k, const MloTunable *t)
 {
 	static const MloSchedule none = {.vecs = 1, .cols = 1, .rows = 1, .y_chunk = 1};
 	MloStr text = {.arena = cx->arena};
 	KContract *c = k->body->contract, chosen = *c;
 
 	mlo_schedule_set(c, &none);
-	mlo_str_add(&text, "schedule%s ", winograd ? "" : " without pieces");
+	mlo_str_add(&text, "schedule%s ", t->winograd ? "" : " without pieces");
+	for (int i = 0; i < MLO_SPARSE_GROUPS && t->weights.n[i]; i++)
+		mlo_str_add(&text, "%lld weights ", (long long)t->weights.n[i]);
 	mlo_kernel_print(&text, k, false);
 	*c = chosen;
 	return cache_key(cx->target, mlo_str_text(&text), text.n);
@@ -437,11 +448,11 @@ MloStatus mlo_lower_contract(MloLowerCx *cx, MloNode *first, MloNode *last, MloL
 
 	if (cx->chooser) {
 		own.probe = true;
-		MLO_TRY(lower(&own, first, last, out, &t.winograd));
+		MLO_TRY(lower(&own, first, last, out, &t));
 		own.probe = false;
 	}
 	if (cx->chooser && !out->kernel->size.n) {
-		t.key = key_of(cx, out->kernel, t.winograd);
+		t.key = key_of(cx, out->kernel, &t);
 		t.name = out->kernel->name;
 		t.c = out->kernel->body->contract;
 		s = mlo_schedule_of(t.c);
@@ -449,7 +460,7 @@ MloStatus mlo_lower_contract(MloLowerCx *cx, MloNode *first, MloNode *last, MloL
 		MLO_ASSERT(mlo_schedule_fits(&t, &s));
 		own.forced = &s;
 	}
-	MLO_TRY(lower(&own, first, last, out, &t.winograd));
+	MLO_TRY(lower(&own, first, last, out, &t));
 	out->choice = choice;
 	out->tunable = t.key;
 	return MLO_OK;

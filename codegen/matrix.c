@@ -98,31 +98,10 @@ static bool has_product(const MloMatrix *m, const KContract *c)
 	                              : m->s8s8 != NULL;
 }
 
-/* Pads are filled with the zero point. */
-static bool zero_fits(const KContract *c)
-{
-	int64_t lo = c->a.elem == EL_i8 ? INT8_MIN : 0;
-
-	return c->zero.given ? c->zero.at == 0 : c->zero.at >= lo && c->zero.at <= lo + UINT8_MAX;
-}
-
-/* Sizes are numbers, but for those of batches, and for the columns where chunks are columns. */
-static bool sizes_known(const KContract *c)
-{
-	const int64_t known[] = {c->ny, c->nc, c->nk, c->in_y, c->group_c, c->a.x, c->a.block, c->a.blk, c->a.k};
-
-	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-		if (known[i] < 0)
-			return false;
-	if (mlo_contract_by_columns(c) && c->nx < 0)
-		return c->in_x == c->nx && c->sx == 1;
-	return c->nx >= 0 && c->in_x >= 0 && c->a.y >= 0;
-}
-
 bool matrix_can(const MloTarget *t, const KContract *c)
 {
 	if (!t->matrix || !has_product(t->matrix, c) || !c->b.packed || c->group_k || c->a_at || c->b_at || c->y_lo ||
-	    c->a.k != 1 || c->lanes * MATRIX_LANE != t->matrix->row_bytes || !zero_fits(c) || !sizes_known(c))
+	    c->a.k != 1 || c->lanes * MATRIX_LANE != t->matrix->row_bytes || !contract_zero_fits(c) || !contract_sizes_known(c))
 		return false;
 	return !mlo_contract_by_columns(c) || c->nx < 0 || (c->nx - 1) * c->sx < c->in_x;
 }
@@ -159,21 +138,6 @@ static double tile_cycles(const MloTarget *t, const KContract *c, int rows)
 	if (weights + (double)matrix_scratch_bytes(c) > (double)t->l2 / 2)
 		one = max_of(one, (double)(c->vecs * c->depth) * m->row_bytes / L3_BYTES_PER_CYCLE);
 	return (double)matrix_products(c) * one + m->product_latency + rows * c->vecs * c->cols * STORE_CYCLES + TILE_OVERHEAD;
-}
-
-/* How much longer that one of several threads takes that has the most tasks. */
-static double excess(int64_t tasks, int64_t threads)
-{
-	return (double)(div_up(tasks, threads) * threads) / (double)tasks - 1;
-}
-
-/* A single thread counts half, two of them as much, many of them a little.  What is over before a second thread has begun is
- * not divided. */
-static double unbalanced(const MloTarget *t, double cycles, int64_t tasks)
-{
-	if (cycles < mlo_target_divides_ns(t) * t->clock_ghz)
-		return 1;
-	return 1 + 0.5 * excess(tasks, 2) + 0.1 * excess(tasks, 8);
 }
 
 /* A whole chunk. */
@@ -217,7 +181,7 @@ static void consider(Search *s, const KContract *c)
 	if (!matrix_fits(s->t, c) || matrix_scratch_bytes(c) > s->t->l2 / 2)
 		return;
 	cycles = matrix_cycles(s->t, c);
-	cycles *= unbalanced(s->t, cycles, contract_images(c) * mlo_contract_chunks(c) * mlo_contract_csplits(c));
+	cycles *= contract_unbalanced(s->t, cycles, contract_images(c) * mlo_contract_chunks(c) * mlo_contract_csplits(c));
 	if (cycles >= s->cycles)
 		return;
 	s->cycles = cycles;

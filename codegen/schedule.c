@@ -290,6 +290,31 @@ void mlo_schedule_band(const MloTarget *t, int64_t channels, KContract *c)
 	c->c_outer = true;
 }
 
+bool contract_sizes_known(const KContract *c)
+{
+	const int64_t known[] = {c->ny, c->nc, c->nk, c->in_y, c->group_c, c->a.x, c->a.block, c->a.blk, c->a.k};
+
+	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+		if (known[i] < 0)
+			return false;
+	if (mlo_contract_by_columns(c) && c->nx < 0)
+		return c->in_x == c->nx && c->sx == 1;
+	return c->nx >= 0 && c->in_x >= 0 && c->a.y >= 0;
+}
+
+/* How much longer that one of several threads takes that has the most tasks. */
+static double excess(int64_t tasks, int64_t threads)
+{
+	return (double)((tasks + threads - 1) / threads * threads) / (double)tasks - 1;
+}
+
+double contract_unbalanced(const MloTarget *t, double cycles, int64_t tasks)
+{
+	if (cycles < mlo_target_divides_ns(t) * t->clock_ghz)
+		return 1;
+	return 1 + 0.5 * excess(tasks, 2) + 0.1 * excess(tasks, 8);
+}
+
 void mlo_schedule_text(MloStr *out, const KContract *c)
 {
 	if (c->wino)
@@ -297,6 +322,11 @@ void mlo_schedule_text(MloStr *out, const KContract *c)
 	if (c->depth) {
 		mlo_str_add(out, "matrix unit, %d steps, tile %dx%d, chunk %lldx%lld", c->depth, c->rows * c->cols, c->vecs * c->lanes,
 		            (long long)c->y_chunk, (long long)c->c_chunk * c->vecs * c->lanes);
+		return;
+	}
+	if (c->sparse.spread) {
+		mlo_str_add(out, "sparse, groups of %d, tile %dx%d of %dx%d lanes, %lld runs, chunk %lld", c->sparse.group, c->rows, c->cols,
+		            c->lanes / c->sparse.spread, c->sparse.spread, (long long)c->sparse.runs, (long long)c->c_chunk * c->lanes);
 		return;
 	}
 	mlo_str_add(out, "tile %dx%d, chunk %lld, %s outer", c->cols, c->vecs * c->lanes, (long long)c->y_chunk,

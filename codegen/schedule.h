@@ -16,16 +16,24 @@ typedef struct MloSchedule {
 	int64_t y_chunk;
 	bool c_outer;
 	int wino;
-	int64_t c_chunk; /* Winograd, matrix unit; else 0 */
+	int64_t c_chunk; /* Winograd, matrix unit, sparse weights; else 0 */
 	int depth;
+	int spread;      /* of sparse weights, lanes side by side; else 0, and so are the others */
+	int group;
+	int64_t runs;
 } MloSchedule;
 
 MloSchedule mlo_schedule_of(const KContract *c);
 void mlo_schedule_set(KContract *c, const MloSchedule *s);
 bool mlo_schedule_same(const MloSchedule *a, const MloSchedule *b);
-/* "vecs=2 cols=14 rows=1 y_chunk=28 c_outer=1 wino=0 c_chunk=0 depth=0", and back: false where it is not that. */
+/* "vecs=2 cols=14 rows=1 y_chunk=28 c_outer=1 wino=0 c_chunk=0 depth=0 spread=0 group=0 runs=0", and back: false where it is not that. */
 void mlo_schedule_write(MloStr *out, const MloSchedule *s);
 bool mlo_schedule_read(const char *text, MloSchedule *out);
+
+/* How many steps of constant weights are not zero, for groups of 1, 2, ... channels a step of which is zero if it is for all of
+ * them.  All 0: weights are not sparse, or nobody knows. */
+enum { MLO_SPARSE_GROUPS = 3 };
+typedef struct MloSparsity { int64_t n[MLO_SPARSE_GROUPS]; } MloSparsity;
 
 /* A contraction whose schedule can be chosen: all sizes are numbers. */
 typedef struct MloTunable {
@@ -34,6 +42,7 @@ typedef struct MloTunable {
 	const MloTarget *target;
 	const KContract *c;  /* with the cost model's schedule */
 	bool weights_stay;   /* in a core's caches, those of all layers (codegen/winograd.h) */
+	MloSparsity weights;
 	bool winograd;       /* may it be computed by pieces, where its form allows it? */
 } MloTunable;
 

@@ -8,6 +8,7 @@
 
 #include "codegen/contract.h"
 #include "codegen/matrix.h"
+#include "codegen/sparse.h"
 #include "codegen/winograd.h"
 
 /* Tiles that the cost model expects to take longer than this many times its best are left out. */
@@ -19,7 +20,9 @@ enum { MAX_TILES = 24, WINO_PER_SIZE = 3, WANTED_TASKS = 32, WANTED_SPLITS = 6 }
 MloSchedule mlo_schedule_of(const KContract *c)
 {
 	return (MloSchedule){.vecs = c->vecs, .cols = c->cols, .rows = c->rows, .y_chunk = c->y_chunk,
-	                     .c_outer = c->c_outer, .wino = c->wino, .c_chunk = c->wino || c->depth ? c->c_chunk : 0, .depth = c->depth};
+	                     .c_outer = c->c_outer, .wino = c->wino, .depth = c->depth,
+	                     .c_chunk = c->wino || c->depth || c->sparse.spread ? c->c_chunk : 0,
+	                     .spread = c->sparse.spread, .group = c->sparse.group, .runs = c->sparse.runs};
 }
 
 void mlo_schedule_set(KContract *c, const MloSchedule *s)
@@ -34,19 +37,23 @@ void mlo_schedule_set(KContract *c, const MloSchedule *s)
 		wino_elements(c);
 	c->c_chunk = s->c_chunk;
 	c->depth = s->depth;
+	c->sparse.spread = s->spread;
+	c->sparse.group = s->group;
+	c->sparse.runs = s->runs;
 }
 
 bool mlo_schedule_same(const MloSchedule *a, const MloSchedule *b)
 {
 	return a->vecs == b->vecs && a->cols == b->cols && a->rows == b->rows && a->y_chunk == b->y_chunk &&
 	       a->c_outer == b->c_outer && a->wino == b->wino && a->c_chunk == b->c_chunk &&
-	       a->depth == b->depth;
+	       a->depth == b->depth && a->spread == b->spread && a->group == b->group && a->runs == b->runs;
 }
 
 void mlo_schedule_write(MloStr *out, const MloSchedule *s)
 {
-	mlo_str_add(out, "vecs=%d cols=%d rows=%d y_chunk=%lld c_outer=%d wino=%d c_chunk=%lld depth=%d", s->vecs, s->cols, s->rows,
-	            (long long)s->y_chunk, s->c_outer, s->wino, (long long)s->c_chunk, s->depth);
+	mlo_str_add(out, "vecs=%d cols=%d rows=%d y_chunk=%lld c_outer=%d wino=%d c_chunk=%lld depth=%d spread=%d group=%d runs=%lld",
+	            s->vecs, s->cols, s->rows, (long long)s->y_chunk, s->c_outer, s->wino, (long long)s->c_chunk, s->depth,
+	            s->spread, s->group, (long long)s->runs);
 }
 
 /* "NAME=VALUE", VALUE a whole number from 0 on; answers what follows, or NULL. */
@@ -64,17 +71,19 @@ static const char *read_member(const char *at, const char *name, int64_t most, i
 
 bool mlo_schedule_read(const char *text, MloSchedule *out)
 {
-	static const char *const name[] = {"vecs", "cols", "rows", "y_chunk", "c_outer", "wino", "c_chunk", "depth"};
-	static const int64_t most[] = {64, 64, 64, INT64_MAX - 1, 1, WINO_MAX_M, INT64_MAX - 1, 64};
-	int64_t v[8];
+	static const char *const name[] = {"vecs", "cols", "rows", "y_chunk", "c_outer", "wino", "c_chunk", "depth", "spread",
+	                                   "group", "runs"};
+	static const int64_t most[] = {64, 64, 64, INT64_MAX - 1, 1, WINO_MAX_M, INT64_MAX - 1, 64, 64, 64, INT64_MAX - 1};
+	int64_t v[11];
 
-	for (int i = 0; i < 8; i++) {
+	for (int i = 0; i < 11; i++) {
 		text = read_member(text, name[i], most[i], &v[i]);
 		if (!text)
 			return false;
 	}
 	*out = (MloSchedule){.vecs = (int)v[0], .cols = (int)v[1], .rows = (int)v[2], .y_chunk = v[3],
-	                     .c_outer = v[4] != 0, .wino = (int)v[5], .c_chunk = v[6], .depth = (int)v[7]};
+	                     .c_outer = v[4] != 0, .wino = (int)v[5], .c_chunk = v[6], .depth = (int)v[7],
+	                     .spread = (int)v[8], .group = (int)v[9], .runs = v[10]};
 	return *text == 0 || *text == '\n';
 }
 
@@ -118,6 +127,8 @@ bool mlo_schedule_fits(const MloTunable *k, const MloSchedule *s)
 		return false;
 	mlo_schedule_set(&c, s);
 	contract_choose_sign(k->target, &c);
+	if (s->spread || s->group || s->runs)
+		return s->spread && !s->depth && k->weights.n[0] && sparse_can(k->target, &c) && sparse_fits(k->target, &c);
 	if (s->depth)
 		return fits_matrix(k, &c);
 	return s->rows <= 2 && contract_tile_fits(k->target, &c, s->cols, s->vecs) &&
@@ -147,6 +158,9 @@ static Space space_of(MloArena *a, const MloTunable *k, MloScheduleList *out)
 	s.direct.wino = 0;
 	s.direct.c_chunk = 0;
 	s.direct.depth = 0;
+	s.direct.sparse.spread = 0;
+	s.direct.sparse.group = 0;
+	s.direct.sparse.runs = 0;
 	contract_choose_sign(k->target, &s.direct);
 	return s;
 }
@@ -155,7 +169,7 @@ static Space space_of(MloArena *a, const MloTunable *k, MloScheduleList *out)
 static bool feeds_threads(const Space *f, const MloSchedule *s)
 {
 	KContract c = f->direct;
-	int64_t wanted = s->wino || s->depth ? WANTED_SPLITS : WANTED_TASKS;
+	int64_t wanted = s->wino || s->depth || s->spread ? WANTED_SPLITS : WANTED_TASKS;
 
 	mlo_schedule_set(&c, s);
 	return tasks_of(&c) >= (wanted < f->tasks ? wanted : f->tasks);
@@ -247,12 +261,29 @@ static void offer_matrix(Space *f)
 	}
 }
 
+/* The best for sparse weights with tiles of at most so many registers. */
+static void offer_sparse(Space *f)
+{
+	if (!f->k->weights.n[0] || !sparse_can(f->k->target, &f->direct))
+		return;
+	for (int i = 0; i < MLO_SPARSE_GROUPS; i++) {
+		for (int registers = sparse_most_registers(f->k->target, 1 << i); registers >= 1; registers /= 2) {
+			KContract c = f->direct;
+
+			c.sparse.group = 1 << i;
+			if (isfinite(sparse_schedule(f->k->target, registers, f->k->weights.n[i], &c)))
+				offer(f, mlo_schedule_of(&c));
+		}
+	}
+}
+
 void mlo_schedule_candidates(MloArena *a, const MloTunable *k, MloScheduleList *out)
 {
 	Space f = space_of(a, k, out);
 
 	/* the best of each kind, then the others */
 	offer_matrix(&f);
+	offer_sparse(&f);
 	offer_winograd(&f, 4, 1);
 	offer_winograd(&f, 2, 1);
 	offer_tiles(&f, f.model.wino ? 1 : MAX_TILES);
@@ -286,6 +317,18 @@ static void offer_chunk(Space *f, const MloSchedule *s, int64_t y_chunk, int64_t
 	offer(f, o);
 }
 
+static void offer_sparse_runs(Space *f, const MloSchedule *s)
+{
+	MloSchedule o = *s;
+
+	o.runs = s->runs * 2;
+	offer(f, o);
+	o.runs = s->runs / 2;
+	offer(f, o);
+	offer_chunk(f, s, s->y_chunk, (s->c_chunk + 1) / 2);
+	offer_chunk(f, s, s->y_chunk, s->c_chunk * 2);
+}
+
 void mlo_schedule_neighbours(MloArena *a, const MloTunable *k, const MloSchedule *s, MloScheduleList *out)
 {
 	Space f = space_of(a, k, out);
@@ -294,6 +337,10 @@ void mlo_schedule_neighbours(MloArena *a, const MloTunable *k, const MloSchedule
 	int64_t unit, units;
 
 	mlo_schedule_set(&c, s);
+	if (s->spread) {
+		offer_sparse_runs(&f, s);
+		return;
+	}
 	unit = s->wino                       ? wino_my(&c)
 	       : mlo_contract_by_columns(&c) ? (int64_t)s->cols * (s->depth ? s->rows : 1)
 	       : s->depth                    ? 1

@@ -36,10 +36,10 @@ static KContract convolution(const MloTarget *t, int taps, bool winograd)
 static void texts_come_back(void)
 {
 	static const char *const wrong[] = {
-		"", "vecs=2", "vecs=2 cols=14 rows=1 y_chunk=28 c_outer=1 wino=0 c_chunk=0 depth=0 more=1",
-		"vecs=-2 cols=14 rows=1 y_chunk=28 c_outer=1 wino=0 c_chunk=0 depth=0",
-		"vecs=2 cols=14 rows=1 y_chunk=28 c_outer=7 wino=0 c_chunk=0 depth=0",
-		"vecs=2 cols=14 rows=1 y_chunk=99999999999999999999 c_outer=1 wino=0 c_chunk=0 depth=0",
+		"", "vecs=2", "vecs=2 cols=14 rows=1 y_chunk=28 c_outer=1 wino=0 c_chunk=0 depth=0 spread=0 group=0 runs=0 more=1",
+		"vecs=-2 cols=14 rows=1 y_chunk=28 c_outer=1 wino=0 c_chunk=0 depth=0 spread=0 group=0 runs=0",
+		"vecs=2 cols=14 rows=1 y_chunk=28 c_outer=7 wino=0 c_chunk=0 depth=0 spread=0 group=0 runs=0",
+		"vecs=2 cols=14 rows=1 y_chunk=99999999999999999999 c_outer=1 wino=0 c_chunk=0 depth=0 spread=0 group=0 runs=0",
 	};
 	const MloSchedule s = {.vecs = 2, .cols = 14, .rows = 2, .y_chunk = 28, .c_outer = true, .wino = 4, .c_chunk = 3};
 	MloArena *a = mlo_arena_new();
