@@ -199,7 +199,7 @@ static void quantize_conv(Insert *x, size_t i)
 		return;
 	}
 	/* A bias where there was none takes a node with one operand more. */
-	fresh = mlo_rw_node(x->g, n, OP_conv, n, in, 3);
+	fresh = mlo_rw_node(x->g, n, n->op, n, in, 3);
 	mlo_rw_copy_attrs(fresh, n);
 	becomes(x, i, n->out[0], fresh);
 	mlo_graph_remove(x->g, n);
@@ -270,7 +270,7 @@ static MloValue *alone(Insert *x, size_t i, MloPassCx *cx)
 	mlo_ptq_weights(x->q, l, t->scale, &w);
 	in[0] = pair(x, NULL, n->in[0], t);
 	in[1] = weights(x, l, NULL, &w, n->in[1]);
-	fresh = mlo_rw_node(x->g, NULL, n->op, n, in, l->kind == PTQ_CONV && in[2] ? 3 : 2);
+	fresh = mlo_rw_node(x->g, NULL, n->op, n, in, mlo_ptq_convolves(l->kind) && in[2] ? 3 : 2);
 	mlo_rw_copy_attrs(fresh, n);
 	y = mlo_rw_done(x->g, fresh, cx);
 	return l->kind == PTQ_MATMUL && in[2] ? mlo_rw_op(x->g, NULL, OP_add, n, cx, y, in[2]) : y;
@@ -286,7 +286,7 @@ MloStatus mlo_ptq_alone(const MloPtq *q, MloGraph *copy, MloPtq **at, MloValue *
 		const MloPtqLayer *l = &q->layer[i];
 
 		x.g = x.at->layer[i].g;
-		sum[i] = l->on && (l->kind == PTQ_CONV || l->kind == PTQ_MATMUL) ? alone(&x, i, &cx) : NULL;
+		sum[i] = l->on && mlo_ptq_weighs(l->kind) ? alone(&x, i, &cx) : NULL;
 	}
 	return x.status;
 }
@@ -315,7 +315,7 @@ MloStatus mlo_ptq_apply(const MloPtq *q, MloGraph *copy, MloPtq **at, MloDiag *d
 		x.g = l->g;
 		if (l->on && l->kind == PTQ_JOIN)
 			quantize_constants(&x, i);
-		else if (l->on && l->kind == PTQ_CONV)
+		else if (l->on && mlo_ptq_convolves(l->kind))
 			quantize_conv(&x, i);
 		else if (l->on && l->kind == PTQ_MATMUL)
 			quantize_matmul(&x, i);

@@ -73,10 +73,24 @@ static bool averages(const MloNode *n)
 	       (n->op == OP_resize && !strcmp(mlo_attr_s(n, ATTR_resize_mode), "linear"));
 }
 
+/* A transposed convolution whose taps lie side by side in the result. */
+static bool tiles(const MloNode *n, const MloTensor *w)
+{
+	int count;
+	const int64_t *stride = mlo_attr_ints(n, ATTR_conv_transpose_strides, &count);
+
+	if (count != w->rank - 2 || mlo_attr_i(n, ATTR_conv_transpose_group) != 1)
+		return false;
+	for (int i = 0; i < count; i++)
+		if (stride[i] != w->dim[i + 2])
+			return false;
+	return true;
+}
+
 static bool kind_of(const MloNode *n, bool products, MloPtqKind *kind)
 {
 	const MloTensor *w = n->nin > 1 && n->in[1] ? n->in[1]->data : NULL;
-	const MloValue *bias = n->op == OP_conv && n->nin > 2 ? n->in[2] : NULL;
+	const MloValue *bias = (n->op == OP_conv || n->op == OP_conv_transpose) && n->nin > 2 ? n->in[2] : NULL;
 
 	if (mlo_lstm_quantises(n)) {
 		*kind = PTQ_LSTM;
@@ -86,6 +100,8 @@ static bool kind_of(const MloNode *n, bool products, MloPtqKind *kind)
 		return false;
 	if (n->op == OP_conv && data(n->in[0]) && w && w->elem == EL_f32 && (!bias || bias->data)) {
 		*kind = PTQ_CONV;
+	} else if (n->op == OP_conv_transpose && data(n->in[0]) && w && w->elem == EL_f32 && (!bias || bias->data) && tiles(n, w)) {
+		*kind = PTQ_TRANSPOSED;
 	} else if (n->op == OP_matmul && data(n->in[0]) && w && w->elem == EL_f32 && w->rank == 2) {
 		*kind = PTQ_MATMUL;
 	} else if (n->op == OP_matmul && products && data(n->in[0]) && data(n->in[1])) {
@@ -184,7 +200,7 @@ static bool ranked(const MloNode *n)
 
 static void add_layer(MloPtq *q, MloGraph *g, MloNode *n)
 {
-	MloPtqLayer l = {.g = g, .n = n, .sqnr = NAN, .float_ns = NAN, .int_ns = NAN};
+	MloPtqLayer l = {.g = g, .n = n, .sqnr = NAN, .alone_sqnr = NAN, .alone_accuracy = NAN, .float_ns = NAN, .int_ns = NAN};
 
 	if (!kind_of(n, q->opt.products, &l.kind) || (g != q->g && !ranked(n)))
 		return;

@@ -31,6 +31,7 @@ typedef struct MloPtqOptions {
 
 typedef enum MloPtqKind {
 	PTQ_CONV,    /* contraction with constant weights */
+	PTQ_TRANSPOSED, /* convolution with constant weights, of one group, whose taps do not overlap */
 	PTQ_MATMUL,
 	PTQ_PRODUCT, /* of two activations */
 	PTQ_LSTM,    /* its products; what they read is quantised as it runs */
@@ -40,7 +41,21 @@ typedef enum MloPtqKind {
 } MloPtqKind;
 static inline bool mlo_ptq_contracts(MloPtqKind k)
 {
-	return k == PTQ_CONV || k == PTQ_MATMUL || k == PTQ_PRODUCT || k == PTQ_LSTM;
+	return k == PTQ_CONV || k == PTQ_TRANSPOSED || k == PTQ_MATMUL || k == PTQ_PRODUCT || k == PTQ_LSTM;
+}
+/* Convolutions: channels of images are the dimension 1, a bias is an operand. */
+static inline bool mlo_ptq_convolves(MloPtqKind k)
+{
+	return k == PTQ_CONV || k == PTQ_TRANSPOSED;
+}
+/* Weights are constants: output channels run along this dimension of them. */
+static inline bool mlo_ptq_weighs(MloPtqKind k)
+{
+	return mlo_ptq_convolves(k) || k == PTQ_MATMUL;
+}
+static inline int mlo_ptq_weight_axis(MloPtqKind k)
+{
+	return k == PTQ_CONV ? 0 : 1;
 }
 
 /* An operator that can work on integers. */
@@ -56,6 +71,8 @@ typedef struct MloPtqLayer {
 	const MloTensor *bias;    /* corrected bias, f32[channels]; NULL: as in the graph */
 	const int8_t *rounded;    /* weights in the order of the graph, rounded by mlo_round_layer(); NULL: to nearest */
 	double sqnr;        /* dB of the result against the float graph; NAN before it is known */
+	double alone_sqnr;  /* dB of the outputs when this layer alone is quantised; NAN: not known */
+	double alone_accuracy; /* and a metric of theirs, percent */
 	double float_ns, int_ns; /* a run takes in either form on the target; NAN: not measured */
 } MloPtqLayer;
 

@@ -14,9 +14,19 @@ int8_t mlo_weight_round(double v, double scale)
 	return (int8_t)(r < -LEVELS ? -LEVELS : r > LEVELS ? LEVELS : r);
 }
 
+/* Elements behind one of an output channel that are of the same. */
+static int64_t inner(const MloPtqWeights *w)
+{
+	int64_t n = 1;
+
+	for (int i = w->axis + 1; i < w->w->rank; i++)
+		n *= w->w->dim[i];
+	return n;
+}
+
 int64_t mlo_weight_channel(const MloPtqWeights *w, int64_t e)
 {
-	return w->axis == 0 ? e / (mlo_tensor_elems(w->w) / w->channels) : e % w->channels;
+	return e / inner(w) % w->channels;
 }
 
 const MloValue *mlo_layer_bias(const MloPtqLayer *l)
@@ -25,7 +35,7 @@ const MloValue *mlo_layer_bias(const MloPtqLayer *l)
 	const MloNode *next;
 	int side;
 
-	if (l->kind == PTQ_CONV)
+	if (mlo_ptq_convolves(l->kind))
 		return n->nin > 2 ? n->in[2] : NULL;
 	if (l->kind != PTQ_MATMUL || n->out[0] == l->result)
 		return NULL;
@@ -41,12 +51,12 @@ const MloValue *mlo_layer_bias(const MloPtqLayer *l)
 /* Square error of a channel's weights in that scale. */
 static double error(const MloPtqWeights *w, int64_t channel, double scale)
 {
-	int64_t n = mlo_tensor_elems(w->w) / w->channels, step = w->axis == 0 ? 1 : w->channels;
-	int64_t at = w->axis == 0 ? channel * n : channel;
+	int64_t n = mlo_tensor_elems(w->w) / w->channels, run = inner(w);
 	double sum = 0;
 
 	for (int64_t i = 0; i < n; i++) {
-		double v = mlo_tensor_f64(w->w, at + i * step), d = v - mlo_weight_round(v, scale) * scale;
+		int64_t at = (i / run * w->channels + channel) * run + i % run;
+		double v = mlo_tensor_f64(w->w, at), d = v - mlo_weight_round(v, scale) * scale;
 
 		sum += d * d;
 	}
@@ -111,7 +121,7 @@ void mlo_ptq_weights(const MloPtq *q, const MloPtqLayer *l, double input, MloPtq
 	const MloValue *b = mlo_layer_bias(l);
 	const MloTensor *bias = l->bias ? l->bias : b ? b->data : NULL;
 
-	*out = (MloPtqWeights){.w = w, .axis = l->kind == PTQ_CONV ? 0 : 1};
+	*out = (MloPtqWeights){.w = w, .axis = mlo_ptq_weight_axis(l->kind)};
 	out->channels = w->dim[out->axis];
 	mlo_weight_scales(q, out);
 	for (int64_t c = 0; c < out->channels; c++)

@@ -389,6 +389,8 @@ MloStatus quantize_default(Quantize *x)
 	MLO_TRY(quantize_calibrate(x));
 	MLO_TRY(quantize_correct(x));
 	MLO_TRY(quantize_for_target(x));
+	if (x->opt->rank)
+		MLO_TRY(quantize_rank(x));
 	MLO_TRY(quantize_build(x));
 	return x->opt->calib ? quantize_measure(x, QUANTIZE_MEASURED) : MLO_OK;
 }

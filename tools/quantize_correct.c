@@ -124,7 +124,7 @@ static MloStatus add_difference(void *user, MloTensor *const *out, int64_t count
 
 	for (size_t i = 0; i < b->n; i++) {
 		const MloTensor *want = out[b->skip + 2 * i], *got = out[b->skip + 2 * i + 1];
-		Channels c = channels_of(want, b->q->layer[b->layer[i]].kind == PTQ_CONV ? 1 : want->rank - 1);
+		Channels c = channels_of(want, mlo_ptq_convolves(b->q->layer[b->layer[i]].kind) ? 1 : want->rank - 1);
 		const float *p = want->data, *g = got->data;
 
 		if (!mlo_tensor_elems(want))
@@ -144,7 +144,7 @@ static MloStatus add_difference(void *user, MloTensor *const *out, int64_t count
 
 bool quantize_bias_corrects(const MloPtqLayer *l)
 {
-	return l->on && (l->kind == PTQ_CONV || (l->kind == PTQ_MATMUL && mlo_layer_bias(l)));
+	return l->on && (mlo_ptq_convolves(l->kind) || (l->kind == PTQ_MATMUL && mlo_layer_bias(l)));
 }
 
 static void take_bias(Quantize *x, const Bias *b, size_t i)
@@ -152,7 +152,7 @@ static void take_bias(Quantize *x, const Bias *b, size_t i)
 	MloPtqLayer *l = &x->q->layer[b->layer[i]];
 	const MloValue *old = mlo_layer_bias(l);
 	const MloTensor *from = l->bias ? l->bias : old ? old->data : NULL;
-	int64_t n = l->n->in[1]->data->dim[l->kind == PTQ_CONV ? 0 : 1];
+	int64_t n = l->n->in[1]->data->dim[mlo_ptq_weight_axis(l->kind)];
 	MloTensor *t = mlo_tensor_new(x->a, EL_f32, 1, &n);
 
 	for (int64_t c = 0; c < n; c++)
@@ -169,7 +169,7 @@ static void ask_sums(Quantize *x, Bias *b, Probe *p, const MloPtq *at, MloValue 
 			continue;
 		probe_ask(p, at->layer[i].g, at->layer[i].sum, x->a);
 		probe_ask(p, at->layer[i].g, alone[i], x->a);
-		b->sum[b->n] = MLO_NEWN(x->a, double, (size_t)l->n->in[1]->data->dim[l->kind == PTQ_CONV ? 0 : 1] + 1);
+		b->sum[b->n] = MLO_NEWN(x->a, double, (size_t)l->n->in[1]->data->dim[mlo_ptq_weight_axis(l->kind)] + 1);
 		b->layer[b->n++] = i;
 	}
 }

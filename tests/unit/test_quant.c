@@ -182,6 +182,34 @@ static void whole_regions_are_quantised(void)
 	quant_end(&f);
 }
 
+/* Scales run along the second dimension of their weights; only such as have taps side by side take part. */
+static void transposed_convolutions_are_quantised(void)
+{
+	static const char text[] = "graph @t(%x: f32[1,6,5,4]) -> (%y, %o) {\n"
+				   "  const %w: f32[6,5,2,3] = random(1)\n"
+				   "  const %b: f32[5] = random(2)\n"
+				   "  const %v: f32[6,5,3,3] = random(3)\n"
+				   "  %y = conv_transpose(%x, %w, %b) {strides=[2, 3]}\n"
+				   "  %o = conv_transpose(%x, %v) {strides=[2, 3]}\n"
+				   "}\n";
+	MloPtqOptions opt = {.range = RANGE_MINMAX};
+	const MloNode *dq;
+	Fix f;
+
+	begin(&f, text, &opt);
+	CU_ASSERT_EQUAL_FATAL(f.q->nlayers, 1);
+	CU_ASSERT_EQUAL(f.q->layer[0].kind, PTQ_TRANSPOSED);
+	quantise(&f, 8);
+	dq = layer(f.at, OP_conv_transpose)->n->in[1]->def;
+	CU_ASSERT_PTR_NOT_NULL_FATAL(dq);
+	CU_ASSERT_EQUAL(dq->op, OP_dequantize_linear);
+	CU_ASSERT_EQUAL(mlo_attr_i(dq, ATTR_dequantize_linear_axis), 1);
+	CU_ASSERT_EQUAL(mlo_type_elems(&dq->in[1]->type), 5);
+	CU_ASSERT_EQUAL(layer(f.at, OP_conv_transpose)->n->in[2]->def->in[0]->type.elem, EL_i32);
+	CU_ASSERT(noise(&f) < 1e-4);
+	end(&f);
+}
+
 static void excluded_layers_stay_float(void)
 {
 	const char *const exclude[] = {"se*", NULL}, *const include[] = {"last", NULL};
@@ -650,6 +678,7 @@ void suite_quant(void)
 	CU_ADD_TEST(s, errors_are_real);
 	CU_ADD_TEST(s, patterns);
 	CU_ADD_TEST(s, whole_regions_are_quantised);
+	CU_ADD_TEST(s, transposed_convolutions_are_quantised);
 	CU_ADD_TEST(s, excluded_layers_stay_float);
 	CU_ADD_TEST(s, movement_shares_a_range);
 	CU_ADD_TEST(s, symmetric_and_per_tensor);
