@@ -194,20 +194,20 @@ static void transposed_convolutions_are_quantised(void)
 				   "}\n";
 	MloPtqOptions opt = {.range = RANGE_MINMAX};
 	const MloNode *dq;
-	Fix f;
+	QuantFix f;
 
-	begin(&f, text, &opt);
+	quant_begin(&f, text, &opt);
 	CU_ASSERT_EQUAL_FATAL(f.q->nlayers, 1);
 	CU_ASSERT_EQUAL(f.q->layer[0].kind, PTQ_TRANSPOSED);
-	quantise(&f, 8);
+	quant_quantise(&f, 8);
 	dq = layer(f.at, OP_conv_transpose)->n->in[1]->def;
 	CU_ASSERT_PTR_NOT_NULL_FATAL(dq);
 	CU_ASSERT_EQUAL(dq->op, OP_dequantize_linear);
 	CU_ASSERT_EQUAL(mlo_attr_i(dq, ATTR_dequantize_linear_axis), 1);
 	CU_ASSERT_EQUAL(mlo_type_elems(&dq->in[1]->type), 5);
 	CU_ASSERT_EQUAL(layer(f.at, OP_conv_transpose)->n->in[2]->def->in[0]->type.elem, EL_i32);
-	CU_ASSERT(noise(&f) < 1e-4);
-	end(&f);
+	CU_ASSERT(quant_noise(&f) < 1e-4);
+	quant_end(&f);
 }
 
 static void excluded_layers_stay_float(void)
