@@ -21,7 +21,7 @@ static bool is_weights(const MloValue *v)
 
 static bool is_integer(const MloNode *n)
 {
-	return n->op == OP_conv_integer || n->op == OP_matmul_integer;
+	return n->op == OP_conv_integer || n->op == OP_conv_transpose_integer || n->op == OP_matmul_integer;
 }
 
 static int64_t round_up(int64_t n, int64_t to)
@@ -233,7 +233,7 @@ static void pack(MloLowerCx *cx, ContractPlan *p, const ContractWeights *w)
 	if (cx->probe)
 		p->packed = unpacked(cx, p->c.b.elem);
 	else if (p->c.sparse.spread)
-		p->packed = contract_pack_sparse(cx->arena, &p->c, w, contract_entries(p), &p->index, &p->starts);
+		p->packed = contract_pack_sparse(cx->arena, &p->c, w, &p->places, &p->starts);
 	else
 		p->packed = contract_pack(cx->arena, &p->c, w);
 	if (contract_has_sums(&p->c))
@@ -408,6 +408,13 @@ static MloStatus describe_conv(MloLowerCx *cx, const MloNode *first, const MloNo
 	return MLO_OK;
 }
 
+/* One group; integers have lost the zero points of their weights before (passes/integer.c). */
+static bool transposed_weights(const MloNode *n, const ContractWeights *w)
+{
+	return is_integer(n) ? w->w->elem == EL_i8 && n->nin < 4
+			     : w->w->elem == EL_f32 && mlo_attr_i(n, ATTR_conv_transpose_group) == 1;
+}
+
 /* Transposed convolution whose taps do not overlap: one product per tap, stored side by side. */
 static MloStatus describe_conv_transpose(MloLowerCx *cx, const MloNode *first, const MloNode *n, ContractPlan *p)
 {
@@ -416,12 +423,13 @@ static MloStatus describe_conv_transpose(MloLowerCx *cx, const MloNode *first, c
 	ContractWeights w = {.kind = CW_TRANSPOSED, .w = n->in[1]->data};
 	MloGeometry g;
 	int64_t lanes = cx->target->vector_bytes / 4, ch;
+	MloValue *bias = !is_integer(n) && n->nin > 2 ? n->in[2] : NULL;
 	MloDim h, ww, oh, ow;
 	int two;
 
 	(void)first;
-	if (!is_const_f32(n->in[1]) || (n->nin > 2 && n->in[2] && !is_const_f32(n->in[2])) || !spatial_2d(xt, &h, &ww) ||
-	    !spatial_2d(yt, &oh, &ow) || mlo_node_geometry(cx->graph, n, &g, NULL) != MLO_OK || mlo_attr_i(n, ATTR_conv_transpose_group) != 1)
+	if (!is_weights(n->in[1]) || (bias && !is_const_f32(bias)) || !spatial_2d(xt, &h, &ww) || !spatial_2d(yt, &oh, &ow) ||
+	    mlo_node_geometry(cx->graph, n, &g, NULL) != MLO_OK || !transposed_weights(n, &w))
 		return MLO_ERR_UNSUPPORTED;
 	two = xt->rank == 4;
 	for (int d = 0; d < xt->rank - 2; d++)
@@ -439,13 +447,14 @@ static MloStatus describe_conv_transpose(MloLowerCx *cx, const MloNode *first, c
 	p->phase_x = w.phase_x = w.kw;
 	*c = (KContract){.nb0 = mlo_kernel_number(p->k, xt->dim[0]), .nb1 = 1, .ny = mlo_kernel_number(p->k, h), .nx = mlo_kernel_number(p->k, ww), .nc = w.kh * w.kw * p->phase_c, .nk = ch,
 	                 .nky = 1, .nkx = 1, .sy = 1, .sx = 1, .dy = 1, .dx = 1, .in_y = mlo_kernel_number(p->k, h), .in_x = mlo_kernel_number(p->k, ww),
-	                 .dot = 1, .a = c->a, .b = {.elem = c->b.elem, .packed = true}};
+	                 .dot = c->dot, .a = c->a, .b = {.elem = c->b.elem, .packed = true}, .zero = c->zero};
 	c->group_c = c->nc;
 	image_strides(p, n->in[0], ch, h, ww, ch);
-	choose_weights(cx, n->in[0], c);
+	if (!choose_weights(cx, n->in[0], c))
+		return MLO_ERR_UNSUPPORTED;
 	schedule(cx, p, SHORT_IMAGE, &w);
 	p->a = n->in[0];
-	p->bias = n->nin > 2 ? n->in[2] : NULL;
+	p->bias = bias;
 	pack(cx, p, &w);
 	return MLO_OK;
 }
@@ -632,7 +641,8 @@ MloStatus contract_describe(MloLowerCx *cx, const MloNode *first, const MloNode 
 		MloStatus (*describe)(MloLowerCx *, const MloNode *, const MloNode *, ContractPlan *);
 	} table[] = {{OP_conv, describe_conv}, {OP_conv_transpose, describe_conv_transpose},
 	             {OP_matmul, describe_matmul}, {OP_gemm, describe_gemm},
-	             {OP_conv_integer, describe_conv}, {OP_matmul_integer, describe_matmul}};
+	             {OP_conv_integer, describe_conv}, {OP_conv_transpose_integer, describe_conv_transpose},
+	             {OP_matmul_integer, describe_matmul}};
 
 	if (!choose_elements(anchor, p) || !mlo_type_filled(&anchor->out[0]->type))
 		return MLO_ERR_UNSUPPORTED;

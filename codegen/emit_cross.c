@@ -7,7 +7,10 @@
  * Instead tiles of L x L elements are done at once, L being the lanes of a vector: what is read along s is loaded in
  * vectors along s and transposed in registers, the body runs for L rows of v, what is written along s is
  * transposed back.  Rows that make no whole tile at the end of s, and where the machine has no masks columns that
- * make no whole vector at the end of v, run as they would otherwise. */
+ * make no whole vector at the end of v, run as they would otherwise.
+ *
+ * Of two or four rows of bytes whose elements lie side by side in the result, `s + rows * v`, as the channels of a pixel do, the
+ * rows are woven into one run. */
 #include "codegen/emit_internal.h"
 
 enum { MAX_CROSSED = 4, MAX_TILE = 16, MAX_BODY = 12, LANE_BYTES = 16, LEAST_ROWS = 4 };
@@ -288,6 +291,96 @@ static void tiles_of_rows(Emit *e, Crossing *c, LLVMValueRef s, int rows)
 	emit_end(e, &l);
 }
 
+/* -- few rows, woven ------------------------------------------------------------------------------- */
+
+static bool sort_woven(Emit *e, Crossing *c, int64_t rows)
+{
+	for (const KStmt *s = c->vec->body; s; s = s->next) {
+		const KInst *in = s->kind == KS_LET ? &e->k->value.items[s->value] : NULL;
+		int64_t stride;
+
+		if (in && in->op != K_load)
+			continue;
+		stride = stride_along(e, c, in ? in->idx : s->idx, c->vec->var);
+		if (in && ((stride != 0 && stride != 1) || stores_to(c->vec->body, in->arg)))
+			return false;
+		if (in)
+			continue;
+		if (c->nstore == MAX_CROSSED || s->guard || stride != rows || stride_along(e, c, s->idx, c->seq->var) != 1 ||
+		    mlo_elem_bits(e->k->arg.items[s->arg].elem) != 8 || e->k->arg.items[s->arg].elem == EL_bool)
+			return false;
+		c->store[c->nstore++] = s;
+	}
+	return c->nstore > 0;
+}
+
+static bool find_woven(Emit *e, Crossing *c)
+{
+	int64_t lo, hi, least, rows;
+
+	c->min_bytes = 8;
+	if (e->lanes || !shaped(e, c) || c->max_bytes > 4 || uses_var(c->vec->extent, c->seq->var))
+		return false;
+	kx_range(e->k, c->seq->extent, &least, &rows);
+	c->lanes = e->t->vector_bytes / 4;
+	kx_range(e->k, c->vec->extent, &lo, &hi);
+	return c->lanes >= 4 && c->lanes <= MAX_TILE && (rows == 2 || rows == 4) && least == rows &&
+	       hi >= c->lanes && sort_woven(e, c, rows);
+}
+
+/* Elements of a and b in turn, units of `unit`; twice as long. */
+static LLVMValueRef woven(Emit *e, LLVMValueRef a, LLVMValueRef b, int unit)
+{
+	enum { MOST = 4 * MAX_TILE };
+	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);
+	LLVMValueRef mask[MOST];
+	int n = emit_lanes(a);
+
+	for (int i = 0; i < 2 * n; i++)
+		mask[i] = emit_const_i(i32, i / (2 * unit) * unit + i % unit + (i / unit % 2 ? n : 0));
+	return LLVMBuildShuffleVector(e->b, a, b, LLVMConstVector(mask, (unsigned)(2 * n)), "");
+}
+
+static void weave(Emit *e, Crossing *c, const Tile *t)
+{
+	for (int row = 0; row < t->rows; row++)
+		tile_row(e, c, t, row);
+	along(e, -1, 0, NULL);
+	e->var[c->seq->var] = t->s;
+	e->var[c->vec->var] = t->v;
+	for (int i = 0; i < c->nstore; i++) {
+		LLVMValueRef *r = c->out[i], v = woven(e, r[0], r[1], 1);
+
+		if (t->rows == 4)
+			v = woven(e, v, woven(e, r[2], r[3], 1), 2);
+		e->val[c->store[i]->value] = v; /* stored from its first element on */
+		emit_store(e, c->store[i]);
+	}
+}
+
+static bool emit_woven(Emit *e, const KStmt *s)
+{
+	Crossing c = {.seq = s};
+	Tile t = {.s = emit_i64(e, 0)};
+	LLVMValueRef n, whole;
+	int64_t lo, hi;
+	EmitLoop l;
+
+	if (!find_woven(e, &c))
+		return false;
+	kx_range(e->k, s->extent, &lo, &hi);
+	t.rows = (int)hi;
+	n = emit_idx(e, c.vec->extent);
+	whole = whole_tiles(e, &c, n);
+	t.v = emit_for(e, &l, emit_i64(e, 0), whole, emit_i64(e, c.lanes), "run");
+	weave(e, &c, &t);
+	emit_end(e, &l);
+	kx_range(e->k, c.vec->extent, &lo, &hi);
+	if (lo != hi || hi % c.lanes)
+		scalar_columns(e, &c, &t, whole, n);
+	return true;
+}
+
 bool emit_crossing(Emit *e, const KStmt *s)
 {
 	Crossing c = {.seq = s};
@@ -297,7 +390,7 @@ bool emit_crossing(Emit *e, const KStmt *s)
 	bool masks;
 
 	if (!find(e, &c))
-		return false;
+		return emit_woven(e, s);
 	masks = emit_has_masks(e, c.min_bytes);
 	n = emit_idx(e, s->extent);
 	whole = whole_tiles(e, &c, n);

@@ -285,13 +285,18 @@ MloStatus contract_nodes(Lower *l, MloNode *after, MloNode *last)
 	return MLO_OK;
 }
 
+static bool is_image_op(MloOp op)
+{
+	return op == OP_conv || op == OP_conv_transpose || op == OP_conv_integer || op == OP_conv_transpose_integer;
+}
+
 MloStatus contract_epilogue(Lower *l, MloNode *last)
 {
 	MloValue *y = l->anchor->out[0];
 	const KIdx *index[MLO_MAX_RANK] = {0};
 	int number;
 
-	if (l->anchor->op == OP_conv || l->anchor->op == OP_conv_transpose || l->anchor->op == OP_conv_integer)
+	if (is_image_op(l->anchor->op))
 		image_index(l, &y->type, index);
 	else
 		matrix_index(l, &y->type, index);
@@ -345,7 +350,7 @@ static void estimate(Lower *l)
 		l->k->flops *= (double)(c->nc / l->plan.phase_c * l->plan.oc) / (double)c->nc;
 	if (c->sparse.spread)
 		l->k->flops *= (double)(contract_entries(&l->plan) * c->sparse.group) / (double)(c->nc * mlo_contract_steps(c) * c->nky * c->nkx);
-	if (l->anchor->op != OP_conv_transpose && c->group_k && !contract_is_depthwise(c)) {
+	if (!l->plan.phase_c && c->group_k && !contract_is_depthwise(c)) {
 		/* block-diagonal groups multiply zeros: count what the model asks for */
 		l->k->flops *= (double)l->anchor->in[1]->type.dim[1].k / (double)c->nk;
 	}
@@ -398,7 +403,7 @@ static MloStatus lower(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered
 	if (c->depth && !cx->probe)
 		c->w_arg = contract_scratch(&l, (matrix_scratch_bytes(c) + 3) / 4);
 	if (c->sparse.spread && !cx->probe) {
-		c->sparse.i_arg = contract_bind(&l, KA_IN, NULL, l.plan.index);
+		c->sparse.i_arg = contract_bind(&l, KA_IN, NULL, l.plan.places);
 		c->sparse.n_arg = contract_bind(&l, KA_IN, NULL, l.plan.starts);
 		c->w_arg = contract_scratch(&l, sparse_scratch_bytes(c) / 4);
 	}

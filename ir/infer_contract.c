@@ -93,7 +93,8 @@ static MloStatus check_zeros(InferCx *c, MloDim lines, uint32_t i)
 	return MLO_OK;
 }
 
-MloStatus infer_conv_integer(InferCx *c)
+/* Of a convolution of integers; output channels run along `axis` of the weight. */
+static MloStatus check_conv_zeros(InferCx *c, int axis)
 {
 	const MloType *z = infer_in(c, 2), *w = infer_in(c, 1);
 
@@ -101,19 +102,23 @@ MloStatus infer_conv_integer(InferCx *c)
 	MLO_TRY(check_zero(c, 3, "weight"));
 	if (z && mlo_type_static(z) && mlo_type_elems(z) != 1)
 		return infer_error(c, "zero point '%s' is %s, not a scalar", infer_name(c, 2), infer_type_text(c, z));
-	if (w->rank > 0)
-		MLO_TRY(check_zeros(c, w->dim[0], 3));
+	return w->rank > axis ? check_zeros(c, w->dim[axis], 3) : MLO_OK;
+}
+
+MloStatus infer_conv_integer(InferCx *c)
+{
+	MLO_TRY(check_conv_zeros(c, 0));
 	return conv(c, mlo_attr_i(c->n, ATTR_conv_integer_group), false, EL_i32);
 }
 
-MloStatus infer_conv_transpose(InferCx *c)
+/* As conv() above. */
+static MloStatus conv_transpose(InferCx *c, int64_t group, bool with_bias, MloElem e)
 {
 	const MloType *w = infer_in(c, 1);
 	MloType t = *infer_in(c, 0);
-	int64_t group = mlo_attr_i(c->n, ATTR_conv_transpose_group);
 	MloDim m, ignored;
 
-	MLO_TRY(infer_same_elem(c, 0, 1));
+	t.elem = e;
 	MLO_TRY(check_group(c, group));
 	if (t.rank < 0 || w->rank < 0)
 		return infer_out(c, 0, &(MloType){.elem = t.elem, .rank = MLO_RANK_UNKNOWN});
@@ -128,8 +133,21 @@ MloStatus infer_conv_transpose(InferCx *c)
 		return infer_error(c, "%lld input channels do not divide into %lld groups",
 		                   (long long)w->dim[0].k, (long long)group);
 	m = infer_mul(c, w->dim[1], mlo_dim(group));
-	MLO_TRY(check_bias(c, m));
+	if (with_bias)
+		MLO_TRY(check_bias(c, m));
 	return conv_dims(c, m, &t);
+}
+
+MloStatus infer_conv_transpose(InferCx *c)
+{
+	MLO_TRY(infer_same_elem(c, 0, 1));
+	return conv_transpose(c, mlo_attr_i(c->n, ATTR_conv_transpose_group), true, infer_in(c, 0)->elem);
+}
+
+MloStatus infer_conv_transpose_integer(InferCx *c)
+{
+	MLO_TRY(check_conv_zeros(c, 1));
+	return conv_transpose(c, 1, false, EL_i32);
 }
 
 /* numpy's matmul: vectors are promoted to matrices and the added dimension is dropped again. */

@@ -338,12 +338,21 @@ static void fuse_bands(Fuser *f, MloNode *conv)
 
 /* -- one anchor ------------------------------------------------------------------------------ */
 
+/* Bytes of few channels that become a block of them: one pass over the image quantises it, too. */
+static bool weaves(const MloNode *n)
+{
+	const MloType *t = &n->out[0]->type;
+
+	return n->op == OP_relayout && n->out[0]->layout.block && mlo_dim_known(t->dim[1]) &&
+	       t->dim[1].k <= n->out[0]->layout.block && mlo_elem_bits(t->elem) == 8;
+}
+
 /* Pooling reads elements several times: it takes no more than a dequantization. */
 static bool takes_prologue(const Fuser *f, const MloNode *n)
 {
 	MloOpKind k = kind_of(n);
 
-	return k == OK_ELTWISE || k == OK_REDUCE || k == OK_ROWWISE || (k == OK_POOL && bytes_of(f, n->in[0]));
+	return weaves(n) || k == OK_ELTWISE || k == OK_REDUCE || k == OK_ROWWISE || (k == OK_POOL && bytes_of(f, n->in[0]));
 }
 
 /* What dequantises the result for a node that can do that itself is left to it: bytes are stored. */

@@ -8,12 +8,13 @@
  * float32, one rounding more per channel than the model's text. Weights lose their zero points where the
  * differences are 8-bit integers: they are constants, and kernels then need not know of any. */
 #include <math.h>
+#include <string.h>
 
 #include "passes/quant.h"
 
 /* A product y = x . w, w constant; channels of w run along `axis`, those of y along `out_axis`. */
 typedef struct Product {
-	MloNode *n; /* conv or matmul */
+	MloNode *n; /* conv, conv_transpose or matmul */
 	MloValue *x;
 	MloQuant q;             /* of x */
 	const MloTensor *w;     /* i8, without zero points */
@@ -77,14 +78,34 @@ static bool read_input(Product *p, MloValue *v)
 	return true;
 }
 
+/* Transposed: of one group, with pads that are numbers, whose taps do not overlap: others have no kernels of integers. */
+static bool has_integer_form(const MloNode *n)
+{
+	int nk, ns, count;
+	const int64_t *stride = mlo_attr_ints(n, ATTR_conv_transpose_strides, &ns);
+	const MloType *w = &n->in[1]->type;
+
+	mlo_attr_ints(n, ATTR_conv_transpose_output_shape, &count);
+	nk = w->rank - 2;
+	if (count || ns != nk || mlo_attr_i(n, ATTR_conv_transpose_group) != 1 ||
+	    strcmp(mlo_attr_s(n, ATTR_conv_transpose_auto_pad), "NOTSET") != 0)
+		return false;
+	for (int i = 0; i < nk; i++)
+		if (!mlo_has_dim(w, i + 2, stride[i]))
+			return false;
+	return true;
+}
+
 static bool read_product(MloGraph *g, Product *p, MloNode *n)
 {
 	int wr = n->in[1]->type.rank, yr = n->out[0]->type.rank;
-	bool conv = n->op == OP_conv;
+	bool transposed = n->op == OP_conv_transpose, conv = n->op == OP_conv || transposed;
 
+	if (transposed && !has_integer_form(n))
+		return false;
 	*p = (Product){.n = n, .out_axis = conv ? 1 : yr - 1};
 	return yr >= 2 && wr >= 2 && read_input(p, n->in[0]) &&
-	       read_weights(g, p, n->in[1], conv ? 0 : wr - 1);
+	       read_weights(g, p, n->in[1], transposed ? 1 : conv ? 0 : wr - 1);
 }
 
 /* -- bias -------------------------------------------------------------------------------------- */
@@ -194,29 +215,56 @@ static MloTensor *float_bias(MloGraph *g, const Product *p, const Bias *b, doubl
 
 /* -- the product ------------------------------------------------------------------------------- */
 
+static MloOp integer_op(MloOp op)
+{
+	return op == OP_conv ? OP_conv_integer : op == OP_conv_transpose ? OP_conv_transpose_integer : OP_matmul_integer;
+}
+
+/* Attributes of n in pairs: of its operator, of m's. */
+static void copy_lists(MloGraph *g, MloNode *m, const MloNode *n, const int (*lists)[2], size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		int len;
+		const int64_t *v = mlo_attr_ints(n, lists[i][0], &len);
+
+		mlo_attr_set_ints(g, m, lists[i][1], v, len);
+	}
+}
+
+static void conv_attrs(MloGraph *g, MloNode *m, const MloNode *n)
+{
+	static const int lists[][2] = {{ATTR_conv_strides, ATTR_conv_integer_strides},
+				       {ATTR_conv_dilations, ATTR_conv_integer_dilations},
+				       {ATTR_conv_pads, ATTR_conv_integer_pads},
+				       {ATTR_conv_kernel_shape, ATTR_conv_integer_kernel_shape}};
+
+	copy_lists(g, m, n, lists, sizeof lists / sizeof *lists);
+	mlo_attr_set_i(m, ATTR_conv_integer_group, mlo_attr_i(n, ATTR_conv_group));
+	mlo_attr_set_s(g, m, ATTR_conv_integer_auto_pad, mlo_attr_s(n, ATTR_conv_auto_pad));
+}
+
+static void transposed_attrs(MloGraph *g, MloNode *m, const MloNode *n)
+{
+	static const int lists[][2] = {{ATTR_conv_transpose_strides, ATTR_conv_transpose_integer_strides},
+				       {ATTR_conv_transpose_dilations, ATTR_conv_transpose_integer_dilations},
+				       {ATTR_conv_transpose_pads, ATTR_conv_transpose_integer_pads},
+				       {ATTR_conv_transpose_output_padding, ATTR_conv_transpose_integer_output_padding},
+				       {ATTR_conv_transpose_kernel_shape, ATTR_conv_transpose_integer_kernel_shape}};
+
+	copy_lists(g, m, n, lists, sizeof lists / sizeof *lists);
+}
+
 static MloValue *product(MloGraph *g, const Product *p, MloPassCx *cx)
 {
 	MloNode *n = p->n, *m;
 	MloValue *zero = mlo_rw_scalar(g, p->q.elem, p->q.zero);
 	MloValue *in[3] = {p->x, mlo_graph_const(g, p->w, n->in[1]->name), zero};
-	int count;
 
-	m = mlo_rw_node(g, n, n->op == OP_conv ? OP_conv_integer : OP_matmul_integer, n, in,
-			p->q.zero != 0 ? 3 : 2);
-	if (n->op == OP_conv) {
-		static const int lists[][2] = {{ATTR_conv_strides, ATTR_conv_integer_strides},
-					       {ATTR_conv_dilations, ATTR_conv_integer_dilations},
-					       {ATTR_conv_pads, ATTR_conv_integer_pads},
-					       {ATTR_conv_kernel_shape, ATTR_conv_integer_kernel_shape}};
-
-		for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
-			const int64_t *v = mlo_attr_ints(n, lists[i][0], &count);
-
-			mlo_attr_set_ints(g, m, lists[i][1], v, count);
-		}
-		mlo_attr_set_i(m, ATTR_conv_integer_group, mlo_attr_i(n, ATTR_conv_group));
-		mlo_attr_set_s(g, m, ATTR_conv_integer_auto_pad, mlo_attr_s(n, ATTR_conv_auto_pad));
-	}
+	m = mlo_rw_node(g, n, integer_op(n->op), n, in, p->q.zero != 0 ? 3 : 2);
+	if (n->op == OP_conv)
+		conv_attrs(g, m, n);
+	else if (n->op == OP_conv_transpose)
+		transposed_attrs(g, m, n);
 	mlo_rw_done(g, m, cx);
 	m->out[0]->type = n->out[0]->type; /* may know sizes better */
 	m->out[0]->type.elem = EL_i32;
@@ -337,7 +385,7 @@ MloStatus mlo_pass_integer(MloGraph *g, MloPassCx *cx)
 	} list = {0};
 
 	for (MloNode *n = g->first; n; n = n->next)
-		if (n->op == OP_conv || n->op == OP_matmul || n->op == OP_conv_integer ||
+		if (n->op == OP_conv || n->op == OP_conv_transpose || n->op == OP_matmul || n->op == OP_conv_integer ||
 		    n->op == OP_matmul_integer)
 			MLO_PUSH(cx->arena, &list, n);
 	for (size_t i = 0; i < list.n; i++) {

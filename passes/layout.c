@@ -5,7 +5,8 @@
  *
  * Convolutions produce values in channel blocks as wide as a vector.  What follows and works lane by
  * lane (elementwise, pooling, concat, resampling) stays in that layout; everything else reads dense
- * values.  A convolution reads dense images of few channels as they are. */
+ * values.  A convolution reads dense images of few channels as they are,
+ * one of bytes in blocks of as many. */
 #include "codegen/lower.h"
 #include "passes/pass.h"
 
@@ -30,7 +31,7 @@ static MloValue *in_layout(Layouter *l, MloNode *at, MloValue *v, int block)
 		return v;
 	if (v->def && v->def->op == OP_relayout && v->def->in[0]->layout.block == block)
 		return v->def->in[0];
-	if (v->id < l->cap && l->other[v->id])
+	if (v->id < l->cap && l->other[v->id] && l->other[v->id]->layout.block == block)
 		return l->other[v->id];
 	y = mlo_graph_op(l->g, at, OP_relayout, v->def, &v, 1);
 	y->layout.block = (int16_t)block;
@@ -74,6 +75,12 @@ static void layout_conv(Layouter *l, MloNode *n)
 	y->layout.block = (int16_t)l->block;
 	if (!x->layout.block && few && mlo_can_lower_contract(&l->lower, n, n))
 		return;
+	/* bytes are multiplied in steps of so many: a block of few channels is one step, not mostly room for others */
+	if (!x->layout.block && few && n->op == OP_conv_integer) {
+		operand_layout(l, n, 0, FEW_CHANNELS);
+		if (mlo_can_lower_contract(&l->lower, n, n))
+			return;
+	}
 	operand_layout(l, n, 0, l->block);
 	if (mlo_can_lower_contract(&l->lower, n, n))
 		return;
@@ -161,7 +168,8 @@ static void layout_node(Layouter *l, MloNode *n)
 
 	if (!mlo_node_lowers(n))
 		all_dense(l, n);
-	else if (n->op == OP_conv || n->op == OP_conv_transpose || n->op == OP_conv_integer)
+	else if (n->op == OP_conv || n->op == OP_conv_transpose || n->op == OP_conv_integer ||
+		 n->op == OP_conv_transpose_integer)
 		layout_conv(l, n);
 	else if (kind == OK_ELTWISE)
 		layout_eltwise(l, n);

@@ -32,7 +32,7 @@ static bool reads_zero(const MloNode *n)
 	MloQuant q;
 	const MloValue *z = zero_of(n);
 
-	if (n->op == OP_conv_integer || n->op == OP_matmul_integer)
+	if (n->op == OP_conv_integer || n->op == OP_conv_transpose_integer || n->op == OP_matmul_integer)
 		return !z || (z->data && mlo_tensor_elems(z->data) == 1);
 	return mlo_quant_from(n, &q);
 }

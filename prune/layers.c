@@ -16,6 +16,8 @@ static const char *why_not(MloArena *a, const MloPtq *q, const MloPrunePattern *
 
 	if (off)
 		return off;
+	if (q->layer[l->index].g != q->g)
+		return "it is in a branch";
 	if (!mlo_prune_divides(p, l))
 		return mlo_sprintf(a, "%s does not divide %lld outputs by %lld input channels", mlo_pattern_text(a, p),
 				   (long long)l->rows, (long long)l->channels);

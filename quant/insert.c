@@ -8,7 +8,7 @@
 typedef struct Insert {
 	const MloPtq *q; /* with the numbers */
 	MloPtq *at;      /* the same lists of the copy */
-	MloGraph *g;
+	MloGraph *g;     /* of the layer or tensor at hand: the copy, or a body of it */
 	MloDiag *d;
 	MloStatus status;
 } Insert;
@@ -87,13 +87,14 @@ static bool redirected(const Insert *x, const MloPtqTensor *t, const MloUse *u)
 static void quantize_tensor(Insert *x, size_t i)
 {
 	MloPtqTensor *t = &x->at->tensor[i];
-	MloNode *before = t->v->def ? t->v->def->next : x->g->first;
+	MloNode *before = t->v->def ? t->v->def->next : t->g->first;
 	struct {
 		MloUse *items;
 		size_t n, cap;
 	} uses = {0};
 	MloValue *dq;
 
+	x->g = t->g;
 	for (const MloUse *u = t->v->uses; u; u = u->next)
 		if (redirected(x, t, u))
 			MLO_PUSH(x->q->a, &uses, *u);
@@ -198,7 +199,7 @@ static void quantize_conv(Insert *x, size_t i)
 		return;
 	}
 	/* A bias where there was none takes a node with one operand more. */
-	fresh = mlo_rw_node(x->g, n, OP_conv, n, in, 3);
+	fresh = mlo_rw_node(x->g, n, n->op, n, in, 3);
 	mlo_rw_copy_attrs(fresh, n);
 	becomes(x, i, n->out[0], fresh);
 	mlo_graph_remove(x->g, n);
@@ -236,6 +237,22 @@ static void quantize_matmul(Insert *x, size_t i)
 	}
 }
 
+static void quantize_lstm(Insert *x, size_t i)
+{
+	MloPtqLayer *l = &x->at->layer[i];
+	MloNode *n = l->n, *fresh = mlo_lstm_quantise(x->q, x->g, n, x->d);
+
+	if (!fresh) {
+		x->status = MLO_ERR_INTERNAL;
+		return;
+	}
+	for (uint32_t k = 0; k < n->nout; k++)
+		mlo_ptq_tensor(x->at, n->out[k])->v = fresh->out[k];
+	l->n = fresh;
+	l->sum = l->result = fresh->out[0];
+	mlo_graph_remove(x->g, n);
+}
+
 /* -- one layer alone ------------------------------------------------------------------------------- */
 
 /* The layer's sum from the float graph's own values: quantised input and weights, behind everything else. */
@@ -253,7 +270,7 @@ static MloValue *alone(Insert *x, size_t i, MloPassCx *cx)
 	mlo_ptq_weights(x->q, l, t->scale, &w);
 	in[0] = pair(x, NULL, n->in[0], t);
 	in[1] = weights(x, l, NULL, &w, n->in[1]);
-	fresh = mlo_rw_node(x->g, NULL, n->op, n, in, l->kind == PTQ_CONV && in[2] ? 3 : 2);
+	fresh = mlo_rw_node(x->g, NULL, n->op, n, in, mlo_ptq_convolves(l->kind) && in[2] ? 3 : 2);
 	mlo_rw_copy_attrs(fresh, n);
 	y = mlo_rw_done(x->g, fresh, cx);
 	return l->kind == PTQ_MATMUL && in[2] ? mlo_rw_op(x->g, NULL, OP_add, n, cx, y, in[2]) : y;
@@ -268,7 +285,8 @@ MloStatus mlo_ptq_alone(const MloPtq *q, MloGraph *copy, MloPtq **at, MloValue *
 	for (size_t i = 0; i < q->nlayers; i++) {
 		const MloPtqLayer *l = &q->layer[i];
 
-		sum[i] = l->on && (l->kind == PTQ_CONV || l->kind == PTQ_MATMUL) ? alone(&x, i, &cx) : NULL;
+		x.g = x.at->layer[i].g;
+		sum[i] = l->on && mlo_ptq_weighs(l->kind) ? alone(&x, i, &cx) : NULL;
 	}
 	return x.status;
 }
@@ -294,12 +312,15 @@ MloStatus mlo_ptq_apply(const MloPtq *q, MloGraph *copy, MloPtq **at, MloDiag *d
 	for (size_t i = 0; i < q->nlayers; i++) {
 		const MloPtqLayer *l = &x.at->layer[i];
 
+		x.g = l->g;
 		if (l->on && l->kind == PTQ_JOIN)
 			quantize_constants(&x, i);
-		else if (l->on && l->kind == PTQ_CONV)
+		else if (l->on && mlo_ptq_convolves(l->kind))
 			quantize_conv(&x, i);
 		else if (l->on && l->kind == PTQ_MATMUL)
 			quantize_matmul(&x, i);
+		else if (l->on && l->kind == PTQ_LSTM)
+			quantize_lstm(&x, i);
 	}
 	return x.status;
 }

@@ -14,9 +14,19 @@ int8_t mlo_weight_round(double v, double scale)
 	return (int8_t)(r < -LEVELS ? -LEVELS : r > LEVELS ? LEVELS : r);
 }
 
+/* Elements behind one of an output channel that are of the same. */
+static int64_t inner(const MloPtqWeights *w)
+{
+	int64_t n = 1;
+
+	for (int i = w->axis + 1; i < w->w->rank; i++)
+		n *= w->w->dim[i];
+	return n;
+}
+
 int64_t mlo_weight_channel(const MloPtqWeights *w, int64_t e)
 {
-	return w->axis == 0 ? e / (mlo_tensor_elems(w->w) / w->channels) : e % w->channels;
+	return e / inner(w) % w->channels;
 }
 
 const MloValue *mlo_layer_bias(const MloPtqLayer *l)
@@ -25,7 +35,7 @@ const MloValue *mlo_layer_bias(const MloPtqLayer *l)
 	const MloNode *next;
 	int side;
 
-	if (l->kind == PTQ_CONV)
+	if (mlo_ptq_convolves(l->kind))
 		return n->nin > 2 ? n->in[2] : NULL;
 	if (l->kind != PTQ_MATMUL || n->out[0] == l->result)
 		return NULL;
@@ -41,12 +51,12 @@ const MloValue *mlo_layer_bias(const MloPtqLayer *l)
 /* Square error of a channel's weights in that scale. */
 static double error(const MloPtqWeights *w, int64_t channel, double scale)
 {
-	int64_t n = mlo_tensor_elems(w->w) / w->channels, step = w->axis == 0 ? 1 : w->channels;
-	int64_t at = w->axis == 0 ? channel * n : channel;
+	int64_t n = mlo_tensor_elems(w->w) / w->channels, run = inner(w);
 	double sum = 0;
 
 	for (int64_t i = 0; i < n; i++) {
-		double v = mlo_tensor_f64(w->w, at + i * step), d = v - mlo_weight_round(v, scale) * scale;
+		int64_t at = (i / run * w->channels + channel) * run + i % run;
+		double v = mlo_tensor_f64(w->w, at), d = v - mlo_weight_round(v, scale) * scale;
 
 		sum += d * d;
 	}
@@ -87,28 +97,35 @@ static double room_for(const MloTensor *bias, int64_t c, double input)
 	return bias && input > 0 ? fabs(mlo_tensor_f64(bias, c)) / input / (1 << 30) : 0;
 }
 
+void mlo_weight_scales(const MloPtq *q, MloPtqWeights *w)
+{
+	double *most = MLO_NEWN(q->a, double, (size_t)w->channels + 1), all = 0;
+
+	largest(w, most);
+	for (int64_t c = 0; c < w->channels; c++)
+		all = fmax(all, most[c]);
+	for (int64_t c = 0; c < w->channels; c++) {
+		double scale = (q->opt.per_tensor ? all : most[c]) / LEVELS;
+
+		if (scale > 1e-20 && q->opt.weight_mse && !q->opt.per_tensor)
+			scale = least_error(w, c, scale);
+		most[c] = (float)fmax(scale, 0x1p-40);
+	}
+	w->nscales = q->opt.per_tensor ? 1 : w->channels;
+	w->scale = most;
+}
+
 void mlo_ptq_weights(const MloPtq *q, const MloPtqLayer *l, double input, MloPtqWeights *out)
 {
 	const MloTensor *w = l->n->in[1]->data;
 	const MloValue *b = mlo_layer_bias(l);
 	const MloTensor *bias = l->bias ? l->bias : b ? b->data : NULL;
-	double *most, all = 0;
 
-	*out = (MloPtqWeights){.w = w, .axis = l->kind == PTQ_CONV ? 0 : 1};
+	*out = (MloPtqWeights){.w = w, .axis = mlo_ptq_weight_axis(l->kind)};
 	out->channels = w->dim[out->axis];
-	most = MLO_NEWN(q->a, double, (size_t)out->channels + 1);
-	largest(out, most);
+	mlo_weight_scales(q, out);
 	for (int64_t c = 0; c < out->channels; c++)
-		all = fmax(all, most[c]);
-	for (int64_t c = 0; c < out->channels; c++) {
-		double scale = (q->opt.per_tensor ? all : most[c]) / LEVELS;
-
-		if (scale > 1e-20 && q->opt.weight_mse && !q->opt.per_tensor)
-			scale = least_error(out, c, scale);
-		most[c] = (float)fmax(fmax(scale, room_for(bias, c, input)), 0x1p-40);
-	}
-	out->nscales = q->opt.per_tensor ? 1 : out->channels;
+		out->scale[c] = (float)fmax(out->scale[c], room_for(bias, c, input));
 	for (int64_t c = 1; q->opt.per_tensor && c < out->channels; c++)
-		most[0] = fmax(most[0], most[c]);
-	out->scale = most;
+		out->scale[0] = fmax(out->scale[0], out->scale[c]);
 }

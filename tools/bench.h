@@ -63,8 +63,7 @@ const char *bench_contestant(int who);
 double bench_flops(const json_t *step);    /* of a run; 0 where its sizes are open: the manifest has but a guess */
 json_t *bench_steps(const BenchResult *r); /* of the variant that ran, from the manifest; borrowed */
 
-/* bench_page.c: the same as one HTML page; models must have been profiled. */
+/* bench_page.c: the same as parts of one HTML page, which page_end() ends; models must have been profiled. */
 void bench_page_begin(MloStr *out);
 void bench_page_model(MloStr *out, const BenchResult *r);
-void bench_page_end(MloStr *out);
 #endif

@@ -1,14 +1,14 @@
 /* tools/bench_page.c -- measurements as a page: figures, roofline, nodes and what they were fused to, steps.
  *
- * One file that needs nothing else: styles are inline, drawings are SVG, no script.  The roofline is that of
- * Williams, Waterman and Patterson, "Roofline: an insightful visual performance model" (2009): what a step
- * can reach is bounded by the multiply-add peak and by its flops per byte times the bandwidth of memory. */
+ * Drawings are SVG.  The roofline is that of Williams, Waterman and Patterson, "Roofline: an insightful visual
+ * performance model" (2009): what a step can reach is bounded by the multiply-add peak and by its flops per byte times the bandwidth of memory. */
 #include <math.h>
 #include <string.h>
 
 #include "tools/bench.h"
 #include "tools/cli.h"
 #include "tools/manifest.h"
+#include "tools/page.h"
 
 /* Drawings, in pixels. */
 enum {
@@ -21,28 +21,6 @@ enum {
 	GAP_W = 110,
 	STEP_W = 330
 };
-
-static const char head[] =
-	"<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>mlopt bench</title><style>\n"
-	"body{font:14px/1.4 system-ui,sans-serif;margin:2em;max-width:1100px;color:#222}\n"
-	"h2{margin-top:2em}table{border-collapse:collapse}th,td{padding:2px "
-	"8px;text-align:right;border-bottom:1px solid "
-	"#ddd}\nth:first-child,td:first-child,.l{text-align:left}.s{font-size:12px;color:#555}\n"
-	"svg{font:11px "
-	"system-ui,sans-serif;background:#fafafa}.contract{fill:#3b73b9}.loops{fill:#2f9e62}.library{fill:"
-	"#d97a29}.gone{fill:#bbb}\n.e{fill:none;stroke:#999;stroke-opacity:.5}.roof{fill:none;stroke:#c33;"
-	"stroke-width:2}"
-	".g{stroke:#ddd}\n</style></head><body>\n";
-
-static void escaped(MloStr *out, const char *s)
-{
-	for (; *s; s++) {
-		if (*s == '<' || *s == '>' || *s == '&' || *s == '"')
-			mlo_str_add(out, "&#%d;", *s);
-		else
-			mlo_str_add(out, "%c", *s);
-	}
-}
 
 static const char *text_of(const json_t *j, const char *key)
 {
@@ -123,12 +101,12 @@ static void step_row(MloStr *out, const BenchResult *r, size_t i, double total)
 	size_t k;
 
 	mlo_str_add(out, "<tr><td>%zu<td class=\"l\">", i);
-	escaped(out, text_of(f.json, "name"));
+	page_escaped(out, text_of(f.json, "name"));
 	mlo_str_add(out, "<div class=\"s\">");
 	json_array_foreach(json_object_get(f.json, "nodes"), k, name)
 	{
 		mlo_str_add(out, k ? " + " : "");
-		escaped(out, json_string_value(name) ? json_string_value(name) : "?");
+		page_escaped(out, json_string_value(name) ? json_string_value(name) : "?");
 	}
 	mlo_str_add(out, "</div><td>%.4f<td>%.1f %%<td>%.1f<td>%.1f<td>", f.ms,
 		    total > 0 ? 100 * f.ms / total : 0, gflops(&f), gbytes(&f));
@@ -137,9 +115,9 @@ static void step_row(MloStr *out, const BenchResult *r, size_t i, double total)
 	else if (r->bandwidth > 0)
 		mlo_str_add(out, "%.0f %%", 100 * gbytes(&f) / r->bandwidth);
 	mlo_str_add(out, "<td class=\"l\">%s<td class=\"l\">", bound_by(r, &f));
-	escaped(out, text_of(f.json, "tier"));
+	page_escaped(out, text_of(f.json, "tier"));
 	mlo_str_add(out, "<td class=\"l s\">");
-	escaped(out, text_of(f.json, "schedule"));
+	page_escaped(out, text_of(f.json, "schedule"));
 	if (*text_of(f.json, "schedule")) {
 		mlo_manifest_why(f.json, why, sizeof why);
 		mlo_str_add(out, "; %s", why);
@@ -244,7 +222,7 @@ static void roofline(MloStr *out, const BenchResult *r)
 			text_of(f.json, "tier"), at_x(&a, f.intensity), at_y(&a, gflops(&f)),
 			3 + 3 * sqrt(f.ms / (r->latency[BENCH_OURS].median + 1e-9) * 10));
 		mlo_str_add(out, "step %zu, ", i);
-		escaped(out, text_of(f.json, "name"));
+		page_escaped(out, text_of(f.json, "name"));
 		mlo_str_add(out, ": %.4f ms, %.1f GFLOP/s</title></circle>\n", f.ms, gflops(&f));
 	}
 	mlo_str_add(out, "</svg><p class=\"s\">A dot is a step, its area its time: contractions blue, loops "
@@ -327,9 +305,9 @@ static void draw_node(MloStr *out, const BenchResult *r, size_t k, int step, dou
 	mlo_str_add(out, "<circle class=\"%s\" cx=\"%d\" cy=\"%.1f\" r=\"4\"/><text x=\"%d\" y=\"%.1f\">",
 		    s ? text_of(s, "tier") : "gone", ARC_W, row_y((double)k), ARC_W + 8,
 		    row_y((double)k) + 4);
-	escaped(out, n->op);
+	page_escaped(out, n->op);
 	mlo_str_add(out, " ");
-	escaped(out, name_end(n->name));
+	page_escaped(out, name_end(n->name));
 	mlo_str_add(out, "</text>\n");
 	if (s)
 		mlo_str_add(out, "<path class=\"e\" d=\"M%d %.1f C%d %.1f %d %.1f %d %.1f\"/>\n",
@@ -366,9 +344,9 @@ static void fusion(MloStr *out, const BenchResult *r)
 			    "y=\"%.1f\">%zu ",
 			    text_of(f.json, "tier"), ARC_W + NODE_W + GAP_W, row_y(y[i]) - ROW_H / 2 + 1,
 			    STEP_W, ROW_H - 2, ARC_W + NODE_W + GAP_W + 6, row_y(y[i]) + 4, i);
-		escaped(out, text_of(f.json, "name"));
+		page_escaped(out, text_of(f.json, "name"));
 		mlo_str_add(out, " ");
-		escaped(out, text_of(f.json, "shape"));
+		page_escaped(out, text_of(f.json, "shape"));
 		mlo_str_add(out, ", %.4f ms</text>\n", f.ms);
 	}
 	mlo_str_add(out, "</svg>\n");
@@ -378,23 +356,19 @@ static void fusion(MloStr *out, const BenchResult *r)
 
 void bench_page_begin(MloStr *out)
 {
-	mlo_str_add(out, "%s<h1>mlopt bench</h1>\n<p>", head);
-	escaped(out, machine_cpu(out->arena));
+	page_begin(out, "mlopt bench");
+	mlo_str_add(out, "<p>");
+	page_escaped(out, machine_cpu(out->arena));
 	mlo_str_add(out, "</p>\n");
 }
 
 void bench_page_model(MloStr *out, const BenchResult *r)
 {
 	mlo_str_add(out, "<h2>");
-	escaped(out, r->name);
+	page_escaped(out, r->name);
 	mlo_str_add(out, ": %s, %d thread%s</h2>\n", r->variant, r->threads, r->threads == 1 ? "" : "s");
 	latencies(out, r);
 	roofline(out, r);
 	fusion(out, r);
 	steps(out, r);
-}
-
-void bench_page_end(MloStr *out)
-{
-	mlo_str_add(out, "</body></html>\n");
 }

@@ -1,14 +1,15 @@
 /* tools/cmd_bench.c -- mlopt bench: how fast models are, and against what. */
 #include <getopt.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "targets/target.h"
 #include "tools/bench.h"
 #include "tools/cli.h"
 #include "tools/outfile.h"
+#include "tools/page.h"
+#include "tools/quantize.h"
 
-enum { O_JSON = 256, O_HTML, O_DURATION, O_WARMUP, O_NO_PEER, O_PROFILE, O_SHAPE, O_BASELINE, O_VARIANT };
+enum { O_JSON = 256, O_HTML, O_DURATION, O_WARMUP, O_NO_PEER, O_PROFILE, O_SHAPE, O_BASELINE, O_VARIANT, O_LAYERS };
 static const CliOption options[] = {
 	{'i', "input", "NAME=FILE|random", "an input from a .npy or .pb file (default: random)"},
 	{'n', "threads", "N", "threads (default: what this process may use)"},
@@ -16,6 +17,7 @@ static const CliOption options[] = {
 	{O_WARMUP, "warmup", "S", "seconds before that (default: 0.5)"},
 	{O_JSON, "json", "FILE", "write the figures as JSON ('-': to standard output, instead of the table)"},
 	{O_HTML, "html", "FILE", "write a page: figures, roofline, graph before and after fusion, steps"},
+	{O_LAYERS, "layers", "REPORT", "the page tells of that quantization, too: what 'quantize --json' said"},
 	{O_PROFILE, "profile", NULL, "also show the time of each step"},
 	{O_NO_PEER, "no-peer", NULL, "no baselines"},
 	{O_BASELINE, "baseline", "MODEL.onnx",
@@ -40,7 +42,7 @@ static const CliSpec spec = {
 enum { MAX_SHAPES = 64, MAX_INPUTS = 64 };
 typedef struct Request {
 	BenchOptions opt;
-	const char *json, *html;
+	const char *json, *html, *layers;
 	const char *shape[MAX_SHAPES], *input[MAX_INPUTS];
 } Request;
 
@@ -64,6 +66,9 @@ static bool take(Request *r, int o)
 	case O_HTML:
 		r->html = optarg;
 		r->opt.profile = true;
+		return true;
+	case O_LAYERS:
+		r->layers = optarg;
 		return true;
 	case O_PROFILE:
 		r->opt.profile = true;
@@ -89,23 +94,29 @@ static bool take(Request *r, int o)
 
 static MloStatus write_json(MloArena *a, const Request *r, json_t *models, MloDiag *d)
 {
-	json_t *j = json_pack("{s:O,s:{s:s,s:s}}", "models", models, "machine", "cpu", machine_cpu(a),
-			      "variant", mlo_target_native()->name);
-	char *text = j ? json_dumps(j, JSON_INDENT(1) | JSON_PRESERVE_ORDER) : NULL;
-	MloStatus st = MLO_OK;
-
-	json_decref(j);
-	if (!text)
-		return mlo_error(d, MLO_ERR_NOMEM, "out of memory");
-	if (strcmp(r->json, "-") == 0)
-		puts(text);
-	else
-		st = mlo_write_file(r->json, text, strlen(text), d);
-	free(text);
-	return st;
+	return mlo_write_json(r->json,
+			      json_pack("{s:O,s:{s:s,s:s}}", "models", models, "machine", "cpu", machine_cpu(a), "variant",
+					mlo_target_native()->name),
+			      d);
 }
 
-static MloStatus bench_all(MloArena *a, const Request *r, char **paths, int n, json_t *models, MloDiag *d)
+/* What `quantize --json` has written; the caller frees it. */
+static MloStatus read_report(const char *path, json_t **out, MloDiag *d)
+{
+	json_error_t e;
+	json_t *j = json_load_file(path, 0, &e);
+
+	if (!j)
+		return mlo_error(d, MLO_ERR_FORMAT, "'%s', line %d: %s", path, e.line, e.text);
+	if (!json_is_array(json_object_get(j, "layers"))) {
+		json_decref(j);
+		return mlo_error(d, MLO_ERR_FORMAT, "'%s' has no layers: it is not what 'mlopt quantize --json' writes", path);
+	}
+	*out = j;
+	return MLO_OK;
+}
+
+static MloStatus bench_all(MloArena *a, const Request *r, char **paths, int n, const json_t *report, json_t *models, MloDiag *d)
 {
 	MloStr page = {.arena = a};
 	Machine *m;
@@ -129,7 +140,9 @@ static MloStatus bench_all(MloArena *a, const Request *r, char **paths, int n, j
 			json_array_append_new(models, bench_json(&result));
 		mlo_arena_free(own);
 	}
-	bench_page_end(&page);
+	if (report)
+		quantize_page(&page, report);
+	page_end(&page);
 	if (r->json)
 		MLO_TRY(write_json(a, r, models, d));
 	if (r->html)
@@ -142,8 +155,8 @@ int cmd_bench(int argc, char **argv)
 	Request r = {.opt = {.duration = 3, .warmup = 0.5}};
 	MloDiag d = {0};
 	MloArena *a;
-	MloStatus st;
-	json_t *models;
+	MloStatus st = MLO_OK;
+	json_t *models, *report = NULL;
 	int o;
 
 	while ((o = cli_next(&spec, argc, argv)) != CLI_END) {
@@ -154,14 +167,20 @@ int cmd_bench(int argc, char **argv)
 	}
 	if (!cli_operands(&spec, argc, argv, 1, -1))
 		return CLI_USAGE;
+	if (r.layers && !r.html)
+		return cli_usage("--layers is part of the page: --html FILE");
 	r.opt.model.shapes = r.shape;
 	r.opt.inputs = r.input;
 	a = mlo_arena_new();
 	if (!a)
 		return cli_finish(&d, MLO_ERR_NOMEM);
 	models = json_array();
-	st = bench_all(a, &r, argv + optind, argc - optind, models, &d);
+	if (r.layers)
+		st = read_report(r.layers, &report, &d);
+	if (st == MLO_OK)
+		st = bench_all(a, &r, argv + optind, argc - optind, report, models, &d);
 	json_decref(models);
+	json_decref(report);
 	mlo_arena_free(a);
 	cli_flush_diag(&d); /* failures of single models have been printed */
 	return cli_status(st);

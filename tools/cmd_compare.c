@@ -1,4 +1,5 @@
-/* tools/cmd_compare.c -- mlopt compare: compiled results against the reference executor, layer by layer.
+/* tools/cmd_compare.c -- mlopt compare: compiled results against the reference executor, layer by layer; with data,
+ * two models (tools/compare.c).
  *
  * The groups that fusion makes are found by compiling once; their results, as far as they are values
  * of the model, become extra outputs of a second compilation, and each is compared with what the
@@ -11,29 +12,45 @@
 #include "passes/pass.h"
 #include "targets/target.h"
 #include "tools/cli.h"
-#include "tools/model.h"
+#include "tools/compare.h"
 #include "tools/npy.h"
+#include "tools/outfile.h"
 
-enum { O_SHAPE = 256, O_SEED, O_TOLERANCE, O_ALL };
+enum {
+	O_SHAPE = 256, O_SEED, O_TOLERANCE, O_ALL, O_DATA, O_PREPROCESS, O_LIMIT, O_REFERENCE, O_MIN_COSINE, O_MIN_SQNR, O_MIN_EQUAL,
+	O_JSON
+};
 static const CliOption options[] = {
 	{'i', "input", "NAME=FILE.npy", "an input (default: random)"},
 	{O_SEED, "seed", "N", "seed of random inputs (default: 1)"},
 	{O_TOLERANCE, "tolerance", "NMSE",
 	 "largest normalised mean square error that passes (default: 1e-6)"},
 	{O_ALL, "all-values", NULL, "compare every value of the model, which keeps nodes from being fused"},
+	{O_DATA, "data", "DATA", "compare two models over samples: a file or a folder, as for 'quantize --calib'"},
+	{O_PREPROCESS, "preprocess", "RECIPE", "how samples become inputs, as for 'eval'"},
+	{O_LIMIT, "limit", "N", "use the first N samples only"},
+	{O_REFERENCE, "reference", NULL, "run the first model by the reference executor"},
+	{O_MIN_COSINE, "min-cosine", "C", "with --data: least cosine of a sample that passes"},
+	{O_MIN_SQNR, "min-sqnr", "DB", "with --data: least signal to noise that passes"},
+	{O_MIN_EQUAL, "min-equal", "SHARE", "with --data: least share (0..1) of equal elements that passes"},
+	{O_JSON, "json", "FILE", "with --data: write the figures as JSON ('-': to standard output, instead of the text)"},
 	{O_SHAPE, "shape", "NAME=1x3x8x8", "shape of an input of an ONNX model, or size of a dimension"},
 	{'n', "threads", "N", "threads (default: what this process may use)"},
 	{0},
 };
 static const CliSpec spec = {
-	"MODEL.onnx [PACKAGE] [option]...",
+	"MODEL.onnx [PACKAGE] [option]... | MODEL|PACKAGE MODEL|PACKAGE --data DATA [option]...",
 	"Compares compiled results with the reference executor: the result of every fused group, or, when a\n"
 	"PACKAGE of the model is given, its outputs. Prints the error of each and exits with 1 if one is "
 	"above\n"
-	"the tolerance. NMSE: sum of squared differences over sum of squared reference values.",
+	"the tolerance. NMSE: sum of squared differences over sum of squared reference values.\n\n"
+	"With --data: runs two models, such as a float model and its quantised form, over samples, and prints for\n"
+	"each output the cosine between both (mean, and least of a sample), the ratio of signal to noise, the\n"
+	"largest difference and how many elements are equal. Exits with 1 if an output is below a bound.",
 	options,
 	"mlopt compare resnet50.onnx\n"
-	"mlopt compare resnet50.onnx resnet50.mlopt --input image=cat.npy",
+	"mlopt compare resnet50.onnx resnet50.mlopt --input image=cat.npy\n"
+	"mlopt compare resnet20.onnx resnet20_int8.onnx --data cifar_x.npy --preprocess scale=1/255,layout=nchw",
 };
 
 enum { MAX_SHAPES = 64, MAX_INPUTS = 64 };
@@ -44,9 +61,11 @@ typedef struct Request {
 	const char *shape[MAX_SHAPES], *input[MAX_INPUTS];
 	size_t ninputs;
 	ModelOptions opt;
-	int seed;
+	int seed, limit;
 	double tolerance;
 	bool all;
+	CompareRequest over; /* with data */
+	const char *json;
 } Request;
 
 /* -- which values --------------------------------------------------------------------------- */
@@ -265,6 +284,26 @@ static MloStatus compare_graph(Request *r, const MloGraph *g)
 	return st;
 }
 
+/* Two models over a data set. */
+static MloStatus run_over(Request *r)
+{
+	CompareResult result;
+
+	r->over.path[0] = r->path;
+	r->over.path[1] = r->package;
+	r->over.limit = r->limit;
+	r->over.model.shapes = r->shape;
+	r->over.model.nshapes = r->opt.nshapes;
+	r->over.model.threads = r->opt.threads;
+	r->over.model.quiet = true;
+	MLO_TRY(compare_models_over(r->a, &r->over, &result, r->d));
+	if (!r->json || strcmp(r->json, "-") != 0)
+		compare_print(r->a, &result);
+	if (r->json)
+		MLO_TRY(mlo_write_json(r->json, compare_json(&result), r->d));
+	return compare_within(&result, r->d);
+}
+
 static MloStatus run(Request *r)
 {
 	MloLoadOptions lo = {.shapes = r->shape, .nshapes = r->opt.nshapes};
@@ -275,7 +314,7 @@ static MloStatus run(Request *r)
 		return mlo_error(r->d, MLO_ERR_USAGE, "'%s' is a package: name its ONNX model first",
 				 r->path);
 	if (r->package && !model_is_package(r->package))
-		return mlo_error(r->d, MLO_ERR_USAGE, "'%s' is not a package", r->package);
+		return mlo_error(r->d, MLO_ERR_USAGE, "'%s' is not a package; two models are compared over --data", r->package);
 	MLO_TRY(mlo_load_model(r->path, &lo, &model, r->d));
 	cli_flush_diag(r->d);
 	g = mlo_graph_clone(model);
@@ -290,6 +329,35 @@ static MloStatus run(Request *r)
 	mlo_graph_free(g);
 	mlo_graph_free(model);
 	return st;
+}
+
+/* Options of a comparison over data. */
+static bool take_over(Request *r, int o)
+{
+	switch (o) {
+	case O_DATA:
+		r->over.data = optarg;
+		return true;
+	case O_PREPROCESS:
+		r->over.recipe = optarg;
+		return true;
+	case O_LIMIT:
+		return cli_int("--limit", optarg, 1, 2000000000, &r->limit);
+	case O_REFERENCE:
+		r->over.model.reference = true;
+		return true;
+	case O_MIN_COSINE:
+		return cli_real("--min-cosine", optarg, 0, 1, &r->over.min_cosine);
+	case O_MIN_SQNR:
+		return cli_real("--min-sqnr", optarg, 0, 400, &r->over.min_sqnr);
+	case O_MIN_EQUAL:
+		return cli_real("--min-equal", optarg, 0, 1, &r->over.min_equal);
+	case O_JSON:
+		r->json = optarg;
+		return true;
+	default:
+		return false;
+	}
 }
 
 static bool take(Request *r, int o)
@@ -315,8 +383,22 @@ static bool take(Request *r, int o)
 		r->shape[r->opt.nshapes++] = optarg;
 		return true;
 	default:
-		return false;
+		return take_over(r, o);
 	}
+}
+
+static bool fits(const Request *r)
+{
+	const bool over = r->over.recipe || r->limit || r->over.model.reference || r->json || r->over.min_cosine > 0 ||
+			  r->over.min_sqnr > 0 || r->over.min_equal > 0;
+
+	if (!r->over.data && over)
+		return cli_usage("--preprocess, --limit, --reference, --json and bounds need --data"), false;
+	if (r->over.data && !r->package)
+		return cli_usage("--data needs two models to compare"), false;
+	if (r->over.data && (r->all || r->ninputs))
+		return cli_usage("--data goes without --%s", r->all ? "all-values" : "input"), false;
+	return true;
 }
 
 int cmd_compare(int argc, char **argv)
@@ -336,11 +418,13 @@ int cmd_compare(int argc, char **argv)
 		return CLI_USAGE;
 	r.path = argv[optind];
 	r.package = optind + 1 < argc ? argv[optind + 1] : NULL;
+	if (!fits(&r))
+		return CLI_USAGE;
 	r.opt.shapes = r.shape;
 	r.a = mlo_arena_new();
 	if (!r.a)
 		return cli_finish(&d, MLO_ERR_NOMEM);
-	st = run(&r);
+	st = r.over.data ? run_over(&r) : run(&r);
 	mlo_arena_free(r.a);
 	return cli_finish(&d, st);
 }

@@ -1,6 +1,5 @@
 /* tools/cmd_eval.c -- mlopt eval: accuracy on labelled data, of one model or of two. */
 #include <getopt.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "tools/cli.h"
@@ -123,25 +122,9 @@ static MloStatus compare(Request *r)
 
 static MloStatus report(const Request *r)
 {
-	json_t *j;
-	char *text;
-	MloStatus st = MLO_OK;
-
 	if (!r->json || strcmp(r->json, "-") != 0)
 		eval_print(r->a, &r->result);
-	if (!r->json)
-		return MLO_OK;
-	j = eval_json(r->a, &r->result);
-	text = json_dumps(j, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
-	json_decref(j);
-	if (!text)
-		return mlo_error(r->d, MLO_ERR_NOMEM, "out of memory");
-	if (strcmp(r->json, "-") == 0)
-		puts(text);
-	else
-		st = mlo_write_file(r->json, text, strlen(text), r->d);
-	free(text);
-	return st;
+	return r->json ? mlo_write_json(r->json, eval_json(r->a, &r->result), r->d) : MLO_OK;
 }
 
 static MloStatus run(Request *r)

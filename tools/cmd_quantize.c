@@ -3,12 +3,14 @@
 #include <string.h>
 
 #include "tools/cli.h"
+#include "tools/outfile.h"
+#include "tools/page.h"
 #include "tools/quantize.h"
 
 enum {
-	O_CALIB = 256, O_SAMPLES, O_PREPROCESS, O_SHAPE, O_RANGE, O_PERCENTILE, O_WEIGHTS, O_PER_TENSOR, O_SYMMETRIC, O_PRODUCTS,
+	O_CALIB = 256, O_SAMPLES, O_PREPROCESS, O_SHAPE, O_CONST, O_RANGE, O_PERCENTILE, O_WEIGHTS, O_PER_TENSOR, O_SYMMETRIC, O_PRODUCTS,
 	O_EXCLUDE, O_INCLUDE, O_INT16, O_FALLBACK, O_EQUALIZE, O_MIGRATE, O_ROUND, O_NO_BIAS, O_SAVE, O_LOAD, O_JSON, O_ALL,
-	O_MAX_DROP, O_EVAL, O_LABELS, O_METRIC, O_MIN_SQNR, O_MIN_COSINE, O_KEEP, O_WEIGHT_ONLY, O_BLOCK, O_TARGET, O_TIMES
+	O_MAX_DROP, O_EVAL, O_LABELS, O_METRIC, O_MIN_SQNR, O_MIN_COSINE, O_KEEP, O_WEIGHT_ONLY, O_BLOCK, O_TARGET, O_TIMES, O_RANK, O_HTML
 };
 static const CliOption options[] = {
 	{'o', "output", "FILE", "the model to write"},
@@ -16,6 +18,7 @@ static const CliOption options[] = {
 	{O_SAMPLES, "samples", "N", "use at most N samples (default: 300)"},
 	{O_PREPROCESS, "preprocess", "RECIPE", "how samples become inputs, as for 'eval'"},
 	{O_SHAPE, "shape", "NAME=1x3x8x8", "shape of an input, or size of a dimension, while calibrating"},
+	{O_CONST, "const", "NAME=FILE", "an input that is always the same becomes part of the model: a .npy or .pb file (repeatable)"},
 	{O_RANGE, "range", "METHOD", "ranges of activations: mse (default), minmax, average, percentile, entropy"},
 	{O_PERCENTILE, "percentile", "P", "for --range percentile (default: 99.99)"},
 	{O_WEIGHTS, "weights", "METHOD", "ranges of weights: minmax (default) or mse"},
@@ -32,7 +35,7 @@ static const CliOption options[] = {
 	{O_SAVE, "save-profile", "FILE", "keep the ranges that were found"},
 	{O_LOAD, "load-profile", "FILE", "take ranges from such a file instead of --calib"},
 	{O_MAX_DROP, "max-drop", "POINTS", "layers go back to float until no more accuracy is lost on --eval"},
-	{O_EVAL, "eval", "FILE", "labelled samples for --max-drop, prepared like the others"},
+	{O_EVAL, "eval", "FILE", "labelled samples for --max-drop and --rank, prepared like the others"},
 	{O_LABELS, "labels", "FILE", "their class numbers"},
 	{O_METRIC, "metric", "NAME", "what --max-drop is about: top1 (default), top5, f1_macro, ... as for 'eval'"},
 	{O_MIN_SQNR, "min-sqnr", "DB", "a bound without labels: signal to noise of the outputs"},
@@ -43,7 +46,9 @@ static const CliOption options[] = {
 	{O_BLOCK, "block", "N", "weights per scale for --weight-only: 16, 32 (default), 64, 128 or 256"},
 	{O_TARGET, "target", "NAME", "layers that are slower in integers on that target stay float"},
 	{O_TIMES, "times", "HOW", "of layers: measured (default; kept in the cache), anew, or estimated"},
+	{O_RANK, "rank", NULL, "report what each layer alone costs: SQNR of the outputs and, with --eval, the metric"},
 	{O_JSON, "json", NULL, "report as JSON"},
+	{O_HTML, "html", "FILE", "write the report as a page, too"},
 	{O_ALL, "all", NULL, "report operators that only move values, too"},
 	{'n', "threads", "N", "threads (default: what this process may use)"},
 	{0},
@@ -62,8 +67,9 @@ static const CliSpec spec = {
 enum { MAX_LIST = 64 };
 typedef struct Request {
 	QuantizeOptions o;
-	const char *output, *shape[MAX_LIST], *exclude[MAX_LIST + 1], *include[MAX_LIST + 1], *wide[MAX_LIST + 1];
+	const char *output, *shape[MAX_LIST], *consts[MAX_LIST], *exclude[MAX_LIST + 1], *include[MAX_LIST + 1], *wide[MAX_LIST + 1];
 	size_t nexclude, ninclude, nwide;
+	const char *html;
 	bool json, all, keep, bounded;
 	int bits, block;
 } Request;
@@ -139,6 +145,7 @@ static bool take(Request *r, int o)
 	case O_SAMPLES: return cli_int("--samples", optarg, 1, 2000000000, &r->o.samples);
 	case O_PREPROCESS: r->o.preprocess = optarg; return true;
 	case O_SHAPE: return cli_push("--shape", r->shape, MAX_LIST, &r->o.run.nshapes);
+	case O_CONST: return cli_push("--const", r->consts, MAX_LIST, &r->o.nconsts);
 	case O_RANGE: return take_range(r, optarg);
 	case O_PERCENTILE: return cli_real("--percentile", optarg, 50, 100, &r->o.ptq.percentile);
 	case O_WEIGHTS: return take_weights(r, optarg);
@@ -156,7 +163,9 @@ static bool take(Request *r, int o)
 	case O_LOAD: r->o.load_profile = optarg; return true;
 	case O_TARGET: r->o.target = optarg; return true;
 	case O_TIMES: return quantize_times_how(optarg, &r->o.times);
+	case O_RANK: r->o.rank = true; return true;
 	case O_JSON: r->json = true; return true;
+	case O_HTML: r->html = optarg; return true;
 	case O_ALL: r->all = true; return true;
 	default: return take_bound(r, o);
 	}
@@ -180,6 +189,27 @@ static MloStatus weights_alone(Request *r, Quantize *x)
 	return MLO_OK;
 }
 
+static MloStatus write_page(const Request *r, const Quantize *x)
+{
+	MloStr page = {.arena = x->a};
+	json_t *j = report_json(x);
+
+	page_begin(&page, "mlopt quantize");
+	quantize_page(&page, j);
+	page_end(&page);
+	json_decref(j);
+	return mlo_write_file(r->html, mlo_str_text(&page), strlen(mlo_str_text(&page)), x->d);
+}
+
+static void print_json(const Quantize *x)
+{
+	json_t *j = report_json(x);
+
+	json_dumpf(j, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
+	printf("\n");
+	json_decref(j);
+}
+
 static MloStatus quantize(Request *r, Quantize *x)
 {
 	MloStatus st = r->bounded ? within(x) : quantize_default(x);
@@ -188,8 +218,10 @@ static MloStatus quantize(Request *r, Quantize *x)
 		return st;
 	if (st == MLO_OK || r->keep)
 		MLO_TRY(quantize_write(x, r->output));
+	if (r->html)
+		MLO_TRY(write_page(r, x));
 	if (r->json)
-		report_json(x);
+		print_json(x);
 	else
 		report_text(x, r->all);
 	return st;
@@ -217,10 +249,12 @@ static bool check_bounds(const Request *r)
 		return cli_usage("--eval and --labels belong together"), false;
 	if (o->max_drop >= 0 && !o->eval)
 		return cli_usage("--max-drop needs --eval FILE and --labels FILE; --min-sqnr and --min-cosine need no labels"), false;
-	if (o->eval && o->max_drop < 0)
-		return cli_usage("--eval is of use with --max-drop POINTS only"), false;
+	if (o->eval && o->max_drop < 0 && !o->rank)
+		return cli_usage("--eval is of use with --max-drop POINTS or --rank only"), false;
 	if (o->raise && !r->bounded)
 		return cli_usage("--fallback is about --max-drop, --min-sqnr and --min-cosine: none of them is there"), false;
+	if (o->rank && !o->calib)
+		return cli_usage("--rank runs samples: it needs --calib"), false;
 	if (r->bounded && !o->calib)
 		return cli_usage("bounds are checked by running samples: they need --calib"), false;
 	return true;
@@ -244,8 +278,8 @@ int cmd_quantize(int argc, char **argv)
 		return CLI_USAGE;
 	if (!r.output)
 		return cli_usage("'quantize' needs -o FILE");
-	if (r.bits && (r.o.calib || r.o.load_profile || r.json))
-		return cli_usage("--weight-only runs no samples: no --calib, --load-profile or --json");
+	if (r.bits && (r.o.calib || r.o.load_profile || r.json || r.html))
+		return cli_usage("--weight-only runs no samples: no --calib, --load-profile, --json or --html");
 	if (!r.bits && !r.o.calib == !r.o.load_profile)
 		return cli_usage(r.o.calib ? "--calib and --load-profile exclude each other"
 					   : "'quantize' needs --calib DATA, or --load-profile FILE");
@@ -258,6 +292,7 @@ int cmd_quantize(int argc, char **argv)
 		return CLI_USAGE;
 	r.o.model = argv[optind];
 	r.o.run.shapes = r.shape;
+	r.o.consts = r.consts;
 	r.o.ptq.exclude = r.exclude;
 	r.o.ptq.include = r.include;
 	r.o.ptq.wide = r.wide;

@@ -1,7 +1,6 @@
 /* tools/cmd_tune.c -- mlopt tune: measured schedules for the kernels of a model. */
 #include <getopt.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "tools/cli.h"
@@ -116,21 +115,9 @@ static void note(void *user, const char *text)
 static MloStatus report(const Request *r, const TuneResult *result, MloDiag *d)
 {
 	const bool to_stdout = r->json && strcmp(r->json, "-") == 0;
-	json_t *j = tune_json(result);
-	char *text = j ? json_dumps(j, JSON_INDENT(1) | JSON_PRESERVE_ORDER) : NULL;
-	MloStatus st = MLO_OK;
-
-	json_decref(j);
-	if (!text)
-		return mlo_error(d, MLO_ERR_NOMEM, "out of memory");
-	if (to_stdout)
-		puts(text);
-	else
+	if (!to_stdout)
 		tune_print(result);
-	if (r->json && !to_stdout)
-		st = mlo_write_file(r->json, text, strlen(text), d);
-	free(text);
-	return st;
+	return r->json ? mlo_write_json(r->json, tune_json(result), d) : MLO_OK;
 }
 
 static MloStatus tune(Request *r, MloArena *a, const MloGraph *g, MloDiag *d)

@@ -71,7 +71,8 @@ static bool alike(const MloPtqLayer *a, const MloPtqLayer *b)
 static size_t by_name(const MloPtq *from, const MloPtqLayer *l)
 {
 	for (size_t i = 0; i < from->nlayers; i++)
-		if (mlo_ptq_contracts(from->layer[i].kind) && !strcmp(mlo_node_name(from->layer[i].n), mlo_node_name(l->n)))
+		if (mlo_ptq_contracts(from->layer[i].kind) && from->layer[i].g == from->g &&
+		    !strcmp(mlo_node_name(from->layer[i].n), mlo_node_name(l->n)))
 			return i;
 	return SIZE_MAX;
 }
@@ -93,7 +94,7 @@ static size_t match(Prune *x)
 		MloPruneLayer *l = &x->list.layer[i];
 		const MloPtqLayer *p = &x->q->layer[l->index];
 
-		l->off = p->off; /* where zeros gain nothing, there is something to fit all the same */
+		l->off = p->off ? p->off : p->g == x->g ? NULL : "it is in a branch"; /* where zeros gain nothing, there is something to fit all the same */
 		x->twin[i] = by_name(x->from, p);
 		if (x->twin[i] == SIZE_MAX)
 			x->twin[i] = by_order(x, &teacher, i);
@@ -136,6 +137,11 @@ MloStatus distill_open(Prune *x, MloArena *a, const PruneOptions *opt, const cha
 			 student, opt->model);
 }
 
+static void free_graph(void *g)
+{
+	mlo_graph_free(g);
+}
+
 MloStatus distill_run(Prune *x, double *before)
 {
 	MloGraph *was;
@@ -145,7 +151,7 @@ MloStatus distill_run(Prune *x, double *before)
 	was = mlo_graph_clone(x->g);
 	if (!was)
 		return mlo_error(x->d, MLO_ERR_NOMEM, "out of memory");
-	mlo_defer(x->a, (void (*)(void *))mlo_graph_free, was);
+	mlo_defer(x->a, free_graph, was);
 	for (int i = 0; i < x->opt->fits; i++)
 		MLO_TRY(prune_fit(x));
 	MLO_TRY(prune_measure(x, PRUNE_MEASURED));

@@ -1,9 +1,11 @@
 // tools/ort_peer.js -- ONNX Runtime behind a pipe, one JSON line per request and per answer.
 //
-//   {"do":"load","model":PATH,"threads":N,"data":PATH,"inputs":[{"name","type","dims","at"}]}
+//   {"do":"load","model":PATH,"threads":N,"data":PATH,"inputs":[{"name","type","dims","at"}],"level":LEVEL}
 //        -> {"ok":true,"version","load_ms","first_ms","memory"}  the session made, that and its first run; what
-//           the process has grown by. Values of the inputs: the bytes at `at` of the file `data`; at < 0: zeros
+//           the process has grown by. Values of the inputs: the bytes at `at` of the file `data`; at < 0: zeros.
+//           LEVEL: how far graphs are optimised, "disabled" to "all" (the default)
 //   {"do":"run","seconds":S}  runs at least once -> {"ok":true,"ms":[...]}
+//   {"do":"values","data":PATH}  -> {"ok":true,"outputs":[{"name","type","dims","at"}]}  one run; the file gets its results
 'use strict';
 const ort = require('onnxruntime-node');
 const version = require('onnxruntime-node/package.json').version;
@@ -18,7 +20,7 @@ async function load(request) {
 	const before = process.memoryUsage().rss, start = process.hrtime.bigint();
 	session = await ort.InferenceSession.create(request.model, {
 		executionProviders: ['cpu'], intraOpNumThreads: request.threads, interOpNumThreads: 1,
-		graphOptimizationLevel: 'all', logSeverityLevel: 3,
+		graphOptimizationLevel: request.level || 'all', logSeverityLevel: 3,
 	});
 	const made = process.hrtime.bigint();
 	const bytes = new Uint8Array(require('fs').readFileSync(request.data));
@@ -50,13 +52,27 @@ async function run(request) {
 	return {ok: true, ms};
 }
 
+async function values(request) {
+	const results = await session.run(feeds), parts = [], outputs = [];
+	let at = 0;
+	for (const name of session.outputNames) {
+		const {type, dims, data} = results[name];
+		parts.push(Buffer.from(data.buffer, data.byteOffset, data.byteLength));
+		outputs.push({name, type, dims, at});
+		at += data.byteLength;
+	}
+	require('fs').writeFileSync(request.data, Buffer.concat(parts));
+	return {ok: true, outputs};
+}
+
 async function main() {
+	const answers = {load, run, values};
 	const lines = require('readline').createInterface({input: process.stdin});
 	for await (const line of lines) {
 		let answer;
 		try {
 			const request = JSON.parse(line);
-			answer = await (request.do === 'load' ? load(request) : run(request));
+			answer = await answers[request.do](request);
 		} catch (e) {
 			answer = {ok: false, error: String(e.message).split('\n')[0]};
 		}

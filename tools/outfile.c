@@ -127,3 +127,19 @@ MloStatus mlo_write_file(const char *path, const void *bytes, size_t n, MloDiag 
 	MLO_TRY(mlo_outfile_write(&o, bytes, n, d));
 	return mlo_outfile_commit(&o, d);
 }
+
+MloStatus mlo_write_json(const char *path, json_t *j, MloDiag *d)
+{
+	char *text = j ? json_dumps(j, JSON_INDENT(1) | JSON_PRESERVE_ORDER) : NULL;
+	MloStatus st = MLO_OK;
+
+	json_decref(j);
+	if (!text)
+		return mlo_error(d, MLO_ERR_NOMEM, "out of memory");
+	if (strcmp(path, "-") == 0)
+		puts(text);
+	else
+		st = mlo_write_file(path, text, strlen(text), d);
+	free(text);
+	return st;
+}

@@ -4,6 +4,7 @@
  * and is no regular file (a device, a pipe) is written directly. */
 #ifndef MLO_TOOLS_OUTFILE_H
 #define MLO_TOOLS_OUTFILE_H
+#include <jansson.h>
 #include <stdio.h>
 
 #include "ir/base/diag.h"
@@ -20,6 +21,8 @@ MloStatus mlo_outfile_commit(MloOutFile *o, MloDiag *d) MLO_CHECKED; /* closes i
 void mlo_outfile_abandon(MloOutFile *o);                             /* closes and removes; twice is fine */
 /* The whole of it at once. */
 MloStatus mlo_write_file(const char *path, const void *bytes, size_t n, MloDiag *d) MLO_CHECKED;
+/* JSON, indented, members in their order, to a file or, path "-", to standard output. Takes the reference to j; NULL: out of memory. */
+MloStatus mlo_write_json(const char *path, json_t *j, MloDiag *d) MLO_CHECKED;
 /* Removes the temporary files still open; async-signal-safe, for signal handlers. */
 void mlo_outfile_remove_all(void);
 #endif

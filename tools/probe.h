@@ -16,7 +16,9 @@ typedef struct Probe {
 } Probe;
 /* A clone of g; walked in the same order, values are those of the original. */
 MloStatus probe_open(Probe *p, const MloGraph *g, MloDiag *d) MLO_CHECKED;
-void probe_ask(Probe *p, MloValue *v, MloArena *a); /* out[p->outputs + k] for the k-th value asked for */
+/* out[p->outputs + k] for the k-th value asked for, v of g, the probe's graph or a branch in it: empty in runs that do not
+ * take that branch. */
+void probe_ask(Probe *p, MloGraph *g, MloValue *v, MloArena *a);
 /* Compiles and runs the graphs side by side on the same samples; `see` gets the outputs of all, one after the other. */
 MloStatus probe_samples(const ProbeData *x, Probe *const *p, size_t n, int64_t limit, const char *what, ProbeFn *see,
 			void *user, MloDiag *d) MLO_CHECKED;

@@ -152,14 +152,14 @@ static void ask(Gather *g, Probe *p, const MloPtq *dense, const MloPtq *pruned)
 		const MloNode *sum = added_to(p[0].g, from->sum), *there = sum ? added_to(p[1].g, to->sum) : NULL;
 
 		at->want = p[0].g->noutputs;
-		probe_ask(&p[0], there ? sum->out[0] : from->sum, g->x->a);
+		probe_ask(&p[0], p[0].g, there ? sum->out[0] : from->sum, g->x->a);
 		at->add = SIZE_MAX;
 		if (there) {
 			at->add = p[1].g->noutputs;
-			probe_ask(&p[1], there->in[there->in[0] == to->sum], g->x->a);
+			probe_ask(&p[1], p[1].g, there->in[there->in[0] == to->sum], g->x->a);
 		}
 		at->read = p[1].g->noutputs;
-		probe_ask(&p[1], mlo_layer_input(to), g->x->a);
+		probe_ask(&p[1], p[1].g, mlo_layer_input(to), g->x->a);
 	}
 	base = p[0].g->noutputs;
 	for (size_t i = 0; i < g->n; i++) {

@@ -1,6 +1,8 @@
 /* tools/quantize.h -- mlopt quantize: from a model and samples to a quantised graph. */
 #ifndef MLO_TOOLS_QUANTIZE_H
 #define MLO_TOOLS_QUANTIZE_H
+#include <jansson.h>
+
 #include "quant/ptq.h"
 #include "quant/speed.h"
 #include "targets/target.h"
@@ -12,7 +14,9 @@ typedef enum QuantizeTimes { QUANTIZE_TIMES_MEASURED, QUANTIZE_TIMES_ANEW, QUANT
 typedef struct QuantizeOptions {
 	MloPtqOptions ptq;
 	const char *model, *calib, *preprocess;
-	const MloLoadOptions *load; /* NULL: the model as it is, open sizes left open */
+	const MloLoadOptions *load; /* NULL: the model as it is but for `consts`, open sizes left open */
+	const char *const *consts;  /* as MloLoadOptions has them */
+	size_t nconsts;
 	int samples; /* at most, of the calibration data */
 	const char *load_profile, *save_profile;
 	bool equalize;        /* weights across layers, before anything is run */
@@ -23,6 +27,7 @@ typedef struct QuantizeOptions {
 	const char *metric;   /* one of tools/metrics.h that is about classes */
 	double max_drop;      /* points of it, in percent; < 0: no bound */
 	double min_sqnr, min_cosine; /* of all outputs; 0: no bound */
+	bool rank;            /* what each layer alone costs is reported, see quantize_rank() */
 	bool raise;           /* layers read 16 bits before they go back to float, where that is of use */
 	const char *target; /* layers that are slower in integers there stay float; NULL: speed does not matter */
 	QuantizeTimes times;
@@ -85,6 +90,9 @@ MloStatus quantize_measure(Quantize *x, int64_t samples) MLO_CHECKED;
 MloStatus quantize_default(Quantize *x) MLO_CHECKED;
 /* x->result within the bounds of the options; MLO_ERR_MODEL with over_budget: the best there is, with a message. */
 MloStatus quantize_within(Quantize *x) MLO_CHECKED;
+/* What the outputs have when a layer alone is quantised, and what the metric says of the labelled samples, if there are any:
+ * alone_sqnr and alone_accuracy of each contraction. The plan stays as it is; needs calibration samples. */
+MloStatus quantize_rank(Quantize *x) MLO_CHECKED;
 /* x->result with weights alone quantised, see mlo_ptq_blocks(); *count: of how many products. */
 MloStatus quantize_weights(Quantize *x, int bits, int block, size_t *count) MLO_CHECKED;
 MloStatus quantize_write(Quantize *x, const char *path) MLO_CHECKED;
@@ -121,5 +129,7 @@ MloStatus profile_load(MloPtq *q, const char *path, MloDiag *d) MLO_CHECKED;
 void report_text(const Quantize *x, bool all); /* all: operators that only move values, too */
 void report_summary(const Quantize *x, FILE *to); /* one line */
 void report_speed(const Quantize *x, const MloTarget *t); /* a note, if it was measured */
-void report_json(const Quantize *x);
+json_t *report_json(const Quantize *x);
+/* tools/quantize_page.c: that as part of an HTML page; anything else than such a report is shown as far as it goes. */
+void quantize_page(MloStr *out, const json_t *report);
 #endif

@@ -2,7 +2,7 @@
  *
  * Layers are ranked by the noise that outputs have when that layer alone is quantised; the worst go back to float, or
  * first, if the options say so and it helps, have their activations in 16 bits: a list of steps.  1, 2, 4, ... of them are
- * taken until the bound holds, then bisection finds the fewest that do. */
+ * taken until the bound holds, then bisection finds the fewest that do.  The ranking alone is of use to a report. */
 #include <math.h>
 
 #include "tools/cli.h"
@@ -48,6 +48,15 @@ static const char *where(const Quantize *x)
 			     : mlo_sprintf(x->a, "%zu layers in float", x->back);
 }
 
+static bool met(const Quantize *x)
+{
+	const QuantizeOptions *o = x->opt;
+
+	return (!(o->max_drop >= 0) || x->float_accuracy - x->accuracy <= o->max_drop + 1e-9) &&
+	       (!(o->min_sqnr > 0) || x->output_sqnr >= o->min_sqnr) &&
+	       (!(o->min_cosine > 0) || x->output_cosine >= o->min_cosine);
+}
+
 static MloStatus judge(Budget *b, bool *holds)
 {
 	Quantize *x = b->x;
@@ -57,9 +66,7 @@ static MloStatus judge(Budget *b, bool *holds)
 	MLO_TRY(quantize_measure(x, BOUND_SAMPLES));
 	if (labelled(x))
 		MLO_TRY(labelled_accuracy(&b->l, x->result, &x->accuracy, x->d));
-	*holds = (!labelled(x) || x->float_accuracy - x->accuracy <= o->max_drop + 1e-9) &&
-		 (!(o->min_sqnr > 0) || x->output_sqnr >= o->min_sqnr) &&
-		 (!(o->min_cosine > 0) || x->output_cosine >= o->min_cosine);
+	*holds = met(x);
 	if (labelled(x))
 		cli_note("%s: %s %.2f%% of %.2f%%, SQNR %.1f dB", where(x), o->metric, x->accuracy, x->float_accuracy,
 			 x->output_sqnr);
@@ -151,6 +158,19 @@ static MloStatus alone(Budget *b, size_t layer, bool raised, double *out)
 	return MLO_OK;
 }
 
+/* For the report; the metric of a layer alone is asked for, since it takes a run of all labelled samples. */
+static MloStatus keep(Budget *b, size_t layer, double noise)
+{
+	Quantize *x = b->x;
+	MloPtqLayer *l = &x->q->layer[layer];
+
+	l->alone_sqnr = noise;
+	if (!x->opt->rank || !labelled(x))
+		return MLO_OK;
+	MLO_TRY(quantize_build(x));
+	return labelled_accuracy(&b->l, x->result, &l->alone_accuracy, x->d);
+}
+
 /* The steps of a layer: 16 bits are one where they take half of the noise away. */
 static MloStatus rank_layer(Budget *b, size_t layer)
 {
@@ -158,6 +178,7 @@ static MloStatus rank_layer(Budget *b, size_t layer)
 	Step raise = {.layer = layer, .raise = true}, back = {.layer = layer};
 
 	MLO_TRY(alone(b, layer, false, &raise.noise));
+	MLO_TRY(keep(b, layer, raise.noise));
 	back.noise = raise.noise;
 	if (b->x->opt->raise && !b->asked[layer].wide) {
 		MLO_TRY(alone(b, layer, true, &back.noise));
@@ -253,27 +274,52 @@ static MloStatus search(Budget *b)
 	return cannot(b, best);
 }
 
+static MloStatus begin(Budget *b, Quantize *x)
+{
+	const QuantizeOptions *o = x->opt;
+	const LabelledOptions l = {o->model, o->eval, o->labels, o->preprocess, o->metric, &o->run};
+
+	*b = (Budget){.x = x,
+		      .layer = MLO_NEWN(x->a, size_t, x->q->nlayers + 1),
+		      .asked = MLO_NEWN(x->a, Asked, x->q->nlayers + 1)};
+	for (size_t i = 0; i < x->q->nlayers; i++) {
+		const MloPtqLayer *p = &x->q->layer[i];
+
+		b->asked[i] = (Asked){p->wide, p->bias, p->bias};
+		if (p->on && mlo_ptq_contracts(p->kind))
+			b->layer[b->nlayers++] = i;
+	}
+	if (!labelled(x))
+		return MLO_OK;
+	MLO_TRY(labelled_read(x->a, &l, &b->l, x->d));
+	return labelled_accuracy(&b->l, x->g, &x->float_accuracy, x->d);
+}
+
 MloStatus quantize_within(Quantize *x)
 {
-	Budget b = {.x = x,
-		    .layer = MLO_NEWN(x->a, size_t, x->q->nlayers + 1),
-		    .asked = MLO_NEWN(x->a, Asked, x->q->nlayers + 1)};
+	Budget b;
 	bool holds;
 
-	for (size_t i = 0; i < x->q->nlayers; i++) {
-		const MloPtqLayer *l = &x->q->layer[i];
-
-		b.asked[i] = (Asked){l->wide, l->bias, l->bias};
-		if (l->on && mlo_ptq_contracts(l->kind))
-			b.layer[b.nlayers++] = i;
-	}
-	if (labelled(x)) {
-		const QuantizeOptions *o = x->opt;
-		const LabelledOptions l = {o->model, o->eval, o->labels, o->preprocess, o->metric, &o->run};
-
-		MLO_TRY(labelled_read(x->a, &l, &b.l, x->d));
-		MLO_TRY(labelled_accuracy(&b.l, x->g, &x->float_accuracy, x->d));
-	}
+	MLO_TRY(begin(&b, x));
 	MLO_TRY(judge(&b, &holds));
-	return holds ? MLO_OK : search(&b);
+	if (!holds)
+		return search(&b);
+	if (!x->opt->rank)
+		return MLO_OK;
+	MLO_TRY(rank(&b));
+	take_steps(&b, 0);
+	return judge(&b, &holds);
+}
+
+MloStatus quantize_rank(Quantize *x)
+{
+	Budget b;
+
+	MLO_TRY(begin(&b, x));
+	MLO_TRY(rank(&b));
+	take_steps(&b, 0);
+	if (!labelled(x))
+		return MLO_OK;
+	MLO_TRY(quantize_build(x));
+	return labelled_accuracy(&b.l, x->result, &x->accuracy, x->d);
 }

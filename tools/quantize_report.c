@@ -14,10 +14,18 @@ static const char *scheme(const Quantize *x, const MloPtqLayer *l)
 
 	if (!l->on)
 		return "float";
+	if (l->kind == PTQ_LSTM)
+		return x->opt->ptq.per_tensor ? "dynamic u8 x s8" : "dynamic u8 x s8/ch";
 	a = activation[x->opt->ptq.symmetric][mlo_ptq_tensor(x->q, mlo_layer_input(l))->wide];
-	if (l->kind == PTQ_CONV || l->kind == PTQ_MATMUL)
+	if (mlo_ptq_weighs(l->kind))
 		return mlo_sprintf(x->a, "%s x s8%s", a, x->opt->ptq.per_tensor ? "" : "/channel");
 	return a;
+}
+
+/* The tensor whose range it reads; NULL: none that was found beforehand. */
+static const MloPtqTensor *range_of(const Quantize *x, const MloPtqLayer *l)
+{
+	return l->kind == PTQ_LSTM ? NULL : mlo_ptq_tensor(x->q, mlo_layer_input(l));
 }
 
 static const char *reason(const MloPtqLayer *l)
@@ -87,8 +95,8 @@ void report_text(const Quantize *x, bool all)
 	printf("%-40s %-20s %-16s %-24s %s\n", "node", "operator", "scheme", "range of the input", "SQNR dB");
 	for (size_t i = 0; i < x->q->nlayers; i++) {
 		const MloPtqLayer *l = &x->q->layer[i];
-		const MloPtqTensor *t = mlo_ptq_tensor(x->q, mlo_layer_input(l));
-		char range[64] = "", sqnr[32] = "", times[64] = "";
+		const MloPtqTensor *t = range_of(x, l);
+		char range[64] = "", sqnr[32] = "", times[64] = "", alone[96] = "";
 
 		if (!shown(l, all))
 			continue;
@@ -98,15 +106,19 @@ void report_text(const Quantize *x, bool all)
 			snprintf(sqnr, sizeof sqnr, "%.1f", l->sqnr);
 		if (l->on && isfinite(l->int_ns))
 			snprintf(times, sizeof times, "  %.4f ms, float32 %.4f ms", l->int_ns * 1e-6, l->float_ns * 1e-6);
-		printf("%-40s %-20s %-16s %-24s %s%s%s%s\n", mlo_node_name(l->n), mlo_op_info(l->n->op)->name, scheme(x, l),
-		       range, sqnr, times, l->on && *reason(l) ? "  " : "", reason(l));
+		if (isfinite(l->alone_accuracy))
+			snprintf(alone, sizeof alone, "  (alone: outputs %.1f dB, %s %.2f%%)", l->alone_sqnr, x->opt->metric, l->alone_accuracy);
+		else if (isfinite(l->alone_sqnr) && x->opt->rank)
+			snprintf(alone, sizeof alone, "  (alone: outputs %.1f dB)", l->alone_sqnr);
+		printf("%-40s %-20s %-16s %-24s %s%s%s%s%s\n", mlo_node_name(l->n), mlo_op_info(l->n->op)->name, scheme(x, l),
+		       range, sqnr, alone, times, l->on && *reason(l) ? "  " : "", reason(l));
 	}
 	report_summary(x, stdout);
 }
 
 static json_t *layer(const Quantize *x, const MloPtqLayer *l)
 {
-	const MloPtqTensor *t = mlo_ptq_tensor(x->q, mlo_layer_input(l));
+	const MloPtqTensor *t = range_of(x, l);
 	json_t *j = json_pack("{s:s,s:s,s:b,s:s}", "node", mlo_node_name(l->n), "op", mlo_op_info(l->n->op)->name,
 			      "quantized", l->on, "scheme", scheme(x, l));
 
@@ -118,6 +130,10 @@ static json_t *layer(const Quantize *x, const MloPtqLayer *l)
 	}
 	if (l->on && isfinite(l->sqnr))
 		json_object_set_new(j, "sqnr_db", json_real(l->sqnr));
+	if (isfinite(l->alone_sqnr))
+		json_object_set_new(j, "alone_output_sqnr_db", json_real(l->alone_sqnr));
+	if (isfinite(l->alone_accuracy))
+		json_object_set_new(j, "alone_accuracy", json_real(l->alone_accuracy));
 	if (isfinite(l->int_ns)) {
 		json_object_set_new(j, "ms", json_real(l->int_ns * 1e-6));
 		json_object_set_new(j, "float_ms", json_real(l->float_ns * 1e-6));
@@ -127,7 +143,7 @@ static json_t *layer(const Quantize *x, const MloPtqLayer *l)
 	return j;
 }
 
-void report_json(const Quantize *x)
+json_t *report_json(const Quantize *x)
 {
 	json_t *root = json_object(), *layers = json_array();
 
@@ -151,7 +167,5 @@ void report_json(const Quantize *x)
 	}
 	json_object_set_new(root, "within_budget", json_boolean(!x->over_budget));
 	json_object_set_new(root, "layers", layers);
-	json_dumpf(root, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
-	printf("\n");
-	json_decref(root);
+	return root;
 }

@@ -1,5 +1,5 @@
 /* ir/ref/ref_integer.c -- products of 8-bit integers, summed up in 32 bits; dynamic quantization. */
-#include "ir/ref/ref_elem.h"
+#include "ir/ref/ref_dynamic.h"
 #include "ir/ref/ref_geometry.h"
 
 REF_INLINE int32_t load8(const void *p, int64_t i, bool is_signed)
@@ -103,6 +103,26 @@ static void conv_plane(const Conv *v, int64_t from, int64_t weights, int32_t wz,
 	} while (advance(o, g->out, last));
 }
 
+/* Operands and sizes, but what attributes say. */
+static void operands(Conv *v, const RefCall *c, int64_t channels)
+{
+	const RefTensor *x = &c->in[0], *w = &c->in[1];
+	RefGeom *g = &v->g;
+	v->x = x->data;
+	v->w = w->data;
+	v->xs = x->elem == EL_i8;
+	v->ws = w->elem == EL_i8;
+	v->xz = zero_at(ref_in(c, 2), 0);
+	v->channels = channels;
+	g->nd = x->rank - 2;
+	for (int i = 0; i < g->nd; i++) {
+		g->in[i] = x->dim[i + 2];
+		g->kernel[i] = w->dim[i + 2];
+	}
+	v->size = ref_count_dims(g->in, 0, g->nd);
+	v->taps = ref_count_dims(g->kernel, 0, g->nd);
+}
+
 void ref_conv_integer(const RefCall *c)
 {
 	const RefAttr *a = c->attr;
@@ -111,24 +131,12 @@ void ref_conv_integer(const RefCall *c)
 	const RefTensor *x = &c->in[0], *w = &c->in[1], *y = &c->out[0];
 	Conv v;
 	RefGeom *g = &v.g;
-	v.x = x->data;
-	v.w = w->data;
-	v.xs = x->elem == EL_i8;
-	v.ws = w->elem == EL_i8;
-	v.channels = w->dim[1];
-	g->nd = x->rank - 2;
-	for (int i = 0; i < g->nd; i++) {
-		g->in[i] = x->dim[i + 2];
-		g->kernel[i] = w->dim[i + 2];
-	}
+	operands(&v, c, w->dim[1]);
 	ref_geom_lists(g, s->ints, s->n, d->ints, d->n, p->ints, p->n);
 	ref_geom_window(g, ref_auto_pad(a[ATTR_conv_integer_auto_pad].s), false);
 	for (int i = 0; i < g->nd; i++)
 		g->out[i] = y->dim[i + 2];
-	v.size = ref_count_dims(g->in, 0, g->nd);
-	v.taps = ref_count_dims(g->kernel, 0, g->nd);
 	int64_t m = y->dim[1], of_group = m / a[ATTR_conv_integer_group].i;
-	v.xz = zero_at(ref_in(c, 2), 0);
 	if (ref_count(y) == 0)
 		return;
 	int64_t plane = ref_count_dims(g->out, 0, g->nd);
@@ -136,6 +144,59 @@ void ref_conv_integer(const RefCall *c)
 		int64_t oc = image % m, from = (image / m * x->dim[1] + oc / of_group * v.channels) * v.size;
 		conv_plane(&v, from, oc * v.channels * v.taps, zero_at(ref_in(c, 3), oc),
 		           (int32_t *)y->data + image * plane);
+	}
+}
+
+/* -- conv_transpose_integer ------------------------------------------------------------------ */
+
+/* Where in x tap k of output o comes from, as an offset; -1: from nowhere. */
+static int64_t tap_source(const RefGeom *g, const int64_t *o, const int64_t *k)
+{
+	int64_t at = 0;
+	for (int d = 0; d < g->nd; d++) {
+		int64_t i = o[d] + g->begin[d] - k[d] * g->dilation[d];
+		if (i < 0 || i % g->stride[d] || i / g->stride[d] >= g->in[d])
+			return -1;
+		at = at * g->in[d] + i / g->stride[d];
+	}
+	return at;
+}
+
+/* One output: the image at `from`, the weights of output channel oc. */
+static int32_t transposed_sum(const Conv *v, int64_t from, int64_t oc, int64_t outputs, const int64_t *o, int32_t wz)
+{
+	int64_t k[REF_GEOM_DIMS] = {0, 0, 0, 0, 0, 0}, tap = 0;
+	uint32_t sum = 0;
+	do {
+		int64_t at = tap_source(&v->g, o, k);
+		for (int64_t c = 0; at >= 0 && c < v->channels; c++) {
+			int32_t w = load8(v->w, (c * outputs + oc) * v->taps + tap, v->ws) - wz;
+			sum += (uint32_t)(w * (load8(v->x, from + c * v->size + at, v->xs) - v->xz));
+		}
+		tap++;
+	} while (advance(k, v->g.kernel, v->g.nd));
+	return (int32_t)sum;
+}
+
+void ref_conv_transpose_integer(const RefCall *c)
+{
+	const RefAttr *a = c->attr;
+	const RefAttr *s = &a[ATTR_conv_transpose_integer_strides], *d = &a[ATTR_conv_transpose_integer_dilations];
+	const RefAttr *p = &a[ATTR_conv_transpose_integer_pads], *op = &a[ATTR_conv_transpose_integer_output_padding];
+	const RefTensor *x = &c->in[0], *w = &c->in[1], *y = &c->out[0];
+	int32_t *to = (int32_t *)y->data;
+	Conv v;
+	operands(&v, c, x->dim[1]);
+	ref_geom_lists(&v.g, s->ints, s->n, d->ints, d->n, p->ints, p->n);
+	ref_geom_transposed(&v.g, REF_PAD_NOTSET, op->ints, op->n, NULL, 0);
+	if (ref_count(y) == 0)
+		return;
+	for (int64_t image = 0; image < y->dim[0] * y->dim[1]; image++) {
+		int64_t oc = image % y->dim[1], from = image / y->dim[1] * x->dim[1] * v.size;
+		int64_t o[REF_GEOM_DIMS] = {0, 0, 0, 0, 0, 0};
+		do
+			*to++ = transposed_sum(&v, from, oc, w->dim[1], o, zero_at(ref_in(c, 3), oc));
+		while (advance(o, v.g.out, v.g.nd));
 	}
 }
 
@@ -229,27 +290,19 @@ void ref_matmul_integer(const RefCall *c)
 
 /* -- dynamic_quantize_linear ------------------------------------------------------------------ */
 
-/* The range is that of x, widened to contain 0; float32 arithmetic, as ONNX's is. */
 void ref_dynamic_quantize_linear(const RefCall *c)
 {
-	const RefTensor *x = &c->in[0], *y = ref_out(c, 0), *out_scale = ref_out(c, 1), *out_zero = ref_out(c, 2);
-	float lo = 0, hi = 0;
+	const RefTensor *x = &c->in[0], *y = ref_out(c, 0), *scale = ref_out(c, 1), *zero = ref_out(c, 2);
+	const float *v = x->data;
 	int64_t n = ref_count(x);
-	for (int64_t i = 0; i < n; i++) {
-		float v = ((const float *)x->data)[i];
-		lo = v < lo ? v : lo;
-		hi = v > hi ? v : hi;
-	}
-	float scale = (hi - lo) / 255.0f, zero = 0;
-	if (scale > 0)
-		zero = (float)refm_rint(-lo / scale);
-	zero = zero < 0 ? 0 : zero > 255 ? 255 : zero;
-	if (out_scale)
-		ref_put_f64(out_scale, 0, scale);
-	if (out_zero)
-		ref_put_f64(out_zero, 0, zero);
-	for (int64_t i = 0; y && i < n; i++) {
-		float v = scale > 0 ? ((const float *)x->data)[i] / scale : 0;
-		ref_put_f64(y, i, refm_rint(v) + zero);
-	}
+	RefDynamic q = {0};
+
+	ref_dynamic_see(&q, v, n);
+	ref_dynamic_close(&q);
+	if (scale)
+		ref_put_f64(scale, 0, q.scale);
+	if (zero)
+		ref_put_f64(zero, 0, q.zero);
+	for (int64_t i = 0; y && i < n; i++)
+		ref_put_f64(y, i, ref_dynamic_byte(&q, v[i]));
 }

@@ -4,7 +4,7 @@
  * model.onnx, meta.json, in/, out/) in $MLOPT_MODELS, and for NAME.onnx with NAME.in<i>.npy and
  * NAME.out<i>.npy in $MLOPT_ZOO.  Each model runs natively from memory on one thread, from a file on
  * two, and emulated for aarch64 where the emulator is there; forests also on rows that lie on their thresholds,
- * against the reference executor. */
+ * against the reference executor.  A second word on a line, `int8`: the model's quantised form is exact, too (exact.h). */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -15,7 +15,7 @@
 
 #include "ir/exec.h"
 #include "ir/ref/ref_tree.h"
-#include "tests/support/support.h"
+#include "tests/models/exact.h"
 #include "tools/compile.h"
 #include "tools/npy.h"
 
@@ -199,7 +199,8 @@ static bool take_splits(Model *m)
 	return ok;
 }
 
-static void run_model(const char *name, const char *path, bool zoo, const char *emulator, const char *scratch, Score *score)
+static void run_model(const char *name, const char *path, bool zoo, bool int8, const char *emulator, const char *scratch,
+		      Score *score)
 {
 	const char *runner = getenv("MLOPT_TEST_RUNNER");
 	Model m = {.name = name, .a = mlo_arena_new()};
@@ -221,6 +222,8 @@ static void run_model(const char *name, const char *path, bool zoo, const char *
 			score->skipped++;
 		if (take_splits(&m))
 			run_how(&m, "on-thresholds", &native, score);
+		if (int8)
+			exact_run(name, m.g, (const MloTensor *const *)m.in, &arm, score);
 	}
 	mlo_diag_free(&d);
 	mlo_graph_free(m.g);
@@ -251,7 +254,7 @@ int main(int argc, char **argv)
 	if (!*emulator || !getenv("MLOPT_TEST_RUNNER"))
 		printf("SKIP aarch64: no emulator, or no cross compiler built the runner\n");
 	while (fgets(line, sizeof line, f)) {
-		bool big = !strchr(line, '/');
+		bool big = !strchr(line, '/'), int8 = strstr(line, " int8");
 		const char *folder = big ? zoo : models;
 
 		line[strcspn(line, " \n")] = 0;
@@ -264,7 +267,7 @@ int main(int argc, char **argv)
 			continue;
 		}
 		snprintf(path, sizeof path, "%s/%s", folder, line);
-		run_model(line, path, big, emulator, scratch, &score);
+		run_model(line, path, big, int8, emulator, scratch, &score);
 	}
 	fclose(f);
 	snprintf(cmd, sizeof cmd, "rm -rf %s", scratch);

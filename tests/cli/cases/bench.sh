@@ -11,5 +11,11 @@ grep -c '"threads": 1,' json
 grep -c '<svg' page.html
 grep -c 'Roofline\|Before and after fusion\|<h3>Steps' page.html
 tail -n 1 page.html
+"$mlopt" quantize "$models/tiny.onnx" -o q.onnx --calib "$models/batch.npy" --preprocess layout=nchw --json >report.json
+"$mlopt" bench q.onnx --threads 1 --duration 0.1 --warmup 0.01 --no-peer --html page.html --layers report.json >/dev/null 2>&1 || exit
+grep -c 'Quantization of\|u8 x s8/channel' page.html
+"$mlopt" bench q.onnx --html page.html --layers "$models/make.py" 2>&1; echo "status $?"
+echo '{}' >empty.json; "$mlopt" bench q.onnx --html page.html --layers empty.json 2>&1; echo "status $?"
+"$mlopt" bench q.onnx --layers report.json 2>&1; echo "status $?"
 "$mlopt" bench "$models/tiny.onnx" --threads 1 --duration 0.1 --warmup 0.01 --no-peer --html none/page.html >/dev/null 2>&1
 echo "status $?"

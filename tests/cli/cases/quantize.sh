@@ -25,6 +25,16 @@ grep -c 'budget cannot be met' err
 "$mlopt" quantize "$models/tiny.onnx" -o e.onnx --calib in $data --max-drop 0 --eval "$models/batch.npy" --labels "$models/labels.npy" 2>/dev/null |
 	tail -1 | sed 's/SQNR [0-9.]* dB/SQNR/'
 
+echo "-- what each layer alone costs, as text and as a page"
+"$mlopt" quantize "$models/tiny.onnx" -o r.onnx --calib in $data --rank --eval "$models/batch.npy" --labels "$models/labels.npy" --html page.html |
+	sed 's/[0-9.]* dB, top1 [0-9.]*%/ dB, top1 %/; s/ [0-9.]*  (/ (/; s/SQNR [0-9.]* dB/SQNR/; s/-\{0,1\}[0-9.e-]* \.\. [0-9.e-]*/LO .. HI/; s/top1 [0-9.]*% (float/top1 % (float/'
+cmp c.onnx r.onnx >/dev/null || "$mlopt" quantize "$models/tiny.onnx" -o c.onnx --calib in $data >/dev/null && cmp c.onnx r.onnx && echo same
+grep -c '<h2>Quantization of\|if alone, dB<th>top1 if alone, %<th>' page.html
+grep -c '<tr><td>' page.html
+grep -c '<tr class="off">' page.html
+"$mlopt" quantize "$models/tiny.onnx" -o r.onnx --load-profile p.json --rank 2>&1; echo $?
+"$mlopt" quantize "$models/tiny.onnx" -o r.onnx --calib in $data --html none/page.html 2>&1 >/dev/null; echo $?
+
 echo "-- weights alone"
 "$mlopt" quantize "$models/tiny.onnx" -o w.onnx --weight-only 4 --block 16
 "$mlopt" eval w.onnx --data "$models/batch.npy" --labels "$models/labels.npy" $data --reference
