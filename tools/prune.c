@@ -323,7 +323,8 @@ MloStatus prune_fit(Prune *x)
 MloStatus prune_run(Prune *x)
 {
 	MLO_TRY(prune_layers(x));
-	for (int i = 0; i < x->opt->fits && !x->opt->magnitude; i++)
+	/* fitted at the same time, layers would all make up for the same errors */
+	for (int i = 0; i < x->opt->fits && !x->opt->magnitude && prune_one_by_one(x); i++)
 		MLO_TRY(prune_fit(x));
 	count_zeros(x);
 	return MLO_OK;

@@ -80,6 +80,7 @@ typedef MloStatus PruneSeeFn(void *user, size_t layer, PruneSums *sums);
  * where a result is added to another value of x->g, what makes that sum what it is in x->dense.  A run of the samples is
  * for as many layers as memory and time ask for; `together`: as memory allows, for x->g is not going to change. */
 MloStatus prune_each(Prune *x, bool together, const char *what, PruneSeeFn *see, void *user) MLO_CHECKED;
+bool prune_one_by_one(const Prune *x); /* layers are changed one at a time, each behind what the others have become */
 
 /* -- how many zeros each layer gets (tools/prune_allocate.c) */
 MloStatus prune_curves(Prune *x) MLO_CHECKED; /* x->curve */

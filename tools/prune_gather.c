@@ -11,7 +11,7 @@
 #define MOST_MACS 3e10
 /* Sums of so much memory at a time; runs of the samples may take so many multiply-adds in all. */
 #define MOST_SUMS ((size_t)768 << 20)
-#define MOST_RUNS 5e12
+#define MOST_RUNS 1e13
 enum { PER_COLUMN = 8, ROWS_AT_ONCE = 512 };
 
 typedef struct Place {
@@ -149,7 +149,8 @@ static void ask(Gather *g, Probe *p, const MloPtq *dense, const MloPtq *pruned)
 	for (size_t i = 0; i < g->n; i++) {
 		Place *at = &g->place[i];
 		const MloPtqLayer *from = &dense->layer[at->twin], *to = &pruned->layer[at->l->index];
-		const MloNode *sum = added_to(p[0].g, from->sum), *there = sum ? added_to(p[1].g, to->sum) : NULL;
+		/* of layers that are changed at the same time, one alone makes up for what comes past it */
+		const MloNode *sum = i ? NULL : added_to(p[0].g, from->sum), *there = sum ? added_to(p[1].g, to->sum) : NULL;
 
 		at->want = p[0].g->noutputs;
 		probe_ask(&p[0], p[0].g, there ? sum->out[0] : from->sum, g->x->a);
@@ -235,11 +236,23 @@ static size_t choose(const Prune *x, size_t from, size_t most, size_t *which, si
 	return i;
 }
 
+/* How many layers are changed by one run of the samples. */
+static size_t at_once(const Prune *x)
+{
+	double runs = MOST_RUNS / fmax(mlo_graph_macs(x->dense) * x->opt->samples, 1);
+
+	return (size_t)ceil((double)x->list.n / fmax(runs, 1));
+}
+
+bool prune_one_by_one(const Prune *x)
+{
+	return at_once(x) == 1;
+}
+
 MloStatus prune_each(Prune *x, bool together, const char *what, PruneSeeFn *see_layer, void *user)
 {
 	size_t *which = MLO_NEWN(x->a, size_t, x->list.n + 1), n;
-	double runs = MOST_RUNS / fmax(mlo_graph_macs(x->dense) * x->opt->samples, 1);
-	size_t most = together ? SIZE_MAX : (size_t)ceil((double)x->list.n / fmax(runs, 1));
+	size_t most = together ? SIZE_MAX : at_once(x);
 
 	for (size_t from = 0; from < x->list.n;) {
 		MloArena *tmp = mlo_arena_new();
