@@ -233,7 +233,7 @@ static void pack(MloLowerCx *cx, ContractPlan *p, const ContractWeights *w)
 	if (cx->probe)
 		p->packed = unpacked(cx, p->c.b.elem);
 	else if (p->c.sparse.spread)
-		p->packed = contract_pack_sparse(cx->arena, &p->c, w, contract_entries(p), &p->index, &p->starts);
+		p->packed = contract_pack_sparse(cx->arena, &p->c, w, &p->places, &p->starts);
 	else
 		p->packed = contract_pack(cx->arena, &p->c, w);
 	if (contract_has_sums(&p->c))

@@ -29,9 +29,9 @@ const MloTensor *contract_pack(MloArena *a, const KContract *c, const ContractWe
 const MloTensor *contract_pack_sums(MloArena *a, const KContract *c, const ContractWeights *w);
 /* How many steps of the weights are not zero; all 0 where it is plain that most of them are not. */
 MloSparsity contract_sparsity(const KContract *c, const ContractWeights *w);
-/* B as a stream of so many of them (codegen/sparse.h), where they find their input, and where rows begin. */
-const MloTensor *contract_pack_sparse(MloArena *a, const KContract *c, const ContractWeights *w, int64_t weights,
-                                      const MloTensor **index, const MloTensor **rows);
+/* B as a stream of those (codegen/sparse.h), where they find their input, and where rows begin. */
+const MloTensor *contract_pack_sparse(MloArena *a, const KContract *c, const ContractWeights *w, const MloTensor **places,
+                                      const MloTensor **rows);
 /* Are all weights less their zero points numbers of i8?  channels_last: or else first. */
 bool contract_weights_fit(const ContractWeights *w, int64_t channels, bool channels_last);
 
@@ -45,7 +45,7 @@ typedef struct ContractPlan {
 	MloValue *a, *b;            /* operands as bound; b NULL when packed */
 	const MloTensor *packed, *sums;
 	MloSparsity weights;
-	const MloTensor *index, *starts; /* of a stream of them */
+	const MloTensor *places, *starts; /* of a stream of them */
 	MloValue *zero;             /* of A, where the run brings it, or NULL */
 	MloValue *gate;             /* factors of the terms, or NULL */
 	MloValue *bias;             /* per output channel, or NULL */

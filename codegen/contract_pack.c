@@ -205,30 +205,47 @@ static void set_group(MloTensor *b, int64_t i, const KContract *c, const Contrac
 				set(b, i, weight_at[w->kind](w, oc + j, step * c->dot + k, tap / c->nkx, tap % c->nkx));
 }
 
-const MloTensor *contract_pack_sparse(MloArena *a, const KContract *c, const ContractWeights *w, int64_t weights,
-                                      const MloTensor **index, const MloTensor **rows)
+/* The streams of all rows, or, with b NULL, only how many entries they have. */
+static int64_t fill_sparse(const KContract *c, const ContractWeights *w, MloTensor *b, MloTensor *far, MloTensor *first)
 {
-	int64_t rows_each = sparse_run_rows(c), steps = mlo_contract_steps(c), run = sparse_run(c), n = 0, size = c->sparse.group * c->dot;
-	MloTensor *b = mlo_tensor_new(a, c->b.elem, 3, (int64_t[]){weights, c->sparse.group, c->dot});
-	MloTensor *at = mlo_tensor_new(a, EL_u16, 1, (int64_t[]){weights});
-	MloTensor *first = mlo_tensor_new(a, EL_i32, 1, (int64_t[]){sparse_rows(c) + 1});
+	int64_t each = sparse_run_rows(c), steps = mlo_contract_steps(c), run = sparse_run(c), taps = c->nky * c->nkx, n = 0;
 
 	for (int64_t row = 0; row < sparse_rows(c); row++) {
-		int64_t oc = row % rows_each * c->sparse.group, lo = row / rows_each * run;
+		int64_t oc = row % each * c->sparse.group, lo = row / each * run, at = 0;
 
-		mlo_tensor_set_i64(first, row, n);
-		for (int64_t i = 0; oc < c->nc && i < run * c->nky * c->nkx; i++) {
-			int64_t step = lo + i / (c->nky * c->nkx), tap = i % (c->nky * c->nkx);
+		if (b)
+			mlo_tensor_set_i64(first, row, n);
+		for (int64_t i = 0; oc < c->nc && i < run * taps; i++) {
+			int64_t step = lo + i / taps, tap = i % taps, ahead;
 
 			if (step >= steps || !group_counts(c, w, oc, step, tap))
 				continue;
-			set_group(b, n * size, c, w, oc, step, tap);
-			mlo_tensor_set_i64(at, n++, sparse_index(c, step, tap / c->nkx, tap % c->nkx));
+			ahead = sparse_place(c, step, tap / c->nkx, tap % c->nkx) - at;
+			at += ahead;
+			for (; ahead > SPARSE_FARTHEST; ahead -= SPARSE_FARTHEST, n++)
+				if (b)
+					mlo_tensor_set_i64(far, n, SPARSE_FARTHEST);
+			if (b) {
+				set_group(b, n * c->sparse.group * c->dot, c, w, oc, step, tap);
+				mlo_tensor_set_i64(far, n, ahead);
+			}
+			n++;
 		}
 	}
-	MLO_ASSERT(n == weights);
-	mlo_tensor_set_i64(first, sparse_rows(c), n);
-	*index = at;
+	if (b)
+		mlo_tensor_set_i64(first, sparse_rows(c), n);
+	return n;
+}
+
+const MloTensor *contract_pack_sparse(MloArena *a, const KContract *c, const ContractWeights *w, const MloTensor **places,
+                                      const MloTensor **rows)
+{
+	int64_t n = fill_sparse(c, w, NULL, NULL, NULL);
+	MloTensor *b = mlo_tensor_new(a, c->b.elem, 3, (int64_t[]){n, c->sparse.group, c->dot});
+	MloTensor *far = mlo_tensor_new(a, EL_u8, 1, (int64_t[]){n}), *first = mlo_tensor_new(a, EL_i32, 1, (int64_t[]){sparse_rows(c) + 1});
+
+	fill_sparse(c, w, b, far, first);
+	*places = far;
 	*rows = first;
 	return b;
 }

@@ -12,6 +12,7 @@ typedef struct Sparse {
 	LLVMTypeRef word;           /* <lanes x i32>: a vector of the copy */
 	LLVMValueRef copy, sums, turned; /* in the scratch memory */
 	LLVMValueRef pad;           /* what terms outside of the image read, or NULL: there are none */
+	LLVMValueRef place;         /* that of the weight at hand in its run: an alloca of i64 */
 	LLVMValueRef start;
 	ContractTask task;
 } Sparse;
@@ -159,13 +160,17 @@ static LLVMValueRef stream(const Sparse *u, int arg, unsigned bits, LLVMValueRef
 	return LLVMBuildLoad2(e->b, type, LLVMBuildInBoundsGEP2(e->b, type, e->arg[arg], &i, 1, ""), "");
 }
 
-/* Weight i: the registers of input that it multiplies are those from vector `at` of the run's part of the copy on. */
-static void multiply(Sparse *u, LLVMValueRef i, LLVMValueRef input, LLVMValueRef at)
+/* Weight i, which finds its input `far` behind that of the one before. */
+static void multiply(Sparse *u, LLVMValueRef i, LLVMValueRef input, LLVMValueRef far)
 {
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
 	LLVMTypeRef type = c->dot == 1 ? u->t.vec : u->word;
+	LLVMValueRef place = add(e, LLVMBuildLoad2(e->b, LLVMInt64TypeInContext(e->ctx), u->place, ""), far);
+	LLVMValueRef at = muln(e, place, sparse_unit(c));
 	DotOperand weight[MAX_GROUP], x = {.n = 1};
+
+	LLVMBuildStore(e->b, place, u->place);
 
 	for (int g = 0; g < c->sparse.group; g++) {
 		LLVMValueRef w = stream(u, c->b_arg, 32, addc(e, muln(e, i, c->sparse.group), g));
@@ -186,25 +191,27 @@ static void multiply(Sparse *u, LLVMValueRef i, LLVMValueRef input, LLVMValueRef
 	}
 }
 
-/* Weights [lo, hi), first by fours, whose places are loaded at once. */
+/* Weights [lo, hi), first by fours, whose distances are loaded at once. */
 static void multiply_all(Sparse *u, LLVMValueRef lo, LLVMValueRef hi, LLVMValueRef input)
 {
-	enum { FOUR = 4, BITS = 16 };
+	enum { FOUR = 4, BITS = 8 };
 	Emit *e = u->t.e;
 	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx);
 	int arg = u->t.c->sparse.i_arg;
-	LLVMValueRef fours = LLVMBuildAnd(e->b, LLVMBuildNSWSub(e->b, hi, lo, ""), emit_i64(e, -FOUR), ""), i, places, first;
+	LLVMValueRef fours = LLVMBuildAnd(e->b, LLVMBuildNSWSub(e->b, hi, lo, ""), emit_i64(e, -FOUR), ""), i, far, first;
 	EmitLoop l;
 
 	fours = add(e, lo, fours);
+	LLVMBuildStore(e->b, emit_i64(e, 0), u->place);
 	i = emit_for(e, &l, lo, fours, emit_i64(e, FOUR), "weights");
 	first = LLVMBuildInBoundsGEP2(e->b, LLVMIntTypeInContext(e->ctx, BITS), e->arg[arg], &i, 1, "");
-	places = LLVMBuildLoad2(e->b, i64, first, "");
-	LLVMSetAlignment(places, BITS / 8);
+	far = LLVMBuildLoad2(e->b, LLVMIntTypeInContext(e->ctx, FOUR * BITS), first, "");
+	LLVMSetAlignment(far, BITS / 8);
+	far = LLVMBuildZExt(e->b, far, i64, "");
 	for (int j = 0; j < FOUR; j++) {
-		LLVMValueRef at = LLVMBuildLShr(e->b, places, emit_i64(e, (int64_t)j * BITS), "");
+		LLVMValueRef one = LLVMBuildLShr(e->b, far, emit_i64(e, (int64_t)j * BITS), "");
 
-		multiply(u, addc(e, i, j), input, LLVMBuildAnd(e->b, at, emit_i64(e, (1 << BITS) - 1), ""));
+		multiply(u, addc(e, i, j), input, LLVMBuildAnd(e->b, one, emit_i64(e, (1 << BITS) - 1), ""));
 	}
 	emit_end(e, &l);
 	i = emit_for(e, &l, fours, hi, emit_i64(e, 1), "weight");
@@ -395,6 +402,7 @@ void emit_sparse(Emit *e, const KStmt *s)
 	u.t.acc = acc;
 	for (int i = 0; i < sparse_registers(c) * c->sparse.group; i++)
 		acc[i] = emit_alloca(e, u.t.vec, "");
+	u.place = emit_alloca(e, LLVMInt64TypeInContext(e->ctx), "place");
 	u.copy = e->arg[c->w_arg];
 	u.sums = vector_at(&u, u.copy, emit_i64(e, sparse_copy_vectors(c)));
 	u.turned = vector_at(&u, u.sums, emit_i64(e, sparse_sum_vectors(c)));

@@ -165,8 +165,8 @@ typedef struct KContract {
 	 * registers of sums, each `cols` outputs by `lanes` channels, and B has as many steps as mlo_contract_steps() says. */
 	int depth;
 	/* Weights that are mostly zero (codegen/sparse.h): lanes of a register side by side, or 0 where all weights are there.  B is
-	 * then a stream of steps that are not zero for each `group` channels, [weights][group][dot], u16 i_arg[weights] says where they
-	 * find their input, and i32 n_arg[rows + 1] which of them belong to a row, that is, a group.  A task makes c_chunk channel tiles of a chunk from its input, which it
+	 * then a stream of steps that are not zero for each `group` channels, [weights][group][dot], u8 i_arg[weights] says where they
+	 * find their input, counted from the one before, and i32 n_arg[rows + 1] which of them belong to a row, that is, a group.  A task makes c_chunk channel tiles of a chunk from its input, which it
 	 * has copied into the scratch argument w_arg; a tile is rows x cols registers of positions by a group. */
 	struct { int spread, group; int64_t runs; int i_arg, n_arg; } sparse;
 } KContract;

@@ -490,13 +490,16 @@ static Cell contract_sparse(Interp *p, const KContract *c, const int64_t *o)
 	double sum = 0, zero = (double)c->zero.at + (c->zero.given ? contract_load(p, c->zero.z_arg, 0) : 0);
 
 	for (int64_t row = o[4] / c->sparse.group; row < sparse_rows(c); row += rows) {
-		int64_t end = (int64_t)contract_load(p, c->sparse.n_arg, row + 1);
+		int64_t end = (int64_t)contract_load(p, c->sparse.n_arg, row + 1), at = 0;
 
 		for (int64_t i = (int64_t)contract_load(p, c->sparse.n_arg, row); i < end && !p->failed; i++) {
-			int64_t at = (int64_t)contract_load(p, c->sparse.i_arg, i), first = at / plane + row / rows * sparse_run(c);
-			int64_t iy = o[2] * c->sy + at % plane / width - c->py, ix = o[3] * c->sx + at % width - c->px;
-			int64_t a = o[0] * c->a.b0 + o[1] * c->a.b1 + iy * c->a.y + ix * c->a.x;
+			int64_t first, iy, ix, a;
 
+			at += (int64_t)contract_load(p, c->sparse.i_arg, i) * sparse_unit(c);
+			first = at / plane + row / rows * sparse_run(c);
+			iy = o[2] * c->sy + at % plane / width - c->py;
+			ix = o[3] * c->sx + at % width - c->px;
+			a = o[0] * c->a.b0 + o[1] * c->a.b1 + iy * c->a.y + ix * c->a.x;
 			if (iy < 0 || iy >= c->in_y || ix < 0 || ix >= c->in_x)
 				continue;
 			for (int64_t k = first * c->dot; k < (first + 1) * c->dot; k++)

@@ -342,7 +342,7 @@ static void check_sparse(Scope *s, const KContract *c)
 {
 	const KArg *arg = s->k->arg.items;
 
-	check_input(s, c->sparse.i_arg, EL_u16, "places of weights");
+	check_input(s, c->sparse.i_arg, EL_u8, "places of weights");
 	check_input(s, c->sparse.n_arg, EL_i32, "rows of weights");
 	if (c->sparse.spread < 1 || c->sparse.spread > c->lanes || c->sparse.runs < 1 ||
 	    c->sparse.group < 1 || c->lanes % c->sparse.group || c->vecs != 1 || c->c_chunk < 1 || c->wino || c->depth ||

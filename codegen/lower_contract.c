@@ -403,7 +403,7 @@ static MloStatus lower(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered
 	if (c->depth && !cx->probe)
 		c->w_arg = contract_scratch(&l, (matrix_scratch_bytes(c) + 3) / 4);
 	if (c->sparse.spread && !cx->probe) {
-		c->sparse.i_arg = contract_bind(&l, KA_IN, NULL, l.plan.index);
+		c->sparse.i_arg = contract_bind(&l, KA_IN, NULL, l.plan.places);
 		c->sparse.n_arg = contract_bind(&l, KA_IN, NULL, l.plan.starts);
 		c->w_arg = contract_scratch(&l, sparse_scratch_bytes(c) / 4);
 	}

@@ -11,36 +11,9 @@
  * neural networks" (2016), hoist and combine products in the same way. */
 #include <string.h>
 
-#include "codegen/lower.h"
+#include "codegen/lower_recur.h"
 
-enum { MAX_GATES = 4, CHAINS = 4, MAX_FUNCS = 3 };
-
-typedef enum Act { ACT_NONE, ACT_RELU, ACT_TANH, ACT_SIGMOID, ACT_AFFINE, ACT_LEAKY, ACT_SCALED_TANH, ACT_HARD } Act;
-typedef struct Func { Act act; double alpha, beta; } Func;
-
-typedef struct Recur {
-	MloLowerCx *cx;
-	MloKernel *k;
-	const MloNode *n;
-	struct { MloBinding *items; size_t n, cap; } bind;
-	MloDim steps, batch;
-	int64_t hidden, lanes, padded;               /* padded: hidden, to whole chains */
-	int dirs, gates, nfuncs;
-	int x, bias, h0, c0, p, out[3];              /* arguments, -1 absent */
-	int h, next, c, z;                           /* scratch: states, the update gate */
-	double clip;
-	Func func[2 * MAX_FUNCS];
-	const KIdx *b;                               /* the sequence at hand */
-	const KIdx *block, *lane;                    /* of the unit at hand */
-	int dir;
-	bool reversed;                               /* this step takes the units from the last block on */
-} Recur;
-
-/* A product of some gates: which they are, and their weights. */
-typedef struct Product {
-	int weights, gates, gate[MAX_GATES];
-	int state; /* the scratch that holds the other factor */
-} Product;
+enum { CHAINS = 4 };
 
 /* -- what can be lowered ------------------------------------------------------------------------ */
 
@@ -52,19 +25,21 @@ static const struct { const char *name; Act act; double alpha, beta; } acts[] = 
 
 static int slot(const MloNode *n, const char *name) { return mlo_attr_slot(n->op, name, strlen(name)); }
 
+static bool is_lstm(const MloNode *n) { return n->op == OP_lstm || n->op == OP_lstm_integer; }
+
 static bool named(const char *s, size_t n, const char *name) { return strlen(name) == n && !memcmp(s, name, n); }
 
 static bool read_funcs(Recur *r)
 {
 	static const char *const usual[] = {"Sigmoid,Tanh,Tanh", "Sigmoid,Tanh", "Tanh"};
-	const char *first = r->n->op == OP_lstm ? usual[0] : r->n->op == OP_gru ? usual[1] : usual[2];
+	const char *first = is_lstm(r->n) ? usual[0] : r->n->op == OP_gru ? usual[1] : usual[2];
 	const char *s = mlo_attr_s(r->n, slot(r->n, "activations"));
 	int na, nb;
 	const double *alpha = mlo_attr_floats(r->n, slot(r->n, "activation_alpha"), &na);
 	const double *beta = mlo_attr_floats(r->n, slot(r->n, "activation_beta"), &nb);
 	bool given = *s != 0;
 
-	r->nfuncs = r->n->op == OP_lstm ? 3 : r->n->op == OP_gru ? 2 : 1;
+	r->nfuncs = is_lstm(r->n) ? 3 : r->n->op == OP_gru ? 2 : 1;
 	for (int i = 0; i < r->dirs * r->nfuncs; i++) {
 		Func *f = &r->func[i];
 		size_t len;
@@ -106,14 +81,16 @@ static bool can_lower(Recur *r)
 	const MloNode *n = r->n;
 	const MloValue *w = operand(n, 2), *b = operand(n, 3);
 
-	if (n->op != OP_rnn && n->op != OP_gru && n->op != OP_lstm)
+	if (n->op != OP_rnn && n->op != OP_gru && !is_lstm(n))
 		return false;
 	if (operand(n, 1) || operand(n, 4) || !w || !w->data || (b && !b->data))
 		return false;
 	for (uint32_t i = 0; i < n->nin + n->nout; i++) {
 		const MloValue *v = i < n->nin ? n->in[i] : n->out[i - n->nin];
 
-		if (v && (v->type.elem != EL_f32 || v->layout.block || !mlo_type_filled(&v->type)))
+		if (v && (v->layout.block || !mlo_type_filled(&v->type)))
+			return false;
+		if (v && v->type.elem != EL_f32 && !(n->op == OP_lstm_integer && (i == 2 || i == 9 || i == 11)))
 			return false;
 		if (!v && i >= n->nin)
 			return false;
@@ -121,17 +98,18 @@ static bool can_lower(Recur *r)
 	r->steps = n->in[0]->type.dim[0];
 	r->batch = n->in[0]->type.dim[1];
 	r->dirs = (int)w->type.dim[0].k;
-	r->hidden = w->type.dim[2].k;
-	r->gates = n->op == OP_lstm ? 4 : n->op == OP_gru ? 3 : 1;
+	r->hidden = n->out[0]->type.dim[3].k;
+	r->gates = is_lstm(n) ? 4 : n->op == OP_gru ? 3 : 1;
+	r->in8.on = n->op == OP_lstm_integer;
 	r->lanes = r->cx->target->vector_bytes / 4;
 	r->padded = (r->hidden + CHAINS - 1) / CHAINS * CHAINS;
 	r->clip = mlo_attr_f(n, slot(n, "clip"));
-	return fits(r) && read_funcs(r);
+	return fits(r) && read_funcs(r) && (!r->in8.on || recur_int_fits(r));
 }
 
 /* -- arguments ------------------------------------------------------------------------------------ */
 
-static int bind(Recur *r, KArgDir dir, MloValue *v, const MloTensor *packed, MloDim count)
+int recur_bind(Recur *r, KArgDir dir, MloValue *v, const MloTensor *packed, MloElem elem, MloDim count)
 {
 	if (dir == KA_IN && !v && !packed)
 		return -1;
@@ -139,15 +117,20 @@ static int bind(Recur *r, KArgDir dir, MloValue *v, const MloTensor *packed, Mlo
 		if (r->bind.items[i].value == v)
 			return (int)i;
 	MLO_PUSH(r->cx->arena, &r->bind, ((MloBinding){v, packed}));
-	return mlo_kernel_arg_dim(r->k, dir, EL_f32, count);
+	return mlo_kernel_arg_dim(r->k, dir, elem, count);
+}
+
+int recur_scratch(Recur *r, MloElem elem, int64_t count)
+{
+	return recur_bind(r, KA_SCRATCH, NULL, NULL, elem, mlo_dim(count));
 }
 
 static int bind_value(Recur *r, KArgDir dir, MloValue *v)
 {
-	return bind(r, dir, v, NULL, v ? mlo_type_count(r->k->syms, &v->type) : mlo_dim(0));
+	return recur_bind(r, dir, v, NULL, EL_f32, v ? mlo_type_count(r->k->syms, &v->type) : mlo_dim(0));
 }
 
-static int scratch(Recur *r) { return bind(r, KA_SCRATCH, NULL, NULL, mlo_dim(r->padded)); }
+static int scratch(Recur *r) { return recur_scratch(r, EL_f32, r->padded); }
 
 /* Weights of the product's gates in the order of reading. */
 static void pack(Recur *r, Product *p)
@@ -168,7 +151,7 @@ static void pack(Recur *r, Product *p)
 					at = (at * p->gates + g) * r->lanes + j % r->lanes;
 					memcpy(to + at * 4, (const char *)w->data + (row * r->hidden + k) * 4, 4);
 				}
-	p->weights = bind(r, KA_IN, NULL, t, mlo_dim(count));
+	p->weights = recur_bind(r, KA_IN, NULL, t, EL_f32, mlo_dim(count));
 }
 
 /* -- expressions ---------------------------------------------------------------------------------- */
@@ -233,7 +216,7 @@ static const KIdx *time_of(Recur *r, const KIdx *t)
  * from start[g] (a value, or -1 for 0). */
 static void products(Recur *r, KCursor *at, const Product *p, const int *start, int *sum)
 {
-	int chains = p->gates == 1 ? 4 : 2, acc[MAX_GATES][CHAINS], var, zero = number(at, 0);
+	int chains = p->gates == 1 ? 4 : 2, acc[RECUR_MAX_GATES][CHAINS], var, zero = number(at, 0);
 	int64_t tile = p->gates * r->lanes, block = r->padded * tile;
 	int64_t blocks = (r->hidden + r->lanes - 1) / r->lanes;
 	MloKernel *k = r->k;
@@ -315,16 +298,19 @@ static void keep_state(Recur *r, KCursor *at, const KIdx *t, const KIdx *j, int 
 /* One product of all gates in `p`, with input and bias. */
 static void gates(Recur *r, KCursor *at, const Product *p, const KIdx *t, const KIdx *j, int *sum)
 {
-	int start[MAX_GATES];
+	int start[RECUR_MAX_GATES];
 
 	for (int g = 0; g < p->gates; g++)
 		start[g] = biased(r, at, p->gate[g], j, input(r, at, p->gate[g], t, j));
-	products(r, at, p, start, sum);
+	if (!r->in8.on)
+		products(r, at, p, start, sum);
+	for (int g = 0; r->in8.on && g < p->gates; g++)
+		sum[g] = recur_int_sum(r, at, g, j, start[g]);
 }
 
 static void rnn_step(Recur *r, KCursor *at, const Product *p, const KIdx *t)
 {
-	int sum[MAX_GATES];
+	int sum[RECUR_MAX_GATES];
 	const KIdx *j;
 	KCursor in = units(r, at, &j);
 
@@ -336,14 +322,14 @@ enum { LSTM_I, LSTM_O, LSTM_F, LSTM_C };
 
 static void lstm_step(Recur *r, KCursor *at, const Product *p, const KIdx *t)
 {
-	int sum[MAX_GATES], old, i, f, c, o;
+	int sum[RECUR_MAX_GATES], old, i, f, c, o;
 	const KIdx *j;
 	KCursor in = units(r, at, &j);
 
 	gates(r, &in, p, t, j, sum);
 	old = kb_load(&in, r->c, j, NULL, 0);
 	i = act(r, &in, 0, peephole(r, &in, 0, j, old, sum[LSTM_I]));
-	if (mlo_attr_i(r->n, ATTR_lstm_input_forget))
+	if (mlo_attr_i(r->n, slot(r->n, "input_forget")))
 		f = op2(&in, K_sub, number(&in, 1), i);
 	else
 		f = act(r, &in, 0, peephole(r, &in, 2, j, old, sum[LSTM_F]));
@@ -366,7 +352,7 @@ static int gru_mix(Recur *r, KCursor *at, const KIdx *j, int z, int fresh)
 
 static void gru_step_after(Recur *r, KCursor *at, const Product *p, const KIdx *t)
 {
-	int sum[MAX_GATES], start[MAX_GATES] = {-1, -1, -1}, z, reset, fresh;
+	int sum[RECUR_MAX_GATES], start[RECUR_MAX_GATES] = {-1, -1, -1}, z, reset, fresh;
 	const KIdx *j;
 	KCursor in = units(r, at, &j);
 
@@ -384,7 +370,7 @@ static void gru_step_after(Recur *r, KCursor *at, const Product *p, const KIdx *
 /* p[0]: the gates, from h; p[1]: the new state, from reset * h, which stands in `next`. */
 static void gru_step_before(Recur *r, KCursor *at, const Product *p, const KIdx *t)
 {
-	int sum[MAX_GATES], v;
+	int sum[RECUR_MAX_GATES], v;
 	const KIdx *j;
 	KCursor in = units(r, at, &j);
 
@@ -433,9 +419,11 @@ static void take_next(Recur *r, KCursor *at)
 
 static void step(Recur *r, KCursor *at, const Product *p, const KIdx *t)
 {
+	if (r->in8.on)
+		recur_int_step(r, at);
 	if (r->n->op == OP_rnn)
 		rnn_step(r, at, p, t);
-	else if (r->n->op == OP_lstm)
+	else if (is_lstm(r->n))
 		lstm_step(r, at, p, t);
 	else if (p[1].gates)
 		gru_step_before(r, at, p, t);
@@ -450,7 +438,8 @@ static bool turns(const Recur *r, const Product *p)
 {
 	int64_t bytes = p->gates * r->hidden * r->hidden * 4;
 
-	return !p[1].gates && !mlo_dim_le(r->steps, mlo_dim(1)) && r->hidden % r->lanes == 0 && bytes > r->cx->target->l1d / 2;
+	return !r->in8.on && !p[1].gates && !mlo_dim_le(r->steps, mlo_dim(1)) && r->hidden % r->lanes == 0 &&
+	       bytes > r->cx->target->l1d / 2;
 }
 
 static void direction(Recur *r, KCursor *at, const Product *p)
@@ -460,7 +449,7 @@ static void direction(Recur *r, KCursor *at, const Product *p)
 
 	load_state(r, at, r->h, r->h0);
 	zero_padding(r, at, r->h);
-	if (r->n->op == OP_lstm)
+	if (is_lstm(r->n))
 		load_state(r, at, r->c, r->c0);
 	else if (r->c >= 0)
 		zero_padding(r, at, r->c);
@@ -483,7 +472,7 @@ static void direction(Recur *r, KCursor *at, const Product *p)
 		step(r, &in, p, time_of(r, kx_var(r->k, var)));
 	}
 	store_state(r, at, r->h, r->out[1]);
-	if (r->n->op == OP_lstm)
+	if (is_lstm(r->n))
 		store_state(r, at, r->c, r->out[2]);
 }
 
@@ -499,11 +488,14 @@ static void arguments(Recur *r, Product *p)
 	r->p = bind_value(r, KA_IN, operand(n, 7));
 	r->h = scratch(r);
 	r->next = scratch(r);
-	r->c = n->op == OP_lstm || two ? scratch(r) : -1;
+	r->c = is_lstm(n) || two ? scratch(r) : -1;
 	r->z = two ? scratch(r) : -1;
 	p[0] = (Product){.gates = two ? 2 : r->gates, .gate = {0, 1, 2, 3}, .state = r->h};
 	p[1] = (Product){.gates = two, .gate = {GRU_H}, .state = r->c};
-	pack(r, &p[0]);
+	if (r->in8.on)
+		recur_int_arguments(r);
+	else
+		pack(r, &p[0]);
 	if (two)
 		pack(r, &p[1]);
 	for (uint32_t i = 0; i < n->nout; i++)

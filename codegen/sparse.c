@@ -83,7 +83,7 @@ bool sparse_fits(const MloTarget *t, const KContract *c)
 	if (by_columns ? c->sparse.spread != c->lanes || c->rows != 1 || c->y_chunk != (int64_t)c->sparse.spread * c->cols
 	               : (int64_t)c->sparse.spread * c->cols < c->nx || c->y_chunk != (int64_t)sparse_down(c) * c->rows)
 		return false;
-	return c->sparse.runs >= 1 && c->sparse.runs <= mlo_contract_steps(c) && sparse_run(c) * sparse_plane(c) <= SPARSE_INDEX_MAX &&
+	return c->sparse.runs >= 1 && c->sparse.runs <= mlo_contract_steps(c) &&
 	       sparse_scratch_bytes(c) <= t->l2;
 }
 

@@ -11,8 +11,9 @@
  * registers of a tile, with their taps, are whole vectors: a neighbour of every lane is a neighbour of the register.
  *
  * A task copies what its outputs read of A into scratch memory in that form, [step][row][column][lane][dot], pads filled with
- * the zero point; lanes that are no outputs repeat some of the image.  Weights come as streams: values, and for each the vector
- * of the copy that the tile's first register multiplies it with, counted from the first step of its run.  Long reductions are
+ * the zero point; lanes that are no outputs repeat some of the image.  Weights come as streams: values, and for each a byte, how far
+ * the vector of the copy that the tile's first register multiplies it with lies behind that of the weight before, or behind the
+ * first one of its run.  Where a byte is not enough, weights that are zero stand in between.  Long reductions are
  * divided into `runs` of steps, so that what a run reads stays in the first-level cache; sums wait in scratch memory meanwhile. */
 #ifndef MLO_CODEGEN_SPARSE_H
 #define MLO_CODEGEN_SPARSE_H
@@ -20,7 +21,7 @@
 #include "codegen/matrix.h"
 #include "codegen/schedule.h"
 
-enum { SPARSE_INDEX_MAX = UINT16_MAX };
+enum { SPARSE_FARTHEST = UINT8_MAX };
 
 static inline int sparse_down(const KContract *c) { return c->lanes / c->sparse.spread; } /* lanes below each other */
 static inline int sparse_registers(const KContract *c) { return c->rows * c->cols; }      /* of a tile */
@@ -34,10 +35,11 @@ static inline int64_t sparse_run(const KContract *c)
 	return (mlo_contract_steps(c) + c->sparse.runs - 1) / c->sparse.runs;
 }
 
-/* Where, among the vectors of its run, the weight of a step at a tap finds its input. */
-static inline int64_t sparse_index(const KContract *c, int64_t step, int64_t ky, int64_t kx)
+/* Where, among the vectors of its run, the weight of a step at a tap finds its input, in units of so many vectors. */
+static inline int64_t sparse_unit(const KContract *c) { return c->nky * c->nkx == 1 ? sparse_plane(c) : 1; }
+static inline int64_t sparse_place(const KContract *c, int64_t step, int64_t ky, int64_t kx)
 {
-	return (step % sparse_run(c) * sparse_height(c) + ky * c->dy) * sparse_width(c) + kx * c->dx;
+	return ((step % sparse_run(c) * sparse_height(c) + ky * c->dy) * sparse_width(c) + kx * c->dx) / sparse_unit(c);
 }
 
 /* Rows of weights: those of all channels for the first run, then those for the next one. */

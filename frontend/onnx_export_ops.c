@@ -371,6 +371,7 @@ void export_recurrent(OnnxExportNode *x)
 {
 	static const char *const lists[] = {"activations", "activation_alpha", "activation_beta", NULL};
 	const MloValue *r = x->n->in[2];
+	int states = x->n->op == OP_lstm_integer ? 1 : 2; /* dimension of r */
 
 	if (x->n->nin < 3 || !x->n->in[1])
 		onnx_export_fail(x, "input products outside of the operator have no ONNX form");
@@ -378,8 +379,8 @@ void export_recurrent(OnnxExportNode *x)
 	wanted_results(x);
 	onnx_put_attrs(x, lists);
 	put_activations(x);
-	if (r && r->type.rank == 3 && mlo_dim_known(r->type.dim[2]))
-		onnx_put_int(x, "hidden_size", r->type.dim[2].k);
+	if (r && r->type.rank == 3 && mlo_dim_known(r->type.dim[states]))
+		onnx_put_int(x, "hidden_size", r->type.dim[states].k);
 	else
 		onnx_export_fail(x, "the number of states is not known");
 }

@@ -109,7 +109,7 @@ void import_recurrent(OnnxNode *n)
 {
 	const MloOpInfo *info = mlo_op_info(n->row->op);
 	bool batch_first = onnx_int(n, "layout", 0) != 0;
-	MloValue *in[8] = {0};
+	MloValue *in[12] = {0};
 	MloNode *m;
 
 	onnx_ignore(n, "hidden_size"); /* the weights say it */

@@ -285,6 +285,19 @@ MloNode *mlo_graph_node(MloGraph *g, MloNode *before, MloOp op, MloValue *const 
 	return n;
 }
 
+MloValue *mlo_node_add_out(MloGraph *g, MloNode *n)
+{
+	MloValue **out = MLO_NEWN(g->arena, MloValue *, (size_t)n->nout + 1), *v = new_value(g, NULL);
+
+	for (uint32_t i = 0; i < n->nout; i++)
+		out[i] = n->out[i];
+	v->def = n;
+	v->out_index = n->nout;
+	out[n->nout++] = v;
+	n->out = out;
+	return v;
+}
+
 MloValue *mlo_graph_op(MloGraph *g, MloNode *before, MloOp op, const MloNode *like,
                        MloValue *const *in, uint32_t nin)
 {

@@ -117,6 +117,8 @@ MloValue *mlo_graph_const_f32(MloGraph *g, float v);         /* scalar */
 /* Appends (before == NULL) or inserts a node. in[] is copied. Result values are created with
  * unknown types: call mlo_infer_node(), or set the types. All attributes start at their defaults. */
 MloNode *mlo_graph_node(MloGraph *g, MloNode *before, MloOp op, MloValue *const *in, uint32_t nin, uint32_t nout);
+/* One more result of n, of unknown type; of a node with a body, whose own results the caller sees to. */
+MloValue *mlo_node_add_out(MloGraph *g, MloNode *n);
 /* The common case: one result; infers its type; inherits origin from `like` (may be NULL). */
 MloValue *mlo_graph_op(MloGraph *g, MloNode *before, MloOp op, const MloNode *like, MloValue *const *in, uint32_t nin);
 

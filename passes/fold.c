@@ -236,10 +236,12 @@ MloStatus mlo_pass_fold(MloGraph *g, MloPassCx *cx)
 				keep_quantized(&f);
 			continue;
 		}
-		if (!mlo_node_used(n) || (n->op == OP_identity && mlo_is_output(g, n->out[0])))
+		if (!mlo_node_used(n))
 			continue;
 		if (!types_static(n)) /* an operand that became constant may tell more */
 			MLO_TRY(mlo_infer_node(g, n, cx->diag));
+		if (n->op == OP_identity && mlo_is_output(g, n->out[0]))
+			continue;
 		if (foldable(&f, n))
 			MLO_TRY(evaluate(&f, n));
 		else if (!fold_sizes(&f, n))

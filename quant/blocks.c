@@ -77,7 +77,7 @@ size_t mlo_ptq_blocks(const MloPtq *q, MloGraph *copy, int bits, int size, MloDi
 	for (size_t i = 0; i < q->nlayers; i++) {
 		if (there->layer[i].kind != PTQ_MATMUL || q->layer[i].off)
 			continue;
-		replace(copy, there->layer[i].n, bits, size, &cx);
+		replace(there->layer[i].g, there->layer[i].n, bits, size, &cx);
 		n++;
 	}
 	return n;

@@ -96,8 +96,8 @@ void mlo_edge_scale(MloPtq *q, const MloEdge *e, const double *s)
 	for (const MloUse *u = e->v->uses; u; u = u->next)
 		MLO_PUSH(q->a, &to, u->node);
 	for (size_t i = 0; i < to.n; i++)
-		multiply_consumer(q->g, to.items[i], e, s);
-	divide_producer(q->g, e, s);
+		multiply_consumer(e->g, to.items[i], e, s);
+	divide_producer(e->g, e, s);
 }
 
 /* -- where it is possible -------------------------------------------------------------------------- */
@@ -115,7 +115,7 @@ static bool read_by_weights(const MloPtq *q, MloEdge *e)
 {
 	const MloValue *v = e->v;
 
-	if (mlo_is_output(q->g, v))
+	if (mlo_is_output(e->g, v))
 		return false;
 	for (const MloUse *u = v->uses; u; u = u->next) {
 		const MloPtqLayer *l = layer_of(q, u->node);
@@ -182,7 +182,7 @@ bool mlo_edge_find(const MloPtq *q, const MloPtqTensor *t, MloEdge *e)
 {
 	MloValue *v = t->v;
 
-	*e = (MloEdge){.v = v};
+	*e = (MloEdge){.g = t->g, .v = v};
 	if (!t->wanted || v->type.rank == MLO_RANK_UNKNOWN || !read_by_weights(q, e) || v->type.rank <= e->inner + 1)
 		return false;
 	for (; v->def && v->def->out[0] == v; ) {
@@ -194,7 +194,7 @@ bool mlo_edge_find(const MloPtq *q, const MloPtqTensor *t, MloEdge *e)
 			return true;
 		if (n->op == OP_add && e->nshifts < EDGE_MAX_SHIFTS && (next = behind_constant(n, e)))
 			e->shift[e->nshifts++] = n;
-		if (!next || next->nuse != 1 || mlo_is_output(q->g, next))
+		if (!next || next->nuse != 1 || mlo_is_output(e->g, next))
 			return false;
 		v = next;
 	}

@@ -9,6 +9,7 @@ enum { EDGE_MAX_SHIFTS = 4 };
 /* What stands between the value and where its scale can be taken out again: constants that are added, then a product,
  * a normalisation or a constant factor. */
 typedef struct MloEdge {
+	MloGraph *g;    /* that v is in */
 	MloValue *v;    /* what is read */
 	int64_t n;      /* channels */
 	int inner;      /* dimensions of v behind that of the channels */

@@ -8,7 +8,7 @@
 typedef struct Insert {
 	const MloPtq *q; /* with the numbers */
 	MloPtq *at;      /* the same lists of the copy */
-	MloGraph *g;
+	MloGraph *g;     /* of the layer or tensor at hand: the copy, or a body of it */
 	MloDiag *d;
 	MloStatus status;
 } Insert;
@@ -87,13 +87,14 @@ static bool redirected(const Insert *x, const MloPtqTensor *t, const MloUse *u)
 static void quantize_tensor(Insert *x, size_t i)
 {
 	MloPtqTensor *t = &x->at->tensor[i];
-	MloNode *before = t->v->def ? t->v->def->next : x->g->first;
+	MloNode *before = t->v->def ? t->v->def->next : t->g->first;
 	struct {
 		MloUse *items;
 		size_t n, cap;
 	} uses = {0};
 	MloValue *dq;
 
+	x->g = t->g;
 	for (const MloUse *u = t->v->uses; u; u = u->next)
 		if (redirected(x, t, u))
 			MLO_PUSH(x->q->a, &uses, *u);
@@ -236,6 +237,22 @@ static void quantize_matmul(Insert *x, size_t i)
 	}
 }
 
+static void quantize_lstm(Insert *x, size_t i)
+{
+	MloPtqLayer *l = &x->at->layer[i];
+	MloNode *n = l->n, *fresh = mlo_lstm_quantise(x->q, x->g, n, x->d);
+
+	if (!fresh) {
+		x->status = MLO_ERR_INTERNAL;
+		return;
+	}
+	for (uint32_t k = 0; k < n->nout; k++)
+		mlo_ptq_tensor(x->at, n->out[k])->v = fresh->out[k];
+	l->n = fresh;
+	l->sum = l->result = fresh->out[0];
+	mlo_graph_remove(x->g, n);
+}
+
 /* -- one layer alone ------------------------------------------------------------------------------- */
 
 /* The layer's sum from the float graph's own values: quantised input and weights, behind everything else. */
@@ -268,6 +285,7 @@ MloStatus mlo_ptq_alone(const MloPtq *q, MloGraph *copy, MloPtq **at, MloValue *
 	for (size_t i = 0; i < q->nlayers; i++) {
 		const MloPtqLayer *l = &q->layer[i];
 
+		x.g = x.at->layer[i].g;
 		sum[i] = l->on && mlo_ptq_weighs(l->kind) ? alone(&x, i, &cx) : NULL;
 	}
 	return x.status;
@@ -294,12 +312,15 @@ MloStatus mlo_ptq_apply(const MloPtq *q, MloGraph *copy, MloPtq **at, MloDiag *d
 	for (size_t i = 0; i < q->nlayers; i++) {
 		const MloPtqLayer *l = &x.at->layer[i];
 
+		x.g = l->g;
 		if (l->on && l->kind == PTQ_JOIN)
 			quantize_constants(&x, i);
 		else if (l->on && mlo_ptq_convolves(l->kind))
 			quantize_conv(&x, i);
 		else if (l->on && l->kind == PTQ_MATMUL)
 			quantize_matmul(&x, i);
+		else if (l->on && l->kind == PTQ_LSTM)
+			quantize_lstm(&x, i);
 	}
 	return x.status;
 }

@@ -92,6 +92,10 @@ static bool kind_of(const MloNode *n, bool products, MloPtqKind *kind)
 	const MloTensor *w = n->nin > 1 && n->in[1] ? n->in[1]->data : NULL;
 	const MloValue *bias = (n->op == OP_conv || n->op == OP_conv_transpose) && n->nin > 2 ? n->in[2] : NULL;
 
+	if (mlo_lstm_quantises(n)) {
+		*kind = PTQ_LSTM;
+		return true;
+	}
 	if (n->nout < 1 || !n->out[0] || !is_f32(n->out[0]) || n->nin < 1 || !is_f32(n->in[0]))
 		return false;
 	if (n->op == OP_conv && data(n->in[0]) && w && w->elem == EL_f32 && (!bias || bias->data)) {
@@ -165,67 +169,118 @@ bool mlo_ptq_names(const MloPtq *q, const char *pattern)
 
 /* -- the lists ------------------------------------------------------------------------------------- */
 
-static void add_tensor(MloPtq *q, MloValue *v)
+/* The place of v in the table of tensors, or the free one that it would take. */
+static struct MloPtqSlot *slot_of(const MloPtq *q, const MloValue *v)
+{
+	size_t i = ((uintptr_t)v >> 4) * 0x9e3779b97f4a7c15u >> 20;
+
+	while (q->slot[i & (q->nslots - 1)].v && q->slot[i & (q->nslots - 1)].v != v)
+		i++;
+	return &q->slot[i & (q->nslots - 1)];
+}
+
+static size_t index_of(const MloPtq *q, const MloValue *v) { return slot_of(q, v)->tensor; }
+
+static void add_tensor(MloPtq *q, MloGraph *g, MloValue *v)
 {
 	if (!v || !is_f32(v))
 		return;
-	q->index[v->id] = (int32_t)q->ntensors;
-	q->tensor[q->ntensors++] = (MloPtqTensor){.v = v, .stats = {0}};
+	*slot_of(q, v) = (struct MloPtqSlot){v, q->ntensors};
+	q->tensor[q->ntensors++] = (MloPtqTensor){.g = g, .v = v, .stats = {0}};
 }
 
-static void add_layer(MloPtq *q, MloNode *n)
+/* Have values of n, of which a run may see none, dimensions to say so? */
+static bool ranked(const MloNode *n)
 {
-	MloPtqLayer l = {.n = n, .sqnr = NAN, .alone_sqnr = NAN, .alone_accuracy = NAN, .float_ns = NAN, .int_ns = NAN};
+	for (uint32_t i = 0; i < n->nin; i++)
+		if (data(n->in[i]) && n->in[i]->type.rank < 1 && n->op != OP_lstm)
+			return false;
+	return n->out[0]->type.rank > 0;
+}
 
-	if (!kind_of(n, q->opt.products, &l.kind))
+static void add_layer(MloPtq *q, MloGraph *g, MloNode *n)
+{
+	MloPtqLayer l = {.g = g, .n = n, .sqnr = NAN, .alone_sqnr = NAN, .alone_accuracy = NAN, .float_ns = NAN, .int_ns = NAN};
+
+	if (!kind_of(n, q->opt.products, &l.kind) || (g != q->g && !ranked(n)))
 		return;
-	l.result = result_of(q->g, n);
+	l.result = l.kind == PTQ_LSTM ? n->out[0] : result_of(g, n);
 	l.sum = l.kind == PTQ_MATMUL && mlo_layer_bias(&l) ? n->out[0]->uses->node->out[0] : n->out[0];
 	if (listed(q->opt.exclude, n))
 		l.off = "excluded";
 	else if (mlo_ptq_contracts(l.kind) && q->opt.include && *q->opt.include && !listed(q->opt.include, n))
 		l.off = "not included";
-	if (listed(q->opt.wide, n))
+	if (l.kind != PTQ_LSTM && listed(q->opt.wide, n))
 		l.wide = "asked for";
 	q->layer[q->nlayers++] = l;
+}
+
+/* The next branch of n, an if; bodies of loops stay float. */
+static MloGraph *branch_of(const MloNode *n, int *at)
+{
+	return n->op == OP_if ? mlo_node_body(n, at) : NULL;
+}
+
+static void count_graph(const MloGraph *g, size_t *nodes, size_t *values)
+{
+	const MloGraph *b;
+
+	*values += g->ninputs;
+	for (const MloNode *n = g->first; n; n = n->next) {
+		++*nodes;
+		*values += n->nout;
+		for (int at = 0; (b = branch_of(n, &at));)
+			count_graph(b, nodes, values);
+	}
+}
+
+static void list_graph(MloPtq *q, MloGraph *g)
+{
+	MloGraph *b;
+
+	for (uint32_t i = 0; i < g->ninputs; i++)
+		add_tensor(q, g, g->inputs[i]);
+	for (MloNode *n = g->first; n; n = n->next)
+		for (uint32_t i = 0; i < n->nout; i++)
+			add_tensor(q, g, n->out[i]);
+	for (MloNode *n = g->first; n; n = n->next)
+		add_layer(q, g, n);
+	for (MloNode *n = g->first; n; n = n->next)
+		for (int at = 0; (b = branch_of(n, &at));)
+			list_graph(q, b);
 }
 
 MloPtq *mlo_ptq_new(MloArena *a, MloGraph *g, const MloPtqOptions *opt)
 {
 	MloPtq *q = MLO_NEW(a, MloPtq);
-	size_t nodes = 0, values = g->ninputs;
+	size_t nodes = 0, values = 0;
 
-	*q = (MloPtq){.a = a, .g = g, .opt = *opt, .index = MLO_NEWN(a, int32_t, g->next_id + 1)};
-	for (uint32_t i = 0; i <= g->next_id; i++)
-		q->index[i] = -1;
-	for (const MloNode *n = g->first; n; n = n->next) {
-		nodes++;
-		values += n->nout;
-	}
+	*q = (MloPtq){.a = a, .g = g, .opt = *opt, .nslots = 2};
+	count_graph(g, &nodes, &values);
+	while (q->nslots < 2 * values)
+		q->nslots *= 2;
+	q->slot = MLO_NEWN(a, struct MloPtqSlot, q->nslots);
 	q->layer = MLO_NEWN(a, MloPtqLayer, nodes);
 	q->tensor = MLO_NEWN(a, MloPtqTensor, values);
-	for (uint32_t i = 0; i < g->ninputs; i++)
-		add_tensor(q, g->inputs[i]);
-	for (MloNode *n = g->first; n; n = n->next)
-		for (uint32_t i = 0; i < n->nout; i++)
-			add_tensor(q, n->out[i]);
-	for (MloNode *n = g->first; n; n = n->next)
-		add_layer(q, n);
+	list_graph(q, g);
 	mlo_ptq_plan(q);
 	return q;
 }
 
 MloPtqTensor *mlo_ptq_tensor(const MloPtq *q, const MloValue *v)
 {
-	return v && q->index[v->id] >= 0 ? &q->tensor[q->index[v->id]] : NULL;
+	const struct MloPtqSlot *s = v ? slot_of(q, v) : NULL;
+
+	return s && s->v ? &q->tensor[s->tensor] : NULL;
 }
 
 /* -- the plan -------------------------------------------------------------------------------------- */
 
-/* Operands that are read as activations: 1, but for products and joins. */
+/* Operands that are read as quantised activations: 1, but for products and joins, and LSTMs, which quantise theirs
+ * themselves. */
 static uint32_t reads(const MloPtqLayer *l)
 {
-	return l->kind == PTQ_PRODUCT ? 2 : l->kind == PTQ_JOIN ? l->n->nin : 1;
+	return l->kind == PTQ_LSTM ? 0 : l->kind == PTQ_PRODUCT ? 2 : l->kind == PTQ_JOIN ? l->n->nin : 1;
 }
 
 /* Layers whose operands all are or can be integers; what they make then is, too. */
@@ -241,7 +296,7 @@ static void find_possible(MloPtq *q)
 			ok = ok && (l->n->in[k]->data || (t && (t->made || t->wanted)));
 		}
 		l->on = ok;
-		if (ok)
+		if (ok && l->kind != PTQ_LSTM)
 			mlo_ptq_tensor(q, l->result)->made = true;
 	}
 }
@@ -268,7 +323,7 @@ static size_t root(const MloPtq *q, size_t i)
 
 static void share(MloPtq *q, const MloValue *a, const MloValue *b)
 {
-	size_t i = root(q, (size_t)q->index[a->id]), k = root(q, (size_t)q->index[b->id]);
+	size_t i = root(q, index_of(q, a)), k = root(q, index_of(q, b));
 
 	q->tensor[i > k ? i : k].group = i > k ? k : i;
 }
@@ -281,7 +336,7 @@ static void find_wide(MloPtq *q)
 
 		for (uint32_t k = 0; l->on && l->wide && k < reads(l); k++)
 			if (!l->n->in[k]->data)
-				q->tensor[root(q, (size_t)q->index[l->n->in[k]->id])].wide = true;
+				q->tensor[root(q, index_of(q, l->n->in[k]))].wide = true;
 	}
 	for (size_t i = 0; i < q->ntensors; i++)
 		q->tensor[i].wide = q->tensor[root(q, i)].wide;
@@ -306,7 +361,7 @@ void mlo_ptq_plan(MloPtq *q)
 	for (size_t i = 0; i < q->nlayers; i++) {
 		const MloPtqLayer *l = &q->layer[i];
 
-		if (!l->on)
+		if (!l->on || l->kind == PTQ_LSTM)
 			continue;
 		mlo_ptq_tensor(q, l->result)->made = true;
 		if (l->kind == PTQ_MOVE && l->result == l->n->out[0])
@@ -332,11 +387,11 @@ static void share_parts(MloPtq *q)
 
 		if (!l->on || l->n->op != OP_concat || l->result != l->n->out[0])
 			continue;
-		whole = &q->tensor[root(q, (size_t)q->index[l->result->id])];
+		whole = &q->tensor[root(q, index_of(q, l->result))];
 		r = &whole->range;
 		for (uint32_t k = 0; k < l->n->nin; k++) {
 			const MloValue *v = l->n->in[k];
-			const MloPtqTensor *part = v->data ? NULL : &q->tensor[root(q, (size_t)q->index[v->id])];
+			const MloPtqTensor *part = v->data ? NULL : &q->tensor[root(q, index_of(q, v))];
 
 			if (part && part->wide == whole->wide && 1.5 * (part->range.hi - part->range.lo) >= r->hi - r->lo)
 				share(q, v, l->result);

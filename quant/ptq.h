@@ -8,7 +8,8 @@
  * Integers are 8 bits (https://onnx.ai/onnx/operators/onnx__QuantizeLinear.html): weights signed and symmetric, with
  * a scale per output channel or one; activations with one scale each, unsigned with a zero point, or signed and
  * symmetric; biases 32 bits in the scale of the products.  Activations that a layer reads in 16 bits have such a zero
- * point too (QuantizeLinear of opset 21).  An operator works on integers ("is quantised") when all
+ * point too (QuantizeLinear of opset 21).  An LSTM has no such form: it becomes DynamicQuantizeLSTM of com.microsoft,
+ * which finds the ranges of its input and of its states as it runs.  An operator works on integers ("is quantised") when all
  * it reads is quantised and its result is read by one that is: contractions with constant weights always, what
  * joins, pools or moves their results in between (Jacob et al. 2018, section 2.4).  What follows an operator
  * element by element (Relu, Clip, a bias) belongs to it: only its last value is quantised. */
@@ -33,13 +34,14 @@ typedef enum MloPtqKind {
 	PTQ_TRANSPOSED, /* convolution with constant weights, of one group, whose taps do not overlap */
 	PTQ_MATMUL,
 	PTQ_PRODUCT, /* of two activations */
+	PTQ_LSTM,    /* its products; what they read is quantised as it runs */
 	PTQ_JOIN,    /* add, mul, concat: values meet */
 	PTQ_POOL,    /* means: one value, another range */
 	PTQ_MOVE     /* results are operands: the same range */
 } MloPtqKind;
 static inline bool mlo_ptq_contracts(MloPtqKind k)
 {
-	return k == PTQ_CONV || k == PTQ_TRANSPOSED || k == PTQ_MATMUL || k == PTQ_PRODUCT;
+	return k == PTQ_CONV || k == PTQ_TRANSPOSED || k == PTQ_MATMUL || k == PTQ_PRODUCT || k == PTQ_LSTM;
 }
 /* Convolutions: channels of images are the dimension 1, a bias is an operand. */
 static inline bool mlo_ptq_convolves(MloPtqKind k)
@@ -58,6 +60,7 @@ static inline int mlo_ptq_weight_axis(MloPtqKind k)
 
 /* An operator that can work on integers. */
 typedef struct MloPtqLayer {
+	MloGraph *g;        /* that n is in: the graph, or a body of it */
 	MloNode *n;
 	MloPtqKind kind;
 	MloValue *result;   /* at the end of what follows element by element */
@@ -74,6 +77,7 @@ typedef struct MloPtqLayer {
 } MloPtqLayer;
 
 typedef struct MloPtqTensor {
+	MloGraph *g;        /* that v is in */
 	MloValue *v;
 	bool made;          /* by a quantised operator, or an input of the graph */
 	bool wanted;        /* it is quantised as planned */
@@ -97,9 +101,10 @@ typedef struct MloPtq {
 	MloGraph *g;        /* not owned; unchanged */
 	MloPtqOptions opt;
 	MloPtqLayer *layer;
-	MloPtqTensor *tensor; /* inputs, then results of nodes, in order: those of float32 */
+	MloPtqTensor *tensor; /* inputs, then results of nodes, in order: those of float32; then those of each branch of an if */
 	size_t nlayers, ntensors;
-	int32_t *index;     /* of a tensor by value id; -1: none */
+	struct MloPtqSlot { const MloValue *v; size_t tensor; } *slot; /* tensors by value, hashed */
+	size_t nslots;      /* a power of two */
 } MloPtq;
 
 MloPtq *mlo_ptq_new(MloArena *a, MloGraph *g, const MloPtqOptions *opt);
@@ -134,10 +139,17 @@ typedef struct MloPtqWeights {
 } MloPtqWeights;
 /* `input` is the scale of what the layer reads: scales are large enough for the bias to fit 32 bits. */
 void mlo_ptq_weights(const MloPtq *q, const MloPtqLayer *l, double input, MloPtqWeights *out);
+/* Scales of w->w, whose channels and axis are set, without regard to a bias. */
+void mlo_weight_scales(const MloPtq *q, MloPtqWeights *w);
 int64_t mlo_weight_channel(const MloPtqWeights *w, int64_t element);
 int8_t mlo_weight_round(double v, double scale);
 /* The bias of a layer: of a convolution, or what is added to a product right after it. NULL: none. */
 const MloValue *mlo_layer_bias(const MloPtqLayer *l);
+
+/* -- recurrent operators (quant/recurrent.c) */
+bool mlo_lstm_quantises(const MloNode *n);
+/* A node in the place of n, of the same results, whose products are of integers; n stays, without readers. */
+MloNode *mlo_lstm_quantise(const MloPtq *q, MloGraph *g, MloNode *n, MloDiag *d); /* NULL: an error in d */
 
 /* -- scale moved between layers (quant/channels.c): the graph q->g changes, what it computes does not */
 size_t mlo_ptq_equalize(MloPtq *q); /* how many activations had their channels scaled */

@@ -97,28 +97,35 @@ static double room_for(const MloTensor *bias, int64_t c, double input)
 	return bias && input > 0 ? fabs(mlo_tensor_f64(bias, c)) / input / (1 << 30) : 0;
 }
 
+void mlo_weight_scales(const MloPtq *q, MloPtqWeights *w)
+{
+	double *most = MLO_NEWN(q->a, double, (size_t)w->channels + 1), all = 0;
+
+	largest(w, most);
+	for (int64_t c = 0; c < w->channels; c++)
+		all = fmax(all, most[c]);
+	for (int64_t c = 0; c < w->channels; c++) {
+		double scale = (q->opt.per_tensor ? all : most[c]) / LEVELS;
+
+		if (scale > 1e-20 && q->opt.weight_mse && !q->opt.per_tensor)
+			scale = least_error(w, c, scale);
+		most[c] = (float)fmax(scale, 0x1p-40);
+	}
+	w->nscales = q->opt.per_tensor ? 1 : w->channels;
+	w->scale = most;
+}
+
 void mlo_ptq_weights(const MloPtq *q, const MloPtqLayer *l, double input, MloPtqWeights *out)
 {
 	const MloTensor *w = l->n->in[1]->data;
 	const MloValue *b = mlo_layer_bias(l);
 	const MloTensor *bias = l->bias ? l->bias : b ? b->data : NULL;
-	double *most, all = 0;
 
 	*out = (MloPtqWeights){.w = w, .axis = mlo_ptq_weight_axis(l->kind)};
 	out->channels = w->dim[out->axis];
-	most = MLO_NEWN(q->a, double, (size_t)out->channels + 1);
-	largest(out, most);
+	mlo_weight_scales(q, out);
 	for (int64_t c = 0; c < out->channels; c++)
-		all = fmax(all, most[c]);
-	for (int64_t c = 0; c < out->channels; c++) {
-		double scale = (q->opt.per_tensor ? all : most[c]) / LEVELS;
-
-		if (scale > 1e-20 && q->opt.weight_mse && !q->opt.per_tensor)
-			scale = least_error(out, c, scale);
-		most[c] = (float)fmax(fmax(scale, room_for(bias, c, input)), 0x1p-40);
-	}
-	out->nscales = q->opt.per_tensor ? 1 : out->channels;
+		out->scale[c] = (float)fmax(out->scale[c], room_for(bias, c, input));
 	for (int64_t c = 1; q->opt.per_tensor && c < out->channels; c++)
-		most[0] = fmax(most[0], most[c]);
-	out->scale = most;
+		out->scale[0] = fmax(out->scale[0], out->scale[c]);
 }

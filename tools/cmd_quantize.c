@@ -8,7 +8,7 @@
 #include "tools/quantize.h"
 
 enum {
-	O_CALIB = 256, O_SAMPLES, O_PREPROCESS, O_SHAPE, O_RANGE, O_PERCENTILE, O_WEIGHTS, O_PER_TENSOR, O_SYMMETRIC, O_PRODUCTS,
+	O_CALIB = 256, O_SAMPLES, O_PREPROCESS, O_SHAPE, O_CONST, O_RANGE, O_PERCENTILE, O_WEIGHTS, O_PER_TENSOR, O_SYMMETRIC, O_PRODUCTS,
 	O_EXCLUDE, O_INCLUDE, O_INT16, O_FALLBACK, O_EQUALIZE, O_MIGRATE, O_ROUND, O_NO_BIAS, O_SAVE, O_LOAD, O_JSON, O_ALL,
 	O_MAX_DROP, O_EVAL, O_LABELS, O_METRIC, O_MIN_SQNR, O_MIN_COSINE, O_KEEP, O_WEIGHT_ONLY, O_BLOCK, O_TARGET, O_TIMES, O_RANK, O_HTML
 };
@@ -18,6 +18,7 @@ static const CliOption options[] = {
 	{O_SAMPLES, "samples", "N", "use at most N samples (default: 300)"},
 	{O_PREPROCESS, "preprocess", "RECIPE", "how samples become inputs, as for 'eval'"},
 	{O_SHAPE, "shape", "NAME=1x3x8x8", "shape of an input, or size of a dimension, while calibrating"},
+	{O_CONST, "const", "NAME=FILE", "an input that is always the same becomes part of the model: a .npy or .pb file (repeatable)"},
 	{O_RANGE, "range", "METHOD", "ranges of activations: mse (default), minmax, average, percentile, entropy"},
 	{O_PERCENTILE, "percentile", "P", "for --range percentile (default: 99.99)"},
 	{O_WEIGHTS, "weights", "METHOD", "ranges of weights: minmax (default) or mse"},
@@ -66,7 +67,7 @@ static const CliSpec spec = {
 enum { MAX_LIST = 64 };
 typedef struct Request {
 	QuantizeOptions o;
-	const char *output, *shape[MAX_LIST], *exclude[MAX_LIST + 1], *include[MAX_LIST + 1], *wide[MAX_LIST + 1];
+	const char *output, *shape[MAX_LIST], *consts[MAX_LIST], *exclude[MAX_LIST + 1], *include[MAX_LIST + 1], *wide[MAX_LIST + 1];
 	size_t nexclude, ninclude, nwide;
 	const char *html;
 	bool json, all, keep, bounded;
@@ -152,6 +153,7 @@ static bool take(Request *r, int o)
 	case O_SAMPLES: return cli_int("--samples", optarg, 1, 2000000000, &r->o.samples);
 	case O_PREPROCESS: r->o.preprocess = optarg; return true;
 	case O_SHAPE: return push("--shape", r->shape, &r->o.run.nshapes);
+	case O_CONST: return push("--const", r->consts, &r->o.nconsts);
 	case O_RANGE: return take_range(r, optarg);
 	case O_PERCENTILE: return cli_real("--percentile", optarg, 50, 100, &r->o.ptq.percentile);
 	case O_WEIGHTS: return take_weights(r, optarg);
@@ -298,6 +300,7 @@ int cmd_quantize(int argc, char **argv)
 		return CLI_USAGE;
 	r.o.model = argv[optind];
 	r.o.run.shapes = r.shape;
+	r.o.consts = r.consts;
 	r.o.ptq.exclude = r.exclude;
 	r.o.ptq.include = r.include;
 	r.o.ptq.wide = r.wide;

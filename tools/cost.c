@@ -62,6 +62,7 @@ static double (*const macs_of[OP_COUNT])(const MloNode *n) = {
 	[OP_rnn] = macs_recurrent,
 	[OP_gru] = macs_recurrent,
 	[OP_lstm] = macs_recurrent,
+	[OP_lstm_integer] = macs_recurrent,
 };
 
 double mlo_node_macs(const MloNode *n)

@@ -11,17 +11,32 @@
 
 /* -- the model ------------------------------------------------------------------------------------- */
 
+/* A node of g or of its bodies that quantises; NULL: none does. */
+static const MloNode *quantiser(const MloGraph *g)
+{
+	const MloNode *found;
+	const MloGraph *b;
+
+	for (const MloNode *n = g->first; n; n = n->next) {
+		if (n->op == OP_quantize_linear || n->op == OP_dynamic_quantize_linear || n->op == OP_lstm_integer)
+			return n;
+		for (int at = 0; (b = mlo_node_body(n, &at));)
+			if ((found = quantiser(b)))
+				return found;
+	}
+	return NULL;
+}
+
 static MloStatus check_float(const Quantize *x)
 {
+	const MloNode *n = quantiser(x->g);
 	bool excluded = false;
 
-	for (const MloNode *n = x->g->first; n; n = n->next)
-		if (n->op == OP_quantize_linear || n->op == OP_dynamic_quantize_linear) {
-			mlo_error(x->d, MLO_ERR_MODEL, "node '%s' quantises already: the model is no float model",
-				  mlo_node_name(n));
-			mlo_hint(x->d, "'mlopt compile' takes quantised models as they are");
-			return MLO_ERR_MODEL;
-		}
+	if (n) {
+		mlo_error(x->d, MLO_ERR_MODEL, "node '%s' quantises already: the model is no float model", mlo_node_name(n));
+		mlo_hint(x->d, "'mlopt compile' takes quantised models as they are");
+		return MLO_ERR_MODEL;
+	}
 	for (size_t i = 0; i < x->q->nlayers; i++) {
 		excluded |= x->q->layer[i].off != NULL;
 		if (x->q->layer[i].on)
@@ -29,7 +44,7 @@ static MloStatus check_float(const Quantize *x)
 	}
 	return mlo_error(x->d, MLO_ERR_MODEL, "nothing can be quantised: %s",
 			 excluded ? "all that could be is excluded"
-				  : "no convolution or product has constant weights of float32");
+				  : "no convolution, product or LSTM has constant weights of float32");
 }
 
 /* Patterns that are of no effect are mistakes, most likely. */
@@ -40,9 +55,29 @@ static void check_patterns(const Quantize *x, const char *option, const char *co
 			mlo_warn(x->d, "%s '%s': no node of that name can be quantised", option, *pattern);
 }
 
+static bool ranks_known(const MloGraph *g)
+{
+	for (const MloNode *n = g->first; n; n = n->next)
+		for (uint32_t i = 0; i < n->nout; i++)
+			if (n->out[i] && !mlo_type_object(&n->out[i]->type) && n->out[i]->type.rank == MLO_RANK_UNKNOWN)
+				return false;
+	return true;
+}
+
+static MloStatus load(Quantize *x, const MloLoadOptions *lo)
+{
+	mlo_graph_free(x->g);
+	mlo_graph_free(x->source);
+	x->g = x->source = NULL;
+	MLO_TRY(mlo_load_model(x->opt->model, lo, &x->source, x->d));
+	x->d->where = x->opt->model;
+	x->g = mlo_graph_clone(x->source);
+	return mlo_passes_run(x->g, "float", NULL, NULL, x->d);
+}
+
 MloStatus quantize_open(Quantize *x, MloArena *a, const QuantizeOptions *opt, MloDiag *d)
 {
-	MloLoadOptions lo = {.keep_symbols = true, .quiet = true};
+	MloLoadOptions lo = {.keep_symbols = true, .quiet = true, .consts = opt->consts, .nconsts = opt->nconsts};
 
 	*x = (Quantize){.a = a,
 			.d = d,
@@ -52,10 +87,14 @@ MloStatus quantize_open(Quantize *x, MloArena *a, const QuantizeOptions *opt, Ml
 			.accuracy = NAN,
 			.speed = NAN,
 			.float_accuracy = NAN};
-	MLO_TRY(mlo_load_model(opt->model, opt->load ? opt->load : &lo, &x->source, d));
-	d->where = opt->model;
-	x->g = mlo_graph_clone(x->source);
-	MLO_TRY(mlo_passes_run(x->g, "float", NULL, NULL, d));
+	MLO_TRY(load(x, opt->load ? opt->load : &lo));
+	if (!opt->load && opt->run.nshapes && !ranks_known(x->g)) { /* it could not be run otherwise */
+		lo.shapes = opt->run.shapes;
+		lo.nshapes = opt->run.nshapes;
+		mlo_note(d, "how many dimensions values have depends on the sizes of inputs: the model that is written takes "
+			    "those of --shape");
+		MLO_TRY(load(x, &lo));
+	}
 	x->q = mlo_ptq_new(a, x->g, &opt->ptq);
 	check_patterns(x, "--exclude", opt->ptq.exclude);
 	check_patterns(x, "--include", opt->ptq.include);
@@ -119,6 +158,27 @@ static MloStatus see(void *user, MloTensor *const *out, int64_t count, int64_t f
 	return MLO_OK;
 }
 
+/* Layers in branches that no sample took have no ranges: they stay float. */
+static void turn_off_unseen(Quantize *x)
+{
+	MloPtq *q = x->q;
+	size_t n = 0;
+
+	for (size_t i = 0; i < q->nlayers; i++) {
+		MloPtqLayer *l = &q->layer[i];
+		const MloPtqTensor *t = mlo_ptq_tensor(q, mlo_layer_input(l));
+
+		if (!l->on || l->g == q->g || !t || !t->wanted || t->stats.count)
+			continue;
+		l->off = "no sample takes its branch";
+		n += mlo_ptq_contracts(l->kind);
+	}
+	if (!n)
+		return;
+	mlo_note(x->d, "%zu contractions stay float: they are in branches that no sample takes", n);
+	mlo_ptq_plan(q);
+}
+
 static MloStatus observe(Quantize *x)
 {
 	Watch w = {.x = x, .tensor = MLO_NEWN(x->a, size_t, x->q->ntensors + 1)};
@@ -137,10 +197,12 @@ static MloStatus observe(Quantize *x)
 		t->stats = (MloStats){.bin = MLO_NEWN(x->a, float, OBSERVE_BINS)};
 		t->known = false;
 		w.tensor[w.n++] = i;
-		probe_ask(&p, there->tensor[i].v, x->a);
+		probe_ask(&p, there->tensor[i].g, there->tensor[i].v, x->a);
 	}
 	st = probe_run(x, &list, 1, x->opt->samples, "calibrate", see, &w, x->d);
 	probe_close(&p);
+	if (st == MLO_OK)
+		turn_off_unseen(x);
 	return st;
 }
 
@@ -298,8 +360,8 @@ MloStatus quantize_measure(Quantize *x, int64_t samples)
 	st = mlo_ptq_apply(x->q, b.g, &quantised, x->d);
 	for (size_t i = 0; i < x->q->nlayers; i++)
 		if (x->q->layer[i].on) {
-			probe_ask(&a, there->layer[i].result, x->a);
-			probe_ask(&b, quantised->layer[i].result, x->a);
+			probe_ask(&a, there->layer[i].g, there->layer[i].result, x->a);
+			probe_ask(&b, quantised->layer[i].g, quantised->layer[i].result, x->a);
 		}
 	c.n = a.g->noutputs;
 	c.noise = MLO_NEWN(x->a, Noise, c.n + 1);

@@ -14,7 +14,9 @@ typedef enum QuantizeTimes { QUANTIZE_TIMES_MEASURED, QUANTIZE_TIMES_ANEW, QUANT
 typedef struct QuantizeOptions {
 	MloPtqOptions ptq;
 	const char *model, *calib, *preprocess;
-	const MloLoadOptions *load; /* NULL: the model as it is, open sizes left open */
+	const MloLoadOptions *load; /* NULL: the model as it is but for `consts`, open sizes left open */
+	const char *const *consts;  /* as MloLoadOptions has them */
+	size_t nconsts;
 	int samples; /* at most, of the calibration data */
 	const char *load_profile, *save_profile;
 	bool equalize;        /* weights across layers, before anything is run */
@@ -115,7 +117,9 @@ typedef struct Probe {
 } Probe;
 /* A clone of g; mlo_ptq_new() finds the values of the original in it. */
 MloStatus probe_open(Probe *p, const MloGraph *g, MloDiag *d) MLO_CHECKED;
-void probe_ask(Probe *p, MloValue *v, MloArena *a); /* out[p->outputs + k] for the k-th value asked for */
+/* out[p->outputs + k] for the k-th value asked for, v of g, the probe's graph or a branch in it: empty in runs that do not
+ * take that branch. */
+void probe_ask(Probe *p, MloGraph *g, MloValue *v, MloArena *a);
 /* Compiles and runs the graphs side by side on the same samples; `see` gets the outputs of all, one after the other. */
 MloStatus probe_run(const Quantize *x, Probe *const *p, size_t n, int64_t limit, const char *what, ProbeFn *see, void *user,
 		    MloDiag *d) MLO_CHECKED;

@@ -47,7 +47,7 @@ static void watch(Spread *s, Probe *p, const MloPtq *there)
 		t->channel_sum = MLO_NEWN(q->a, double, (size_t)channels + 1);
 		t->channel_square = MLO_NEWN(q->a, double, (size_t)channels + 1);
 		s->tensor[s->n++] = i;
-		probe_ask(p, there->tensor[i].v, q->a);
+		probe_ask(p, there->tensor[i].g, there->tensor[i].v, q->a);
 	}
 }
 
@@ -61,6 +61,8 @@ static MloStatus see_channels(void *user, MloTensor *const *out, int64_t count, 
 		Channels c = channels_of(v, v->rank - 1 - s->inner[i]);
 		const float *p = v->data;
 
+		if (!mlo_tensor_elems(v)) /* in a branch that was not taken */
+			continue;
 		for (int64_t o = 0; o < c.outer; o++)
 			for (int64_t k = 0; k < c.n; k++) {
 				float lo = 0, hi = 0;
@@ -98,6 +100,9 @@ MloStatus quantize_migrate(Quantize *x, int64_t samples)
 		st = probe_run(x, &list, 1, samples < x->opt->samples ? samples : x->opt->samples, "spread", see_channels,
 			       &s, x->d);
 	probe_close(&p);
+	for (size_t i = 0; i < s.n; i++)
+		if (!x->q->tensor[s.tensor[i]].channel_count) /* no sample took its branch */
+			x->q->tensor[s.tensor[i]].channel_lo = NULL;
 	if (st == MLO_OK && s.n)
 		x->migrated = mlo_ptq_migrate(x->q, x->opt->migrate);
 	return st;
@@ -122,6 +127,8 @@ static MloStatus add_difference(void *user, MloTensor *const *out, int64_t count
 		Channels c = channels_of(want, mlo_ptq_convolves(b->q->layer[b->layer[i]].kind) ? 1 : want->rank - 1);
 		const float *p = want->data, *g = got->data;
 
+		if (!mlo_tensor_elems(want))
+			continue;
 		for (int64_t o = 0; o < c.outer; o++)
 			for (int64_t k = 0; k < c.n; k++) {
 				double s = 0;
@@ -160,8 +167,8 @@ static void ask_sums(Quantize *x, Bias *b, Probe *p, const MloPtq *at, MloValue 
 
 		if (!quantize_bias_corrects(l))
 			continue;
-		probe_ask(p, at->layer[i].sum, x->a);
-		probe_ask(p, alone[i], x->a);
+		probe_ask(p, at->layer[i].g, at->layer[i].sum, x->a);
+		probe_ask(p, at->layer[i].g, alone[i], x->a);
 		b->sum[b->n] = MLO_NEWN(x->a, double, (size_t)l->n->in[1]->data->dim[mlo_ptq_weight_axis(l->kind)] + 1);
 		b->layer[b->n++] = i;
 	}
@@ -186,7 +193,8 @@ MloStatus quantize_correct_bias(Quantize *x, int64_t samples)
 		st = probe_run(x, &list, 1, samples < x->opt->samples ? samples : x->opt->samples, "correct biases",
 			       add_difference, &b, x->d);
 	for (size_t i = 0; i < b.n && st == MLO_OK; i++)
-		take_bias(x, &b, i);
+		if (b.count[i])
+			take_bias(x, &b, i);
 	probe_close(&p);
 	return st;
 }

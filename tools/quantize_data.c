@@ -58,7 +58,7 @@ static MloStatus spread(Quantize *x, const MloNode *norm, double *out)
 	MLO_TRY(probe_open(&p, x->source, x->d));
 	p.g->noutputs = 0; /* only what leads there is needed */
 	p.outputs = 0;
-	probe_ask(&p, first_norm(p.g)->in[0], x->a);
+	probe_ask(&p, p.g, first_norm(p.g)->in[0], x->a);
 	st = probe_run(x, &list, 1, CHECKED, "check", add_spread, &s, x->d);
 	probe_close(&p);
 	*out = s.n ? sqrt(s.sum / (double)s.n) : NAN;

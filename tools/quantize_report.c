@@ -14,10 +14,18 @@ static const char *scheme(const Quantize *x, const MloPtqLayer *l)
 
 	if (!l->on)
 		return "float";
+	if (l->kind == PTQ_LSTM)
+		return x->opt->ptq.per_tensor ? "dynamic u8 x s8" : "dynamic u8 x s8/ch";
 	a = activation[x->opt->ptq.symmetric][mlo_ptq_tensor(x->q, mlo_layer_input(l))->wide];
 	if (mlo_ptq_weighs(l->kind))
 		return mlo_sprintf(x->a, "%s x s8%s", a, x->opt->ptq.per_tensor ? "" : "/channel");
 	return a;
+}
+
+/* The tensor whose range it reads; NULL: none that was found beforehand. */
+static const MloPtqTensor *range_of(const Quantize *x, const MloPtqLayer *l)
+{
+	return l->kind == PTQ_LSTM ? NULL : mlo_ptq_tensor(x->q, mlo_layer_input(l));
 }
 
 static const char *reason(const MloPtqLayer *l)
@@ -87,7 +95,7 @@ void report_text(const Quantize *x, bool all)
 	printf("%-40s %-20s %-16s %-24s %s\n", "node", "operator", "scheme", "range of the input", "SQNR dB");
 	for (size_t i = 0; i < x->q->nlayers; i++) {
 		const MloPtqLayer *l = &x->q->layer[i];
-		const MloPtqTensor *t = mlo_ptq_tensor(x->q, mlo_layer_input(l));
+		const MloPtqTensor *t = range_of(x, l);
 		char range[64] = "", sqnr[32] = "", times[64] = "", alone[96] = "";
 
 		if (!shown(l, all))
@@ -110,7 +118,7 @@ void report_text(const Quantize *x, bool all)
 
 static json_t *layer(const Quantize *x, const MloPtqLayer *l)
 {
-	const MloPtqTensor *t = mlo_ptq_tensor(x->q, mlo_layer_input(l));
+	const MloPtqTensor *t = range_of(x, l);
 	json_t *j = json_pack("{s:s,s:s,s:b,s:s}", "node", mlo_node_name(l->n), "op", mlo_op_info(l->n->op)->name,
 			      "quantized", l->on, "scheme", scheme(x, l));
 

@@ -133,6 +133,8 @@ static MloStatus gather(void *user, MloTensor *const *out, int64_t count, int64_
 		const MloPtqLayer *p = &g->x->q->layer[l->index];
 		const MloTensor *x = out[g->skip + 2 * i];
 
+		if (!mlo_tensor_elems(x)) /* in a branch that was not taken */
+			continue;
 		if (p->kind == PTQ_CONV)
 			add_windows(g, l, p->n, x, out[g->skip + 2 * i + 1], count);
 		else
@@ -200,8 +202,10 @@ static MloStatus watch(Gather *g, int64_t samples)
 	there = mlo_ptq_new(g->x->a, p.g, &g->x->opt->ptq);
 	g->skip = p.outputs;
 	for (size_t i = 0; i < g->n; i++) {
-		probe_ask(&p, mlo_layer_input(&there->layer[g->layer[i].index]), g->x->a);
-		probe_ask(&p, there->layer[g->layer[i].index].n->out[0], g->x->a);
+		const MloPtqLayer *l = &there->layer[g->layer[i].index];
+
+		probe_ask(&p, l->g, mlo_layer_input(l), g->x->a);
+		probe_ask(&p, l->g, l->n->out[0], g->x->a);
 	}
 	st = probe_run(g->x, &one, 1, samples, "round weights", gather, g, g->x->d);
 	probe_close(&p);
@@ -214,6 +218,8 @@ static void round_layers(Gather *g)
 		MloPtqLayer *l = &g->x->q->layer[g->layer[i].index];
 		MloPtqWeights w;
 
+		if (!g->layer[i].rows)
+			continue;
 		mlo_ptq_weights(g->x->q, l, mlo_ptq_tensor(g->x->q, mlo_layer_input(l))->scale, &w);
 		l->rounded = mlo_round_layer(g->x->a, &w, &g->layer[i].in);
 	}

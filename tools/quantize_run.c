@@ -14,8 +14,55 @@ void probe_close(Probe *p)
 	p->g = NULL;
 }
 
-void probe_ask(Probe *p, MloValue *v, MloArena *a)
+/* Where body `b` hangs below g: the graph with the node whose branch it is. */
+static MloGraph *around(MloGraph *g, const MloGraph *b, MloNode **node)
 {
+	MloGraph *body, *found;
+
+	for (MloNode *n = g->first; n; n = n->next)
+		for (int at = 0; (body = mlo_node_body(n, &at));) {
+			*node = n;
+			found = body == b ? g : around(body, b, node);
+			if (found)
+				return found;
+		}
+	return NULL;
+}
+
+/* No numbers, of as many dimensions as v. */
+static MloValue *nothing(MloGraph *g, const MloValue *v)
+{
+	const int64_t dim[MLO_MAX_RANK] = {0};
+	MloValue *c = mlo_graph_const(g, mlo_tensor_new(g->arena, v->type.elem, v->type.rank, dim), NULL);
+
+	return mlo_graph_op(g, NULL, OP_identity, NULL, &c, 1);
+}
+
+/* v of the branch b becomes a result of the if, of which the other branch makes nothing. */
+static MloValue *surface(MloGraph *g, MloNode *n, const MloGraph *b, MloValue *v)
+{
+	MloGraph *branch;
+	MloValue *out = mlo_node_add_out(g, n);
+
+	for (int at = 0; (branch = mlo_node_body(n, &at));)
+		mlo_graph_output(branch, branch == b ? v : nothing(branch, v), NULL);
+	out->type = v->type;
+	for (int i = 0; i < out->type.rank; i++)
+		out->type.dim[i] = mlo_dim_fresh(g->syms, "taken");
+	return out;
+}
+
+void probe_ask(Probe *p, MloGraph *g, MloValue *v, MloArena *a)
+{
+	MloNode *n = NULL;
+
+	while (g != p->g) {
+		MloGraph *outer = around(p->g, g, &n);
+
+		MLO_ASSERT(outer && n->op == OP_if && v->type.rank > 0);
+		v = surface(outer, n, g, v);
+		g = outer;
+	}
 	mlo_graph_output(p->g, v, mlo_sprintf(a, "probe %u", p->g->noutputs));
 }
 

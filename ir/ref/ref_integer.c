@@ -1,5 +1,5 @@
 /* ir/ref/ref_integer.c -- products of 8-bit integers, summed up in 32 bits; dynamic quantization. */
-#include "ir/ref/ref_elem.h"
+#include "ir/ref/ref_dynamic.h"
 #include "ir/ref/ref_geometry.h"
 
 REF_INLINE int32_t load8(const void *p, int64_t i, bool is_signed)
@@ -290,27 +290,19 @@ void ref_matmul_integer(const RefCall *c)
 
 /* -- dynamic_quantize_linear ------------------------------------------------------------------ */
 
-/* The range is that of x, widened to contain 0; float32 arithmetic, as ONNX's is. */
 void ref_dynamic_quantize_linear(const RefCall *c)
 {
-	const RefTensor *x = &c->in[0], *y = ref_out(c, 0), *out_scale = ref_out(c, 1), *out_zero = ref_out(c, 2);
-	float lo = 0, hi = 0;
+	const RefTensor *x = &c->in[0], *y = ref_out(c, 0), *scale = ref_out(c, 1), *zero = ref_out(c, 2);
+	const float *v = x->data;
 	int64_t n = ref_count(x);
-	for (int64_t i = 0; i < n; i++) {
-		float v = ((const float *)x->data)[i];
-		lo = v < lo ? v : lo;
-		hi = v > hi ? v : hi;
-	}
-	float scale = (hi - lo) / 255.0f, zero = 0;
-	if (scale > 0)
-		zero = (float)refm_rint(-lo / scale);
-	zero = zero < 0 ? 0 : zero > 255 ? 255 : zero;
-	if (out_scale)
-		ref_put_f64(out_scale, 0, scale);
-	if (out_zero)
-		ref_put_f64(out_zero, 0, zero);
-	for (int64_t i = 0; y && i < n; i++) {
-		float v = scale > 0 ? ((const float *)x->data)[i] / scale : 0;
-		ref_put_f64(y, i, refm_rint(v) + zero);
-	}
+	RefDynamic q = {0};
+
+	ref_dynamic_see(&q, v, n);
+	ref_dynamic_close(&q);
+	if (scale)
+		ref_put_f64(scale, 0, q.scale);
+	if (zero)
+		ref_put_f64(zero, 0, q.zero);
+	for (int64_t i = 0; y && i < n; i++)
+		ref_put_f64(y, i, ref_dynamic_byte(&q, v[i]));
 }

@@ -3,8 +3,11 @@
  * Nothing is allocated: the hidden state of the step before is read from the result y, the cell
  * state lives in y_c, and a GRU that needs r * h for all units at once keeps it where the new
  * state will stand.  The operands may hold the input products already (no w): then x is
- * [steps, batch, directions * gates * hidden] with the input bias added. */
-#include "ir/ref/ref_elem.h"
+ * [steps, batch, directions * gates * hidden] with the input bias added.
+ *
+ * Products of integers (lstm_integer): x, and before each step the state, are quantised by their own range;
+ * sums are exact and become float32 by the product of both scales. */
+#include "ir/ref/ref_dynamic.h"
 
 typedef enum Act {
 	A_relu, A_tanh, A_sigmoid, A_affine, A_leakyrelu, A_thresholdedrelu, A_scaledtanh, A_hardsigmoid,
@@ -17,6 +20,8 @@ enum { MAX_FUNCS = 6 };
 
 typedef struct Rnn {
 	const RefTensor *x, *w, *r, *b, *lens, *h0, *c0, *p, *y, *yh, *yc;
+	const RefTensor *w_scale, *w_zero, *r_scale, *r_zero; /* of weights in integers */
+	RefDynamic x_range;
 	int64_t steps, batch, inputs, hidden;
 	int dirs, gates;
 	bool reverse;
@@ -35,6 +40,7 @@ typedef struct Cell {
 	int64_t x;     /* its row of x, or of the products */
 	int64_t y;     /* its row of y */
 	Row h;         /* the state before */
+	RefDynamic h_range; /* where weights are integers */
 	const Func *f; /* of this direction */
 } Cell;
 
@@ -89,6 +95,25 @@ static double act(const Rnn *r, const Func *f, double x)
 	return apply(f, x);
 }
 
+/* Scale or zero point of a row of weights: there is one for it, or for all of a direction. */
+static double of_row(const Rnn *r, const RefTensor *t, int64_t row)
+{
+	return t ? ref_get_f64(t, t->rank == 2 ? row : row / (r->gates * r->hidden)) : 0;
+}
+
+/* n terms of x[i..] @ w of bytes, w[directions, n, gates * hidden], at the column that gate_row() gives; in float32. */
+static float dot_bytes(const Rnn *r, const RefTensor *x, int64_t i, const RefDynamic *range, const RefTensor *w,
+                       const RefTensor *scale, const RefTensor *zero, int64_t row, int64_t n)
+{
+	const float *v = (const float *)x->data + i;
+	int64_t sum = 0, off = (int64_t)of_row(r, zero, row), columns = r->gates * r->hidden;
+	int64_t at = row / columns * columns * n + row % columns;
+
+	for (int64_t k = 0; k < n; k++)
+		sum += (int64_t)(ref_dynamic_byte(range, v[k]) - range->zero) * (ref_get_i64(w, at + k * columns) - off);
+	return (float)(int32_t)sum * (range->scale * (float)of_row(r, scale, row));
+}
+
 /* -- gates ------------------------------------------------------------------------------------ */
 
 static int64_t gate_row(const Cell *c, int gate, int64_t j)
@@ -103,7 +128,8 @@ static double input_part(const Cell *c, int gate, int64_t j)
 	int64_t row = gate_row(c, gate, j);
 	if (!r->w)
 		return get(r->x, c->x + row);
-	double v = dot(r->x, c->x, r->w, row * r->inputs, r->inputs);
+	double v = r->w_scale ? dot_bytes(r, r->x, c->x, &r->x_range, r->w, r->w_scale, r->w_zero, row, r->inputs)
+	                      : dot(r->x, c->x, r->w, row * r->inputs, r->inputs);
 	return r->b ? v + get(r->b, row + (int64_t)c->dir * r->gates * r->hidden) : v;
 }
 
@@ -112,7 +138,10 @@ static double state_part(const Cell *c, int gate, int64_t j, Row h)
 {
 	const Rnn *r = c->r;
 	int64_t row = gate_row(c, gate, j), half = (int64_t)(c->dir + 1) * r->gates * r->hidden;
-	double v = h.t ? dot(r->r, row * r->hidden, h.t, h.at, r->hidden) : 0;
+	double v = 0;
+	if (h.t)
+		v = r->r_scale ? dot_bytes(r, h.t, h.at, &c->h_range, r->r, r->r_scale, r->r_zero, row, r->hidden)
+		               : dot(r->r, row * r->hidden, h.t, h.at, r->hidden);
 	return r->b ? v + get(r->b, row + half) : v;
 }
 
@@ -183,6 +212,30 @@ static void lstm_cell(const Cell *c, bool input_forget)
 
 typedef enum Kind { K_RNN, K_GRU_AFTER, K_GRU_BEFORE, K_LSTM, K_LSTM_COUPLED } Kind;
 
+/* The range of the state before a step. */
+static void quantise_state(Cell *c)
+{
+	c->h_range = (RefDynamic){0};
+	if (c->h.t)
+		ref_dynamic_see(&c->h_range, (const float *)c->h.t->data + c->h.at, c->r->hidden);
+	ref_dynamic_close(&c->h_range);
+}
+
+/* The range of the input: of those steps that some sequence takes. */
+static void quantise_input(Rnn *r)
+{
+	int64_t steps = r->lens ? 0 : r->steps;
+
+	for (int64_t b = 0; r->lens && b < r->batch; b++) {
+		int64_t n = ref_get_i64(r->lens, b);
+		steps = n > steps ? n : steps;
+	}
+	steps = steps < r->steps ? steps : r->steps;
+	r->x_range = (RefDynamic){0};
+	ref_dynamic_see(&r->x_range, r->x->data, steps * r->batch * r->inputs);
+	ref_dynamic_close(&r->x_range);
+}
+
 static void step(const Cell *c, Kind kind)
 {
 	switch (kind) {
@@ -216,6 +269,8 @@ static void sequence(const Rnn *r, int dir, int64_t b, Kind kind)
 		int64_t t = back ? n - 1 - k : k;
 		c.x = (t * r->batch + b) * x_row;
 		c.y = ((t * r->dirs + dir) * r->batch + b) * r->hidden;
+		if (r->r_scale)
+			quantise_state(&c);
 		step(&c, kind);
 		c.h = (Row){r->y, c.y};
 	}
@@ -281,6 +336,10 @@ static Rnn open(const RefCall *c, int gates, const RefAttr *clip, const RefAttr 
 	r.h0 = ref_in(c, 5);
 	r.c0 = ref_in(c, 6);
 	r.p = ref_in(c, 7);
+	r.w_scale = ref_in(c, 8);
+	r.w_zero = ref_in(c, 9);
+	r.r_scale = ref_in(c, 10);
+	r.r_zero = ref_in(c, 11);
 	r.y = &c->out[0];
 	r.yh = &c->out[1];
 	r.yc = ref_out(c, 2);
@@ -290,7 +349,7 @@ static Rnn open(const RefCall *c, int gates, const RefAttr *clip, const RefAttr 
 	r.batch = r.x->dim[1];
 	r.inputs = r.x->dim[2];
 	r.dirs = (int)r.r->dim[0];
-	r.hidden = r.r->dim[2];
+	r.hidden = r.r->dim[r.r_scale ? 1 : 2];
 	r.reverse = ref_text_is(direction->s, "reverse");
 	return r;
 }
@@ -327,4 +386,15 @@ void ref_lstm(const RefCall *c)
 	read_funcs(&r, &a[ATTR_lstm_activations], &a[ATTR_lstm_activation_alpha], &a[ATTR_lstm_activation_beta], 3,
 	           "Sigmoid,Tanh,Tanh");
 	run(&r, a[ATTR_lstm_input_forget].i ? K_LSTM_COUPLED : K_LSTM);
+}
+
+void ref_lstm_integer(const RefCall *c)
+{
+	const RefAttr *a = c->attr;
+	Rnn r = open(c, 4, &a[ATTR_lstm_integer_clip], &a[ATTR_lstm_integer_direction]);
+	read_funcs(&r, &a[ATTR_lstm_integer_activations], &a[ATTR_lstm_integer_activation_alpha],
+	           &a[ATTR_lstm_integer_activation_beta], 3, "Sigmoid,Tanh,Tanh");
+	if (r.w)
+		quantise_input(&r);
+	run(&r, a[ATTR_lstm_integer_input_forget].i ? K_LSTM_COUPLED : K_LSTM);
 }

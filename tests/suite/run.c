@@ -4,7 +4,8 @@
  * The oracle is the reference executor on the graph as written. A line `# input NAME LO HI` in a case
  * bounds the random values of an input.  A line `# size NAME N...` says how large an open dimension is; of
  * several numbers each is a run of its own (all lines in step, shorter ones staying at their last).  A line
- * `# tiles N` says how many kernels use a matrix unit where there is one, at least. */
+ * `# tiles N` says how many kernels use a matrix unit where there is one, `# sparse N` how many leave out weights that are zero on
+ * the same target at full precision, at least. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,7 +43,7 @@ typedef struct Case {
 	int round;             /* which of the sizes */
 	const MloTensor *in[64];
 	MloTensor *want[64];
-	int tiles;             /* kernels that used the matrix unit */
+	struct Used { int tiles, sparse; } used; /* kernels that used the matrix unit, and those of sparse weights */
 } Case;
 
 static uint64_t next_random(uint64_t *s)
@@ -231,9 +232,11 @@ static MloStatus run_tiles(void *user, const MloKernel *k, void *const *args, in
 	const KContract *c = k->body->kind == KS_CONTRACT ? k->body->contract : NULL;
 	MloKernel *one[] = {(MloKernel *)k};
 	KernelImage im;
+	struct Used *used = user;
 	void *scratch = NULL;
 	bool ok;
 
+	used->sparse += c && c->sparse.spread;
 	if (!c || !c->depth)
 		return mlo_kernel_interp(k, args, 0, tasks, d);
 	ok = kernel_image_load(&im, kernel_tile_target(), one, 1, d) && !posix_memalign(&scratch, 64, mlo_kernel_scratch(k));
@@ -241,7 +244,7 @@ static MloStatus run_tiles(void *user, const MloKernel *k, void *const *args, in
 		im.fn[0](args, 0, tasks, scratch);
 	free(scratch);
 	kernel_image_free(&im);
-	*(int *)user += ok;
+	used->tiles += ok;
 	return ok ? MLO_OK : MLO_ERR_INTERNAL;
 }
 
@@ -253,11 +256,11 @@ static MloStatus run_kernels(Case *c, const Runtime *r, MloTensor **out, MloDiag
 	MloPassOptions po = {.verify_each = true, .limit = -1};
 	MloStatus st = MLO_ERR_TARGET;
 
-	c->tiles = 0;
+	c->used = (struct Used){0};
 	if (t && mlo_precision_find(r->precision, &po.precision))
 		st = mlo_passes_run(g, r->level ? "O2" : "O0", t, &po, d);
 	if (st == MLO_OK)
-		st = r->kind == TILES ? mlo_codegen_run(c->a, g, t, &(MloKernelRunner){run_tiles, &c->tiles},
+		st = r->kind == TILES ? mlo_codegen_run(c->a, g, t, &(MloKernelRunner){run_tiles, &c->used},
 		                                        (const MloTensor *const *)c->in, out, d)
 		                      : mlo_codegen_interp(c->a, g, t, (const MloTensor *const *)c->in, out, d);
 	mlo_graph_free(g);
@@ -288,11 +291,12 @@ static double tolerance(const Runtime *r, const MloTensor *t)
 	return !mlo_elem_is_float(t->elem) ? 0 : t->elem == EL_f64 ? 1e-18 : mlo_elem_bits(t->elem) < 32 ? 1e-4 : 1e-10;
 }
 
-static int wanted_tiles(const Case *c)
+/* The number behind such a mark; 0: none. */
+static int wanted(const Case *c, const char *mark)
 {
-	const char *p = strstr(c->text, "# tiles ");
+	const char *p = strstr(c->text, mark);
 
-	return p ? atoi(p + strlen("# tiles ")) : 0;
+	return p ? atoi(p + strlen(mark)) : 0;
 }
 
 static MloStatus run_on(Case *c, const Runtime *r, const char *emulator, const char *scratch, MloDiag *d)
@@ -302,6 +306,7 @@ static MloStatus run_on(Case *c, const Runtime *r, const char *emulator, const c
 	              .threads = r->threads,
 	              .file = r->kind == FILE_, .emulator = r->kind == EMULATED ? emulator : NULL,
 	              .runner = getenv("MLOPT_TEST_RUNNER"), .scratch = scratch};
+	int sparse;
 
 	if (r->kind == TEXT)
 		MLO_TRY(run_text(c, out, d));
@@ -309,8 +314,11 @@ static MloStatus run_on(Case *c, const Runtime *r, const char *emulator, const c
 		MLO_TRY(run_kernels(c, r, out, d));
 	else
 		MLO_TRY(support_run(c->a, c->g, &how, c->in, out, d));
-	if (r->kind == TILES && c->tiles < wanted_tiles(c))
-		return mlo_error(d, MLO_ERR_INTERNAL, "%d kernels use the matrix unit, not %d", c->tiles, wanted_tiles(c));
+	/* at reduced precision, pairs of products at once are faster */
+	sparse = strcmp(r->precision, "f32") ? 0 : wanted(c, "# sparse ");
+	if (r->kind == TILES && (c->used.tiles < wanted(c, "# tiles ") || c->used.sparse < sparse))
+		return mlo_error(d, MLO_ERR_INTERNAL, "%d kernels use the matrix unit, %d leave out weights that are zero, not %d and %d",
+		                 c->used.tiles, c->used.sparse, wanted(c, "# tiles "), sparse);
 	for (uint32_t i = 0; i < c->g->noutputs; i++) {
 		double e = support_nmse(out[i], c->want[i]);
 

@@ -16,7 +16,7 @@ enum { KERNELS = 40 };
 /* The same contraction in both forms. */
 typedef struct Pair {
 	MloKernel *dense, *sparse;
-	const MloTensor *weights[2], *sums, *index, *rows;
+	const MloTensor *weights[2], *sums, *places, *rows;
 } Pair;
 
 static int64_t pick(KernelRandom *r, int64_t lo, int64_t hi)
@@ -97,7 +97,7 @@ static MloKernel *kernel_of(MloArena *a, KContract c, const Pair *p, int64_t na,
 	c.zero.s_arg = mlo_kernel_arg(k, KA_IN, EL_i32, p->sums ? mlo_tensor_elems(p->sums) : 1);
 	out = mlo_kernel_arg(k, KA_OUT, EL_f32, c.nb0 * c.nb1 * c.ny * c.nx * c.nc);
 	if (c.sparse.spread) {
-		c.sparse.i_arg = mlo_kernel_arg(k, KA_IN, EL_u16, mlo_tensor_elems(p->index));
+		c.sparse.i_arg = mlo_kernel_arg(k, KA_IN, EL_u8, mlo_tensor_elems(p->places));
 		c.sparse.n_arg = mlo_kernel_arg(k, KA_IN, EL_i32, mlo_tensor_elems(p->rows));
 		c.w_arg = mlo_kernel_arg(k, KA_SCRATCH, EL_f32, sparse_scratch_bytes(&c) / 4);
 	}
@@ -178,7 +178,7 @@ static Pair random_pair(MloArena *a, uint64_t seed, const MloTarget *t)
 	p.weights[0] = contract_pack(a, &c, &w);
 	p.sums = c.zero.sums ? contract_pack_sums(a, &c, &w) : NULL;
 	p.dense = kernel_of(a, c, &p, na, p.weights[0]);
-	p.weights[1] = contract_pack_sparse(a, &s, &w, weights, &p.index, &p.rows);
+	p.weights[1] = contract_pack_sparse(a, &s, &w, &p.places, &p.rows);
 	p.sums = c.zero.sums ? contract_pack_sums(a, &s, &w) : NULL;
 	p.sparse = kernel_of(a, s, &p, na, p.weights[1]);
 	return p;
@@ -209,7 +209,7 @@ static KernelBuffers buffers_of(MloArena *a, const MloKernel *k, const Pair *p, 
 		memcpy(b.arg[0], from->arg[0], (size_t)k->arg.items[0].count * mlo_elem_bits(c->a.elem) / 8);
 	put(&b, c->b_arg, p->weights[c->sparse.spread > 0]);
 	if (c->sparse.spread) {
-		put(&b, c->sparse.i_arg, p->index);
+		put(&b, c->sparse.i_arg, p->places);
 		put(&b, c->sparse.n_arg, p->rows);
 	}
 	return b;

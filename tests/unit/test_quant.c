@@ -7,6 +7,7 @@
 #include "ir/exec.h"
 #include "quant/ptq.h"
 #include "tests/unit/ir_fixture.h"
+#include "tests/unit/quant_fixture.h"
 #include "tests/unit/random_graph.h"
 
 void suite_quant(void);
@@ -152,81 +153,6 @@ static const char residual[] =
 	"  %m = matmul(%h, %f) : f32[1,5] from \"last\"(Gemm, 13)\n"
 	"  %y = add(%m, %fb) : f32[1,5]\n}\n";
 
-typedef struct Fix {
-	MloGraph *g, *out;
-	MloPtq *q, *at;
-	MloDiag d;
-} Fix;
-
-static void tap(void *user, const MloNode *n, const MloValue *v, const MloTensor *t)
-{
-	MloPtqTensor *p = mlo_ptq_tensor(user, v);
-
-	if (p && p->wanted)
-		mlo_observe(&p->stats, t->data, mlo_tensor_elems(t));
-}
-
-static void begin(Fix *f, const char *text, const MloPtqOptions *opt)
-{
-	*f = (Fix){.g = ir_graph(text)};
-	CU_ASSERT_PTR_NOT_NULL_FATAL(f->g);
-	f->q = mlo_ptq_new(f->g->arena, f->g, opt);
-}
-
-/* Calibrates on `runs` random inputs and quantises a copy. */
-static void quantise(Fix *f, int runs)
-{
-	MloTensor *out[8];
-
-	for (size_t i = 0; i < f->q->ntensors; i++)
-		f->q->tensor[i].stats.bin = MLO_NEWN(f->g->arena, float, OBSERVE_BINS);
-	for (int i = 0; i < runs; i++) {
-		const MloTensor *x = random_tensor(f->g->arena, (uint64_t)i + 1, &f->g->inputs[0]->type);
-
-		tap(f->q, NULL, f->g->inputs[0], x);
-		CU_ASSERT_EQUAL(mlo_exec_graph(f->g->arena, f->g, &x, out, tap, f->q, &f->d), MLO_OK);
-	}
-	mlo_ptq_ranges(f->q);
-	f->out = mlo_graph_clone(f->g);
-	CU_ASSERT_EQUAL(mlo_ptq_apply(f->q, f->out, &f->at, &f->d), MLO_OK);
-	CU_ASSERT_EQUAL(mlo_verify(f->out, &f->d), MLO_OK);
-	mlo_diag_print(&f->d, "quant", stderr);
-}
-
-static void end(Fix *f)
-{
-	mlo_graph_free(f->out);
-	mlo_graph_free(f->g);
-	mlo_diag_free(&f->d);
-}
-
-/* Noise of the first output, as a share of its power. */
-static double noise(Fix *f)
-{
-	const MloTensor *x = random_tensor(f->g->arena, 99, &f->g->inputs[0]->type);
-	MloTensor *a[8], *b[8];
-	double err = 0, ref = 0;
-
-	CU_ASSERT_EQUAL_FATAL(mlo_exec_graph(f->g->arena, f->g, &x, a, NULL, NULL, &f->d), MLO_OK);
-	CU_ASSERT_EQUAL_FATAL(mlo_exec_graph(f->g->arena, f->out, &x, b, NULL, NULL, &f->d), MLO_OK);
-	for (int64_t i = 0, n = mlo_tensor_elems(a[0]); i < n; i++) {
-		double d = mlo_tensor_f64(a[0], i) - mlo_tensor_f64(b[0], i);
-
-		err += d * d;
-		ref += mlo_tensor_f64(a[0], i) * mlo_tensor_f64(a[0], i);
-	}
-	return err / ref;
-}
-
-static int count(const MloGraph *g, MloOp op)
-{
-	int n = 0;
-
-	for (const MloNode *k = g->first; k; k = k->next)
-		n += k->op == op;
-	return n;
-}
-
 static const MloPtqLayer *layer(const MloPtq *q, MloOp op)
 {
 	for (size_t i = 0; i < q->nlayers; i++)
@@ -238,22 +164,22 @@ static const MloPtqLayer *layer(const MloPtq *q, MloOp op)
 static void whole_regions_are_quantised(void)
 {
 	MloPtqOptions opt = {.range = RANGE_MINMAX};
-	Fix f;
+	QuantFix f;
 
-	begin(&f, residual, &opt);
+	quant_begin(&f, residual, &opt);
 	for (size_t i = 0; i < f.q->nlayers; i++) /* the bias of the matrix product is no layer */
 		CU_ASSERT(f.q->layer[i].on);
 	CU_ASSERT_EQUAL(f.q->nlayers, 6);
 	CU_ASSERT_STRING_EQUAL(layer(f.q, OP_conv)->result->name, "r");
-	quantise(&f, 64);
+	quant_quantise(&f, 64);
 	/* x, r, d, t, g and h; the output stays float */
-	CU_ASSERT_EQUAL(count(f.out, OP_quantize_linear), 6);
+	CU_ASSERT_EQUAL(quant_count(f.out, OP_quantize_linear), 6);
 	/* those, three weights, two biases */
-	CU_ASSERT_EQUAL(count(f.out, OP_dequantize_linear), 11);
-	CU_ASSERT_EQUAL(count(f.out, OP_gemm), 1);
+	CU_ASSERT_EQUAL(quant_count(f.out, OP_dequantize_linear), 11);
+	CU_ASSERT_EQUAL(quant_count(f.out, OP_gemm), 1);
 	CU_ASSERT_STRING_EQUAL(f.out->outputs[0]->name, "y");
-	CU_ASSERT(noise(&f) < 1e-4);
-	end(&f);
+	CU_ASSERT(quant_noise(&f) < 1e-4);
+	quant_end(&f);
 }
 
 /* Scales run along the second dimension of their weights; only such as have taps side by side take part. */
@@ -268,67 +194,67 @@ static void transposed_convolutions_are_quantised(void)
 				   "}\n";
 	MloPtqOptions opt = {.range = RANGE_MINMAX};
 	const MloNode *dq;
-	Fix f;
+	QuantFix f;
 
-	begin(&f, text, &opt);
+	quant_begin(&f, text, &opt);
 	CU_ASSERT_EQUAL_FATAL(f.q->nlayers, 1);
 	CU_ASSERT_EQUAL(f.q->layer[0].kind, PTQ_TRANSPOSED);
-	quantise(&f, 8);
+	quant_quantise(&f, 8);
 	dq = layer(f.at, OP_conv_transpose)->n->in[1]->def;
 	CU_ASSERT_PTR_NOT_NULL_FATAL(dq);
 	CU_ASSERT_EQUAL(dq->op, OP_dequantize_linear);
 	CU_ASSERT_EQUAL(mlo_attr_i(dq, ATTR_dequantize_linear_axis), 1);
 	CU_ASSERT_EQUAL(mlo_type_elems(&dq->in[1]->type), 5);
 	CU_ASSERT_EQUAL(layer(f.at, OP_conv_transpose)->n->in[2]->def->in[0]->type.elem, EL_i32);
-	CU_ASSERT(noise(&f) < 1e-4);
-	end(&f);
+	CU_ASSERT(quant_noise(&f) < 1e-4);
+	quant_end(&f);
 }
 
 static void excluded_layers_stay_float(void)
 {
 	const char *const exclude[] = {"se*", NULL}, *const include[] = {"last", NULL};
 	MloPtqOptions opt = {.range = RANGE_MSE, .exclude = exclude};
-	Fix f;
+	QuantFix f;
 
-	begin(&f, residual, &opt);
+	quant_begin(&f, residual, &opt);
 	CU_ASSERT_STRING_EQUAL(f.q->layer[1].off, "excluded");
 	CU_ASSERT_FALSE(f.q->layer[1].on);
 	CU_ASSERT_FALSE(layer(f.q, OP_add)->on); /* one of its operands is float */
 	CU_ASSERT(layer(f.q, OP_matmul)->on);
-	quantise(&f, 64);
-	CU_ASSERT(noise(&f) < 1e-3);
-	end(&f);
+	quant_quantise(&f, 64);
+	CU_ASSERT(quant_noise(&f) < 1e-3);
+	quant_end(&f);
 	opt.exclude = NULL;
 	opt.include = include;
-	begin(&f, residual, &opt);
+	quant_begin(&f, residual, &opt);
 	CU_ASSERT_FALSE(layer(f.q, OP_conv)->on);
 	CU_ASSERT(layer(f.q, OP_matmul)->on);
-	end(&f);
+	quant_end(&f);
 }
 
 static void movement_shares_a_range(void)
 {
 	MloPtqOptions opt = {.range = RANGE_MINMAX};
 	const MloPtqTensor *g, *h;
-	Fix f;
+	QuantFix f;
 
-	begin(&f, residual, &opt);
-	quantise(&f, 2);
+	quant_begin(&f, residual, &opt);
+	quant_quantise(&f, 2);
 	g = mlo_ptq_tensor(f.q, layer(f.q, OP_reshape)->n->in[0]);
 	h = mlo_ptq_tensor(f.q, layer(f.q, OP_reshape)->result);
 	CU_ASSERT_EQUAL(g->scale, h->scale);
 	CU_ASSERT_EQUAL(g->zero, h->zero);
 	CU_ASSERT_NOT_EQUAL(g->scale, mlo_ptq_tensor(f.q, f.g->inputs[0])->scale);
-	end(&f);
+	quant_end(&f);
 }
 
 static void symmetric_and_per_tensor(void)
 {
 	MloPtqOptions opt = {.range = RANGE_MINMAX, .symmetric = true, .per_tensor = true};
-	Fix f;
+	QuantFix f;
 
-	begin(&f, residual, &opt);
-	quantise(&f, 64);
+	quant_begin(&f, residual, &opt);
+	quant_quantise(&f, 64);
 	for (const MloNode *n = f.out->first; n; n = n->next) {
 		if (n->op == OP_quantize_linear) {
 			CU_ASSERT_EQUAL(n->out[0]->type.elem, EL_i8);
@@ -337,12 +263,12 @@ static void symmetric_and_per_tensor(void)
 		if (n->op == OP_dequantize_linear)
 			CU_ASSERT_EQUAL(n->in[1]->type.rank, 0);
 	}
-	CU_ASSERT(noise(&f) < 1e-3);
-	end(&f);
+	CU_ASSERT(quant_noise(&f) < 1e-3);
+	quant_end(&f);
 }
 
 /* The quantization of v, in f's copy. */
-static const MloNode *quantizer(const Fix *f, const char *v)
+static const MloNode *quantizer(const QuantFix *f, const char *v)
 {
 	for (const MloNode *n = f->out->first; n; n = n->next)
 		if (n->op == OP_quantize_linear && n->in[0]->name && !strcmp(n->in[0]->name, v))
@@ -357,15 +283,15 @@ static void wide_activations(void)
 	const char *const wide[] = {"la*", NULL}, *const all[] = {"*", NULL};
 	MloPtqOptions opt = {.range = RANGE_MSE, .wide = wide};
 	double narrow;
-	Fix f;
+	QuantFix f;
 
-	begin(&f, residual, &(MloPtqOptions){.range = RANGE_MSE});
-	quantise(&f, 64);
-	narrow = noise(&f);
-	end(&f);
-	begin(&f, residual, &opt);
+	quant_begin(&f, residual, &(MloPtqOptions){.range = RANGE_MSE});
+	quant_quantise(&f, 64);
+	narrow = quant_noise(&f);
+	quant_end(&f);
+	quant_begin(&f, residual, &opt);
 	CU_ASSERT_STRING_EQUAL(layer(f.q, OP_matmul)->wide, "asked for");
-	quantise(&f, 64);
+	quant_quantise(&f, 64);
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
 		const MloNode *n = quantizer(&f, names[i]);
 
@@ -373,18 +299,18 @@ static void wide_activations(void)
 		CU_ASSERT_EQUAL(n->out[0]->type.elem, i < 4 ? EL_u8 : EL_u16);
 		CU_ASSERT_EQUAL(n->in[2]->type.elem, n->out[0]->type.elem);
 	}
-	end(&f);
+	quant_end(&f);
 	opt.wide = all;
-	begin(&f, residual, &opt);
-	quantise(&f, 64);
-	CU_ASSERT(noise(&f) < narrow);
+	quant_begin(&f, residual, &opt);
+	quant_quantise(&f, 64);
+	CU_ASSERT(quant_noise(&f) < narrow);
 	for (size_t i = 0; i < f.q->ntensors; i++) {
 		const MloPtqTensor *t = &f.q->tensor[i];
 
 		CU_ASSERT(!t->wide || fabs(t->scale * UINT16_MAX / (t->range.hi - t->range.lo) - 1) < 1e-6);
 		CU_ASSERT(!t->wide || (t->range.lo <= t->seen.lo && t->range.hi >= t->seen.hi));
 	}
-	end(&f);
+	quant_end(&f);
 }
 
 /* 16 bits around 0, and from a plan that says so after it was made; what is written needs operator set 21. */
@@ -395,12 +321,12 @@ static void wide_and_symmetric(void)
 	const void *bytes;
 	MloGraph *read;
 	size_t n;
-	Fix f;
+	QuantFix f;
 
-	begin(&f, residual, &opt);
+	quant_begin(&f, residual, &opt);
 	f.q->layer[0].wide = "tried";
 	mlo_ptq_plan(f.q);
-	quantise(&f, 4);
+	quant_quantise(&f, 4);
 	CU_ASSERT_EQUAL(quantizer(&f, "x")->out[0]->type.elem, EL_i16);
 	CU_ASSERT_EQUAL(quantizer(&f, "r")->out[0]->type.elem, EL_i8);
 	CU_ASSERT_EQUAL(mlo_tensor_i64(quantizer(&f, "x")->in[2]->data, 0), 0);
@@ -414,7 +340,7 @@ static void wide_and_symmetric(void)
 	CU_ASSERT_PTR_NOT_NULL_FATAL(m);
 	CU_ASSERT_STRING_EQUAL(m->value, "21");
 	mlo_graph_free(read);
-	end(&f);
+	quant_end(&f);
 }
 
 /* Weights of a channel that are all zero, a bias that is huge beside them, and activations that are constant. */
@@ -428,10 +354,10 @@ static void odd_channels(void)
 		"  %y = matmul(%k, %v) : f32[2,2]\n}\n";
 	MloPtqOptions opt = {.range = RANGE_MSE};
 	const MloTensor *bias;
-	Fix f;
+	QuantFix f;
 
-	begin(&f, text, &opt);
-	quantise(&f, 3);
+	quant_begin(&f, text, &opt);
+	quant_quantise(&f, 3);
 	CU_ASSERT_EQUAL(mlo_ptq_tensor(f.q, f.q->layer[1].n->in[0])->scale, 1);
 	for (const MloNode *n = f.out->first; n; n = n->next)
 		for (uint32_t i = 0; n->op == OP_dequantize_linear && i < 1; i++) {
@@ -443,7 +369,7 @@ static void odd_channels(void)
 			CU_ASSERT_DOUBLE_EQUAL(mlo_tensor_i64(bias, 1) * mlo_tensor_f64(n->in[1]->data, 1), 100000,
 					       0.1);
 		}
-	end(&f);
+	quant_end(&f);
 }
 
 /* -- corrections ----------------------------------------------------------------------------------- */
@@ -463,7 +389,7 @@ static const char uneven[] =
 	"f32[1,2,6,2]\n}\n";
 
 /* The graph computes what it did: `before` is a copy from before it was changed. */
-static void same_results(Fix *f, MloGraph *before)
+static void same_results(QuantFix *f, MloGraph *before)
 {
 	const MloTensor *x = random_tensor(f->g->arena, 5, &f->g->inputs[0]->type);
 	MloTensor *a[2], *b[2];
@@ -497,16 +423,16 @@ static void equalization_changes_no_result(void)
 	MloPtqOptions opt = {.range = RANGE_MINMAX};
 	MloGraph *before;
 	double was;
-	Fix f;
+	QuantFix f;
 
-	begin(&f, uneven, &opt);
+	quant_begin(&f, uneven, &opt);
 	before = mlo_graph_clone(f.g);
 	was = spread(f.q->layer[0].n->in[1]->data, 3);
 	CU_ASSERT_EQUAL(mlo_ptq_equalize(f.q), 2);
 	CU_ASSERT(spread(f.q->layer[0].n->in[1]->data, 3) < was / 4);
 	same_results(&f, before);
 	mlo_graph_free(before);
-	end(&f);
+	quant_end(&f);
 }
 
 static void migration_changes_no_result(void)
@@ -516,9 +442,9 @@ static void migration_changes_no_result(void)
 	int64_t channels;
 	size_t n = 0;
 	int inner;
-	Fix f;
+	QuantFix f;
 
-	begin(&f, uneven, &opt);
+	quant_begin(&f, uneven, &opt);
 	before = mlo_graph_clone(f.g);
 	for (size_t i = 0; i < f.q->ntensors; i++) {
 		MloPtqTensor *t = &f.q->tensor[i];
@@ -535,7 +461,7 @@ static void migration_changes_no_result(void)
 	CU_ASSERT_EQUAL(mlo_ptq_migrate(f.q, 0.5), 3);
 	same_results(&f, before);
 	mlo_graph_free(before);
-	end(&f);
+	quant_end(&f);
 }
 
 /* Behind an activation that is not linear the scale goes to a factor and to what is added to it. */
@@ -547,7 +473,7 @@ static const char swish[] =
 	"  %a = add(%k, %b) : f32[2,4,6,6]\n  %y = conv(%a, %d) {group=4, pads=[1, 1, 1, 1]} : f32[2,4,6,6]\n"
 	"  %z = conv(%y, %v) : f32[2,2,6,6]\n  %u = relu(%y) : f32[2,4,6,6]\n}\n";
 
-static MloPtqTensor *tensor_named(const Fix *f, const char *name)
+static MloPtqTensor *tensor_named(const QuantFix *f, const char *name)
 {
 	for (size_t i = 0; i < f->q->ntensors; i++)
 		if (!strcmp(f->q->tensor[i].v->name, name))
@@ -556,7 +482,7 @@ static MloPtqTensor *tensor_named(const Fix *f, const char *name)
 }
 
 /* Channels of t from -high[c] / 8 to high[c], evenly spread. */
-static void seen_channels(Fix *f, MloPtqTensor *t, const double *high, int n)
+static void seen_channels(QuantFix *f, MloPtqTensor *t, const double *high, int n)
 {
 	t->channel_lo = MLO_NEWN(f->g->arena, double, (size_t)n);
 	t->channel_hi = MLO_NEWN(f->g->arena, double, (size_t)n);
@@ -578,9 +504,9 @@ static void migration_by_least_noise(void)
 	MloPtqTensor *a;
 	int64_t channels;
 	int inner;
-	Fix f;
+	QuantFix f;
 
-	begin(&f, swish, &opt);
+	quant_begin(&f, swish, &opt);
 	before = mlo_graph_clone(f.g);
 	a = tensor_named(&f, "a");
 	CU_ASSERT(mlo_ptq_migrates(f.q, a, &channels, &inner) && channels == 4 && inner == 2);
@@ -596,7 +522,7 @@ static void migration_by_least_noise(void)
 	same_results(&f, before);
 	CU_ASSERT_FALSE(mlo_ptq_scale(f.q, a, a->factor, 3));
 	mlo_graph_free(before);
-	end(&f);
+	quant_end(&f);
 }
 
 /* Where a bias makes up for the mean, errors that all inputs share do not count: other weights are rounded up. */
@@ -688,10 +614,10 @@ static void layers_alone(void)
 	const MloTensor *x;
 	MloTensor *out[16];
 	int n = 1;
-	Fix f;
+	QuantFix f;
 
-	begin(&f, residual, &opt);
-	quantise(&f, 64);
+	quant_begin(&f, residual, &opt);
+	quant_quantise(&f, 64);
 	copy = mlo_graph_clone(f.g);
 	CU_ASSERT_EQUAL_FATAL(mlo_ptq_alone(f.q, copy, &at, sum, &f.d), MLO_OK);
 	for (size_t i = 0; i < at->nlayers; i++)
@@ -708,7 +634,7 @@ static void layers_alone(void)
 		for (int64_t i = 0; i < mlo_tensor_elems(out[k]); i++)
 			CU_ASSERT_DOUBLE_EQUAL(mlo_tensor_f64(out[k], i), mlo_tensor_f64(out[k + 1], i), 0.1);
 	mlo_graph_free(copy);
-	end(&f);
+	quant_end(&f);
 }
 
 /* 20 rows are two blocks of 16, the second one padded; a column of zeros; the other product is excluded. */
@@ -723,9 +649,9 @@ static void weights_in_blocks(void)
 	const char *const exclude[] = {"second", NULL};
 	MloPtqOptions opt = {.exclude = exclude};
 	const MloNode *n;
-	Fix f;
+	QuantFix f;
 
-	begin(&f, text, &opt);
+	quant_begin(&f, text, &opt);
 	for (int bits = 4; bits <= 8; bits += 4) {
 		f.out = mlo_graph_clone(f.g);
 		CU_ASSERT_EQUAL(mlo_ptq_blocks(f.q, f.out, bits, 16, &f.d), 1);
@@ -735,11 +661,11 @@ static void weights_in_blocks(void)
 		CU_ASSERT_STRING_EQUAL(n->out[0]->name, "m");
 		CU_ASSERT_EQUAL(mlo_tensor_elems(n->in[2]->data), 4);
 		CU_ASSERT_DOUBLE_EQUAL(mlo_tensor_f64(n->in[2]->data, 0), bits == 4 ? 1 : 7.0 / 127, 1e-6);
-		CU_ASSERT(noise(&f) < (bits == 4 ? 1e-2 : 1e-4));
+		CU_ASSERT(quant_noise(&f) < (bits == 4 ? 1e-2 : 1e-4));
 		mlo_graph_free(f.out);
 	}
 	f.out = NULL;
-	end(&f);
+	quant_end(&f);
 }
 
 void suite_quant(void)

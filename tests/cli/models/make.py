@@ -131,6 +131,37 @@ def branches():
 
 
 branches()
+
+
+def gated():
+    """Branches that may be taken: convolutions, one of them chosen in turn, and an LSTM; or a matrix product."""
+    rng = np.random.default_rng(6)
+    node, graph, out = helper.make_node, helper.make_graph, helper.make_tensor_value_info
+    deep = graph([node("Conv", ["r", "w2"], ["d"], "deep/conv", kernel_shape=[1])], "deep", [], [info("d", 1, 8, 12)],
+                 [weights(rng, "w2", 8, 8, 1)])
+    flat = graph([node("MatMul", ["r", "w3"], ["s"], "flat/product")], "flat", [], [info("s", 1, 8, 12)],
+                 [weights(rng, "w3", 12, 12)])
+    wide = graph([
+        node("Conv", ["x", "w1", "b1"], ["c"], "wide/conv", kernel_shape=[3], pads=[1, 1]),
+        node("Relu", ["c"], ["r"], "wide/relu"),
+        node("If", ["deep"], ["q"], "wide/choice", then_branch=deep, else_branch=flat),
+        node("Transpose", ["q"], ["t"], "wide/steps", perm=[2, 0, 1]),
+        node("LSTM", ["t", "lw", "lr", "lb"], ["", "h"], "wide/lstm", hidden_size=8),
+        node("Squeeze", ["h", "zero"], ["y1"], "wide/last"),
+    ], "wide", [], [info("y1", 1, 8)],
+        [weights(rng, "w1", 8, 8, 3), weights(rng, "b1", 8), weights(rng, "lw", 1, 32, 8), weights(rng, "lr", 1, 32, 8),
+         weights(rng, "lb", 1, 64), numpy_helper.from_array(np.array([0]), "zero")])
+    mean = graph([
+        node("ReduceMean", ["x"], ["m"], "mean/mean", axes=[2], keepdims=0),
+        node("MatMul", ["m", "w4"], ["y2"], "mean/product"),
+    ], "mean", [], [info("y2", 1, 8)], [weights(rng, "w4", 8, 8)])
+    flag = [out(name, TensorProto.BOOL, []) for name in ("wide", "deep")]
+    save("gated", [node("If", ["wide"], ["y"], "choice", then_branch=wide, else_branch=mean)], [info("x", 1, 8, 12)] + flag,
+         [info("y", 1, 8)])
+
+
+gated()
+np.save(os.path.join(HERE, "sound.npy"), np.random.default_rng(7).standard_normal((1, 8, 12)).astype(np.float32))
 np.save(os.path.join(HERE, "a.npy"), np.array([[1, 2], [3, 4]], np.float32))
 np.save(os.path.join(HERE, "b.npy"), np.array([[2, 0], [-1, 0.5]], np.float32))
 np.save(os.path.join(HERE, "batch.npy"), np.random.default_rng(3).random((7, 8, 8, 3)).astype(np.float32))
