@@ -2,8 +2,8 @@
 """bench/sparse.py [OPTION]... -- layers with sparse weights beside the same layers with dense ones.
 
 For layers of ResNet-50 and BERT, one ONNX model each with dense weights and one for each sparsity and pattern, whose zeros are
-chosen by chance, are compiled for this machine and measured in turns on one thread. A pattern RxC drops R outputs x C inputs
-together. Written to the output folder: sparse.json with every figure, sparse.md with the table.
+chosen by chance, are compiled for this machine and measured one after the other, several rounds of it, on one thread: ten
+minutes. A pattern RxC drops R outputs x C inputs together. Written to the output folder: sparse.json with every figure, sparse.md with the table.
 """
 import argparse
 import json
@@ -97,6 +97,8 @@ def measure(options, layer, bytes_, pattern, sparsities):
 def table(results):
     lines = []
     for form, _, _, sparsities in FORMS:
+        if not any(r["form"] == form for r in results):
+            continue
         lines += ["", "| %s | " % form + " | ".join("%d%%" % round(s * 100) for s in sparsities) + " |", "|---" * (len(sparsities) + 1) + "|"]
         rows = [r for r in results if r["form"] == form]
         for r in rows:
@@ -113,6 +115,7 @@ def table(results):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("forms", nargs="*", metavar="FORM", help="of: " + ", ".join(f[0] for f in FORMS))
     p.add_argument("--mlopt", default="mlopt")
     p.add_argument("--output", default="bench-sparse")
     p.add_argument("--duration", type=float, default=0.15, help="seconds per package and round")
@@ -121,6 +124,8 @@ def main():
     os.makedirs(options.output, exist_ok=True)
     results = []
     for form, bytes_, pattern, sparsities in FORMS:
+        if options.forms and form not in options.forms:
+            continue
         for layer in LAYERS:
             points = measure(options, layer, bytes_, pattern, sparsities)
             results.append({"form": form, "layer": layer[0], "points": points})
