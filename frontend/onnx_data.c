@@ -35,12 +35,18 @@ static bool tensor_shape(MloTensor *t, int code, size_t rank, const int64_t *dim
 			  rank, MLO_MAX_RANK);
 		return false;
 	}
-	for (size_t i = 0; i < rank; i++)
+	for (size_t i = 0; i < rank; i++) {
 		if (dims[i] < 0) {
 			mlo_error(d, MLO_ERR_MODEL, "tensor '%s': dimension %zu is %lld", what, i,
 				  (long long)dims[i]);
 			return false;
 		}
+		if (dims[i] > MLO_MAX_ELEMS) { /* even where another one is 0 */
+			mlo_error(d, MLO_ERR_LIMIT, "tensor '%s' is too large: dimension %zu is %lld", what, i,
+				  (long long)dims[i]);
+			return false;
+		}
+	}
 	type = mlo_type(e, (int)rank, dims);
 	bytes = mlo_type_bytes(&type);
 	if (bytes < 0) {
