@@ -173,7 +173,9 @@ MloSparsity contract_sparsity(const KContract *c, const ContractWeights *w)
 	MloSparsity s = {{0}};
 	int64_t each = mlo_contract_steps(c) * c->nky * c->nkx;
 
-	for (int64_t oc = 0; oc < c->nc && may_be_sparse(w); oc += MOST) {
+	if (!may_be_sparse(w))
+		return s;
+	for (int64_t oc = 0; oc < c->nc; oc += MOST) {
 		for (int64_t i = 0; i < each; i++) {
 			unsigned there = 0; /* a bit for each channel */
 

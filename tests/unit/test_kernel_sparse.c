@@ -313,6 +313,7 @@ static void wrong(void)
 		p.sparse->arg.items[c->w_arg].count -= i == 5;
 		CU_ASSERT_NOT_EQUAL(mlo_kernel_verify(p.sparse, &d), MLO_OK);
 		p.sparse->arg.items[c->sparse.i_arg].count -= i == 4;
+		p.sparse->arg.items[c->w_arg].count += i == 5;
 	}
 	mlo_diag_free(&d);
 	mlo_arena_free(a);
