@@ -64,6 +64,13 @@ static inline bool contract_taps_overflow(const MloTarget *t, const KContract *c
 	       positions * (vecs + 1) + vecs > t->vector_regs;
 }
 
+/* Copies of A in scratch memory: along an axis of one tap they hold only the pixels that are read.  From one output to the next, and
+ * from one copied pixel to the next one in A. */
+static inline int64_t contract_copy_stride_x(const KContract *c) { return c->nkx == 1 ? 1 : c->sx; }
+static inline int64_t contract_copy_stride_y(const KContract *c) { return c->nky == 1 ? 1 : c->sy; }
+static inline int64_t contract_copy_from_x(const KContract *c) { return c->nkx == 1 ? c->sx : 1; }
+static inline int64_t contract_copy_from_y(const KContract *c) { return c->nky == 1 ? c->sy : 1; }
+
 /* An open number of images counts as a few. */
 static inline int64_t contract_images(const KContract *c)
 {

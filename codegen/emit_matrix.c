@@ -137,7 +137,7 @@ static void copy_pixels(const Unit *u, LLVMValueRef to, LLVMValueRef a_off, LLVM
 {
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
-	int64_t bytes = mlo_elem_bits(c->a.elem) / 8, step = matrix_from_x(c) * c->a.x * bytes, block = c->a.block;
+	int64_t bytes = mlo_elem_bits(c->a.elem) / 8, step = contract_copy_from_x(c) * c->a.x * bytes, block = c->a.block;
 	int64_t whole = c->nk / block, rest = c->nk % block, empty = matrix_filled(c) - c->nk * bytes;
 	int64_t some = block * bytes < PIECE ? PIECE / (block * bytes) : 1; /* blocks that fill a line of the cache */
 	LLVMValueRef from = contract_element(&u->t, c->a_arg, c->a.elem, a_off), g, q;
@@ -166,7 +166,7 @@ static void copy_row(const Unit *u, LLVMValueRef to, LLVMValueRef iy)
 {
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
-	int64_t by = matrix_from_x(c), width = matrix_width(c), lo = (c->px + by - 1) / by, hi = (c->in_x + c->px + by - 1) / by;
+	int64_t by = contract_copy_from_x(c), width = matrix_width(c), lo = (c->px + by - 1) / by, hi = (c->in_x + c->px + by - 1) / by;
 	LLVMValueRef row = add(e, u->t.a0, muln(e, iy, c->a.y));
 
 	if (mlo_contract_by_columns(c)) {
@@ -213,10 +213,10 @@ static void copy_input(const Unit *u)
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
 	EmitLoop l;
-	LLVMValueRef rows = addc(e, muln(e, u->task.ny, matrix_stride_y(c)), matrix_height(c, 0)), r, iy;
+	LLVMValueRef rows = addc(e, muln(e, u->task.ny, contract_copy_stride_y(c)), matrix_height(c, 0)), r, iy;
 
 	r = emit_for(e, &l, emit_i64(e, 0), rows, emit_i64(e, 1), "row");
-	iy = add(e, addc(e, muln(e, u->task.y0, c->sy), -c->py), muln(e, r, matrix_from_y(c)));
+	iy = add(e, addc(e, muln(e, u->task.y0, c->sy), -c->py), muln(e, r, contract_copy_from_y(c)));
 	copy_any_row(u, byte_at(u, u->copy, muln(e, r, matrix_width(c) * matrix_pixel(c))), iy);
 	emit_end(e, &l);
 }
@@ -241,7 +241,7 @@ static void multiply(const Unit *u, int n, LLVMValueRef a, LLVMValueRef b)
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
 	const char *name = c->a.elem == EL_bf16 ? u->m->bf16 : c->a.elem == EL_u8 ? u->m->u8s8 : u->m->s8s8;
-	int64_t apart = matrix_stride_x(c) * matrix_pixel(c), vector = (int64_t)c->lanes * MATRIX_LANE;
+	int64_t apart = contract_copy_stride_x(c) * matrix_pixel(c), vector = (int64_t)c->lanes * MATRIX_LANE;
 
 	for (int j = 0; j < c->vecs; j++)
 		instruct(u, u->m->load,
@@ -338,9 +338,9 @@ static void tile(Unit *u, int n, LLVMValueRef line, LLVMValueRef p0, LLVMValueRe
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
 	int64_t vector = (int64_t)c->lanes * MATRIX_LANE, pixel = matrix_pixel(c);
-	LLVMValueRef first = muln(e, line, matrix_stride_y(c) * matrix_width(c) * pixel), at, here;
+	LLVMValueRef first = muln(e, line, contract_copy_stride_y(c) * matrix_width(c) * pixel), at, here;
 
-	first = add(e, first, muln(e, p0, matrix_stride_x(c) * pixel));
+	first = add(e, first, muln(e, p0, contract_copy_stride_x(c) * pixel));
 	for (int i = 0; i < n; i++)
 		for (int j = 0; j < c->vecs; j++)
 			instruct(u, u->m->zero, (LLVMValueRef[]){sum_register(u, i, j)}, 1);

@@ -135,11 +135,11 @@ static void copy_input(const Sparse *u)
 	EmitLoop lr, lx;
 
 	r = emit_for(e, &lr, emit_i64(e, 0), emit_i64(e, sparse_height(c)), emit_i64(e, 1), "row");
-	y_at = places(u, true, add(e, addc(e, muln(e, u->task.y0, c->sy), -c->py), muln(e, r, matrix_from_y(c))), c->in_y, &y_in);
+	y_at = places(u, true, add(e, addc(e, muln(e, u->task.y0, c->sy), -c->py), muln(e, r, contract_copy_from_y(c))), c->in_y, &y_in);
 	y_at = LLVMBuildMul(e->b, y_at, emit_splat(e, num(e, c->a.y), c->lanes), "");
 	y_at = LLVMBuildAdd(e->b, y_at, emit_splat(e, u->t.a0, c->lanes), "");
 	x = emit_for(e, &lx, emit_i64(e, 0), emit_i64(e, sparse_width(c)), emit_i64(e, 1), "column");
-	x_at = places(u, false, add(e, addc(e, muln(e, u->task.x0, c->sx), -c->px), muln(e, x, matrix_from_x(c))), c->in_x, &x_in);
+	x_at = places(u, false, add(e, addc(e, muln(e, u->task.x0, c->sx), -c->px), muln(e, x, contract_copy_from_x(c))), c->in_x, &x_in);
 	x_at = LLVMBuildMul(e->b, x_at, emit_splat(e, num(e, c->a.x), c->lanes), "");
 	x_at = LLVMBuildAdd(e->b, x_at, y_at, "");
 	for (int l = 0; l < c->lanes; l++)
@@ -180,7 +180,7 @@ static void multiply(Sparse *u, LLVMValueRef i, LLVMValueRef input, LLVMValueRef
 		weight[g] = (DotOperand){.n = 1, .v = {emit_splat(e, w, c->lanes)}};
 	}
 	for (int p = 0; p < sparse_registers(c); p++) {
-		int64_t off = p / c->cols * matrix_stride_y(c) * sparse_width(c) + p % c->cols * matrix_stride_x(c);
+		int64_t off = p / c->cols * contract_copy_stride_y(c) * sparse_width(c) + p % c->cols * contract_copy_stride_x(c);
 
 		x.v[0] = load_vector(u, type, input, addc(e, at, off));
 		for (int g = 0; g < c->sparse.group; g++) {

@@ -35,19 +35,19 @@ int64_t matrix_chunk_y(const KContract *c)
 
 int64_t matrix_width(const KContract *c)
 {
-	int64_t s = matrix_stride_x(c);
+	int64_t s = contract_copy_stride_x(c);
 
 	return div_up((matrix_chunk_x(c) - 1) * s + (c->nkx - 1) * c->dx + 1, s) * s;
 }
 
 int64_t matrix_height(const KContract *c, int64_t rows)
 {
-	return (rows - 1) * matrix_stride_y(c) + (c->nky - 1) * c->dy + 1;
+	return (rows - 1) * contract_copy_stride_y(c) + (c->nky - 1) * c->dy + 1;
 }
 
 int64_t matrix_pitch(const KContract *c)
 {
-	return matrix_stride_y(c) * matrix_width(c) / matrix_stride_x(c);
+	return contract_copy_stride_y(c) * matrix_width(c) / contract_copy_stride_x(c);
 }
 
 bool matrix_joined(const KContract *c)
@@ -70,8 +70,8 @@ static int64_t lines_of(const KContract *c)
 
 int64_t matrix_copy_bytes(const KContract *c)
 {
-	int64_t first = (lines_of(c) - 1) * matrix_stride_y(c) * matrix_width(c); /* pixel of the last line */
-	int64_t last = (div_up(line_of(c), c->cols) * c->cols - 1) * matrix_stride_x(c);
+	int64_t first = (lines_of(c) - 1) * contract_copy_stride_y(c) * matrix_width(c); /* pixel of the last line */
+	int64_t last = (div_up(line_of(c), c->cols) * c->cols - 1) * contract_copy_stride_x(c);
 	int64_t reach = (c->nky - 1) * c->dy * matrix_width(c) + (c->nkx - 1) * c->dx + 1;
 	int64_t rows = matrix_height(c, matrix_chunk_y(c)) * matrix_width(c), pixels = first + last + reach;
 

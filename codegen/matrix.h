@@ -14,12 +14,6 @@
 
 enum { MATRIX_LANE = 4, MATRIX_ROW = 64 }; /* bytes of a lane of sums; of a line of a cache */
 
-/* Along an axis of one tap only the pixels that are read are copied: from one output to the next, and from one copied
- * pixel to the next one in A. */
-static inline int64_t matrix_stride_x(const KContract *c) { return c->nkx == 1 ? 1 : c->sx; }
-static inline int64_t matrix_stride_y(const KContract *c) { return c->nky == 1 ? 1 : c->sy; }
-static inline int64_t matrix_from_x(const KContract *c) { return c->nkx == 1 ? c->sx : 1; }
-static inline int64_t matrix_from_y(const KContract *c) { return c->nky == 1 ? c->sy : 1; }
 /* Bytes of a pixel that are copied or filled, and to the next one: rows of a register that lie a large power of two apart would
  * fall into the same few sets of a cache.  Where runs go through several taps, nothing can stand between pixels. */
 static inline int64_t matrix_filled(const KContract *c) { return mlo_contract_steps(c) * MATRIX_LANE; }

@@ -8,8 +8,8 @@
 
 #include "codegen/estimate.h"
 
-/* Measured on Zen 5: loads of whole vectors per cycle as operands of multiply-adds, from either cache; a row's end is predicted
- * badly; to move a register of sums. */
+/* Measured on Zen 5: loads of whole vectors per cycle as operands of multiply-adds, from either cache; to begin and end a row; to
+ * move a register of sums. */
 #define L1_LOADS 1.5
 #define L2_LOADS 0.65
 #define LEAST_TERM 1.6
@@ -77,14 +77,13 @@ bool sparse_fits(const MloTarget *t, const KContract *c)
 	bool by_columns = mlo_contract_by_columns(c);
 
 	if (c->vecs != 1 || c->wino || c->depth || c->c_outer || c->sparse.spread < 1 || c->sparse.spread > c->lanes || c->rows < 1 ||
-	    c->cols < 1 || c->sparse.group < 1 ||
-	    c->lanes % c->sparse.group || sparse_registers(c) > sparse_most_registers(t, c->sparse.group) || c->c_chunk < 1 || c->c_chunk > mlo_contract_ctiles(c))
+	    c->cols < 1 || c->sparse.group < 1 || c->lanes % c->sparse.group || c->c_chunk < 1 || c->c_chunk > mlo_contract_ctiles(c) ||
+	    sparse_registers(c) > sparse_most_registers(t, c->sparse.group))
 		return false;
 	if (by_columns ? c->sparse.spread != c->lanes || c->rows != 1 || c->y_chunk != (int64_t)c->sparse.spread * c->cols
 	               : (int64_t)c->sparse.spread * c->cols < c->nx || c->y_chunk != (int64_t)sparse_down(c) * c->rows)
 		return false;
-	return c->sparse.runs >= 1 && c->sparse.runs <= mlo_contract_steps(c) &&
-	       sparse_scratch_bytes(c) <= t->l2;
+	return c->sparse.runs >= 1 && c->sparse.runs <= mlo_contract_steps(c) && sparse_scratch_bytes(c) <= t->l2;
 }
 
 /* -- the cost model --------------------------------------------------------------------------------------- */
@@ -94,7 +93,6 @@ static double term_cycles(const MloTarget *t, const KContract *c)
 {
 	double n = sparse_registers(c), group = c->sparse.group, bytes = (double)(sparse_run(c) * sparse_plane(c) * t->vector_bytes);
 	double far = bytes > (double)t->l1d ? 1 - (double)t->l1d / bytes : 0;
-
 	double near = max_of(n * group / t->fma_per_cycle, (n + group) / L1_LOADS);
 
 	return max_of(near * (1 - far) + max_of(near, n / L2_LOADS) * far, LEAST_TERM);
@@ -111,8 +109,9 @@ static double tile_cycles(const MloTarget *t, const KContract *c, int64_t weight
 {
 	double rows = (double)sparse_rows(c), n = sparse_registers(c);
 	double outputs = n * (double)(mlo_contract_ctiles(c) * c->lanes);
+	double moves = c->sparse.runs > 1 ? 1.5 : 0.5; /* of sums; where they come from memory as well, three times as many */
 
-	return rows * (ROW_OVERHEAD + n * c->sparse.group * MOVE_SUM / 2) + (c->sparse.runs > 1 ? rows * n * c->sparse.group * MOVE_SUM : 0) + (double)weights * term_cycles(t, c) +
+	return rows * (ROW_OVERHEAD + n * c->sparse.group * MOVE_SUM * moves) + (double)weights * term_cycles(t, c) +
 	       outputs * OUTPUT_CYCLES + (double)mlo_contract_csplits(c) * (copy_cycles(c) + TILE_OVERHEAD);
 }
 

@@ -13,12 +13,12 @@
  * A task copies what its outputs read of A into scratch memory in that form, [step][row][column][lane][dot], pads filled with
  * the zero point; lanes that are no outputs repeat some of the image.  Weights come as streams: values, and for each a byte, how far
  * the vector of the copy that the tile's first register multiplies it with lies behind that of the weight before, or behind the
- * first one of its run.  Where a byte is not enough, weights that are zero stand in between.  Long reductions are
+ * first one of its run.  Where a byte is not enough, weights that are zero stand in between.  What zeros are multiplied with does not count: dense sums of
+ * an infinite input and a weight of zero are NaN, these may not be.  Long reductions are
  * divided into `runs` of steps, so that what a run reads stays in the first-level cache; sums wait in scratch memory meanwhile. */
 #ifndef MLO_CODEGEN_SPARSE_H
 #define MLO_CODEGEN_SPARSE_H
 #include "codegen/contract.h"
-#include "codegen/matrix.h"
 #include "codegen/schedule.h"
 
 enum { SPARSE_FARTHEST = UINT8_MAX };
@@ -26,8 +26,8 @@ enum { SPARSE_FARTHEST = UINT8_MAX };
 static inline int sparse_down(const KContract *c) { return c->lanes / c->sparse.spread; } /* lanes below each other */
 static inline int sparse_registers(const KContract *c) { return c->rows * c->cols; }      /* of a tile */
 /* Rows and columns of vectors that a tile reads, and vectors of a step. */
-static inline int64_t sparse_height(const KContract *c) { return (c->rows - 1) * matrix_stride_y(c) + (c->nky - 1) * c->dy + 1; }
-static inline int64_t sparse_width(const KContract *c) { return (c->cols - 1) * matrix_stride_x(c) + (c->nkx - 1) * c->dx + 1; }
+static inline int64_t sparse_height(const KContract *c) { return (c->rows - 1) * contract_copy_stride_y(c) + (c->nky - 1) * c->dy + 1; }
+static inline int64_t sparse_width(const KContract *c) { return (c->cols - 1) * contract_copy_stride_x(c) + (c->nkx - 1) * c->dx + 1; }
 static inline int64_t sparse_plane(const KContract *c) { return sparse_height(c) * sparse_width(c); }
 /* Steps of a run; the last one may have fewer. */
 static inline int64_t sparse_run(const KContract *c)
