@@ -168,8 +168,8 @@ DotOperand contract_input(Tile *t, LLVMValueRef off, int live)
 	LLVMValueRef x;
 
 	if (c->dot == 1)
-		return whole(emit_splat(e, contract_widen(t, c->a.elem, load_as(t, false, off, raw)), c->lanes));
-	x = emit_splat(e, load_step(t, off, live), c->lanes);
+		return whole(emit_broadcast(e, contract_widen(t, c->a.elem, load_as(t, false, off, raw)), c->lanes));
+	x = emit_broadcast(e, load_step(t, off, live), c->lanes);
 	if (c->a.flip)
 		x = LLVMBuildXor(e->b, x, emit_const_i(LLVMTypeOf(x), (int32_t)0x80808080), "");
 	return contract_split(t, x, contract_takes_signed(e->t, c->a.elem));
@@ -196,22 +196,6 @@ DotOperand contract_weights(Tile *t, LLVMValueRef off, int j)
 
 /* -- products ------------------------------------------------------------------------------------- */
 
-/* An instruction of the target on operands of 32-bit lanes, whatever the types it is declared with. */
-static LLVMValueRef call(Tile *t, const char *name, LLVMTypeRef narrow, LLVMValueRef *args, unsigned n)
-{
-	Emit *e = t->e;
-	unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
-	LLVMTypeRef over[] = {t->vec, narrow}, fn, param[3];
-	unsigned nover = LLVMIntrinsicIsOverloaded(id) ? 2 : 0;
-
-	fn = LLVMIntrinsicGetType(e->ctx, id, over, nover);
-	MLO_ASSERT(id && LLVMCountParamTypes(fn) == n && n <= 3);
-	LLVMGetParamTypes(fn, param);
-	for (unsigned i = 0; i < n; i++)
-		args[i] = cast_to(e, args[i], param[i]);
-	return LLVMBuildCall2(e->b, fn, LLVMGetIntrinsicDeclaration(e->mod, id, over, nover), args, n, "");
-}
-
 static LLVMValueRef multiply_add(Tile *t, LLVMValueRef a, LLVMValueRef b, LLVMValueRef sum)
 {
 	Emit *e = t->e;
@@ -228,14 +212,13 @@ LLVMValueRef contract_multiply(Tile *t, const DotOperand *a, const DotOperand *b
 	const char *name = instruction(e->t, t->c);
 
 	if (name) {
-		LLVMTypeRef elem = t->c->dot == 4 ? LLVMInt8TypeInContext(e->ctx) : LLVMBFloatTypeInContext(e->ctx);
-		LLVMTypeRef narrow = emit_vec(elem, t->c->dot * t->c->lanes);
+		LLVMTypeRef elem = t->c->a.elem == EL_bf16 ? LLVMBFloatTypeInContext(e->ctx) : LLVMInt8TypeInContext(e->ctx);
 
-		return call(t, name, narrow, (LLVMValueRef[]){sum, a->v[0], b->v[0]}, 3);
+		return emit_instruction(e, name, t->sum, elem, (LLVMValueRef[]){sum, a->v[0], b->v[0]}, 3);
 	}
 	if (a->n == 2 && t->c->dot == 4) {
 		for (int i = 0; i < 2; i++)
-			sum = LLVMBuildAdd(e->b, sum, call(t, e->t->dots->i16, NULL, (LLVMValueRef[]){a->v[i], b->v[i]}, 2), "");
+			sum = LLVMBuildAdd(e->b, sum, emit_instruction(e, e->t->dots->i16, t->sum, NULL, (LLVMValueRef[]){a->v[i], b->v[i]}, 2), "");
 		return sum;
 	}
 	for (int i = 0; i < a->n; i++)

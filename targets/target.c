@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DOTS(id, us, ss, pairs, bf, rnd) static const MloDots dots_##id = {.u8s8 = us, .s8s8 = ss, .i16 = pairs, .bf16 = bf, .round = rnd};
+#define DOTS(id, us, ss, pairs, bf, rnd) DOTS_MM(id, us, ss, pairs, bf, rnd, NULL, NULL, NULL)
+#define DOTS_MM(id, us, ss, pairs, bf, rnd, mus, mss, mbf) \
+	static const MloDots dots_##id = {.u8s8 = us, .s8s8 = ss, .i16 = pairs, .bf16 = bf, .round = rnd, .mm_u8s8 = mus, .mm_s8s8 = mss, .mm_bf16 = mbf};
 #define MATRIX(id, cfg, rel, zr, ld, st, us, ss, bf, nreg, nrow, nbyte, cyc, lat, rcyc)                    \
 	static const MloMatrix matrix_##id = {.config = cfg, .release = rel, .zero = zr, .load = ld, .store = st, .u8s8 = us, \
 		.s8s8 = ss, .bf16 = bf, .registers = nreg, .rows = nrow, .row_bytes = nbyte, .product_cycles = cyc, \
@@ -19,6 +21,7 @@
 
 static const MloTarget *const variants[] = {
 #define DOTS(...)
+#define DOTS_MM(...)
 #define MATRIX(...)
 #define VARIANT(id, ...) &variant_##id,
 #include "targets/variants.def"
