@@ -41,15 +41,32 @@ static double splits(const MloTarget *t, const KContract *c, int cols, int vecs)
 	return c->dot == 4 && pieces > 1 ? pieces * cols + 1.5 * pieces * vecs : 0;
 }
 
+/* Vectors that a step of a tile loads, and instructions beside its products. */
+static double loads_of(const MloTarget *t, const KContract *c, int cols, int vecs)
+{
+	bool each = contract_is_depthwise(c) || contract_taps_overflow(t, c, cols, vecs); /* product loads its input */
+
+	if (contract_pairs(c))
+		return cols / 2 * (contract_pair_adjacent(c) ? 1 : 2) + 2 * vecs;
+	return each ? cols * vecs + vecs : cols + vecs;
+}
+
+static double beside(const MloTarget *t, const KContract *c, int cols, int vecs)
+{
+	double pair = (double)t->register_bytes / t->vector_bytes * cols / 2;
+
+	return contract_pairs(c) ? pair * ((contract_pair_adjacent(c) ? 0 : 1) + c->a.flip) : splits(t, c, cols, vecs);
+}
+
 static double tile_cycles(const MloTarget *t, const KContract *c, int cols, int vecs)
 {
 	double terms = (double)(mlo_contract_steps(c) * c->nky * c->nkx), vector = vector_bytes(c);
-	bool each = contract_is_depthwise(c) || contract_taps_overflow(t, c, cols, vecs); /* product loads its input */
-	double term = max_of((cols * vecs * contract_dot_cost(t, c) + splits(t, c, cols, vecs)) / t->fma_per_cycle,
-	                     (double)(each ? cols * vecs + vecs : cols + vecs) / LOADS_PER_CYCLE);
+	double term;
 
 	if (contract_slides(c))
 		return slide_cycles(t, c, cols, vecs);
+	cols += contract_pairs(c) ? cols % 2 : 0;
+	term = max_of((cols * vecs * contract_dot_cost(t, c) + beside(t, c, cols, vecs)) / t->fma_per_cycle, loads_of(t, c, cols, vecs) / LOADS_PER_CYCLE);
 	/* weights that do not stay in the first-level cache between tiles come from the second */
 	if (terms * vecs * vector > (double)t->l1d / 2)
 		term = max_of(term, vecs * vector / L2_BYTES_PER_CYCLE);
@@ -76,6 +93,11 @@ bool contract_tile_fits(const MloTarget *t, const KContract *c, int cols, int ve
 {
 	if (contract_slides(c)) /* the weights of a row of taps, and as many inputs */
 		return cols * vecs + (int)c->nkx * vecs + (int)c->nkx < t->vector_regs;
+	if (contract_pairs(c)) { /* an operand of each pair of columns, and the weights that they are multiplied by */
+		double pair = (double)t->register_bytes / t->vector_bytes;
+
+		return cols % 2 == 0 && cols * vecs + pair * cols / 2 + 2 + c->a.flip <= t->vector_regs;
+	}
 	return cols * vecs + (vecs + 2) * contract_dot_pieces(t, c) + c->a.flip < t->vector_regs;
 }
 
@@ -167,8 +189,10 @@ static void try_tiles(const MloTarget *t, KContract *c, Search *f)
 			continue;
 		if ((vecs > nvec || contract_splits_group(c, vecs) || (f->s->n > 1 && too_wide(t, c, vecs))) && vecs > 1)
 			continue;
-		for (int cols = 1; cols <= CONTRACT_MAX_COLS && cols <= longest && contract_tile_fits(t, c, cols, vecs); cols++) {
-			if (columns_collide(t, c, cols))
+		int step = contract_pairs(c) ? 2 : 1;
+
+		for (int cols = step; cols <= CONTRACT_MAX_COLS && cols < longest + step && contract_tile_fits(t, c, cols, vecs); cols += step) {
+			if (columns_collide(t, c, cols) && cols > step)
 				break;
 			try_tile(t, c, f, cols, vecs);
 		}
@@ -187,6 +211,8 @@ static void choose_tile(const MloTarget *t, KContract *c, const Samples *s, bool
 
 bool contract_two_rows_fit(const MloTarget *t, const KContract *c)
 {
+	if (contract_pairs(c))
+		return contract_tile_fits(t, c, 2 * c->cols, c->vecs);
 	return 2 * c->cols * c->vecs + (c->vecs + 1) * contract_dot_pieces(t, c) + c->a.flip <= t->vector_regs;
 }
 
