@@ -163,6 +163,12 @@ static void emit_step(Tile *t, int cols, LLVMValueRef a_off, int live, const boo
 		keep_order(t->e);
 }
 
+/* The next step is number k, from an even one on, of `whole` whole ones. */
+static void set_lane(Tile *t, int64_t k, int64_t whole)
+{
+	t->lane = k < whole && (k % 2 == 1 || k + 1 < whole) ? (int)(k % 2) : -1;
+}
+
 /* UNROLL steps from k on. */
 static void emit_turns(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, int live, LLVMValueRef k, int64_t step,
                        int64_t bstep, const bool *skip)
@@ -171,10 +177,12 @@ static void emit_turns(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off
 
 	for (int u = 0; u < UNROLL; u++) {
 		t->turn = u % t->ways;
+		set_lane(t, u, UNROLL);
 		emit_step(t, cols, add(e, a_off, muln(e, addc(e, k, u), step)), live, skip,
 		          add(e, b_off, muln(e, addc(e, k, u), bstep)));
 	}
 	t->turn = 0;
+	t->lane = -1;
 }
 
 /* As emit_run, n a size. */
@@ -213,9 +221,12 @@ static void emit_run(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, 
 	} else {
 		main_n = 0;
 	}
-	for (int64_t k = main_n; k < steps; k++)
+	for (int64_t k = main_n; k < steps; k++) {
+		set_lane(t, k, n / dot);
 		emit_step(t, cols, addn(e, a_off, k, step), n - k * dot < dot ? (int)(n - k * dot) : dot, skip,
 		          addn(e, b_off, k, bstep));
+	}
+	t->lane = -1;
 }
 
 /* The channels of a whole block of A. */
@@ -796,7 +807,7 @@ static LLVMValueRef task_parts(Tile *t, LLVMValueRef task)
 static void emit_tasks(Emit *e, const KStmt *s, LLVMValueRef begin, LLVMValueRef end)
 {
 	const KContract *c = s->contract;
-	Tile t = {.e = e, .s = s, .c = c, .b_arg = c->b_arg, .wtile = (int64_t)c->vecs * c->lanes, .rows = 1, .ways = 1, .depthwise = contract_is_depthwise(c)};
+	Tile t = {.e = e, .s = s, .c = c, .b_arg = c->b_arg, .wtile = (int64_t)c->vecs * c->lanes, .rows = 1, .ways = 1, .lane = -1, .depthwise = contract_is_depthwise(c)};
 	LLVMValueRef chunk, acc[512];
 	EmitLoop l;
 

@@ -183,7 +183,10 @@ DotOperand contract_input(Tile *t, LLVMValueRef off, int live)
 
 	if (c->dot == 1)
 		return whole(emit_broadcast(e, contract_widen(t, c->a.elem, load_as(t, false, off, raw)), c->lanes));
-	x = emit_broadcast(e, load_step(t, off, live), c->lanes);
+	if (t->lane >= 0 && emit_takes_lanes(e))
+		x = emit_load_lane(e, contract_address(t, false, addc(e, off, -t->lane * c->dot)), t->lane, c->lanes);
+	else
+		x = emit_broadcast(e, load_step(t, off, live), c->lanes);
 	if (c->a.flip)
 		x = LLVMBuildXor(e->b, x, emit_const_i(LLVMTypeOf(x), (int32_t)0x80808080), "");
 	return contract_split(t, x, contract_takes_signed(e->t, c->a.elem));
@@ -254,8 +257,12 @@ LLVMValueRef contract_multiply(Tile *t, const DotOperand *a, const DotOperand *b
 {
 	Emit *e = t->e;
 
-	if (instruction(e->t, t->c))
-		return by_instruction(t, a->v[0], b->v[0], sum);
+	if (instruction(e->t, t->c)) {
+		/* Where both operands are of a kind, which is which makes no difference; LLVM knows those with the lane at the end. */
+		bool swap = emit_takes_lanes(e) && (t->c->a.elem == EL_bf16 || contract_takes_signed(e->t, t->c->a.elem));
+
+		return by_instruction(t, swap ? b->v[0] : a->v[0], swap ? a->v[0] : b->v[0], sum);
+	}
 	if (a->n == 2 && t->c->dot == 4) {
 		for (int i = 0; i < 2; i++)
 			sum = LLVMBuildAdd(e->b, sum, emit_instruction(e, e->t->dots->i16, t->sum, NULL, (LLVMValueRef[]){a->v[i], b->v[i]}, 2), "");

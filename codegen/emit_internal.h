@@ -53,6 +53,10 @@ void emit_guard(Emit *e, const KGuard *g, LLVMValueRef *uniform, LLVMValueRef *m
 LLVMValueRef emit_instruction(Emit *e, const char *name, LLVMTypeRef sum, LLVMTypeRef narrow, LLVMValueRef *args, unsigned n);
 bool emit_scalable(const Emit *e);                   /* are registers SVE's? */
 LLVMValueRef emit_broadcast(Emit *e, LLVMValueRef v, int lanes); /* what was loaded, in all lanes */
+/* NEON multiplies by one lane of an operand; a load into all lanes would take a unit that multiplies, one of two lanes does not.
+ * Lane `lane` of the two of 32 bits there, in all lanes. */
+bool emit_takes_lanes(const Emit *e);
+LLVMValueRef emit_load_lane(Emit *e, LLVMValueRef at, int lane, int lanes);
 /* a and b, 64 bits each, side by side in each 128 bits of a vector of i64; and such a pair from memory. */
 LLVMValueRef emit_pair(Emit *e, LLVMValueRef a, LLVMValueRef b, int bytes);
 LLVMValueRef emit_pair_load(Emit *e, LLVMValueRef at, int bytes);

@@ -123,11 +123,32 @@ static LLVMValueRef scalable_splat(Emit *e, LLVMValueRef v)
 
 LLVMValueRef emit_broadcast(Emit *e, LLVMValueRef v, int lanes)
 {
-	if (emit_lanes(v))
-		return v;
-	if (!emit_scalable(e) || (unsigned)lanes * bits_of(LLVMTypeOf(v)) != (unsigned)e->t->register_bytes * 8)
+	LLVMTypeRef type = LLVMTypeOf(v), bits;
+
+
+	if (!emit_scalable(e) || emit_lanes(v) || (unsigned)lanes * bits_of(type) != (unsigned)e->t->register_bytes * 8)
 		return emit_splat(e, v, lanes);
-	return to_fixed(e, scalable_splat(e, v));
+	/* as whole numbers: LLVM makes a load and a move of floats */
+	bits = LLVMIntTypeInContext(e->ctx, bits_of(type));
+	v = to_fixed(e, scalable_splat(e, LLVMBuildBitCast(e->b, v, bits, "")));
+	return LLVMBuildBitCast(e->b, v, emit_vec(type, lanes), "");
+}
+
+bool emit_takes_lanes(const Emit *e)
+{
+	return !strcmp(e->t->arch, "aarch64") && !emit_scalable(e);
+}
+
+LLVMValueRef emit_load_lane(Emit *e, LLVMValueRef at, int lane, int lanes)
+{
+	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);
+	LLVMValueRef v = LLVMBuildLoad2(e->b, LLVMVectorType(i32, 2), at, ""), from[64];
+
+	MLO_ASSERT(lanes <= 64);
+	LLVMSetAlignment(v, 1);
+	for (int i = 0; i < lanes; i++)
+		from[i] = LLVMConstInt(i32, (unsigned)lane, 0);
+	return LLVMBuildShuffleVector(e->b, v, LLVMGetPoison(LLVMTypeOf(v)), LLVMConstVector(from, (unsigned)lanes), "");
 }
 
 /* The pair of 64 bits in each 128 bits of a vector of `bytes`. */

@@ -96,7 +96,7 @@ bool contract_tile_fits(const MloTarget *t, const KContract *c, int cols, int ve
 	if (contract_pairs(c)) { /* an operand of each pair of columns, and the weights that they are multiplied by */
 		double pair = (double)t->register_bytes / t->vector_bytes;
 
-		return cols % 2 == 0 && cols * vecs + pair * cols / 2 + 2 + c->a.flip <= t->vector_regs;
+		return cols % 2 == 0 && cols * vecs + pair * cols / 2 + 3 + c->a.flip <= t->vector_regs;
 	}
 	return cols * vecs + (vecs + 2) * contract_dot_pieces(t, c) + c->a.flip < t->vector_regs;
 }

@@ -101,13 +101,14 @@ static const char *pipeline_text(int level)
 	MLO_BUG("no pipeline %s", want);
 }
 
-/* The pipeline up to the first pass that looks at the target (`layout`) is run once, the rest per
+/* The pipeline up to the first pass that looks at the target (`sign`, or `layout`) is run once, the rest per
  * variant.  Under a pass limit every variant runs it whole, so that the count means something. */
 static MloStatus split_pipeline(Compiler *c, const MloGraph *graph, const MloGraph **common, const char **rest)
 {
-	const char *all = pipeline_text(c->opt->level), *cut = strstr(all, ",layout");
+	const char *all = pipeline_text(c->opt->level), *cut = strstr(all, ",sign");
 	MloGraph *g;
 
+	cut = cut ? cut : strstr(all, ",layout");
 	*common = graph;
 	*rest = all;
 	if (!cut || c->opt->pass_limit >= 0)
