@@ -6,12 +6,14 @@
 #include "passes/pass.h"
 #include "tools/cli.h"
 #include "tools/compile.h"
+#include "tools/formats.h"
 #include "tools/npy.h"
 #include "tools/outfile.h"
 #include "tools/quantize.h"
 
 enum {
 	O_SHAPE = 256,
+	O_FORMAT,
 	O_CONST,
 	O_STATE,
 	O_INT8,
@@ -38,8 +40,9 @@ enum {
 };
 
 static const CliOption options[] = {
-	{'o', "output", "FILE", "the package to write (default: the model's name with .mlopt)"},
+	{'o', "output", "FILE", "the file to write (default: the model's name with .mlopt, or what the format has)"},
 	{'t', "target", "NAME", "what to compile for (default: native; see 'mlopt targets')"},
+	{O_FORMAT, "format", "NAME", "what to write (default: package; see above)"},
 	{O_SHAPE, "shape", "NAME=1x3x8x8",
 	 "shape of an input; size or range (1..64) of a named dimension; others stay open (repeatable)"},
 	{O_CONST, "const", "NAME=FILE",
@@ -74,7 +77,11 @@ static const CliOption options[] = {
 };
 static const CliSpec spec = {
 	"MODEL.onnx [-o FILE] [--target NAME] [option]...",
-	"Compiles an ONNX model into a package that the runtime loads. Same model and options: same bytes.",
+	"Compiles an ONNX model into a package that the runtime loads. Same model and options: same bytes.\n"
+	"Formats:"
+#define FORMAT(name, function, suffix, summary) "\n  " #name " (" suffix "): " summary
+#include "tools/formats.def"
+	,
 	options,
 	"mlopt compile resnet50.onnx\n"
 	"mlopt compile resnet50.onnx --target ml_m5 -o resnet50.mlopt\n"
@@ -87,6 +94,8 @@ typedef struct Request {
 	const char *model, *output, *extract;
 	const char *shapes[MAX_SHAPES], *states[MAX_SHAPES], *consts[MAX_SHAPES], *wide[MAX_SHAPES + 1];
 	MloptOptions opt;
+	const char *format_name;
+	const Format *format;
 	bool no_cache, int8;
 	size_t nwide;
 	QuantizeOptions quantize;
@@ -145,6 +154,9 @@ static bool take(Request *r, int o)
 		return take_level(r, optarg);
 	case 'j':
 		return cli_int("--jobs", optarg, 0, 1024, &r->opt.jobs);
+	case O_FORMAT:
+		r->format_name = optarg;
+		break;
 	case O_NAME:
 		r->opt.name = optarg;
 		break;
@@ -224,13 +236,13 @@ static bool take(Request *r, int o)
 	return true;
 }
 
-/* "dir/model.onnx" -> "dir/model.mlopt", beside the model */
-static const char *default_output(MloArena *a, const char *model)
+/* "dir/model.onnx" -> "dir/model.mlopt", beside the model, or with another suffix; never the model itself */
+static const char *default_output(MloArena *a, const char *model, const char *suffix)
 {
 	const char *base = strrchr(model, '/'), *dot = strrchr(base ? base + 1 : model, '.');
-	size_t n = dot && dot != model && strcmp(dot, ".mlopt") != 0 ? (size_t)(dot - model) : strlen(model);
+	size_t n = dot && dot != model && strcmp(dot, suffix) != 0 ? (size_t)(dot - model) : strlen(model);
 
-	return mlo_sprintf(a, "%.*s.mlopt", (int)n, model);
+	return mlo_sprintf(a, "%.*s%s", (int)n, model, suffix);
 }
 
 static void print_summary(const Request *r, const MloptReport *m)
@@ -298,7 +310,8 @@ static MloStatus quantized(Request *r, MloArena *a, const MloLoadOptions *lo, Qu
 
 static MloStatus compile_graph(Request *r, MloArena *a, const MloGraph *g, const MloCompileHooks *hooks, MloDiag *d)
 {
-	MloCompiled made;
+	FormatRequest want = {.arena = a, .graph = g, .options = &r->opt, .hooks = hooks, .output = r->output, .diag = d};
+	FormatResult made = {0};
 	MloStatus st;
 
 	cli_flush_diag(d);
@@ -310,12 +323,14 @@ static MloStatus compile_graph(Request *r, MloArena *a, const MloGraph *g, const
 	else if (!r->opt.cache_dir)
 		r->opt.cache_dir = mlo_default_cache(a);
 	d->where = r->model;
-	st = mlo_compile_hooked(a, g, &r->opt, hooks, r->output, &made, d);
+	st = r->format->write(&want, &made);
 	if (st != MLO_OK)
 		extract(r, a, g, d);
 	d->where = NULL;
 	MLO_TRY(st);
 	print_summary(r, &made.report);
+	if (made.details)
+		fputs(made.details, stderr);
 	return MLO_OK;
 }
 
@@ -365,9 +380,10 @@ int cmd_compile(int argc, char **argv)
 	if (!a)
 		return cli_finish(&d, MLO_ERR_NOMEM);
 	r.model = argv[optind];
-	if (!r.output)
-		r.output = default_output(a, r.model);
-	st = compile(&r, a, &d);
+	r.format = r.format_name ? format_find(r.format_name, &d) : format_at(0);
+	if (r.format && !r.output)
+		r.output = default_output(a, r.model, r.format->suffix);
+	st = r.format ? compile(&r, a, &d) : MLO_ERR_USAGE;
 	mlo_arena_free(a);
 	return cli_finish(&d, st);
 }
