@@ -17,6 +17,7 @@ enum {
 	O_SHAPE = 256,
 	O_FORMAT,
 	O_JOB,
+	O_CODE,
 	O_CONST,
 	O_STATE,
 	O_INT8,
@@ -47,6 +48,7 @@ static const CliOption options[] = {
 	{'t', "target", "NAME", "what to compile for (default: native; see 'mlopt targets')"},
 	{O_FORMAT, "format", "NAME", "what to write (default: package; see above)"},
 	{O_JOB, "job", "FILE", "a request of CreateCompilationJob as JSON: model, shapes, target, output (docs/CLOUD.md)"},
+	{O_CODE, "code", "DIR", "for --format sagemaker: a folder of scripts that goes into the archive as code/"},
 	{O_SHAPE, "shape", "NAME=1x3x8x8",
 	 "shape of an input; size or range (1..64) of a named dimension; others stay open (repeatable)"},
 	{O_CONST, "const", "NAME=FILE",
@@ -91,7 +93,7 @@ static const CliSpec spec = {
 	"mlopt compile resnet50.onnx --target ml_m5 -o resnet50.mlopt\n"
 	"mlopt compile resnet50.onnx --int8 --calib images.npy --preprocess scale=1/255,layout=nchw\n"
 	"mlopt compile bert.onnx --shape input_ids=1x128 --shape attention_mask=1x128\n"
-	"mlopt compile --job job.json",
+	"mlopt compile --job job.json --format sagemaker",
 };
 
 enum { MAX_SHAPES = 64 };
@@ -99,7 +101,7 @@ typedef struct Request {
 	const char *model, *output, *extract;
 	const char *shapes[MAX_SHAPES], *states[MAX_SHAPES], *consts[MAX_SHAPES], *wide[MAX_SHAPES + 1];
 	MloptOptions opt;
-	const char *format_name, *job_path;
+	const char *format_name, *code, *job_path;
 	Job job;
 	const Format *format;
 	bool no_cache, int8;
@@ -165,6 +167,9 @@ static bool take(Request *r, int o)
 		break;
 	case O_JOB:
 		r->job_path = optarg;
+		break;
+	case O_CODE:
+		r->code = optarg;
 		break;
 	case O_NAME:
 		r->opt.name = optarg;
@@ -321,7 +326,8 @@ static MloStatus quantized(Request *r, MloArena *a, const MloLoadOptions *lo, Qu
 
 static MloStatus compile_graph(Request *r, MloArena *a, const MloGraph *g, const MloCompileHooks *hooks, MloDiag *d)
 {
-	FormatRequest want = {.arena = a, .graph = g, .options = &r->opt, .hooks = hooks, .output = r->output, .diag = d};
+	FormatRequest want = {.arena = a, .graph = g, .options = &r->opt, .hooks = hooks, .output = r->output,
+			      .code = r->code, .diag = d};
 	FormatResult made = {0};
 	MloStatus st;
 
@@ -385,6 +391,8 @@ static MloStatus settle(Request *r, MloArena *a, MloDiag *d)
 	r->format = r->format_name ? format_find(r->format_name, d) : format_at(0);
 	if (!r->format)
 		return MLO_ERR_USAGE;
+	if (r->code && r->format->write != format_sagemaker)
+		return mlo_error(d, MLO_ERR_USAGE, "--code is for --format sagemaker");
 	if (r->job_path)
 		MLO_TRY(take_job(r, a, d));
 	if (!r->output)
