@@ -43,9 +43,9 @@ static void fill(float *x, int n, int seed)
 }
 
 /* Everything that can be asked of a model with two inputs and two outputs. */
-static void check_facts(void)
+static void check_facts(const char *name)
 {
-	DLRModelHandle m = open_model("two");
+	DLRModelHandle m = open_model(name);
 	const char *text;
 	int64_t shape[2], size;
 	int n, dim;
@@ -68,8 +68,21 @@ static void check_facts(void)
 	CHECK(GetDLRBackend(&m, &text) == 0 && !strcmp(text, "mlopt"));
 	CHECK(GetDLRVersion(&text) == 0 && !strcmp(text, "1.6.0"));
 	close_model(m);
-	m = open_model("gated");
+}
+
+static void check_types(void)
+{
+	DLRModelHandle m = open_model("gated");
+	const char *text;
+	int64_t size;
+	int dim;
+
+	CHECK(GetDLRInputType(&m, 0, &text) == 0 && !strcmp(text, "float32"));
 	CHECK(GetDLRInputType(&m, 1, &text) == 0 && !strcmp(text, "bool"));
+	CHECK(GetDLRInputSizeDim(&m, 1, &size, &dim) == 0 && size == 1 && dim == 0);
+	CHECK(SetDLRInput(&m, "wide", NULL, (unsigned char[]){0}, 0) == 0);
+	CHECK(SetDLRInput(&m, "deep", NULL, (unsigned char[]){1}, 0) == 0);
+	CHECK(SetDLRInput(&m, "x", (int64_t[]){1, 8, 12}, (float[96]){0}, 3) == 0 && RunDLRModel(&m) == 0);
 	close_model(m);
 }
 
@@ -309,7 +322,9 @@ int main(int argc, char **argv)
 		return 2;
 	folder = argv[1];
 	CHECK(DLRGetLastError()[0] == 0);
-	check_facts();
+	check_facts("two");
+	check_facts("host"); /* an unpacked archive for model hosts */
+	check_types();
 	check_values();
 	check_open_sizes();
 	check_states();

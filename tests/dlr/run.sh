@@ -17,6 +17,9 @@ compile() { # compile NAME [OPTION]...
 	exit 1
 }
 
+# The archive for model hosts, unpacked, is such a folder, too.
+mkdir "$work/host"
+"$BUILD/mlopt" compile "$models/two.onnx" --format sagemaker -o "$work/two.tar.gz" 2>/dev/null && tar xzf "$work/two.tar.gz" -C "$work/host"
 compile two
 compile tiny
 compile dynamic

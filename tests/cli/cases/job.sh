@@ -37,3 +37,6 @@ for device in ml_c5 ml_c4 ml_c7g rasp4b arm64; do
 	"$mlopt" compile --job device.json 2>err || cat err
 	tail -n 1 err | sed 's/:.*//'
 done
+# a model of another framework, or of a registry, that was exported to ONNX and is given here
+sed 's/"ONNX"/"PYTORCH"/; s/"InputConfig/"ModelPackageVersionArn": "arn:x", &/' job.json >torch.json
+"$mlopt" compile in/net.onnx --job torch.json -o torch.mlopt 2>&1 | grep -E 'PYTORCH|Arn'
