@@ -10,19 +10,6 @@
 
 #include "tools/cli.h"
 
-void job_error(JobReader *r, MloStatus st, const char *fmt, ...)
-{
-	va_list ap;
-	char text[1024];
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof text, fmt, ap);
-	va_end(ap);
-	mlo_error(r->d, st, "%s", text);
-	if (r->st == MLO_OK)
-		r->st = st;
-}
-
 const char *job_member(JobReader *r, const char *at, const char *name)
 {
 	return *at ? mlo_sprintf(r->a, "%s.%s", at, name) : name;

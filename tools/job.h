@@ -68,7 +68,11 @@ typedef struct JobReader {
 	MloStatus st; /* of the first error; reading goes on, so that all are said */
 } JobReader;
 
-void job_error(JobReader *r, MloStatus st, const char *fmt, ...) MLO_PRINTF(3, 4);
+static inline void job_failed(JobReader *r, MloStatus st)
+{
+	r->st = r->st == MLO_OK ? st : r->st;
+}
+#define job_error(r, st, ...) job_failed((r), mlo_error((r)->d, st, __VA_ARGS__))
 /* JSON of a text inside the job; NULL after an error that names the place.  `at` is where the text stands ("" for the file). */
 json_t *job_json(JobReader *r, const char *text, size_t n, const char *at);
 /* Checks an object against its fields, and the fields inside; notes what is idle.  `at`: "" or its place. */
