@@ -31,8 +31,8 @@ static int set_zeros(DLRModelHandle *m, int index)
 	int dim, bad;
 	void *zeros;
 
-	if (GetDLRInputName(m, index, &name) || GetDLRInputType(m, index, &type) || GetDLRInputSizeDim(m, index, &size, &dim) ||
-	    GetDLRInputShape(m, index, shape))
+	if (GetDLRInputName(m, index, &name) || GetDLRInputType(m, index, &type) ||
+	    GetDLRInputSizeDim(m, index, &size, &dim) || GetDLRInputShape(m, index, shape))
 		return fail();
 	print("input", name, type, shape, dim);
 	for (int i = 0; i < dim; i++)

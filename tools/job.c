@@ -114,7 +114,8 @@ static const char *place(MloArena *a, const char *text, size_t end, const char *
 		if (!l->object)
 			mlo_str_add(&s, "[%zu]", l->index);
 		else if (l->nkey)
-			mlo_str_add(&s, "%s%.*s", s.n ? "." : "", (int)(l->nkey < MAX_KEY ? l->nkey : MAX_KEY), text + l->key);
+			mlo_str_add(&s, "%s%.*s", s.n ? "." : "", (int)(l->nkey < MAX_KEY ? l->nkey : MAX_KEY),
+				    text + l->key);
 	}
 	return mlo_str_text(&s);
 }
@@ -135,7 +136,8 @@ json_t *job_json(JobReader *r, const char *text, size_t n, const char *at)
 		return j;
 	}
 	where = place(r->a, text, e.position > 0 && (size_t)e.position < n ? (size_t)e.position : n, at);
-	job_error(r, MLO_ERR_FORMAT, "%s%sline %d, column %d: no JSON: %s", where, *where ? ", " : "", e.line, e.column, e.text);
+	job_error(r, MLO_ERR_FORMAT, "%s%sline %d, column %d: no JSON: %s", where, *where ? ", " : "", e.line, e.column,
+		  e.text);
 	if (memchr(text, '\'', n) && !memchr(text, '"', n))
 		mlo_hint(r->d, "JSON has texts in double quotes");
 	return NULL;
@@ -177,7 +179,8 @@ const char *job_local(JobReader *r, const char *uri, const char *at)
 			path += 9;
 		path = *path == '/' ? decode(r->a, path) : NULL;
 		if (!path)
-			job_error(r, MLO_ERR_FORMAT, "%s '%s' is no file URI: file:///folder/name, with %%20 and the like", at, uri);
+			job_error(r, MLO_ERR_FORMAT,
+				  "%s '%s' is no file URI: file:///folder/name, with %%20 and the like", at, uri);
 		return path;
 	}
 	if (strstr(uri, "://"))
@@ -197,15 +200,19 @@ static void choose_model(JobReader *r, const json_t *input)
 
 	if (framework && strcmp(framework, "ONNX") != 0) {
 		if (r->job->model) {
-			mlo_note(r->d, "%s: InputConfig.Framework is %s; the model of the command line must be ONNX", r->path, framework);
+			mlo_note(r->d, "%s: InputConfig.Framework is %s; the model of the command line must be ONNX",
+				 r->path, framework);
 		} else {
-			job_error(r, MLO_ERR_UNSUPPORTED, "InputConfig.Framework %s: only ONNX models can be compiled", framework);
-			mlo_hint(r->d, "export it as ONNX, and give it on the command line: MODEL.onnx --job %s", r->path);
+			job_error(r, MLO_ERR_UNSUPPORTED, "InputConfig.Framework %s: only ONNX models can be compiled",
+				  framework);
+			mlo_hint(r->d, "export it as ONNX, and give it on the command line: MODEL.onnx --job %s",
+				 r->path);
 		}
 	}
 	if (r->job->model) {
 		if (uri)
-			mlo_note(r->d, "%s: the model is %s, as the command line says, not InputConfig.S3Uri", r->path, r->job->model);
+			mlo_note(r->d, "%s: the model is %s, as the command line says, not InputConfig.S3Uri", r->path,
+				 r->job->model);
 		return;
 	}
 	if (!uri)
@@ -214,7 +221,8 @@ static void choose_model(JobReader *r, const json_t *input)
 	path = job_local(r, uri, "InputConfig.S3Uri");
 	if (!path && r->d->nerrors == before) {
 		job_error(r, MLO_ERR_USAGE, "InputConfig.S3Uri '%s': nothing is fetched", uri);
-		mlo_hint(r->d, "copy it here and give it on the command line: MODEL.onnx --job %s; or say file:///...", r->path);
+		mlo_hint(r->d, "copy it here and give it on the command line: MODEL.onnx --job %s; or say file:///...",
+			 r->path);
 	}
 	r->job->model = path;
 }
@@ -227,8 +235,9 @@ static void choose_output(JobReader *r, const json_t *output, const char *device
 
 	if (r->job->output) {
 		if (uri)
-			mlo_note(r->d, "%s: the output is %s, as the command line says, not OutputConfig.S3OutputLocation", r->path,
-				 r->job->output);
+			mlo_note(r->d,
+				 "%s: the output is %s, as the command line says, not OutputConfig.S3OutputLocation",
+				 r->path, r->job->output);
 		return;
 	}
 	if (!uri)
@@ -243,8 +252,8 @@ static void choose_output(JobReader *r, const json_t *output, const char *device
 	base = strrchr(r->job->model, '/');
 	base = base ? base + 1 : r->job->model;
 	n = *base ? 1 + strcspn(base + 1, ".") : 0;
-	r->job->output = mlo_sprintf(r->a, "%s%s%.*s-%s%s", path, path[strlen(path) - 1] == '/' ? "" : "/", (int)n, base,
-				     device ? device : r->job->target, r->job->suffix);
+	r->job->output = mlo_sprintf(r->a, "%s%s%.*s-%s%s", path, path[strlen(path) - 1] == '/' ? "" : "/", (int)n,
+				     base, device ? device : r->job->target, r->job->suffix);
 }
 
 /* -- the whole ------------------------------------------------------------------------------------------------ */
@@ -261,7 +270,8 @@ static void take(JobReader *r, const json_t *all)
 	if (registry && r->job->model) {
 		mlo_note(r->d, "%s: ModelPackageVersionArn is not needed: the model is %s", r->path, r->job->model);
 	} else if (registry) {
-		job_error(r, MLO_ERR_USAGE, "ModelPackageVersionArn '%s': nothing is fetched from a registry", registry);
+		job_error(r, MLO_ERR_USAGE, "ModelPackageVersionArn '%s': nothing is fetched from a registry",
+			  registry);
 		mlo_hint(r->d, "give the model on the command line: MODEL.onnx --job %s", r->path);
 	}
 	if (json_is_object(input))

@@ -1,9 +1,10 @@
 /* tools/job.h -- compile jobs of a cloud service: the request of SageMaker's CreateCompilationJob, as JSON.
  *
- * Source: Amazon SageMaker API reference, CreateCompilationJob, InputConfig, OutputConfig, TargetPlatform.  Names are written
- * as that API documents them, and no other way.  Beyond it, S3Uri and S3OutputLocation may be file:// URIs or paths, since
- * nothing is fetched; paths start at the folder of the job's file.  What a local compile does not need is said in notes, what
- * is unknown or does not fit is an error that names the place ("OutputConfig.TargetPlatform.Arch") and the value.
+ * Source: Amazon SageMaker API reference, CreateCompilationJob, InputConfig, OutputConfig, TargetPlatform.  Names are
+ * written as that API documents them, and no other way.  Beyond it, S3Uri and S3OutputLocation may be file:// URIs or
+ * paths, since nothing is fetched; paths start at the folder of the job's file.  What a local compile does not need is
+ * said in notes, what is unknown or does not fit is an error that names the place ("OutputConfig.TargetPlatform.Arch")
+ * and the value.
  *
  * RoleArn and StoppingCondition, which the service wants, may be missing: nothing here reads them. */
 #ifndef MLO_TOOLS_JOB_H
@@ -24,25 +25,26 @@ typedef struct JobShape {
 	int rank;
 } JobShape;
 
-/* Before: what the command line says, or NULL.  After: that, and what the job says where the command line does not.  The
+/* Before: what the command line says, or NULL.  After: that, and what the job says where the command line does not. The
  * command line wins; a note says so. */
 typedef struct Job {
 	const char *model, *output, *target, *name;
-	const char *suffix;        /* of the output */
-	const char *const *given;  /* "INPUT=..." of the command line, ngiven of them: such inputs are not taken from the job */
+	const char *suffix; /* of the output */
+	/* "INPUT=..." of the command line, ngiven of them: such inputs are not taken from the job */
+	const char *const *given;
 	size_t ngiven;
 	struct {
 		JobShape *items;
 		size_t n, cap;
-	} shapes;                  /* of the job */
+	} shapes; /* of the job */
 } Job;
 
 enum { JOB_MAX_BYTES = 1 << 20 };
 /* text[0, n), of a file at `path`.  All strings are in `a`. */
 MloStatus job_parse(MloArena *a, const char *text, size_t n, const char *path, Job *job, MloDiag *d) MLO_CHECKED;
 MloStatus job_read(MloArena *a, const char *path, Job *job, MloDiag *d) MLO_CHECKED;
-/* The job's shapes as values of --shape, appended to list[*n], which has room for `most`.  Where a dimension has a range the
- * model is looked at for the dimension's name. */
+/* The job's shapes as values of --shape, appended to list[*n], which has room for `most`.  Where a dimension has a
+ * range the model is looked at for the dimension's name. */
 MloStatus job_bind(MloArena *a, const Job *job, const char **list, size_t *n, size_t most, MloDiag *d) MLO_CHECKED;
 
 /* -- between the files of job*.c ------------------------------------------------------------------------ */
@@ -73,16 +75,16 @@ static inline void job_failed(JobReader *r, MloStatus st)
 	r->st = r->st == MLO_OK ? st : r->st;
 }
 #define job_error(r, st, ...) job_failed((r), mlo_error((r)->d, st, __VA_ARGS__))
-/* JSON of a text inside the job; NULL after an error that names the place.  `at` is where the text stands ("" for the file). */
+/* JSON of a text inside the job; NULL after an error that names the place.  `at`: its place, "" is the file. */
 json_t *job_json(JobReader *r, const char *text, size_t n, const char *at);
 /* Checks an object against its fields, and the fields inside; notes what is idle.  `at`: "" or its place. */
 void job_check(JobReader *r, const json_t *object, const JobField *fields, const char *at);
-const char *job_member(JobReader *r, const char *at, const char *name);       /* "at.name" */
-const char *job_text(const json_t *object, const char *name);                 /* NULL: not there, or no text */
-bool job_suggest(JobReader *r, const char *word, const char *const *names);   /* a hint, and true, where one is near */
+const char *job_member(JobReader *r, const char *at, const char *name);     /* "at.name" */
+const char *job_text(const json_t *object, const char *name);               /* NULL: not there, or no text */
+bool job_suggest(JobReader *r, const char *word, const char *const *names); /* a hint, and true, where one is near */
 extern const JobField job_fields[];
-void job_target(JobReader *r, const json_t *output);  /* OutputConfig: device or platform, and its options */
-void job_shapes(JobReader *r, const char *text);      /* InputConfig.DataInputConfig */
+void job_target(JobReader *r, const json_t *output); /* OutputConfig: device or platform, and its options */
+void job_shapes(JobReader *r, const char *text);     /* InputConfig.DataInputConfig */
 /* The file at an S3 URI, if it is a local one; NULL: it is not, or an error was recorded. */
 const char *job_local(JobReader *r, const char *uri, const char *at);
 #endif

@@ -4,7 +4,6 @@
 #include "tools/job.h"
 
 #define TEXTS(...) ((const char *const[]){__VA_ARGS__, NULL})
-#define END {0}
 
 static const JobField input_config[] = {
 	{"S3Uri", JOB_TEXT, true, .hi = 1024},
@@ -12,13 +11,13 @@ static const JobField input_config[] = {
 	{"Framework", JOB_TEXT, true,
 	 .values = TEXTS("TENSORFLOW", "KERAS", "MXNET", "ONNX", "PYTORCH", "XGBOOST", "TFLITE", "DARKNET", "SKLEARN")},
 	{"FrameworkVersion", JOB_TEXT, .idle = "an ONNX model states its versions", .lo = 3, .hi = 10},
-	END,
+	{0},
 };
 static const JobField platform[] = {
 	{"Os", JOB_TEXT, true, .values = TEXTS("ANDROID", "LINUX")},
 	{"Arch", JOB_TEXT, true, .values = TEXTS("X86_64", "X86", "ARM64", "ARM_EABI", "ARM_EABIHF")},
 	{"Accelerator", JOB_TEXT, .values = TEXTS("INTEL_GRAPHICS", "MALI", "NVIDIA", "NNA")},
-	END,
+	{0},
 };
 static const JobField output_config[] = {
 	{"S3OutputLocation", JOB_TEXT, true, .hi = 1024},
@@ -26,24 +25,24 @@ static const JobField output_config[] = {
 	{"TargetPlatform", JOB_OBJECT, .members = platform},
 	{"CompilerOptions", JOB_TEXT, .lo = 2, .hi = 1024},
 	{"KmsKeyId", JOB_TEXT, .idle = "nothing is encrypted", .hi = 2048},
-	END,
+	{0},
 };
 static const JobField short_text[] = {{NULL, JOB_TEXT, .hi = 32}};
 static const JobField vpc_config[] = {
 	{"SecurityGroupIds", JOB_LIST, true, .members = short_text, .lo = 1, .hi = 5},
 	{"Subnets", JOB_LIST, true, .members = short_text, .lo = 1, .hi = 16},
-	END,
+	{0},
 };
 static const JobField stopping[] = {
 	{"MaxRuntimeInSeconds", JOB_NUMBER, .lo = 1, .hi = 2147483647},
 	{"MaxWaitTimeInSeconds", JOB_NUMBER, .lo = 1, .hi = 2147483647},
 	{"MaxPendingTimeInSeconds", JOB_NUMBER, .lo = 7200, .hi = 2419200},
-	END,
+	{0},
 };
 static const JobField tag[] = {
 	{"Key", JOB_TEXT, true, .lo = 1, .hi = 128},
 	{"Value", JOB_TEXT, true, .hi = 256},
-	END,
+	{0},
 };
 static const JobField tags[] = {{NULL, JOB_OBJECT, .members = tag}};
 
@@ -57,7 +56,7 @@ const JobField job_fields[] = {
 	{"StoppingCondition", JOB_OBJECT, .idle = "a compilation here ends by itself, or is stopped by who started it",
 	 .members = stopping},
 	{"Tags", JOB_LIST, .idle = "there is nothing to put them on", .members = tags, .hi = 50},
-	END,
+	{0},
 };
 
 static const char *kind_text(JobKind kind)
@@ -89,9 +88,10 @@ static const char *type_text(const json_t *v)
 
 static bool is_kind(const json_t *v, JobKind kind)
 {
-	return kind == JOB_TEXT ? json_is_string(v) : kind == JOB_NUMBER ? json_is_integer(v)
-						  : kind == JOB_OBJECT   ? json_is_object(v)
-									 : json_is_array(v);
+	return kind == JOB_TEXT     ? json_is_string(v)
+	       : kind == JOB_NUMBER ? json_is_integer(v)
+	       : kind == JOB_OBJECT ? json_is_object(v)
+				    : json_is_array(v);
 }
 
 static bool in_range(long long v, const JobField *f)
@@ -102,7 +102,8 @@ static bool in_range(long long v, const JobField *f)
 static void check_text(JobReader *r, const char *text, const JobField *f, const char *at)
 {
 	if (!in_range((long long)strlen(text), f))
-		job_error(r, MLO_ERR_FORMAT, "%s has %zu characters, %ld to %ld are allowed", at, strlen(text), f->lo, f->hi);
+		job_error(r, MLO_ERR_FORMAT, "%s has %zu characters, %ld to %ld are allowed", at, strlen(text), f->lo,
+			  f->hi);
 	for (size_t i = 0; f->values; i++) {
 		if (!f->values[i]) {
 			MloStr all = {.arena = r->a};
@@ -123,7 +124,8 @@ static void check_value(JobReader *r, const json_t *v, const JobField *f, const 
 	if (!is_kind(v, f->kind)) {
 		char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
 
-		job_error(r, MLO_ERR_FORMAT, "%s is %s, %.60s; it must be %s", at, type_text(v), text ? text : "", kind_text(f->kind));
+		job_error(r, MLO_ERR_FORMAT, "%s is %s, %.60s; it must be %s", at, type_text(v), text ? text : "",
+			  kind_text(f->kind));
 		free(text);
 		if (f->kind == JOB_TEXT && (json_is_object(v) || json_is_array(v)))
 			mlo_hint(r->d, "the API has JSON in a text here: \"{\\\"name\\\": ...}\"");
@@ -131,13 +133,14 @@ static void check_value(JobReader *r, const json_t *v, const JobField *f, const 
 		check_text(r, json_string_value(v), f, at);
 	} else if (f->kind == JOB_NUMBER) {
 		if (!in_range(json_integer_value(v), f))
-			job_error(r, MLO_ERR_FORMAT, "%s is %lld; it must be %ld to %ld", at, (long long)json_integer_value(v), f->lo,
-				  f->hi);
+			job_error(r, MLO_ERR_FORMAT, "%s is %lld; it must be %ld to %ld", at,
+				  (long long)json_integer_value(v), f->lo, f->hi);
 	} else if (f->kind == JOB_OBJECT) {
 		job_check(r, v, f->members, at);
 	} else {
 		if (!in_range((long long)json_array_size(v), f))
-			job_error(r, MLO_ERR_FORMAT, "%s has %zu elements, %ld to %ld are allowed", at, json_array_size(v), f->lo, f->hi);
+			job_error(r, MLO_ERR_FORMAT, "%s has %zu elements, %ld to %ld are allowed", at,
+				  json_array_size(v), f->lo, f->hi);
 		for (size_t i = 0; i < json_array_size(v); i++)
 			check_value(r, json_array_get(v, i), f->members, mlo_sprintf(r->a, "%s[%zu]", at, i));
 	}

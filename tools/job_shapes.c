@@ -1,4 +1,4 @@
-/* tools/job_shapes.c -- InputConfig.DataInputConfig of a compile job: shapes of inputs, and what they mean for a model. */
+/* tools/job_shapes.c -- InputConfig.DataInputConfig of a compile job: shapes of inputs, and what a model makes of them. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,8 +26,8 @@ static void bad_dim(JobReader *r, const json_t *v, const char *at)
 {
 	char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
 
-	job_error(r, MLO_ERR_FORMAT, "%s is %.60s: a dimension is a number from 1 to %d, or a range of them, \"1..10\"", at,
-		  text ? text : "", MAX_DIM);
+	job_error(r, MLO_ERR_FORMAT, "%s is %.60s: a dimension is a number from 1 to %d, or a range of them, \"1..10\"",
+		  at, text ? text : "", MAX_DIM);
 	free(text);
 }
 
@@ -37,7 +37,8 @@ static bool read_dims(JobReader *r, const json_t *list, const char *at, JobShape
 	size_t i;
 
 	if (json_array_size(list) > MLO_MAX_RANK) {
-		job_error(r, MLO_ERR_LIMIT, "%s has %zu dimensions, there can be up to %d", at, json_array_size(list), MLO_MAX_RANK);
+		job_error(r, MLO_ERR_LIMIT, "%s has %zu dimensions, there can be up to %d", at, json_array_size(list),
+			  MLO_MAX_RANK);
 		return false;
 	}
 	json_array_foreach((json_t *)list, i, v) {
@@ -77,7 +78,8 @@ static const json_t *read_long(JobReader *r, const json_t *v, const char *at)
 
 	if (type && strcmp(type, "Image") == 0) {
 		job_error(r, MLO_ERR_UNSUPPORTED, "%s: inputs of type Image, with bias and scale, are Core ML's", at);
-		mlo_hint(r->d, "put the preparation into the model; 'mlopt eval' and 'quantize' know --preprocess for their samples");
+		mlo_hint(r->d, "put the preparation into the model; 'mlopt eval' and 'quantize' know --preprocess for "
+			       "their samples");
 		return NULL;
 	}
 	if (shape && !json_is_array(shape)) {
@@ -128,7 +130,8 @@ void job_shapes(JobReader *r, const char *text)
 		if (!read_dims(r, list, at, &shape))
 			continue;
 		if (given(r->job, name))
-			mlo_note(r->d, "%s: the shape of '%s' is what the command line says, not " SHAPES, r->path, name);
+			mlo_note(r->d, "%s: the shape of '%s' is what the command line says, not " SHAPES, r->path,
+				 name);
 		else
 			MLO_PUSH(r->a, &r->job->shapes, shape);
 	}
@@ -181,7 +184,8 @@ static MloStatus bind_dim(Binder *b, const JobShape *s, int i, MloDim dim)
 	if (mlo_dim_known(dim) && dim.k >= want->lo && dim.k <= want->hi)
 		return MLO_OK;
 	if (mlo_dim_known(dim))
-		return mlo_error(b->d, MLO_ERR_USAGE, SHAPES ".%s[%d] is %" PRId64 "..%" PRId64 ", the model has %" PRId64 " there",
+		return mlo_error(b->d, MLO_ERR_USAGE,
+				 SHAPES ".%s[%d] is %" PRId64 "..%" PRId64 ", the model has %" PRId64 " there",
 				 s->input, i, want->lo, want->hi, (int64_t)dim.k);
 	mlo_dim_print(&name, dim);
 	return add(b, want->lo == want->hi
@@ -198,8 +202,8 @@ static MloStatus bind_open(Binder *b, const JobShape *s, const MloGraph *g)
 		if (strcmp(g->inputs[k]->name, s->input) != 0)
 			continue;
 		if (t->rank != s->rank)
-			return mlo_error(b->d, MLO_ERR_USAGE, SHAPES ".%s has %d dimensions, the model's input %d", s->input, s->rank,
-					 t->rank);
+			return mlo_error(b->d, MLO_ERR_USAGE, SHAPES ".%s has %d dimensions, the model's input %d",
+					 s->input, s->rank, t->rank);
 		for (int i = 0; i < s->rank; i++)
 			MLO_TRY(bind_dim(b, s, i, t->dim[i]));
 		return MLO_OK;

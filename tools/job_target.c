@@ -55,7 +55,8 @@ static const char *of_device(JobReader *r, const char *name)
 	for (size_t i = 0; i < NDEVICES; i++) {
 		if (strcmp(devices[i].name, name) != 0)
 			continue;
-		job_error(r, MLO_ERR_TARGET, "OutputConfig.TargetDevice '%s': there is no target for it (%s)", name, devices[i].what);
+		job_error(r, MLO_ERR_TARGET, "OutputConfig.TargetDevice '%s': there is no target for it (%s)", name,
+			  devices[i].what);
 		point_to(r, devices[i].nearest);
 		return NULL;
 	}
@@ -124,13 +125,13 @@ static const char *refine(JobReader *r, const char *arch, const char *cpu)
 
 static const char *of_platform(JobReader *r, const json_t *platform, const char *cpu)
 {
-	const char *os = job_text(platform, "Os"), *arch = job_text(platform, "Arch"), *unit = job_text(platform, "Accelerator");
-	const char *known = !arch ? NULL : !strcmp(arch, "X86_64") ? "x86_64" : !strcmp(arch, "ARM64") ? "aarch64" : NULL;
+	const char *os = job_text(platform, "Os"), *arch = job_text(platform, "Arch");
+	const char *unit = job_text(platform, "Accelerator");
+	const char *known = strcmp(arch, "X86_64") == 0 ? "x86_64" : strcmp(arch, "ARM64") == 0 ? "aarch64" : NULL;
 
-	if (!os || !arch)
-		return NULL; /* said already */
 	if (!known) {
-		job_error(r, MLO_ERR_TARGET, "OutputConfig.TargetPlatform.Arch %s: there are targets for X86_64 and ARM64 only", arch);
+		job_error(r, MLO_ERR_TARGET,
+			  "OutputConfig.TargetPlatform.Arch %s: there are targets for X86_64 and ARM64 only", arch);
 		return NULL;
 	}
 	if (strcmp(os, "LINUX") != 0) {
@@ -139,7 +140,8 @@ static const char *of_platform(JobReader *r, const json_t *platform, const char 
 		return NULL;
 	}
 	if (unit) {
-		job_error(r, MLO_ERR_TARGET, "OutputConfig.TargetPlatform.Accelerator %s: there is no target with an accelerator", unit);
+		job_error(r, MLO_ERR_TARGET,
+			  "OutputConfig.TargetPlatform.Accelerator %s: there is no target with an accelerator", unit);
 		point_to(r, known);
 		return NULL;
 	}
@@ -179,21 +181,26 @@ static void refuse(JobReader *r, const json_t *options)
 
 	for (i = 0; i < sizeof gpu / sizeof *gpu; i++)
 		if (json_object_get(options, gpu[i]))
-			job_error(r, MLO_ERR_TARGET, OPTIONS ": %s is an option of NVIDIA GPUs, for which there is no target", gpu[i]);
+			job_error(r, MLO_ERR_TARGET,
+				  OPTIONS ": %s is an option of NVIDIA GPUs, for which there is no target", gpu[i]);
 	if (json_object_get(options, "ANDROID_PLATFORM"))
 		job_error(r, MLO_ERR_TARGET, OPTIONS ": ANDROID_PLATFORM: packages run on Linux");
-	json_array_foreach(json_object_get(options, "mattr"), i, v)
-		if (json_is_string(v) && json_string_value(v)[0] == '-')
-			job_error(r, MLO_ERR_UNSUPPORTED, OPTIONS ": mattr[%zu] '%s': features cannot be taken away; choose a target without it",
-				  i, json_string_value(v));
-		else if (json_is_string(v) && json_string_value(v)[0] != '+')
-			job_error(r, MLO_ERR_FORMAT, OPTIONS ": mattr[%zu] '%s': a feature is '+NAME'", i, json_string_value(v));
+	json_array_foreach(json_object_get(options, "mattr"), i, v) {
+		const char *text = json_string_value(v);
+
+		if (*text == '-')
+			job_error(r, MLO_ERR_UNSUPPORTED,
+				  OPTIONS ": mattr[%zu] '%s': features cannot be taken away; choose a target without it", i, text);
+		else if (*text != '+')
+			job_error(r, MLO_ERR_FORMAT, OPTIONS ": mattr[%zu] '%s': a feature is '+NAME'", i, text);
+	}
 }
 
 /* The options; *cpu: NULL, or the one they name. */
 static void read_options(JobReader *r, const char *text, const char **cpu)
 {
 	json_t *options = text ? job_json(r, text, strlen(text), OPTIONS) : NULL;
+	size_t before;
 
 	if (!options)
 		return;
@@ -201,8 +208,10 @@ static void read_options(JobReader *r, const char *text, const char **cpu)
 		job_error(r, MLO_ERR_FORMAT, OPTIONS " holds %.60s, not an object of options", text);
 		return;
 	}
+	before = r->d->nerrors;
 	job_check(r, options, fields, OPTIONS);
-	refuse(r, options);
+	if (r->d->nerrors == before)
+		refuse(r, options);
 	*cpu = job_text(options, "mcpu");
 }
 
@@ -213,12 +222,13 @@ void job_target(JobReader *r, const json_t *output)
 
 	if (r->job->target) {
 		if (device || platform || json_object_get(output, "CompilerOptions"))
-			mlo_note(r->d, "%s: the target is %s, as the command line says, not what OutputConfig says", r->path,
-				 r->job->target);
+			mlo_note(r->d, "%s: the target is %s, as the command line says, not what OutputConfig says",
+				 r->path, r->job->target);
 		return;
 	}
 	if (device && platform)
-		job_error(r, MLO_ERR_FORMAT, "OutputConfig has a TargetDevice and a TargetPlatform: one of them is allowed");
+		job_error(r, MLO_ERR_FORMAT,
+			  "OutputConfig has a TargetDevice and a TargetPlatform: one of them is allowed");
 	if (!json_object_get(output, "TargetDevice") && !platform) {
 		job_error(r, MLO_ERR_FORMAT, "OutputConfig has no TargetDevice and no TargetPlatform");
 		mlo_hint(r->d, "'mlopt targets' lists what there is; --target NAME chooses one");

@@ -1,8 +1,8 @@
 /* tools/sagemaker.c -- the form `sagemaker`: an archive as model hosts unpack it, into /opt/ml/model.
  *
- * At its root: model.mlopt, the package; compiled.meta, what the model reads and writes, as JSON of the form that the compile
- * service writes and DLR reads (neo-ai/neo-ai-dlr, pull requests 171 and 240); and, where the user gives it, code/, the
- * folder of a host's own scripts.  Same input, same bytes: no times, nobody's ids, a fixed order. */
+ * At its root: model.mlopt, the package; compiled.meta, what the model reads and writes, as JSON of the form that the
+ * compile service writes and DLR reads (neo-ai/neo-ai-dlr); and, where the user gives it,
+ * code/, the folder of a host's own scripts.  Same input, same bytes: no times, nobody's ids, a fixed order. */
 #include <archive.h>
 #include <archive_entry.h>
 #include <dirent.h>
@@ -70,9 +70,10 @@ static MloStatus metadata(Writer *w, const MloCompiled *made, const char **out)
 	char *text;
 
 	MLO_ASSERT(m && target);
-	all = json_pack("{s:{s:s, s:s}, s:{s:O, s:s, s:s}, s:{s:o, s:o}}", "Requirements", "TargetDevice", target, "TargetDeviceType",
-			"cpu", "Runtime", "tool", json_object_get(m, "tool"), "package", "model.mlopt", "backend", "mlopt", "Model", "Inputs",
-			tensors(json_object_get(m, "inputs")), "Outputs", tensors(json_object_get(m, "outputs")));
+	all = json_pack("{s:{s:s, s:s}, s:{s:O, s:s, s:s}, s:{s:o, s:o}}", "Requirements", "TargetDevice", target,
+			"TargetDeviceType", "cpu", "Runtime", "tool", json_object_get(m, "tool"), "package",
+			"model.mlopt", "backend", "mlopt", "Model", "Inputs", tensors(json_object_get(m, "inputs")),
+			"Outputs", tensors(json_object_get(m, "outputs")));
 	text = all ? json_dumps(all, JSON_INDENT(1) | JSON_PRESERVE_ORDER) : NULL;
 	if (text)
 		*out = mlo_sprintf(w->r->arena, "%s\n", text);
@@ -86,7 +87,8 @@ static MloStatus metadata(Writer *w, const MloCompiled *made, const char **out)
 
 static MloStatus failed(Writer *w, const char *name)
 {
-	return mlo_error(w->d, MLO_ERR_IO, "cannot write '%s' into '%s': %s", name, w->r->output, archive_error_string(w->out));
+	return mlo_error(w->d, MLO_ERR_IO, "cannot write '%s' into '%s': %s", name, w->r->output,
+			 archive_error_string(w->out));
 }
 
 /* The head of a file of n bytes. */
@@ -188,7 +190,8 @@ static MloStatus add_all(Writer *w, const MloCompiled *made)
 {
 	const char *meta = NULL;
 
-	if (archive_write_set_format_pax_restricted(w->out) != ARCHIVE_OK || archive_write_add_filter_gzip(w->out) != ARCHIVE_OK ||
+	if (archive_write_set_format_pax_restricted(w->out) != ARCHIVE_OK ||
+	    archive_write_add_filter_gzip(w->out) != ARCHIVE_OK ||
 	    archive_write_set_filter_option(w->out, "gzip", "timestamp", NULL) != ARCHIVE_OK ||
 	    archive_write_set_filter_option(w->out, "gzip", "compression-level", "6") != ARCHIVE_OK ||
 	    archive_write_set_bytes_in_last_block(w->out, 1) != ARCHIVE_OK ||

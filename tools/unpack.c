@@ -18,7 +18,7 @@ typedef struct Unpacker {
 	const char *path;
 	char *folder;
 	struct archive *in;
-	const char *model;  /* name in the archive */
+	const char *model; /* name in the archive */
 	int64_t bytes;
 	size_t entries;
 } Unpacker;
@@ -81,7 +81,8 @@ static MloStatus make_folders(Unpacker *u, const char *name, char *full)
 		bad = mkdir(full, 0700) != 0 && errno != EEXIST;
 		*slash = '/';
 		if (bad)
-			return mlo_error(u->d, MLO_ERR_IO, "%s: cannot unpack '%s': %s", u->path, name, strerror(errno));
+			return mlo_error(u->d, MLO_ERR_IO, "%s: cannot unpack '%s': %s", u->path, name,
+					 strerror(errno));
 	}
 	return MLO_OK;
 }
@@ -89,8 +90,8 @@ static MloStatus make_folders(Unpacker *u, const char *name, char *full)
 static MloStatus count_bytes(Unpacker *u, const char *name, int64_t n)
 {
 	if (n > UNPACK_MAX_BYTES - u->bytes)
-		return mlo_error(u->d, MLO_ERR_LIMIT, "%s: with entry '%s' it holds more than %lld bytes", u->path, name,
-				 (long long)UNPACK_MAX_BYTES);
+		return mlo_error(u->d, MLO_ERR_LIMIT, "%s: with entry '%s' it holds more than %lld bytes", u->path,
+				 name, (long long)UNPACK_MAX_BYTES);
 	u->bytes += n;
 	return MLO_OK;
 }
@@ -108,14 +109,16 @@ static MloStatus copy_data(Unpacker *u, const char *name, int fd)
 			ssize_t put = pwrite(fd, block, n, offset);
 
 			if (put <= 0)
-				return mlo_error(u->d, MLO_ERR_IO, "%s: cannot unpack '%s': %s", u->path, name, strerror(errno));
+				return mlo_error(u->d, MLO_ERR_IO, "%s: cannot unpack '%s': %s", u->path, name,
+						 strerror(errno));
 			block = (const char *)block + put;
 			offset += put;
 			n -= (size_t)put;
 		}
 	}
 	if (got != ARCHIVE_EOF)
-		return mlo_error(u->d, MLO_ERR_FORMAT, "%s: entry '%s': %s", u->path, name, archive_error_string(u->in));
+		return mlo_error(u->d, MLO_ERR_FORMAT, "%s: entry '%s': %s", u->path, name,
+				 archive_error_string(u->in));
 	return MLO_OK;
 }
 
@@ -169,7 +172,8 @@ static MloStatus unpack_entry(Unpacker *u, struct archive_entry *e)
 	if (type == AE_IFDIR)
 		return MLO_OK;
 	if (is_model(name) && u->model)
-		return mlo_error(u->d, MLO_ERR_FORMAT, "%s: two models, '%s' and '%s'; it must hold one", u->path, u->model, name);
+		return mlo_error(u->d, MLO_ERR_FORMAT, "%s: two models, '%s' and '%s'; it must hold one", u->path,
+				 u->model, name);
 	if (is_model(name))
 		u->model = name;
 	return unpack_file(u, e, name);
@@ -183,9 +187,11 @@ static MloStatus unpack_all(Unpacker *u)
 	while ((got = archive_read_next_header(u->in, &e)) == ARCHIVE_OK || got == ARCHIVE_WARN)
 		MLO_TRY(unpack_entry(u, e));
 	if (got != ARCHIVE_EOF)
-		return mlo_error(u->d, MLO_ERR_FORMAT, "%s: damaged, or no .tar.gz: %s", u->path, archive_error_string(u->in));
+		return mlo_error(u->d, MLO_ERR_FORMAT, "%s: damaged, or no .tar.gz: %s", u->path,
+				 archive_error_string(u->in));
 	if (!u->model)
-		return mlo_error(u->d, MLO_ERR_FORMAT, "%s: none of its %zu entries is a model (*.onnx)", u->path, u->entries);
+		return mlo_error(u->d, MLO_ERR_FORMAT, "%s: none of its %zu entries is a model (*.onnx)", u->path,
+				 u->entries);
 	return MLO_OK;
 }
 
@@ -210,7 +216,8 @@ MloStatus unpack_model(MloArena *a, const char *path, const char **model, MloDia
 	mlo_defer(a, close_archive, u.in);
 	if (stat(path, &st) != 0)
 		return mlo_error(d, MLO_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
-	if (archive_read_support_format_tar(u.in) != ARCHIVE_OK || archive_read_support_filter_gzip(u.in) != ARCHIVE_OK ||
+	if (archive_read_support_format_tar(u.in) != ARCHIVE_OK ||
+	    archive_read_support_filter_gzip(u.in) != ARCHIVE_OK ||
 	    archive_read_open_filename(u.in, path, 1 << 16) != ARCHIVE_OK)
 		return mlo_error(d, MLO_ERR_FORMAT, "%s: damaged, or no .tar.gz: %s", path, archive_error_string(u.in));
 	MLO_TRY(make_folder(&u));

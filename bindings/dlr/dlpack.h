@@ -1,5 +1,6 @@
 /* bindings/dlr/dlpack.h -- the layout of tensors that DLPack defines (dmlc/dlpack, dlpack.h, from version 0.2 on): what
- * SetDLRInputTensor() and its like exchange.  Names are those of that header, which clients include themselves: this one is not installed. */
+ * SetDLRInputTensor() and its like exchange.  Names are those of that header, which clients include themselves: this
+ * one is not installed. */
 #ifndef MLOPT_DLR_DLPACK_H
 #define MLOPT_DLR_DLPACK_H
 #include <stdint.h>
@@ -18,7 +19,7 @@ typedef struct DLTensor {
 	int32_t ndim;
 	DLDataType dtype;
 	int64_t *shape;
-	int64_t *strides; /* in elements; NULL: dense, row-major */
+	int64_t *strides;     /* in elements; NULL: dense, row-major */
 	uint64_t byte_offset; /* from `data` to the first element */
 } DLTensor;
 

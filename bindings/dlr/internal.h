@@ -20,9 +20,9 @@ typedef struct DlrMemory { /* with what a model was made; NULL: the C library's 
 typedef struct DlrPort {
 	MlrtTensorInfo info;
 	const DlrType *type;
-	bool state;    /* of inputs: what the run before put out, unless it is set */
-	bool set;      /* of inputs */
-	size_t room;   /* of inputs: bytes at `value.data` that are ours */
+	bool state;       /* of inputs: what the run before put out, unless it is set */
+	bool set;         /* of inputs */
+	size_t room;      /* of inputs: bytes at `value.data` that are ours */
 	MlrtTensor value; /* of inputs: as set; of outputs: of the last run */
 } DlrPort;
 

@@ -138,8 +138,8 @@ static int fill_port(DlrPort *p, bool input, size_t i)
 	p->type = find_type(&p->info);
 	if (p->type)
 		return 0;
-	return dlr_fail("%s %zu '%s' is a %s of %s: this interface passes tensors of numbers only", input ? "input" : "output", i,
-			p->info.name, p->info.kind, p->info.elem);
+	return dlr_fail("%s %zu '%s' is a %s of %s: this interface passes tensors of numbers only",
+			input ? "input" : "output", i, p->info.name, p->info.kind, p->info.elem);
 }
 
 static int fill_ports(DlrModel *m)
@@ -185,7 +185,8 @@ static void free_model(DlrModel *m)
 static int check_device(int dev_type, int dev_id)
 {
 	if (dev_type != DLR_CPU)
-		return dlr_fail("device type %d: models run on the CPU only, which is device type %d", dev_type, DLR_CPU);
+		return dlr_fail("device type %d: models run on the CPU only, which is device type %d", dev_type,
+				DLR_CPU);
 	if (dev_id < 0)
 		return dlr_fail("device id %d: must not be negative", dev_id);
 	return 0;
@@ -208,7 +209,8 @@ static int create(DLRModelHandle *handle, const char *path, const void *bytes, s
 			return free_model(m), -1;
 		memcpy(m->bytes, bytes, n);
 	}
-	st = path ? mlrt_model_open(path, NULL, &m->model, &err) : mlrt_model_open_memory(m->bytes, n, NULL, &m->model, &err);
+	st = path ? mlrt_model_open(path, NULL, &m->model, &err)
+		  : mlrt_model_open_memory(m->bytes, n, NULL, &m->model, &err);
 	if (st ? dlr_fail("%s", err.text) : fill_ports(m) || make_session(m))
 		return free_model(m), -1;
 	*handle = m;
@@ -227,8 +229,8 @@ int CreateDLRModel(DLRModelHandle *handle, const char *model_path, int dev_type,
 	return create(handle, path, NULL, 0);
 }
 
-int CreateDLRModelFromModelElem(DLRModelHandle *handle, const DLRModelElem *model_elems, size_t model_elems_size, int dev_type,
-				int dev_id)
+int CreateDLRModelFromModelElem(DLRModelHandle *handle, const DLRModelElem *model_elems, size_t model_elems_size,
+				int dev_type, int dev_id)
 {
 	const DLRModelElem *package = NULL;
 
@@ -243,8 +245,8 @@ int CreateDLRModelFromModelElem(DLRModelHandle *handle, const DLRModelElem *mode
 		if (e->type == NEO_METADATA)
 			continue;
 		if (e->type != TVM_LIB)
-			return dlr_fail("model element %zu has type %d: a package is one element of type TVM_LIB (%d)", i,
-					(int)e->type, (int)TVM_LIB);
+			return dlr_fail("model element %zu has type %d: a package is one element of type TVM_LIB (%d)",
+					i, (int)e->type, (int)TVM_LIB);
 		if (package)
 			return dlr_fail("model element %zu is another of type TVM_LIB: a package is one", i);
 		package = e;
@@ -260,8 +262,9 @@ int CreateDLRPipeline(DLRModelHandle *handle, int num_models, const char **model
 		return dlr_fail("CreateDLRPipeline: the %s is NULL", handle ? "list of paths" : "handle");
 	*handle = NULL;
 	if (num_models != 1)
-		return dlr_fail("a pipeline of %d models: only one model at a time is supported; join them as one ONNX model",
-				num_models);
+		return dlr_fail(
+			"a pipeline of %d models: only one model at a time is supported; join them as one ONNX model",
+			num_models);
 	return CreateDLRModel(handle, model_paths[0], dev_type, dev_id);
 }
 
@@ -285,7 +288,7 @@ int GetDLRDeviceType(const char *model_path)
 	return dlr_find_package(model_path, path, sizeof path) ? -1 : DLR_CPU;
 }
 
-#define TEXT(x) TEXT_OF(x)
+#define TEXT(x)    TEXT_OF(x)
 #define TEXT_OF(x) #x
 
 int GetDLRVersion(const char **out)
@@ -353,7 +356,8 @@ int SetDLRNumThreads(DLRModelHandle *handle, int threads)
 	if (threads < 1)
 		return dlr_fail("SetDLRNumThreads: %d threads; there must be at least 1", threads);
 	if (m->begun && has_states(m))
-		return dlr_fail("SetDLRNumThreads: the model has states, which a change after the first run would lose");
+		return dlr_fail(
+			"SetDLRNumThreads: the model has states, which a change after the first run would lose");
 	before = m->session;
 	old = m->threads;
 	m->threads = threads;
@@ -372,6 +376,7 @@ int UseDLRCPUAffinity(DLRModelHandle *handle, int use)
 	if (!dlr_model(handle))
 		return -1;
 	if (use)
-		return dlr_fail("UseDLRCPUAffinity: threads are not bound to cores; bind the process instead (taskset, cgroups)");
+		return dlr_fail("UseDLRCPUAffinity: threads are not bound to cores; bind the process instead (taskset, "
+				"cgroups)");
 	return 0;
 }

@@ -15,7 +15,7 @@
 typedef struct Search {
 	char *found; /* "" before the first */
 	size_t room;
-	const char *path; /* as the client gave it */
+	const char *path;           /* as the client gave it */
 	char foreign[NAME_MAX + 1]; /* a file that DLR's own models have, or "" */
 } Search;
 
@@ -29,7 +29,8 @@ static bool ends_with(const char *name, const char *suffix)
 static int take_package(Search *s, const char *name)
 {
 	if (s->found[0])
-		return dlr_fail("'%s' leads to two packages, %s and %s: name the one that is meant", s->path, s->found, name);
+		return dlr_fail("'%s' leads to two packages, %s and %s: name the one that is meant", s->path, s->found,
+				name);
 	if ((size_t)snprintf(s->found, s->room, "%s", name) >= s->room)
 		return dlr_fail("path too long: %.100s...", name);
 	return 0;
@@ -107,7 +108,9 @@ int dlr_find_package(const char *path, char *out, size_t n)
 	if (out[0])
 		return 0;
 	if (s.foreign[0])
-		return dlr_fail("no file *%s in '%s': %s belongs to a model compiled for DLR itself; compile its ONNX model with "
-				"'mlopt compile'", SUFFIX, path, s.foreign);
+		return dlr_fail("no file *%s in '%s': %s belongs to a model compiled for DLR itself; compile its ONNX "
+				"model with "
+				"'mlopt compile'",
+				SUFFIX, path, s.foreign);
 	return dlr_fail("no file *%s in '%s'", SUFFIX, path);
 }

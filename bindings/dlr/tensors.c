@@ -7,7 +7,7 @@
 #include "bindings/dlr/dlpack.h"
 #include "bindings/dlr/internal.h"
 
-enum { MAX_RANK = sizeof ((MlrtTensor *)NULL)->dims / sizeof(int64_t) };
+enum { MAX_RANK = sizeof((MlrtTensor *)NULL)->dims / sizeof(int64_t) };
 
 /* Elements of a shape; -1: a size is open; -2: too many to count. */
 static int64_t count(const int64_t *dims, int rank)
@@ -224,7 +224,8 @@ static int check_shape(const DlrPort *p, const int64_t *shape, int dim, size_t *
 	if (!shape && dim)
 		return dlr_fail("input '%s': the shape is NULL", p->info.name);
 	n = count(shape, dim);
-	if (!shape_fits(&p->info, shape, dim) || n < 0 || __builtin_mul_overflow((size_t)n, (size_t)(p->type->bits / 8), bytes))
+	if (!shape_fits(&p->info, shape, dim) || n < 0 ||
+	    __builtin_mul_overflow((size_t)n, (size_t)(p->type->bits / 8), bytes))
 		return dlr_fail("input '%s' has shape %s, %s was given", p->info.name,
 				shape_text(want, sizeof want, p->info.dims, p->info.rank),
 				shape_text(have, sizeof have, shape, dim));
@@ -391,8 +392,8 @@ static int check_tensor(const DLTensor *t, const DlrPort *p, const char *what)
 	if (t->ndim < 0 || t->ndim > MAX_RANK || (t->ndim && !t->shape))
 		return dlr_fail("%s '%s': the tensor has %d dimensions, or no shape", what, p->info.name, (int)t->ndim);
 	if (!dlpack_is(t->dtype, p->type))
-		return dlr_fail("%s '%s' is %s, the tensor has type code %d of %d bits, %d lanes", what, p->info.name, p->type->name,
-				t->dtype.code, t->dtype.bits, t->dtype.lanes);
+		return dlr_fail("%s '%s' is %s, the tensor has type code %d of %d bits, %d lanes", what, p->info.name,
+				p->type->name, t->dtype.code, t->dtype.bits, t->dtype.lanes);
 	if (!is_dense(t))
 		return dlr_fail("%s '%s': the tensor has strides, a dense one is needed", what, p->info.name);
 	return 0;

@@ -193,7 +193,14 @@ static void check_tensors(void)
 	DLRModelHandle m = open_model("two");
 	float a[5] = {0, 1, 2, 3, 4}, out[4];
 	int64_t shape[] = {2, 2}, strides[] = {2, 1}, crossed[] = {1, 2};
-	DLTensor t = {.data = a, .device_type = 1, .ndim = 2, .code = 2, .bits = 32, .lanes = 1, .shape = shape, .byte_offset = 4};
+	DLTensor t = {.data = a,
+		      .device_type = 1,
+		      .ndim = 2,
+		      .code = 2,
+		      .bits = 32,
+		      .lanes = 1,
+		      .shape = shape,
+		      .byte_offset = 4};
 	DLTensor result = {.data = out, .device_type = 1, .ndim = 2, .code = 2, .bits = 32, .lanes = 1, .shape = shape};
 	const void *p = NULL;
 	DLManagedTensor *kept;
@@ -216,7 +223,8 @@ static void check_tensors(void)
 	CHECK(GetDLROutputManagedTensorPtr(&m, 1, &p) == 0 && p);
 	close_model(m);
 	kept = (DLManagedTensor *)p; /* outlives the model */
-	if (CHECK(kept && kept->t.ndim == 2 && kept->t.shape[1] == 2 && kept->t.code == 2 && ((float *)kept->t.data)[3] == 32))
+	if (CHECK(kept && kept->t.ndim == 2 && kept->t.shape[1] == 2 && kept->t.code == 2 &&
+		  ((float *)kept->t.data)[3] == 32))
 		kept->deleter(kept);
 }
 
@@ -292,7 +300,10 @@ static void check_elements(void)
 	char path[512], *bytes = malloc(1 << 20);
 	FILE *f = fopen(model_path(path, "two/model.mlopt"), "rb");
 	size_t n = bytes && f ? fread(bytes, 1, 1 << 20, f) : 0;
-	DLRModelElem elems[] = {{NEO_METADATA, NULL, "{}", 2}, {TVM_LIB, NULL, bytes, n}, {TVM_LIB, path, NULL, 0}, {TVM_PARAMS, path, NULL, 0}};
+	DLRModelElem elems[] = {{NEO_METADATA, NULL, "{}", 2},
+				{TVM_LIB, NULL, bytes, n},
+				{TVM_LIB, path, NULL, 0},
+				{TVM_PARAMS, path, NULL, 0}};
 	const char *paths[] = {path, path};
 	DLRModelHandle m = NULL;
 	int count;

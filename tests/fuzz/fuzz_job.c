@@ -22,7 +22,8 @@ static void parse(const uint8_t *data, size_t n, Job job)
 		abort(); /* a job that is accepted says all that a compilation needs */
 	for (size_t i = 0; i < job.shapes.n; i++)
 		for (int k = 0; k < job.shapes.items[i].rank; k++)
-			if (job.shapes.items[i].dim[k].lo < 1 || job.shapes.items[i].dim[k].hi < job.shapes.items[i].dim[k].lo)
+			if (job.shapes.items[i].dim[k].lo < 1 ||
+			    job.shapes.items[i].dim[k].hi < job.shapes.items[i].dim[k].lo)
 				abort();
 	mlo_diag_free(&d);
 	mlo_arena_free(a);
@@ -33,6 +34,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	static const char *const shapes[] = {"x=1x3"};
 
 	parse(data, n, (Job){.suffix = ".mlopt"});
-	parse(data, n, (Job){.suffix = ".mlopt", .model = "m.onnx", .output = "o", .target = "x86_64", .given = shapes, .ngiven = 1});
+	parse(data, n,
+	      (Job){.suffix = ".mlopt",
+		    .model = "m.onnx",
+		    .output = "o",
+		    .target = "x86_64",
+		    .given = shapes,
+		    .ngiven = 1});
 	return 0;
 }
