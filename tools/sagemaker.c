@@ -85,10 +85,9 @@ static MloStatus metadata(Writer *w, const MloCompiled *made, const char **out)
 
 /* -- the archive --------------------------------------------------------------------------------------------- */
 
-static MloStatus failed(Writer *w, const char *name)
+static MloStatus failed(Writer *w)
 {
-	return mlo_error(w->d, MLO_ERR_IO, "cannot write '%s' into '%s': %s", name, w->r->output,
-			 archive_error_string(w->out));
+	return mlo_error(w->d, MLO_ERR_IO, "cannot write '%s': %s", w->r->output, archive_error_string(w->out));
 }
 
 /* The head of a file of n bytes. */
@@ -106,13 +105,13 @@ static MloStatus begin(Writer *w, const char *name, int64_t n)
 	archive_entry_set_mtime(e, 0, 0);
 	bad = archive_write_header(w->out, e) != ARCHIVE_OK;
 	archive_entry_free(e);
-	return bad ? failed(w, name) : MLO_OK;
+	return bad ? failed(w) : MLO_OK;
 }
 
 static MloStatus add_bytes(Writer *w, const char *name, const void *bytes, size_t n)
 {
 	MLO_TRY(begin(w, name, (int64_t)n));
-	return archive_write_data(w->out, bytes, n) == (la_ssize_t)n ? MLO_OK : failed(w, name);
+	return archive_write_data(w->out, bytes, n) == (la_ssize_t)n ? MLO_OK : failed(w);
 }
 
 static MloStatus add_file(Writer *w, const char *name, const char *path, int64_t n)
@@ -127,7 +126,7 @@ static MloStatus add_file(Writer *w, const char *name, const char *path, int64_t
 	st = begin(w, name, n);
 	while (st == MLO_OK && (got = fread(block, 1, sizeof block, f)) > 0) {
 		if (archive_write_data(w->out, block, got) != (la_ssize_t)got)
-			st = failed(w, name);
+			st = failed(w);
 		n -= (int64_t)got;
 	}
 	if (st == MLO_OK && (ferror(f) || n != 0))
@@ -196,13 +195,13 @@ static MloStatus add_all(Writer *w, const MloCompiled *made)
 	    archive_write_set_filter_option(w->out, "gzip", "compression-level", "6") != ARCHIVE_OK ||
 	    archive_write_set_bytes_in_last_block(w->out, 1) != ARCHIVE_OK ||
 	    archive_write_open_FILE(w->out, w->file.f) != ARCHIVE_OK)
-		return failed(w, "its head");
+		return failed(w);
 	MLO_TRY(metadata(w, made, &meta));
 	MLO_TRY(add_bytes(w, "compiled.meta", meta, strlen(meta)));
 	MLO_TRY(add_bytes(w, "model.mlopt", made->bytes, made->n));
 	if (w->r->code)
 		MLO_TRY(add_folder(w, "code", w->r->code, 0));
-	return archive_write_close(w->out) == ARCHIVE_OK ? MLO_OK : failed(w, "its end");
+	return archive_write_close(w->out) == ARCHIVE_OK ? MLO_OK : failed(w);
 }
 
 MloStatus format_sagemaker(const FormatRequest *r, FormatResult *out)
