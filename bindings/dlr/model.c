@@ -299,32 +299,36 @@ int GetDLRVersion(const char **out)
 	return 0;
 }
 
-int GetDLRBackend(DLRModelHandle *handle, const char **name)
+/* Is there a model, and a place for what is asked of it? */
+static bool asked(DLRModelHandle *handle, const void *result, const char *function)
 {
 	if (!dlr_model(handle))
+		return false;
+	if (!result)
+		dlr_fail("%s: the result pointer is NULL", function);
+	return result != NULL;
+}
+
+int GetDLRBackend(DLRModelHandle *handle, const char **name)
+{
+	if (!asked(handle, name, __func__))
 		return -1;
-	if (!name)
-		return dlr_fail("GetDLRBackend: the result pointer is NULL");
 	*name = "mlopt";
 	return 0;
 }
 
 int GetDLRHasMetadata(DLRModelHandle *handle, bool *has_metadata)
 {
-	if (!dlr_model(handle))
+	if (!asked(handle, has_metadata, __func__))
 		return -1;
-	if (!has_metadata)
-		return dlr_fail("GetDLRHasMetadata: the result pointer is NULL");
 	*has_metadata = true;
 	return 0;
 }
 
 int GetDLRNumWeights(DLRModelHandle *handle, int *num_weights)
 {
-	if (!dlr_model(handle))
+	if (!asked(handle, num_weights, __func__))
 		return -1;
-	if (!num_weights)
-		return dlr_fail("GetDLRNumWeights: the result pointer is NULL");
 	*num_weights = 0;
 	return 0;
 }
