@@ -46,6 +46,8 @@ typedef struct MloTarget {
 	int vector_bytes;        /* of what code is written in: one register, or several side by side */
 	int register_bytes;      /* of one register, at most vector_bytes; where it is more than NEON's on Arm, SVE's at that length */
 	int vector_regs;         /* how many vectors the registers hold */
+	int tile_vecs;           /* vectors of channels of a tile where another number gains next to nothing: variants of the same
+	                          * length of vectors then pack weights alike; 0: whatever is best */
 	int block;               /* channels per block of the blocked layout */
 	const MloDots *dots;     /* never NULL */
 	const MloMatrix *matrix; /* or NULL */
