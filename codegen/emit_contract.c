@@ -322,7 +322,7 @@ LLVMValueRef contract_mask(Tile *t, int j)
 	Emit *e = t->e;
 	LLVMValueRef left = LLVMBuildNSWSub(e->b, num(e, c->nc), addc(e, t->c_first, (int64_t)j * c->lanes), "");
 
-	return LLVMBuildICmp(e->b, LLVMIntSLT, emit_iota(e, LLVMInt64TypeInContext(e->ctx), c->lanes, 1),
+	return LLVMBuildICmp(e->b, LLVMIntSLT, emit_iota(e, e->index, c->lanes, 1),
 	                     emit_splat(e, left, c->lanes), "");
 }
 
@@ -634,8 +634,7 @@ static void weight_masks(Tile *t)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx);
-	LLVMTypeRef ivec = LLVMVectorType(i64, (unsigned)c->lanes);
+	LLVMTypeRef ivec = LLVMVectorType(e->index, (unsigned)c->lanes);
 
 	if (c->b.packed || (c->nc >= 0 && c->nc % t->wtile == 0))
 		return;

@@ -74,6 +74,8 @@ static bool columns_collide(const MloTarget *t, const KContract *c, int cols)
 
 bool contract_tile_fits(const MloTarget *t, const KContract *c, int cols, int vecs)
 {
+	if (cols == 1 && vecs == 1) /* nothing is smaller */
+		return true;
 	if (contract_slides(c)) /* the weights of a row of taps, and as many inputs */
 		return cols * vecs + (int)c->nkx * vecs + (int)c->nkx < t->vector_regs;
 	return cols * vecs + (vecs + 2) * contract_dot_pieces(t, c) + c->a.flip < t->vector_regs;

@@ -66,7 +66,7 @@ static uint64_t padding(const MloTarget *t, LLVMValueRef f)
 {
 	unsigned own = mlo_target_stack_align(t), align = own;
 
-	if ((unsigned)t->vector_bytes > align) /* vectors that are kept there */
+	if (mlo_target_pointer_bytes(t) == 8 && (unsigned)t->vector_bytes > align) /* vectors that are kept there; MVE's need no more */
 		align = (unsigned)t->vector_bytes;
 	for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b))
 		for (LLVMValueRef i = LLVMGetFirstInstruction(b); i; i = LLVMGetNextInstruction(i))

@@ -37,6 +37,11 @@ bool mlo_target_bare(const MloTarget *t)
 	return strstr(t->triple, "-none-") != NULL;
 }
 
+unsigned mlo_target_pointer_bytes(const MloTarget *t)
+{
+	return strcmp(t->arch, "arm") == 0 ? 4 : 8;
+}
+
 unsigned mlo_target_stack_align(const MloTarget *t)
 {
 	return strcmp(t->arch, "arm") == 0 ? 8 : 16;
