@@ -386,7 +386,8 @@ void contract_output(Tile *t, LLVMValueRef x, int j, LLVMValueRef product, int64
 	e->product = NULL;
 }
 
-/* Heavy epilogues (vector math) are emitted once per vector and looped over the columns. */
+/* Heavy epilogues (vector math), and all where code is to be small, are emitted once per vector and looped over the
+ * columns. */
 static void epilogue_loop(Tile *t, int cols, LLVMValueRef x0, int64_t real_channels)
 {
 	const KContract *c = t->c;
@@ -418,7 +419,7 @@ static void epilogue_cols(Tile *t, int cols, LLVMValueRef x0, int64_t real_chann
 	const KContract *c = t->c;
 	Emit *e = t->e;
 
-	if (contract_heavy_epilogue(e->k, t->s) && cols > 1) {
+	if ((contract_heavy_epilogue(e->k, t->s) || mlo_target_bare(e->t)) && cols > 1) {
 		epilogue_loop(t, cols, x0, real_channels);
 		return;
 	}
@@ -529,6 +530,10 @@ static void emit_row(Tile *t)
 
 	if (c->nx < 0) {
 		contract_open_row(t);
+		return;
+	}
+	if (mlo_target_bare(e->t)) {
+		contract_small_row(t);
 		return;
 	}
 	while (x < c->nx) {

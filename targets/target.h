@@ -60,7 +60,7 @@ static inline double mlo_target_divides_ns(const MloTarget *t)
 	return 4 * t->fork_ns;
 }
 
-/* No system is there that loads packages: only objects are made for it. */
+/* No system is there that loads packages: only objects are made for it, and their code is to be small. */
 bool mlo_target_bare(const MloTarget *t);
 unsigned mlo_target_pointer_bytes(const MloTarget *t);
 unsigned mlo_target_stack_align(const MloTarget *t); /* that the stack has at every call (the psABIs) */
