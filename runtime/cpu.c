@@ -10,6 +10,11 @@
 
 #include "runtime/internal.h"
 
+MLRT_LOCAL int mlrt_arch_misaligned(const char *arch)
+{
+	return strcmp(arch, "x86_64") == 0 ? 0 : strcmp(arch, "aarch64") == 0 ? 3 : strcmp(arch, "riscv64") == 0 ? 1 : -1;
+}
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 

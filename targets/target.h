@@ -75,7 +75,8 @@ typedef struct MloTargetSet {
 	const MloTarget *variant[8]; /* best first, NULL-terminated */
 } MloTargetSet;
 
-const MloTargetSet *mlo_target_find(const char *name, MloDiag *d); /* "native" included; NULL + nearest names */
+/* By name: "native" included, and the name of a variant that no target has; NULL + known names. */
+const MloTargetSet *mlo_target_find(const char *name, MloDiag *d);
 const MloTargetSet *mlo_target_at(size_t i);                      /* NULL past the end */
 const MloTarget *mlo_target_native(void);                          /* best variant this CPU runs */
 bool mlo_target_runs_here(const MloTarget *t, char *why, size_t n); /* why: the missing feature */
