@@ -8,7 +8,7 @@
 # what was used, to the bytes of an alignment.  Its last line counts what passed, failed and was skipped.
 set -u
 BUILD=${BUILD:-build} SRC=${SRC:-.}
-here=$SRC/tests/forms models=${MLOPT_MODELS:-$SRC/../shared/models}/trained
+here=$SRC/tests/forms bare=$SRC/examples/embedded models=${MLOPT_MODELS:-$SRC/../shared/models}/trained
 mlopt=$BUILD/mlopt forms=$BUILD/tests/forms/forms
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -66,14 +66,8 @@ board() {
 		skip "$target: $arm_cc or $qemu_arm is missing"
 		return
 	fi
-	{
-		echo "MEMORY {"
-		echo "	VECTORS : ORIGIN = $4, LENGTH = 1K"
-		echo "	CODE : ORIGIN = $5, LENGTH = $6"
-		echo "	RAM : ORIGIN = $7, LENGTH = $8"
-		echo "}"
-		cat "$here/bare_arm.ld"
-	} > "$work/board.ld"
+	echo "MEMORY { VECTORS : ORIGIN = $4, LENGTH = 1K CODE : ORIGIN = $5, LENGTH = $6 RAM : ORIGIN = $7, LENGTH = $8 }
+		INCLUDE sections.ld" > "$work/board.ld"
 	shift 8
 	for model; do
 		compile "$target" static "$model" "$work/m.o" && check_board "$model" && pass "$target $model: $(tr '\n' ' ' < "$work/sizes")" ||
@@ -81,9 +75,13 @@ board() {
 	done
 }
 
+# in the working folder
+bare_cc() {
+	"$arm_cc" $flags -O1 -ffreestanding -nostdlib -Wall -I. -I"$bare" "$@" "$bare/start.c" -L"$bare" -Wl,-z,noexecstack -o program
+}
+
 check_board() {
-	(cd "$work" && "$arm_cc" $flags -O1 -ffreestanding -nostdlib -Wall -I. -I"$here" main.c "$here/harness.c" "$here/bare_arm.c" m.o \
-		-Wl,-T,board.ld -Wl,-z,noexecstack -o program && timeout 120 "$qemu_arm" -M "$machine" -nographic -monitor none -serial none \
+	(cd "$work" && bare_cc -I"$here" main.c "$here/harness.c" "$here/bare.c" m.o -Wl,-T,board.ld && timeout 120 "$qemu_arm" -M "$machine" -nographic -monitor none -serial none \
 		-semihosting -kernel program 2> out) || { tail -3 "$work/out"; return 1; }
 	check_output "$1" || return 1
 	grep -E '^(stack|arena|code)' "$work/out" > "$work/sizes"
@@ -112,6 +110,15 @@ check_object() {
 		cmp "$work/a.o" "$work/b.o" && [ "$(nm -g "$work/a.o" | sed 's/.* //' | tr '\n' ' ')" = "m_run " ]
 }
 
+# The example of docs/EMBEDDED.md.
+check_example() {
+	flags="-mcpu=cortex-m4 -mfpu=fpv4-sp-d16 -mthumb -mfloat-abi=hard"
+	"$mlopt" compile "$models/mlperf_kws_dscnn_int8qdq/model.onnx" --name kws --target cortex-m4f --format static \
+		-o "$work/kws.o" 2> /dev/null && (cd "$work" && bare_cc "$bare/main.c" kws.o -T mps2-an386.ld &&
+		timeout 60 "$qemu_arm" -M mps2-an386 -nographic -monitor none -serial none -semihosting -kernel program 2> out) &&
+		grep -q '^word [01][0-9]$' "$work/out"
+}
+
 tiny="mlperf_kws_dscnn_int8qdq mlperf_kws_dscnn mlperf_resnet8_int8qdq mlperf_resnet8 mlperf_vww_mobilenet_int8qdq
 	mlperf_vww_mobilenet mlperf_autoencoder"
 few="mlperf_kws_dscnn_int8qdq mlperf_resnet8"
@@ -126,6 +133,9 @@ else
 	board cortex-m4f mps2-an386 "-mcpu=cortex-m4 -mfpu=fpv4-sp-d16" 0 0x400 4095K 0x20000000 4M $tiny
 	board cortex-m7 mps2-an500 "-mcpu=cortex-m7 -mfpu=fpv5-d16" 0 0x400 4095K 0x20000000 4M $tiny
 	board cortex-m55 mps3-an547 "-mcpu=cortex-m55" 0 0x01000000 2M 0x21000000 4M $tiny
+	if has "$arm_cc" && has "$qemu_arm"; then
+		if check_example; then pass "examples/embedded"; else fail "examples/embedded"; fi
+	fi
 	if check_object mlperf_kws_dscnn_int8qdq; then pass "the same bytes twice, one symbol"; else fail "the same bytes twice, one symbol"; fi
 fi
 echo "$passed passed, $failed failed, $skipped skipped"

@@ -1,8 +1,8 @@
-/* tests/forms/bare_arm.c -- start and output of a Cortex-M without an operating system or a C library.
+/* examples/embedded/start.c -- start and output of a Cortex-M without an operating system or a C library.
  *
  * Armv7-M Architecture Reference Manual, B1.5 (vectors, reset) and B3.2.20 (CPACR); "Semihosting for AArch32 and
  * AArch64", operations SYS_WRITE0 and SYS_EXIT. */
-#include "harness.h"
+#include "start.h"
 
 enum { SYS_WRITE0 = 0x04, SYS_EXIT = 0x18, STOPPED_BY_EXIT = 0x20026, STOPPED_BY_FAULT = 0x20023 };
 extern uint32_t ram_end[];
@@ -18,7 +18,7 @@ static int semihost(int operation, const void *argument)
 	return r0;
 }
 
-void harness_text(const char *text)
+void put_text(const char *text)
 {
 	semihost(SYS_WRITE0, text);
 }
@@ -31,7 +31,7 @@ static void stop(int reason)
 
 static void fault(void)
 {
-	harness_text("fault\n");
+	put_text("fault\n");
 	stop(STOPPED_BY_FAULT);
 }
 
