@@ -9,6 +9,7 @@ typedef struct FormatRequest {
 	const MloptOptions *options;
 	const MloCompileHooks *hooks; /* for mlo_compile_hooked(); or NULL */
 	const char *output;           /* the file to write; what else there is goes beside it */
+	const char *code;             /* a folder that goes along, where the form takes one; or NULL */
 	MloDiag *diag;                /* its `where` is the model */
 } FormatRequest;
 
