@@ -103,6 +103,8 @@ static bool columns_reached(const MloTarget *t, const KContract *c, int cols)
 
 bool contract_tile_fits(const MloTarget *t, const KContract *c, int cols, int vecs)
 {
+	if (cols == 1 && vecs == 1) /* nothing is smaller */
+		return true;
 	if (!columns_reached(t, c, cols))
 		return false;
 	if (contract_slides(c)) /* the weights of a row of taps, and as many inputs */

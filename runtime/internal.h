@@ -37,7 +37,9 @@ MLRT_LOCAL uint64_t mlrt_header_hash(const void *header, size_t n);
 /* cpu.c: does this CPU (and its operating system) have feature `name`, spelled as LLVM does? */
 typedef enum CpuAnswer { CPU_NO, CPU_YES, CPU_UNKNOWN } CpuAnswer;
 MLRT_LOCAL CpuAnswer mlrt_cpu_has(const char *name);
-MLRT_LOCAL const char *mlrt_cpu_arch(void); /* "x86_64", "aarch64" */
+MLRT_LOCAL const char *mlrt_cpu_arch(void); /* "x86_64", "aarch64", "riscv64" */
+/* Bits that no address of an instruction has; -1: not an architecture of packages. */
+MLRT_LOCAL int mlrt_arch_misaligned(const char *arch);
 
 /* quota.c: threads that may run at once, by the affinity mask and the cgroup quotas; at least 1.
  * `root` stands before the paths read ("" in earnest). */

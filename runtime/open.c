@@ -77,7 +77,7 @@ static MlrtStatus check_programs(MlrtModel *m, MlrtError *err)
 		const Variant *v = &m->manifest.variant[i];
 		Program p;
 
-		if (strcmp(v->arch, "x86_64") != 0 && strcmp(v->arch, "aarch64") != 0)
+		if (mlrt_arch_misaligned(v->arch) < 0)
 			continue;
 		st = mlrt_program_read(&p, &m->container, &m->manifest, v, err);
 		if (!st)

@@ -33,11 +33,23 @@ static const MloTargetSet sets[] = {
 #include "targets/targets.def"
 #undef V
 };
+/* Each level by its own name. */
+static const MloTargetSet levels[] = {
+#define DOTS(...)
+#define MATRIX(...)
+#define VARIANT(id, nm, ...) {.name = nm, .aliases = "", .summary = "that level alone", .variant = {&variant_##id}},
+#include "targets/variants.def"
+};
 enum { NSETS = sizeof sets / sizeof *sets, NVARIANTS = sizeof variants / sizeof *variants };
 
 bool mlo_target_bare(const MloTarget *t)
 {
 	return strstr(t->triple, "-none-") != NULL;
+}
+
+unsigned mlo_target_pointer_bytes(const MloTarget *t)
+{
+	return strcmp(t->arch, "arm") == 0 ? 4 : 8;
 }
 
 unsigned mlo_target_stack_align(const MloTarget *t)
@@ -103,6 +115,9 @@ const MloTargetSet *mlo_target_find(const char *name, MloDiag *d)
 		}
 		snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "", s->name);
 	}
+	for (size_t i = 0; i < NVARIANTS; i++)
+		if (!strcmp(variants[i]->name, name))
+			return &levels[i];
 	mlo_error(d, MLO_ERR_USAGE, "unknown target '%s'", name);
 	mlo_hint(d, "known targets: %s (mlopt targets tells more)", known);
 	return NULL;
