@@ -3,6 +3,7 @@
  * The checks are the runtime's own, compiled in here a second time: its library exports only what
  * runs models, and a second set of checks would be a second opinion on what a package is. */
 #define MLRT_LOCAL static
+#define MLRT_WITH_SODIUM /* whatever the runtime is built with */
 #pragma GCC diagnostic ignored "-Wunused-function" /* the rest of the runtime is not needed here */
 #include "runtime/memory.c"
 #include "runtime/container.c"
@@ -10,6 +11,7 @@
 #include "runtime/error.c"
 #include "runtime/hash.c"
 #include "runtime/quota.c"
+#include "runtime/signature.c"
 
 #include "package/package.h"
 
@@ -43,7 +45,19 @@ MloStatus mlo_package_open(MloArena *a, const char *path, MloPackageFile *out, M
 		                 "%s: %s", path, err.text);
 	*out = (MloPackageFile){
 		o->container.manifest, o->container.header.manifest_bytes, o->container.blob, o->container.header.nblobs,
-		o->file.data, o->file.bytes,
+		o->file.data, o->file.bytes, o->container.header.minor, &o->container.signatures,
 	};
+	return MLO_OK;
+}
+
+_Static_assert((int)MLO_MESSAGE_BYTES == (int)MLRT_MESSAGE_BYTES, "the runtime's message");
+
+MloStatus mlo_package_message(const MloPackageFile *p, const char *path, unsigned char message[MLO_MESSAGE_BYTES], MloDiag *d)
+{
+	MlrtError err = {0};
+
+	MLO_ASSERT(p->minor >= MLRT_SIGNED_MINOR);
+	if (mlrt_signed_message(p->bytes, p->nbytes, message, &err))
+		return mlo_error(d, MLO_ERR_NOMEM, "%s: %s", path, err.text);
 	return MLO_OK;
 }

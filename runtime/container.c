@@ -15,7 +15,21 @@ static bool is_zero(const unsigned char *p, size_t n)
 	return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
 }
 
-static MlrtStatus check_header(const Container *c, MlrtError *err)
+/* What a later minor version may use is known to be unused only up to ours. */
+static bool header_fits(const Container *c)
+{
+	const MlrtHeader *h = &c->header;
+	const MlrtSignatures *s = &c->signatures;
+	const size_t known = sizeof *h + (h->minor >= MLRT_SIGNED_MINOR ? sizeof *s : 0);
+
+	if (h->minor > MLRT_FORMAT_MINOR)
+		return h->header_bytes >= known;
+	return h->header_bytes == known && is_zero((const void *)h->reserved, sizeof h->reserved) && s->reserved == 0 &&
+	       s->count <= MLRT_MAX_SIGNATURES &&
+	       is_zero((const void *)&s->item[s->count], (MLRT_MAX_SIGNATURES - s->count) * sizeof *s->item);
+}
+
+static MlrtStatus check_header(Container *c, MlrtError *err)
 {
 	const MlrtHeader *h = &c->header;
 
@@ -24,18 +38,22 @@ static MlrtStatus check_header(const Container *c, MlrtError *err)
 	if (h->major != MLRT_FORMAT_MAJOR)
 		return mlrt_fail(err, MLRT_ERR_VERSION, "package of format %u.%u, this runtime reads %d.x",
 				 h->major, h->minor, MLRT_FORMAT_MAJOR);
-	if (h->header_bytes < sizeof *h || h->header_bytes > MAX_HEADER || h->header_bytes > c->file_bytes)
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: header of %u bytes",
+	if (h->header_bytes < sizeof *h || h->header_bytes > MAX_HEADER)
+		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: header of %u bytes", (unsigned)h->header_bytes);
+	if (h->header_bytes > c->file_bytes)
+		return mlrt_fail(err, MLRT_ERR_TRUNCATED, "cut off: has %zu bytes, its header alone %u", c->file_bytes,
 				 (unsigned)h->header_bytes);
 	if (mlrt_header_hash(c->file, h->header_bytes) != h->header_hash)
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: hash of the header differs");
+		return mlrt_fail(err, MLRT_ERR_DAMAGED, "damaged: hash of the header differs");
 	if (h->file_bytes != c->file_bytes)
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: has %zu bytes, its header says %llu",
+		return mlrt_fail(err, h->file_bytes > c->file_bytes ? MLRT_ERR_TRUNCATED : MLRT_ERR_DAMAGED,
+				 "%s: has %zu bytes, its header says %llu", h->file_bytes > c->file_bytes ? "cut off" : "damaged",
 				 c->file_bytes, (unsigned long long)h->file_bytes);
-	/* What a later minor version may use is known to be unused only up to ours. */
-	if (h->minor <= MLRT_FORMAT_MINOR &&
-	    (h->header_bytes != sizeof *h || !is_zero((const void *)h->reserved, sizeof h->reserved)))
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: reserved bytes of the header are used");
+	if (h->minor >= MLRT_SIGNED_MINOR && h->header_bytes >= sizeof *h + sizeof c->signatures)
+		memcpy(&c->signatures, c->file + sizeof *h, sizeof c->signatures);
+	if (!header_fits(c))
+		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: header of %u bytes, %u signatures, for format %u.%u",
+				 (unsigned)h->header_bytes, (unsigned)c->signatures.count, h->major, h->minor);
 	return MLRT_OK;
 }
 
@@ -56,18 +74,18 @@ static MlrtStatus check_places(const Container *c, MlrtError *err)
 		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: table at %llu of %llu blobs",
 				 (unsigned long long)h->table_offset, (unsigned long long)h->nblobs);
 	if (!is_zero(c->file + end, h->table_offset - end))
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: padding before the table is not zero");
+		return mlrt_fail(err, MLRT_ERR_DAMAGED, "damaged: padding before the table is not zero");
 	if (mlrt_hash(c->file + h->manifest_offset, h->manifest_bytes) != h->manifest_hash)
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: hash of the manifest differs");
+		return mlrt_fail(err, MLRT_ERR_DAMAGED, "damaged: hash of the manifest differs");
 	if (mlrt_hash(c->file + h->table_offset, h->nblobs * sizeof(MlrtBlob)) != h->table_hash)
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: hash of the table differs");
+		return mlrt_fail(err, MLRT_ERR_DAMAGED, "damaged: hash of the table differs");
 	return MLRT_OK;
 }
 
 /* Of weights the flags are a number of chunks; nothing else has any. */
 static bool flags_fit(const MlrtBlob *b)
 {
-	return b->flags <= (b->kind == MLRT_WEIGHTS ? (b->bytes + MLRT_HASH_CHUNK - 1) / MLRT_HASH_CHUNK : 0);
+	return b->flags <= (b->kind == MLRT_WEIGHTS ? mlrt_chunks(b->bytes) : 0);
 }
 
 /* Blobs follow each other in table order, each at the next multiple of MLRT_PAGE. */
@@ -88,11 +106,11 @@ static MlrtStatus check_blobs(const Container *c, int how, MlrtError *err)
 			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: blob %zu has kind %u, flags %u", i,
 					 (unsigned)b->kind, (unsigned)b->flags);
 		if (!is_zero(c->file + end, at - end))
-			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: padding before blob %zu is not zero",
+			return mlrt_fail(err, MLRT_ERR_DAMAGED, "damaged: padding before blob %zu is not zero",
 					 i);
 		forget = how & CONTAINER_MAPPED && b->kind == MLRT_WEIGHTS && flags_fit(b) ? b->flags : 0;
 		if (!(how & CONTAINER_TRUSTED) && mlrt_blob_hash(c->file + at, b->bytes, forget) != b->hash)
-			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: hash of blob %zu differs", i);
+			return mlrt_fail(err, MLRT_ERR_DAMAGED, "damaged: hash of blob %zu differs", i);
 		end = at + b->bytes;
 	}
 	if (end != c->file_bytes)
@@ -106,7 +124,10 @@ MLRT_LOCAL MlrtStatus mlrt_container_read(Container *c, const void *file, size_t
 
 	*c = (Container){.file = file, .file_bytes = n};
 	if (n < sizeof c->header)
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "not a package (%zu bytes)", n);
+		return memcmp(file, MLRT_MAGIC, n < strlen(MLRT_MAGIC) ? n : strlen(MLRT_MAGIC)) == 0 && n > 0
+			       ? mlrt_fail(err, MLRT_ERR_TRUNCATED, "cut off: has %zu bytes, its header alone %zu", n,
+					   sizeof c->header)
+			       : mlrt_fail(err, MLRT_ERR_FORMAT, "not a package (%zu bytes)", n);
 	memcpy(&c->header, file, sizeof c->header);
 	st = check_header(c, err);
 	if (!st)

@@ -41,6 +41,7 @@ allow runtime 'runtime/|mlopt/runtime.h|config.h'
 only 'codegen|targets' 'llvm'
 only 'frontend' 'protobuf-c'
 only 'tools' 'jansson'
+only 'package|runtime|tools' 'sodium'
 only 'ir|quant|prune' 'cblas'
 only 'prune' 'f77blas'
 echo "$passed passed, $failed failed, 0 skipped"

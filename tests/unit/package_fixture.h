@@ -24,6 +24,8 @@ typedef struct Fixture {
 	char manifest[4096];
 	FixProgram program;
 	float weights[FIX_N];
+	const void *golden; /* of blob 3; NULL: there is none */
+	size_t ngolden;
 	unsigned char *bytes; /* set by fix_build() */
 	size_t n;
 } Fixture;
