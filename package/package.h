@@ -4,6 +4,7 @@
 #include "ir/base/arena.h"
 #include "ir/base/diag.h"
 #include "ir/base/piece.h"
+#include "mlopt/runtime.h"
 #include "runtime/format.h"
 
 /* A package under construction.  Same calls, same bytes. */
@@ -38,6 +39,9 @@ typedef struct MloPackageFile {
 	const MlrtSignatures *signatures; /* never NULL */
 } MloPackageFile;
 MloStatus mlo_package_open(MloArena *a, const char *path, MloPackageFile *out, MloDiag *d) MLO_CHECKED;
+/* The same of a package that must be signed: before anything else is looked at, enough of the keys must fit. */
+MloStatus mlo_package_open_signed(MloArena *a, const char *path, const MlrtOpenOptions *keys, MloPackageFile *out,
+				  MloDiag *d) MLO_CHECKED;
 /* What a signature of the file is made of (MlrtSignatures); it is of a minor that has some. */
 enum { MLO_MESSAGE_BYTES = sizeof MLRT_SIGNED_TEXT + 32 };
 MloStatus mlo_package_message(const MloPackageFile *p, const char *path, unsigned char message[MLO_MESSAGE_BYTES],

@@ -28,7 +28,7 @@ static void close_opened(void *obj)
 	mlrt_unmap(&o->file);
 }
 
-MloStatus mlo_package_open(MloArena *a, const char *path, MloPackageFile *out, MloDiag *d)
+MloStatus mlo_package_open_signed(MloArena *a, const char *path, const MlrtOpenOptions *keys, MloPackageFile *out, MloDiag *d)
 {
 	Opened *o = MLO_NEW(a, Opened);
 	MlrtError err = {0};
@@ -39,6 +39,8 @@ MloStatus mlo_package_open(MloArena *a, const char *path, MloPackageFile *out, M
 		close(fd);
 	mlo_defer(a, close_opened, o);
 	if (!st)
+		st = mlrt_signatures_check(o->file.data, o->file.bytes, keys, &err);
+	if (!st)
 		st = mlrt_container_read(&o->container, o->file.data, o->file.bytes, CONTAINER_MAPPED, &err);
 	if (st)
 		return mlo_error(d, st == MLRT_ERR_IO ? MLO_ERR_IO : st == MLRT_ERR_NOMEM ? MLO_ERR_NOMEM : MLO_ERR_FORMAT,
@@ -48,6 +50,11 @@ MloStatus mlo_package_open(MloArena *a, const char *path, MloPackageFile *out, M
 		o->file.data, o->file.bytes, o->container.header.minor, &o->container.signatures,
 	};
 	return MLO_OK;
+}
+
+MloStatus mlo_package_open(MloArena *a, const char *path, MloPackageFile *out, MloDiag *d)
+{
+	return mlo_package_open_signed(a, path, NULL, out, d);
 }
 
 _Static_assert((int)MLO_MESSAGE_BYTES == (int)MLRT_MESSAGE_BYTES, "the runtime's message");

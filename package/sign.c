@@ -133,6 +133,19 @@ MloStatus mlo_key_read(const char *path, MloKey *k, MloDiag *d)
 	return mlo_error(d, MLO_ERR_FORMAT, "%s: not a key file ('mlopt package keygen' makes them)", path);
 }
 
+MloStatus mlo_key_read_public(const char *path, unsigned char public_key[32], MloDiag *d)
+{
+	MloStatus st = MLO_OK;
+	MloKey k;
+
+	MLO_TRY(mlo_key_read(path, &k, d));
+	if (k.secret)
+		st = mlo_error(d, MLO_ERR_USAGE, "%s: is a secret key, the public one (.pub) is what packages are checked with", path);
+	memcpy(public_key, k.public_key, sizeof k.public_key);
+	mlo_key_forget(&k);
+	return st;
+}
+
 /* -- signatures -------------------------------------------------------------------------------------- */
 
 static MloStatus check_all(const MloPackageFile *p, const unsigned char *message, size_t n, const char *path, MloDiag *d)

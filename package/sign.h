@@ -20,6 +20,8 @@ MloStatus mlo_key_new(MloKey *k, MloDiag *d) MLO_CHECKED;
 MloStatus mlo_key_write(const MloKey *k, const char *secret_path, const char *public_path, MloDiag *d) MLO_CHECKED;
 /* Of either kind. */
 MloStatus mlo_key_read(const char *path, MloKey *k, MloDiag *d) MLO_CHECKED;
+/* Of a public key; that of a secret one is an error, for whoever verifies should not have it. */
+MloStatus mlo_key_read_public(const char *path, unsigned char public_key[32], MloDiag *d) MLO_CHECKED;
 void mlo_key_id(const unsigned char public_key[32], char id[MLO_KEY_ID]);
 void mlo_key_forget(MloKey *k); /* overwrites it */
 

@@ -288,7 +288,7 @@ enum MlrtObjectOp {
  *                "arena_bytes":N,"scratch_bytes":N,"precision":"f32",
  *                "steps":[{"name":"conv_relu","kernel":"hex key","nodes":["n1","n2"],"ops":["Conv","Relu"],
  *                          "flops":N,"bytes":N,"tier":"contract|loops|library","beside":true}]}],   best first
- *   "options":{...}, "golden":{"inputs":"random","vectors":N,"nmse":1e-6}, "meta":{...}, "sbom":{...} }
+ *   "options":{...}, "golden":{"vectors":N,"nmse":1e-6}, "meta":{...}, "sbom":{...} }
  * No object has a key twice.  docs/PACKAGES.md explains what the runtime does not read.
  * "beside", of a step of a set but the first, says MLRT_STEP_BESIDE.
  * Sizes that are open are -1 in "dims", "bytes" is then 0, and "dim_names":["batch",null,...] may tell

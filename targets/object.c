@@ -158,3 +158,8 @@ MloStatus mlo_object_emit(const MloTarget *t, LLVMModuleRef m, MloBytes *object,
 	LLVMDisposeTargetMachine(tm);
 	return st;
 }
+
+void mlo_target_llvm(unsigned version[3])
+{
+	LLVMGetVersion(&version[0], &version[1], &version[2]);
+}
