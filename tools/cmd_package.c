@@ -113,15 +113,16 @@ static MloStatus replay(const Request *r, const char *path, MloDiag *d)
 	MlrtError err = {0};
 	MlrtReplay sum;
 	MlrtModel *m;
-	MlrtStatus st = mlrt_model_open(path, &opt, &m, &err);
+	MlrtStatus st;
 
-	if (!st)
-		st = mlrt_model_replay(m, &(MlrtSessionOptions){.threads = r->run.threads}, print_replay, m, &sum, &err);
+	if (mlrt_model_open(path, &opt, &m, &err))
+		return model_runtime_error(d, &err);
+	st = mlrt_model_replay(m, &(MlrtSessionOptions){.threads = r->run.threads}, print_replay, m, &sum, &err);
 	if (!st)
 		printf("  replay: ok, %zu vector%s by %s, NMSE at most %.3g of %.3g\n", sum.vectors, sum.vectors == 1 ? "" : "s",
 		       mlrt_model_variant(m), sum.nmse, sum.nmse_allowed);
 	mlrt_model_close(m);
-	return st ? model_runtime_error(d, &err) : MLO_OK;
+	return st ? mlo_error(d, MLO_ERR_MODEL, "%s: %s", path, err.text) : MLO_OK;
 }
 
 static MloStatus verify_open(const Request *r, MloArena *a, const char *path, MloDiag *d)

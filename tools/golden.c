@@ -87,7 +87,11 @@ static MloStatus add_vector(Maker *k, MloTensor **in)
 {
 	const MloTensor **out = MLO_NEWN(k->a, const MloTensor *, k->m.nout + 1);
 
-	MLO_TRY(mlo_exec_run(k->exec, (const MloTensor *const *)in, out, k->d));
+	MloStatus st = mlo_exec_run(k->exec, (const MloTensor *const *)in, out, k->d);
+
+	if (st != MLO_OK)
+		mlo_hint(k->d, "golden vectors have open dimensions at their least sizes: others by --shape NAME=SIZE");
+	MLO_TRY(st);
 	for (size_t i = 0; i < k->m.nin; i++)
 		MLO_PUSH(k->a, &k->tensor, in[i]);
 	for (size_t i = 0; i < k->m.nout; i++)

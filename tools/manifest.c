@@ -199,8 +199,8 @@ static json_t *texts(const char *const *list, size_t n)
 	return j;
 }
 
-/* What decides about the package: no paths, for where files were is nobody's business, and nothing of how it was made, as
- * threads and caches. */
+/* What decides about the package beside what is listed elsewhere (precision, measured schedules): no paths, for where files were
+ * is nobody's business, and nothing of how it was made, as threads and caches. */
 static json_t *options(const MloManifest *m)
 {
 	const MloptOptions *opt = m->opt;
@@ -217,10 +217,7 @@ static json_t *options(const MloManifest *m)
 		json_decref(consts);
 	if (opt->nstates)
 		json_object_set_new(j, "states", texts(opt->states, opt->nstates));
-	if (opt->precision)
-		json_object_set_new(j, "precision", text(opt->precision));
 	json_object_set_new(j, "winograd", json_boolean(!opt->no_winograd));
-	json_object_set_new(j, "tuned", json_boolean(!opt->no_tuned));
 	for (size_t i = 0; i < m->noptions; i++)
 		json_object_set_new(j, m->options[i][0], text(m->options[i][1]));
 	return j;
