@@ -342,7 +342,7 @@ int main(int argc, char **argv)
 	if (pool.threads > 0)
 		job.options.pool = &pool;
 
-	/* Everything is checked here: who signed, damage, version, and whether this CPU can run it. */
+	/* Who signed, damage, version, and whether this CPU can run it; weights are checked with the first session. */
 	if (mlrt_model_open(argv[optind], &open, &job.model, &err) != MLRT_OK) {
 		fprintf(stderr, "run_package: %s\n", err.text);
 		return 1;

@@ -88,6 +88,31 @@ static bool flags_fit(const MlrtBlob *b)
 	return b->flags <= (b->kind == MLRT_WEIGHTS ? mlrt_chunks(b->bytes) : 0);
 }
 
+/* What nothing reads before there is a session, and what most bytes are. */
+static bool may_wait(const MlrtBlob *b)
+{
+	return b->kind == MLRT_WEIGHTS || b->kind == MLRT_GOLDEN;
+}
+
+static MlrtStatus check_hash(const Container *c, size_t i, int how, MlrtError *err)
+{
+	const MlrtBlob *b = &c->blob[i];
+	const size_t forget = how & CONTAINER_MAPPED && b->kind == MLRT_WEIGHTS && flags_fit(b) ? b->flags : 0;
+
+	if (mlrt_blob_hash(c->file + b->offset, b->bytes, forget) != b->hash)
+		return mlrt_fail(err, MLRT_ERR_DAMAGED, "damaged: hash of blob %zu differs", i);
+	return MLRT_OK;
+}
+
+MLRT_LOCAL MlrtStatus mlrt_container_check_rest(const Container *c, int how, MlrtError *err)
+{
+	MlrtStatus st = MLRT_OK;
+
+	for (size_t i = 0; i < c->header.nblobs && !st; i++)
+		st = may_wait(&c->blob[i]) ? check_hash(c, i, how, err) : MLRT_OK;
+	return st;
+}
+
 /* Blobs follow each other in table order, each at the next multiple of MLRT_PAGE. */
 static MlrtStatus check_blobs(const Container *c, int how, MlrtError *err)
 {
@@ -96,7 +121,7 @@ static MlrtStatus check_blobs(const Container *c, int how, MlrtError *err)
 	for (size_t i = 0; i < c->header.nblobs; i++) {
 		const MlrtBlob *b = &c->blob[i];
 		uint64_t at = (end + MLRT_PAGE - 1) / MLRT_PAGE * MLRT_PAGE;
-		size_t forget;
+		MlrtStatus st = MLRT_OK;
 
 		if (b->offset != at || at > c->file_bytes || b->bytes > c->file_bytes - at)
 			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: blob %zu at %llu of %llu bytes", i,
@@ -108,9 +133,10 @@ static MlrtStatus check_blobs(const Container *c, int how, MlrtError *err)
 		if (!is_zero(c->file + end, at - end))
 			return mlrt_fail(err, MLRT_ERR_DAMAGED, "damaged: padding before blob %zu is not zero",
 					 i);
-		forget = how & CONTAINER_MAPPED && b->kind == MLRT_WEIGHTS && flags_fit(b) ? b->flags : 0;
-		if (!(how & CONTAINER_TRUSTED) && mlrt_blob_hash(c->file + at, b->bytes, forget) != b->hash)
-			return mlrt_fail(err, MLRT_ERR_DAMAGED, "damaged: hash of blob %zu differs", i);
+		if (!(how & CONTAINER_TRUSTED) && !(how & CONTAINER_LATER && may_wait(b)))
+			st = check_hash(c, i, how, err);
+		if (st)
+			return st;
 		end = at + b->bytes;
 	}
 	if (end != c->file_bytes)

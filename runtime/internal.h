@@ -3,6 +3,7 @@
  * MLRT_LOCAL marks functions that cross files: hidden in the library, static in the amalgamation. */
 #ifndef MLRT_INTERNAL_H
 #define MLRT_INTERNAL_H
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -74,8 +75,14 @@ typedef struct Container {
 	char *manifest; /* a copy with a NUL behind it */
 	MlrtBlob *blob; /* a copy of the table */
 } Container;
-enum { CONTAINER_TRUSTED = 1 /* blobs are not hashed */, CONTAINER_MAPPED = 2 /* the file's pages */ };
+enum {
+	CONTAINER_TRUSTED = 1, /* blobs are not hashed */
+	CONTAINER_MAPPED = 2,  /* the file's pages */
+	CONTAINER_LATER = 4    /* weights and golden vectors are not hashed yet */
+};
 MLRT_LOCAL MlrtStatus mlrt_container_read(Container *c, const void *file, size_t n, int how, MlrtError *err);
+/* The hashes that CONTAINER_LATER has left out. */
+MLRT_LOCAL MlrtStatus mlrt_container_check_rest(const Container *c, int how, MlrtError *err);
 MLRT_LOCAL void mlrt_container_free(Container *c);
 
 /* signature.c: before anything in a file is read. */
@@ -200,5 +207,10 @@ struct MlrtModel {
 	Manifest manifest;
 	Program program;
 	const Variant *variant;
+	int how;              /* as the container was read */
+	pthread_mutex_t lock; /* of `unchecked` */
+	bool unchecked;       /* CONTAINER_LATER, and nobody has looked since */
 };
+/* open.c: checks what opening has left unchecked; before anything reads weights. */
+MLRT_LOCAL MlrtStatus mlrt_model_check(MlrtModel *m, MlrtError *err);
 #endif

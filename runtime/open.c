@@ -143,12 +143,15 @@ static MlrtStatus place_strings(MlrtModel *m, MlrtError *err)
 
 static MlrtStatus open_bytes(MlrtModel *m, int fd, const MlrtOpenOptions *opt, MlrtError *err)
 {
-	const int how = (opt && opt->skip_hashes ? CONTAINER_TRUSTED : 0) | (fd >= 0 ? CONTAINER_MAPPED : 0);
+	const int later = opt && (opt->skip_hashes || opt->check_all) ? 0 : CONTAINER_LATER;
+	const int how = (opt && opt->skip_hashes ? CONTAINER_TRUSTED : 0) | (fd >= 0 ? CONTAINER_MAPPED : 0) | later;
 	MlrtStatus st = mlrt_signatures_check(m->file.data, m->file.bytes, opt, err);
 	const MlrtBlob *code;
 
 	if (!st)
 		st = mlrt_container_read(&m->container, m->file.data, m->file.bytes, how, err);
+	m->how = how;
+	m->unchecked = later != 0;
 	if (!st)
 		st = mlrt_manifest_read(&m->manifest, &m->container, err);
 	if (!st)
@@ -166,6 +169,30 @@ static MlrtStatus open_bytes(MlrtModel *m, int fd, const MlrtOpenOptions *opt, M
 	return st ? st : place_strings(m, err);
 }
 
+static MlrtModel *new_model(MlrtError *err)
+{
+	MlrtModel *m = calloc(1, sizeof *m);
+
+	if (m && pthread_mutex_init(&m->lock, NULL) == 0)
+		return m;
+	free(m);
+	mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+	return NULL;
+}
+
+MLRT_LOCAL MlrtStatus mlrt_model_check(MlrtModel *m, MlrtError *err)
+{
+	MlrtStatus st = MLRT_OK;
+
+	pthread_mutex_lock(&m->lock);
+	if (m->unchecked)
+		st = mlrt_container_check_rest(&m->container, m->how, err);
+	if (!st)
+		m->unchecked = false;
+	pthread_mutex_unlock(&m->lock);
+	return st;
+}
+
 MlrtStatus mlrt_model_open_memory(const void *bytes, size_t n, const MlrtOpenOptions *opt, MlrtModel **out,
 				  MlrtError *err)
 {
@@ -177,9 +204,9 @@ MlrtStatus mlrt_model_open_memory(const void *bytes, size_t n, const MlrtOpenOpt
 	if (!out || !bytes)
 		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "no bytes, or nowhere to put the model");
 	*out = NULL;
-	m = calloc(1, sizeof *m);
+	m = new_model(err);
 	if (!m)
-		return mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+		return MLRT_ERR_NOMEM;
 	m->file = (Mapping){.data = bytes, .bytes = n};
 	st = open_bytes(m, -1, opt, err);
 	if (st)
@@ -200,9 +227,9 @@ MlrtStatus mlrt_model_open(const char *path, const MlrtOpenOptions *opt, MlrtMod
 	if (!out || !path)
 		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "no path, or nowhere to put the model");
 	*out = NULL;
-	m = calloc(1, sizeof *m);
+	m = new_model(err);
 	if (!m)
-		return mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+		return MLRT_ERR_NOMEM;
 	st = mlrt_map_file(path, &fd, &m->file, err);
 	if (!st)
 		st = open_bytes(m, fd, opt, err);
@@ -230,6 +257,7 @@ void mlrt_model_close(MlrtModel *m)
 	mlrt_unmap(&m->weights);
 	mlrt_unmap(&m->code);
 	mlrt_unmap(&m->file);
+	pthread_mutex_destroy(&m->lock);
 	free(m);
 }
 

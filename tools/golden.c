@@ -11,7 +11,7 @@
 enum { ALIGN = 64 };
 
 /* What a run may differ by, as NMSE: rounding of sums in another order and of Winograd's products, and of what products
- * read. The worst of the trained models and architectures of docs/PERFORMANCE.md stay below a tenth of these. */
+ * read. Convolutional, recurrent models and transformers stay below a tenth of these (docs/PACKAGES.md). */
 static double tolerance(MloElem precision)
 {
 	return precision == EL_bf16 ? 1e-2 : precision == EL_f16 ? 1e-4 : 1e-6;

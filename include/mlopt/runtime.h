@@ -71,6 +71,7 @@ typedef struct MlrtPublicKey {
 typedef struct MlrtOpenOptions {
 	const char *variant;     /* force a variant by name; NULL: the best that fits */
 	int skip_hashes;         /* nonzero: trust blob bytes (hashes of header, manifest, table are always checked) */
+	int check_all;           /* nonzero: check the hashes of weights when opening, not when the first session is made */
 	/* Keys that must have signed the package; none: signatures are not looked at.  They are checked before anything
 	 * in the file is, whatever skip_hashes says.  The file must not change while it is open. */
 	const MlrtPublicKey *keys;
@@ -116,6 +117,9 @@ typedef struct MlrtTensor {
 
 MLRT_API const char *mlrt_version(void);
 MLRT_API int mlrt_checks_signatures(void); /* nonzero: built with MLRT_WITH_SODIUM */
+/* Opening checks header, manifest, table, code and programs.  Weights and golden vectors, most of the bytes, are hashed
+ * when the first session is made, which fails with MLRT_ERR_DAMAGED where they are damaged: nothing is computed from what was
+ * not checked. `check_all` does it here, skip_hashes never. */
 MLRT_API MlrtStatus mlrt_model_open(const char *path, const MlrtOpenOptions *opt, MlrtModel **out, MlrtError *err);
 /* The bytes must stay valid and unchanged until close; they are copied where execution or alignment needs it. */
 MLRT_API MlrtStatus mlrt_model_open_memory(const void *bytes, size_t n, const MlrtOpenOptions *opt, MlrtModel **out, MlrtError *err);

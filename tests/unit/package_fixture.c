@@ -165,6 +165,23 @@ MlrtModel *fix_open(Fixture *f)
 	return m;
 }
 
+MlrtStatus fix_starts(Fixture *f, const MlrtOpenOptions *opt)
+{
+	MlrtModel *m = NULL;
+	MlrtSession *s = NULL;
+	MlrtError err = {0};
+	MlrtStatus st = mlrt_model_open_memory(f->bytes, f->n, opt, &m, &err);
+
+	CU_ASSERT_EQUAL((st == MLRT_OK), (m != NULL));
+	if (!st)
+		st = mlrt_session_new(m, &(MlrtSessionOptions){.threads = 1}, &s, &err);
+	CU_ASSERT_EQUAL(st, err.status);
+	CU_ASSERT_EQUAL(st != MLRT_OK, err.text[0] != 0);
+	mlrt_session_free(s);
+	mlrt_model_close(m);
+	return st;
+}
+
 void fix_data(FixData *d, int seed)
 {
 	memset(d, 0, sizeof *d);

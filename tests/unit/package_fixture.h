@@ -41,6 +41,8 @@ void fix_write(Fixture *f, char *path);
 void fix_edit(Fixture *f, const char *from, const char *to);
 /* Opens f->bytes; the model must come to be. */
 MlrtModel *fix_open(Fixture *f);
+/* Whether f->bytes open and a session begins; the first failure. */
+MlrtStatus fix_starts(Fixture *f, const MlrtOpenOptions *opt);
 /* Corrects the hash of the header after a change to it. */
 void fix_seal(Fixture *f);
 

@@ -42,10 +42,11 @@ static void tells_what_is_inside(void)
 /* Opens the bytes, which must be refused with `st` and a text that holds `part`. */
 static void refused(const void *bytes, size_t n, MlrtStatus st, const char *part)
 {
+	const MlrtOpenOptions all = {.check_all = 1};
 	MlrtModel *m = (MlrtModel *)1;
 	MlrtError err;
 
-	CU_ASSERT_EQUAL(mlrt_model_open_memory(bytes, n, NULL, &m, &err), st);
+	CU_ASSERT_EQUAL(mlrt_model_open_memory(bytes, n, &all, &m, &err), st);
 	CU_ASSERT_PTR_NULL(m);
 	CU_ASSERT_EQUAL(err.status, st);
 	if (!strstr(err.text, part)) {
@@ -85,14 +86,14 @@ static void opens_files(void)
 static void any_flipped_byte_is_refused(void)
 {
 	Fixture f;
-	MlrtModel *m;
 	size_t accepted = 0;
 
 	fix_init(&f);
 	fix_build(&f);
 	for (size_t i = 0; i < f.n; i++) {
 		f.bytes[i] ^= (unsigned char)(1 << i % 8);
-		accepted += mlrt_model_open_memory(f.bytes, f.n, NULL, &m, NULL) == MLRT_OK;
+		accepted += fix_starts(&f, NULL) == MLRT_OK;
+		accepted += fix_starts(&f, &(MlrtOpenOptions){.check_all = 1}) == MLRT_OK;
 		f.bytes[i] ^= (unsigned char)(1 << i % 8);
 	}
 	CU_ASSERT_EQUAL(accepted, 0);
@@ -133,6 +134,34 @@ static void skipping_hashes_keeps_the_other_checks(void)
 	refused(f.bytes, f.n, MLRT_ERR_DAMAGED, "hash of blob 0");
 	f.bytes[MLRT_PAGE + FIX_CODE_BYTES] ^= 1; /* behind it */
 	CU_ASSERT_EQUAL(mlrt_model_open_memory(f.bytes, f.n, &trust, &m, NULL), MLRT_ERR_DAMAGED);
+	fix_free(&f);
+}
+
+/* Weights are checked when the first session is made: by each attempt until one succeeds, and then no more. */
+static void weights_are_checked_before_they_are_used(void)
+{
+	Fixture f;
+	MlrtSession *s = (MlrtSession *)1;
+	MlrtError err;
+	MlrtModel *m;
+
+	fix_init(&f);
+	fix_build(&f);
+	f.bytes[2 * MLRT_PAGE + 5] ^= 1;
+	m = fix_open(&f);
+	for (int i = 0; i < 2; i++) {
+		CU_ASSERT_EQUAL(mlrt_session_new(m, NULL, &s, &err), MLRT_ERR_DAMAGED);
+		CU_ASSERT_PTR_NULL(s);
+		CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "hash of blob 1"));
+	}
+	f.bytes[2 * MLRT_PAGE + 5] ^= 1;
+	CU_ASSERT_EQUAL(mlrt_session_new(m, NULL, &s, &err), MLRT_OK);
+	mlrt_session_free(s);
+	f.bytes[2 * MLRT_PAGE + 5] ^= 1;
+	CU_ASSERT_EQUAL(mlrt_session_new(m, NULL, &s, &err), MLRT_OK);
+	mlrt_session_free(s);
+	mlrt_model_close(m);
+	CU_ASSERT_EQUAL(fix_starts(&f, &(MlrtOpenOptions){.skip_hashes = 1}), MLRT_OK);
 	fix_free(&f);
 }
 
@@ -383,7 +412,7 @@ static void tables_are_not_kept(void)
 		fix_build_with(&f, piece, 2, lookup ? TABLE : 0);
 		fix_write(&f, path);
 		before = resident();
-		CU_ASSERT_EQUAL_FATAL(mlrt_model_open(path, NULL, &m, &err), MLRT_OK);
+		CU_ASSERT_EQUAL_FATAL(mlrt_model_open(path, &(MlrtOpenOptions){.check_all = 1}, &m, &err), MLRT_OK);
 		if (lookup)
 			CU_ASSERT(resident() - before < pages / 2)
 		else
@@ -411,6 +440,7 @@ void suite_runtime_open(void)
 	CU_ADD_TEST(s, any_flipped_byte_is_refused);
 	CU_ADD_TEST(s, any_cut_is_refused);
 	CU_ADD_TEST(s, skipping_hashes_keeps_the_other_checks);
+	CU_ADD_TEST(s, weights_are_checked_before_they_are_used);
 	CU_ADD_TEST(s, odd_addresses_are_fine);
 	CU_ADD_TEST(s, versions);
 	CU_ADD_TEST(s, variants_are_chosen_by_features);

@@ -56,17 +56,11 @@ static void signed_new(Signed *s)
 }
 
 /* Opens with keys [first, first + n), of which `needed` must have signed. */
-static MlrtStatus open_with(const Signed *s, int first, size_t n, size_t needed)
+static MlrtStatus open_with(Signed *s, int first, size_t n, size_t needed)
 {
 	const MlrtOpenOptions opt = {.keys = s->public_key + first, .nkeys = n, .keys_needed = needed};
-	MlrtModel *m = NULL;
-	MlrtError err = {0};
-	MlrtStatus st = mlrt_model_open_memory(s->f.bytes, s->f.n, &opt, &m, &err);
+	const MlrtStatus st = fix_starts(&s->f, &opt);
 
-	CU_ASSERT_EQUAL((st == MLRT_OK), (m != NULL));
-	CU_ASSERT_EQUAL(st, err.status);
-	CU_ASSERT_EQUAL(st != MLRT_OK, err.text[0] != 0);
-	mlrt_model_close(m);
 	if (!mlrt_checks_signatures() && n) /* nothing else may be said then */
 		CU_ASSERT_EQUAL(st, MLRT_ERR_NO_CRYPTO);
 	return st;
