@@ -69,12 +69,27 @@ static void attribute(LLVMValueRef fn, const char *key, const char *value)
 	                                                  (unsigned)strlen(value)));
 }
 
+/* LLVM makes SVE instructions of vectors of a known length where it knows how long registers are, in pieces of 16 bytes. */
+static void register_length(const MloTarget *t, LLVMValueRef fn)
+{
+	static const char name[] = "vscale_range";
+	unsigned kind = LLVMGetEnumAttributeKindForName(name, sizeof name - 1);
+	uint64_t n = (uint64_t)t->register_bytes / 16;
+	LLVMContextRef ctx = LLVMGetModuleContext(LLVMGetGlobalParent(fn));
+
+	if (!strcmp(t->arch, "aarch64") && n > 1) /* the least and the most */
+		LLVMAddAttributeAtIndex(fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(ctx, kind, n << 32 | n));
+}
+
 void mlo_object_function(const MloTarget *t, LLVMValueRef fn)
 {
 	char width[16];
 
 	snprintf(width, sizeof width, "%d", t->vector_bytes * 8);
 	attribute(fn, "target-cpu", t->cpu);
+	if (t->tune)
+		attribute(fn, "tune-cpu", t->tune);
+	register_length(t, fn);
 	attribute(fn, "target-features", t->features);
 	attribute(fn, "prefer-vector-width", width);
 	attribute(fn, "min-legal-vector-width", width);
