@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "targets/stack.h"
+
 static pthread_once_t init_once = PTHREAD_ONCE_INIT;
 
 static void init_llvm(void)
@@ -140,7 +142,7 @@ static MloStatus optimise(LLVMTargetMachineRef tm, LLVMModuleRef m, MloDiag *d)
 	return st;
 }
 
-MloStatus mlo_object_emit(const MloTarget *t, LLVMModuleRef m, MloBytes *object, MloBytes *asm_text, MloDiag *d)
+static MloStatus emit(const MloTarget *t, LLVMModuleRef m, MloBytes *object, MloBytes *asm_text, MloStack *stack, MloDiag *d)
 {
 	LLVMTargetMachineRef tm;
 	char *text = NULL;
@@ -168,6 +170,8 @@ MloStatus mlo_object_emit(const MloTarget *t, LLVMModuleRef m, MloBytes *object,
 		st = take_buffer(tm, copy, LLVMAssemblyFile, asm_text, d);
 		LLVMDisposeModule(copy);
 	}
+	if (st == MLO_OK && stack)
+		mlo_stack_watch(m, stack);
 	if (st == MLO_OK)
 		st = take_buffer(tm, m, LLVMObjectFile, object, d);
 	LLVMDisposeTargetMachine(tm);
@@ -177,4 +181,30 @@ MloStatus mlo_object_emit(const MloTarget *t, LLVMModuleRef m, MloBytes *object,
 void mlo_target_llvm(unsigned version[3])
 {
 	LLVMGetVersion(&version[0], &version[1], &version[2]);
+}
+
+MloStatus mlo_object_emit(const MloTarget *t, LLVMModuleRef m, MloBytes *object, MloBytes *asm_text, MloDiag *d)
+{
+	return emit(t, m, object, asm_text, NULL, d);
+}
+
+MloStatus mlo_object_emit_whole(const MloTarget *t, LLVMModuleRef m, const char *entry, MloBytes *object, MloBytes *asm_text,
+				MloObjectFacts *facts, MloDiag *d)
+{
+	MloStack stack = {0};
+	MloStatus st = emit(t, m, object, asm_text, &stack, d);
+
+	*facts = (MloObjectFacts){0};
+	if (st == MLO_OK && stack.failed)
+		st = mlo_error(d, MLO_ERR_NOMEM, "out of memory for the frames of functions");
+	if (st == MLO_OK)
+		st = mlo_object_facts(object, facts, d);
+	if (st == MLO_OK)
+		facts->stack = mlo_stack_depth(t, m, entry, &stack);
+	mlo_stack_free(&stack);
+	if (st != MLO_OK) {
+		free(object->data);
+		*object = (MloBytes){0};
+	}
+	return st;
 }

@@ -32,6 +32,21 @@ static const MloTargetSet sets[] = {
 };
 enum { NSETS = sizeof sets / sizeof *sets, NVARIANTS = sizeof variants / sizeof *variants };
 
+bool mlo_target_bare(const MloTarget *t)
+{
+	return strstr(t->triple, "-none-") != NULL;
+}
+
+unsigned mlo_target_stack_align(const MloTarget *t)
+{
+	return strcmp(t->arch, "arm") == 0 ? 8 : 16;
+}
+
+unsigned mlo_target_call_bytes(const MloTarget *t)
+{
+	return strcmp(t->arch, "x86_64") == 0 ? 8 : 0;
+}
+
 const MloTarget *mlo_target_native(void)
 {
 	char why[64];

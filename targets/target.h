@@ -62,6 +62,11 @@ static inline double mlo_target_divides_ns(const MloTarget *t)
 	return 4 * t->fork_ns;
 }
 
+/* No system is there that loads packages: only objects are made for it. */
+bool mlo_target_bare(const MloTarget *t);
+unsigned mlo_target_stack_align(const MloTarget *t); /* that the stack has at every call (the psABIs) */
+unsigned mlo_target_call_bytes(const MloTarget *t);  /* that a call itself puts on the stack */
+
 typedef struct MloTargetSet {
 	const char *name;
 	const char *aliases;     /* comma separated */

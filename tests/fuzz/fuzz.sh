@@ -9,7 +9,7 @@ if [ ! -x "$BUILD/tests/fuzz/fuzz-ir" ]; then
 fi
 passed=0 failed=0
 found=$BUILD/tests/fuzz/found
-for name in ir npy onnx package; do
+for name in ir job npy onnx package; do
 	dict=$SRC/tests/fuzz/$name.dict
 	[ -r "$dict" ] && dict=-dict=$dict || dict=-verbosity=1
 	mkdir -p "$found/$name" "$BUILD/tests/fuzz/grown/$name"

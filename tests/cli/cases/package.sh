@@ -42,6 +42,7 @@ cmp same.mlopt unsigned.mlopt && echo the same bytes
 "$mlopt" compile "$models/two.onnx" --golden random:0 -o no.mlopt; echo $?
 "$mlopt" compile "$models/two.onnx" --golden calib -o no.mlopt; echo $?
 "$mlopt" compile "$models/tiny.onnx" --golden nothing.npy -o no.mlopt; echo $?
+"$mlopt" compile "$models/two.onnx" --format static --golden random -o no.o; echo $?
 echo --- lists
 mkdir all
 cp two.mlopt three.mlopt all
