@@ -192,6 +192,11 @@ static MloStatus emit(const MloTarget *t, LLVMModuleRef m, MloBytes *object, Mlo
 	return st;
 }
 
+void mlo_target_llvm(unsigned version[3])
+{
+	LLVMGetVersion(&version[0], &version[1], &version[2]);
+}
+
 MloStatus mlo_object_emit(const MloTarget *t, LLVMModuleRef m, MloBytes *object, MloBytes *asm_text, MloDiag *d)
 {
 	return emit(t, m, object, asm_text, NULL, d);

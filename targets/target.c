@@ -36,6 +36,7 @@ static const MloTargetSet sets[] = {
 /* Each level by its own name. */
 static const MloTargetSet levels[] = {
 #define DOTS(...)
+#define DOTS_MM(...)
 #define MATRIX(...)
 #define VARIANT(id, nm, ...) {.name = nm, .aliases = "", .summary = "that level alone", .variant = {&variant_##id}},
 #include "targets/variants.def"

@@ -82,5 +82,6 @@ typedef struct MloTargetSet {
 const MloTargetSet *mlo_target_find(const char *name, MloDiag *d);
 const MloTargetSet *mlo_target_at(size_t i);                      /* NULL past the end */
 const MloTarget *mlo_target_native(void);                          /* best variant this CPU runs */
+void mlo_target_llvm(unsigned version[3]);                          /* of the LLVM that makes code */
 bool mlo_target_runs_here(const MloTarget *t, char *why, size_t n); /* why: the missing feature */
 #endif

@@ -29,6 +29,8 @@ typedef struct Compiler {
 	MloVariant *made; /* nvariants each */
 	MloManifestVariant *listed;
 	MloPackage *package;
+	const MloGraph *golden_of;    /* the graph that the blob below is of */
+	MloPiece golden;
 	const MloGraph *typed; /* after all passes: what is known about sizes in the end */
 	StatePair *state;
 } Compiler;
@@ -194,6 +196,10 @@ static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, 
 	if (!v->pooled)
 		c->listed[i].weights = (size_t)mlo_package_pieces(c->package, MLRT_WEIGHTS, v->weight, v->nweight, v->lookup_bytes);
 	c->listed[i].program = add_blob(c, MLRT_PROGRAM, &v->program);
+	if (c->golden_of) {
+		c->listed[i].golden = (size_t)mlo_package_blob(c->package, MLRT_GOLDEN, c->golden.data, c->golden.n);
+		c->listed[i].golden_data = c->golden.data;
+	}
 	return MLO_OK;
 }
 
@@ -209,6 +215,14 @@ static void add_pool(Compiler *c)
 	for (size_t i = 0; i < c->nvariants; i++)
 		if (c->made[i].pooled)
 			c->listed[i].weights = blob;
+}
+
+static MloStatus make_golden(Compiler *c, const MloGraph *g)
+{
+	if (!c->hooks || !c->hooks->golden || c->golden_of == g)
+		return MLO_OK;
+	c->golden_of = g;
+	return c->hooks->golden(c->hooks->golden_user, c->a, g, c->precision, &c->golden, c->d);
 }
 
 static void fill_report(const Compiler *c, MloptReport *r)
@@ -399,6 +413,7 @@ static MloStatus compile(Compiler *c)
 		if (graph != from)
 			MLO_TRY(split_pipeline(c, graph, &common, &passes));
 		from = graph;
+		MLO_TRY(make_golden(c, graph));
 		/* most weights were rewritten by now, or are about to be read one after the other */
 		mlo_graph_unload(graph);
 		MLO_TRY(compile_variant(c, i, common, passes));
@@ -416,7 +431,8 @@ static MloStatus deliver(Compiler *c, MloArena *a, const char *path, MloCompiled
 	MLO_TRY(check_states(c));
 	MLO_TRY(mlo_manifest_text(c->a,
 				  &(MloManifest){c->graph, c->typed, c->opt, c->listed, c->nvariants,
-						 (const size_t (*)[2])c->state, c->opt->nstates},
+						 (const size_t (*)[2])c->state, c->opt->nstates, c->hooks ? c->hooks->options : NULL,
+						 c->hooks ? c->hooks->noptions : 0},
 				  &manifest, c->d));
 	fill_report(c, &out->report);
 	if (path) {
@@ -465,7 +481,9 @@ MloStatus mlo_compile_object(const MloGraph *g, const MloptOptions *opt, const M
 	*report = (MloptReport){0};
 	if (!c.a)
 		return mlo_error(d, MLO_ERR_NOMEM, "out of memory");
-	st = compile(&c);
+	st = hooks && hooks->golden
+		     ? mlo_error(d, MLO_ERR_USAGE, "--golden: only packages have a place for golden vectors")
+		     : compile(&c);
 	if (st == MLO_OK) {
 		fill_report(&c, report);
 		report->package_bytes = c.made[0].object.n;
