@@ -13,12 +13,13 @@
 #include "ir/base/diag.h"
 
 /* Instructions of quantised arithmetic for each lane of 32 bits, most of which take several products at once, as LLVM
- * names its intrinsics for vectors of vector_bytes, or i16 for single lanes; NULL: the target has none.  (Intel SDM, VPDPBUSD, VPDPBSSD, VPMADDWD,
+ * names its intrinsics for vectors of vector_bytes, or i16 for single lanes; NULL: the target has none.
+ * (Intel SDM, VPDPBUSD, VPDPBSSD, VPMADDWD,
  * VDPBF16PS, VCVTPS2DQ; Arm ARM, USDOT, SDOT, BFDOT.) */
 typedef struct MloDots {
 	const char *u8s8;        /* sum + 4 products of u8 with i8, in i32 */
 	const char *s8s8;        /* sum + 4 products of i8 with i8, in i32 */
-	const char *i16;         /* 2 products of i16 with i16, in i32, without a sum; of one lane: added to its third operand */
+	const char *i16;         /* 2 products of i16 with i16, in i32, without a sum; of single lanes: sum + */
 	const char *bf16;        /* sum + 2 products of bf16 with bf16, in f32 */
 	const char *round;       /* f32 to the nearest i32, halves to even; INT32_MIN for whatever does not fit */
 } MloDots;
