@@ -10,6 +10,25 @@ static inline bool contract_is_depthwise(const KContract *c)
 	return c->nk == 1 && c->group_c == 1 && c->group_k == 1;
 }
 
+/* Are steps products of matrices: two columns of outputs by two channels in each 128 bits, of 64 bits of terms?  (Arm ARM, SMMLA,
+ * BFMMLA.)  The sums of two columns are then woven together while terms are added: 64 bits of the one, 64 of the other. */
+static inline bool contract_pairs(const KContract *c)
+{
+	return c->dot * mlo_elem_bits(c->a.elem) == 64 && c->dot > 1;
+}
+
+/* Terms that a lane of 32 bits takes at once by itself. */
+static inline int contract_lane_dot(const KContract *c)
+{
+	return contract_pairs(c) ? c->dot / 2 : c->dot;
+}
+
+/* Do the pixels of two columns lie so that a load of 128 bits takes a step of both? */
+static inline bool contract_pair_adjacent(const KContract *c)
+{
+	return c->a.x >= 0 && c->sx * c->a.x == c->dot;
+}
+
 /* Depthwise columns that lie beside each other read mostly the same inputs: the taps of a row are then unrolled,
  * and an input stays in a register from one column to the next. */
 enum { CONTRACT_SLIDE_TAPS = 7 };
@@ -50,6 +69,8 @@ static inline int64_t contract_tap_bytes(const KContract *c)
 /* How a step of `dot` terms is done on the target (emit_dot.c): does its instruction take bytes of A as signed ones?
  * In how many pieces are operands, and how many instructions as long as a multiply-add take them? */
 bool contract_takes_signed(const MloTarget *t, MloElem a);
+/* Takes products of matrices for c's steps where the target has them and there is more than a column to share a step. */
+void contract_choose_pairs(const MloTarget *t, KContract *c);
 /* How the sign of A and its zero point are dealt with, for the schedule that c has. */
 void contract_choose_sign(const MloTarget *t, KContract *c);
 int contract_dot_pieces(const MloTarget *t, const KContract *c);

@@ -248,6 +248,7 @@ static void schedule(MloLowerCx *cx, ContractPlan *p, int64_t shortest, const Co
 	KContract *c = &p->c;
 	bool stay = wino_weights_stay(cx->target, cx->weight_bytes);
 
+	contract_choose_pairs(cx->target, c);
 	contract_choose_sign(cx->target, c);
 	if (p->band) {
 		mlo_schedule_band(cx->target, p->band, c);
@@ -255,8 +256,12 @@ static void schedule(MloLowerCx *cx, ContractPlan *p, int64_t shortest, const Co
 	}
 	mlo_schedule_contract(cx->target, p->k, shortest, c);
 	p->winograd = p->winograd && !cx->direct_only;
-	if (w && !p->dry && sparse_can(cx->target, c))
-		p->weights = contract_sparsity(c, w);
+	if (w && !p->dry && sparse_can(cx->target, c)) {
+		KContract alone = *c;
+
+		alone.dot = contract_lane_dot(c);
+		p->weights = contract_sparsity(&alone, w);
+	}
 	if (cx->forced) {
 		mlo_schedule_set(c, cx->forced);
 	} else {

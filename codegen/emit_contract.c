@@ -106,22 +106,66 @@ static void emit_position(Tile *t, int r, int i, int to, LLVMValueRef a_off, int
 		keep_order(e);
 }
 
+/* Of columns i and i + 1 of row r, of which one may be left out, or the second not be there, the terms of a step; NULL: both are left out. */
+static LLVMValueRef pair_input(Tile *t, int r, int i, int cols, LLVMValueRef a_off, int live, const bool *skip)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMValueRef row = addn(e, a_off, r * c->sy, c->a.y), at[2];
+
+	for (int k = 0; k < 2; k++)
+		at[k] = skip && i + k < cols && skip[i + k] ? NULL : addn(e, row, (i + k) * c->sx, c->a.x);
+	if (i + 1 >= cols)
+		at[1] = at[0];
+	return at[0] || at[1] ? contract_pair_input(t, at[0], at[1], live) : NULL;
+}
+
+/* One step by products of matrices: the inputs stay in registers while weights pass. */
+static void emit_pair_step(Tile *t, int cols, LLVMValueRef a_off, int live, const bool *skip, LLVMValueRef b_off)
+{
+	const KContract *c = t->c;
+	LLVMValueRef x[64];
+	int n = 0;
+
+	for (int r = t->row; r < t->row + t->nrow; r++)
+		for (int i = 0; i < cols; i += 2)
+			x[n++] = pair_input(t, r, i, cols, a_off, live, skip);
+	for (int h = 0; h < 2 * c->vecs; h++) {
+		LLVMValueRef w = contract_pair_weights(t, b_off, h), *in = x;
+
+		for (int r = t->row; r < t->row + t->nrow; r++)
+			for (int i = 0; i < cols; i += 2, in++)
+				if (*in)
+					contract_multiply_pair(t, *in, w, t->acc[(r * c->cols + i + h % 2) * c->vecs + h / 2]);
+	}
+}
+
 /* One step of `live` terms for `cols` columns: a_off is where the first column reads, skip[i] leaves one out. */
 static void emit_step(Tile *t, int cols, LLVMValueRef a_off, int live, const bool *skip, LLVMValueRef b_off)
 {
 	const KContract *c = t->c;
 	DotOperand w[16];
 
-	for (int j = 0; j < c->vecs; j++)
-		w[j] = contract_weights(t, b_off, j);
 	if (t->ahead)
 		prefetch_weights(t, b_off);
+	if (contract_pairs(c)) {
+		emit_pair_step(t, cols, a_off, live, skip, b_off);
+		return;
+	}
+	for (int j = 0; j < c->vecs; j++)
+		w[j] = contract_weights(t, b_off, j);
 	for (int r = t->row; r < t->row + t->nrow; r++)
 		for (int i = 0; i < cols; i++)
 			if (!skip || !skip[i])
 				emit_position(t, r, i, i + t->turn * cols, a_off, live, w);
 	if (contract_taps_overflow(t->e->t, c, t->nrow * cols, c->vecs))
 		keep_order(t->e);
+}
+
+/* The next step is number k, from an even one on, of `whole` whole ones. */
+static void set_lane(Tile *t, int64_t k, int64_t whole)
+{
+	t->lane = k < whole && (k % 2 == 1 || k + 1 < whole) ? (int)(k % 2) : -1;
 }
 
 /* UNROLL steps from k on. */
@@ -132,10 +176,12 @@ static void emit_turns(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off
 
 	for (int u = 0; u < UNROLL; u++) {
 		t->turn = u % t->ways;
+		set_lane(t, u, UNROLL);
 		emit_step(t, cols, add(e, a_off, muln(e, addc(e, k, u), step)), live, skip,
 		          add(e, b_off, muln(e, addc(e, k, u), bstep)));
 	}
 	t->turn = 0;
+	t->lane = -1;
 }
 
 /* As emit_run, n a size. */
@@ -174,9 +220,23 @@ static void emit_run(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, 
 	} else {
 		main_n = 0;
 	}
-	for (int64_t k = main_n; k < steps; k++)
+	for (int64_t k = main_n; k < steps; k++) {
+		set_lane(t, k, n / dot);
 		emit_step(t, cols, addn(e, a_off, k, step), n - k * dot < dot ? (int)(n - k * dot) : dot, skip,
 		          addn(e, b_off, k, bstep));
+	}
+	t->lane = -1;
+}
+
+/* The channels of a whole block of A. */
+static void emit_block(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, LLVMValueRef kb, const bool *skip)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	int64_t bstep = contract_step(c);
+
+	emit_run(t, cols, add(e, a_off, muln(e, kb, c->a.blk)), add(e, b_off, muln(e, muln(e, kb, c->a.block / c->dot), bstep)), c->a.block,
+	         c->a.k, bstep, skip);
 }
 
 /* All channels of one tap. a_off: this tap's pixel of the first column at channel 0. */
@@ -185,7 +245,7 @@ static void emit_channels(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_
 	const KContract *c = t->c;
 	Emit *e = t->e;
 	int64_t bstep = contract_step(c);
-	int64_t block = c->a.block, whole = c->nk / block, rest = c->nk % block;
+	int64_t block = c->a.block, whole = c->nk / block, rest = c->nk % block, many;
 	EmitLoop l;
 
 	if (t->depthwise) {
@@ -193,16 +253,17 @@ static void emit_channels(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_
 	} else if (c->nk < 0) {
 		emit_open_run(t, cols, a_off, b_off, c->nk, c->a.k, bstep);
 	} else if (contract_group_aligned(c)) {
-		/* channels start at a block's first lane: whole blocks, then the rest */
-		if (whole > 1) {
-			LLVMValueRef kb = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, whole), emit_i64(e, 1), "kb");
+		/* channels start at a block's first lane: whole blocks, several of a few steps at once, then the rest */
+		many = block < UNROLL * c->dot ? UNROLL * c->dot / block : 1;
+		if (whole / many > 1) {
+			LLVMValueRef kb = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, whole / many * many), emit_i64(e, many), "kb");
 
-			emit_run(t, cols, add(e, a_off, muln(e, kb, c->a.blk)), add(e, b_off, muln(e, muln(e, kb, block / c->dot), bstep)),
-			         block, c->a.k, bstep, skip);
+			for (int64_t i = 0; i < many; i++)
+				emit_block(t, cols, a_off, b_off, addc(e, kb, i), skip);
 			emit_end(e, &l);
-		} else if (whole == 1) {
-			emit_run(t, cols, a_off, b_off, block, c->a.k, bstep, skip);
 		}
+		for (int64_t kb = whole / many > 1 ? whole / many * many : 0; kb < whole; kb++)
+			emit_block(t, cols, a_off, b_off, emit_i64(e, kb), skip);
 		if (rest)
 			emit_run(t, cols, addn(e, a_off, whole, c->a.blk), addn(e, b_off, whole * block / c->dot, bstep), rest,
 			         c->a.k, bstep, skip);
@@ -475,7 +536,7 @@ static int ways_of(const Tile *t, int cols)
 	const KContract *c = t->c;
 	int ways = CHAINS / (cols * c->vecs);
 
-	if (t->depthwise || t->rows > 1 || ways < 2)
+	if (t->depthwise || contract_pairs(c) || t->rows > 1 || ways < 2)
 		return 1;
 	ways = ways < UNROLL ? ways : UNROLL;
 	return ways < c->cols / cols ? ways : c->cols / cols;
@@ -505,7 +566,9 @@ void contract_tile(Tile *t, int cols, LLVMValueRef x0, Edge edge)
 	contract_start(t, cols, edge);
 	begin_share(t, x0);
 	t->ways = ways_of(t, cols);
+	contract_weave(t, cols);
 	emit_sums(t, cols, x0, edge);
+	contract_unweave(t, cols);
 	add_ways(t, cols);
 	for (int r = 0; r < t->rows; r++) {
 		t->acc = all + r * t->c->cols * t->c->vecs;
@@ -747,7 +810,7 @@ static LLVMValueRef task_parts(Tile *t, LLVMValueRef task)
 static void emit_tasks(Emit *e, const KStmt *s, LLVMValueRef begin, LLVMValueRef end)
 {
 	const KContract *c = s->contract;
-	Tile t = {.e = e, .s = s, .c = c, .b_arg = c->b_arg, .wtile = (int64_t)c->vecs * c->lanes, .rows = 1, .ways = 1, .depthwise = contract_is_depthwise(c)};
+	Tile t = {.e = e, .s = s, .c = c, .b_arg = c->b_arg, .wtile = (int64_t)c->vecs * c->lanes, .rows = 1, .ways = 1, .lane = -1, .depthwise = contract_is_depthwise(c)};
 	LLVMValueRef chunk, acc[512];
 	EmitLoop l;
 

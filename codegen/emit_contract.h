@@ -12,6 +12,7 @@ typedef struct Tile {
 	LLVMValueRef *acc;          /* rows x cols x vecs allocas, promoted to registers by LLVM */
 	int rows;                   /* rows of the tile at hand, 1 or 2 */
 	int row, nrow;              /* those that take the terms emitted now */
+	int lane;                   /* of the step at hand in two that follow each other in A and are both whole; -1: not known */
 	int ways, turn;             /* sums per output that take terms in turn; whose turn it is */
 	LLVMValueRef a0;            /* A at this batch (element offset) */
 	LLVMValueRef b0;            /* B at this batch and channel tile */
@@ -75,6 +76,15 @@ DotOperand contract_weights(Tile *t, LLVMValueRef off, int j);
 /* Lanes of i32 that hold `dot` elements each, signed ones or not, as an operand. */
 DotOperand contract_split(Tile *t, LLVMValueRef x, bool sign);
 LLVMValueRef contract_multiply(Tile *t, const DotOperand *a, const DotOperand *b, LLVMValueRef sum);
+/* Where steps are products of matrices (contract_pairs).  A step of two columns whose pixels lie at a and b (NULL: zeros; the same:
+ * only one is of interest), as an operand; weights of half a vector of channels, number h of the tile; and their products, added
+ * to those sums of both columns that are woven together: half h % 2 of vector h / 2. */
+LLVMValueRef contract_pair_input(Tile *t, LLVMValueRef a, LLVMValueRef b, int live);
+LLVMValueRef contract_pair_weights(Tile *t, LLVMValueRef off, int h);
+void contract_multiply_pair(Tile *t, LLVMValueRef a, LLVMValueRef b, LLVMValueRef acc);
+/* Sums of pairs of columns, woven together as these products take them; and apart again.  Nothing where there are none. */
+void contract_weave(Tile *t, int cols);
+void contract_unweave(Tile *t, int cols);
 
 /* emit_scale.c: weights with the scale of their terms; both do nothing without one. */
 void contract_scale_begin(Tile *t);  /* before the first task: nothing is scaled yet */

@@ -22,10 +22,14 @@ static LLVMValueRef cast_to(Emit *e, LLVMValueRef v, LLVMTypeRef type)
 
 static const char *instruction(const MloTarget *t, const KContract *c)
 {
+	const MloDots *d = t->dots;
+	bool pairs = contract_pairs(c);
+
 	return c->dot == 1            ? NULL
-	       : c->a.elem == EL_bf16 ? t->dots->bf16
-	       : contract_takes_signed(t, c->a.elem) ? t->dots->s8s8
-	                              : t->dots->u8s8;
+	       : c->a.elem == EL_bf16 ? pairs ? d->mm_bf16 : d->bf16
+	       : contract_takes_signed(t, c->a.elem) ? pairs ? d->mm_s8s8 : d->s8s8
+	       : pairs                ? d->mm_u8s8
+	                              : d->u8s8;
 }
 
 bool contract_takes_signed(const MloTarget *t, MloElem a)
@@ -33,9 +37,19 @@ bool contract_takes_signed(const MloTarget *t, MloElem a)
 	return a == EL_i8 ? t->dots->s8s8 || !t->dots->u8s8 : !t->dots->u8s8 && t->dots->s8s8;
 }
 
+void contract_choose_pairs(const MloTarget *t, KContract *c)
+{
+	KContract p = *c;
+
+	p.dot = 2 * c->dot;
+	if (c->dot > 1 && contract_pairs(&p) && instruction(t, &p) && c->b.packed && c->nx != 1 && c->a.k == 1 && c->nk >= 2 * p.dot &&
+	    c->group_k % p.dot == 0 && c->a.block % p.dot == 0)
+		c->dot = p.dot;
+}
+
 void contract_choose_sign(const MloTarget *t, KContract *c)
 {
-	c->a.flip = c->dot == 4 && !c->depth && contract_takes_signed(t, c->a.elem) != (c->a.elem == EL_i8);
+	c->a.flip = contract_lane_dot(c) == 4 && !c->depth && contract_takes_signed(t, c->a.elem) != (c->a.elem == EL_i8);
 	c->zero.sums = c->a.flip || c->zero.given || c->zero.at;
 }
 
@@ -183,22 +197,22 @@ static LLVMValueRef load_as(Tile *t, bool weights, LLVMValueRef off, LLVMTypeRef
 	return v;
 }
 
-/* The `live` elements of a step at off, side by side in an i32.  Whole numbers behind them, of the same block, do no harm:
+/* The `live` elements of a step at off, side by side in an i32, or, where steps are products of matrices, in an i64.  Whole numbers behind them, of the same block, do no harm:
  * their weights are 0. */
 static LLVMValueRef load_step(Tile *t, LLVMValueRef off, int live)
 {
 	Emit *e = t->e;
 	const KContract *c = t->c;
 	unsigned bits = mlo_elem_bits(c->a.elem);
-	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);
+	LLVMTypeRef word = LLVMIntTypeInContext(e->ctx, bits * (unsigned)c->dot);
 	LLVMValueRef all = NULL;
 
 	if (live == c->dot || (bits == 8 && c->a.block % c->dot == 0))
-		return load_as(t, false, off, i32);
+		return load_as(t, false, off, word);
 	for (int i = 0; i < live; i++) {
 		LLVMValueRef v = load_as(t, false, addc(e, off, i), LLVMIntTypeInContext(e->ctx, bits));
 
-		v = LLVMBuildShl(e->b, LLVMBuildZExt(e->b, v, i32, ""), emit_const_i(i32, (int64_t)bits * i), "");
+		v = LLVMBuildShl(e->b, LLVMBuildZExt(e->b, v, word, ""), emit_const_i(word, (int64_t)bits * i), "");
 		all = all ? LLVMBuildOr(e->b, all, v, "") : v;
 	}
 	return all;
@@ -217,11 +231,35 @@ DotOperand contract_input(Tile *t, LLVMValueRef off, int live)
 	LLVMValueRef x;
 
 	if (c->dot == 1)
-		return whole(emit_splat(e, contract_widen(t, c->a.elem, load_as(t, false, off, raw)), c->lanes));
-	x = emit_splat(e, load_step(t, off, live), c->lanes);
+		return whole(emit_broadcast(e, contract_widen(t, c->a.elem, load_as(t, false, off, raw)), c->lanes));
+	if (t->lane >= 0 && emit_takes_lanes(e))
+		x = emit_load_lane(e, contract_address(t, false, addc(e, off, -t->lane * c->dot)), t->lane, c->lanes);
+	else
+		x = emit_broadcast(e, load_step(t, off, live), c->lanes);
 	if (c->a.flip)
 		x = LLVMBuildXor(e->b, x, emit_const_i(LLVMTypeOf(x), (int32_t)0x80808080), "");
 	return contract_split(t, x, contract_takes_signed(e->t, c->a.elem));
+}
+
+LLVMValueRef contract_pair_input(Tile *t, LLVMValueRef a, LLVMValueRef b, int live)
+{
+	Emit *e = t->e;
+	const KContract *c = t->c;
+	int bytes = c->lanes * 4;
+	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx);
+	LLVMValueRef flip = emit_const_i(i64, (int64_t)0x8080808080808080), x[2] = {a, b}, v;
+
+	if (a && b && a != b && contract_pair_adjacent(c) && (live == c->dot || c->a.block % c->dot == 0)) {
+		v = emit_pair_load(e, contract_address(t, false, a), bytes);
+		v = c->a.flip ? LLVMBuildXor(e->b, v, emit_splat(e, flip, bytes / 8), "") : v;
+	} else {
+		for (int i = 0; i < 2; i++) {
+			v = x[i] ? load_step(t, x[i], live) : emit_i64(e, 0);
+			x[i] = x[i] && c->a.flip ? LLVMBuildXor(e->b, v, flip, "") : v;
+		}
+		v = emit_pair(e, x[0], x[1], bytes);
+	}
+	return cast_to(e, v, lanes_of(e, 32, c->lanes));
 }
 
 DotOperand contract_weights(Tile *t, LLVMValueRef off, int j)
@@ -245,22 +283,6 @@ DotOperand contract_weights(Tile *t, LLVMValueRef off, int j)
 
 /* -- products ------------------------------------------------------------------------------------- */
 
-/* An instruction of the target on operands of 32-bit lanes, whatever the types it is declared with. */
-static LLVMValueRef call(Tile *t, const char *name, LLVMTypeRef narrow, LLVMValueRef *args, unsigned n)
-{
-	Emit *e = t->e;
-	unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
-	LLVMTypeRef over[] = {t->vec, narrow}, fn, param[3];
-	unsigned nover = LLVMIntrinsicIsOverloaded(id) ? 2 : 0;
-
-	fn = LLVMIntrinsicGetType(e->ctx, id, over, nover);
-	MLO_ASSERT(id && LLVMCountParamTypes(fn) == n && n <= 3);
-	LLVMGetParamTypes(fn, param);
-	for (unsigned i = 0; i < n; i++)
-		args[i] = cast_to(e, args[i], param[i]);
-	return LLVMBuildCall2(e->b, fn, LLVMGetIntrinsicDeclaration(e->mod, id, over, nover), args, n, "");
-}
-
 static LLVMValueRef multiply_add(Tile *t, LLVMValueRef a, LLVMValueRef b, LLVMValueRef sum)
 {
 	Emit *e = t->e;
@@ -271,16 +293,24 @@ static LLVMValueRef multiply_add(Tile *t, LLVMValueRef a, LLVMValueRef b, LLVMVa
 	return emit_intrinsic(e, "llvm.fmuladd", &t->vec, 1, args, 3);
 }
 
+/* An instruction that the target has for a step. */
+static LLVMValueRef by_instruction(Tile *t, LLVMValueRef a, LLVMValueRef b, LLVMValueRef sum)
+{
+	Emit *e = t->e;
+	LLVMTypeRef elem = t->c->a.elem == EL_bf16 ? LLVMBFloatTypeInContext(e->ctx) : LLVMInt8TypeInContext(e->ctx);
+
+	return emit_instruction(e, instruction(e->t, t->c), t->sum, elem, (LLVMValueRef[]){sum, a, b}, 3);
+}
+
 LLVMValueRef contract_multiply(Tile *t, const DotOperand *a, const DotOperand *b, LLVMValueRef sum)
 {
 	Emit *e = t->e;
-	const char *name = instruction(e->t, t->c);
 
-	if (name) {
-		LLVMTypeRef elem = t->c->dot == 4 ? LLVMInt8TypeInContext(e->ctx) : LLVMBFloatTypeInContext(e->ctx);
-		LLVMTypeRef narrow = emit_vec(elem, t->c->dot * t->c->lanes);
+	if (instruction(e->t, t->c)) {
+		/* Where both operands are of a kind, which is which makes no difference; LLVM knows those with the lane at the end. */
+		bool swap = emit_takes_lanes(e) && (t->c->a.elem == EL_bf16 || contract_takes_signed(e->t, t->c->a.elem));
 
-		return call(t, name, narrow, (LLVMValueRef[]){sum, a->v[0], b->v[0]}, 3);
+		return by_instruction(t, swap ? b->v[0] : a->v[0], swap ? a->v[0] : b->v[0], sum);
 	}
 	if (a->n == 2 && t->c->dot == 4 && by_lanes(e)) {
 		for (int i = 0; i < 2; i++)
@@ -289,10 +319,73 @@ LLVMValueRef contract_multiply(Tile *t, const DotOperand *a, const DotOperand *b
 	}
 	if (a->n == 2 && t->c->dot == 4) {
 		for (int i = 0; i < 2; i++)
-			sum = LLVMBuildAdd(e->b, sum, call(t, e->t->dots->i16, NULL, (LLVMValueRef[]){a->v[i], b->v[i]}, 2), "");
+			sum = LLVMBuildAdd(e->b, sum, emit_instruction(e, e->t->dots->i16, t->sum, NULL, (LLVMValueRef[]){a->v[i], b->v[i]}, 2), "");
 		return sum;
 	}
 	for (int i = 0; i < a->n; i++)
 		sum = multiply_add(t, a->v[i], b->v[i], sum);
 	return sum;
+}
+
+/* -- products of matrices --------------------------------------------------------------------------- */
+
+/* The sums of two columns, 64 bits of each in turn; or, of sums in that form, those of each column. */
+static void shuffle_pair(Tile *t, const LLVMValueRef *sum, bool weave, LLVMValueRef *out)
+{
+	Emit *e = t->e;
+	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);
+	unsigned n = (unsigned)t->c->lanes;
+	LLVMValueRef at[64];
+
+	for (unsigned h = 0; h < 2; h++) {
+		for (unsigned k = 0; k < n; k++) {
+			unsigned two = k / 2, odd = k % 2;
+			unsigned from = weave ? two % 2 * n + h * n / 2 + two / 2 * 2 + odd : 4 * two + 2 * h + odd;
+
+			at[k] = LLVMConstInt(i32, from, 0);
+		}
+		out[h] = LLVMBuildShuffleVector(e->b, sum[0], sum[1], LLVMConstVector(at, n), "");
+	}
+}
+
+static void shuffle_sums(Tile *t, int cols, bool weave)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+
+	for (int at = 0; contract_pairs(c) && at < t->rows * c->cols; at += 2) {
+		if (at % c->cols >= cols)
+			continue;
+		for (int j = 0; j < c->vecs; j++) {
+			LLVMValueRef *acc = &t->acc[at * c->vecs + j], sum[2], out[2];
+
+			sum[0] = LLVMBuildLoad2(e->b, t->vec, acc[0], "");
+			sum[1] = LLVMBuildLoad2(e->b, t->vec, acc[c->vecs], "");
+			shuffle_pair(t, sum, weave, out);
+			LLVMBuildStore(e->b, out[0], acc[0]);
+			LLVMBuildStore(e->b, out[1], acc[c->vecs]);
+		}
+	}
+}
+
+void contract_weave(Tile *t, int cols)
+{
+	shuffle_sums(t, cols, true);
+}
+
+void contract_unweave(Tile *t, int cols)
+{
+	shuffle_sums(t, cols, false);
+}
+
+LLVMValueRef contract_pair_weights(Tile *t, LLVMValueRef off, int h)
+{
+	return load_as(t, true, addc(t->e, off, h * contract_vector(t->c) / 2), lanes_of(t->e, 32, t->c->lanes));
+}
+
+void contract_multiply_pair(Tile *t, LLVMValueRef a, LLVMValueRef b, LLVMValueRef acc)
+{
+	Emit *e = t->e;
+
+	LLVMBuildStore(e->b, by_instruction(t, a, b, LLVMBuildLoad2(e->b, t->vec, acc, "")), acc);
 }

@@ -49,6 +49,23 @@ LLVMValueRef emit_lane_vec(Emit *e, const KIdx *x);  /* always as a vector of i3
 /* All guards: *uniform is an i1 or NULL (holds always), *mask a vector of i1 or NULL. */
 void emit_guard(Emit *e, const KGuard *g, LLVMValueRef *uniform, LLVMValueRef *mask);
 
+/* emit_registers.c.  An instruction of the target, as LLVM names its intrinsic, on vectors of whole registers, whatever their
+ * element types: of results of type `sum`, from operands of type `narrow` (NULL: only those of the result's). */
+LLVMValueRef emit_instruction(Emit *e, const char *name, LLVMTypeRef sum, LLVMTypeRef narrow, LLVMValueRef *args, unsigned n);
+bool emit_scalable(const Emit *e);                   /* are registers SVE's? */
+LLVMValueRef emit_broadcast(Emit *e, LLVMValueRef v, int lanes); /* what was loaded, in all lanes */
+/* NEON multiplies by one lane of an operand; a load into all lanes would take a unit that multiplies, one of two lanes does not.
+ * Lane `lane` of the two of 32 bits there, in all lanes. */
+bool emit_takes_lanes(const Emit *e);
+LLVMValueRef emit_load_lane(Emit *e, LLVMValueRef at, int lane, int lanes);
+/* a and b, 64 bits each, side by side in each 128 bits of a vector of i64; and such a pair from memory. */
+LLVMValueRef emit_pair(Emit *e, LLVMValueRef a, LLVMValueRef b, int bytes);
+LLVMValueRef emit_pair_load(Emit *e, LLVMValueRef at, int bytes);
+/* Lanes of f32 as those of bf16, by the instruction that comes with products of these; NULL: there is none for so many. */
+LLVMValueRef emit_bf16_bits(Emit *e, LLVMValueRef x);
+/* Vectors side by side in one; v is changed. n: a power of two. */
+LLVMValueRef emit_joined(Emit *e, LLVMValueRef *v, int n);
+
 LLVMValueRef emit_value(Emit *e, const KInst *in);   /* emit_ops.c */
 /* emit_quantize.c: value `value`, which is rounded, as integers of type `to`; a cast of such integers to f32; that less the
  * constant `zero`.  NULL: the values are not of this form. */

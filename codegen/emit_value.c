@@ -68,10 +68,9 @@ static LLVMValueRef f32_to_bf16_bits(Emit *e, LLVMValueRef x)
 	LLVMTypeRef i32 = float_like(x, LLVMInt32TypeInContext(e->ctx));
 	LLVMValueRef w = LLVMBuildBitCast(e->b, x, i32, ""), top, r, nan;
 
-	if (e->t->dots->bf16 && emit_lanes(x)) { /* has an instruction for this, too */
-		r = LLVMBuildFPTrunc(e->b, x, float_like(x, LLVMBFloatTypeInContext(e->ctx)), "");
-		return LLVMBuildBitCast(e->b, r, i16, "");
-	}
+	r = e->t->dots->bf16 && emit_lanes(x) ? emit_bf16_bits(e, x) : NULL;
+	if (r)
+		return r;
 	top = LLVMBuildLShr(e->b, w, emit_const_i(i32, 16), "");
 	r = LLVMBuildAnd(e->b, top, emit_const_i(i32, 1), "");
 	r = LLVMBuildAdd(e->b, LLVMBuildAdd(e->b, w, r, ""), emit_const_i(i32, 0x7fff), "");

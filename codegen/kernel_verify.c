@@ -312,7 +312,8 @@ static void check_elements(Scope *s, const KContract *c)
 {
 	static const struct { MloElem a, b; int dot; } known[] = {
 		{EL_f32, EL_f32, 1}, {EL_f32, EL_f16, 1}, {EL_f32, EL_bf16, 1}, {EL_bf16, EL_f32, 1}, {EL_bf16, EL_f16, 1},
-		{EL_bf16, EL_bf16, 1}, {EL_bf16, EL_bf16, 2}, {EL_u8, EL_i8, 4}, {EL_i8, EL_i8, 4}};
+		{EL_bf16, EL_bf16, 1}, {EL_bf16, EL_bf16, 2}, {EL_bf16, EL_bf16, 4},
+		{EL_u8, EL_i8, 4}, {EL_i8, EL_i8, 4}, {EL_u8, EL_i8, 8}, {EL_i8, EL_i8, 8}};
 	int64_t tiles = mlo_contract_ctiles(c), w = (int64_t)c->vecs * c->lanes;
 	int dot = c->dot;
 	bool any = false;
@@ -325,6 +326,8 @@ static void check_elements(Scope *s, const KContract *c)
 	else if (dot > 1 && (c->nk < 1 || c->a.k != 1 || !c->b.packed || (c->a.block % dot && c->a.block < c->nk) ||
 	                     c->group_k % dot))
 		wrong(s, "contraction of %d at once that do not lie beside each other", dot);
+	if (contract_pairs(c) && (c->cols % 2 || c->wino || c->depth || c->sparse.spread || contract_is_depthwise(c)))
+		wrong(s, "contraction by products of matrices in tiles of %d columns", c->cols);
 	check_input(s, c->a_arg, c->a.elem, "A");
 	check_input(s, c->b_arg, c->b.elem, "B");
 	if ((c->a.flip || c->zero.given || c->zero.at) && (!c->zero.sums || mlo_contract_sum(c) != EL_i32))

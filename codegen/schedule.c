@@ -4,6 +4,8 @@
  * units, loads over two load ports, weights over the path from the second-level cache, and the
  * latency of one multiply-add that every accumulator has to wait for; per tile, a constant.  Tiles are
  * chosen by the sum over all tiles of the output, so that a tail costs what it really costs. */
+#include <string.h>
+
 #include "codegen/contract.h"
 
 enum { FMA_LATENCY = 4, LOADS_PER_CYCLE = 2, L2_BYTES_PER_CYCLE = 32, L3_BYTES_PER_CYCLE = 12, WANTED_TASKS = 32 };
@@ -41,15 +43,32 @@ static double splits(const MloTarget *t, const KContract *c, int cols, int vecs)
 	return c->dot == 4 && pieces > 1 ? pieces * cols + 1.5 * pieces * vecs : 0;
 }
 
+/* Vectors that a step of a tile loads, and instructions beside its products. */
+static double loads_of(const MloTarget *t, const KContract *c, int cols, int vecs)
+{
+	bool each = contract_is_depthwise(c) || contract_taps_overflow(t, c, cols, vecs); /* product loads its input */
+
+	if (contract_pairs(c))
+		return cols / 2 * (contract_pair_adjacent(c) ? 1 : 2) + 2 * vecs;
+	return each ? cols * vecs + vecs : cols + vecs;
+}
+
+static double beside(const MloTarget *t, const KContract *c, int cols, int vecs)
+{
+	double pair = (double)t->register_bytes / t->vector_bytes * cols / 2;
+
+	return contract_pairs(c) ? pair * ((contract_pair_adjacent(c) ? 0 : 1) + c->a.flip) : splits(t, c, cols, vecs);
+}
+
 static double tile_cycles(const MloTarget *t, const KContract *c, int cols, int vecs)
 {
 	double terms = (double)(mlo_contract_steps(c) * c->nky * c->nkx), vector = vector_bytes(c);
-	bool each = contract_is_depthwise(c) || contract_taps_overflow(t, c, cols, vecs); /* product loads its input */
-	double term = max_of((cols * vecs * contract_dot_cost(t, c) + splits(t, c, cols, vecs)) / t->fma_per_cycle,
-	                     (double)(each ? cols * vecs + vecs : cols + vecs) / LOADS_PER_CYCLE);
+	double term;
 
 	if (contract_slides(c))
 		return slide_cycles(t, c, cols, vecs);
+	cols += contract_pairs(c) ? cols % 2 : 0;
+	term = max_of((cols * vecs * contract_dot_cost(t, c) + beside(t, c, cols, vecs)) / t->fma_per_cycle, loads_of(t, c, cols, vecs) / LOADS_PER_CYCLE);
 	/* weights that do not stay in the first-level cache between tiles come from the second */
 	if (terms * vecs * vector > (double)t->l1d / 2)
 		term = max_of(term, vecs * vector / L2_BYTES_PER_CYCLE);
@@ -72,12 +91,29 @@ static bool columns_collide(const MloTarget *t, const KContract *c, int cols)
 	return cols > sets * (t->l1d_ways > 4 ? t->l1d_ways - 3 : t->l1d_ways);
 }
 
+/* SVE loads an element into all lanes from up to REACH bytes behind a register: columns that lie farther apart take one each, of
+ * which there are POINTERS beside those of loops. */
+static bool columns_reached(const MloTarget *t, const KContract *c, int cols)
+{
+	enum { NEON = 16, REACH = 252, POINTERS = 10 };
+
+	return t->register_bytes <= NEON || strcmp(t->arch, "aarch64") != 0 || contract_is_depthwise(c) || cols <= POINTERS ||
+	       (c->a.x >= 0 && (cols - 1) * c->sx * c->a.x * mlo_elem_bits(c->a.elem) / 8 <= REACH);
+}
+
 bool contract_tile_fits(const MloTarget *t, const KContract *c, int cols, int vecs)
 {
 	if (cols == 1 && vecs == 1) /* nothing is smaller */
 		return true;
+	if (!columns_reached(t, c, cols))
+		return false;
 	if (contract_slides(c)) /* the weights of a row of taps, and as many inputs */
 		return cols * vecs + (int)c->nkx * vecs + (int)c->nkx < t->vector_regs;
+	if (contract_pairs(c)) { /* an operand of each pair of columns, and the weights that they are multiplied by */
+		double pair = (double)t->register_bytes / t->vector_bytes;
+
+		return cols % 2 == 0 && cols * vecs + pair * cols / 2 + 3 + c->a.flip <= t->vector_regs;
+	}
 	return cols * vecs + (vecs + 2) * contract_dot_pieces(t, c) + c->a.flip < t->vector_regs;
 }
 
@@ -128,6 +164,7 @@ typedef struct Search {
 	const Samples *s;
 	double best[MAX_SAMPLES], ratio;
 	bool judge, whole; /* whole: no tile has fewer vectors than others */
+	int vecs;          /* of all tiles; 0: any */
 } Search;
 
 static void try_tile(const MloTarget *t, KContract *c, Search *f, int cols, int vecs)
@@ -165,30 +202,46 @@ static void try_tiles(const MloTarget *t, KContract *c, Search *f)
 	int64_t nvec = (c->nc + c->lanes - 1) / c->lanes, longest = f->s->nx[f->s->n - 1];
 
 	for (int vecs = 1; vecs <= CONTRACT_MAX_VECS; vecs++) {
-		if (f->whole && nvec % vecs)
+		if ((f->whole && nvec % vecs) || (f->vecs && vecs != f->vecs))
 			continue;
 		if ((vecs > nvec || contract_splits_group(c, vecs) || (f->s->n > 1 && too_wide(t, c, vecs))) && vecs > 1)
 			continue;
-		for (int cols = 1; cols <= CONTRACT_MAX_COLS && cols <= longest && contract_tile_fits(t, c, cols, vecs); cols++) {
-			if (columns_collide(t, c, cols))
+		int step = contract_pairs(c) ? 2 : 1;
+
+		for (int cols = step; cols <= CONTRACT_MAX_COLS && cols < longest + step && contract_tile_fits(t, c, cols, vecs); cols += step) {
+			if (columns_collide(t, c, cols) && cols > step)
 				break;
 			try_tile(t, c, f, cols, vecs);
 		}
 	}
 }
 
+/* How much longer it may take with as many vectors as the target's tiles usually have. */
+#define USUAL 1.08
+
 static void choose_tile(const MloTarget *t, KContract *c, const Samples *s, bool whole)
 {
 	Search f = {.s = s, .whole = whole};
+	KContract usual = *c;
+	double least;
 
 	c->vecs = 0;
 	try_tiles(t, c, &f);
 	f.judge = true;
 	try_tiles(t, c, &f);
+	least = f.ratio;
+	f.vecs = contract_is_depthwise(c) ? 1 : t->tile_vecs;
+	usual.vecs = 0;
+	if (t->tile_vecs && !(contract_pairs(c) && !contract_pair_adjacent(c))) /* where wide tiles save more */
+		try_tiles(t, &usual, &f);
+	if (usual.vecs && f.ratio <= USUAL * least)
+		*c = usual;
 }
 
 bool contract_two_rows_fit(const MloTarget *t, const KContract *c)
 {
+	if (contract_pairs(c))
+		return contract_tile_fits(t, c, 2 * c->cols, c->vecs);
 	return 2 * c->cols * c->vecs + (c->vecs + 1) * contract_dot_pieces(t, c) + c->a.flip <= t->vector_regs;
 }
 

@@ -37,6 +37,8 @@ void mlo_schedule_set(KContract *c, const MloSchedule *s)
 		wino_elements(c);
 	c->c_chunk = s->c_chunk;
 	c->depth = s->depth;
+	if (s->spread)
+		c->dot = contract_lane_dot(c);
 	c->sparse.spread = s->spread;
 	c->sparse.group = s->group;
 	c->sparse.runs = s->runs;

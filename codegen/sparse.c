@@ -60,10 +60,10 @@ int64_t sparse_scratch_bytes(const KContract *c)
 
 bool sparse_can(const MloTarget *t, const KContract *c)
 {
-	bool floats = c->dot == 1 && c->a.elem == EL_f32 && c->b.elem == EL_f32, bytes = c->dot == 4;
+	bool floats = c->dot == 1 && c->a.elem == EL_f32 && c->b.elem == EL_f32, bytes = contract_lane_dot(c) == 4;
 
 	return (floats || bytes) && contract_dot_pieces(t, c) == 1 && c->b.packed && !c->group_k && !c->scale.on && !c->a_at && !c->b_at &&
-	       !c->y_lo && c->a.k == 1 && c->nk % c->dot == 0 && contract_zero_fits(c) && contract_sizes_known(c);
+	       !c->y_lo && c->a.k == 1 && c->nk % contract_lane_dot(c) == 0 && contract_zero_fits(c) && contract_sizes_known(c);
 }
 
 int sparse_most_registers(const MloTarget *t, int group)
@@ -205,6 +205,7 @@ void mlo_schedule_sparse(const MloTarget *t, const MloKernel *k, const MloSparsi
 		KContract w = dense;
 		double cycles;
 
+		w.dot = contract_lane_dot(c);
 		w.sparse.group = 1 << i;
 		cycles = sparse_schedule(t, sparse_most_registers(t, w.sparse.group), weights->n[i], &w);
 		if (cycles < (i ? WORTH : 1) * best) {

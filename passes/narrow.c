@@ -38,7 +38,7 @@ static bool storable(Narrower *w, const MloValue *v)
 	return true;
 }
 
-/* Would the contraction take two of v's elements at once? */
+/* Would the contraction take several of v's elements at once? */
 static bool pairs(Narrower *w, MloValue *v, const MloNode *n)
 {
 	int dot;
@@ -48,7 +48,7 @@ static bool pairs(Narrower *w, MloValue *v, const MloNode *n)
 	v->layout.half = true;
 	dot = mlo_contract_dot(&w->lower, n, n);
 	v->layout.half = false;
-	return dot == 2;
+	return dot > 1;
 }
 
 static bool wanted(Narrower *w, MloValue *v)

@@ -4,21 +4,24 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DOTS(id, us, ss, pairs, bf, rnd) static const MloDots dots_##id = {.u8s8 = us, .s8s8 = ss, .i16 = pairs, .bf16 = bf, .round = rnd};
+#define DOTS(id, us, ss, pairs, bf, rnd) DOTS_MM(id, us, ss, pairs, bf, rnd, NULL, NULL, NULL)
+#define DOTS_MM(id, us, ss, pairs, bf, rnd, mus, mss, mbf) \
+	static const MloDots dots_##id = {.u8s8 = us, .s8s8 = ss, .i16 = pairs, .bf16 = bf, .round = rnd, .mm_u8s8 = mus, .mm_s8s8 = mss, .mm_bf16 = mbf};
 #define MATRIX(id, cfg, rel, zr, ld, st, us, ss, bf, nreg, nrow, nbyte, cyc, lat, rcyc)                    \
 	static const MloMatrix matrix_##id = {.config = cfg, .release = rel, .zero = zr, .load = ld, .store = st, .u8s8 = us, \
 		.s8s8 = ss, .bf16 = bf, .registers = nreg, .rows = nrow, .row_bytes = nbyte, .product_cycles = cyc, \
 		.product_latency = lat, .row_cycles = rcyc};
 #define VARIANT(id, ...) VARIANT_ROW(id, __VA_ARGS__)
-#define VARIANT_ROW(id, nm, ar, tr, cp, tn, ft, nd, vb, rb, vr, bl, dt, mx, d1, dw, d2, d3, ghz, fma, bpc, fork)       \
+#define VARIANT_ROW(id, nm, ar, tr, cp, tn, ft, nd, vb, rb, vr, tv, bl, dt, mx, d1, dw, d2, d3, ghz, fma, bpc, fork)       \
 	static const MloTarget variant_##id = {                                                                \
 		.name = nm, .arch = ar, .triple = tr, .cpu = cp, .tune = tn, .features = ft, .needs = nd, .vector_bytes = vb, .register_bytes = rb, \
-		.vector_regs = vr, .block = bl, .dots = &dots_##dt, .matrix = mx, .l1d = d1, .l1d_ways = dw,            \
+		.vector_regs = vr, .tile_vecs = tv, .block = bl, .dots = &dots_##dt, .matrix = mx, .l1d = d1, .l1d_ways = dw,            \
 		.l2 = d2, .l3 = d3, .clock_ghz = ghz, .fma_per_cycle = fma, .bytes_per_cycle = bpc, .fork_ns = fork};
 #include "targets/variants.def"
 
 static const MloTarget *const variants[] = {
 #define DOTS(...)
+#define DOTS_MM(...)
 #define MATRIX(...)
 #define VARIANT(id, ...) &variant_##id,
 #include "targets/variants.def"
@@ -33,6 +36,7 @@ static const MloTargetSet sets[] = {
 /* Each level by its own name. */
 static const MloTargetSet levels[] = {
 #define DOTS(...)
+#define DOTS_MM(...)
 #define MATRIX(...)
 #define VARIANT(id, nm, ...) {.name = nm, .aliases = "", .summary = "that level alone", .variant = {&variant_##id}},
 #include "targets/variants.def"

@@ -23,6 +23,7 @@ typedef struct Compiler {
 	const MloObjectRequest *object; /* instead of a package; or NULL */
 	const MloGraph *graph; /* as given */
 	const MloTarget *target[MAX_VARIANTS];
+	MloWeightPool pool;
 	MloElem precision;
 	size_t nvariants;
 	MloVariant *made; /* nvariants each */
@@ -102,13 +103,14 @@ static const char *pipeline_text(int level)
 	MLO_BUG("no pipeline %s", want);
 }
 
-/* The pipeline up to the first pass that looks at the target (`layout`) is run once, the rest per
+/* The pipeline up to the first pass that looks at the target (`sign`, or `layout`) is run once, the rest per
  * variant.  Under a pass limit every variant runs it whole, so that the count means something. */
 static MloStatus split_pipeline(Compiler *c, const MloGraph *graph, const MloGraph **common, const char **rest)
 {
-	const char *all = pipeline_text(c->opt->level), *cut = strstr(all, ",layout");
+	const char *all = pipeline_text(c->opt->level), *cut = strstr(all, ",sign");
 	MloGraph *g;
 
+	cut = cut ? cut : strstr(all, ",layout");
 	*common = graph;
 	*rest = all;
 	if (!cut || c->opt->pass_limit >= 0)
@@ -168,6 +170,7 @@ static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, 
 		.dump_kernels = c->opt->dump_kernels,
 		.dump_llvm = c->opt->dump_llvm,
 		.dump_asm = c->opt->dump_asm,
+		.pool = c->nvariants > 1 ? &c->pool : NULL,
 		.function = c->object ? c->object->function : NULL,
 	};
 	MloVariant *v = &c->made[i];
@@ -186,15 +189,26 @@ static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, 
 		c->opt->timing(c->opt->timing_user, "codegen", now() - start, v->nkernels);
 	if (c->object)
 		return MLO_OK;
-	c->listed[i] = (MloManifestVariant){
-		.target = t,
-		.made = v,
-		.precision = mlo_precision_name(c->precision),
-		.code = add_blob(c, MLRT_CODE, &v->code),
-		.weights = (size_t)mlo_package_pieces(c->package, MLRT_WEIGHTS, v->weight, v->nweight, v->lookup_bytes),
-		.program = add_blob(c, MLRT_PROGRAM, &v->program),
-	};
+	c->listed[i] = (MloManifestVariant){.target = t, .made = v, .precision = mlo_precision_name(c->precision)};
+	c->listed[i].code = add_blob(c, MLRT_CODE, &v->code);
+	if (!v->pooled)
+		c->listed[i].weights = (size_t)mlo_package_pieces(c->package, MLRT_WEIGHTS, v->weight, v->nweight, v->lookup_bytes);
+	c->listed[i].program = add_blob(c, MLRT_PROGRAM, &v->program);
 	return MLO_OK;
+}
+
+/* The blob of weights that variants share, which all have brought theirs to. */
+static void add_pool(Compiler *c)
+{
+	size_t n, blob;
+	const MloPiece *piece = mlo_pool_pieces(&c->pool, &n);
+
+	if (!c->pool.weight.n)
+		return;
+	blob = (size_t)mlo_package_pieces(c->package, MLRT_WEIGHTS, piece, n, 0);
+	for (size_t i = 0; i < c->nvariants; i++)
+		if (c->made[i].pooled)
+			c->listed[i].weights = blob;
 }
 
 static void fill_report(const Compiler *c, MloptReport *r)
@@ -205,6 +219,7 @@ static void fill_report(const Compiler *c, MloptReport *r)
 		r->nodes++;
 	r->macs = mlo_graph_macs(c->graph);
 	r->variants = c->nvariants;
+	r->weight_bytes = (uint64_t)c->pool.bytes;
 	for (size_t i = 0; i < c->nvariants; i++) {
 		const MloVariant *v = &c->made[i];
 
@@ -212,7 +227,7 @@ static void fill_report(const Compiler *c, MloptReport *r)
 		r->kernels += v->nkernels;
 		r->cache_hits += v->cache_hits;
 		r->code_bytes += v->code.n + v->facts.code + v->facts.constants;
-		r->weight_bytes += v->weight_bytes;
+		r->weight_bytes += v->pooled ? 0 : v->weight_bytes;
 		r->arena_bytes = v->arena_bytes > r->arena_bytes ? v->arena_bytes : r->arena_bytes;
 		for (size_t s = 0; s < v->nsteps; s++) {
 			++*tier[v->steps[s].tier];
@@ -375,6 +390,7 @@ static MloStatus compile(Compiler *c)
 	MLO_TRY(read_precision(c));
 	MLO_TRY(find_targets(c));
 	c->package = mlo_package_new(c->a);
+	c->pool.arena = c->a;
 	c->made = MLO_NEWN(c->a, MloVariant, c->nvariants);
 	c->listed = MLO_NEWN(c->a, MloManifestVariant, c->nvariants);
 	for (size_t i = 0; i < c->nvariants; i++) {
@@ -387,6 +403,8 @@ static MloStatus compile(Compiler *c)
 		mlo_graph_unload(graph);
 		MLO_TRY(compile_variant(c, i, common, passes));
 	}
+	if (!c->object)
+		add_pool(c);
 	return MLO_OK;
 }
 

@@ -1,22 +1,23 @@
-/* passes/unsign.c -- signed bytes between quantization and what reads the integers become unsigned ones.
- * Requires: types.  Keeps: types but of those values, order, origins.  Breaks: nothing.  Idempotent.
+/* passes/sign.c -- bytes between quantization and what reads the integers get the sign that the target's products take.
+ * Requires: types, a target.  Keeps: types but of those values, order, origins.  Breaks: nothing.  Idempotent.
  *
- * q + 128 with zero point z + 128 stands for the same numbers.  The instructions that sum up products of
- * bytes take unsigned activations; signed ones would have to be turned in each kernel that reads them. Values
+ * q + 128 with zero point z + 128 stands for the same numbers.  Most instructions that sum up products of
+ * bytes take unsigned activations, some only signed ones (Arm's SDOT); the others would have to be turned in each kernel that
+ * reads them.  Values
  * change together with all that they are moved to: a set of them stays as it is if anything else reads or
  * makes one. */
 #include "passes/quant.h"
 
-typedef struct Unsigner {
+typedef struct Signer {
 	MloGraph *g;
 	MloPassCx *cx;
 	bool *turns;    /* by value id */
 	uint32_t count; /* of values there were at first */
-} Unsigner;
+	MloElem from, to;
+	int shift;      /* what is added */
+} Signer;
 
-enum { SHIFT = 128 };
-
-static bool turning(const Unsigner *u, const MloValue *v)
+static bool turning(const Signer *u, const MloValue *v)
 {
 	return v && v->id < u->count && u->turns[v->id];
 }
@@ -37,16 +38,16 @@ static bool reads_zero(const MloNode *n)
 	return mlo_quant_from(n, &q);
 }
 
-static bool begins(const MloNode *n)
+static bool begins(const Signer *u, const MloNode *n)
 {
 	MloQuant q;
 
-	return mlo_quant_to(n, &q) && q.elem == EL_i8 && zero_of(n);
+	return mlo_quant_to(n, &q) && q.elem == u->from && zero_of(n);
 }
 
 /* -- which values turn ------------------------------------------------------------------------- */
 
-static bool reader_turns(const Unsigner *u, const MloUse *use)
+static bool reader_turns(const Signer *u, const MloUse *use)
 {
 	const MloNode *n = use->node;
 
@@ -60,7 +61,7 @@ static bool reader_turns(const Unsigner *u, const MloUse *use)
 	return true;
 }
 
-static bool keeps_turning(const Unsigner *u, const MloValue *v)
+static bool keeps_turning(const Signer *u, const MloValue *v)
 {
 	if (mlo_is_output(u->g, v))
 		return false;
@@ -73,14 +74,14 @@ static bool keeps_turning(const Unsigner *u, const MloValue *v)
 	return true;
 }
 
-static void find_turning(Unsigner *u)
+static void find_turning(Signer *u)
 {
 	bool again = true;
 
 	for (MloNode *n = u->g->first; n; n = n->next)
 		for (uint32_t i = 0; i < n->nout; i++)
-			if (n->out[i] && n->out[i]->type.elem == EL_i8)
-				u->turns[n->out[i]->id] = begins(n) || mlo_quant_moves(n);
+			if (n->out[i] && n->out[i]->type.elem == u->from)
+				u->turns[n->out[i]->id] = begins(u, n) || mlo_quant_moves(n);
 	while (again) {
 		again = false;
 		for (MloNode *n = u->g->first; n; n = n->next)
@@ -94,11 +95,11 @@ static void find_turning(Unsigner *u)
 
 /* -- turning them ------------------------------------------------------------------------------ */
 
-/* n with operand 2, a number in units of i8 (absent: 0), in units of u8. */
-static void shift_operand(Unsigner *u, MloNode *n)
+/* n with operand 2, a number in units of the old type (absent: 0), in units of the new one. */
+static void shift_operand(Signer *u, MloNode *n)
 {
 	MloValue *old = zero_of(n), *in[4] = {0};
-	MloValue *z = mlo_rw_scalar(u->g, EL_u8, (double)(old ? mlo_tensor_i64(old->data, 0) : 0) + SHIFT);
+	MloValue *z = mlo_rw_scalar(u->g, u->to, (double)(old ? mlo_tensor_i64(old->data, 0) : 0) + u->shift);
 	MloNode *m;
 
 	if (n->nin > 2) {
@@ -116,7 +117,7 @@ static void shift_operand(Unsigner *u, MloNode *n)
 	mlo_graph_remove(u->g, n);
 }
 
-static void turn(Unsigner *u, MloNode *n)
+static void turn(Signer *u, MloNode *n)
 {
 	bool from = n->nin > 0 && turning(u, n->in[0]),
 	     to = n->op == OP_quantize_linear && turning(u, n->out[0]);
@@ -125,16 +126,18 @@ static void turn(Unsigner *u, MloNode *n)
 		mlo_attr_set_i(n, ATTR_quantize_linear_output_dtype, 0);
 	for (uint32_t i = 0; i < n->nout; i++)
 		if (n->out[i] && (to || (from && mlo_quant_moves(n))))
-			n->out[i]->type.elem = EL_u8;
+			n->out[i]->type.elem = u->to;
 	if (to || (from && (!mlo_quant_moves(n) || n->op == OP_pad)))
 		shift_operand(u, n);
 	u->cx->changed += to || from;
 }
 
-MloStatus mlo_pass_unsign(MloGraph *g, MloPassCx *cx)
+MloStatus mlo_pass_sign(MloGraph *g, MloPassCx *cx)
 {
-	Unsigner u = {
-		.g = g, .cx = cx, .turns = MLO_NEWN(cx->arena, bool, g->next_id + 1), .count = g->next_id};
+	const MloDots *dots = cx->target->dots;
+	bool to_signed = dots->s8s8 && !dots->u8s8;
+	Signer u = {.g = g, .cx = cx, .turns = MLO_NEWN(cx->arena, bool, g->next_id + 1), .count = g->next_id,
+	            .from = to_signed ? EL_u8 : EL_i8, .to = to_signed ? EL_i8 : EL_u8, .shift = to_signed ? -128 : 128};
 
 	find_turning(&u);
 	for (MloNode *n = g->first, *next; n; n = next) {
