@@ -1,7 +1,8 @@
 /* codegen/emit.h -- Kernel IR to LLVM IR.
  *
  * A kernel becomes one function  void SYMBOL(void *const *args, int64_t begin, int64_t end, void *scratch)
- * (begin and end as wide as a pointer) that runs tasks [begin, end).  args[] has one pointer per kernel argument (those of KA_SCRATCH are
+ * (begin and end as wide as a pointer) that runs tasks [begin, end).  args[] has one pointer per kernel argument
+ * (those of KA_SCRATCH are
  * ignored: their memory is carved out of `scratch`, 64-byte aligned, in argument order). */
 #ifndef MLO_CODEGEN_EMIT_H
 #define MLO_CODEGEN_EMIT_H

@@ -164,7 +164,8 @@ static LLVMValueRef dims(Emit *e, const KCallTensor *t)
 		return ints(e, t->dim, t->rank);
 	array = emit_alloca(e, LLVMArrayType2(i64_type(e), (uint64_t)t->rank), "dims");
 	for (int i = 0; i < t->rank; i++)
-		LLVMBuildStore(e->b, t->dim[i] < 0 ? LLVMBuildSExt(e->b, e->size[-1 - t->dim[i]], i64_type(e), "") : int64(e, t->dim[i]),
+		LLVMBuildStore(e->b, t->dim[i] < 0 ? LLVMBuildSExt(e->b, e->size[-1 - t->dim[i]], i64_type(e), "")
+		                                   : int64(e, t->dim[i]),
 		               element(e, i64_type(e), array, i));
 	return array;
 }

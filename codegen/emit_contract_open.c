@@ -116,7 +116,7 @@ void contract_small_row(Tile *t)
 	const KContract *c = t->c;
 	Emit *e = t->e;
 	int64_t lo = ceil_of(c->px, c->sx), reach = c->in_x + c->px - (c->nkx - 1) * c->dx, hi = ceil_of(reach, c->sx), n;
-	LLVMValueRef x;
+	LLVMValueRef x, left;
 	EmitLoop l;
 
 	lo = lo < c->nx ? lo : c->nx;
@@ -130,7 +130,8 @@ void contract_small_row(Tile *t)
 	if (n == c->nx)
 		return;
 	x = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, c->nx - n), emit_i64(e, 1), "x");
-	emit_column(t, add(e, x, emit_select(e, LLVMBuildICmp(e->b, LLVMIntSLT, x, emit_i64(e, lo), ""), emit_i64(e, 0), emit_i64(e, n))));
+	left = LLVMBuildICmp(e->b, LLVMIntSLT, x, emit_i64(e, lo), "");
+	emit_column(t, add(e, x, emit_select(e, left, emit_i64(e, 0), emit_i64(e, n))));
 	emit_end(e, &l);
 }
 

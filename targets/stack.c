@@ -66,7 +66,8 @@ static uint64_t padding(const MloTarget *t, LLVMValueRef f)
 {
 	unsigned own = mlo_target_stack_align(t), align = own;
 
-	if (mlo_target_pointer_bytes(t) == 8 && (unsigned)t->register_bytes > align) /* vectors that are kept there; MVE's need no more */
+	/* vectors that are kept there; those of MVE need no more */
+	if (mlo_target_pointer_bytes(t) == 8 && (unsigned)t->register_bytes > align)
 		align = (unsigned)t->register_bytes;
 	for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b))
 		for (LLVMValueRef i = LLVMGetFirstInstruction(b); i; i = LLVMGetNextInstruction(i))

@@ -18,7 +18,7 @@
 typedef struct MloDots {
 	const char *u8s8;        /* sum + 4 products of u8 with i8, in i32 */
 	const char *s8s8;        /* sum + 4 products of i8 with i8, in i32 */
-	const char *i16;         /* 2 products of i16 with i16, in i32, without a sum; of one lane: added to its third operand */
+	const char *i16;         /* 2 products of i16 with i16, in i32, without a sum; of single lanes: sum + */
 	const char *bf16;        /* sum + 2 products of bf16 with bf16, in f32 */
 	const char *mm_u8s8, *mm_s8s8, *mm_bf16; /* per 128 bits: 2 x 2 sums + 2 rows of 8 bytes (4 bf16) of A by 2 of B */
 	const char *round;       /* f32 to the nearest i32, halves to even; INT32_MIN for whatever does not fit */

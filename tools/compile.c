@@ -387,8 +387,8 @@ static MloStatus find_targets(Compiler *c)
 	}
 	if (c->object && c->nvariants > 1) {
 		c->target[0] = c->target[c->nvariants - 1];
-		mlo_note(c->d, "of the %zu levels of %s this is for the lowest, %s; --target takes the name of any ('mlopt targets -v')",
-			 c->nvariants, targets->name, c->target[0]->name);
+		mlo_note(c->d, "of the %zu levels of %s this is for the lowest, %s; "
+			 "--target takes the name of any ('mlopt targets -v')", c->nvariants, targets->name, c->target[0]->name);
 		c->nvariants = 1;
 	}
 	return MLO_OK;

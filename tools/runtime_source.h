@@ -1,4 +1,4 @@
-/* tools/runtime_source.h -- the runtime as one C source file and its header, built into the program (runtime/amalgamate.sh). */
+/* tools/runtime_source.h -- the runtime as one C source file and its header, built in (runtime/amalgamate.sh). */
 #ifndef MLO_TOOLS_RUNTIME_SOURCE_H
 #define MLO_TOOLS_RUNTIME_SOURCE_H
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* examples/embedded/main.c -- runs kws.o, a model that spots words, on a Cortex-M and prints the word with the best score.
+/* examples/embedded/main.c -- runs kws.o, a model that spots words, on a Cortex-M and prints the best word's number.
  *
  * docs/EMBEDDED.md says how it is compiled and run. */
 #include "kws.h"

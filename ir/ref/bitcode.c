@@ -4,7 +4,9 @@
 #include <string.h>
 
 /* Defined in the generated ref_bitcode.c. */
-#define ARCH(name) extern const unsigned char mlo_ref_bitcode_##name[]; extern const size_t mlo_ref_bitcode_##name##_size;
+#define ARCH(name)                                             \
+	extern const unsigned char mlo_ref_bitcode_##name[];   \
+	extern const size_t mlo_ref_bitcode_##name##_size;
 #include "ir/ref/archs.def"
 
 const void *mlo_ref_bitcode(const char *arch, size_t *n)

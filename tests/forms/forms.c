@@ -77,8 +77,8 @@ static int print_main(MloArena *a, int argc, char **argv, MloDiag *d)
 	for (int i = 0; i < nout; i++)
 		printf("\tharness_bytes(out%d, sizeof out%d);\n", i, i);
 	printf("\tharness_number(\"stack\", used - frame);\n\tharness_number(\"arena\", %s_ARENA_BYTES);\n", big);
-	printf("\tharness_number(\"stack-stated\", %s_STACK_BYTES);\n\tharness_number(\"code\", %s_CODE_BYTES + %s_CONSTANT_BYTES);\n",
-	       big, big, big);
+	printf("\tharness_number(\"stack-stated\", %s_STACK_BYTES);\n", big);
+	printf("\tharness_number(\"code\", %s_CODE_BYTES + %s_CONSTANT_BYTES);\n", big, big);
 	printf("\treturn arena[%s_ARENA_BYTES] != 0x5a;\n}\n", big);
 	return 0;
 }

@@ -274,7 +274,8 @@ typedef struct Machine {
 } Machine;
 static Machine machines[] = {
 	{"aarch64", "MLOPT_TEST_QEMU", {"qemu-aarch64-static", "qemu-aarch64", NULL}, "MLOPT_TEST_RUNNER", NULL, NULL},
-	{"riscv64", "MLOPT_TEST_QEMU_RISCV64", {"qemu-riscv64-static", "qemu-riscv64", NULL}, "MLOPT_TEST_RUNNER_RISCV64", NULL, NULL},
+	{"riscv64", "MLOPT_TEST_QEMU_RISCV64", {"qemu-riscv64-static", "qemu-riscv64", NULL}, "MLOPT_TEST_RUNNER_RISCV64",
+	 NULL, NULL},
 };
 
 static void find_machines(void)
@@ -337,8 +338,8 @@ static MloStatus run_on(Case *c, const Runtime *r, const char *scratch, MloDiag 
 	MloTensor *out[64] = {0};
 	RunHow how = {.target = r->target, .variant = r->variant, .precision = r->precision, .level = r->level,
 	              .threads = r->threads,
-	              .file = r->kind == FILE_, .emulator = r->kind == EMULATED ? machine_of(r)->emulator : NULL, .cpu = r->cpu,
-	              .runner = machine_of(r)->runner, .scratch = scratch};
+	              .file = r->kind == FILE_, .emulator = r->kind == EMULATED ? machine_of(r)->emulator : NULL,
+	              .cpu = r->cpu, .runner = machine_of(r)->runner, .scratch = scratch};
 	int sparse;
 
 	if (r->kind == TEXT)
@@ -393,7 +394,8 @@ static void run_round(Case *c, const char *only, const char *scratch, Score *sco
 }
 
 /* Answers whether there are more sizes to run. */
-static bool run_case(const char *folder, const char *file, int round, const char *only, const char *scratch, Score *score)
+static bool run_case(const char *folder, const char *file, int round, const char *only, const char *scratch,
+                     Score *score)
 {
 	char path[4096];
 	Case c = {.name = file, .round = round};

@@ -9,7 +9,8 @@ void suite_c_header(void);
 
 static void identifiers(void)
 {
-	static const char *const pair[][2] = {{"kws", "kws"}, {"res-net.50", "res_net_50"}, {"8bit", "_8bit"}, {"", "_"}, {"\303\244", "__"}};
+	static const char *const pair[][2] = {{"kws", "kws"}, {"res-net.50", "res_net_50"}, {"8bit", "_8bit"}, {"", "_"},
+	                                         {"\303\244", "__"}};
 	MloArena *a = mlo_arena_new();
 
 	for (size_t i = 0; i < sizeof pair / sizeof *pair; i++)
@@ -45,8 +46,8 @@ static void contents(void)
 	g->inputs[1]->name = "x\"y?\?/";
 	g->output_names[0] = "x_y";
 	g->output_names[1] = "x.y";
-	text = c_header_text(a, &(CHeader){.prefix = "net", .target = "cortex-m4f", .tool = "mlopt 1", .typed = g, .arena_bytes = 640,
-					   .scratch_bytes = 64, .stack_bytes = 48, .code_bytes = 1000, .constant_bytes = 8,
+	text = c_header_text(a, &(CHeader){.prefix = "net", .target = "cortex-m4f", .tool = "mlopt 1", .typed = g,
+					   .arena_bytes = 640, .scratch_bytes = 64, .stack_bytes = 48, .code_bytes = 1000, .constant_bytes = 8,
 					   .weight_bytes = 128});
 	CU_ASSERT(has(text, "#ifndef NET_H\n#define NET_H\n"));
 	CU_ASSERT(has(text, "made by mlopt 1 for cortex-m4f"));
@@ -61,7 +62,8 @@ static void contents(void)
 	CU_ASSERT(has(text, "#define NET_INPUT0_BYTES 6\n"));
 	CU_ASSERT(has(text, "#define NET_INPUT1_NAME \"x\\042y\\077\\077/\"\n")); /* no trigraph, no end of the string */
 	CU_ASSERT(has(text, "#define NET_INPUT1_RANK 0\n#define NET_INPUT1_DIMS {0}\n"));
-	CU_ASSERT(has(text, "void net_run(const int8_t *in_x_y, const float *in_x_y___, float *out_x_y, float *out_x_y_1, void *arena);\n"));
+	CU_ASSERT(has(text, "void net_run(const int8_t *in_x_y, const float *in_x_y___, "
+			    "float *out_x_y, float *out_x_y_1, void *arena);\n"));
 	mlo_arena_free(a);
 	mlo_graph_free(g);
 }
