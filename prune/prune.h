@@ -45,7 +45,8 @@ typedef struct MloPruneLayer {
 	size_t index;        /* in the list of MloPtq */
 	MloNode *n;
 	int64_t rows, channels, taps, groups; /* rows and channels of one group */
-	const char *off;     /* why it stays dense; NULL: it is pruned */
+	const char *off;     /* why it stays as it is; NULL: it is pruned */
+	bool whole;          /* none of its weights goes, they are fitted and rounded alone */
 	double sparsity;     /* that is asked for */
 	double zeros;        /* share of its weights that are 0 in the end */
 	double sqnr;         /* dB of its results, by the samples, as expected when it was pruned; NAN: not known */
@@ -71,6 +72,8 @@ bool mlo_prune_divides(const MloPrunePattern *p, const MloPruneLayer *l); /* doe
 /* Weights of a group as W[rows][k], and back, into a new constant of the same name. */
 void mlo_weights_get(const MloPruneLayer *l, const MloNode *n, int64_t group, double *w);
 void mlo_weights_set(MloGraph *g, const MloPruneLayer *l, MloNode *n, const double *w /* [groups][rows][k] */);
+/* A tensor of elements e that lies like the weights of n, in `a`. */
+MloTensor *mlo_weights_tensor(MloArena *a, const MloPruneLayer *l, const MloNode *n, MloElem e, const double *w);
 /* The smallest weights by the pattern become 0, in a new constant. */
 void mlo_weights_smallest(MloGraph *g, const MloPruneLayer *l, MloNode *n, const MloPrunePattern *p, double sparsity);
 double mlo_weights_zeros(const MloTensor *w); /* the share of zeros */

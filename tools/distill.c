@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "passes/pass.h"
+#include "quant/lift.h"
 #include "tools/compile.h"
 #include "tools/prune.h"
 #include "tools/window.h"
@@ -117,18 +118,91 @@ static bool all_excluded(const Prune *x)
 	return true;
 }
 
+/* -- students in QDQ form --------------------------------------------------------------------------------- */
+
+static bool no_float(const MloNode *n)
+{
+	switch (n->op) {
+	case OP_conv_integer:
+	case OP_conv_transpose_integer:
+	case OP_matmul_integer:
+	case OP_matmul_nbits:
+	case OP_lstm_integer: return true;
+	default: return false;
+	}
+}
+
+/* Layers whose weights are no floats and stay so are named. */
+static void name_others(const Prune *x)
+{
+	for (size_t i = 0; i < x->nlifted; i++)
+		if (x->lifted[i].off)
+			mlo_warn(x->d, "node '%s' stays as it is: %s", mlo_node_name(x->lifted[i].n), x->lifted[i].off);
+	for (const MloNode *n = x->g->first; n; n = n->next)
+		if (no_float(n))
+			mlo_warn(x->d, "node '%s' stays as it is: it works on integers, not in QDQ form", mlo_node_name(n));
+}
+
+/* Weights that are dequantised for activations of float32 would become such. */
+static MloStatus check_activations(const Prune *x, const char *student)
+{
+	for (const MloNode *n = x->student->first; n; n = n->next) {
+		const MloNode *w = n->nin > 1 && (n->op == OP_conv || n->op == OP_matmul || n->op == OP_gemm)
+					   ? mlo_lift_source(n->in[1])
+					   : NULL;
+
+		if (!w || !w->in[0]->data || mlo_lift_source(n->in[0]))
+			continue;
+		mlo_node_error(x->d, MLO_ERR_UNSUPPORTED, n, "has quantised weights but reads float32 in '%s': distilled can be "
+							      "float32 and QDQ models", student);
+		mlo_hint(x->d, "'mlopt quantize' makes a QDQ model of a float32 one");
+		return MLO_ERR_UNSUPPORTED;
+	}
+	return MLO_OK;
+}
+
+static MloStatus open_student(Prune *x, const char *student)
+{
+	MLO_TRY(load(x, student, &x->student, &x->g));
+	MLO_TRY(check_activations(x, student));
+	x->nlifted = mlo_lift(x->a, x->g, &x->lifted, x->d);
+	for (size_t i = 0; i < x->nlifted; i++)
+		x->quantised |= !x->lifted[i].off;
+	name_others(x);
+	return MLO_OK;
+}
+
+static MloStatus nothing_to_fit(const Prune *x, const char *student)
+{
+	const MloNode *n = x->g->first;
+
+	while (n && !no_float(n))
+		n = n->next;
+	if (n || x->nlifted)
+		return mlo_error(x->d, MLO_ERR_MODEL, "'%s': no layer is in float32 or in QDQ form of 8 bits", student);
+	return mlo_error(x->d, MLO_ERR_MODEL, "'%s': no convolution or product has constant weights of float32", student);
+}
+
 MloStatus distill_open(Prune *x, MloArena *a, const PruneOptions *opt, const char *student, MloDiag *d)
 {
 	prune_begin(x, a, opt, d);
 	MLO_TRY(load(x, opt->model, &x->source, &x->dense));
-	MLO_TRY(load(x, student, &x->student, &x->g));
+	MLO_TRY(open_student(x, student));
 	MLO_TRY(check_interface(x));
 	x->from = mlo_ptq_new(a, x->dense, &opt->ptq);
 	x->q = mlo_ptq_new(a, x->g, &opt->ptq);
+	mlo_lift_mark(x->q, x->lifted, x->nlifted);
 	mlo_prune_layers(a, x->q, &opt->pattern, &x->list);
-	x->twin = MLO_NEWN(a, size_t, x->list.n + 1);
 	if (!x->list.n)
-		return mlo_error(d, MLO_ERR_MODEL, "'%s': no convolution or product has constant weights of float32", student);
+		return nothing_to_fit(x, student);
+	x->twin = MLO_NEWN(a, size_t, x->list.n + 1);
+	x->stays = MLO_NEWN(a, bool, x->list.n + 1);
+	x->before = MLO_NEWN(a, double, x->list.n + 1);
+	for (size_t i = 0; i < x->list.n; i++) {
+		x->before[i] = NAN;
+		x->stays[i] = true; /* until it gains */
+	}
+	x->hold = true;
 	if (match(x))
 		return MLO_OK;
 	if (all_excluded(x))
@@ -137,28 +211,60 @@ MloStatus distill_open(Prune *x, MloArena *a, const PruneOptions *opt, const cha
 			 student, opt->model);
 }
 
-static void free_graph(void *g)
+static MloStatus see_before(void *user, size_t layer, PruneSums *sums)
 {
-	mlo_graph_free(g);
+	Prune *x = user;
+
+	x->before[layer] = prune_judge(x, layer, sums);
+	return MLO_OK;
+}
+
+static MloStatus see_after(void *user, size_t layer, PruneSums *sums)
+{
+	Prune *x = user;
+
+	x->list.layer[layer].sqnr = prune_judge(x, layer, sums);
+	return MLO_OK;
+}
+
+static MloStatus judge(Prune *x, PruneSeeFn *see)
+{
+	MloStatus st;
+
+	x->judging = true;
+	st = prune_each(x, true, "judge", see, x);
+	x->judging = false;
+	return st;
+}
+
+static MloStatus fit_all(Prune *x)
+{
+	size_t changed;
+
+	MLO_TRY(judge(x, see_before));
+	if (x->samples < HOLD_EACH)
+		return mlo_error(x->d, MLO_ERR_MODEL, "'%s': %lld samples are too few: one in %d is held out to see whether layers gain",
+				 x->opt->calib, (long long)x->samples, HOLD_EACH);
+	if (x->quantised) {
+		MLO_TRY(distill_ranges(x, &changed));
+		if (changed)
+			mlo_note(x->d, "%zu quantised activations have other ranges", changed);
+	}
+	for (int i = 0; i < x->opt->fits; i++)
+		MLO_TRY(prune_fit(x));
+	return judge(x, see_after);
 }
 
 MloStatus distill_run(Prune *x, double *before)
 {
-	MloGraph *was;
-
 	MLO_TRY(prune_measure(x, PRUNE_MEASURED));
 	*before = x->output_sqnr;
-	was = mlo_graph_clone(x->g);
-	if (!was)
-		return mlo_error(x->d, MLO_ERR_NOMEM, "out of memory");
-	mlo_defer(x->a, free_graph, was);
-	for (int i = 0; i < x->opt->fits; i++)
-		MLO_TRY(prune_fit(x));
+	MLO_TRY(fit_all(x));
 	MLO_TRY(prune_measure(x, PRUNE_MEASURED));
 	if (x->output_sqnr > *before)
 		return MLO_OK;
 	mlo_note(x->d, "the student stays as it is: fitted, its outputs have %.1f dB instead of %.1f", x->output_sqnr, *before);
-	x->kept = was;
+	x->kept = x->student;
 	x->output_sqnr = *before;
 	return MLO_OK;
 }

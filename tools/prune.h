@@ -2,6 +2,7 @@
 #ifndef MLO_TOOLS_PRUNE_H
 #define MLO_TOOLS_PRUNE_H
 #include "prune/prune.h"
+#include "quant/lift.h"
 #include "targets/target.h"
 #include "tools/probe.h"
 
@@ -42,10 +43,20 @@ typedef struct Prune {
 	MloPruneList list;
 	MloPtq *from;     /* of dense, where its layers are others than those of g; else NULL: as q */
 	size_t *twin;     /* by layer of the list: its index there */
+	MloLifted *lifted; /* weights of g that were integers; NULL: none */
+	size_t nlifted;
 	MloPruneCurve *curve; /* by layer of the list; n: 0 where it is not pruned; NULL: not known */
 	/* Predicted nanoseconds of a run on one thread: [layer * PRUNE_LEVELS + level]; NULL: not known. */
 	double *ns, dense_ns, ns_after; /* of the whole model, before and after; NAN: not known */
 	const MloTarget *variant; /* that they are for */
+	/* Activations of g are in QDQ form, and layers of q that have `stored` are weights of 8 bits: whatever becomes of those
+	 * weights is rounded to such. */
+	bool quantised;
+	bool hold;        /* of the samples, one in HOLD_EACH says whether a layer gains: else it stays as it was */
+	bool raw;         /* rows are of all samples, as the layer would read them without quantization; no sums */
+	bool judging;     /* nothing changes: all layers at once may make up for what comes past them */
+	double *before;   /* by layer: dB of its results on the samples that are held out, as it was; NULL: not known */
+	bool *stays;      /* by layer: it did not gain */
 	double *share;    /* by layer: of its weights, gone with channels; NULL: no channels were removed */
 	int64_t samples;  /* seen */
 	double output_sqnr; /* dB of all outputs; NAN: not known */
@@ -71,8 +82,15 @@ MloStatus prune_write(Prune *x, const char *path) MLO_CHECKED;
 MloStatus prune_all(Prune *x, bool plan) MLO_CHECKED;
 
 /* -- what layers read and should give (tools/prune_gather.c) */
+enum { HOLD_EACH = 4 };
+typedef struct PruneRows {
+	float *x, *y; /* [n][k], [n][rows] */
+	int64_t n, seen;
+	uint32_t draw; /* state of the choice of rows, if there are more */
+} PruneRows;
 typedef struct PruneSums {
 	MloPruneStats *of; /* [groups] */
+	PruneRows *rows;   /* [groups]: single inputs and what is wanted for them, of x->hold and x->raw; else NULL */
 	double signal;     /* variance of what the layer's results become part of, per input, summed over the outputs */
 } PruneSums;
 typedef MloStatus PruneSeeFn(void *user, size_t layer, PruneSums *sums);
@@ -81,6 +99,17 @@ typedef MloStatus PruneSeeFn(void *user, size_t layer, PruneSums *sums);
  * for as many layers as memory and time ask for; `together`: as memory allows, for x->g is not going to change. */
 MloStatus prune_each(Prune *x, bool together, const char *what, PruneSeeFn *see, void *user) MLO_CHECKED;
 bool prune_one_by_one(const Prune *x); /* layers are changed one at a time, each behind what the others have become */
+
+/* -- a layer (tools/prune_layer.c) */
+/* By its sums: it is pruned as its sparsity says or, `fit`, as near to what it should give as its zeros allow. */
+MloStatus prune_layer(Prune *x, size_t layer, const PruneSums *sums, bool fit) MLO_CHECKED;
+/* dB of its results in x->g, by its rows. */
+double prune_judge(Prune *x, size_t layer, const PruneSums *sums);
+void prune_smallest(Prune *x, const MloPruneLayer *l); /* its smallest weights go */
+/* Mean square error of weights w[rows][k] and biases (NULL: none), on rows; *signal: variance of what is wanted. `centred`: a
+ * constant error of an output counts nothing. */
+double prune_rows_error(const PruneRows *r, int64_t rows, int64_t k, const double *w, const double *bias, bool centred,
+			double *signal);
 
 /* -- how many zeros each layer gets (tools/prune_allocate.c) */
 MloStatus prune_curves(Prune *x) MLO_CHECKED; /* x->curve */
@@ -107,6 +136,9 @@ MloStatus prune_within(Prune *x) MLO_CHECKED;
 MloStatus distill_open(Prune *x, MloArena *a, const PruneOptions *opt, const char *student, MloDiag *d) MLO_CHECKED;
 /* opt->fits times; *before: dB of the outputs.  If they do not gain, the student stays as it is, with a note. */
 MloStatus distill_run(Prune *x, double *before) MLO_CHECKED;
+/* Other ranges for quantised activations of x->g, where the layers that read them come nearer to what they should give
+ * (tools/distill_ranges.c); *changed: of how many. */
+MloStatus distill_ranges(Prune *x, size_t *changed) MLO_CHECKED;
 
 /* -- reports (tools/prune_report.c) */
 void prune_report_text(const Prune *x, bool plan);

@@ -10,6 +10,13 @@ static double share(const MloPruneLayer *l, bool plan)
 	return plan ? l->sparsity : l->zeros;
 }
 
+static const char *reason(const Prune *x, size_t i)
+{
+	const MloPruneLayer *l = &x->list.layer[i];
+
+	return l->off ? l->off : x->stays && x->stays[i] ? "did not gain: as it was" : NULL;
+}
+
 /* dB of a layer's results: as they turned out, or as they are expected to. */
 static double quality(const Prune *x, size_t i, bool plan)
 {
@@ -61,11 +68,14 @@ static void summary(const Prune *x, bool plan)
 
 void prune_report_text(const Prune *x, bool plan)
 {
-	printf("%-40s %10s %7s %8s%s\n", "node", "weights", x->share ? "gone" : "zeros", "SQNR dB", x->ns ? "         ms  speed-up" : "");
+	printf("%-40s %10s %7s%s %8s%s\n", "node", "weights", x->share ? "gone" : "zeros", x->before ? "   before" : "",
+	       x->before ? "after dB" : "SQNR dB", x->ns ? "         ms  speed-up" : "");
 	for (size_t i = 0; i < x->list.n; i++) {
 		const MloPruneLayer *l = &x->list.layer[i];
-		char sqnr[32] = "", times[64] = "";
+		char before[32] = "", sqnr[32] = "", times[64] = "";
 
+		if (x->before && isfinite(x->before[i]))
+			snprintf(before, sizeof before, "%.1f", x->before[i]);
 		if (isfinite(quality(x, i, plan)))
 			snprintf(sqnr, sizeof sqnr, "%.1f", quality(x, i, plan));
 		if (x->ns) {
@@ -73,8 +83,9 @@ void prune_report_text(const Prune *x, bool plan)
 
 			snprintf(times, sizeof times, " %10.4f %9.2f", ns * 1e-6, ns > 0 ? prune_predicted(x, i, 0) / ns : 1);
 		}
-		printf("%-40s %10lld %6.1f%% %8s%s%s%s\n", mlo_node_name(l->n), (long long)mlo_prune_weights(l),
-		       100 * share(l, plan), sqnr, times, l->off ? "  " : "", l->off ? l->off : "");
+		printf("%-40s %10lld %6.1f%%%*s %8s%s%s%s\n", mlo_node_name(l->n), (long long)mlo_prune_weights(l),
+		       100 * share(l, plan), x->before ? 9 : 0, before, sqnr, times, reason(x, i) ? "  " : "",
+		       reason(x, i) ? reason(x, i) : "");
 	}
 	summary(x, plan);
 }
@@ -91,8 +102,10 @@ static json_t *layer(const Prune *x, size_t i, bool plan)
 		json_object_set_new(j, "ms", json_real(prune_predicted(x, i, share(l, plan)) * 1e-6));
 		json_object_set_new(j, "dense_ms", json_real(prune_predicted(x, i, 0) * 1e-6));
 	}
-	if (l->off)
-		json_object_set_new(j, "reason", json_string(l->off));
+	if (x->before && isfinite(x->before[i]))
+		json_object_set_new(j, "before_sqnr_db", json_real(x->before[i]));
+	if (reason(x, i))
+		json_object_set_new(j, "reason", json_string(reason(x, i)));
 	return j;
 }
 
