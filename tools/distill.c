@@ -237,21 +237,28 @@ static MloStatus judge(Prune *x, PruneSeeFn *see)
 	return st;
 }
 
+enum { RANGE_TURNS = 5 };
+
+/* Values that were cut off are seen behind the layers that cut them off no more: in turns. */
+static MloStatus fit_ranges(Prune *x, int turns)
+{
+	size_t changed = 1;
+
+	for (int i = 0; x->quantised && changed && i < turns; i++)
+		MLO_TRY(distill_ranges(x, &changed));
+	return MLO_OK;
+}
+
 static MloStatus fit_all(Prune *x)
 {
-	size_t changed;
-
 	MLO_TRY(judge(x, see_before));
 	if (x->samples < HOLD_EACH)
 		return mlo_error(x->d, MLO_ERR_MODEL, "'%s': %lld samples are too few: one in %d is held out to see whether layers gain",
 				 x->opt->calib, (long long)x->samples, HOLD_EACH);
-	if (x->quantised) {
-		MLO_TRY(distill_ranges(x, &changed));
-		if (changed)
-			mlo_note(x->d, "%zu quantised activations have other ranges", changed);
-	}
-	for (int i = 0; i < x->opt->fits; i++)
+	for (int i = 0; i < x->opt->fits; i++) {
+		MLO_TRY(fit_ranges(x, i ? 1 : RANGE_TURNS));
 		MLO_TRY(prune_fit(x));
+	}
 	return judge(x, see_after);
 }
 

@@ -7,12 +7,13 @@
 #include "tools/prune.h"
 #include "tools/window.h"
 
-/* Inputs of a layer are enough when their sums have taken so many multiply-adds, and there are so many per weight. */
+/* Inputs of a layer are enough when their sums have taken so many multiply-adds, and there are PER_COLUMN per weight of an
+ * output, or when there are ALL_PER_COLUMN. */
 #define MOST_MACS 3e10
 /* Sums of so much memory at a time; runs of the samples may take so many multiply-adds in all. */
 #define MOST_SUMS ((size_t)768 << 20)
 #define MOST_RUNS 1e13
-enum { PER_COLUMN = 8, ROWS_AT_ONCE = 512, MOST_ROWS = 2048 }; /* MOST_ROWS: single ones that are kept, of a group */
+enum { PER_COLUMN = 8, ALL_PER_COLUMN = 1024, ROWS_AT_ONCE = 512, MOST_ROWS = 2048 }; /* MOST_ROWS: single ones that are kept, of a group */
 
 typedef struct Place {
 	const MloPruneLayer *l;
@@ -74,7 +75,7 @@ static int64_t stride_of(const Gather *g, const Place *p, double total)
 {
 	double k = (double)mlo_prune_inputs(p->l), most = MOST_MACS / (k * (k + 2 * (double)p->l->rows));
 
-	most = g->x->raw ? 2 * MOST_ROWS : most > PER_COLUMN * k ? most : PER_COLUMN * k;
+	most = g->x->raw ? 2 * MOST_ROWS : fmin(fmax(most, PER_COLUMN * k), ALL_PER_COLUMN * k);
 	return total > most ? (int64_t)(total / most) | 1 : 1;
 }
 
