@@ -54,28 +54,6 @@ static const char *scales_fit(const MloNode *dq, const MloTensor *q, int axis)
 	return zero && mlo_tensor_elems(zero) != n ? "its zero points are not as many as its scales" : NULL;
 }
 
-/* Why not; NULL: they are in *s. */
-static const char *weights_of(const MloNode *n, int axis, MloPtqStored *s)
-{
-	const MloNode *dq = mlo_def_op(n->in[1], OP_dequantize_linear);
-	const MloNode *from = mlo_lift_source(n->in[0]);
-	const MloTensor *q;
-
-	if (!dq)
-		return n->in[1]->data ? "its weights are not quantised" : "its weights are no constants";
-	q = operand(dq, 0);
-	if (!q || !operand(dq, 1) || (has_operand(dq, 2) && !operand(dq, 2)))
-		return "its weights are no constants";
-	if (!from || !one_scale(from))
-		return "what it reads has no scale that is known";
-	if (q->elem != EL_i8 && q->elem != EL_u8)
-		return "its weights do not have 8 bits";
-	if (n->op == OP_matmul && q->rank != 2)
-		return "its weights are no matrix";
-	*s = (MloPtqStored){.q = q, .scale = operand(dq, 1), .zero = operand(dq, 2)};
-	return scales_fit(dq, q, axis);
-}
-
 static MloValue *dequantised(MloGraph *g, const MloPtqStored *s, int axis, const char *name)
 {
 	MloTensor *t = mlo_tensor_new(g->arena, EL_f32, s->q->rank, s->q->dim);
@@ -92,16 +70,58 @@ static MloValue *dequantised(MloGraph *g, const MloPtqStored *s, int axis, const
 	return mlo_graph_const(g, t, name);
 }
 
+/* The name without what was put behind it when integers were made of the value. */
+static const char *stem(MloGraph *g, const char *name)
+{
+	static const char end[] = "_quantized";
+	size_t n = name ? strlen(name) : 0, tail = sizeof end - 1;
+
+	return n > tail && !strcmp(name + n - tail, end) ? mlo_sprintf(g->arena, "%.*s", (int)(n - tail), name) : name;
+}
+
+/* `v` instead of what was dequantised there. */
+static void take_operand(MloGraph *g, MloNode *n, uint32_t slot, MloValue *v)
+{
+	MloNode *old = n->in[slot]->def;
+
+	mlo_node_set_in(g, n, slot, v);
+	mlo_rw_sweep(g, old);
+}
+
 /* The float32 constant that v, a bias of integers, stands for; NULL: it is none. */
 static MloValue *bias_of(MloGraph *g, const MloValue *v)
 {
 	const MloNode *dq = mlo_def_op(v, OP_dequantize_linear);
 	const MloTensor *q = dq ? operand(dq, 0) : NULL, *scale = dq ? operand(dq, 1) : NULL;
 
-	if (!q || !scale || q->elem != EL_i32 || q->rank != 1 || has_operand(dq, 2) ||
+	if (!q || !scale || q->elem != EL_i32 || q->rank != 1 || (has_operand(dq, 2) && !mlo_const_all(dq->in[2], 0)) ||
 	    (mlo_tensor_elems(scale) != 1 && mlo_tensor_elems(scale) != q->dim[0]))
 		return NULL;
-	return dequantised(g, &(MloPtqStored){.q = q, .scale = scale}, 0, dq->in[0]->name);
+	return dequantised(g, &(MloPtqStored){.q = q, .scale = scale}, 0, stem(g, dq->in[0]->name));
+}
+
+/* Why not; NULL: they are in *s. */
+static const char *weights_of(MloGraph *g, const MloNode *n, int axis, MloPtqStored *s)
+{
+	const MloNode *dq = mlo_def_op(n->in[1], OP_dequantize_linear);
+	const MloNode *from = mlo_lift_source(n->in[0]);
+	const MloTensor *q;
+
+	if (!dq)
+		return n->in[1]->data ? "its weights are not quantised" : "its weights are no constants";
+	q = operand(dq, 0);
+	if (!q || !operand(dq, 1) || (has_operand(dq, 2) && !operand(dq, 2)))
+		return "its weights are no constants";
+	if (!from || !one_scale(from))
+		return "what it reads has no scale that is known";
+	if (q->elem != EL_i8 && q->elem != EL_u8)
+		return "its weights do not have 8 bits";
+	if (n->op == OP_matmul && q->rank != 2)
+		return "its weights are no matrix";
+	if (n->op == OP_conv && has_operand(n, 2) && !n->in[2]->data && !bias_of(g, n->in[2]))
+		return "its bias is no constant";
+	*s = (MloPtqStored){.q = q, .scale = operand(dq, 1), .zero = operand(dq, 2)};
+	return scales_fit(dq, q, axis);
 }
 
 /* -- layers -------------------------------------------------------------------------------------------- */
@@ -119,32 +139,15 @@ static MloNode *with_bias(MloGraph *g, MloNode *n, MloPassCx *cx)
 	return with;
 }
 
-static MloNode *lift_conv(MloGraph *g, MloNode *n, MloPtqStored *s, MloPassCx *cx)
+static MloNode *lift_conv_bias(MloGraph *g, MloNode *n, MloPtqStored *s, MloPassCx *cx)
 {
-	MloValue *b;
-
 	s->bias = true;
 	if (!has_operand(n, 2))
 		return with_bias(g, n, cx);
-	b = bias_of(g, n->in[2]);
-	s->bias = b != NULL;
-	if (b)
-		mlo_node_set_in(g, n, 2, b);
+	s->bias = !n->in[2]->data;
+	if (s->bias)
+		take_operand(g, n, 2, bias_of(g, n->in[2]));
 	return n;
-}
-
-static void lift_matmul_bias(MloGraph *g, const MloNode *n, MloPtqStored *s)
-{
-	MloNode *add = mlo_only_user(g, n->out[0]);
-
-	for (uint32_t i = 0; add && add->op == OP_add && i < 2; i++) {
-		MloValue *b = add->in[i] == n->out[0] ? NULL : bias_of(g, add->in[i]);
-
-		if (!b)
-			continue;
-		mlo_node_set_in(g, add, i, b);
-		s->bias = true;
-	}
 }
 
 static bool reads_activation(const MloNode *n)
@@ -169,13 +172,13 @@ size_t mlo_lift(MloArena *a, MloGraph *g, MloLifted **out, MloDiag *d)
 		if (!reads_activation(n) || (!n->in[1]->data && !mlo_def_op(n->in[1], OP_dequantize_linear)) ||
 		    (n->in[1]->def && !operand(n->in[1]->def, 0))) /* a product of activations */
 			continue;
-		l.off = weights_of(n, axis, &l.stored);
+		l.off = weights_of(g, n, axis, &l.stored);
 		if (!l.off) {
-			mlo_node_set_in(g, n, 1, dequantised(g, &l.stored, axis, n->in[1]->def->in[0]->name));
+			take_operand(g, n, 1, dequantised(g, &l.stored, axis, stem(g, n->in[1]->def->in[0]->name)));
 			if (n->op == OP_conv)
-				l.n = lift_conv(g, n, &l.stored, &cx);
+				l.n = lift_conv_bias(g, n, &l.stored, &cx);
 			else
-				lift_matmul_bias(g, n, &l.stored);
+				l.stored.bias = n->in[0]->type.rank == 2; /* of Gemm */
 		}
 		MLO_PUSH(a, &list, l);
 	}
@@ -306,6 +309,8 @@ static void set_number(MloGraph *g, const MloLiftPair *p, uint32_t slot, double 
 	MloValue *c;
 
 	mlo_tensor_set_f64(t, 0, v);
+	if (mlo_tensor_equal(t, old))
+		return;
 	c = mlo_graph_const(g, t, n->in[slot]->name);
 	mlo_node_set_in(g, n, slot, c);
 	for (const MloUse *u = n->out[0]->uses; u; u = u->next)

@@ -20,9 +20,10 @@ static const CliOption options[] = {
 };
 static const CliSpec spec = {
 	"TEACHER.onnx STUDENT.onnx -o OUT.onnx --calib DATA [option]...",
-	"Fits a smaller model, such as a pruned one, to the one that it was made from: weights and biases of each\n"
-	"layer of the student that gives what one of the teacher gives, by least squares.  Zeros stay zero.  Layers\n"
-	"belong together by name, or by their order where there are as many.",
+	"Fits a smaller model, such as a pruned or quantised one, to the one that it was made from: weights and biases\n"
+	"of each layer of the student that gives what one of the teacher gives, by least squares; of a model in QDQ\n"
+	"form, scales and ranges as well.  Zeros stay zero, integers integers.  Layers belong together by name, or in\n"
+	"their order where both have as many of one shape.",
 	options,
 	"mlopt distill resnet20.onnx sparse.onnx -o better.onnx --calib cifar_x.npy",
 };

@@ -72,35 +72,84 @@ static bool alike(const MloPtqLayer *a, const MloPtqLayer *b)
 static size_t by_name(const MloPtq *from, const MloPtqLayer *l)
 {
 	for (size_t i = 0; i < from->nlayers; i++)
-		if (mlo_ptq_contracts(from->layer[i].kind) && from->layer[i].g == from->g &&
+		if (mlo_ptq_weighs(from->layer[i].kind) && from->layer[i].g == from->g &&
 		    !strcmp(mlo_node_name(from->layer[i].n), mlo_node_name(l->n)))
 			return i;
 	return SIZE_MAX;
 }
 
-/* The teacher's layers, if they are as many, in the same order. */
-static size_t by_order(const Prune *x, const MloPruneList *teacher, size_t i)
+/* Layers without a namesake that give what student's layer l gives, and how many of them come before index `end`. */
+static size_t count_alike(const MloPtq *q, const bool *named, const MloPtqLayer *l, size_t end, size_t *before)
 {
-	return teacher->n == x->list.n ? teacher->layer[i].index : SIZE_MAX;
+	size_t n = 0;
+
+	*before = 0;
+	for (size_t i = 0; i < q->nlayers; i++) {
+		const MloPtqLayer *k = &q->layer[i];
+
+		if (named[i] || !mlo_ptq_weighs(k->kind) || k->g != q->g || !alike(k, l))
+			continue;
+		*before += i < end;
+		n++;
+	}
+	return n;
+}
+
+/* Which layers have found one of the same name: of the teacher, and of the student. */
+typedef struct Named {
+	bool *teacher, *student;
+} Named;
+
+/* If both have as many that give the same shape, in the same order. */
+static size_t by_shape(const Prune *x, const Named *named, const MloPtqLayer *l, const char **why)
+{
+	size_t at, other, i = 0, mine = count_alike(x->q, named->student, l, (size_t)(l - x->q->layer), &at);
+	size_t theirs = count_alike(x->from, named->teacher, l, 0, &other);
+
+	*why = !theirs ? "the teacher has no layer of that name or shape"
+		       : mlo_sprintf(x->a, "the teacher has no layer of that name, and %zu of that shape for %zu", theirs, mine);
+	if (theirs != mine)
+		return SIZE_MAX;
+	for (; i < x->from->nlayers; i++) {
+		count_alike(x->from, named->teacher, l, i, &other);
+		if (other == at && !named->teacher[i] && mlo_ptq_weighs(x->from->layer[i].kind) &&
+		    x->from->layer[i].g == x->from->g && alike(&x->from->layer[i], l))
+			break;
+	}
+	MLO_ASSERT(i < x->from->nlayers);
+	return i;
+}
+
+static Named find_named(Prune *x)
+{
+	Named r = {MLO_NEWN(x->a, bool, x->from->nlayers + 1), MLO_NEWN(x->a, bool, x->q->nlayers + 1)};
+
+	for (size_t i = 0; i < x->list.n; i++) {
+		const size_t l = x->list.layer[i].index;
+
+		x->twin[i] = by_name(x->from, &x->q->layer[l]);
+		r.student[l] = x->twin[i] != SIZE_MAX;
+		if (r.student[l])
+			r.teacher[x->twin[i]] = true;
+	}
+	return r;
 }
 
 static size_t match(Prune *x)
 {
-	const MloPrunePattern each = {.kind = PRUNE_UNSTRUCTURED, .rows = 1, .cols = 1};
-	MloPruneList teacher;
+	const Named named = find_named(x);
+	const char *why = NULL;
 	size_t found = 0;
 
-	mlo_prune_layers(x->a, x->from, &each, &teacher);
 	for (size_t i = 0; i < x->list.n; i++) {
 		MloPruneLayer *l = &x->list.layer[i];
 		const MloPtqLayer *p = &x->q->layer[l->index];
 
 		l->off = p->off ? p->off : p->g == x->g ? NULL : "it is in a branch"; /* where zeros gain nothing, there is something to fit all the same */
-		x->twin[i] = by_name(x->from, p);
-		if (x->twin[i] == SIZE_MAX)
-			x->twin[i] = by_order(x, &teacher, i);
 		if (!l->off && x->twin[i] == SIZE_MAX)
-			l->off = "the teacher has no layer of that name";
+			x->twin[i] = by_shape(x, &named, p, &why);
+		if (!l->off && x->twin[i] == SIZE_MAX)
+			l->off = why;
 		else if (!l->off && !alike(&x->from->layer[x->twin[i]], p))
 			l->off = "the teacher's layer gives other shapes";
 		else if (!l->off && l->n->op == OP_conv && !window_known(l->n))

@@ -132,7 +132,7 @@ MloStatus prune_within(Prune *x) MLO_CHECKED;
 
 /* -- a student and its teacher (tools/distill.c): the same with another model in the place of the dense one */
 /* opt->model is the teacher; layers of the student that give what a layer of the teacher gives, by name or else by their
- * order, are fitted to those.  `x` needs prune_close() in any case. */
+ * order among those of the same shape, are fitted to those.  The student may be in QDQ form.  `x` needs prune_close() in any case. */
 MloStatus distill_open(Prune *x, MloArena *a, const PruneOptions *opt, const char *student, MloDiag *d) MLO_CHECKED;
 /* opt->fits times; *before: dB of the outputs.  If they do not gain, the student stays as it is, with a note. */
 MloStatus distill_run(Prune *x, double *before) MLO_CHECKED;

@@ -2,7 +2,7 @@
 data="--calib $models/batch.npy --preprocess layout=nchw"
 "$mlopt" prune "$models/dynamic.onnx" -o p.onnx --sparsity 0.5 --method magnitude | tail -1
 "$mlopt" distill "$models/dynamic.onnx" p.onnx -o d.onnx $data --exclude fc 2>err >out; echo $?
-sed -E 's/SQNR [0-9.]+ dB/SQNR/; s/(%) +[0-9.]+( |$)/\1\2/' out; sed -E 's/at -?[0-9.]+ dB/at/' err
+sed -E 's/SQNR [0-9.]+ dB/SQNR/; s/(%)( +[0-9.]+){1,2}( |$)/\1\3/' out; sed -E 's/at -?[0-9.]+ dB/at/' err
 before=$(grep -o 'at -*[0-9]*' err | tr -dc 0-9-); after=$(sed -n 's/.*SQNR \([0-9]*\).*/\1/p' out | tail -1); [ "$after" -gt "$before" ] && echo better
 "$mlopt" distill "$models/dynamic.onnx" p.onnx -o e.onnx $data --exclude fc --json 2>/dev/null | grep -E '"(node|sparsity|reason)"'
 cmp d.onnx e.onnx && echo same
