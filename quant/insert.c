@@ -364,7 +364,8 @@ MloStatus mlo_ptq_lower(const MloPtq *q, MloGraph *copy, MloDiag *d)
 
 	MLO_ASSERT(x.at->nlayers == q->nlayers && x.at->ntensors == q->ntensors);
 	for (size_t i = 0; i < q->nlayers; i++) {
-		if (q->layer[i].stored && q->layer[i].kind == PTQ_CONV)
+		x.g = x.at->layer[i].g;
+		if (q->layer[i].stored && mlo_ptq_convolves(q->layer[i].kind))
 			quantize_conv(&x, i);
 		else if (q->layer[i].stored)
 			quantize_matmul(&x, i);

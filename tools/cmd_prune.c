@@ -7,7 +7,7 @@
 
 enum {
 	O_CALIB = 256, O_SAMPLES, O_PREPROCESS, O_SHAPE, O_SPARSITY, O_SPEEDUP, O_MAX_DROP, O_EVAL, O_LABELS, O_METRIC, O_KEEP,
-	O_PATTERN, O_METHOD, O_UNIFORM, O_EXCLUDE, O_INCLUDE, O_TARGET, O_DRY, O_JSON
+	O_PATTERN, O_METHOD, O_INT8, O_UNIFORM, O_EXCLUDE, O_INCLUDE, O_TARGET, O_DRY, O_JSON
 };
 static const CliOption options[] = {
 	{'o', "output", "FILE", "the model to write"},
@@ -16,6 +16,7 @@ static const CliOption options[] = {
 	{O_MAX_DROP, "max-drop", "POINTS", "as many zeros as cost no more accuracy on --eval"},
 	{O_PATTERN, "pattern", "P", "which weights go together: unstructured (default), block, block=RxC, N:M, or channel"},
 	{O_METHOD, "method", "NAME", "second-order (default): what costs the results least goes; magnitude: the smallest"},
+	{O_INT8, "int8", NULL, "quantise as well: each layer is rounded to 8 bits as it is pruned, and QDQ form is written"},
 	{O_UNIFORM, "uniform", NULL, "the same share of zeros in each layer, not more where they cost less"},
 	{O_CALIB, "calib", "DATA", "samples: X.npy, X.npz (arrays named as the inputs), IDX, or a folder of such or .pb files"},
 	{O_SAMPLES, "samples", "N", "use at most N samples (default: 1024)"},
@@ -100,6 +101,7 @@ static bool take(Request *r, int o)
 	case O_MAX_DROP: return cli_real("--max-drop", optarg, 0, 100, &r->o.max_drop);
 	case O_PATTERN: return take_pattern(r, optarg);
 	case O_METHOD: return take_method(r, optarg);
+	case O_INT8: r->o.int8 = true; return true;
 	case O_UNIFORM: r->o.uniform = true; return true;
 	case O_CALIB: r->o.calib = optarg; return true;
 	case O_SAMPLES: return cli_int("--samples", optarg, 1, 2000000000, &r->o.samples);
@@ -152,6 +154,10 @@ static bool check(const Request *r)
 	if (o->pattern.kind == PRUNE_CHANNEL && (o->max_drop >= 0 || o->magnitude || o->uniform))
 		return cli_usage("--pattern channel goes with --sparsity or --target-speedup, --method second-order and no "
 				 "--uniform"), false;
+	if (o->int8 && !o->calib)
+		return cli_usage("--int8 goes by what layers read: it needs --calib DATA"), false;
+	if (o->int8 && (o->pattern.kind == PRUNE_CHANNEL || o->speedup > 0 || r->dry))
+		return cli_usage("--int8 goes with --sparsity, --max-drop or N:M: no --target-speedup, --dry-run or --pattern channel"), false;
 	if (r->dry && o->max_drop >= 0)
 		return cli_usage("--max-drop is found by pruning: no --dry-run"), false;
 	return check_amount(r);

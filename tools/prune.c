@@ -37,7 +37,7 @@ static MloStatus check_layers(const Prune *x)
 	size_t undivided = 0;
 
 	for (size_t i = 0; i < x->list.n; i++) {
-		if (!x->list.layer[i].off)
+		if (!x->list.layer[i].off && !x->list.layer[i].whole)
 			return MLO_OK;
 		undivided += x->q->layer[x->list.layer[i].index].off == NULL;
 	}
@@ -73,10 +73,12 @@ static void list_layers(Prune *x, MloGraph *g)
 MloStatus prune_reset(Prune *x)
 {
 	mlo_graph_free(x->g);
-	x->g = mlo_graph_clone(x->dense);
+	x->g = mlo_graph_clone(x->start ? x->start : x->dense);
 	if (!x->g)
 		return mlo_error(x->d, MLO_ERR_NOMEM, "out of memory");
 	list_layers(x, x->g);
+	if (x->int8)
+		prune_int8_mark(x);
 	return MLO_OK;
 }
 
@@ -115,21 +117,29 @@ void prune_begin(Prune *x, MloArena *a, const PruneOptions *opt, MloDiag *d)
 		     .ns_after = NAN};
 }
 
-MloStatus prune_open(Prune *x, MloArena *a, const PruneOptions *opt, MloDiag *d)
+static MloStatus open_float(Prune *x)
 {
 	MloLoadOptions lo = {.keep_symbols = true, .quiet = true};
-	MloPassCx cx = {.arena = a, .diag = d};
 
-	prune_begin(x, a, opt, d);
-	MLO_TRY(mlo_load_model(opt->model, &lo, &x->source, d));
-	d->where = opt->model;
+	MLO_TRY(mlo_load_model(x->opt->model, &lo, &x->source, x->d));
+	x->d->where = x->opt->model;
 	x->dense = mlo_graph_clone(x->source);
 	if (!x->dense)
-		return mlo_error(d, MLO_ERR_NOMEM, "out of memory");
-	MLO_TRY(mlo_passes_run(x->dense, "float", NULL, NULL, d));
-	list_layers(x, x->dense);
+		return mlo_error(x->d, MLO_ERR_NOMEM, "out of memory");
+	return mlo_passes_run(x->dense, "float", NULL, NULL, x->d);
+}
+
+MloStatus prune_open(Prune *x, MloArena *a, const PruneOptions *opt, MloDiag *d)
+{
+	MloPassCx cx = {.arena = a, .diag = d};
+	MloGraph *g;
+
+	prune_begin(x, a, opt, d);
+	MLO_TRY(opt->int8 ? prune_int8_open(x) : open_float(x));
+	g = x->start ? x->start : x->dense;
+	list_layers(x, g);
 	if (opt->calib)
-		add_biases(x->dense, &x->list, &cx);
+		add_biases(g, &x->list, &cx);
 	MLO_TRY(prune_reset(x));
 	check_patterns(x, "--exclude", opt->ptq.exclude);
 	check_patterns(x, "--include", opt->ptq.include);
@@ -142,10 +152,12 @@ void prune_close(Prune *x)
 	if (x->d)
 		x->d->where = NULL;
 	mlo_graph_free(x->g);
+	mlo_graph_free(x->start);
 	mlo_graph_free(x->dense);
 	mlo_graph_free(x->source);
 	mlo_graph_free(x->student);
-	x->g = x->dense = x->source = x->student = NULL;
+	x->g = x->start = x->dense = x->source = x->student = NULL;
+	prune_int8_close(x);
 }
 
 /* -- all layers ------------------------------------------------------------------------------------------- */

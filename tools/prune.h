@@ -12,6 +12,7 @@ typedef struct PruneOptions {
 	int samples;           /* at most, of the calibration data */
 	MloPrunePattern pattern;
 	bool magnitude;        /* the smallest weights go; else those that cost least by what layers read */
+	bool int8;             /* activations are quantised, weights rounded: what is written is in QDQ form */
 	bool uniform;          /* the same share of each layer */
 	int fits;              /* of what is left to the dense model, over all layers, after the pruning */
 	double damping;
@@ -38,7 +39,8 @@ typedef struct Prune {
 	MloGraph *source, *student; /* as loaded; student: NULL where there is one model */
 	MloGraph *kept;   /* what is written instead of g, not owned; NULL: g is */
 	MloGraph *dense;  /* in float, as it should compute */
-	MloGraph *g;      /* what is pruned: at first a clone of it */
+	MloGraph *start;  /* the same with activations in QDQ form; NULL: they are float32 */
+	MloGraph *g;      /* what is pruned: at first a clone of `start` or `dense` */
 	MloPtq *q;        /* of g */
 	MloPruneList list;
 	MloPtq *from;     /* of dense, where its layers are others than those of g; else NULL: as q */
@@ -52,6 +54,7 @@ typedef struct Prune {
 	/* Activations of g are in QDQ form, and layers of q that have `stored` are weights of 8 bits: whatever becomes of those
 	 * weights is rounded to such. */
 	bool quantised;
+	struct Quantize *int8; /* that `start` comes from; NULL: it does not */
 	bool hold;        /* of the samples, one in HOLD_EACH says whether a layer gains: else it stays as it was */
 	bool raw;         /* rows are of all samples, as the layer would read them without quantization; no sums */
 	bool judging;     /* nothing changes: all layers at once may make up for what comes past them */
@@ -119,6 +122,12 @@ bool prune_allocate_speed(Prune *x, double speedup);
 /* Of the model as the layers' sparsities say: predicted time, and noise (squares, of the signal) that layers make. */
 double prune_predicted(const Prune *x, size_t layer, double sparsity);
 double prune_expected(const Prune *x, size_t layer);
+
+/* -- in integers, too (tools/prune_int8.c) */
+MloStatus prune_int8_open(Prune *x) MLO_CHECKED; /* loads the model and finds ranges: x->dense and x->start */
+void prune_int8_close(Prune *x);
+void prune_int8_mark(Prune *x); /* which layers of x->q are rounded; layers that are not pruned, too */
+void prune_store_nearest(Prune *x, MloPtqLayer *l); /* weights of x->g, each rounded to the nearest */
 
 /* -- whole channels (tools/prune_channels.c) */
 MloStatus prune_channels(Prune *x, bool plan) MLO_CHECKED; /* finds and removes them, as the options say */

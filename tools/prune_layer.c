@@ -305,9 +305,11 @@ MloStatus prune_layer(Prune *x, size_t layer, const PruneSums *sums, bool fit)
 	MLO_TRY(st);
 	if (!fitted) {
 		mlo_warn(x->d, "node '%s' reads the same for all samples: %s", mlo_node_name(l->n),
-			 fit ? "it stays as it is" : "its smallest weights go");
+			 fit ? "it stays as it is" : l->whole ? "its weights are rounded to the nearest" : "its smallest weights go");
 		if (!fit)
 			prune_smallest(x, l);
+		if (!fit && o.p->stored)
+			prune_store_nearest(x, o.p);
 		return MLO_OK;
 	}
 	l->sqnr = db(o.signal, o.error);

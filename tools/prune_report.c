@@ -54,6 +54,8 @@ static void summary(const Prune *x, bool plan)
 
 	totals(x, plan, &weights, &zeros);
 	printf("%.1f%% of %.0f weights %s %s", 100 * zeros / weights, weights, plan ? "would be" : "are", x->share ? "gone" : "zero");
+	if (x->opt->int8)
+		printf(", in integers of 8 bits");
 	if (x->samples)
 		printf(", %lld samples", (long long)x->samples);
 	if (isfinite(x->output_sqnr))
@@ -120,6 +122,7 @@ void prune_report_json(const Prune *x, bool plan)
 	json_object_set_new(root, "model", json_string(x->opt->model));
 	json_object_set_new(root, "pattern", json_string(mlo_pattern_text(x->a, &x->opt->pattern)));
 	json_object_set_new(root, "method", json_string(x->opt->magnitude ? "magnitude" : "second-order"));
+	json_object_set_new(root, "int8", json_boolean(x->opt->int8));
 	json_object_set_new(root, "samples", json_integer(x->samples));
 	json_object_set_new(root, "weights", json_real(weights));
 	json_object_set_new(root, "sparsity", json_real(zeros / weights));
