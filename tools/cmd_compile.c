@@ -9,17 +9,15 @@
 #include "tools/npy.h"
 #include "tools/outfile.h"
 #include "tools/quantize.h"
+#include "tools/request.h"
 
 enum {
 	O_SHAPE = 256,
 	O_CONST,
 	O_STATE,
 	O_INT8,
-	O_CALIB,
 	O_INT16,
 	O_TIMES,
-	O_SAMPLES,
-	O_PREPROCESS,
 	O_EXTRACT,
 	O_JOBS,
 	O_CACHE_DIR,
@@ -46,11 +44,9 @@ static const CliOption options[] = {
 	 "an input that is always the same becomes part of the package: a .npy or .pb file (repeatable)"},
 	{O_STATE, "state", "IN=OUT", "output OUT of one run is input IN of the next (repeatable)"},
 	{O_INT8, "int8", NULL, "quantise a float model first, as 'quantize' does by default; needs --calib"},
-	{O_CALIB, "calib", "DATA", "samples for --int8: .npy, .npz, IDX or a folder"},
+	REQUEST_SAMPLE_ROWS("samples for --int8", "300"),
 	{O_INT16, "int16", "PATTERN", "with --int8: nodes of that name read activations in 16 bits (repeatable)"},
 	{O_TIMES, "times", "HOW", "of layers for --int8: measured (default; kept in the cache), anew, or estimated"},
-	{O_SAMPLES, "samples", "N", "use at most N of them (default: 300)"},
-	{O_PREPROCESS, "preprocess", "RECIPE", "how samples become inputs, as for 'eval'"},
 	{'O', "optimize", "LEVEL", "0: only what code generation needs, 2: everything (default)"},
 	{O_NO_WINOGRAD, "no-winograd", NULL,
 	 "convolutions as plain sums only: slower, with the smallest rounding errors"},
@@ -90,6 +86,7 @@ typedef struct Request {
 	bool no_cache, int8;
 	size_t nwide;
 	QuantizeOptions quantize;
+	RequestLists lists;
 } Request;
 
 static void dump(void *user, const char *kind, const char *name, const char *text)
@@ -134,6 +131,8 @@ static bool take_pass(Request *r, const char *name)
 /* One option; false: an error was printed. */
 static bool take(Request *r, int o)
 {
+	if (request_has(o))
+		return request_take(&r->lists, o, &r->quantize.data, &r->quantize.ptq);
 	switch (o) {
 	case 'o':
 		r->output = optarg;
@@ -195,9 +194,6 @@ static bool take(Request *r, int o)
 	case O_INT8:
 		r->int8 = true;
 		break;
-	case O_CALIB:
-		r->quantize.calib = optarg;
-		break;
 	case O_INT16:
 		if (r->nwide == MAX_SHAPES)
 			return cli_usage("more than %d --int16 options", MAX_SHAPES), false;
@@ -205,11 +201,6 @@ static bool take(Request *r, int o)
 		break;
 	case O_TIMES:
 		return quantize_times_how(optarg, &r->quantize.times);
-	case O_SAMPLES:
-		return cli_int("--samples", optarg, 1, 2000000000, &r->quantize.samples);
-	case O_PREPROCESS:
-		r->quantize.preprocess = optarg;
-		break;
 	case O_EXTRACT:
 		r->extract = optarg;
 		break;
@@ -282,11 +273,11 @@ static MloStatus quantized(Request *r, MloArena *a, const MloLoadOptions *lo, Qu
 	if (!set)
 		return MLO_ERR_USAGE;
 	r->quantize.target = r->opt.target;
-	r->quantize.model = r->model;
+	r->quantize.data.model = r->model;
 	r->quantize.load = lo;
 	r->quantize.ptq.wide = r->wide;
-	r->quantize.run.cache_dir = r->opt.cache_dir;
-	r->quantize.run.no_cache = r->no_cache;
+	r->quantize.data.run.cache_dir = r->opt.cache_dir;
+	r->quantize.data.run.no_cache = r->no_cache;
 	MLO_TRY(quantize_open(x, a, &r->quantize, d));
 	MLO_TRY(quantize_calibrate(x));
 	MLO_TRY(quantize_correct(x));
@@ -357,7 +348,7 @@ int cmd_compile(int argc, char **argv)
 	}
 	if (!cli_operands(&spec, argc, argv, 1, 1))
 		return CLI_USAGE;
-	if (r.int8 != (r.quantize.calib != NULL))
+	if (r.int8 != (r.quantize.data.calib != NULL))
 		return cli_usage(r.int8 ? "--int8 needs --calib DATA" : "--calib is for --int8");
 	if ((r.nwide || r.quantize.times != QUANTIZE_TIMES_MEASURED) && !r.int8)
 		return cli_usage("--int16 and --times are for --int8");

@@ -235,7 +235,7 @@ static MloStatus nothing_to_fit(const Prune *x, const char *student)
 MloStatus distill_open(Prune *x, MloArena *a, const PruneOptions *opt, const char *student, MloDiag *d)
 {
 	prune_begin(x, a, opt, d);
-	MLO_TRY(load(x, opt->model, &x->source, &x->dense));
+	MLO_TRY(load(x, opt->data.model, &x->source, &x->dense));
 	MLO_TRY(open_student(x, student));
 	MLO_TRY(check_interface(x));
 	x->from = mlo_ptq_new(a, x->dense, &opt->ptq);
@@ -257,7 +257,7 @@ MloStatus distill_open(Prune *x, MloArena *a, const PruneOptions *opt, const cha
 	if (all_excluded(x))
 		return mlo_error(d, MLO_ERR_MODEL, "'%s': all layers are excluded", student);
 	return mlo_error(d, MLO_ERR_MODEL, "teacher and student do not match: no layer of '%s' gives what one of '%s' gives",
-			 student, opt->model);
+			 student, opt->data.model);
 }
 
 static MloStatus see_before(void *user, size_t layer, PruneSums *sums)
@@ -303,7 +303,7 @@ static MloStatus fit_all(Prune *x)
 	MLO_TRY(judge(x, see_before));
 	if (x->samples < HOLD_EACH)
 		return mlo_error(x->d, MLO_ERR_MODEL, "'%s': %lld samples are too few: one in %d is held out to see whether layers gain",
-				 x->opt->calib, (long long)x->samples, HOLD_EACH);
+				 x->opt->data.calib, (long long)x->samples, HOLD_EACH);
 	for (int i = 0; i < x->opt->fits; i++) {
 		MLO_TRY(fit_ranges(x, i ? 1 : RANGE_TURNS));
 		MLO_TRY(prune_fit(x));

@@ -72,7 +72,7 @@ static MloStatus observe(Ranges *r)
 	MLO_ASSERT(n == r->n);
 	for (size_t i = 0; i < n; i++)
 		probe_ask(&p, p.g, there[i].quantize->in[0], x->a);
-	st = probe_samples(&x->data, &list, 1, x->opt->samples, "ranges", see, r, x->d);
+	st = probe_samples(&x->opt->data, &list, 1, x->opt->data.samples, "ranges", see, r, x->d);
 	probe_close(&p);
 	return st;
 }

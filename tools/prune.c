@@ -109,7 +109,6 @@ void prune_begin(Prune *x, MloArena *a, const PruneOptions *opt, MloDiag *d)
 	*x = (Prune){.a = a,
 		     .d = d,
 		     .opt = opt,
-		     .data = {opt->model, opt->calib, opt->preprocess, opt->run},
 		     .output_sqnr = NAN,
 		     .accuracy = NAN,
 		     .float_accuracy = NAN,
@@ -121,8 +120,8 @@ static MloStatus open_float(Prune *x)
 {
 	MloLoadOptions lo = {.keep_symbols = true, .quiet = true};
 
-	MLO_TRY(mlo_load_model(x->opt->model, &lo, &x->source, x->d));
-	x->d->where = x->opt->model;
+	MLO_TRY(mlo_load_model(x->opt->data.model, &lo, &x->source, x->d));
+	x->d->where = x->opt->data.model;
 	x->dense = mlo_graph_clone(x->source);
 	if (!x->dense)
 		return mlo_error(x->d, MLO_ERR_NOMEM, "out of memory");
@@ -138,7 +137,7 @@ MloStatus prune_open(Prune *x, MloArena *a, const PruneOptions *opt, MloDiag *d)
 	MLO_TRY(opt->int8 ? prune_int8_open(x) : open_float(x));
 	g = x->start ? x->start : x->dense;
 	list_layers(x, g);
-	if (opt->calib)
+	if (opt->data.calib)
 		add_biases(g, &x->list, &cx);
 	MLO_TRY(prune_reset(x));
 	check_patterns(x, "--exclude", opt->ptq.exclude);
@@ -178,7 +177,7 @@ static MloStatus fit_one(void *user, size_t layer, PruneSums *sums)
 
 static MloStatus prune_layers(Prune *x)
 {
-	if (x->opt->calib)
+	if (x->opt->data.calib)
 		return prune_each(x, false, "prune", prune_one, x);
 	for (size_t i = 0; i < x->list.n; i++)
 		if (!x->list.layer[i].off)
@@ -233,7 +232,7 @@ MloStatus prune_measure(Prune *x, int64_t samples)
 
 	MLO_TRY(probe_open(&p[0], x->dense, x->d));
 	MLO_TRY(probe_open(&p[1], x->g, x->d));
-	st = probe_samples(&x->data, list, 2, samples < x->opt->samples ? samples : x->opt->samples, "compare", compare, &c, x->d);
+	st = probe_samples(&x->opt->data, list, 2, samples < x->opt->data.samples ? samples : x->opt->data.samples, "compare", compare, &c, x->d);
 	x->output_sqnr = noise_db(&c.noise);
 	probe_close(&p[0]);
 	probe_close(&p[1]);
@@ -289,7 +288,7 @@ MloStatus prune_all(Prune *x, bool plan)
 		MLO_TRY(prune_run(x));
 	if (x->opt->speedup > 0)
 		MLO_TRY(prune_time_after(x, x->g));
-	return x->opt->calib ? prune_measure(x, PRUNE_MEASURED) : MLO_OK;
+	return x->opt->data.calib ? prune_measure(x, PRUNE_MEASURED) : MLO_OK;
 }
 
 MloStatus prune_write(Prune *x, const char *path)

@@ -8,8 +8,7 @@
 
 typedef struct PruneOptions {
 	MloPtqOptions ptq;     /* patterns of names: which layers */
-	const char *model, *calib, *preprocess;
-	int samples;           /* at most, of the calibration data */
+	ProbeData data;
 	MloPrunePattern pattern;
 	bool magnitude;        /* the smallest weights go; else those that cost least by what layers read */
 	bool int8;             /* activations are quantised, weights rounded: what is written is in QDQ form */
@@ -22,12 +21,11 @@ typedef struct PruneOptions {
 	double max_drop;       /* as much as costs no more points, in percent; < 0: no bound */
 	const char *eval, *labels, *metric; /* for that, see tools/labelled.h; eval: NULL: none */
 	const char *target;    /* that times are predicted for; NULL: this machine */
-	ModelOptions run;
 } PruneOptions;
 
 #define PRUNE_DEFAULTS                                                                               \
 	{                                                                                            \
-		.samples = 1024, .pattern = {.kind = PRUNE_UNSTRUCTURED, .rows = 1, .cols = 1}, .damping = 0.01, .fits = 1, \
+		.data = {.samples = 1024}, .pattern = {.kind = PRUNE_UNSTRUCTURED, .rows = 1, .cols = 1}, .damping = 0.01, .fits = 1, \
 		.max_drop = -1, .metric = "top1"                                                     \
 	}
 
@@ -35,7 +33,6 @@ typedef struct Prune {
 	MloArena *a;
 	MloDiag *d;
 	const PruneOptions *opt;
-	ProbeData data;
 	MloGraph *source, *student; /* as loaded; student: NULL where there is one model */
 	MloGraph *kept;   /* what is written instead of g, not owned; NULL: g is */
 	MloGraph *dense;  /* in float, as it should compute */

@@ -249,7 +249,7 @@ static MloStatus run(Gather *g)
 	only_probes(&p[0]);
 	only_probes(&p[1]);
 	ask(g, p, mlo_ptq_new(x->a, p[0].g, &x->opt->ptq), mlo_ptq_new(x->a, p[1].g, &x->opt->ptq));
-	st = probe_samples(&x->data, list, 2, x->opt->samples, "run samples", see, g, x->d);
+	st = probe_samples(&x->opt->data, list, 2, x->opt->data.samples, "run samples", see, g, x->d);
 	probe_close(&p[0]);
 	probe_close(&p[1]);
 	return st;
@@ -268,7 +268,7 @@ static PruneRows *new_rows(MloArena *a, const MloPruneLayer *l)
 
 static MloStatus gather_sums(Prune *x, MloArena *a, const size_t *which, size_t n, PruneSums *out)
 {
-	Gather g = {.x = x, .n = n, .place = MLO_NEWN(a, Place, n + 1), .samples = x->opt->samples};
+	Gather g = {.x = x, .n = n, .place = MLO_NEWN(a, Place, n + 1), .samples = x->opt->data.samples};
 	int64_t k = 1, m = 1;
 
 	for (size_t i = 0; i < n; i++) {
@@ -314,7 +314,7 @@ static size_t choose(const Prune *x, size_t from, size_t most, size_t *which, si
 /* How many layers are changed by one run of the samples. */
 static size_t at_once(const Prune *x)
 {
-	double runs = MOST_RUNS / fmax(mlo_graph_macs(x->dense) * x->opt->samples, 1);
+	double runs = MOST_RUNS / fmax(mlo_graph_macs(x->dense) * x->opt->data.samples, 1);
 
 	return (size_t)ceil((double)x->list.n / fmax(runs, 1));
 }

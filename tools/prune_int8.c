@@ -11,13 +11,12 @@ MloStatus prune_int8_open(Prune *x)
 	const PruneOptions *o = x->opt;
 	QuantizeOptions *q = MLO_NEW(x->a, QuantizeOptions);
 	bool lstm = false;
+	int samples;
 
 	*q = (QuantizeOptions)QUANTIZE_DEFAULTS;
-	q->model = o->model;
-	q->calib = o->calib;
-	q->preprocess = o->preprocess;
-	q->run = o->run;
-	q->samples = o->samples < q->samples ? o->samples : q->samples;
+	samples = q->data.samples;
+	q->data = o->data;
+	q->data.samples = samples < o->data.samples ? samples : o->data.samples;
 	x->int8 = MLO_NEW(x->a, Quantize);
 	MLO_TRY(quantize_open(x->int8, x->a, q, x->d));
 	for (size_t i = 0; i < x->int8->q->nlayers; i++)

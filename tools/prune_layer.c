@@ -143,7 +143,7 @@ static MloStatus prune_group(Work *o, int64_t group, const MloPruneStats *s, boo
 	switch (mlo_problem_new(o->a, s, w, o->bias != NULL, x->opt->damping, &p)) {
 	case PROBLEM_WILD:
 		return mlo_node_error(x->d, MLO_ERR_MODEL, o->l->n, "reads or gives NaN or infinite numbers for samples of '%s'",
-				      x->opt->calib);
+				      x->opt->data.calib);
 	case PROBLEM_CONSTANT: *fitted = false; return MLO_OK;
 	case PROBLEM_GIVEN: break;
 	}

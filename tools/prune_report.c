@@ -119,7 +119,7 @@ void prune_report_json(const Prune *x, bool plan)
 	for (size_t i = 0; i < x->list.n; i++)
 		json_array_append_new(layers, layer(x, i, plan));
 	totals(x, plan, &weights, &zeros);
-	json_object_set_new(root, "model", json_string(x->opt->model));
+	json_object_set_new(root, "model", json_string(x->opt->data.model));
 	json_object_set_new(root, "pattern", json_string(mlo_pattern_text(x->a, &x->opt->pattern)));
 	json_object_set_new(root, "method", json_string(x->opt->magnitude ? "magnitude" : "second-order"));
 	json_object_set_new(root, "int8", json_boolean(x->opt->int8));
