@@ -69,6 +69,19 @@ static bool alike(const MloPtqLayer *a, const MloPtqLayer *b)
 	return a->kind == b->kind && fits(&a->sum->type, &b->sum->type);
 }
 
+/* Does b, of the student, give the same but for fewer channels? */
+static bool narrower(const MloPtqLayer *a, const MloPtqLayer *b)
+{
+	MloType given = a->sum->type;
+	int axis = b->kind == PTQ_CONV ? 1 : given.rank - 1;
+
+	if (a->kind != b->kind || given.rank == MLO_RANK_UNKNOWN || given.rank != b->sum->type.rank ||
+	    a->n->in[1]->data->dim[mlo_ptq_weight_axis(a->kind)] <= b->n->in[1]->data->dim[mlo_ptq_weight_axis(b->kind)])
+		return false;
+	given.dim[axis] = b->sum->type.dim[axis];
+	return fits(&given, &b->sum->type);
+}
+
 static size_t by_name(const MloPtq *from, const MloPtqLayer *l)
 {
 	for (size_t i = 0; i < from->nlayers; i++)
@@ -150,7 +163,7 @@ static size_t match(Prune *x)
 			x->twin[i] = by_shape(x, &named, p, &why);
 		if (!l->off && x->twin[i] == SIZE_MAX)
 			l->off = why;
-		else if (!l->off && !alike(&x->from->layer[x->twin[i]], p))
+		else if (!l->off && !alike(&x->from->layer[x->twin[i]], p) && !narrower(&x->from->layer[x->twin[i]], p))
 			l->off = "the teacher's layer gives other shapes";
 		else if (!l->off && l->n->op == OP_conv && !window_known(l->n))
 			l->off = "its pads are not known as numbers";
@@ -315,6 +328,7 @@ MloStatus distill_run(Prune *x, double *before)
 {
 	MLO_TRY(prune_measure(x, PRUNE_MEASURED));
 	*before = x->output_sqnr;
+	MLO_TRY(distill_channels(x));
 	MLO_TRY(fit_all(x));
 	MLO_TRY(prune_measure(x, PRUNE_MEASURED));
 	if (x->output_sqnr > *before)

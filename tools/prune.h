@@ -42,6 +42,7 @@ typedef struct Prune {
 	MloPruneList list;
 	MloPtq *from;     /* of dense, where its layers are others than those of g; else NULL: as q */
 	size_t *twin;     /* by layer of the list: its index there */
+	int64_t **map;    /* by layer: which of the twin's outputs each of its own is; NULL, or NULL of a layer: the same */
 	MloLifted *lifted; /* weights of g that were integers; NULL: none */
 	size_t nlifted;
 	MloPruneCurve *curve; /* by layer of the list; n: 0 where it is not pruned; NULL: not known */
@@ -145,6 +146,11 @@ MloStatus distill_run(Prune *x, double *before) MLO_CHECKED;
 /* Other ranges for quantised activations of x->g, where the layers that read them come nearer to what they should give
  * (tools/distill_ranges.c); *changed: of how many. */
 MloStatus distill_ranges(Prune *x, size_t *changed) MLO_CHECKED;
+
+/* Layers with fewer outputs than their twins: x->map, and why not where there is none (tools/distill_channels.c). */
+MloStatus distill_channels(Prune *x) MLO_CHECKED;
+/* Of worth[rows][cols], rows <= cols: a column for each row, in rising order, with the largest sum, which is returned. */
+double distill_assign(MloArena *a, const double *worth, int64_t rows, int64_t cols, int64_t *to);
 
 /* -- reports (tools/prune_report.c) */
 void prune_report_text(const Prune *x, bool plan);

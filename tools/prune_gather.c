@@ -19,6 +19,8 @@ typedef struct Place {
 	const MloPruneLayer *l;
 	const MloNode *n;
 	size_t twin; /* index of the layer in the dense graph */
+	const int64_t *map; /* which of its outputs each of ours is; NULL: the same */
+	int64_t given;      /* how many it has */
 	MloPruneStats *of;
 	PruneRows *single;      /* NULL: none are kept */
 	size_t want, add, read; /* indices of outputs; add: SIZE_MAX: nothing is added */
@@ -79,14 +81,16 @@ static int64_t stride_of(const Gather *g, const Place *p, double total)
 	return total > most ? (int64_t)(total / most) | 1 : 1;
 }
 
-static void wanted(Place *p, MloTensor *const *out, int64_t at, int64_t inner, int64_t first, float *row)
+/* Outputs from `first` on at position `at` of `inner` in an image. */
+static void wanted(Place *p, MloTensor *const *out, int64_t image, int64_t at, int64_t inner, int64_t first, float *row)
 {
-	const float *y = (const float *)out[p->want]->data + at;
-	const float *a = p->add == SIZE_MAX ? NULL : (const float *)out[p->add]->data + at;
+	const int64_t own = p->l->rows * p->l->groups;
+	const float *y = (const float *)out[p->want]->data + image * p->given * inner + at;
+	const float *a = p->add == SIZE_MAX ? NULL : (const float *)out[p->add]->data + image * own * inner + at;
 
 	p->wants += first == 0;
 	for (int64_t r = 0; r < p->l->rows; r++) {
-		double v = y[(first + r) * inner];
+		double v = y[(p->map ? p->map[first + r] : first + r) * inner];
 
 		p->sum[first + r] += v;
 		p->square += v * v;
@@ -125,7 +129,7 @@ static void take_row(Gather *g, Place *p, int64_t group, int64_t sample, int64_t
 static void add_windows(Gather *g, Place *p, MloTensor *const *out, int64_t images, int64_t first)
 {
 	Window v;
-	int64_t per, step, have = 0, k = mlo_prune_inputs(p->l), all = p->l->rows * p->l->groups;
+	int64_t per, step, have = 0, k = mlo_prune_inputs(p->l);
 
 	window_of(p->n, out[p->read], out[p->want], WINDOW_CHANNELS, &v);
 	per = window_positions(&v);
@@ -134,7 +138,7 @@ static void add_windows(Gather *g, Place *p, MloTensor *const *out, int64_t imag
 		v.first = group * v.channels;
 		for (int64_t at = p->seen % step; at < per * images; at += step) {
 			window_read(&v, at / per, at % per, g->rows + have * k);
-			wanted(p, out, at / per * all * per + at % per, per, group * p->l->rows, g->wants + have * p->l->rows);
+			wanted(p, out, at / per, at % per, per, group * p->l->rows, g->wants + have * p->l->rows);
 			take_row(g, p, group, first + at / per, &have);
 		}
 		flush(g, p, group, &have);
@@ -150,7 +154,7 @@ static void add_rows(Gather *g, Place *p, MloTensor *const *out, int64_t images,
 	step = stride_of(g, p, (double)n / (double)images * (double)g->samples);
 	for (int64_t at = p->seen % step; at < n; at += step) {
 		memcpy(g->rows + have * k, x + at * k, sizeof *x * (size_t)k);
-		wanted(p, out, at * p->l->rows, 1, 0, g->wants + have * p->l->rows);
+		wanted(p, out, at, 0, 1, 0, g->wants + have * p->l->rows);
 		take_row(g, p, 0, first + at * images / n, &have);
 	}
 	flush(g, p, 0, &have);
@@ -255,6 +259,14 @@ static MloStatus run(Gather *g)
 	return st;
 }
 
+/* Outputs of a layer of the dense graph. */
+static int64_t given_by(const Prune *x, size_t twin)
+{
+	const MloPtqLayer *l = &(x->from ? x->from : x->q)->layer[twin];
+
+	return l->n->in[1]->data->dim[mlo_ptq_weight_axis(l->kind)];
+}
+
 static PruneRows *new_rows(MloArena *a, const MloPruneLayer *l)
 {
 	PruneRows *r = MLO_NEWN(a, PruneRows, (size_t)l->groups);
@@ -279,6 +291,8 @@ static MloStatus gather_sums(Prune *x, MloArena *a, const size_t *which, size_t 
 			out[i].of[group] = mlo_prune_stats(a, l->rows, mlo_prune_inputs(l));
 		out[i].rows = x->hold || x->raw ? new_rows(a, l) : NULL;
 		g.place[i] = (Place){.l = l, .n = l->n, .of = out[i].of, .single = out[i].rows, .twin = x->twin ? x->twin[which[i]] : l->index};
+		g.place[i].map = x->map ? x->map[which[i]] : NULL;
+		g.place[i].given = given_by(x, g.place[i].twin);
 		g.place[i].sum = MLO_NEWN(a, double, (size_t)(l->rows * l->groups));
 		k = mlo_prune_inputs(l) > k ? mlo_prune_inputs(l) : k;
 		m = l->rows > m ? l->rows : m;

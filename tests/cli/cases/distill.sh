@@ -19,3 +19,7 @@ try "$models/dynamic.onnx" $data
 try "$models/dynamic.onnx" p.onnx $data --include 'nothing*'
 try "$models/dynamic.onnx" p.onnx $data --sweeps 0
 try "$models/dynamic.onnx" missing.onnx $data
+
+echo "-- a student with fewer channels"
+"$mlopt" prune "$models/dynamic.onnx" -o c.onnx $data --pattern channel --sparsity 0.4 >/dev/null 2>&1
+"$mlopt" distill "$models/dynamic.onnx" c.onnx -o n.onnx $data 2>/dev/null | sed -E 's/SQNR [0-9.]+ dB/SQNR/; s/(%)( +-?[0-9.]+){1,2}( |$)/\1\3/; s/ +did not gain.*//; s/ +$//'
