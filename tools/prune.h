@@ -55,6 +55,7 @@ typedef struct Prune {
 	struct Quantize *int8; /* that `start` comes from; NULL: it does not */
 	bool hold;        /* of the samples, one in HOLD_EACH says whether a layer gains: else it stays as it was */
 	bool raw;         /* rows are of all samples, as the layer would read them without quantization; no sums */
+	bool descends;    /* sums are of slopes of the outputs' error instead of what is wanted */
 	bool judging;     /* nothing changes: all layers at once may make up for what comes past them */
 	double *before;   /* by layer: dB of its results on the samples that are held out, as it was; NULL: not known */
 	bool *stays;      /* by layer: it did not gain */
@@ -106,6 +107,8 @@ bool prune_one_by_one(const Prune *x); /* layers are changed one at a time, each
 MloStatus prune_layer(Prune *x, size_t layer, const PruneSums *sums, bool fit) MLO_CHECKED;
 /* dB of its results in x->g, by its rows. */
 double prune_judge(Prune *x, size_t layer, const PruneSums *sums);
+/* Weights w[groups][rows][k] and biases (NULL: none), times `by`, are added to those of x->g. */
+void prune_move(Prune *x, size_t layer, const double *w, const double *bias, double by);
 void prune_smallest(Prune *x, const MloPruneLayer *l); /* its smallest weights go */
 /* Mean square error of weights w[rows][k] and biases (NULL: none), on rows; *signal: variance of what is wanted. `centred`: a
  * constant error of an output counts nothing. */
@@ -149,6 +152,8 @@ MloStatus distill_ranges(Prune *x, size_t *changed) MLO_CHECKED;
 
 /* Layers with fewer outputs than their twins: x->map, and why not where there is none (tools/distill_channels.c). */
 MloStatus distill_channels(Prune *x) MLO_CHECKED;
+MloStatus distill_descend(Prune *x, int steps) MLO_CHECKED;
+MloStatus distill_slopes(Prune *x, MloGraph *g, const MloPtq *q, MloValue **slope) MLO_CHECKED;
 /* Of worth[rows][cols], rows <= cols: a column for each row, in rising order, with the largest sum, which is returned. */
 double distill_assign(MloArena *a, const double *worth, int64_t rows, int64_t cols, int64_t *to);
 

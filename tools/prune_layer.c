@@ -254,6 +254,18 @@ static bool gains(const Work *o, const PruneSums *sums)
 	return held_error(o, sums, &signal) < held_error(&was, sums, &signal);
 }
 
+void prune_move(Prune *x, size_t layer, const double *w, const double *bias, double by)
+{
+	Work o = as_it_is(x, layer);
+
+	cblas_daxpy((int)mlo_prune_weights(o.l), by, w, 1, o.w, 1);
+	if (bias)
+		cblas_daxpy((int)(o.l->rows * o.l->groups), by, bias, 1, o.bias, 1);
+	mlo_weights_set(x->g, o.l, o.l->n, o.w);
+	if (bias)
+		set_bias(&o);
+}
+
 /* -- all of it ------------------------------------------------------------------------------------------------- */
 
 static void store(Work *o)

@@ -1,0 +1,162 @@
+/* tools/distill_descend.c -- all layers at once, against the slope of the outputs' error.
+ *
+ * Layer by layer, each can only come nearer to what it should give for what it reads; what the outputs lose by it is another
+ * question.  Here both models are one graph, the derivative of the outputs' square error by what each layer gives is computed in
+ * it, and the change of a layer's weights that follows that derivative best, by least squares over what it reads, is a step
+ * downhill for the outputs (natural in its inputs, as in K-FAC, Martens and Grosse 2015).  Steps are as long for each layer, of what
+ * it gives, and are taken back where the outputs do not gain. */
+#include <cblas.h>
+#include <math.h>
+#include <string.h>
+
+#include "passes/match.h"
+#include "prune/backward.h"
+#include "tools/cli.h"
+#include "tools/prune.h"
+
+typedef struct Step {
+	double *w, *bias; /* [groups][rows][k], [groups][rows]; NULL: none */
+} Step;
+
+typedef struct Descent {
+	Prune *x;
+	Step *step; /* by layer */
+} Descent;
+
+/* -- both models in one graph ---------------------------------------------------------------------------------- */
+
+static bool closed(const MloGraph *g)
+{
+	for (const MloNode *n = g->first; n; n = n->next) {
+		int at = 0;
+
+		if (mlo_node_body(n, &at))
+			return false;
+	}
+	return true;
+}
+
+/* The nodes of `from` behind those of g, on g's inputs; by id of its values, what they are in g. */
+static MloValue **join(MloArena *a, MloGraph *g, const MloGraph *from)
+{
+	MloValue **of = MLO_NEWN(a, MloValue *, from->next_id + 1);
+
+	for (uint32_t i = 0; i < from->ninputs; i++)
+		of[from->inputs[i]->id] = g->inputs[i];
+	for (const MloNode *n = from->first; n; n = n->next) {
+		MloValue **in = MLO_NEWN(a, MloValue *, n->nin + 1);
+		MloNode *copy;
+
+		for (uint32_t i = 0; i < n->nin; i++)
+			in[i] = !n->in[i] ? NULL : n->in[i]->data ? mlo_graph_const(g, n->in[i]->data, NULL) : of[n->in[i]->id];
+		copy = mlo_graph_node(g, NULL, n->op, in, n->nin, n->nout);
+		mlo_rw_copy_attrs(copy, n);
+		for (uint32_t i = 0; i < n->nout; i++)
+			if (n->out[i])
+				of[n->out[i]->id] = copy->out[i];
+	}
+	return of;
+}
+
+MloStatus distill_slopes(Prune *x, MloGraph *g, const MloPtq *q, MloValue **slope)
+{
+	MloPassCx cx = {.arena = x->a, .diag = x->d};
+	MloValue **of = join(x->a, g, x->dense);
+	MloBackward b;
+
+	MLO_TRY(mlo_infer_graph(g, x->d));
+	b = mlo_backward_new(x->a, g, x->d);
+	for (uint32_t i = 0; i < g->noutputs; i++)
+		mlo_backward_add(&b, g->outputs[i], mlo_rw_op(g, NULL, OP_sub, NULL, &cx, g->outputs[i], of[x->dense->outputs[i]->id]));
+	MLO_TRY(mlo_backward_run(&b));
+	for (size_t i = 0; i < x->list.n; i++)
+		slope[i] = b.by[q->layer[x->list.layer[i].index].sum->id];
+	return MLO_OK;
+}
+
+/* -- steps ------------------------------------------------------------------------------------------------------- */
+
+/* Mean square of what w gives, less a constant. */
+static double size_of(MloArena *a, const MloProblem *p, const double *w)
+{
+	double *hw = MLO_NEWN(a, double, (size_t)(p->rows * p->k));
+
+	cblas_dsymm(CblasRowMajor, CblasRight, CblasUpper, (int)p->rows, (int)p->k, 1, p->h, (int)p->k, w, (int)p->k, 0, hw, (int)p->k);
+	return cblas_ddot((int)(p->rows * p->k), w, 1, hw, 1);
+}
+
+static MloStatus find_step(void *user, size_t layer, PruneSums *sums)
+{
+	Descent *t = user;
+	Prune *x = t->x;
+	const MloPruneLayer *l = &x->list.layer[layer];
+	const bool bias = mlo_layer_bias(&x->q->layer[l->index]) != NULL;
+	int64_t k = mlo_prune_inputs(l), size = l->rows * k;
+	Step s = {MLO_NEWN(x->a, double, (size_t)(size * l->groups)), bias ? MLO_NEWN(x->a, double, (size_t)(l->rows * l->groups)) : NULL};
+	double old = 0, now = 0, by;
+
+	for (int64_t g = 0; g < l->groups; g++) {
+		MloArena *a = mlo_arena_new();
+		double *w = MLO_NEWN(a, double, (size_t)size), *zero = MLO_NEWN(a, double, (size_t)size), *dw = s.w + g * size;
+		uint8_t *keep = MLO_NEWN(a, uint8_t, (size_t)size);
+		MloProblem p;
+
+		mlo_weights_get(l, l->n, g, w);
+		for (int64_t i = 0; i < size; i++)
+			keep[i] = w[i] != 0;
+		if (mlo_problem_new(a, &sums->of[g], zero, bias, x->opt->damping, &p) == PROBLEM_GIVEN) {
+			mlo_prune_refit(&p, keep, dw);
+			old += size_of(a, &p, w);
+			now += size_of(a, &p, dw);
+			for (int64_t r = 0; r < l->rows && bias; r++)
+				s.bias[g * l->rows + r] = p.mean_y[r] - cblas_ddot((int)k, dw + r * k, 1, p.mean_x, 1);
+		}
+		mlo_arena_free(a);
+	}
+	if (!(now > 0) || !isfinite(now))
+		return MLO_OK;
+	by = sqrt(old / now);
+	for (int64_t i = 0; i < size * l->groups; i++)
+		s.w[i] *= by;
+	for (int64_t i = 0; i < l->rows * l->groups && bias; i++)
+		s.bias[i] *= by;
+	t->step[layer] = s;
+	return MLO_OK;
+}
+
+static void take_steps(Descent *t, double length)
+{
+	Prune *x = t->x;
+
+	for (size_t i = 0; i < x->list.n; i++)
+		if (t->step[i].w)
+			prune_move(x, i, t->step[i].w, t->step[i].bias, -length);
+}
+
+MloStatus distill_descend(Prune *x, int steps)
+{
+	Descent t = {.x = x};
+	double length = 0.01, best;
+
+	if (!closed(x->dense) || !closed(x->g) || x->quantised)
+		return MLO_OK;
+	MLO_TRY(prune_measure(x, 512));
+	best = x->output_sqnr;
+	for (int i = 0; i < steps && length > 1e-4; i++) {
+		t.step = MLO_NEWN(x->a, Step, x->list.n + 1);
+		x->descends = true;
+		MLO_TRY(prune_each(x, true, "descend", find_step, &t));
+		x->descends = false;
+		for (;; length *= 0.4) {
+			take_steps(&t, length);
+			MLO_TRY(prune_measure(x, 512));
+			cli_note("step %d of %g: %.2f dB", i, length, x->output_sqnr);
+			if (x->output_sqnr > best || length < 1e-4)
+				break;
+			take_steps(&t, -length);
+		}
+		best = x->output_sqnr;
+		length *= 1.3;
+	}
+	return MLO_OK;
+}
