@@ -17,7 +17,7 @@
 #include "ir/ref/bitcode.h"
 
 /* Raised whenever the emitter changes the code it makes for an unchanged kernel text. */
-#define EMITTER_VERSION "28"
+#define EMITTER_VERSION "29"
 
 typedef struct Header { char magic[8]; uint64_t bytes, hash; } Header;
 static const char magic[8] = "MLOPTOBJ";
@@ -28,7 +28,7 @@ CacheKey cache_key(const MloTarget *t, const char *kernel_text, size_t n)
 	XXH3_state_t *s = XXH3_createState();
 	CacheKey key = {0, 0};
 	XXH128_hash_t h;
-	int width = t->vector_bytes;
+	int width[] = {t->vector_bytes, t->register_bytes};
 
 	if (!s)
 		return key;
@@ -37,7 +37,8 @@ CacheKey cache_key(const MloTarget *t, const char *kernel_text, size_t n)
 	XXH3_128bits_update(s, t->triple, strlen(t->triple) + 1);
 	XXH3_128bits_update(s, t->cpu, strlen(t->cpu) + 1);
 	XXH3_128bits_update(s, t->features, strlen(t->features) + 1);
-	XXH3_128bits_update(s, &width, sizeof width);
+	XXH3_128bits_update(s, t->tune ? t->tune : "", t->tune ? strlen(t->tune) + 1 : 1);
+	XXH3_128bits_update(s, width, sizeof width);
 	XXH3_128bits_update(s, kernel_text, n);
 	if (memmem(kernel_text, n, "call ", 5) || memmem(kernel_text, n, "sizes ", 6)) {
 		/* made of a reference kernel, which may be another one in the next build */

@@ -230,32 +230,38 @@ static void report_steps(const Plan *p, MloVariant *out)
 		}
 }
 
-static MloStatus codegen(const MloGraph *g, const MloTarget *t, const MloCodegenOptions *opt, MloVariant *out, MloDiag *d)
+/* Kernels to code and program. */
+static MloStatus make_image(Plan *p, MloVariant *out, MloDiag *d)
 {
-	Plan p;
-	Work w = {.target = t, .opt = opt, .diag = d};
-	uint64_t *code;
+	Work w = {.target = p->target, .opt = p->opt, .diag = d};
+	uint64_t *code = MLO_NEWN(out->arena, uint64_t, p->unique.n + 1);
 	MloStatus st;
 
-	MLO_TRY(plan_build(&p, out->arena, g, t, opt, d));
-	w.n = p.unique.n;
-	w.job = make_jobs(&p);
+	w.n = p->unique.n;
+	w.job = make_jobs(p);
 	w.order = MLO_NEWN(out->arena, size_t, w.n + 1);
 	for (size_t i = 0; i < w.n; i++)
 		w.order[i] = i;
 	st = compile_all(&w);
 	if (st == MLO_OK)
 		dump_all(&w);
-	code = MLO_NEWN(out->arena, uint64_t, w.n + 1);
 	if (st == MLO_OK)
-		st = link_kernels(&p, w.job, out, code, d);
+		st = link_kernels(p, w.job, out, code, d);
 	for (size_t i = 0; i < w.n; i++) {
 		free(w.job[i].object.data);
 		free(w.job[i].asm_text.data);
 		LLVMDisposeMessage(w.job[i].llvm_text);
 	}
 	MLO_TRY(st);
-	MLO_TRY(plan_write(&p, code, &out->program, d));
+	return plan_write(p, code, &out->program, d);
+}
+
+static MloStatus codegen(const MloGraph *g, const MloTarget *t, const MloCodegenOptions *opt, MloVariant *out, MloDiag *d)
+{
+	Plan p;
+
+	MLO_TRY(plan_build(&p, out->arena, g, t, opt, d));
+	MLO_TRY(opt->function ? plan_object(&p, out, d) : make_image(&p, out, d));
 	out->weight = plan_weight_pieces(&p, &out->nweight);
 	out->weight_bytes = (uint64_t)p.weight_bytes;
 	out->lookup_bytes = (uint64_t)p.lookup_bytes;
@@ -283,6 +289,7 @@ void mlo_variant_free(MloVariant *v)
 {
 	free(v->code.data);
 	free(v->program.data);
+	free(v->object.data);
 	mlo_arena_free(v->arena);
 	*v = (MloVariant){0};
 }

@@ -16,6 +16,7 @@ typedef struct MloCodegenOptions {
 	void (*dump)(void *user, const char *kind, const char *name, const char *text);
 	void *dump_user;
 	bool dump_kernels, dump_llvm, dump_asm;
+	const char *function;    /* all in one object with a function of that name, instead of code and program; NULL: no */
 } MloCodegenOptions;
 
 typedef enum MloTier { MLO_TIER_CONTRACT, MLO_TIER_LOOPS, MLO_TIER_LIBRARY, MLO_TIER_COUNT } MloTier;
@@ -41,6 +42,9 @@ typedef struct MloStepInfo {
 typedef struct MloVariant {
 	MloArena *arena;         /* owns steps and their strings */
 	MloBytes code, program; /* program: MlrtProgram and what follows it (runtime/format.h) */
+	MloBytes object;         /* MloCodegenOptions.function: relocatable, weights in it, void FUNCTION(inputs, outputs, arena),
+	                          * where the arena takes arena_bytes and then scratch_bytes, and starts at a multiple of 64 */
+	MloObjectFacts facts;    /* of the object: constants without the weights */
 	const MloPiece *weight;  /* the weights blob; data lives in `arena` and in the graph's constants */
 	size_t nweight;
 	uint64_t weight_bytes, lookup_bytes; /* of those, at the end: tables that runs read here and there */

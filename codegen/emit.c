@@ -198,9 +198,11 @@ void emit_stmts(Emit *e, const KStmt *first)
 
 /* -- the function ----------------------------------------------------------------------------------- */
 
+/* args: the table of pointers; NULL: they are parameters of the function. */
 static void bind_args(Emit *e, LLVMValueRef args)
 {
 	LLVMTypeRef ptr = LLVMPointerTypeInContext(e->ctx, 0), i8 = LLVMInt8TypeInContext(e->ctx);
+	unsigned param = 0;
 	uint64_t at = 0;
 
 	for (size_t i = 0; i < e->k->arg.n; i++) {
@@ -210,6 +212,8 @@ static void bind_args(Emit *e, LLVMValueRef args)
 		if (a->dir == KA_SCRATCH) {
 			e->arg[i] = LLVMBuildInBoundsGEP2(e->b, i8, e->scratch, &n, 1, "scratch");
 			at += ((uint64_t)a->count * mlo_elem_bits(a->elem) / 8 + 63) / 64 * 64;
+		} else if (!args) {
+			e->arg[i] = LLVMGetParam(e->fn, param++);
 		} else {
 			e->arg[i] = LLVMBuildLoad2(e->b, ptr,
 						   LLVMBuildInBoundsGEP2(e->b, ptr, args, &n, 1, ""), "arg");
@@ -271,18 +275,33 @@ static void emit_body(Emit *e)
 		emit_tasks(e);
 }
 
-static LLVMValueRef new_function(Emit *e, const char *symbol)
+unsigned mlo_emit_pointers(const MloKernel *k)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < k->arg.n; i++)
+		n += k->arg.items[i].dir != KA_SCRATCH;
+	return n;
+}
+
+/* `pointers` of them in front of the range of tasks and the scratch memory. */
+static void new_function(Emit *e, const char *symbol, unsigned pointers)
 {
 	LLVMTypeRef ptr = LLVMPointerTypeInContext(e->ctx, 0), i64 = LLVMInt64TypeInContext(e->ctx);
-	LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(e->ctx),
-					    (LLVMTypeRef[]){ptr, i64, i64, ptr}, 4, false);
-	LLVMValueRef fn = LLVMAddFunction(e->mod, symbol, type);
+	LLVMTypeRef *params = MLO_NEWN(e->arena, LLVMTypeRef, pointers + 3);
 	unsigned kind = LLVMGetEnumAttributeKindForName("nounwind", 8);
+	LLVMValueRef fn;
 
+	for (unsigned i = 0; i < pointers + 3; i++)
+		params[i] = i == pointers || i == pointers + 1 ? i64 : ptr;
+	fn = LLVMAddFunction(e->mod, symbol, LLVMFunctionType(LLVMVoidTypeInContext(e->ctx), params, pointers + 3, false));
 	LLVMAddAttributeAtIndex(fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
 	                        LLVMCreateEnumAttribute(e->ctx, kind, 0));
 	mlo_object_function(e->t, fn);
-	return fn;
+	e->fn = fn;
+	e->begin = LLVMGetParam(fn, pointers);
+	e->end = LLVMGetParam(fn, pointers + 1);
+	e->scratch = LLVMGetParam(fn, pointers + 2);
 }
 
 static void dispose_builder(void *b)
@@ -290,10 +309,10 @@ static void dispose_builder(void *b)
 	LLVMDisposeBuilder(b);
 }
 
-MloStatus mlo_emit_kernel(LLVMModuleRef m, const MloTarget *t, const MloKernel *k, const char *symbol, MloDiag *d)
+static MloStatus emit_function(LLVMModuleRef m, const MloTarget *t, const MloKernel *k, const char *symbol, bool direct, MloDiag *d)
 {
 	MloArena *a = mlo_arena_new();
-	Emit e = {.ctx = LLVMGetModuleContext(m), .mod = m, .t = t, .k = k, .vec_var = -1, .diag = d};
+	Emit e = {.ctx = LLVMGetModuleContext(m), .mod = m, .t = t, .k = k, .vec_var = -1, .diag = d, .arena = a};
 	size_t before = d ? d->nerrors : 0;
 	LLVMBasicBlockRef entry, body;
 
@@ -305,16 +324,13 @@ MloStatus mlo_emit_kernel(LLVMModuleRef m, const MloTarget *t, const MloKernel *
 	e.val = MLO_NEWN(a, LLVMValueRef, k->value.n + 1);
 	e.acc = MLO_NEWN(a, LLVMValueRef, (size_t)k->nacc + 1);
 	e.acc_lanes = MLO_NEWN(a, int, (size_t)k->nacc + 1);
-	e.fn = new_function(&e, symbol);
-	e.begin = LLVMGetParam(e.fn, 1);
-	e.end = LLVMGetParam(e.fn, 2);
-	e.scratch = LLVMGetParam(e.fn, 3);
+	new_function(&e, symbol, direct ? mlo_emit_pointers(k) : 1);
 	e.b = LLVMCreateBuilderInContext(e.ctx);
 	mlo_defer(a, dispose_builder, e.b);
 	entry = LLVMAppendBasicBlockInContext(e.ctx, e.fn, "entry");
 	body = LLVMAppendBasicBlockInContext(e.ctx, e.fn, "start");
 	LLVMPositionBuilderAtEnd(e.b, body);
-	bind_args(&e, LLVMGetParam(e.fn, 0));
+	bind_args(&e, direct ? NULL : LLVMGetParam(e.fn, 0));
 	bind_sizes(&e);
 	emit_body(&e);
 	LLVMBuildRetVoid(e.b);
@@ -322,4 +338,14 @@ MloStatus mlo_emit_kernel(LLVMModuleRef m, const MloTarget *t, const MloKernel *
 	LLVMBuildBr(e.b, body);
 	mlo_arena_free(a);
 	return d && d->nerrors > before ? MLO_ERR_UNSUPPORTED : MLO_OK;
+}
+
+MloStatus mlo_emit_kernel(LLVMModuleRef m, const MloTarget *t, const MloKernel *k, const char *symbol, MloDiag *d)
+{
+	return emit_function(m, t, k, symbol, false, d);
+}
+
+MloStatus mlo_emit_direct(LLVMModuleRef m, const MloTarget *t, const MloKernel *k, const char *symbol, MloDiag *d)
+{
+	return emit_function(m, t, k, symbol, true, d);
 }

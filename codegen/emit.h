@@ -29,12 +29,18 @@ typedef struct Emit {
 	int lanes, vec_var;     /* vector context, or 0 and -1 */
 	LLVMValueRef mask;      /* lanes x i1: which lanes are real; NULL: all */
 	bool vec_aligned;       /* vec_base is a multiple of lanes */
+	MloArena *arena;        /* for as long as the kernel is emitted */
 	MloDiag *diag;
 } Emit;
 
 /* Builds the whole function into module m. `m` was prepared for t (mlo_object_prepare). */
 MloStatus mlo_emit_kernel(LLVMModuleRef m, const MloTarget *t, const MloKernel *k, const char *symbol,
                           MloDiag *d) MLO_CHECKED;
+/* The same with each pointer of args[] a parameter, those of KA_SCRATCH left out:
+ * void SYMBOL(void *arg0, ..., int64_t begin, int64_t end, void *scratch), mlo_emit_pointers() of them in front. */
+MloStatus mlo_emit_direct(LLVMModuleRef m, const MloTarget *t, const MloKernel *k, const char *symbol,
+                          MloDiag *d) MLO_CHECKED;
+unsigned mlo_emit_pointers(const MloKernel *k);
 
 /* Pieces shared by the emitters (codegen/emit_*.c). */
 void emit_stmts(Emit *e, const KStmt *first);          /* a body in the current context */

@@ -115,6 +115,10 @@ void plan_weights(Plan *p);
 /* program_write.c: the PROGRAM blob from the plan and the kernels' places in the code, and the weights blob. */
 MloStatus plan_write(const Plan *p, const uint64_t *code, MloBytes *out, MloDiag *d) MLO_CHECKED;
 const MloPiece *plan_weight_pieces(const Plan *p, size_t *n);
+MlrtArg plan_flat_arg(const Plan *p, const Program *g, const StepArg *sa); /* where an argument of a flat program lies */
+
+/* program_object.c: all of a flat program as one object with one function (MloCodegenOptions.function). */
+MloStatus plan_object(const Plan *p, MloVariant *out, MloDiag *d) MLO_CHECKED;
 
 /* views.c: which values live inside another value's buffer. parent NULL: a buffer of its own. */
 typedef struct View { MloValue *parent; int64_t offset; } View;

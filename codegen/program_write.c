@@ -74,7 +74,7 @@ static uint32_t space_of(BufferKind k)
 	return space[k];
 }
 
-static MlrtArg flat_arg(const Plan *p, const Program *g, const StepArg *sa)
+MlrtArg plan_flat_arg(const Plan *p, const Program *g, const StepArg *sa)
 {
 	const Buffer *b;
 	int64_t base;
@@ -140,7 +140,7 @@ static void write_flat(const Plan *p, const uint64_t *code, Writer *w)
 	}
 	for (size_t i = 0; i < g->step.n; i++)
 		for (size_t k = 0; k < g->step.items[i].kernel->arg.n; k++) {
-			MlrtArg a = flat_arg(p, g, &g->step.items[i].arg[k]);
+			MlrtArg a = plan_flat_arg(p, g, &g->step.items[i].arg[k]);
 
 			if (is_member(g, i) && program_step_writes(&g->step.items[i], k))
 				a.space |= MLRT_WRITTEN;

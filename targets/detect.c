@@ -3,9 +3,14 @@
 #include <llvm-c/Core.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "targets/target.h"
+
+#ifdef __aarch64__
+#include <sys/prctl.h>
+#endif
 
 static char *host_features; /* "+avx2,-sse4a,...", never freed: it is constant */
 static pthread_once_t host_once = PTHREAD_ONCE_INIT;
@@ -26,8 +31,23 @@ static const char *host_arch(void)
 #endif
 }
 
+/* "sve256": registers of so many bits (Linux, Documentation/arch/arm64/sve.rst). */
+static bool host_sve_length(const char *feature)
+{
+#ifdef __aarch64__
+	enum { PR_SVE_GET_VL_ = 51, LENGTH = 0xffff };
+	int vl = prctl(PR_SVE_GET_VL_, 0, 0, 0, 0);
+
+	return vl >= 0 && (vl & LENGTH) * 8 == atoi(feature + 3);
+#else
+	return false;
+#endif
+}
+
 static bool host_has(const char *feature, size_t n)
 {
+	if (n > 3 && !strncmp(feature, "sve", 3) && strspn(feature + 3, "0123456789") >= 3) /* not sve2 */
+		return host_sve_length(feature);
 	for (const char *p = host_features; *p;) {
 		size_t len = strcspn(p, ",");
 

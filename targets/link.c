@@ -168,12 +168,17 @@ static MloStatus take_image(const MloBytes *elf, const char *const *symbols, siz
 	return MLO_OK;
 }
 
-static MloStatus link_in(const char *dir, const MloTarget *t, const MloBytes *objects, size_t nobjects,
-                         const char *const *symbols, size_t nsymbols, MloBytes *image, uint64_t *offsets, MloDiag *d)
+static const char *emulation(const MloTarget *t)
+{
+	return !strcmp(t->arch, "aarch64") ? "aarch64linux" : "elf_x86_64";
+}
+
+/* The linker's output file for these objects; `flags` are lines. */
+static MloStatus link_in(const char *dir, const MloTarget *t, const char *flags, const MloBytes *objects, size_t nobjects,
+                         MloBytes *elf, MloDiag *d)
 {
 	char path[4200], response[4200], at[4201], out[4200];
 	FILE *f;
-	MloBytes elf;
 	MloStatus st;
 
 	snprintf(response, sizeof response, "%s/args", dir);
@@ -181,9 +186,8 @@ static MloStatus link_in(const char *dir, const MloTarget *t, const MloBytes *ob
 	f = fopen(response, "w");
 	if (!f)
 		return mlo_error(d, MLO_ERR_IO, "cannot write '%s': %s", response, strerror(errno));
-	fprintf(f, "-shared --no-rosegment -Bsymbolic --no-undefined --no-dynamic-linker --build-id=none\n"
-	           "--strip-debug --hash-style=sysv -z max-page-size=16384 -z norelro --no-call-graph-profile-sort\n"
-	           "--threads=1 -m %s\n", !strcmp(t->arch, "aarch64") ? "aarch64linux" : "elf_x86_64");
+	fprintf(f, "-shared -Bsymbolic --no-undefined --build-id=none --hash-style=sysv -z max-page-size=16384 -z norelro\n"
+	           "--no-call-graph-profile-sort --threads=1 -m %s\n%s\n", emulation(t), flags);
 	st = MLO_OK;
 	for (size_t i = 0; i < nobjects && st == MLO_OK; i++) {
 		snprintf(path, sizeof path, "%s/%zu.o", dir, i);
@@ -196,10 +200,7 @@ static MloStatus link_in(const char *dir, const MloTarget *t, const MloBytes *ob
 		return st;
 	snprintf(at, sizeof at, "@%s", response);
 	MLO_TRY(run_lld(dir, at, out, d));
-	MLO_TRY(read_file(out, &elf, d));
-	st = take_image(&elf, symbols, nsymbols, image, offsets, d);
-	free(elf.data);
-	return st;
+	return read_file(out, elf, d);
 }
 
 static void remove_dir(const char *dir, size_t nobjects)
@@ -218,17 +219,38 @@ static void remove_dir(const char *dir, size_t nobjects)
 	rmdir(dir);
 }
 
-MloStatus mlo_image_link(const MloTarget *t, const MloBytes *objects, size_t nobjects, const char *const *symbols,
-                         size_t nsymbols, MloBytes *image, uint64_t *offsets, MloDiag *d)
+static MloStatus link_objects(const MloTarget *t, const char *flags, const MloBytes *objects, size_t nobjects, MloBytes *elf,
+                              MloDiag *d)
 {
 	const char *tmp = getenv("TMPDIR");
 	char dir[4096];
 	MloStatus st;
 
-	*image = (MloBytes){0};
 	if (snprintf(dir, sizeof dir, "%s/mlopt-XXXXXX", tmp && *tmp ? tmp : "/tmp") >= (int)sizeof dir || !mkdtemp(dir))
 		return mlo_error(d, MLO_ERR_IO, "cannot make a temporary folder '%s': %s", dir, strerror(errno));
-	st = link_in(dir, t, objects, nobjects, symbols, nsymbols, image, offsets, d);
+	st = link_in(dir, t, flags, objects, nobjects, elf, d);
 	remove_dir(dir, nobjects);
 	return st;
+}
+
+MloStatus mlo_image_link(const MloTarget *t, const MloBytes *objects, size_t nobjects, const char *const *symbols,
+                         size_t nsymbols, MloBytes *image, uint64_t *offsets, MloDiag *d)
+{
+	MloBytes elf = {0};
+	MloStatus st;
+
+	*image = (MloBytes){0};
+	MLO_TRY(link_objects(t, "--no-rosegment --no-dynamic-linker --strip-debug", objects, nobjects, &elf, d));
+	st = take_image(&elf, symbols, nsymbols, image, offsets, d);
+	free(elf.data);
+	return st;
+}
+
+MloStatus mlo_shared_link(const MloTarget *t, const MloBytes *object, const char *soname, MloBytes *file, MloDiag *d)
+{
+	char flags[512];
+
+	*file = (MloBytes){0};
+	snprintf(flags, sizeof flags, "--strip-all -soname \"%s\"", soname);
+	return link_objects(t, flags, object, 1, file, d);
 }

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "targets/stack.h"
+
 static pthread_once_t init_once = PTHREAD_ONCE_INIT;
 
 static void init_llvm(void)
@@ -69,12 +71,27 @@ static void attribute(LLVMValueRef fn, const char *key, const char *value)
 	                                                  (unsigned)strlen(value)));
 }
 
+/* LLVM makes SVE instructions of vectors of a known length where it knows how long registers are, in pieces of 16 bytes. */
+static void register_length(const MloTarget *t, LLVMValueRef fn)
+{
+	static const char name[] = "vscale_range";
+	unsigned kind = LLVMGetEnumAttributeKindForName(name, sizeof name - 1);
+	uint64_t n = (uint64_t)t->register_bytes / 16;
+	LLVMContextRef ctx = LLVMGetModuleContext(LLVMGetGlobalParent(fn));
+
+	if (!strcmp(t->arch, "aarch64") && n > 1) /* the least and the most */
+		LLVMAddAttributeAtIndex(fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(ctx, kind, n << 32 | n));
+}
+
 void mlo_object_function(const MloTarget *t, LLVMValueRef fn)
 {
 	char width[16];
 
 	snprintf(width, sizeof width, "%d", t->vector_bytes * 8);
 	attribute(fn, "target-cpu", t->cpu);
+	if (t->tune)
+		attribute(fn, "tune-cpu", t->tune);
+	register_length(t, fn);
 	attribute(fn, "target-features", t->features);
 	attribute(fn, "prefer-vector-width", width);
 	attribute(fn, "min-legal-vector-width", width);
@@ -125,7 +142,7 @@ static MloStatus optimise(LLVMTargetMachineRef tm, LLVMModuleRef m, MloDiag *d)
 	return st;
 }
 
-MloStatus mlo_object_emit(const MloTarget *t, LLVMModuleRef m, MloBytes *object, MloBytes *asm_text, MloDiag *d)
+static MloStatus emit(const MloTarget *t, LLVMModuleRef m, MloBytes *object, MloBytes *asm_text, MloStack *stack, MloDiag *d)
 {
 	LLVMTargetMachineRef tm;
 	char *text = NULL;
@@ -153,8 +170,36 @@ MloStatus mlo_object_emit(const MloTarget *t, LLVMModuleRef m, MloBytes *object,
 		st = take_buffer(tm, copy, LLVMAssemblyFile, asm_text, d);
 		LLVMDisposeModule(copy);
 	}
+	if (st == MLO_OK && stack)
+		mlo_stack_watch(m, stack);
 	if (st == MLO_OK)
 		st = take_buffer(tm, m, LLVMObjectFile, object, d);
 	LLVMDisposeTargetMachine(tm);
+	return st;
+}
+
+MloStatus mlo_object_emit(const MloTarget *t, LLVMModuleRef m, MloBytes *object, MloBytes *asm_text, MloDiag *d)
+{
+	return emit(t, m, object, asm_text, NULL, d);
+}
+
+MloStatus mlo_object_emit_whole(const MloTarget *t, LLVMModuleRef m, const char *entry, MloBytes *object, MloBytes *asm_text,
+				MloObjectFacts *facts, MloDiag *d)
+{
+	MloStack stack = {0};
+	MloStatus st = emit(t, m, object, asm_text, &stack, d);
+
+	*facts = (MloObjectFacts){0};
+	if (st == MLO_OK && stack.failed)
+		st = mlo_error(d, MLO_ERR_NOMEM, "out of memory for the frames of functions");
+	if (st == MLO_OK)
+		st = mlo_object_facts(object, facts, d);
+	if (st == MLO_OK)
+		facts->stack = mlo_stack_depth(t, m, entry, &stack);
+	mlo_stack_free(&stack);
+	if (st != MLO_OK) {
+		free(object->data);
+		*object = (MloBytes){0};
+	}
 	return st;
 }

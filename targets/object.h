@@ -9,6 +9,17 @@ typedef struct MloBytes { unsigned char *data; size_t n; } MloBytes; /* malloc'e
 
 /* Verifies, optimises (-O3 pipeline) and assembles. `asm_text` != NULL: also the assembly. */
 MloStatus mlo_object_emit(const MloTarget *t, LLVMModuleRef m, MloBytes *object, MloBytes *asm_text, MloDiag *d) MLO_CHECKED;
+/* What an object takes in memory, in bytes. */
+typedef struct MloObjectFacts {
+	uint64_t code, constants; /* read-only both */
+	uint64_t stack;          /* below the entry, calls included (targets/stack.h) */
+} MloObjectFacts;
+/* The same for a module that is a whole: nothing but the function `entry` is called from elsewhere.  MLO_ERR_UNSUPPORTED:
+ * the target lacks instructions for something, and the object would need a library. */
+MloStatus mlo_object_emit_whole(const MloTarget *t, LLVMModuleRef m, const char *entry, MloBytes *object, MloBytes *asm_text,
+                                MloObjectFacts *facts, MloDiag *d) MLO_CHECKED;
+/* targets/elf.c: adds code and constants of an object to *out; what it does not define itself is an error. */
+MloStatus mlo_object_facts(const MloBytes *object, MloObjectFacts *out, MloDiag *d) MLO_CHECKED;
 /* The optimised module's attributes and data layout for t; call before building functions. */
 MloStatus mlo_object_prepare(const MloTarget *t, LLVMModuleRef m, MloDiag *d) MLO_CHECKED;
 void mlo_object_function(const MloTarget *t, LLVMValueRef fn); /* target-cpu, target-features, prefer-vector-width */
@@ -19,4 +30,6 @@ void mlo_object_expand_memory(const MloTarget *t, LLVMModuleRef m);
  * read+execute as it stands. offsets[i] receives the image offset of symbols[i]. */
 MloStatus mlo_image_link(const MloTarget *t, const MloBytes *objects, size_t nobjects, const char *const *symbols,
                          size_t nsymbols, MloBytes *image, uint64_t *offsets, MloDiag *d) MLO_CHECKED;
+/* A shared object whose dynamic symbols are what `object` has of global ones; `soname`: without quotes, spaces, backslashes. */
+MloStatus mlo_shared_link(const MloTarget *t, const MloBytes *object, const char *soname, MloBytes *file, MloDiag *d) MLO_CHECKED;
 #endif

@@ -10,9 +10,9 @@
 		.s8s8 = ss, .bf16 = bf, .registers = nreg, .rows = nrow, .row_bytes = nbyte, .product_cycles = cyc, \
 		.product_latency = lat, .row_cycles = rcyc};
 #define VARIANT(id, ...) VARIANT_ROW(id, __VA_ARGS__)
-#define VARIANT_ROW(id, nm, ar, tr, cp, ft, nd, vb, vr, bl, dt, mx, d1, dw, d2, d3, ghz, fma, bpc, fork)       \
+#define VARIANT_ROW(id, nm, ar, tr, cp, tn, ft, nd, vb, rb, vr, bl, dt, mx, d1, dw, d2, d3, ghz, fma, bpc, fork)       \
 	static const MloTarget variant_##id = {                                                                \
-		.name = nm, .arch = ar, .triple = tr, .cpu = cp, .features = ft, .needs = nd, .vector_bytes = vb, \
+		.name = nm, .arch = ar, .triple = tr, .cpu = cp, .tune = tn, .features = ft, .needs = nd, .vector_bytes = vb, .register_bytes = rb, \
 		.vector_regs = vr, .block = bl, .dots = &dots_##dt, .matrix = mx, .l1d = d1, .l1d_ways = dw,            \
 		.l2 = d2, .l3 = d3, .clock_ghz = ghz, .fma_per_cycle = fma, .bytes_per_cycle = bpc, .fork_ns = fork};
 #include "targets/variants.def"
@@ -31,6 +31,21 @@ static const MloTargetSet sets[] = {
 #undef V
 };
 enum { NSETS = sizeof sets / sizeof *sets, NVARIANTS = sizeof variants / sizeof *variants };
+
+bool mlo_target_bare(const MloTarget *t)
+{
+	return strstr(t->triple, "-none-") != NULL;
+}
+
+unsigned mlo_target_stack_align(const MloTarget *t)
+{
+	return strcmp(t->arch, "arm") == 0 ? 8 : 16;
+}
+
+unsigned mlo_target_call_bytes(const MloTarget *t)
+{
+	return strcmp(t->arch, "x86_64") == 0 ? 8 : 0;
+}
 
 const MloTarget *mlo_target_native(void)
 {

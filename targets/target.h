@@ -40,9 +40,11 @@ typedef struct MloTarget {
 	const char *name;        /* "x86_64-avx512" */
 	const char *arch;        /* "x86_64", "aarch64": names the bitcode library and the loader's check */
 	const char *triple, *cpu, *features; /* for LLVM */
+	const char *tune;        /* the core that LLVM schedules for, where `cpu` is one of which less may be used; or NULL */
 	const char *needs;       /* runtime feature names, comma separated: "avx2,fma" */
-	int vector_bytes;        /* widest vector to use */
-	int vector_regs;
+	int vector_bytes;        /* of what code is written in: one register, or several side by side */
+	int register_bytes;      /* of one register, at most vector_bytes; where it is more than NEON's on Arm, SVE's at that length */
+	int vector_regs;         /* how many vectors the registers hold */
 	int block;               /* channels per block of the blocked layout */
 	const MloDots *dots;     /* never NULL */
 	const MloMatrix *matrix; /* or NULL */
@@ -59,6 +61,11 @@ static inline double mlo_target_divides_ns(const MloTarget *t)
 {
 	return 4 * t->fork_ns;
 }
+
+/* No system is there that loads packages: only objects are made for it. */
+bool mlo_target_bare(const MloTarget *t);
+unsigned mlo_target_stack_align(const MloTarget *t); /* that the stack has at every call (the psABIs) */
+unsigned mlo_target_call_bytes(const MloTarget *t);  /* that a call itself puts on the stack */
 
 typedef struct MloTargetSet {
 	const char *name;

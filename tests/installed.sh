@@ -1,6 +1,6 @@
 #!/bin/sh
-# tests/installed.sh -- what `make install` puts down is usable: the program, both libraries through
-# pkg-config, the example; and the libraries export their interface and nothing else.
+# tests/installed.sh -- what `make install` puts down is usable: the program, the libraries through
+# pkg-config, the examples; and the libraries export their interface and nothing else.
 # BUILD, SRC, CC are set.
 root=$(mktemp -d) || exit 2
 trap 'rm -rf "$root"' EXIT
@@ -65,12 +65,16 @@ END
 
 check "the runtime exports what runtime.h declares" exports "$lib/libmlopt_rt.so" "$SRC/include/mlopt/runtime.h"
 check "the compiler exports what mlopt.h declares" exports "$lib/libmlopt.so" "$SRC/include/mlopt/mlopt.h"
+check "the interface of DLR is what dlr.h declares" exports "$lib/libdlr.so" "$(pkg-config --variable=includedir mlopt_dlr)/dlr.h"
+check "programs linked to DLR's library find this one" sh -c "readelf -d '$lib/libdlr.so' | grep -q 'SONAME.*\\[libdlr.so\\]'"
 check "the example builds with pkg-config mlopt_rt" build mlopt_rt "$SRC/examples/run_package.c" "$root/run_package"
 check "the example of open sizes builds" build mlopt_rt "$SRC/examples/run_dynamic.c" "$root/run_dynamic"
+check "the example of DLR's interface builds with pkg-config mlopt_dlr" build mlopt_dlr "$SRC/examples/run_dlr.c" "$root/run_dlr"
 check "a program builds with pkg-config mlopt" build mlopt "$root/compile.c" "$root/compile"
 check "mlopt compile" "$bin/mlopt" compile "$model" -o "$root/model.mlopt"
 check "the example runs the package" runs
 check "the example of open sizes runs the package" "$root/run_dynamic" -n 2 "$root/model.mlopt"
+check "the example of DLR's interface runs the package" "$root/run_dlr" "$root/model.mlopt"
 check "the library compiles" "$root/compile" "$model" "$root/model.mlopt"
 check "the example runs the library's package" runs
 check "the runtime needs only the C library" sh -c "! ldd '$lib/libmlopt_rt.so' | grep -vE 'linux-vdso|libc\.so|libpthread|libdl|libm\.so|ld-linux'"

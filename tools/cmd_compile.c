@@ -6,13 +6,19 @@
 #include "passes/pass.h"
 #include "tools/cli.h"
 #include "tools/compile.h"
+#include "tools/formats.h"
+#include "tools/job.h"
 #include "tools/npy.h"
 #include "tools/outfile.h"
 #include "tools/quantize.h"
 #include "tools/request.h"
+#include "tools/unpack.h"
 
 enum {
 	O_SHAPE = 256,
+	O_FORMAT,
+	O_JOB,
+	O_CODE,
 	O_CONST,
 	O_STATE,
 	O_INT8,
@@ -36,8 +42,11 @@ enum {
 };
 
 static const CliOption options[] = {
-	{'o', "output", "FILE", "the package to write (default: the model's name with .mlopt)"},
+	{'o', "output", "FILE", "the file to write (default: the model's name with .mlopt, or what the format has)"},
 	{'t', "target", "NAME", "what to compile for (default: native; see 'mlopt targets')"},
+	{O_FORMAT, "format", "NAME", "what to write (default: package; see above)"},
+	{O_JOB, "job", "FILE", "a request of CreateCompilationJob as JSON: model, shapes, target, output (docs/CLOUD.md)"},
+	{O_CODE, "code", "DIR", "for --format sagemaker: a folder of scripts that goes into the archive as code/"},
 	{O_SHAPE, "shape", "NAME=1x3x8x8",
 	 "shape of an input; size or range (1..64) of a named dimension; others stay open (repeatable)"},
 	{O_CONST, "const", "NAME=FILE",
@@ -69,13 +78,18 @@ static const CliOption options[] = {
 	{0},
 };
 static const CliSpec spec = {
-	"MODEL.onnx [-o FILE] [--target NAME] [option]...",
-	"Compiles an ONNX model into a package that the runtime loads. Same model and options: same bytes.",
+	"MODEL.onnx|MODEL.tar.gz [-o FILE] [--target NAME] [option]...",
+	"Compiles an ONNX model into a package that the runtime loads. Same model and options: same bytes.\n"
+	"Formats:"
+#define FORMAT(name, function, suffix, summary) "\n  " #name " (" suffix "): " summary
+#include "tools/formats.def"
+	,
 	options,
 	"mlopt compile resnet50.onnx\n"
 	"mlopt compile resnet50.onnx --target ml_m5 -o resnet50.mlopt\n"
 	"mlopt compile resnet50.onnx --int8 --calib images.npy --preprocess scale=1/255,layout=nchw\n"
-	"mlopt compile bert.onnx --shape input_ids=1x128 --shape attention_mask=1x128",
+	"mlopt compile bert.onnx --shape input_ids=1x128 --shape attention_mask=1x128\n"
+	"mlopt compile --job job.json --format sagemaker",
 };
 
 enum { MAX_SHAPES = 64 };
@@ -83,6 +97,9 @@ typedef struct Request {
 	const char *model, *output, *extract;
 	const char *shapes[MAX_SHAPES], *states[MAX_SHAPES], *consts[MAX_SHAPES], *wide[MAX_SHAPES + 1];
 	MloptOptions opt;
+	const char *format_name, *code, *job_path;
+	Job job;
+	const Format *format;
 	bool no_cache, int8;
 	size_t nwide;
 	QuantizeOptions quantize;
@@ -144,6 +161,15 @@ static bool take(Request *r, int o)
 		return take_level(r, optarg);
 	case 'j':
 		return cli_int("--jobs", optarg, 0, 1024, &r->opt.jobs);
+	case O_FORMAT:
+		r->format_name = optarg;
+		break;
+	case O_JOB:
+		r->job_path = optarg;
+		break;
+	case O_CODE:
+		r->code = optarg;
+		break;
 	case O_NAME:
 		r->opt.name = optarg;
 		break;
@@ -215,13 +241,15 @@ static bool take(Request *r, int o)
 	return true;
 }
 
-/* "dir/model.onnx" -> "dir/model.mlopt", beside the model */
-static const char *default_output(MloArena *a, const char *model)
+/* "dir/model.onnx" -> "dir/model.mlopt", beside the model, or with another suffix; never the model itself */
+static const char *default_output(MloArena *a, const char *model, const char *suffix)
 {
 	const char *base = strrchr(model, '/'), *dot = strrchr(base ? base + 1 : model, '.');
-	size_t n = dot && dot != model && strcmp(dot, ".mlopt") != 0 ? (size_t)(dot - model) : strlen(model);
+	size_t stem = unpack_stem(model), n = stem ? stem : dot && dot != model ? (size_t)(dot - model) : strlen(model);
 
-	return mlo_sprintf(a, "%.*s.mlopt", (int)n, model);
+	if (strcmp(model + n, suffix) == 0)
+		n = strlen(model);
+	return mlo_sprintf(a, "%.*s%s", (int)n, model, suffix);
 }
 
 static void print_summary(const Request *r, const MloptReport *m)
@@ -289,7 +317,9 @@ static MloStatus quantized(Request *r, MloArena *a, const MloLoadOptions *lo, Qu
 
 static MloStatus compile_graph(Request *r, MloArena *a, const MloGraph *g, const MloCompileHooks *hooks, MloDiag *d)
 {
-	MloCompiled made;
+	FormatRequest want = {.arena = a, .graph = g, .options = &r->opt, .hooks = hooks, .output = r->output,
+			      .code = r->code, .diag = d};
+	FormatResult made = {0};
 	MloStatus st;
 
 	cli_flush_diag(d);
@@ -301,12 +331,14 @@ static MloStatus compile_graph(Request *r, MloArena *a, const MloGraph *g, const
 	else if (!r->opt.cache_dir)
 		r->opt.cache_dir = mlo_default_cache(a);
 	d->where = r->model;
-	st = mlo_compile_hooked(a, g, &r->opt, hooks, r->output, &made, d);
+	st = r->format->write(&want, &made);
 	if (st != MLO_OK)
 		extract(r, a, g, d);
 	d->where = NULL;
 	MLO_TRY(st);
 	print_summary(r, &made.report);
+	if (made.details)
+		fputs(made.details, stderr);
 	return MLO_OK;
 }
 
@@ -331,6 +363,37 @@ static MloStatus compile(Request *r, MloArena *a, MloDiag *d)
 	return st;
 }
 
+/* What the job says goes where the command line says nothing. */
+static MloStatus take_job(Request *r, MloArena *a, MloDiag *d)
+{
+	r->job = (Job){.model = r->model, .output = r->output, .target = r->opt.target, .name = r->opt.name,
+		       .suffix = r->format->suffix, .given = r->shapes, .ngiven = r->opt.nshapes};
+	MLO_TRY(job_read(a, r->job_path, &r->job, d));
+	r->model = r->job.model;
+	r->output = r->job.output;
+	r->opt.target = r->job.target;
+	r->opt.name = r->job.name;
+	return MLO_OK;
+}
+
+/* Which model, which output, which shapes. */
+static MloStatus settle(Request *r, MloArena *a, MloDiag *d)
+{
+	r->format = r->format_name ? format_find(r->format_name, d) : format_at(0);
+	if (!r->format)
+		return MLO_ERR_USAGE;
+	if (r->code && r->format->write != format_sagemaker)
+		return mlo_error(d, MLO_ERR_USAGE, "--code is for --format sagemaker");
+	if (r->job_path)
+		MLO_TRY(take_job(r, a, d));
+	if (!r->output)
+		r->output = default_output(a, r->model, r->format->suffix);
+	if (unpack_stem(r->model))
+		MLO_TRY(unpack_model(a, r->model, &r->model, d));
+	r->job.model = r->model;
+	return job_bind(a, &r->job, r->shapes, &r->opt.nshapes, MAX_SHAPES, d);
+}
+
 int cmd_compile(int argc, char **argv)
 {
 	Request r = {.opt = MLOPT_OPTIONS_INIT, .quantize = QUANTIZE_DEFAULTS};
@@ -346,7 +409,7 @@ int cmd_compile(int argc, char **argv)
 		if (!take(&r, o))
 			return CLI_USAGE;
 	}
-	if (!cli_operands(&spec, argc, argv, 1, 1))
+	if (!cli_operands(&spec, argc, argv, r.job_path ? 0 : 1, 1))
 		return CLI_USAGE;
 	if (r.int8 != (r.quantize.data.calib != NULL))
 		return cli_usage(r.int8 ? "--int8 needs --calib DATA" : "--calib is for --int8");
@@ -355,10 +418,10 @@ int cmd_compile(int argc, char **argv)
 	a = mlo_arena_new();
 	if (!a)
 		return cli_finish(&d, MLO_ERR_NOMEM);
-	r.model = argv[optind];
-	if (!r.output)
-		r.output = default_output(a, r.model);
-	st = compile(&r, a, &d);
+	r.model = argv[optind]; /* NULL: there is none */
+	st = settle(&r, a, &d);
+	if (st == MLO_OK)
+		st = compile(&r, a, &d);
 	mlo_arena_free(a);
 	return cli_finish(&d, st);
 }

@@ -20,6 +20,7 @@ typedef struct Compiler {
 	MloDiag *d;
 	const MloptOptions *opt;
 	const MloCompileHooks *hooks; /* or NULL */
+	const MloObjectRequest *object; /* instead of a package; or NULL */
 	const MloGraph *graph; /* as given */
 	const MloTarget *target[MAX_VARIANTS];
 	MloElem precision;
@@ -167,6 +168,7 @@ static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, 
 		.dump_kernels = c->opt->dump_kernels,
 		.dump_llvm = c->opt->dump_llvm,
 		.dump_asm = c->opt->dump_asm,
+		.function = c->object ? c->object->function : NULL,
 	};
 	MloVariant *v = &c->made[i];
 	MloGraph *g;
@@ -182,6 +184,8 @@ static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, 
 		c->hooks->made(c->hooks->user, v);
 	if (c->opt->timing)
 		c->opt->timing(c->opt->timing_user, "codegen", now() - start, v->nkernels);
+	if (c->object)
+		return MLO_OK;
 	c->listed[i] = (MloManifestVariant){
 		.target = t,
 		.made = v,
@@ -207,7 +211,7 @@ static void fill_report(const Compiler *c, MloptReport *r)
 		r->groups += v->nsteps;
 		r->kernels += v->nkernels;
 		r->cache_hits += v->cache_hits;
-		r->code_bytes += v->code.n;
+		r->code_bytes += v->code.n + v->facts.code + v->facts.constants;
 		r->weight_bytes += v->weight_bytes;
 		r->arena_bytes = v->arena_bytes > r->arena_bytes ? v->arena_bytes : r->arena_bytes;
 		for (size_t s = 0; s < v->nsteps; s++) {
@@ -334,22 +338,40 @@ static MloStatus check_states(Compiler *c)
 
 /* -- the whole ------------------------------------------------------------------------------- */
 
-static MloStatus compile(Compiler *c)
+static MloStatus find_targets(Compiler *c)
 {
 	const MloTarget *only = c->hooks ? c->hooks->only : NULL;
-	const MloTargetSet *targets;
+	const MloTargetSet *targets = mlo_target_find(c->opt->target ? c->opt->target : "native", c->d);
+
+	if (!targets)
+		return MLO_ERR_USAGE;
+	for (size_t i = 0; i < MAX_VARIANTS && targets->variant[i]; i++) {
+		const MloTarget *t = targets->variant[i];
+
+		if (mlo_target_bare(t) && !c->object) {
+			mlo_error(c->d, MLO_ERR_USAGE, "target '%s' has no system that could load a package", t->name);
+			mlo_hint(c->d, "--format static makes an object to link");
+			return MLO_ERR_USAGE;
+		}
+		if (!only || t == only)
+			c->target[c->nvariants++] = t;
+	}
+	if (c->object && c->nvariants > 1) {
+		c->target[0] = c->target[c->nvariants - 1];
+		c->nvariants = 1;
+	}
+	return MLO_OK;
+}
+
+static MloStatus compile(Compiler *c)
+{
 	const MloGraph *common = NULL, *from = NULL;
 	const char *passes = NULL;
 
 	MLO_TRY(check_ranks(c->graph, c->d));
 	MLO_TRY(find_states(c));
 	MLO_TRY(read_precision(c));
-	targets = mlo_target_find(c->opt->target ? c->opt->target : "native", c->d);
-	if (!targets)
-		return MLO_ERR_USAGE;
-	for (size_t i = 0; i < MAX_VARIANTS && targets->variant[i]; i++)
-		if (!only || targets->variant[i] == only)
-			c->target[c->nvariants++] = targets->variant[i];
+	MLO_TRY(find_targets(c));
 	c->package = mlo_package_new(c->a);
 	c->made = MLO_NEWN(c->a, MloVariant, c->nvariants);
 	c->listed = MLO_NEWN(c->a, MloManifestVariant, c->nvariants);
@@ -410,6 +432,27 @@ MloStatus mlo_compile_hooked(MloArena *a, const MloGraph *g, const MloptOptions 
 		st = deliver(&c, a, path, out);
 	mlo_arena_free(c.a);
 	out->report.seconds = now() - start;
+	return st;
+}
+
+MloStatus mlo_compile_object(const MloGraph *g, const MloptOptions *opt, const MloCompileHooks *hooks,
+			     const MloObjectRequest *want, MloptReport *report, MloDiag *d)
+{
+	Compiler c = {.a = mlo_arena_new(), .d = d, .opt = opt, .hooks = hooks, .graph = g, .object = want};
+	double start = now();
+	MloStatus st;
+
+	*report = (MloptReport){0};
+	if (!c.a)
+		return mlo_error(d, MLO_ERR_NOMEM, "out of memory");
+	st = compile(&c);
+	if (st == MLO_OK) {
+		fill_report(&c, report);
+		report->package_bytes = c.made[0].object.n;
+		st = want->take(want->user, c.typed, c.target[0], &c.made[0], d);
+	}
+	mlo_arena_free(c.a);
+	report->seconds = now() - start;
 	return st;
 }
 

@@ -45,6 +45,17 @@ typedef struct MloCompileHooks {
 MloStatus mlo_compile_hooked(MloArena *a, const MloGraph *g, const MloptOptions *opt, const MloCompileHooks *hooks,
 			     const char *path, MloCompiled *out, MloDiag *d) MLO_CHECKED;
 
+/* One object with one function in place of a package (MloCodegenOptions.function), for one variant: of several, the last,
+ * which runs wherever the others do. */
+typedef struct MloObjectRequest {
+	const char *function;
+	/* Takes what was made: `typed` tells the inputs and outputs.  Both live until it returns. */
+	MloStatus (*take)(void *user, const MloGraph *typed, const MloTarget *t, const MloVariant *v, MloDiag *d);
+	void *user;
+} MloObjectRequest;
+MloStatus mlo_compile_object(const MloGraph *g, const MloptOptions *opt, const MloCompileHooks *hooks,
+			     const MloObjectRequest *want, MloptReport *report, MloDiag *d) MLO_CHECKED;
+
 /* Multiply-adds of one run of a graph with static shapes, and of one node. */
 double mlo_graph_macs(const MloGraph *g);
 double mlo_node_macs(const MloNode *n);

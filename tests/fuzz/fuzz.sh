@@ -9,7 +9,7 @@ if [ ! -x "$BUILD/tests/fuzz/fuzz-ir" ]; then
 fi
 passed=0 failed=0
 found=$BUILD/tests/fuzz/found
-for name in ir npy onnx package; do
+for name in ir job npy onnx package; do
 	mkdir -p "$found/$name" "$BUILD/tests/fuzz/grown/$name"
 	if "$BUILD/tests/fuzz/fuzz-$name" -max_total_time="${FUZZ_SECONDS:-15}" -timeout=30 -rss_limit_mb=3000 \
 		-artifact_prefix="$found/$name/" "$BUILD/tests/fuzz/grown/$name" "$SRC/tests/fuzz/corpus/$name" \

@@ -1,7 +1,7 @@
 #!/bin/sh
 # tests/fuzz/replay.sh -- the corpora through the fuzz targets.  BUILD and SRC are set.
 passed=0 failed=0
-for name in ir npy onnx package; do
+for name in ir job npy onnx package; do
 	out=$("$BUILD/tests/fuzz/replay-$name" "$SRC/tests/fuzz/corpus/$name")
 	printf '%s\n' "$out" | sed '$d'
 	set -- $(printf '%s\n' "$out" | sed -n '$s/^\([0-9]*\) passed, \([0-9]*\) failed, 0 skipped$/\1 \2/p')

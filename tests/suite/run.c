@@ -25,7 +25,7 @@ typedef struct Runtime {
 	Kind kind;
 	const char *target, *variant;
 	int level, threads;
-	const char *precision;
+	const char *precision, *cpu;
 } Runtime;
 static const Runtime runtimes[] = {
 #define RUNTIME(...) {__VA_ARGS__},
@@ -304,7 +304,7 @@ static MloStatus run_on(Case *c, const Runtime *r, const char *emulator, const c
 	MloTensor *out[64] = {0};
 	RunHow how = {.target = r->target, .variant = r->variant, .precision = r->precision, .level = r->level,
 	              .threads = r->threads,
-	              .file = r->kind == FILE_, .emulator = r->kind == EMULATED ? emulator : NULL,
+	              .file = r->kind == FILE_, .emulator = r->kind == EMULATED ? emulator : NULL, .cpu = r->cpu,
 	              .runner = getenv("MLOPT_TEST_RUNNER"), .scratch = scratch};
 	int sparse;
 

@@ -91,7 +91,7 @@ static MloStatus emulated(MloArena *a, const MloGraph *g, const char *path, cons
 		mlrt_object_free(v[i].object);
 	if (!ok)
 		return mlo_error(d, MLO_ERR_IO, "cannot write %s", file);
-	snprintf(cmd, sizeof cmd, "%s %s %s %d %s", how->emulator, how->runner, path, how->threads, how->scratch);
+	snprintf(cmd, sizeof cmd, "%s%s %s %s %s %d %s", how->cpu ? "QEMU_CPU=" : "", how->cpu ? how->cpu : "", how->emulator, how->runner, path, how->threads, how->scratch);
 	status = system(cmd);
 	if (!WIFEXITED(status) || WEXITSTATUS(status))
 		return mlo_error(d, MLO_ERR_INTERNAL, "'%s' failed with status %d", cmd, status);

@@ -13,6 +13,7 @@ typedef struct RunHow {
 	bool file;            /* through a file on disk, else from memory */
 	const char *emulator; /* command that runs `runner`, NULL: this process */
 	const char *runner;   /* program for the emulator */
+	const char *cpu;      /* that it emulates, as QEMU names it; NULL: as it chooses */
 	const char *scratch;  /* folder for files */
 	const char *cache;    /* of objects, NULL: none */
 	const char **manifest; /* gets the package's manifest, unless an emulator runs it; NULL: is not wanted */

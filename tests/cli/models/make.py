@@ -168,3 +168,6 @@ np.save(os.path.join(HERE, "batch.npy"), np.random.default_rng(3).random((7, 8, 
 np.save(os.path.join(HERE, "labels.npy"), np.array([0, 1, 2, 3, 4, 0, 1], np.int64))
 np.save(os.path.join(HERE, "true.npy"), np.array(True))
 np.save(os.path.join(HERE, "false.npy"), np.array(False))
+# A result that is no tensor.
+save("pieces", [helper.make_node("SplitToSequence", ["x"], ["y"], "split", axis=0)], [info("x", 2, 2)],
+     [helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, None)])
