@@ -1,6 +1,5 @@
 /* tools/distill.c -- layers of a student fitted to those of its teacher. */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "passes/pass.h"
@@ -318,11 +317,14 @@ static MloStatus fit_all(Prune *x)
 	if (x->samples < HOLD_EACH)
 		return mlo_error(x->d, MLO_ERR_MODEL, "'%s': %lld samples are too few: one in %d is held out to see whether layers gain",
 				 x->opt->data.calib, (long long)x->samples, HOLD_EACH);
-	for (int i = 0; i < x->opt->fits && !getenv("STEPS"); i++) {
+	for (int i = 0; i < x->opt->fits; i++) {
 		MLO_TRY(fit_ranges(x, i ? 1 : RANGE_TURNS));
 		MLO_TRY(prune_fit(x));
 	}
-	MLO_TRY(distill_descend(x, getenv("STEPS") ? atoi(getenv("STEPS")) : 0));
+	if (x->opt->steps && x->quantised)
+		mlo_warn(x->d, "--steps is for students of float32: this one has been fitted layer by layer alone");
+	else if (x->opt->steps)
+		MLO_TRY(distill_descend(x));
 	return judge(x, see_after);
 }
 

@@ -14,6 +14,13 @@
 #include "tools/cli.h"
 #include "tools/prune.h"
 
+enum { JUDGED = 512 }; /* samples that tell whether outputs gain */
+/* Lengths of steps, of what layers give: the first one, and what they are multiplied by. */
+#define FIRST 0.01
+#define SHORTEST 1e-5
+#define SHORTER 0.4
+#define LONGER 1.3
+
 typedef struct Step {
 	double *w, *bias; /* [groups][rows][k], [groups][rows]; NULL: none */
 } Step;
@@ -133,30 +140,49 @@ static void take_steps(Descent *t, double length)
 			prune_move(x, i, t->step[i].w, t->step[i].bias, -length);
 }
 
-MloStatus distill_descend(Prune *x, int steps)
+static MloStatus find_steps(Descent *t)
+{
+	MloStatus st;
+
+	t->step = MLO_NEWN(t->x->a, Step, t->x->list.n + 1);
+	t->x->descends = true;
+	st = prune_each(t->x, true, "descend", find_step, t);
+	t->x->descends = false;
+	return st;
+}
+
+/* The largest length up to *length, in parts, with which the outputs gain; 0: none that is worth it. */
+static MloStatus go(Descent *t, double *length)
+{
+	Prune *x = t->x;
+	const double best = x->output_sqnr;
+
+	for (; *length > SHORTEST; *length *= SHORTER) {
+		take_steps(t, *length);
+		MLO_TRY(prune_measure(x, JUDGED));
+		if (x->output_sqnr > best)
+			return MLO_OK;
+		take_steps(t, -*length);
+	}
+	*length = 0;
+	x->output_sqnr = best;
+	return MLO_OK;
+}
+
+MloStatus distill_descend(Prune *x)
 {
 	Descent t = {.x = x};
-	double length = 0.01, best;
+	double length = FIRST;
 
-	if (!closed(x->dense) || !closed(x->g) || x->quantised)
-		return MLO_OK;
-	MLO_TRY(prune_measure(x, 512));
-	best = x->output_sqnr;
-	for (int i = 0; i < steps && length > 1e-4; i++) {
-		t.step = MLO_NEWN(x->a, Step, x->list.n + 1);
-		x->descends = true;
-		MLO_TRY(prune_each(x, true, "descend", find_step, &t));
-		x->descends = false;
-		for (;; length *= 0.4) {
-			take_steps(&t, length);
-			MLO_TRY(prune_measure(x, 512));
-			cli_note("step %d of %g: %.2f dB", i, length, x->output_sqnr);
-			if (x->output_sqnr > best || length < 1e-4)
-				break;
-			take_steps(&t, -length);
-		}
-		best = x->output_sqnr;
-		length *= 1.3;
+	if (!closed(x->dense) || !closed(x->g))
+		return mlo_error(x->d, MLO_ERR_UNSUPPORTED, "--steps takes derivatives: of models with branches or loops it cannot");
+	MLO_TRY(prune_measure(x, JUDGED));
+	for (int i = 0; i < x->opt->steps && length > 0; i++) {
+		MLO_TRY(find_steps(&t));
+		MLO_TRY(go(&t, &length));
+		cli_progress("descend", i + 1, x->opt->steps);
+		length *= LONGER;
 	}
+	cli_progress("descend", 1, 1);
 	return MLO_OK;
 }

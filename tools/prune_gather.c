@@ -166,6 +166,8 @@ static MloStatus see(void *user, MloTensor *const *out, int64_t count, int64_t f
 	Gather *g = user;
 
 	for (size_t i = 0; i < g->n; i++) {
+		if (g->place[i].want == SIZE_MAX) /* no slope is known */
+			continue;
 		if (g->place[i].n->op == OP_conv)
 			add_windows(g, &g->place[i], out, count, first);
 		else
@@ -258,7 +260,9 @@ static MloStatus run_slopes(Gather *g)
 	for (size_t i = 0; i < g->n; i++) {
 		Place *at = &g->place[i];
 
-		at->want = p.g->noutputs;
+		at->want = slope[at->l - x->list.layer] ? p.g->noutputs : SIZE_MAX;
+		if (at->want == SIZE_MAX)
+			continue;
 		probe_ask(&p, p.g, slope[at->l - x->list.layer], x->a);
 		at->add = SIZE_MAX;
 		at->map = NULL;
@@ -266,7 +270,7 @@ static MloStatus run_slopes(Gather *g)
 		at->read = p.g->noutputs;
 		probe_ask(&p, p.g, mlo_layer_input(&q->layer[at->l->index]), x->a);
 	}
-	if (st == MLO_OK)
+	if (st == MLO_OK && p.g->noutputs)
 		st = probe_samples(&x->opt->data, &list, 1, x->opt->data.samples, "run samples", see, g, x->d);
 	probe_close(&p);
 	return st;
