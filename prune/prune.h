@@ -112,6 +112,19 @@ MloProblemFound mlo_problem_new(MloArena *a, const MloPruneStats *s, const doubl
 /* Square error of weights, per input. */
 double mlo_problem_error(const MloProblem *p, const double *w);
 
+/* Mean square of what weights give, less their mean where there is a bias. */
+double mlo_problem_size(const MloProblem *p, const double *w);
+/* Single inputs, and the outputs that are wanted for them. */
+typedef struct MloPruneRows {
+	float *x, *y; /* [n][k], [n][rows] */
+	int64_t n, seen;
+	uint32_t draw; /* state of the choice of rows, if there are more */
+} MloPruneRows;
+/* Mean square error of weights w[rows][k] and biases (NULL: none) on those; *signal: variance of what is wanted. `centred`: a
+ * constant error of an output counts nothing. */
+double mlo_rows_error(const MloPruneRows *r, int64_t rows, int64_t k, const double *w, const double *bias, bool centred,
+		      double *signal);
+
 /* -- which weights stay, and their values (prune/search.c) */
 void mlo_prune_search(const MloProblem *p, const MloPrunePattern *t, double sparsity, uint8_t *keep);
 /* Weights w[rows][k] of the least error that are 0 but where keep[rows][k] is set. */

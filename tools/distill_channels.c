@@ -2,7 +2,6 @@
  *
  * Both models run over the samples; of each pair of channels the correlation is taken.  Channels that were removed leave the others
  * in their order, so that the best assignment in rising order is found by dynamic programming. */
-#include <cblas.h>
 #include <math.h>
 #include <string.h>
 
@@ -50,6 +49,14 @@ static void add_rows(double *sum, double *square, const float *v, int64_t n, int
 		}
 }
 
+static void add_products(Pair *p, int64_t n)
+{
+	for (int64_t r = 0; r < n; r++)
+		for (int64_t i = 0; i < p->to; i++)
+			for (int64_t k = 0; k < p->from; k++)
+				p->product[i * p->from + k] += p->b[r * p->to + i] * p->a[r * p->from + k];
+}
+
 static MloStatus see(void *user, MloTensor *const *out, int64_t count, int64_t first, MloDiag *d)
 {
 	Pairs *all = user;
@@ -65,8 +72,7 @@ static MloStatus see(void *user, MloTensor *const *out, int64_t count, int64_t f
 			rows_of(p, b, p->to, s, batch, p->b);
 			add_rows(p->sum[0], p->square[0], p->a, n, p->from);
 			add_rows(p->sum[1], p->square[1], p->b, n, p->to);
-			cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)p->to, (int)p->from, (int)n, 1, p->b, (int)p->to, p->a,
-				    (int)p->from, 1, p->product, (int)p->from);
+			add_products(p, n);
 			p->n += (double)n;
 		}
 	}

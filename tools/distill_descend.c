@@ -5,7 +5,6 @@
  * it, and the change of a layer's weights that follows that derivative best, by least squares over what it reads, is a step
  * downhill for the outputs (natural in its inputs, as in K-FAC, Martens and Grosse 2015).  Steps are as long for each layer, of what
  * it gives, and are taken back where the outputs do not gain. */
-#include <cblas.h>
 #include <math.h>
 #include <string.h>
 
@@ -83,61 +82,58 @@ MloStatus distill_slopes(Prune *x, MloGraph *g, const MloPtq *q, MloValue **slop
 
 /* -- steps ------------------------------------------------------------------------------------------------------- */
 
-/* Mean square of what w gives, less a constant. */
-static double size_of(MloArena *a, const MloProblem *p, const double *w)
-{
-	double *hw = MLO_NEWN(a, double, (size_t)(p->rows * p->k));
+/* Mean squares of what a layer gives, and of what a step would change of it. */
+typedef struct Sizes {
+	double all, change;
+} Sizes;
 
-	cblas_dsymm(CblasRowMajor, CblasRight, CblasUpper, (int)p->rows, (int)p->k, 1, p->h, (int)p->k, w, (int)p->k, 0, hw, (int)p->k);
-	return cblas_ddot((int)(p->rows * p->k), w, 1, hw, 1);
+static void step_of_group(const Prune *x, const MloPruneLayer *l, int64_t g, const MloPruneStats *sums, Step *s, Sizes *sizes)
+{
+	int64_t k = mlo_prune_inputs(l), size = l->rows * k;
+	MloArena *a = mlo_arena_new();
+	double *w, *zero, *dw = s->w + g * size;
+	uint8_t *keep;
+	MloProblem p;
+
+	MLO_ASSERT(a);
+	w = MLO_NEWN(a, double, (size_t)size);
+	zero = MLO_NEWN(a, double, (size_t)size);
+	keep = MLO_NEWN(a, uint8_t, (size_t)size);
+	mlo_weights_get(l, l->n, g, w);
+	for (int64_t i = 0; i < size; i++)
+		keep[i] = w[i] != 0;
+	if (mlo_problem_new(a, sums, zero, s->bias != NULL, x->opt->damping, &p) == PROBLEM_GIVEN) {
+		mlo_prune_refit(&p, keep, dw);
+		sizes->all += mlo_problem_size(&p, w);
+		sizes->change += mlo_problem_size(&p, dw);
+		for (int64_t i = 0; i < size && s->bias; i++)
+			s->bias[g * l->rows + i / k] += (i % k ? 0 : p.mean_y[i / k]) - dw[i] * p.mean_x[i % k];
+	}
+	mlo_arena_free(a);
 }
 
 static MloStatus find_step(void *user, size_t layer, PruneSums *sums)
 {
 	Descent *t = user;
-	Prune *x = t->x;
-	const MloPruneLayer *l = &x->list.layer[layer];
-	const bool bias = mlo_layer_bias(&x->q->layer[l->index]) != NULL;
-	int64_t k = mlo_prune_inputs(l), size = l->rows * k;
-	Step s = {MLO_NEWN(x->a, double, (size_t)(size * l->groups)), bias ? MLO_NEWN(x->a, double, (size_t)(l->rows * l->groups)) : NULL};
-	double old = 0, now = 0, by;
+	const MloPruneLayer *l = &t->x->list.layer[layer];
+	const int64_t weights = mlo_prune_weights(l), rows = l->rows * l->groups;
+	Step s = {.w = MLO_NEWN(t->x->a, double, (size_t)weights)};
+	Sizes sizes = {0};
+	double by;
 
-	for (int64_t g = 0; g < l->groups; g++) {
-		MloArena *a = mlo_arena_new();
-		double *w = MLO_NEWN(a, double, (size_t)size), *zero = MLO_NEWN(a, double, (size_t)size), *dw = s.w + g * size;
-		uint8_t *keep = MLO_NEWN(a, uint8_t, (size_t)size);
-		MloProblem p;
-
-		mlo_weights_get(l, l->n, g, w);
-		for (int64_t i = 0; i < size; i++)
-			keep[i] = w[i] != 0;
-		if (mlo_problem_new(a, &sums->of[g], zero, bias, x->opt->damping, &p) == PROBLEM_GIVEN) {
-			mlo_prune_refit(&p, keep, dw);
-			old += size_of(a, &p, w);
-			now += size_of(a, &p, dw);
-			for (int64_t r = 0; r < l->rows && bias; r++)
-				s.bias[g * l->rows + r] = p.mean_y[r] - cblas_ddot((int)k, dw + r * k, 1, p.mean_x, 1);
-		}
-		mlo_arena_free(a);
-	}
-	if (!(now > 0) || !isfinite(now))
+	if (mlo_layer_bias(&t->x->q->layer[l->index]))
+		s.bias = MLO_NEWN(t->x->a, double, (size_t)rows);
+	for (int64_t g = 0; g < l->groups; g++)
+		step_of_group(t->x, l, g, &sums->of[g], &s, &sizes);
+	if (!(sizes.change > 0) || !isfinite(sizes.change))
 		return MLO_OK;
-	by = sqrt(old / now);
-	for (int64_t i = 0; i < size * l->groups; i++)
+	by = sqrt(sizes.all / sizes.change);
+	for (int64_t i = 0; i < weights; i++)
 		s.w[i] *= by;
-	for (int64_t i = 0; i < l->rows * l->groups && bias; i++)
+	for (int64_t i = 0; i < rows && s.bias; i++)
 		s.bias[i] *= by;
 	t->step[layer] = s;
 	return MLO_OK;
-}
-
-static void take_steps(Descent *t, double length)
-{
-	Prune *x = t->x;
-
-	for (size_t i = 0; i < x->list.n; i++)
-		if (t->step[i].w)
-			prune_move(x, i, t->step[i].w, t->step[i].bias, -length);
 }
 
 static MloStatus find_steps(Descent *t)
@@ -149,6 +145,15 @@ static MloStatus find_steps(Descent *t)
 	st = prune_each(t->x, true, "descend", find_step, t);
 	t->x->descends = false;
 	return st;
+}
+
+static void take_steps(Descent *t, double length)
+{
+	Prune *x = t->x;
+
+	for (size_t i = 0; i < x->list.n; i++)
+		if (t->step[i].w)
+			prune_move(x, i, t->step[i].w, t->step[i].bias, -length);
 }
 
 /* The largest length up to *length, in parts, with which the outputs gain; 0: none that is worth it. */

@@ -141,13 +141,13 @@ static double share_of_error(const Prune *x, const MloPruneLayer *l, const Prune
 	MLO_ASSERT(a);
 	w = MLO_NEWN(a, double, (size_t)(l->rows * k));
 	for (int64_t g = 0; g < l->groups; g++) {
-		PruneRows r = sums->rows[g];
+		MloPruneRows r = sums->rows[g];
 		double part;
 
 		r.x = mlo_dup(a, r.x, sizeof *r.x * (size_t)(r.n * k));
 		quantise(p, range, r.x, r.n * k);
 		mlo_weights_get(l, l->n, g, w);
-		error += prune_rows_error(&r, l->rows, k, w, NULL, bias, &part);
+		error += mlo_rows_error(&r, l->rows, k, w, NULL, bias, &part);
 		signal += part;
 	}
 	mlo_arena_free(a);

@@ -86,14 +86,9 @@ MloStatus prune_all(Prune *x, bool plan) MLO_CHECKED;
 
 /* -- what layers read and should give (tools/prune_gather.c) */
 enum { HOLD_EACH = 4 };
-typedef struct PruneRows {
-	float *x, *y; /* [n][k], [n][rows] */
-	int64_t n, seen;
-	uint32_t draw; /* state of the choice of rows, if there are more */
-} PruneRows;
 typedef struct PruneSums {
 	MloPruneStats *of; /* [groups] */
-	PruneRows *rows;   /* [groups]: single inputs and what is wanted for them, of x->hold and x->raw; else NULL */
+	MloPruneRows *rows;   /* [groups]: single inputs and what is wanted for them, of x->hold and x->raw; else NULL */
 	double signal;     /* variance of what the layer's results become part of, per input, summed over the outputs */
 } PruneSums;
 typedef MloStatus PruneSeeFn(void *user, size_t layer, PruneSums *sums);
@@ -111,10 +106,6 @@ double prune_judge(Prune *x, size_t layer, const PruneSums *sums);
 /* Weights w[groups][rows][k] and biases (NULL: none), times `by`, are added to those of x->g. */
 void prune_move(Prune *x, size_t layer, const double *w, const double *bias, double by);
 void prune_smallest(Prune *x, const MloPruneLayer *l); /* its smallest weights go */
-/* Mean square error of weights w[rows][k] and biases (NULL: none), on rows; *signal: variance of what is wanted. `centred`: a
- * constant error of an output counts nothing. */
-double prune_rows_error(const PruneRows *r, int64_t rows, int64_t k, const double *w, const double *bias, bool centred,
-			double *signal);
 
 /* -- how many zeros each layer gets (tools/prune_allocate.c) */
 MloStatus prune_curves(Prune *x) MLO_CHECKED; /* x->curve */

@@ -22,7 +22,7 @@ typedef struct Place {
 	const int64_t *map; /* which of its outputs each of ours is; NULL: the same */
 	int64_t given;      /* how many it has */
 	MloPruneStats *of;
-	PruneRows *single;      /* NULL: none are kept */
+	MloPruneRows *single;      /* NULL: none are kept */
 	size_t want, add, read; /* indices of outputs; add: SIZE_MAX: nothing is added */
 	int64_t seen;           /* positions, so that each batch starts at another one */
 	double *sum, square;    /* of the values at `want`: by output, and of all squares */
@@ -55,7 +55,7 @@ static bool held_out(const Gather *g, int64_t sample)
 }
 
 /* A row of the last buffer, or one of those that are kept; of more than there is room for, each is as likely to stay. */
-static void keep_row(PruneRows *r, const MloPruneLayer *l, const float *row, const float *want)
+static void keep_row(MloPruneRows *r, const MloPruneLayer *l, const float *row, const float *want)
 {
 	int64_t k = mlo_prune_inputs(l), at = r->n;
 
@@ -303,9 +303,9 @@ static int64_t given_by(const Prune *x, size_t twin)
 	return l->n->in[1]->data->dim[mlo_ptq_weight_axis(l->kind)];
 }
 
-static PruneRows *new_rows(MloArena *a, const MloPruneLayer *l)
+static MloPruneRows *new_rows(MloArena *a, const MloPruneLayer *l)
 {
-	PruneRows *r = MLO_NEWN(a, PruneRows, (size_t)l->groups);
+	MloPruneRows *r = MLO_NEWN(a, MloPruneRows, (size_t)l->groups);
 
 	for (int64_t g = 0; g < l->groups; g++) {
 		r[g].x = MLO_NEWN(a, float, (size_t)(MOST_ROWS * mlo_prune_inputs(l)));

@@ -1,5 +1,4 @@
 /* tools/prune_layer.c -- one layer: which weights go, what the others become, and how those are rounded. */
-#include <cblas.h>
 #include <math.h>
 #include <string.h>
 
@@ -169,41 +168,6 @@ void prune_smallest(Prune *x, const MloPruneLayer *l)
 
 /* -- samples that are held out ------------------------------------------------------------------------------- */
 
-double prune_rows_error(const PruneRows *r, int64_t rows, int64_t k, const double *w, const double *bias, bool centred,
-			double *signal)
-{
-	MloArena *a = mlo_arena_new();
-	int64_t n = r->n;
-	float *f, *e;
-	double sum = 0;
-
-	MLO_ASSERT(a);
-	*signal = 0;
-	f = MLO_NEWN(a, float, (size_t)(rows * k));
-	e = mlo_dup(a, r->y, sizeof *e * (size_t)(n * rows));
-	for (int64_t i = 0; i < rows * k; i++)
-		f[i] = (float)w[i];
-	if (n)
-		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, (int)rows, (int)k, -1, r->x, (int)k, f, (int)k, 1, e,
-			    (int)rows);
-	for (int64_t i = 0; i < rows && n; i++) {
-		double mean = 0, square = 0, y = 0, yy = 0;
-
-		for (int64_t at = i; at < n * rows; at += rows) {
-			double d = e[at] - (bias ? bias[i] : 0);
-
-			mean += d / (double)n;
-			square += d * d / (double)n;
-			y += r->y[at] / (double)n;
-			yy += (double)r->y[at] * r->y[at] / (double)n;
-		}
-		sum += centred ? square - mean * mean : square;
-		*signal += yy - y * y;
-	}
-	mlo_arena_free(a);
-	return sum;
-}
-
 /* Of all groups, with weights and biases as they are in `o`. */
 static double held_error(const Work *o, const PruneSums *sums, double *signal)
 {
@@ -213,7 +177,7 @@ static double held_error(const Work *o, const PruneSums *sums, double *signal)
 
 	*signal = 0;
 	for (int64_t g = 0; g < l->groups; g++) {
-		sum += prune_rows_error(&sums->rows[g], l->rows, k, o->w + g * l->rows * k,
+		sum += mlo_rows_error(&sums->rows[g], l->rows, k, o->w + g * l->rows * k,
 					o->bias ? o->bias + g * l->rows : NULL, false, &part);
 		*signal += part;
 	}
@@ -258,9 +222,10 @@ void prune_move(Prune *x, size_t layer, const double *w, const double *bias, dou
 {
 	Work o = as_it_is(x, layer);
 
-	cblas_daxpy((int)mlo_prune_weights(o.l), by, w, 1, o.w, 1);
-	if (bias)
-		cblas_daxpy((int)(o.l->rows * o.l->groups), by, bias, 1, o.bias, 1);
+	for (int64_t i = 0; i < mlo_prune_weights(o.l); i++)
+		o.w[i] += by * w[i];
+	for (int64_t i = 0; i < o.l->rows * o.l->groups && bias; i++)
+		o.bias[i] += by * bias[i];
 	mlo_weights_set(x->g, o.l, o.l->n, o.w);
 	if (bias)
 		set_bias(&o);
