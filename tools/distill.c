@@ -158,7 +158,8 @@ static size_t match(Prune *x)
 		MloPruneLayer *l = &x->list.layer[i];
 		const MloPtqLayer *p = &x->q->layer[l->index];
 
-		l->off = p->off ? p->off : p->g == x->g ? NULL : "it is in a branch"; /* where zeros gain nothing, there is something to fit all the same */
+		/* where zeros gain nothing, there is something to fit all the same */
+		l->off = p->off ? p->off : p->g == x->g ? NULL : "it is in a branch";
 		if (!l->off && x->twin[i] == SIZE_MAX)
 			x->twin[i] = by_shape(x, &named, p, &why);
 		if (!l->off && x->twin[i] == SIZE_MAX)

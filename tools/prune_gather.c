@@ -13,7 +13,8 @@
 /* Sums of so much memory at a time; runs of the samples may take so many multiply-adds in all. */
 #define MOST_SUMS ((size_t)768 << 20)
 #define MOST_RUNS 1e13
-enum { PER_COLUMN = 8, ALL_PER_COLUMN = 1024, STEP_PER_COLUMN = 32, ROWS_AT_ONCE = 512, MOST_ROWS = 2048 }; /* MOST_ROWS: single ones that are kept, of a group */
+/* STEP_PER_COLUMN: for a step downhill, which is one of many.  MOST_ROWS: single ones that are kept, of a group. */
+enum { PER_COLUMN = 8, ALL_PER_COLUMN = 1024, STEP_PER_COLUMN = 32, ROWS_AT_ONCE = 512, MOST_ROWS = 2048 };
 
 typedef struct Place {
 	const MloPruneLayer *l;
@@ -77,7 +78,9 @@ static int64_t stride_of(const Gather *g, const Place *p, double total)
 {
 	double k = (double)mlo_prune_inputs(p->l), most = MOST_MACS / (k * (k + 2 * (double)p->l->rows));
 
-	most = g->x->raw ? 2 * MOST_ROWS : g->x->descends ? STEP_PER_COLUMN * k + MOST_ROWS : fmin(fmax(most, PER_COLUMN * k), ALL_PER_COLUMN * k);
+	most = fmin(fmax(most, PER_COLUMN * k), ALL_PER_COLUMN * k);
+	if (g->x->raw || g->x->descends)
+		most = 2 * MOST_ROWS + (g->x->raw ? 0 : STEP_PER_COLUMN * k);
 	return total > most ? (int64_t)(total / most) | 1 : 1;
 }
 
@@ -326,7 +329,8 @@ static MloStatus gather_sums(Prune *x, MloArena *a, const size_t *which, size_t 
 		for (int64_t group = 0; group < l->groups && !x->raw; group++)
 			out[i].of[group] = mlo_prune_stats(a, l->rows, mlo_prune_inputs(l));
 		out[i].rows = x->hold || x->raw ? new_rows(a, l) : NULL;
-		g.place[i] = (Place){.l = l, .n = l->n, .of = out[i].of, .single = out[i].rows, .twin = x->twin ? x->twin[which[i]] : l->index};
+		g.place[i] = (Place){.l = l, .n = l->n, .of = out[i].of, .single = out[i].rows};
+		g.place[i].twin = x->twin ? x->twin[which[i]] : l->index;
 		g.place[i].map = x->map ? x->map[which[i]] : NULL;
 		g.place[i].given = given_by(x, g.place[i].twin);
 		g.place[i].sum = MLO_NEWN(a, double, (size_t)(l->rows * l->groups));
