@@ -165,8 +165,11 @@ static MloStatus go(Descent *t, double *length)
 	for (; *length > SHORTEST; *length *= SHORTER) {
 		take_steps(t, *length);
 		MLO_TRY(prune_measure(x, JUDGED));
-		if (x->output_sqnr > best)
+		if (x->output_sqnr > best) {
+			for (size_t i = 0; i < x->list.n; i++)
+				x->stays[i] = x->stays[i] && !t->step[i].w;
 			return MLO_OK;
+		}
 		take_steps(t, -*length);
 	}
 	*length = 0;
