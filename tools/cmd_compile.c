@@ -12,6 +12,7 @@
 #include "tools/npy.h"
 #include "tools/outfile.h"
 #include "tools/quantize.h"
+#include "tools/request.h"
 #include "tools/unpack.h"
 
 enum {
@@ -22,11 +23,8 @@ enum {
 	O_CONST,
 	O_STATE,
 	O_INT8,
-	O_CALIB,
 	O_INT16,
 	O_TIMES,
-	O_SAMPLES,
-	O_PREPROCESS,
 	O_EXTRACT,
 	O_JOBS,
 	O_CACHE_DIR,
@@ -59,11 +57,9 @@ static const CliOption options[] = {
 	 "an input that is always the same becomes part of the package: a .npy or .pb file (repeatable)"},
 	{O_STATE, "state", "IN=OUT", "output OUT of one run is input IN of the next (repeatable)"},
 	{O_INT8, "int8", NULL, "quantise a float model first, as 'quantize' does by default; needs --calib"},
-	{O_CALIB, "calib", "DATA", "samples for --int8: .npy, .npz, IDX or a folder"},
+	REQUEST_SAMPLE_ROWS("samples for --int8", "300"),
 	{O_INT16, "int16", "PATTERN", "with --int8: nodes of that name read activations in 16 bits (repeatable)"},
 	{O_TIMES, "times", "HOW", "of layers for --int8: measured (default; kept in the cache), anew, or estimated"},
-	{O_SAMPLES, "samples", "N", "use at most N of them (default: 300)"},
-	{O_PREPROCESS, "preprocess", "RECIPE", "how samples become inputs, as for 'eval'"},
 	{'O', "optimize", "LEVEL", "0: only what code generation needs, 2: everything (default)"},
 	{O_NO_WINOGRAD, "no-winograd", NULL,
 	 "convolutions as plain sums only: slower, with the smallest rounding errors"},
@@ -116,6 +112,7 @@ typedef struct Request {
 	size_t nwide;
 	QuantizeOptions quantize;
 	GoldenOptions golden;
+	RequestLists lists;
 } Request;
 
 static void dump(void *user, const char *kind, const char *name, const char *text)
@@ -160,6 +157,8 @@ static bool take_pass(Request *r, const char *name)
 /* One option; false: an error was printed. */
 static bool take(Request *r, int o)
 {
+	if (request_has(o))
+		return request_take(&r->lists, o, &r->quantize.data, &r->quantize.ptq);
 	switch (o) {
 	case 'o':
 		r->output = optarg;
@@ -230,9 +229,6 @@ static bool take(Request *r, int o)
 	case O_INT8:
 		r->int8 = true;
 		break;
-	case O_CALIB:
-		r->quantize.calib = optarg;
-		break;
 	case O_INT16:
 		if (r->nwide == MAX_SHAPES)
 			return cli_usage("more than %d --int16 options", MAX_SHAPES), false;
@@ -240,11 +236,6 @@ static bool take(Request *r, int o)
 		break;
 	case O_TIMES:
 		return quantize_times_how(optarg, &r->quantize.times);
-	case O_SAMPLES:
-		return cli_int("--samples", optarg, 1, 2000000000, &r->quantize.samples);
-	case O_PREPROCESS:
-		r->quantize.preprocess = optarg;
-		break;
 	case O_EXTRACT:
 		r->extract = optarg;
 		break;
@@ -328,11 +319,11 @@ static MloStatus quantized(Request *r, MloArena *a, const MloLoadOptions *lo, Qu
 	if (!set)
 		return MLO_ERR_USAGE;
 	r->quantize.target = r->opt.target;
-	r->quantize.model = r->model;
+	r->quantize.data.model = r->model;
 	r->quantize.load = lo;
 	r->quantize.ptq.wide = r->wide;
-	r->quantize.run.cache_dir = r->opt.cache_dir;
-	r->quantize.run.no_cache = r->no_cache;
+	r->quantize.data.run.cache_dir = r->opt.cache_dir;
+	r->quantize.data.run.no_cache = r->no_cache;
 	MLO_TRY(quantize_open(x, a, &r->quantize, d));
 	MLO_TRY(quantize_calibrate(x));
 	MLO_TRY(quantize_correct(x));
@@ -468,12 +459,12 @@ int cmd_compile(int argc, char **argv)
 	}
 	if (!cli_operands(&spec, argc, argv, r.job_path ? 0 : 1, 1))
 		return CLI_USAGE;
-	if (r.int8 && !r.quantize.calib)
+	if (r.int8 && !r.quantize.data.calib)
 		return cli_usage("--int8 needs --calib DATA");
-	if (!r.int8 && r.quantize.calib && !r.golden.what)
+	if (!r.int8 && r.quantize.data.calib && !r.golden.what)
 		return cli_usage("--calib is for --int8 and --golden");
-	r.golden.calib = r.quantize.calib;
-	r.golden.recipe = r.quantize.preprocess;
+	r.golden.calib = r.quantize.data.calib;
+	r.golden.recipe = r.quantize.data.preprocess;
 	if ((r.nwide || r.quantize.times != QUANTIZE_TIMES_MEASURED) && !r.int8)
 		return cli_usage("--int16 and --times are for --int8");
 	a = mlo_arena_new();
