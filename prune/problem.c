@@ -160,19 +160,6 @@ double mlo_problem_error(const MloProblem *p, const double *w)
 	return sum;
 }
 
-double mlo_problem_size(const MloProblem *p, const double *w)
-{
-	MloArena *a = mlo_arena_new();
-	double *hw, sum;
-
-	MLO_ASSERT(a);
-	hw = MLO_NEWN(a, double, (size_t)(p->rows * p->k));
-	cblas_dsymm(CblasRowMajor, CblasRight, CblasUpper, (int)p->rows, (int)p->k, 1, p->h, (int)p->k, w, (int)p->k, 0, hw, (int)p->k);
-	sum = cblas_ddot((int)(p->rows * p->k), w, 1, hw, 1);
-	mlo_arena_free(a);
-	return sum;
-}
-
 /* -- single rows ----------------------------------------------------------------------------------------- */
 
 double mlo_rows_error(const MloPruneRows *r, int64_t rows, int64_t k, const double *w, const double *bias, bool centred,

@@ -112,8 +112,6 @@ MloProblemFound mlo_problem_new(MloArena *a, const MloPruneStats *s, const doubl
 /* Square error of weights, per input. */
 double mlo_problem_error(const MloProblem *p, const double *w);
 
-/* Mean square of what weights give, less their mean where there is a bias. */
-double mlo_problem_size(const MloProblem *p, const double *w);
 /* Single inputs, and the outputs that are wanted for them. */
 typedef struct MloPruneRows {
 	float *x, *y; /* [n][k], [n][rows] */

@@ -5,13 +5,12 @@
 #include "tools/prune.h"
 #include "tools/request.h"
 
-enum { O_SWEEPS = 256, O_STEPS, O_JSON };
+enum { O_SWEEPS = 256, O_JSON };
 static const CliOption options[] = {
 	{'o', "output", "FILE", "the model to write"},
 	REQUEST_SAMPLE_ROWS("samples, without labels", "1024"),
 	REQUEST_SHAPE_ROW,
 	{O_SWEEPS, "sweeps", "N", "how often all layers are fitted, in order (default: 2)"},
-	{O_STEPS, "steps", "N", "then N steps of all layers at once, downhill for the outputs' error (default: 0; float32 only)"},
 	REQUEST_LAYER_ROWS("layers of that name stay as they are", "only layers of that name are fitted"),
 	{O_JSON, "json", NULL, "report as JSON"},
 	{'n', "threads", "N", "threads (default: what this process may use)"},
@@ -42,7 +41,6 @@ static bool take(Request *r, int o)
 	case 'o': r->output = optarg; return true;
 	case 'n': return cli_int("--threads", optarg, 0, 4096, &r->o.data.run.threads);
 	case O_SWEEPS: return cli_int("--sweeps", optarg, 1, 100, &r->o.fits);
-	case O_STEPS: return cli_int("--steps", optarg, 0, 10000, &r->o.steps);
 	case O_JSON: r->json = true; return true;
 	default: return false;
 	}

@@ -322,10 +322,6 @@ static MloStatus fit_all(Prune *x)
 		MLO_TRY(fit_ranges(x, i ? 1 : RANGE_TURNS));
 		MLO_TRY(prune_fit(x));
 	}
-	if (x->opt->steps && x->quantised)
-		mlo_warn(x->d, "--steps is for students of float32: this one has been fitted layer by layer alone");
-	else if (x->opt->steps)
-		MLO_TRY(distill_descend(x));
 	return judge(x, see_after);
 }
 

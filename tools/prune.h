@@ -14,7 +14,6 @@ typedef struct PruneOptions {
 	bool int8;             /* activations are quantised, weights rounded: what is written is in QDQ form */
 	bool uniform;          /* the same share of each layer */
 	int fits;              /* of what is left to the dense model, over all layers, after the pruning */
-	int steps;             /* of all layers at once, downhill for the outputs, after that (distill_descend()) */
 	double damping;
 	/* How much is pruned: one of these. */
 	double sparsity;       /* share of the weights of layers that are pruned; 0: the next ones */
@@ -56,7 +55,6 @@ typedef struct Prune {
 	struct Quantize *int8; /* that `start` comes from; NULL: it does not */
 	bool hold;        /* of the samples, one in HOLD_EACH says whether a layer gains: else it stays as it was */
 	bool raw;         /* rows are of all samples, as the layer would read them without quantization; no sums */
-	bool descends;    /* sums are of slopes of the outputs' error instead of what is wanted */
 	bool judging;     /* nothing changes: all layers at once may make up for what comes past them */
 	double *before;   /* by layer: dB of its results on the samples that are held out, as it was; NULL: not known */
 	bool *stays;      /* by layer: it did not gain */
@@ -144,12 +142,6 @@ MloStatus distill_ranges(Prune *x, size_t *changed) MLO_CHECKED;
 
 /* Layers with fewer outputs than their twins: x->map, and why not where there is none (tools/distill_channels.c). */
 MloStatus distill_channels(Prune *x) MLO_CHECKED;
-/* Moves all layers at once, opt->steps times, to where the outputs come nearer to the teacher's (tools/distill_descend.c): of models
- * without branches, float32. */
-MloStatus distill_descend(Prune *x) MLO_CHECKED;
-/* Adds nodes to g, a clone of x->g that q is of: by layer of the list, the derivative of the outputs' square error by what the layer
- * gives; NULL: it is not known. */
-MloStatus distill_slopes(Prune *x, MloGraph *g, const MloPtq *q, MloValue **slope) MLO_CHECKED;
 /* Of worth[rows][cols], rows <= cols: a column for each row, in rising order, with the largest sum, which is returned. */
 double distill_assign(MloArena *a, const double *worth, int64_t rows, int64_t cols, int64_t *to);
 

@@ -13,8 +13,8 @@
 /* Sums of so much memory at a time; runs of the samples may take so many multiply-adds in all. */
 #define MOST_SUMS ((size_t)768 << 20)
 #define MOST_RUNS 1e13
-/* STEP_PER_COLUMN: for a step downhill, which is one of many.  MOST_ROWS: single ones that are kept, of a group. */
-enum { PER_COLUMN = 8, ALL_PER_COLUMN = 1024, STEP_PER_COLUMN = 32, ROWS_AT_ONCE = 512, MOST_ROWS = 2048 };
+/* MOST_ROWS: single ones that are kept, of a group. */
+enum { PER_COLUMN = 8, ALL_PER_COLUMN = 1024, ROWS_AT_ONCE = 512, MOST_ROWS = 2048 };
 
 typedef struct Place {
 	const MloPruneLayer *l;
@@ -79,8 +79,8 @@ static int64_t stride_of(const Gather *g, const Place *p, double total)
 	double k = (double)mlo_prune_inputs(p->l), most = MOST_MACS / (k * (k + 2 * (double)p->l->rows));
 
 	most = fmin(fmax(most, PER_COLUMN * k), ALL_PER_COLUMN * k);
-	if (g->x->raw || g->x->descends)
-		most = 2 * MOST_ROWS + (g->x->raw ? 0 : STEP_PER_COLUMN * k);
+	if (g->x->raw)
+		most = 2 * MOST_ROWS;
 	return total > most ? (int64_t)(total / most) | 1 : 1;
 }
 
@@ -247,46 +247,12 @@ static void only_probes(Probe *p) /* what does not lead to them is not run */
 	p->outputs = 0;
 }
 
-/* Both models as one: what layers read, and slopes. */
-static MloStatus run_slopes(Gather *g)
-{
-	Prune *x = g->x;
-	MloValue **slope = MLO_NEWN(x->a, MloValue *, x->list.n + 1);
-	Probe p, *list = &p;
-	MloStatus st;
-	MloPtq *q;
-
-	MLO_TRY(probe_open(&p, x->g, x->d));
-	q = mlo_ptq_new(x->a, p.g, &x->opt->ptq);
-	st = distill_slopes(x, p.g, q, slope);
-	only_probes(&p);
-	for (size_t i = 0; i < g->n; i++) {
-		Place *at = &g->place[i];
-
-		at->want = slope[at->l - x->list.layer] ? p.g->noutputs : SIZE_MAX;
-		if (at->want == SIZE_MAX)
-			continue;
-		probe_ask(&p, p.g, slope[at->l - x->list.layer], x->a);
-		at->add = SIZE_MAX;
-		at->map = NULL;
-		at->given = at->l->rows * at->l->groups;
-		at->read = p.g->noutputs;
-		probe_ask(&p, p.g, mlo_layer_input(&q->layer[at->l->index]), x->a);
-	}
-	if (st == MLO_OK && p.g->noutputs)
-		st = probe_samples(&x->opt->data, &list, 1, x->opt->data.samples, "run samples", see, g, x->d);
-	probe_close(&p);
-	return st;
-}
-
 static MloStatus run(Gather *g)
 {
 	Probe p[2], *list[] = {&p[0], &p[1]};
 	Prune *x = g->x;
 	MloStatus st;
 
-	if (x->descends)
-		return run_slopes(g);
 	MLO_TRY(probe_open(&p[0], x->dense, x->d));
 	MLO_TRY(probe_open(&p[1], x->g, x->d));
 	only_probes(&p[0]);

@@ -23,7 +23,3 @@ try "$models/dynamic.onnx" missing.onnx $data
 echo "-- a student with fewer channels"
 "$mlopt" prune "$models/dynamic.onnx" -o c.onnx $data --pattern channel --sparsity 0.4 >/dev/null 2>&1
 "$mlopt" distill "$models/dynamic.onnx" c.onnx -o n.onnx $data 2>/dev/null | sed -E 's/SQNR [0-9.]+ dB/SQNR/; s/(%)( +-?[0-9.]+){1,2}( |$)/\1\3/; s/ +did not gain.*//; s/ +$//'
-outputs() { sed -n 's/.*SQNR \(-*[0-9]*\).*/\1/p' | tail -1; }
-plain=$("$mlopt" distill "$models/dynamic.onnx" p.onnx -o n.onnx $data --exclude fc 2>/dev/null | outputs)
-steps=$("$mlopt" distill "$models/dynamic.onnx" p.onnx -o t.onnx $data --exclude fc --steps 20 2>/dev/null | outputs)
-[ "$steps" -gt "$plain" ] && echo "steps gain" || echo "$plain dB, with steps $steps dB"
