@@ -1,6 +1,6 @@
 /* tests/suite/run.c -- every case (text IR with seeded random inputs) on every runtime.
  *
- * usage: run FOLDER [CASE [RUNTIME]]; environment: MLOPT_TEST_RUNNER (the emulated program).
+ * usage: run FOLDER [CASE [RUNTIME]]; environment: MLOPT_TEST_RUNNER (the emulated program), MLOPT_TEST_PART ("I/N").
  * The oracle is the reference executor on the graph as written. A line `# input NAME LO HI` in a case
  * bounds the random values of an input.  A line `# size NAME N...` says how large an open dimension is; of
  * several numbers each is a run of its own (all lines in step, shorter ones staying at their last).  A line
@@ -428,10 +428,15 @@ static int is_case(const struct dirent *e)
 int main(int argc, char **argv)
 {
 	char scratch[] = "/tmp/mlopt-suite-XXXXXX", cmd[128];
+	const char *share = getenv("MLOPT_TEST_PART"); /* "I/N": each Nth case from I on */
 	struct dirent **list;
 	Score score = {0};
-	int n;
+	int n, part = 0, parts = 1;
 
+	if (share && (sscanf(share, "%d/%d", &part, &parts) != 2 || parts < 1)) {
+		fprintf(stderr, "MLOPT_TEST_PART is I/N, not '%s'\n", share);
+		return 2;
+	}
 	if (argc < 2 || (n = scandir(argv[1], &list, is_case, alphasort)) < 0 || !mkdtemp(scratch)) {
 		fprintf(stderr, "usage: run FOLDER [CASE [RUNTIME]]\n");
 		return 2;
@@ -444,7 +449,7 @@ int main(int argc, char **argv)
 			printf("SKIP all cases on %s: %s\n", runtimes[i].name, why);
 	}
 	for (int i = 0; i < n; i++) {
-		bool more = argc < 3 || !strncmp(list[i]->d_name, argv[2], strlen(argv[2]));
+		bool more = i % parts == part && (argc < 3 || !strncmp(list[i]->d_name, argv[2], strlen(argv[2])));
 
 		for (int round = 0; more; round++)
 			more = run_case(argv[1], list[i]->d_name, round, argc > 3 ? argv[3] : NULL, scratch, &score);
