@@ -217,6 +217,8 @@ static json_t *options(const MloptOptions *opt)
 	else
 		json_decref(consts);
 	json_object_set_new(j, "winograd", json_boolean(!opt->no_winograd));
+	if (opt->tier)
+		json_object_set_new(j, "tier", text(opt->tier));
 	return j;
 }
 

@@ -70,6 +70,9 @@ typedef struct MloptOptions {
 	int no_winograd; /* convolutions as plain sums: slower, and closer to the sum in order */
 	int no_tuned;    /* nonzero: schedules from the cost model alone, not those that `mlopt tune` has put into cache_dir */
 	const char *precision; /* of products: "f32" (NULL), "bf16", "fp16"; sums, inputs and outputs stay float32 */
+	/* For comparing and bisecting: "contract" (NULL): the best kernels; "loops": none of the contract tier, nothing fused;
+	 * "library": the reference kernels, plain C loops, alone. */
+	const char *tier;
 } MloptOptions;
 #define MLOPT_OPTIONS_INIT                                                                                   \
 	{                                                                                                    \
