@@ -137,7 +137,6 @@ static void emit_pair_step(Tile *t, int cols, LLVMValueRef a_off, int live, cons
 			for (int i = 0; i < cols; i += 2, in++)
 				if (*in)
 					contract_multiply_pair(t, *in, w, t->acc[(r * c->cols + i + h % 2) * c->vecs + h / 2]);
-		keep_order(t->e); /* else weights are loaded long before they are needed, and sums spilled for them */
 	}
 }
 

@@ -4,6 +4,8 @@
  * units, loads over two load ports, weights over the path from the second-level cache, and the
  * latency of one multiply-add that every accumulator has to wait for; per tile, a constant.  Tiles are
  * chosen by the sum over all tiles of the output, so that a tail costs what it really costs. */
+#include <string.h>
+
 #include "codegen/contract.h"
 
 enum { FMA_LATENCY = 4, LOADS_PER_CYCLE = 2, L2_BYTES_PER_CYCLE = 32, L3_BYTES_PER_CYCLE = 12, WANTED_TASKS = 32 };
@@ -89,8 +91,20 @@ static bool columns_collide(const MloTarget *t, const KContract *c, int cols)
 	return cols > sets * (t->l1d_ways > 4 ? t->l1d_ways - 3 : t->l1d_ways);
 }
 
+/* SVE loads an element into all lanes from up to REACH bytes behind a register: columns that lie farther apart take one each, of
+ * which there are POINTERS beside those of loops. */
+static bool columns_reached(const MloTarget *t, const KContract *c, int cols)
+{
+	enum { NEON = 16, REACH = 252, POINTERS = 10 };
+
+	return t->register_bytes <= NEON || strcmp(t->arch, "aarch64") != 0 || contract_is_depthwise(c) || cols <= POINTERS ||
+	       (c->a.x >= 0 && (cols - 1) * c->sx * c->a.x * mlo_elem_bits(c->a.elem) / 8 <= REACH);
+}
+
 bool contract_tile_fits(const MloTarget *t, const KContract *c, int cols, int vecs)
 {
+	if (!columns_reached(t, c, cols))
+		return false;
 	if (contract_slides(c)) /* the weights of a row of taps, and as many inputs */
 		return cols * vecs + (int)c->nkx * vecs + (int)c->nkx < t->vector_regs;
 	if (contract_pairs(c)) { /* an operand of each pair of columns, and the weights that they are multiplied by */
