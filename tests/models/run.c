@@ -3,9 +3,10 @@
  * usage: run [NAME...].  Looks for the folders of tests/models/models.list (GROUP/NAME, each with
  * model.onnx, meta.json, in/, out/) in $MLOPT_MODELS, and for NAME.onnx with NAME.in<i>.npy and
  * NAME.out<i>.npy in $MLOPT_ZOO.  Each model runs natively from memory on one thread, from a file on
- * two, and at levels of Arm (tests/support/levels.def) where the emulator is there: small models at all of them, others at one,
- * in turn; all models at those that $MLOPT_TEST_LEVELS names, or at `all`.  Forests also run on rows that lie on their
- * thresholds, against the reference executor.  A second word on a line, `int8`: the model's quantised form is exact, too (exact.h). */
+ * two, and at levels of Arm (tests/support/levels.def) where the emulator is there: small models at all of them,
+ * others at one, in turn; all models at those that $MLOPT_TEST_LEVELS names, or at `all`.  Forests also run on rows
+ * that lie on their thresholds, against the reference executor.  A second word on a line, `int8`: the model's
+ * quantised form is exact, too (exact.h). */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
