@@ -262,7 +262,9 @@ static MloStatus codegen(const MloGraph *g, const MloTarget *t, const MloCodegen
 
 	MLO_TRY(plan_build(&p, out->arena, g, t, opt, d));
 	MLO_TRY(opt->function ? plan_object(&p, out, d) : make_image(&p, out, d));
-	out->weight = plan_weight_pieces(&p, &out->nweight);
+	out->pooled = p.pooled;
+	if (!p.pooled)
+		out->weight = plan_weight_pieces(&p, &out->nweight);
 	out->weight_bytes = (uint64_t)p.weight_bytes;
 	out->lookup_bytes = (uint64_t)p.lookup_bytes;
 	out->scratch_bytes = (uint64_t)p.scratch_bytes;

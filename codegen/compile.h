@@ -1,6 +1,7 @@
 /* codegen/compile.h -- one optimised graph to the code, weights and program of one variant. */
 #ifndef MLO_CODEGEN_COMPILE_H
 #define MLO_CODEGEN_COMPILE_H
+#include "codegen/pool.h"
 #include "codegen/schedule.h"
 #include "ir/base/piece.h"
 #include "targets/object.h"
@@ -20,6 +21,7 @@ typedef struct MloCodegenOptions {
 	void (*dump)(void *user, const char *kind, const char *name, const char *text);
 	void *dump_user;
 	bool dump_kernels, dump_llvm, dump_asm;
+	MloWeightPool *pool;     /* where weights may go that other variants have as well; NULL: they do not */
 	const char *function;    /* all in one object with a function of that name, instead of code and program; NULL: no */
 } MloCodegenOptions;
 
@@ -46,7 +48,8 @@ typedef struct MloVariant {
 	MloBytes object;         /* MloCodegenOptions.function: relocatable, weights in it, void FUNCTION(inputs, outputs, arena),
 	                          * where the arena takes arena_bytes and then scratch_bytes, and starts at a multiple of 64 */
 	MloObjectFacts facts;    /* of the object: constants without the weights */
-	const MloPiece *weight;  /* the weights blob; data lives in `arena` and in the graph's constants */
+	bool pooled;             /* weights are in the pool; weight_bytes: its size by now */
+	const MloPiece *weight;  /* else the weights blob; data lives in `arena` and in the graph's constants */
 	size_t nweight;
 	uint64_t weight_bytes, lookup_bytes; /* of those, at the end: tables that runs read here and there */
 	uint64_t arena_bytes, scratch_bytes;

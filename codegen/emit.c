@@ -12,7 +12,11 @@ bool emit_has(const Emit *e, const char *need)
 {
 	size_t n = strlen(need);
 
-	if (e->t->arch[0] != 'x')
+	if (strcmp(e->t->arch, "arm") == 0)
+		return strcmp(need, "fma") == 0;
+	if (strcmp(e->t->arch, "riscv64") == 0)
+		return strcmp(need, "f16c") != 0;
+	if (e->t->arch[0] != 'x' || strcmp(need, "lrint") == 0)
 		return true;
 	for (const char *p = e->t->needs; (p = strstr(p, need)); p += n)
 		if ((p == e->t->needs || p[-1] == ',') && (p[n] == 0 || p[n] == ','))
@@ -29,7 +33,7 @@ bool emit_has_masks(const Emit *e, unsigned bytes)
 
 LLVMValueRef emit_i64(Emit *e, int64_t v)
 {
-	return LLVMConstInt(LLVMInt64TypeInContext(e->ctx), (unsigned long long)v, true);
+	return LLVMConstInt(e->index, (unsigned long long)v, true);
 }
 
 LLVMTypeRef emit_type(Emit *e, MloElem elem)
@@ -229,7 +233,7 @@ static void bind_sizes(Emit *e)
 		LLVMValueRef n = emit_i64(e, (int64_t)i);
 		LLVMValueRef at = LLVMBuildInBoundsGEP2(e->b, i64, e->arg[e->k->sizes_arg], &n, 1, "");
 
-		e->size[i] = LLVMBuildLoad2(e->b, i64, at, "size");
+		e->size[i] = LLVMBuildIntCast2(e->b, LLVMBuildLoad2(e->b, i64, at, "size"), e->index, true, "");
 	}
 }
 
@@ -287,13 +291,13 @@ unsigned mlo_emit_pointers(const MloKernel *k)
 /* `pointers` of them in front of the range of tasks and the scratch memory. */
 static void new_function(Emit *e, const char *symbol, unsigned pointers)
 {
-	LLVMTypeRef ptr = LLVMPointerTypeInContext(e->ctx, 0), i64 = LLVMInt64TypeInContext(e->ctx);
+	LLVMTypeRef ptr = LLVMPointerTypeInContext(e->ctx, 0);
 	LLVMTypeRef *params = MLO_NEWN(e->arena, LLVMTypeRef, pointers + 3);
 	unsigned kind = LLVMGetEnumAttributeKindForName("nounwind", 8);
 	LLVMValueRef fn;
 
 	for (unsigned i = 0; i < pointers + 3; i++)
-		params[i] = i == pointers || i == pointers + 1 ? i64 : ptr;
+		params[i] = i == pointers || i == pointers + 1 ? e->index : ptr;
 	fn = LLVMAddFunction(e->mod, symbol, LLVMFunctionType(LLVMVoidTypeInContext(e->ctx), params, pointers + 3, false));
 	LLVMAddAttributeAtIndex(fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
 	                        LLVMCreateEnumAttribute(e->ctx, kind, 0));
@@ -318,6 +322,7 @@ static MloStatus emit_function(LLVMModuleRef m, const MloTarget *t, const MloKer
 
 	if (!a)
 		return mlo_error(d, MLO_ERR_NOMEM, "out of memory for code generation");
+	e.index = LLVMIntTypeInContext(e.ctx, 8 * mlo_target_pointer_bytes(t));
 	e.arg = MLO_NEWN(a, LLVMValueRef, k->arg.n + 1);
 	e.size = MLO_NEWN(a, LLVMValueRef, k->size.n + 1);
 	e.var = MLO_NEWN(a, LLVMValueRef, (size_t)k->nvar + 1);

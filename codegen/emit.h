@@ -1,7 +1,8 @@
 /* codegen/emit.h -- Kernel IR to LLVM IR.
  *
  * A kernel becomes one function  void SYMBOL(void *const *args, int64_t begin, int64_t end, void *scratch)
- * that runs tasks [begin, end).  args[] has one pointer per kernel argument (those of KA_SCRATCH are
+ * (begin and end as wide as a pointer) that runs tasks [begin, end).  args[] has one pointer per kernel argument
+ * (those of KA_SCRATCH are
  * ignored: their memory is carved out of `scratch`, 64-byte aligned, in argument order). */
 #ifndef MLO_CODEGEN_EMIT_H
 #define MLO_CODEGEN_EMIT_H
@@ -18,10 +19,11 @@ typedef struct Emit {
 	LLVMBuilderRef b;
 	const MloTarget *t;
 	const MloKernel *k;
+	LLVMTypeRef index;      /* of numbers of elements, tasks, rounds: as wide as a pointer */
 	LLVMValueRef fn, begin, end, scratch;
 	LLVMValueRef *arg;      /* per argument: pointer */
-	LLVMValueRef *size;     /* per size: scalar i64 */
-	LLVMValueRef *var;      /* per variable: current scalar i64 value (vec_var: vec_base) */
+	LLVMValueRef *size;     /* per size: scalar index */
+	LLVMValueRef *var;      /* per variable: current scalar index (vec_var: vec_base) */
 	LLVMValueRef *val;      /* per value: scalar, or vector of `lanes` */
 	LLVMValueRef *acc;      /* per accumulator: alloca */
 	int *acc_lanes;         /* per accumulator: 0 scalar, else lanes of the vector it holds */
@@ -54,6 +56,6 @@ LLVMValueRef emit_vecmath(Emit *e, KOp op, LLVMValueRef x); /* exp, tanh, ...: s
 typedef struct EmitLoop { LLVMBasicBlockRef head, exit; LLVMValueRef phi; LLVMValueRef step; } EmitLoop;
 LLVMValueRef emit_for(Emit *e, EmitLoop *l, LLVMValueRef lo, LLVMValueRef hi, LLVMValueRef step, const char *name);
 void emit_end(Emit *e, EmitLoop *l);
-LLVMValueRef emit_i64(Emit *e, int64_t v);
+LLVMValueRef emit_i64(Emit *e, int64_t v);             /* of the type Emit.index */
 LLVMTypeRef emit_type(Emit *e, MloElem elem);          /* scalar; bool is i1 as a value, i8 in memory */
 #endif

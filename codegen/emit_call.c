@@ -15,6 +15,7 @@
 
 static LLVMTypeRef ptr_type(Emit *e) { return LLVMPointerTypeInContext(e->ctx, 0); }
 static LLVMTypeRef i64_type(Emit *e) { return LLVMInt64TypeInContext(e->ctx); }
+static LLVMValueRef int64(Emit *e, int64_t v) { return LLVMConstInt(i64_type(e), (unsigned long long)v, true); }
 
 /* -- import ------------------------------------------------------------------------------- */
 
@@ -109,7 +110,7 @@ static LLVMValueRef ints(Emit *e, const int64_t *v, int64_t n)
 	if (!items)
 		return LLVMConstNull(ptr_type(e));
 	for (int64_t i = 0; i < n; i++)
-		items[i] = emit_i64(e, v[i]);
+		items[i] = int64(e, v[i]);
 	LLVMValueRef g = data(e, LLVMConstArray2(i64_type(e), items, (uint64_t)n));
 	if (items != item)
 		free(items);
@@ -163,7 +164,8 @@ static LLVMValueRef dims(Emit *e, const KCallTensor *t)
 		return ints(e, t->dim, t->rank);
 	array = emit_alloca(e, LLVMArrayType2(i64_type(e), (uint64_t)t->rank), "dims");
 	for (int i = 0; i < t->rank; i++)
-		LLVMBuildStore(e->b, t->dim[i] < 0 ? e->size[-1 - t->dim[i]] : emit_i64(e, t->dim[i]),
+		LLVMBuildStore(e->b, t->dim[i] < 0 ? LLVMBuildSExt(e->b, e->size[-1 - t->dim[i]], i64_type(e), "")
+		                                   : int64(e, t->dim[i]),
 		               element(e, i64_type(e), array, i));
 	return array;
 }
@@ -197,12 +199,12 @@ static LLVMValueRef attributes(Emit *e, const KCall *c)
 	LLVMValueRef array = emit_alloca(e, LLVMArrayType2(type, (uint64_t)(n ? n : 1)), "attrs");
 	for (int i = 0; i < n; i++) {
 		LLVMValueRef at = element(e, type, array, i);
-		put(e, type, at, 0, emit_i64(e, attr[i].i));
+		put(e, type, at, 0, int64(e, attr[i].i));
 		put(e, type, at, 1, LLVMConstReal(f64, attr[i].f));
 		put(e, type, at, 2, string(e, attr[i].s));
 		put(e, type, at, 3, ints(e, attr[i].ints, attr[i].n));
 		put(e, type, at, 4, floats(e, attr[i].floats, attr[i].n));
-		put(e, type, at, 5, emit_i64(e, attr[i].n));
+		put(e, type, at, 5, int64(e, attr[i].n));
 	}
 	return array;
 }

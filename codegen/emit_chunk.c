@@ -31,5 +31,5 @@ void contract_task(Tile *t, LLVMValueRef task, ContractTask *out)
 	t->a0 = add(e, muln(e, t->b[0], c->a.b0), muln(e, t->b[1], c->a.b1));
 	first = LLVMBuildOr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, part, emit_i64(e, 0), ""),
 	                    LLVMBuildICmp(e->b, LLVMIntEQ, task, e->begin, ""), "");
-	out->anew = LLVMBuildZExt(e->b, first, LLVMInt64TypeInContext(e->ctx), "");
+	out->anew = LLVMBuildZExt(e->b, first, e->index, "");
 }

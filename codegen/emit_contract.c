@@ -383,7 +383,7 @@ LLVMValueRef contract_mask(Tile *t, int j)
 	Emit *e = t->e;
 	LLVMValueRef left = LLVMBuildNSWSub(e->b, num(e, c->nc), addc(e, t->c_first, (int64_t)j * c->lanes), "");
 
-	return LLVMBuildICmp(e->b, LLVMIntSLT, emit_iota(e, LLVMInt64TypeInContext(e->ctx), c->lanes, 1),
+	return LLVMBuildICmp(e->b, LLVMIntSLT, emit_iota(e, e->index, c->lanes, 1),
 	                     emit_splat(e, left, c->lanes), "");
 }
 
@@ -447,7 +447,8 @@ void contract_output(Tile *t, LLVMValueRef x, int j, LLVMValueRef product, int64
 	e->product = NULL;
 }
 
-/* Heavy epilogues (vector math) are emitted once per vector and looped over the columns. */
+/* Heavy epilogues (vector math), and all where code is to be small, are emitted once per vector and looped over the
+ * columns. */
 static void epilogue_loop(Tile *t, int cols, LLVMValueRef x0, int64_t real_channels)
 {
 	const KContract *c = t->c;
@@ -479,7 +480,7 @@ static void epilogue_cols(Tile *t, int cols, LLVMValueRef x0, int64_t real_chann
 	const KContract *c = t->c;
 	Emit *e = t->e;
 
-	if (contract_heavy_epilogue(e->k, t->s) && cols > 1) {
+	if ((contract_heavy_epilogue(e->k, t->s) || mlo_target_bare(e->t)) && cols > 1) {
 		epilogue_loop(t, cols, x0, real_channels);
 		return;
 	}
@@ -594,6 +595,10 @@ static void emit_row(Tile *t)
 		contract_open_row(t);
 		return;
 	}
+	if (mlo_target_bare(e->t)) {
+		contract_small_row(t);
+		return;
+	}
 	while (x < c->nx) {
 		int64_t cols = c->nx - x < c->cols ? c->nx - x : c->cols, n = 0;
 
@@ -697,8 +702,7 @@ static void weight_masks(Tile *t)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx);
-	LLVMTypeRef ivec = LLVMVectorType(i64, (unsigned)c->lanes);
+	LLVMTypeRef ivec = LLVMVectorType(e->index, (unsigned)c->lanes);
 
 	if (c->b.packed || (c->nc >= 0 && c->nc % t->wtile == 0))
 		return;

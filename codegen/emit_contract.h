@@ -118,6 +118,8 @@ void contract_task(Tile *t, LLVMValueRef task, ContractTask *out);
 
 /* emit_contract_open.c: a row, a chunk of columns whose number is a size. */
 void contract_open_row(Tile *t);
+/* One row of a known number of columns in little code: whole tiles inside the image, what is left column by column. */
+void contract_small_row(Tile *t);
 void contract_open_columns(Tile *t, LLVMValueRef chunk);
 
 static inline LLVMValueRef add(Emit *e, LLVMValueRef a, LLVMValueRef b)

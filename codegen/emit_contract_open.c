@@ -87,20 +87,51 @@ static void emit_wide_row(Tile *t, int width, LLVMValueRef tiles)
 	emit_last_tile(t, width, addc(e, n, -width), LLVMBuildNSWSub(e->b, num(e, c->in_x), reach, ""));
 }
 
-static void emit_narrow_row(Tile *t)
+/* Column x, wherever it lies. */
+static void emit_column(Tile *t, LLVMValueRef x)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	LLVMValueRef x, left, right, zero = emit_i64(e, 0);
-	EmitLoop l;
+	LLVMValueRef left, right, zero = emit_i64(e, 0);
 
-	x = emit_for(e, &l, zero, num(e, c->nx), emit_i64(e, 1), "x");
 	left = LLVMBuildNSWSub(e->b, emit_i64(e, c->px), muln(e, x, c->sx), "");
 	right = add(e, left, num(e, c->in_x));
 	t->kx_lo = divc(e, addc(e, pick(e, LLVMIntSGT, left, zero), c->dx - 1), c->dx);
 	t->kx_hi = divc(e, addc(e, pick(e, LLVMIntSGT, right, zero), c->dx - 1), c->dx);
 	t->kx_hi = pick(e, LLVMIntSLT, t->kx_hi, emit_i64(e, c->nkx));
 	contract_tile(t, 1, x, (Edge){ANY, 0});
+}
+
+static void emit_narrow_row(Tile *t)
+{
+	Emit *e = t->e;
+	EmitLoop l;
+
+	emit_column(t, emit_for(e, &l, emit_i64(e, 0), num(e, t->c->nx), emit_i64(e, 1), "x"));
+	emit_end(e, &l);
+}
+
+void contract_small_row(Tile *t)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	int64_t lo = ceil_of(c->px, c->sx), reach = c->in_x + c->px - (c->nkx - 1) * c->dx, hi = ceil_of(reach, c->sx), n;
+	LLVMValueRef x, left;
+	EmitLoop l;
+
+	lo = lo < c->nx ? lo : c->nx;
+	hi = hi < c->nx ? hi : c->nx;
+	n = hi > lo ? (hi - lo) / c->cols * c->cols : 0;
+	if (n) {
+		x = emit_for(e, &l, emit_i64(e, lo), emit_i64(e, lo + n), emit_i64(e, c->cols), "x");
+		contract_tile(t, c->cols, x, inner);
+		emit_end(e, &l);
+	}
+	if (n == c->nx)
+		return;
+	x = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, c->nx - n), emit_i64(e, 1), "x");
+	left = LLVMBuildICmp(e->b, LLVMIntSLT, x, emit_i64(e, lo), "");
+	emit_column(t, add(e, x, emit_select(e, left, emit_i64(e, 0), emit_i64(e, n))));
 	emit_end(e, &l);
 }
 

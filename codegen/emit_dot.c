@@ -96,6 +96,52 @@ static LLVMValueRef byte_pairs(Emit *e, LLVMValueRef x, int odd, bool sign)
 	return sign ? LLVMBuildAShr(e->b, x, eight, "") : LLVMBuildLShr(e->b, x, eight, "");
 }
 
+/* -- instructions for single registers -------------------------------------------------------------- */
+
+static LLVMTypeRef type_of(Emit *e, const char *name, LLVMTypeRef *over, unsigned nover)
+{
+	unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+
+	MLO_ASSERT(id);
+	return LLVMIntrinsicGetType(e->ctx, id, over, nover);
+}
+
+/* Pairs of i16 are multiplied in registers of 32 bits: by one instruction for each lane. */
+static bool by_lanes(Emit *e)
+{
+	const char *name = e->t->dots->i16;
+
+	return name && LLVMGetTypeKind(LLVMGetReturnType(type_of(e, name, NULL, 0))) == LLVMIntegerTypeKind;
+}
+
+/* Such an instruction for all lanes of vectors. */
+static LLVMValueRef each_lane(Emit *e, const char *name, LLVMValueRef *args, unsigned n)
+{
+	LLVMTypeRef fn = type_of(e, name, NULL, 0);
+	LLVMValueRef callee = LLVMGetIntrinsicDeclaration(e->mod, LLVMLookupIntrinsicID(name, strlen(name)), NULL, 0);
+	LLVMValueRef all = LLVMGetPoison(LLVMTypeOf(args[0])), lane[3];
+
+	MLO_ASSERT(n <= 3 && LLVMCountParamTypes(fn) == n);
+	for (int i = 0; i < emit_lanes(args[0]); i++) {
+		LLVMValueRef at = emit_i64(e, i);
+
+		for (unsigned k = 0; k < n; k++)
+			lane[k] = LLVMBuildExtractElement(e->b, args[k], at, "");
+		all = LLVMBuildInsertElement(e->b, all, LLVMBuildCall2(e->b, fn, callee, lane, n, ""), at, "");
+	}
+	return all;
+}
+
+/* Even or odd bytes of lanes of i32, each widened to i16. (Armv7-M ARM, UXTB16 and SXTB16, which rotate first.) */
+static LLVMValueRef lane_pairs(Emit *e, LLVMValueRef x, int odd, bool sign)
+{
+	LLVMTypeRef t = LLVMTypeOf(x);
+
+	if (odd)
+		x = emit_intrinsic(e, "llvm.fshr", &t, 1, (LLVMValueRef[]){x, x, emit_const_i(t, 8)}, 3);
+	return sign ? each_lane(e, "llvm.arm.sxtb16", &x, 1) : LLVMBuildAnd(e->b, x, emit_const_i(t, 0x00ff00ff), "");
+}
+
 DotOperand contract_split(Tile *t, LLVMValueRef x, bool sign)
 {
 	Emit *e = t->e;
@@ -108,6 +154,9 @@ DotOperand contract_split(Tile *t, LLVMValueRef x, bool sign)
 	} else if (c->dot == 2) {
 		out.v[0] = cast_to(e, LLVMBuildShl(e->b, x, emit_const_i(i32, 16), ""), t->vec);
 		out.v[1] = cast_to(e, LLVMBuildAnd(e->b, x, emit_const_i(i32, -65536), ""), t->vec);
+	} else if (by_lanes(e)) {
+		for (int i = 0; i < out.n; i++)
+			out.v[i] = lane_pairs(e, x, i, sign);
 	} else {
 		LLVMValueRef pairs = cast_to(e, x, lanes_of(e, 16, 2 * (int64_t)c->lanes));
 
@@ -262,6 +311,11 @@ LLVMValueRef contract_multiply(Tile *t, const DotOperand *a, const DotOperand *b
 		bool swap = emit_takes_lanes(e) && (t->c->a.elem == EL_bf16 || contract_takes_signed(e->t, t->c->a.elem));
 
 		return by_instruction(t, swap ? b->v[0] : a->v[0], swap ? a->v[0] : b->v[0], sum);
+	}
+	if (a->n == 2 && t->c->dot == 4 && by_lanes(e)) {
+		for (int i = 0; i < 2; i++)
+			sum = each_lane(e, e->t->dots->i16, (LLVMValueRef[]){a->v[i], b->v[i], sum}, 3);
+		return sum;
 	}
 	if (a->n == 2 && t->c->dot == 4) {
 		for (int i = 0; i < 2; i++)

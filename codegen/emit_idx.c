@@ -109,7 +109,7 @@ LLVMValueRef emit_idx(Emit *e, const KIdx *x)
 	if (x->op == KI_SIZE)
 		return e->size[x->k];
 	if (x->op == KI_VALUE) {
-		v = value_as(e, (int)x->k, LLVMInt64TypeInContext(e->ctx));
+		v = value_as(e, (int)x->k, e->index);
 		return emit_lanes(v) ? LLVMBuildExtractElement(e->b, v, emit_i64(e, 0), "") : v;
 	}
 	return apply(e, x, emit_idx(e, x->a), x->b ? emit_idx(e, x->b) : NULL);
@@ -161,7 +161,7 @@ LLVMValueRef emit_lane_vec(Emit *e, const KIdx *x)
 	/* sums with values that depend on data have no useful range: those use 64 bits */
 	bool narrow = !kx_has_value(x) && fits32(e, x);
 
-	return lane_vec(e, x, narrow ? LLVMInt32TypeInContext(e->ctx) : LLVMInt64TypeInContext(e->ctx));
+	return lane_vec(e, x, narrow ? LLVMInt32TypeInContext(e->ctx) : e->index);
 }
 
 /* Lane stride of x; false when the lanes do not form a progression. */

@@ -4,7 +4,8 @@
 #include "codegen/emit.h"
 
 /* Capabilities of the target that its facts imply. */
-bool emit_has(const Emit *e, const char *need);     /* x86 feature by name ("fma"); true on other machines */
+/* An x86 feature by name ("fma"), which other machines have likewise or need not; some lack a few. */
+bool emit_has(const Emit *e, const char *need);
 bool emit_has_masks(const Emit *e, unsigned bytes); /* masked loads and stores of elements this wide */
 
 /* Lanes of a value or type: 0 for scalars. */

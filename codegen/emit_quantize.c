@@ -127,6 +127,7 @@ static LLVMValueRef bounded(Emit *e, Rounding *r, int lanes);
 
 /* A large number that leaves no bits behind the point: adding it rounds, to nearest, halves to even. */
 static const double rounder = 0x1.8p23;
+enum { ROUNDER_BITS = 0x4b400000 };
 
 /* rint(x), clamped to the bounds, and the shift where it is `shifted`. */
 static LLVMValueRef clamped(Emit *e, const Rounding *from, bool shifted, int lanes);
@@ -309,6 +310,16 @@ static LLVMValueRef narrowed(Emit *e, const Rounding *r, LLVMValueRef v)
 	return LLVMBuildTrunc(e->b, v, narrow, "");
 }
 
+/* The nearest i32 to a number of few bits; over: both types. */
+static LLVMValueRef nearest(Emit *e, LLVMValueRef x, LLVMTypeRef *over)
+{
+	if (emit_has(e, "lrint"))
+		return emit_intrinsic(e, "llvm.lrint", over, 2, &x, 1);
+	x = LLVMBuildFAdd(e->b, x, emit_const_f(over[1], rounder), "");
+	x = LLVMBuildBitCast(e->b, x, over[0], "");
+	return LLVMBuildSub(e->b, x, emit_const_i(over[0], ROUNDER_BITS), "");
+}
+
 LLVMValueRef emit_cast_rounded(Emit *e, int value, MloElem to, int lanes)
 {
 	Rounding r;
@@ -329,7 +340,7 @@ LLVMValueRef emit_cast_rounded(Emit *e, int value, MloElem to, int lanes)
 			return narrowed(e, &r, LLVMBuildAdd(e->b, whole, shift, ""));
 	}
 	v = at_most(e, v, r.hi);
-	v = emit_intrinsic(e, "llvm.lrint", over, 2, &v, 1);
+	v = nearest(e, v, over);
 	v = LLVMBuildTrunc(e->b, LLVMBuildAdd(e->b, v, shift, ""), emit_vec(emit_type(e, to), lanes), "");
 	if (is_signed(to))
 		v = emit_select(e, LLVMBuildFCmp(e->b, LLVMRealUNO, x, x, ""), LLVMConstNull(LLVMTypeOf(v)), v);

@@ -11,7 +11,7 @@ void contract_scale_begin(Tile *t)
 
 	if (!t->c->scale.on)
 		return;
-	t->scaled = emit_alloca(e, LLVMInt64TypeInContext(e->ctx), "scaled");
+	t->scaled = emit_alloca(e, e->index, "scaled");
 	LLVMBuildStore(e->b, emit_i64(e, -1), t->scaled);
 }
 
@@ -48,7 +48,7 @@ void contract_scale_weights(Tile *t)
 	make = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "scale");
 	made = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "scaled");
 	tile = add(e, muln(e, add(e, muln(e, t->b[0], c->nb1), t->b[1]), mlo_contract_ctiles(c)), t->ct);
-	key = LLVMBuildLoad2(e->b, LLVMInt64TypeInContext(e->ctx), t->scaled, "");
+	key = LLVMBuildLoad2(e->b, e->index, t->scaled, "");
 	LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, tile, key, ""), made, make);
 	LLVMPositionBuilderAtEnd(e->b, make);
 	scale_tile(t);

@@ -12,7 +12,7 @@ typedef struct Sparse {
 	LLVMTypeRef word;           /* <lanes x i32>: a vector of the copy */
 	LLVMValueRef copy, sums, turned; /* in the scratch memory */
 	LLVMValueRef pad;           /* what terms outside of the image read, or NULL: there are none */
-	LLVMValueRef place;         /* that of the weight at hand in its run: an alloca of i64 */
+	LLVMValueRef place;         /* that of the weight at hand in its run: an alloca of e->index */
 	LLVMValueRef start;
 	ContractTask task;
 } Sparse;
@@ -130,7 +130,6 @@ static void copy_input(const Sparse *u)
 {
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
-	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx);
 	LLVMValueRef r, x, y_at, x_at, y_in, x_in, at[MAX_LANES];
 	EmitLoop lr, lx;
 
@@ -143,7 +142,7 @@ static void copy_input(const Sparse *u)
 	x_at = LLVMBuildMul(e->b, x_at, emit_splat(e, num(e, c->a.x), c->lanes), "");
 	x_at = LLVMBuildAdd(e->b, x_at, y_at, "");
 	for (int l = 0; l < c->lanes; l++)
-		at[l] = LLVMBuildExtractElement(e->b, x_at, LLVMConstInt(i64, (unsigned)l, 0), "");
+		at[l] = LLVMBuildExtractElement(e->b, x_at, LLVMConstInt(e->index, (unsigned)l, 0), "");
 	copy_vector(u, add(e, muln(e, r, sparse_width(c)), x), at, LLVMBuildAnd(e->b, y_in, x_in, ""));
 	emit_end(e, &lx);
 	emit_end(e, &lr);
@@ -166,7 +165,7 @@ static void multiply(Sparse *u, LLVMValueRef i, LLVMValueRef input, LLVMValueRef
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
 	LLVMTypeRef type = c->dot == 1 ? u->t.vec : u->word;
-	LLVMValueRef place = add(e, LLVMBuildLoad2(e->b, LLVMInt64TypeInContext(e->ctx), u->place, ""), far);
+	LLVMValueRef place = add(e, LLVMBuildLoad2(e->b, e->index, u->place, ""), far);
 	LLVMValueRef at = muln(e, place, sparse_unit(c));
 	DotOperand weight[MAX_GROUP], x = {.n = 1};
 
@@ -196,7 +195,6 @@ static void multiply_all(Sparse *u, LLVMValueRef lo, LLVMValueRef hi, LLVMValueR
 {
 	enum { FOUR = 4, BITS = 8 };
 	Emit *e = u->t.e;
-	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx);
 	int arg = u->t.c->sparse.i_arg;
 	LLVMValueRef fours = LLVMBuildAnd(e->b, LLVMBuildNSWSub(e->b, hi, lo, ""), emit_i64(e, -FOUR), ""), i, far, first;
 	EmitLoop l;
@@ -207,7 +205,7 @@ static void multiply_all(Sparse *u, LLVMValueRef lo, LLVMValueRef hi, LLVMValueR
 	first = LLVMBuildInBoundsGEP2(e->b, LLVMIntTypeInContext(e->ctx, BITS), e->arg[arg], &i, 1, "");
 	far = LLVMBuildLoad2(e->b, LLVMIntTypeInContext(e->ctx, FOUR * BITS), first, "");
 	LLVMSetAlignment(far, BITS / 8);
-	far = LLVMBuildZExt(e->b, far, i64, "");
+	far = LLVMBuildZExt(e->b, far, e->index, "");
 	for (int j = 0; j < FOUR; j++) {
 		LLVMValueRef one = LLVMBuildLShr(e->b, far, emit_i64(e, (int64_t)j * BITS), "");
 
@@ -215,7 +213,7 @@ static void multiply_all(Sparse *u, LLVMValueRef lo, LLVMValueRef hi, LLVMValueR
 	}
 	emit_end(e, &l);
 	i = emit_for(e, &l, fours, hi, emit_i64(e, 1), "weight");
-	multiply(u, i, input, LLVMBuildZExt(e->b, stream(u, arg, BITS, i), i64, ""));
+	multiply(u, i, input, LLVMBuildZExt(e->b, stream(u, arg, BITS, i), e->index, ""));
 	emit_end(e, &l);
 }
 
@@ -225,12 +223,11 @@ static void emit_row(Sparse *u, LLVMValueRef run, LLVMValueRef row, LLVMValueRef
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
 	int sums = sparse_registers(c) * c->sparse.group;
-	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx);
 	LLVMValueRef entry = add(e, muln(e, run, sparse_run_rows(c)), row), lo, hi, input;
 
 	input = vector_at(u, u->copy, muln(e, run, sparse_run(c) * sparse_plane(c)));
-	lo = LLVMBuildZExt(e->b, stream(u, c->sparse.n_arg, 32, entry), i64, "");
-	hi = LLVMBuildZExt(e->b, stream(u, c->sparse.n_arg, 32, addc(e, entry, 1)), i64, "");
+	lo = LLVMBuildZExt(e->b, stream(u, c->sparse.n_arg, 32, entry), e->index, "");
+	hi = LLVMBuildZExt(e->b, stream(u, c->sparse.n_arg, 32, addc(e, entry, 1)), e->index, "");
 	for (int p = 0; p < sums; p++)
 		LLVMBuildStore(e->b, fresh ? LLVMConstNull(u->t.vec) : load_vector(u, u->t.vec, u->sums, addc(e, to, p)), u->t.acc[p]);
 	multiply_all(u, lo, hi, input);
@@ -402,7 +399,7 @@ void emit_sparse(Emit *e, const KStmt *s)
 	u.t.acc = acc;
 	for (int i = 0; i < sparse_registers(c) * c->sparse.group; i++)
 		acc[i] = emit_alloca(e, u.t.vec, "");
-	u.place = emit_alloca(e, LLVMInt64TypeInContext(e->ctx), "place");
+	u.place = emit_alloca(e, e->index, "place");
 	u.copy = e->arg[c->w_arg];
 	u.sums = vector_at(&u, u.copy, emit_i64(e, sparse_copy_vectors(c)));
 	u.turned = vector_at(&u, u.sums, emit_i64(e, sparse_sum_vectors(c)));

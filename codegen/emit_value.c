@@ -151,12 +151,11 @@ static LLVMValueRef all_true(Emit *e)
 
 static LLVMValueRef lane_indices(Emit *e, const LaneIdx *x)
 {
-	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx);
 
 	if (x->vec)
 		return x->vec;
 	return LLVMBuildAdd(e->b, emit_splat(e, x->base, e->lanes),
-	                    emit_iota(e, i64, e->lanes, x->stride), "");
+	                    emit_iota(e, e->index, e->lanes, x->stride), "");
 }
 
 /* A pointer per lane.  A progression keeps its base scalar, so that the lane offsets are a constant. */
@@ -169,7 +168,7 @@ static LLVMValueRef lane_pointers(Emit *e, const Access *a, const LaneIdx *x)
 		bool small = x->stride > -(1 << 24) && x->stride < (1 << 24);
 
 		ptr = LLVMBuildGEP2(e->b, a->mem, ptr, (LLVMValueRef[]){x->base}, 1, "");
-		idx = emit_iota(e, small ? i32 : LLVMInt64TypeInContext(e->ctx), e->lanes, x->stride);
+		idx = emit_iota(e, small ? i32 : e->index, e->lanes, x->stride);
 	} else {
 		idx = x->vec;
 	}
@@ -196,7 +195,7 @@ static LLVMValueRef gather(Emit *e, const Access *a, const LaneIdx *x, int64_t c
 		idx = emit_select(e, a->mask, idx, LLVMConstNull(LLVMTypeOf(idx)));
 	for (int i = 0; i < e->lanes; i++) {
 		lane = LLVMBuildExtractElement(e->b, idx, emit_i64(e, i), "");
-		lane = LLVMBuildSExt(e->b, lane, LLVMInt64TypeInContext(e->ctx), "");
+		lane = LLVMBuildIntCast2(e->b, lane, e->index, true, "");
 		lane = load_at(e, a, a->mem, element(e, a, lane));
 		v = LLVMBuildInsertElement(e->b, v, lane, emit_i64(e, i), "");
 	}

@@ -339,14 +339,13 @@ static LLVMValueRef channel_mask(Wino *w, int j)
 {
 	const KContract *c = w->c;
 	Emit *e = w->e;
-	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx);
 	LLVMValueRef lane[64], left;
 
 	if (c->nc % c->lanes == 0)
 		return NULL;
 	left = LLVMBuildNSWSub(e->b, emit_i64(e, c->nc - (int64_t)j * c->lanes), mulc(w, w->ct, w->width), "");
 	for (int i = 0; i < c->lanes; i++)
-		lane[i] = LLVMConstInt(i64, (unsigned long long)i, 0);
+		lane[i] = LLVMConstInt(e->index, (unsigned long long)i, 0);
 	return LLVMBuildICmp(e->b, LLVMIntSLT, LLVMConstVector(lane, (unsigned)c->lanes), emit_splat(e, left, c->lanes), "");
 }
 
@@ -459,7 +458,7 @@ static LLVMValueRef task_parts(Wino *w, LLVMValueRef task, LLVMValueRef *ct_lo, 
 	w->a0 = add(w, mulc(w, w->b[0], c->a.b0), mulc(w, w->b[1], c->a.b1));
 	first = LLVMBuildOr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, part, emit_i64(e, 0), ""),
 	                    LLVMBuildICmp(e->b, LLVMIntEQ, task, e->begin, ""), "");
-	return LLVMBuildZExt(e->b, first, LLVMInt64TypeInContext(e->ctx), "");
+	return LLVMBuildZExt(e->b, first, e->index, "");
 }
 
 void emit_winograd(Emit *e, const KStmt *s)

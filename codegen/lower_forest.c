@@ -150,7 +150,7 @@ MloStatus mlo_lower_forest(MloLowerCx *cx, MloNode *first, MloNode *last, MloLow
 	Binds b = {0};
 	int64_t slots;
 
-	if (first != last || !can_lower(n))
+	if (first != last || !can_lower(n) || mlo_target_pointer_bytes(target) < 8) /* nodes are words of 8 bytes */
 		return MLO_ERR_UNSUPPORTED;
 	f.targets = mlo_attr_i(n, ATTR_tree_ensemble_targets);
 	while (f.add > 1 && f.add / 2 >= f.targets)

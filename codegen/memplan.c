@@ -187,4 +187,5 @@ void plan_weights(Plan *p)
 		}
 	}
 	p->lookup_bytes = p->weight_bytes - p->lookup_bytes;
+	p->pooled = plan_pool(p);
 }

@@ -76,7 +76,7 @@ struct Program {
 
 typedef struct Weight {
 	const MloTensor *data;
-	uint64_t hash;
+	uint64_t hash;           /* of type and bytes */
 	int64_t bytes, offset;
 	uint32_t strings;        /* number among the constants of strings */
 	bool whole;              /* some step reads more than what it looks up by data */
@@ -93,6 +93,7 @@ struct Plan {
 	struct { Weight *items; size_t n, cap; } weight;
 	uint32_t nstrings;
 	int64_t weight_bytes, scratch_bytes;
+	bool pooled;             /* weights lie in opt->pool */
 	int64_t lookup_bytes;    /* at the end of the weights: tables that steps only look up in */
 	const MloCodegenOptions *opt;
 	bool flat;               /* all sizes known, tensors of numbers, nothing branches: one program */
@@ -111,6 +112,9 @@ bool program_step_writes(const Step *s, size_t arg);
 /* memplan.c: places of buffers, and the sizes of what holds them. */
 void program_plan_memory(Plan *plan, Program *p);
 void plan_weights(Plan *p);
+
+/* pool.c: places of weights among those of other variants; false: too few of them are there. */
+bool plan_pool(Plan *p);
 
 /* program_write.c: the PROGRAM blob from the plan and the kernels' places in the code, and the weights blob. */
 MloStatus plan_write(const Plan *p, const uint64_t *code, MloBytes *out, MloDiag *d) MLO_CHECKED;

@@ -31,7 +31,8 @@ static MloStatus open_type(MloDiag *d, const char *what, const char *name, const
 	mlo_error(d, MLO_ERR_UNSUPPORTED, "%s '%s' is %s: one function takes tensors of numbers whose sizes are all known", what, name,
 		  mlo_str_text(&text));
 	if (!mlo_type_object(t) && t->elem != EL_str)
-		mlo_hint(d, "fix the sizes: --shape INPUT=1x3x224x224, or NAME=1 for a named one; or compile a package");
+		mlo_hint(d, "fix the sizes: --shape %s=1x3x224x224, or batch=1 for one that has a name; or compile a package",
+			 strcmp(what, "input") == 0 ? name : "INPUT");
 	return MLO_ERR_UNSUPPORTED;
 }
 

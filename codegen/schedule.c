@@ -103,6 +103,8 @@ static bool columns_reached(const MloTarget *t, const KContract *c, int cols)
 
 bool contract_tile_fits(const MloTarget *t, const KContract *c, int cols, int vecs)
 {
+	if (cols == 1 && vecs == 1) /* nothing is smaller */
+		return true;
 	if (!columns_reached(t, c, cols))
 		return false;
 	if (contract_slides(c)) /* the weights of a row of taps, and as many inputs */
@@ -162,6 +164,7 @@ typedef struct Search {
 	const Samples *s;
 	double best[MAX_SAMPLES], ratio;
 	bool judge, whole; /* whole: no tile has fewer vectors than others */
+	int vecs;          /* of all tiles; 0: any */
 } Search;
 
 static void try_tile(const MloTarget *t, KContract *c, Search *f, int cols, int vecs)
@@ -199,7 +202,7 @@ static void try_tiles(const MloTarget *t, KContract *c, Search *f)
 	int64_t nvec = (c->nc + c->lanes - 1) / c->lanes, longest = f->s->nx[f->s->n - 1];
 
 	for (int vecs = 1; vecs <= CONTRACT_MAX_VECS; vecs++) {
-		if (f->whole && nvec % vecs)
+		if ((f->whole && nvec % vecs) || (f->vecs && vecs != f->vecs))
 			continue;
 		if ((vecs > nvec || contract_splits_group(c, vecs) || (f->s->n > 1 && too_wide(t, c, vecs))) && vecs > 1)
 			continue;
@@ -213,14 +216,26 @@ static void try_tiles(const MloTarget *t, KContract *c, Search *f)
 	}
 }
 
+/* How much longer it may take with as many vectors as the target's tiles usually have. */
+#define USUAL 1.08
+
 static void choose_tile(const MloTarget *t, KContract *c, const Samples *s, bool whole)
 {
 	Search f = {.s = s, .whole = whole};
+	KContract usual = *c;
+	double least;
 
 	c->vecs = 0;
 	try_tiles(t, c, &f);
 	f.judge = true;
 	try_tiles(t, c, &f);
+	least = f.ratio;
+	f.vecs = contract_is_depthwise(c) ? 1 : t->tile_vecs;
+	usual.vecs = 0;
+	if (t->tile_vecs && !(contract_pairs(c) && !contract_pair_adjacent(c))) /* where wide tiles save more */
+		try_tiles(t, &usual, &f);
+	if (usual.vecs && f.ratio <= USUAL * least)
+		*c = usual;
 }
 
 bool contract_two_rows_fit(const MloTarget *t, const KContract *c)

@@ -6,6 +6,8 @@
  *   ./run_package -a model.mlopt              with the application's own allocator
  *   ./run_package -p 2 model.mlopt            with the application's own threads, two of them
  *   ./run_package -t model.mlopt              and the time of each step
+ *   ./run_package -k release.pub model.mlopt  only if it is signed by that key (mlopt package keygen, sign)
+ *   ./run_package -g model.mlopt              check this machine with the package's golden vectors first
  *
  * Inputs are filled with a fixed pattern, so that every run must give the same outputs; the program
  * compares them and fails if they differ. */
@@ -284,9 +286,23 @@ static int run_jobs(const Job *first, int njobs)
 	return failed;
 }
 
+/* The key in a file of `mlopt package keygen`, behind the word "key". */
+static int read_key(const char *path, MlrtPublicKey *key)
+{
+	FILE *f = fopen(path, "r");
+	char hex[2 * sizeof key->bytes + 1];
+	int ok = f && fscanf(f, "mlopt public key 1 id %*16s key %64s", hex) == 1 && strlen(hex) == sizeof hex - 1;
+
+	for (size_t i = 0; ok && i < sizeof key->bytes; i++)
+		ok = sscanf(hex + 2 * i, "%2hhx", &key->bytes[i]) == 1;
+	if (f)
+		fclose(f);
+	return ok;
+}
+
 static int usage(void)
 {
-	fputs("usage: run_package [-j JOBS] [-n RUNS] [-T THREADS] [-p POOL_THREADS] [-a] [-t] MODEL.mlopt\n", stderr);
+	fputs("usage: run_package [-j JOBS] [-n RUNS] [-T THREADS] [-p POOL_THREADS] [-a] [-t] [-g] [-k KEY.pub] MODEL.mlopt\n", stderr);
 	return 2;
 }
 
@@ -297,9 +313,12 @@ int main(int argc, char **argv)
 	MlrtPool pool = {NULL, 0, parallel};
 	Job job = {.runs = 1};
 	MlrtError err;
-	int njobs = 1, option, failed;
+	MlrtPublicKey key;
+	MlrtOpenOptions open = {.keys = &key};
+	MlrtReplay replay;
+	int njobs = 1, option, failed, golden = 0;
 
-	while ((option = getopt(argc, argv, "j:n:T:p:at")) != -1) {
+	while ((option = getopt(argc, argv, "j:n:T:p:atgk:")) != -1) {
 		switch (option) {
 		case 'j': njobs = atoi(optarg); break;
 		case 'n': job.runs = atoi(optarg); break;
@@ -307,6 +326,13 @@ int main(int argc, char **argv)
 		case 'p': pool.threads = atoi(optarg); break;
 		case 'a': job.options.allocator = &allocator; break;
 		case 't': job.profile = 1; break;
+		case 'g': golden = 1; break;
+		case 'k':
+			open.nkeys = 1;
+			if (read_key(optarg, &key))
+				break;
+			fprintf(stderr, "run_package: %s is no public key\n", optarg);
+			return 2;
 		default: return usage();
 		}
 	}
@@ -316,12 +342,19 @@ int main(int argc, char **argv)
 	if (pool.threads > 0)
 		job.options.pool = &pool;
 
-	/* Everything is checked here: damage, version, and whether this CPU can run it. */
-	if (mlrt_model_open(argv[optind], NULL, &job.model, &err) != MLRT_OK) {
+	/* Who signed, damage, version, and whether this CPU can run it; weights are checked with the first session. */
+	if (mlrt_model_open(argv[optind], &open, &job.model, &err) != MLRT_OK) {
 		fprintf(stderr, "run_package: %s\n", err.text);
 		return 1;
 	}
 	describe(job.model);
+	if (golden && mlrt_model_replay(job.model, &job.options, NULL, NULL, &replay, &err) != MLRT_OK) {
+		fprintf(stderr, "run_package: %s\n", err.text);
+		mlrt_model_close(job.model);
+		return 1;
+	}
+	if (golden)
+		printf("%zu golden vectors: NMSE at most %.3g of %.3g\n", replay.vectors, replay.nmse, replay.nmse_allowed);
 	failed = run_jobs(&job, njobs);
 	if (job.options.allocator)
 		printf("own allocator: at most %zu bytes in use, %zu left at the end\n", heap.peak, heap.used);

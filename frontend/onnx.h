@@ -29,7 +29,9 @@ MloStatus mlo_bind_parse(MloArena *a, const char *text, MloBindDim *out, MloDiag
  * mlo_infer_graph() or the pass `infer`.  Weights point into the mapped file, which stays mapped
  * until the graph is freed.  Model data is kept as graph meta: keys "onnx.ir_version",
  * "onnx.opset.DOMAIN", "onnx.producer_name", "onnx.producer_version", "onnx.domain",
- * "onnx.model_version", "onnx.doc_string", "onnx.graph_doc_string", and metadata_props as they are. */
+ * "onnx.model_version", "onnx.doc_string", "onnx.graph_doc_string", and metadata_props as they are, but those that begin
+ * with "mlopt.", which are ours: MLO_ONNX_EXTERNAL and the name of each file of external data, without a value. */
+#define MLO_ONNX_EXTERNAL "mlopt.external:"
 MloGraph *mlo_onnx_load(const char *path, const MloOnnxOptions *opt, MloDiag *d);
 /* The same from memory, which may go away afterwards (weights are copied). `where` names it in
  * messages; external data must lie in `dir` (NULL: is refused). */

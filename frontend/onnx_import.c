@@ -317,7 +317,8 @@ void onnx_import_meta(OnnxImport *im)
 	add_meta(im, "onnx.doc_string", m->doc_string);
 	add_meta(im, "onnx.graph_doc_string", m->graph->doc_string);
 	for (size_t i = 0; i < m->n_metadata_props && i < 4096; i++)
-		add_meta(im, m->metadata_props[i]->key, m->metadata_props[i]->value);
+		if (m->metadata_props[i]->key && strncmp(m->metadata_props[i]->key, "mlopt.", 6) != 0) /* ours */
+			add_meta(im, m->metadata_props[i]->key, m->metadata_props[i]->value);
 }
 
 static void import_outputs(OnnxImport *im, OnnxScope *sc)
@@ -414,8 +415,10 @@ static bool load_graph(Load *l, MloGraph *g, MloArena *tmp)
 	if (m->graph->name && *m->graph->name)
 		g->name = mlo_strdup(g->arena, m->graph->name);
 	import_model(&im);
-	for (const OnnxFile *f = im.src.files; f; f = f->next)
+	for (const OnnxFile *f = im.src.files; f; f = f->next) {
 		note_mapping(g, f->bytes);
+		mlo_graph_meta(g, mlo_sprintf(tmp, MLO_ONNX_EXTERNAL "%s", f->location), "");
+	}
 	return im.status == MLO_OK;
 }
 

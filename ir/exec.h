@@ -32,5 +32,7 @@ MloStatus mlo_exec_graph(MloArena *a, const MloGraph *g, const MloTensor *const 
 typedef struct MloExec MloExec;
 MloExec *mlo_exec_new(const MloGraph *g, int nthreads, MloDiag *d); /* NULL on error */
 MloStatus mlo_exec_run(MloExec *e, const MloTensor *const *inputs, const MloTensor **outputs, MloDiag *d) MLO_CHECKED;
-void mlo_exec_free(MloExec *e);
+/* Without OpenBLAS, whose sums depend on the machine: slower, and the same results everywhere. */
+MloExec *mlo_exec_new_plain(const MloGraph *g, MloDiag *d);
+void mlo_exec_free(MloExec *e); /* NULL is fine */
 #endif

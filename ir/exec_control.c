@@ -23,7 +23,7 @@ MloStatus mlo_dyn_if(DynFrame *f, const MloNode *n, const MloTensor *const *in, 
 
 	MLO_TRY(read_flag(f, n, in[0], "condition", &yes));
 	MLO_TRY(mlo_dyn_run(f->arena, mlo_attr_graph(n, yes ? ATTR_if_then_branch : ATTR_if_else_branch), in + 1, res,
-	                    f->tap, f->user, f->d));
+	                    f->blas, f->tap, f->user, f->d));
 	for (uint32_t i = 0; i < n->nout; i++)
 		out[i] = (MloTensor *)(uintptr_t)res[i];
 	return MLO_OK;
@@ -89,7 +89,7 @@ static MloStatus iterate(LoopRun *l, MloArena *a, bool *go_on)
 	mlo_tensor_set_i64(cond, 0, 1);
 	l->in[0] = iter;
 	l->in[1] = cond;
-	MLO_TRY(mlo_dyn_run(a, l->body, l->in, l->res, l->f->tap, l->f->user, l->f->d));
+	MLO_TRY(mlo_dyn_run(a, l->body, l->in, l->res, l->f->blas, l->f->tap, l->f->user, l->f->d));
 	MLO_TRY(read_flag(l->f, l->n, l->res[0], "the condition that the body gives", &yes));
 	for (uint32_t i = 0; i < l->nscan; i++)
 		MLO_TRY(append(l, i, l->res[1 + l->nc + i]));

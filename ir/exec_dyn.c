@@ -227,7 +227,7 @@ static MloStatus run_kernel(DynFrame *f, const MloNode *n, const MloTensor *cons
 		some = MLO_NEWN(scratch, MloTensor *, n->nout + 1);
 		for (uint32_t i = 0; i < n->nout; i++)
 			some[i] = n->out[i] ? out[i] : NULL;
-		st = mlo_exec_node(scratch, n, in, some, true, f->d);
+		st = mlo_exec_node(scratch, n, in, some, f->blas, f->d);
 	}
 	mlo_arena_free(scratch);
 	return st;
@@ -295,9 +295,9 @@ static MloStatus bind_inputs(DynFrame *f, const MloTensor *const *in)
 }
 
 MloStatus mlo_dyn_run(MloArena *a, const MloGraph *g, const MloTensor *const *in, const MloTensor **out,
-                      MloExecTap tap, void *user, MloDiag *d)
+                      bool blas, MloExecTap tap, void *user, MloDiag *d)
 {
-	DynFrame f = {.arena = a, .g = g, .tap = tap, .user = user, .d = d};
+	DynFrame f = {.arena = a, .g = g, .blas = blas, .tap = tap, .user = user, .d = d};
 
 	f.value = MLO_NEWN(a, MloTensor *, (size_t)g->next_id + 1);
 	MLO_TRY(bind_inputs(&f, in));

@@ -13,6 +13,7 @@ typedef struct DynFrame {
 	MloTensor **value;        /* by id; NULL: not there yet */
 	DynSize *size;            /* hash table by the address of the name */
 	size_t nsize, cap;
+	bool blas;                /* OpenBLAS is used */
 	MloExecTap tap;
 	void *user;
 	MloDiag *d;
@@ -22,7 +23,7 @@ typedef struct DynFrame {
 bool mlo_dyn_needed(const MloGraph *g);
 /* Runs g on inputs; outputs live in `a`, or are the inputs or constants themselves. */
 MloStatus mlo_dyn_run(MloArena *a, const MloGraph *g, const MloTensor *const *in, const MloTensor **out,
-                      MloExecTap tap, void *user, MloDiag *d) MLO_CHECKED;
+                      bool blas, MloExecTap tap, void *user, MloDiag *d) MLO_CHECKED;
 
 /* Operators on objects; control flow. out[] entries are to be set (NULL where nobody asks). */
 MloStatus mlo_dyn_object(DynFrame *f, const MloNode *n, const MloTensor *const *in, MloTensor **out) MLO_CHECKED;

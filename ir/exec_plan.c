@@ -37,6 +37,7 @@ struct MloExec {
 	float *scratch;
 	size_t nscratch;
 	int nthreads;
+	bool plain;           /* OpenBLAS is not used */
 	bool dynamic;         /* no plan: mlo_dyn_run() with an arena per run */
 	MloArena *run;
 };
@@ -208,7 +209,7 @@ static MloStatus add_step(MloExec *e, const MloNode *n, MloDiag *d)
 	mlo_ref_attrs(e->arena, n, attr);
 	s.call = (RefCall){s.in, s.out, attr, (int32_t)n->nin, (int32_t)n->nout};
 	MLO_TRY(mlo_exec_check_types(n, &s.call, d));
-	s.blas = mlo_exec_blas_takes(n->op, &s.call, &nscratch);
+	s.blas = !e->plain && mlo_exec_blas_takes(n->op, &s.call, &nscratch);
 	if (s.blas && nscratch > e->nscratch)
 		e->nscratch = nscratch;
 	MLO_PUSH(e->arena, &e->steps, s);
@@ -244,7 +245,7 @@ static MloStatus build(MloExec *e, MloDiag *d)
 	return MLO_OK;
 }
 
-static MloStatus create(const MloGraph *g, int nthreads, MloExec **out, MloDiag *d)
+static MloStatus create(const MloGraph *g, int nthreads, bool plain, MloExec **out, MloDiag *d)
 {
 	MloArena *a = mlo_arena_new();
 	if (!a)
@@ -253,6 +254,7 @@ static MloStatus create(const MloGraph *g, int nthreads, MloExec **out, MloDiag 
 	e->arena = a;
 	e->graph = g;
 	e->nthreads = nthreads;
+	e->plain = plain;
 	e->place = MLO_NEWN(a, Place, (size_t)g->next_id + 1);
 	e->outputs = MLO_NEWN(a, MloTensor, g->noutputs + 1);
 	e->dynamic = mlo_dyn_needed(g);
@@ -266,7 +268,13 @@ static MloStatus create(const MloGraph *g, int nthreads, MloExec **out, MloDiag 
 MloExec *mlo_exec_new(const MloGraph *g, int nthreads, MloDiag *d)
 {
 	MloExec *e;
-	return create(g, nthreads, &e, d) == MLO_OK ? e : NULL;
+	return create(g, nthreads, false, &e, d) == MLO_OK ? e : NULL;
+}
+
+MloExec *mlo_exec_new_plain(const MloGraph *g, MloDiag *d)
+{
+	MloExec *e;
+	return create(g, 0, true, &e, d) == MLO_OK ? e : NULL;
 }
 
 void mlo_exec_free(MloExec *e)
@@ -353,7 +361,7 @@ static MloStatus run_dynamic(MloExec *e, const MloTensor *const *inputs, const M
 		return mlo_error(d, MLO_ERR_NOMEM, "out of memory");
 	if (e->nthreads > 0)
 		openblas_set_num_threads(e->nthreads);
-	return mlo_dyn_run(e->run, e->graph, inputs, outputs, tap, user, d);
+	return mlo_dyn_run(e->run, e->graph, inputs, outputs, !e->plain, tap, user, d);
 }
 
 MloStatus mlo_exec_run(MloExec *e, const MloTensor *const *inputs, const MloTensor **outputs, MloDiag *d)
@@ -373,7 +381,7 @@ MloStatus mlo_exec_graph(MloArena *a, const MloGraph *g, const MloTensor *const 
 {
 	const MloTensor **res = MLO_NEWN(a, const MloTensor *, g->noutputs + 1);
 	MloExec *e;
-	MLO_TRY(create(g, 0, &e, d));
+	MLO_TRY(create(g, 0, false, &e, d));
 	if (e->dynamic) {
 		MloStatus ran = run_dynamic(e, inputs, res, tap, user, d);
 		for (uint32_t i = 0; i < g->noutputs && ran == MLO_OK; i++)

@@ -4,6 +4,7 @@
 #include "ir/base/arena.h"
 #include "ir/base/diag.h"
 #include "ir/base/piece.h"
+#include "mlopt/runtime.h"
 #include "runtime/format.h"
 
 /* A package under construction.  Same calls, same bytes. */
@@ -34,6 +35,19 @@ typedef struct MloPackageFile {
 	size_t nblobs;
 	const unsigned char *bytes; /* the file: blob i lies at bytes + blob[i].offset */
 	size_t nbytes;
+	unsigned minor;       /* of its format */
+	const MlrtSignatures *signatures; /* never NULL */
 } MloPackageFile;
 MloStatus mlo_package_open(MloArena *a, const char *path, MloPackageFile *out, MloDiag *d) MLO_CHECKED;
+/* The same of a package that must be signed: before anything else is looked at, enough of the keys must fit. */
+MloStatus mlo_package_open_signed(MloArena *a, const char *path, const MlrtOpenOptions *keys, MloPackageFile *out,
+				  MloDiag *d) MLO_CHECKED;
+/* What a signature of the file is made of (MlrtSignatures); it is of a minor that has some. */
+enum { MLO_MESSAGE_BYTES = sizeof MLRT_SIGNED_TEXT + 32 };
+MloStatus mlo_package_message(const MloPackageFile *p, const char *path, unsigned char message[MLO_MESSAGE_BYTES],
+			      MloDiag *d) MLO_CHECKED;
+/* Puts a file of these bytes, one part behind the other, in the place of the one at `path` as mlo_package_write() does; the
+ * mode stays as it was. */
+MloStatus mlo_package_replace(MloArena *a, const char *path, const void *first, size_t nfirst, const void *rest, size_t nrest,
+			      MloDiag *d) MLO_CHECKED;
 #endif

@@ -176,17 +176,19 @@ static void pad(MloArena *a, Pieces *to, uint64_t multiple)
 static void layout(const MloPackage *p, const char *manifest, Pieces *out)
 {
 	MloArena *a = p->arena;
-	MlrtHeader *h = MLO_NEW(a, MlrtHeader);
+	const size_t header_bytes = sizeof(MlrtHeader) + sizeof(MlrtSignatures);
+	unsigned char *header = mlo_alloc(a, 1, header_bytes); /* zeroed: nobody has signed */
+	MlrtHeader *h = (MlrtHeader *)(void *)header;
 	MlrtBlob *table = MLO_NEWN(a, MlrtBlob, p->blob.n);
 
 	memcpy(h->magic, MLRT_MAGIC, sizeof h->magic);
 	h->major = MLRT_FORMAT_MAJOR;
 	h->minor = MLRT_FORMAT_MINOR;
-	h->header_bytes = sizeof *h;
-	h->manifest_offset = sizeof *h;
+	h->header_bytes = (uint32_t)header_bytes;
+	h->manifest_offset = header_bytes;
 	h->manifest_bytes = strlen(manifest);
 	h->nblobs = p->blob.n;
-	add(a, out, h, sizeof *h);
+	add(a, out, header, header_bytes);
 	add(a, out, manifest, h->manifest_bytes);
 	pad(a, out, 8);
 	h->table_offset = out->total;
@@ -201,7 +203,7 @@ static void layout(const MloPackage *p, const char *manifest, Pieces *out)
 	h->file_bytes = out->total;
 	h->manifest_hash = XXH3_64bits(manifest, h->manifest_bytes);
 	h->table_hash = XXH3_64bits(table, p->blob.n * sizeof *table);
-	h->header_hash = XXH3_64bits(h, sizeof *h); /* its own field is still 0 */
+	h->header_hash = XXH3_64bits(header, header_bytes); /* its own field is still 0 */
 }
 
 MloStatus mlo_package_bytes(const MloPackage *p, const char *manifest, MloArena *a, unsigned char **bytes,
@@ -318,22 +320,18 @@ static MloStatus real_target(MloArena *a, const char *path, const char **out, Ml
 	return MLO_OK;
 }
 
-MloStatus mlo_package_write(const MloPackage *p, const char *manifest, const char *path, MloDiag *d)
+/* All pieces to `path`, or nothing. mode: of the new file; 0: the usual one. */
+static MloStatus replace_file(MloArena *a, const Pieces *pieces, const char *path, mode_t mode, MloDiag *d)
 {
-	Pieces pieces = {0};
 	const char *target, *temporary;
 	bool ok;
 	int fd, e;
 
-	if (strlen(manifest) > MLRT_MANIFEST_MAX)
-		return mlo_error(d, MLO_ERR_LIMIT, "%s: manifest of %zu bytes, at most %d are possible", path,
-				 strlen(manifest), MLRT_MANIFEST_MAX);
-	layout(p, manifest, &pieces);
-	MLO_TRY(real_target(p->arena, path, &target, d));
-	fd = open_temporary(p->arena, target, &temporary);
+	MLO_TRY(real_target(a, path, &target, d));
+	fd = open_temporary(a, target, &temporary);
 	if (fd < 0)
 		return mlo_error(d, MLO_ERR_IO, "%s: cannot create: %s", path, strerror(errno));
-	ok = write_quietly(fd, &pieces);
+	ok = (!mode || fchmod(fd, mode) == 0) && write_quietly(fd, pieces);
 	e = errno;
 	if (close(fd) != 0 && ok) {
 		ok = false;
@@ -346,8 +344,32 @@ MloStatus mlo_package_write(const MloPackage *p, const char *manifest, const cha
 	if (!ok) {
 		unlink(temporary);
 		return mlo_error(d, MLO_ERR_IO, "%s: cannot write %llu bytes: %s", path,
-				 (unsigned long long)pieces.total, strerror(e));
+				 (unsigned long long)pieces->total, strerror(e));
 	}
-	sync_folder(p->arena, target);
+	sync_folder(a, target);
 	return MLO_OK;
+}
+
+MloStatus mlo_package_write(const MloPackage *p, const char *manifest, const char *path, MloDiag *d)
+{
+	Pieces pieces = {0};
+
+	if (strlen(manifest) > MLRT_MANIFEST_MAX)
+		return mlo_error(d, MLO_ERR_LIMIT, "%s: manifest of %zu bytes, at most %d are possible", path,
+				 strlen(manifest), MLRT_MANIFEST_MAX);
+	layout(p, manifest, &pieces);
+	return replace_file(p->arena, &pieces, path, 0, d);
+}
+
+MloStatus mlo_package_replace(MloArena *a, const char *path, const void *first, size_t nfirst, const void *rest, size_t nrest,
+			      MloDiag *d)
+{
+	Pieces pieces = {0};
+	struct stat info;
+
+	if (stat(path, &info) != 0)
+		return mlo_error(d, MLO_ERR_IO, "%s: cannot examine: %s", path, strerror(errno));
+	add(a, &pieces, first, nfirst);
+	add(a, &pieces, rest, nrest);
+	return replace_file(a, &pieces, path, info.st_mode & 07777, d);
 }

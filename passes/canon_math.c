@@ -278,14 +278,39 @@ static MloTensor *transposed(MloArena *a, const MloTensor *t)
 
 	if (size == 4)
 		transpose_tiles((char *)r->data, t->data, rows, cols, 4);
+	else if (size == 1)
+		transpose_tiles((char *)r->data, t->data, rows, cols, 1);
 	else
 		transpose_tiles((char *)r->data, t->data, rows, cols, size);
 	return r;
 }
 
+/* A dequantised constant matrix, transposed before it is dequantised; NULL: x is none. */
+static MloValue *transposed_integers(MloGraph *g, MloNode *n, MloValue *x, MloPassCx *cx)
+{
+	MloNode *dq = mlo_def_op(x, OP_dequantize_linear), *t;
+	MloValue *in[3] = {0};
+
+	if (!dq || !dq->in[0]->data || mlo_elem_bits(dq->in[0]->data->elem) < 8 ||
+	    mlo_attr_i(dq, ATTR_dequantize_linear_block_size))
+		return NULL;
+	for (uint32_t i = 0; i < dq->nin; i++)
+		in[i] = dq->in[i];
+	in[0] = mlo_graph_const(g, transposed(g->arena, in[0]->data), in[0]->name);
+	t = mlo_rw_node(g, n, OP_dequantize_linear, dq, in, dq->nin);
+	mlo_rw_copy_attrs(t, dq);
+	if (in[1]->type.rank == 1)
+		mlo_attr_set_i(t, ATTR_dequantize_linear_axis, 1 - (mlo_attr_i(dq, ATTR_dequantize_linear_axis) + 2) % 2);
+	return mlo_rw_done(g, t, cx);
+}
+
 static MloValue *transpose2(MloGraph *g, MloNode *n, MloValue *x, MloPassCx *cx)
 {
+	MloValue *integers = transposed_integers(g, n, x, cx);
 	MloNode *t;
+
+	if (integers)
+		return integers;
 
 	if (x->data && mlo_elem_bits(x->data->elem) >= 8)
 		return mlo_graph_const(g, transposed(g->arena, x->data), x->name);

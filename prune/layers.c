@@ -74,17 +74,22 @@ void mlo_weights_get(const MloPruneLayer *l, const MloNode *n, int64_t group, do
 			w[r * k + i] = mlo_tensor_f64(n->in[1]->data, element(l, n, group, r, i));
 }
 
-void mlo_weights_set(MloGraph *g, const MloPruneLayer *l, MloNode *n, const double *w)
+MloTensor *mlo_weights_tensor(MloArena *a, const MloPruneLayer *l, const MloNode *n, MloElem e, const double *w)
 {
 	const MloTensor *old = n->in[1]->data;
-	MloTensor *t = mlo_tensor_new(g->arena, EL_f32, old->rank, old->dim);
+	MloTensor *t = mlo_tensor_new(a, e, old->rank, old->dim);
 	int64_t k = mlo_prune_inputs(l);
 
 	for (int64_t group = 0; group < l->groups; group++)
 		for (int64_t r = 0; r < l->rows; r++)
 			for (int64_t i = 0; i < k; i++)
 				mlo_tensor_set_f64(t, element(l, n, group, r, i), w[(group * l->rows + r) * k + i]);
-	mlo_node_set_in(g, n, 1, mlo_graph_const(g, t, n->in[1]->name));
+	return t;
+}
+
+void mlo_weights_set(MloGraph *g, const MloPruneLayer *l, MloNode *n, const double *w)
+{
+	mlo_node_set_in(g, n, 1, mlo_graph_const(g, mlo_weights_tensor(g->arena, l, n, EL_f32, w), n->in[1]->name));
 }
 
 void mlo_weights_smallest(MloGraph *g, const MloPruneLayer *l, MloNode *n, const MloPrunePattern *p, double sparsity)

@@ -159,3 +159,53 @@ double mlo_problem_error(const MloProblem *p, const double *w)
 	mlo_arena_free(a);
 	return sum;
 }
+
+double mlo_problem_size(const MloProblem *p, const double *w)
+{
+	MloArena *a = mlo_arena_new();
+	double *hw, sum;
+
+	MLO_ASSERT(a);
+	hw = MLO_NEWN(a, double, (size_t)(p->rows * p->k));
+	cblas_dsymm(CblasRowMajor, CblasRight, CblasUpper, (int)p->rows, (int)p->k, 1, p->h, (int)p->k, w, (int)p->k, 0, hw, (int)p->k);
+	sum = cblas_ddot((int)(p->rows * p->k), w, 1, hw, 1);
+	mlo_arena_free(a);
+	return sum;
+}
+
+/* -- single rows ----------------------------------------------------------------------------------------- */
+
+double mlo_rows_error(const MloPruneRows *r, int64_t rows, int64_t k, const double *w, const double *bias, bool centred,
+		      double *signal)
+{
+	MloArena *a = mlo_arena_new();
+	int64_t n = r->n;
+	float *f, *e;
+	double sum = 0;
+
+	MLO_ASSERT(a);
+	*signal = 0;
+	f = MLO_NEWN(a, float, (size_t)(rows * k));
+	e = mlo_dup(a, r->y, sizeof *e * (size_t)(n * rows));
+	for (int64_t i = 0; i < rows * k; i++)
+		f[i] = (float)w[i];
+	if (n)
+		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, (int)rows, (int)k, -1, r->x, (int)k, f, (int)k, 1, e,
+			    (int)rows);
+	for (int64_t i = 0; i < rows && n; i++) {
+		double mean = 0, square = 0, y = 0, yy = 0;
+
+		for (int64_t at = i; at < n * rows; at += rows) {
+			double d = e[at] - (bias ? bias[i] : 0);
+
+			mean += d / (double)n;
+			square += d * d / (double)n;
+			y += r->y[at] / (double)n;
+			yy += (double)r->y[at] * r->y[at] / (double)n;
+		}
+		sum += centred ? square - mean * mean : square;
+		*signal += yy - y * y;
+	}
+	mlo_arena_free(a);
+	return sum;
+}

@@ -45,7 +45,8 @@ typedef struct MloPruneLayer {
 	size_t index;        /* in the list of MloPtq */
 	MloNode *n;
 	int64_t rows, channels, taps, groups; /* rows and channels of one group */
-	const char *off;     /* why it stays dense; NULL: it is pruned */
+	const char *off;     /* why it stays as it is; NULL: it is pruned */
+	bool whole;          /* none of its weights goes, they are fitted and rounded alone */
 	double sparsity;     /* that is asked for */
 	double zeros;        /* share of its weights that are 0 in the end */
 	double sqnr;         /* dB of its results, by the samples, as expected when it was pruned; NAN: not known */
@@ -71,6 +72,8 @@ bool mlo_prune_divides(const MloPrunePattern *p, const MloPruneLayer *l); /* doe
 /* Weights of a group as W[rows][k], and back, into a new constant of the same name. */
 void mlo_weights_get(const MloPruneLayer *l, const MloNode *n, int64_t group, double *w);
 void mlo_weights_set(MloGraph *g, const MloPruneLayer *l, MloNode *n, const double *w /* [groups][rows][k] */);
+/* A tensor of elements e that lies like the weights of n, in `a`. */
+MloTensor *mlo_weights_tensor(MloArena *a, const MloPruneLayer *l, const MloNode *n, MloElem e, const double *w);
 /* The smallest weights by the pattern become 0, in a new constant. */
 void mlo_weights_smallest(MloGraph *g, const MloPruneLayer *l, MloNode *n, const MloPrunePattern *p, double sparsity);
 double mlo_weights_zeros(const MloTensor *w); /* the share of zeros */
@@ -108,6 +111,19 @@ MloProblemFound mlo_problem_new(MloArena *a, const MloPruneStats *s, const doubl
 				MloProblem *out);
 /* Square error of weights, per input. */
 double mlo_problem_error(const MloProblem *p, const double *w);
+
+/* Mean square of what weights give, less their mean where there is a bias. */
+double mlo_problem_size(const MloProblem *p, const double *w);
+/* Single inputs, and the outputs that are wanted for them. */
+typedef struct MloPruneRows {
+	float *x, *y; /* [n][k], [n][rows] */
+	int64_t n, seen;
+	uint32_t draw; /* state of the choice of rows, if there are more */
+} MloPruneRows;
+/* Mean square error of weights w[rows][k] and biases (NULL: none) on those; *signal: variance of what is wanted. `centred`: a
+ * constant error of an output counts nothing. */
+double mlo_rows_error(const MloPruneRows *r, int64_t rows, int64_t k, const double *w, const double *bias, bool centred,
+		      double *signal);
 
 /* -- which weights stay, and their values (prune/search.c) */
 void mlo_prune_search(const MloProblem *p, const MloPrunePattern *t, double sparsity, uint8_t *keep);

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "passes/match.h"
-#include "quant/ptq.h"
+#include "quant/lift.h"
 
 typedef struct Insert {
 	const MloPtq *q; /* with the numbers */
@@ -125,20 +125,47 @@ static MloValue *scales(Insert *x, const MloPtqWeights *w, double factor, const 
 	return constant(x, t, base, "scale");
 }
 
-static MloValue *weights(Insert *x, const MloPtqLayer *l, MloNode *before, const MloPtqWeights *w, const MloValue *from)
+/* Scale of what the layer reads. */
+static double input_scale(const Insert *x, const MloPtqLayer *l)
 {
-	int64_t n = mlo_tensor_elems(w->w);
-	MloTensor *t = mlo_tensor_new(x->g->arena, EL_i8, w->w->rank, w->w->dim);
-	MloTensor *zero = mlo_tensor_new(x->g->arena, EL_i8, w->nscales > 1 ? 1 : 0, &w->nscales);
-	int8_t *out = (int8_t *)(uintptr_t)t->data;
-	const char *base = name_of(x, from);
-	MloValue *in[3];
+	return l->stored ? mlo_lift_scale(mlo_layer_input(l)) : mlo_ptq_tensor(x->q, mlo_layer_input(l))->scale;
+}
 
-	for (int64_t i = 0; i < n; i++)
+static void weights_of(const Insert *x, const MloPtqLayer *l, MloPtqWeights *w)
+{
+	if (!l->stored) {
+		mlo_ptq_weights(x->q, l, input_scale(x, l), w);
+		return;
+	}
+	*w = (MloPtqWeights){.w = l->n->in[1]->data, .axis = mlo_ptq_weight_axis(l->kind)};
+	w->channels = w->w->dim[w->axis];
+	w->nscales = mlo_tensor_elems(l->stored->scale);
+	w->scale = MLO_NEWN(x->q->a, double, (size_t)w->nscales);
+	for (int64_t c = 0; c < w->nscales; c++)
+		w->scale[c] = mlo_tensor_f64(l->stored->scale, c);
+}
+
+static MloTensor *integers(Insert *x, const MloPtqLayer *l, const MloPtqWeights *w)
+{
+	MloTensor *t = mlo_tensor_new(x->g->arena, EL_i8, w->w->rank, w->w->dim);
+	int8_t *out = (int8_t *)(uintptr_t)t->data;
+
+	for (int64_t i = 0, n = mlo_tensor_elems(w->w); i < n; i++)
 		out[i] = l->rounded ? l->rounded[i]
 				    : mlo_weight_round(mlo_tensor_f64(w->w, i),
 						       w->scale[w->nscales > 1 ? mlo_weight_channel(w, i) : 0]);
-	in[0] = constant(x, t, base, "quantized");
+	return t;
+}
+
+static MloValue *weights(Insert *x, const MloPtqLayer *l, MloNode *before, const MloPtqWeights *w, const MloValue *from)
+{
+	const MloPtqStored *s = l->stored;
+	const char *base = name_of(x, from);
+	MloTensor *zero = s && s->zero ? mlo_tensor_copy(x->g->arena, s->zero)
+				       : mlo_tensor_new(x->g->arena, s ? s->q->elem : EL_i8, w->nscales > 1 ? 1 : 0, &w->nscales);
+	MloValue *in[3];
+
+	in[0] = constant(x, s ? mlo_tensor_copy(x->g->arena, s->q) : integers(x, l, w), base, "quantized");
 	in[1] = scales(x, w, 1, base);
 	in[2] = constant(x, zero, base, "zero_point");
 	return node(x, before, OP_dequantize_linear, in, 3, w->axis, base, "DequantizeLinear");
@@ -181,15 +208,17 @@ static void quantize_conv(Insert *x, size_t i)
 {
 	const MloPtqLayer *l = &x->q->layer[i];
 	MloNode *n = x->at->layer[i].n, *fresh;
-	double input = mlo_ptq_tensor(x->q, mlo_layer_input(l))->scale;
+	double input = input_scale(x, l);
 	const MloValue *old = n->nin > 2 ? n->in[2] : NULL;
 	const MloTensor *b = l->bias ? l->bias : old ? old->data : NULL;
 	MloPtqWeights w;
 	MloValue *in[3] = {n->in[0], NULL, NULL};
 
-	mlo_ptq_weights(x->q, l, input, &w);
+	weights_of(x, l, &w);
 	in[1] = weights(x, l, n, &w, n->in[1]);
-	if (b)
+	if (b && l->stored && !l->stored->bias)
+		in[2] = n->in[2];
+	else if (b)
 		in[2] = bias(x, n, b, &w, input,
 			     old ? name_of(x, old) : mlo_sprintf(x->g->arena, "%s_bias", mlo_node_name(n)));
 	if (n->nin > 2 || !b) {
@@ -221,13 +250,13 @@ static void quantize_matmul(Insert *x, size_t i)
 {
 	const MloPtqLayer *l = &x->q->layer[i];
 	MloNode *n = x->at->layer[i].n, *add;
-	double input = mlo_ptq_tensor(x->q, mlo_layer_input(l))->scale;
+	double input = input_scale(x, l);
 	const MloValue *old = mlo_layer_bias(&x->at->layer[i]);
 	MloPtqWeights w;
 
-	mlo_ptq_weights(x->q, l, input, &w);
+	weights_of(x, l, &w);
 	mlo_node_set_in(x->g, n, 1, weights(x, l, n, &w, n->in[1]));
-	if (!old)
+	if (!old || (l->stored && !l->stored->bias))
 		return;
 	add = n->out[0]->uses->node;
 	if (n->in[0]->type.rank == 2) {
@@ -293,7 +322,7 @@ MloStatus mlo_ptq_alone(const MloPtq *q, MloGraph *copy, MloPtq **at, MloValue *
 
 /* -- all of it ------------------------------------------------------------------------------------- */
 
-MloStatus mlo_ptq_apply(const MloPtq *q, MloGraph *copy, MloPtq **at, MloDiag *d)
+static Insert insert_begin(const MloPtq *q, MloGraph *copy, MloDiag *d)
 {
 	Insert x = {.q = q, .g = copy, .d = d};
 
@@ -304,18 +333,58 @@ MloStatus mlo_ptq_apply(const MloPtq *q, MloGraph *copy, MloPtq **at, MloDiag *d
 		x.at->layer[i].wide = q->layer[i].wide;
 	}
 	mlo_ptq_plan(x.at);
+	return x;
+}
+
+static void quantize_activations(Insert *x)
+{
+	for (size_t i = 0; i < x->q->ntensors; i++)
+		if (x->at->tensor[i].wanted)
+			quantize_tensor(x, i);
+	for (size_t i = 0; i < x->q->nlayers; i++) {
+		const MloPtqLayer *l = &x->at->layer[i];
+
+		x->g = l->g;
+		if (l->on && l->kind == PTQ_JOIN)
+			quantize_constants(x, i);
+	}
+}
+
+MloStatus mlo_ptq_apply_activations(const MloPtq *q, MloGraph *copy, MloDiag *d)
+{
+	Insert x = insert_begin(q, copy, d);
+
+	quantize_activations(&x);
+	return x.status;
+}
+
+MloStatus mlo_ptq_lower(const MloPtq *q, MloGraph *copy, MloDiag *d)
+{
+	Insert x = {.q = q, .g = copy, .d = d, .at = mlo_ptq_new(q->a, copy, &q->opt)};
+
+	MLO_ASSERT(x.at->nlayers == q->nlayers && x.at->ntensors == q->ntensors);
+	for (size_t i = 0; i < q->nlayers; i++) {
+		x.g = x.at->layer[i].g;
+		if (q->layer[i].stored && mlo_ptq_convolves(q->layer[i].kind))
+			quantize_conv(&x, i);
+		else if (q->layer[i].stored)
+			quantize_matmul(&x, i);
+	}
+	return x.status;
+}
+
+MloStatus mlo_ptq_apply(const MloPtq *q, MloGraph *copy, MloPtq **at, MloDiag *d)
+{
+	Insert x = insert_begin(q, copy, d);
+
 	if (at)
 		*at = x.at;
-	for (size_t i = 0; i < q->ntensors; i++)
-		if (x.at->tensor[i].wanted)
-			quantize_tensor(&x, i);
+	quantize_activations(&x);
 	for (size_t i = 0; i < q->nlayers; i++) {
 		const MloPtqLayer *l = &x.at->layer[i];
 
 		x.g = l->g;
-		if (l->on && l->kind == PTQ_JOIN)
-			quantize_constants(&x, i);
-		else if (l->on && mlo_ptq_convolves(l->kind))
+		if (l->on && mlo_ptq_convolves(l->kind))
 			quantize_conv(&x, i);
 		else if (l->on && l->kind == PTQ_MATMUL)
 			quantize_matmul(&x, i);

@@ -412,21 +412,21 @@ MloElem mlo_ptq_elem(const MloPtq *q, bool wide)
 	return q->opt.symmetric ? wide ? EL_i16 : EL_i8 : wide ? EL_u16 : EL_u8;
 }
 
-static void scale_of(const MloPtqOptions *opt, MloPtqTensor *t)
+void mlo_range_numbers(MloRange r, MloElem e, bool symmetric, double *scale, int32_t *zero)
 {
-	double lo = t->range.lo, hi = t->range.hi, most = fmax(-lo, hi);
-	const int32_t levels = t->wide ? UINT16_MAX : UINT8_MAX;
+	const int32_t levels = mlo_elem_bits(e) == 16 ? UINT16_MAX : UINT8_MAX;
+	const int32_t least = mlo_elem_class(e) == EC_INT ? -levels / 2 - 1 : 0;
+	const double most = fmax(-r.lo, r.hi);
 
+	*zero = 0;
 	if (most < 1e-30) { /* nothing but zeros */
-		t->scale = 1;
-		t->zero = 0;
-	} else if (opt->symmetric) {
-		t->scale = (float)(most / (levels / 2));
-		t->zero = 0;
+		*scale = 1;
+	} else if (symmetric) {
+		*scale = (float)(most / (levels / 2));
 	} else {
-		t->scale = (float)((hi - lo) / levels);
-		t->zero = (int32_t)lrint(-lo / t->scale);
-		t->zero = t->zero < 0 ? 0 : t->zero > levels ? levels : t->zero;
+		*scale = (float)((r.hi - r.lo) / levels);
+		*zero = (int32_t)lrint(least - r.lo / *scale);
+		*zero = *zero < least ? least : *zero > least + levels ? least + levels : *zero;
 	}
 }
 
@@ -451,6 +451,6 @@ void mlo_ptq_ranges(MloPtq *q)
 		if (!t->wanted)
 			continue;
 		t->range = q->tensor[root(q, i)].range;
-		scale_of(&q->opt, t);
+		mlo_range_numbers(t->range, mlo_ptq_elem(q, t->wide), q->opt.symmetric, &t->scale, &t->zero);
 	}
 }

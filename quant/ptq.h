@@ -58,6 +58,12 @@ static inline int mlo_ptq_weight_axis(MloPtqKind k)
 	return k == PTQ_CONV ? 0 : 1;
 }
 
+/* Weights that are integers already: (q - zero) * scale, for all or for each output channel. */
+typedef struct MloPtqStored {
+	const MloTensor *q, *scale, *zero; /* q: 8 bits, as the weights lie in the graph; zero: NULL: 0 */
+	bool bias; /* the layer's bias has 32 bits, in the scale of the products */
+} MloPtqStored;
+
 /* An operator that can work on integers. */
 typedef struct MloPtqLayer {
 	MloGraph *g;        /* that n is in: the graph, or a body of it */
@@ -70,6 +76,7 @@ typedef struct MloPtqLayer {
 	bool on;            /* it is (as planned) */
 	const MloTensor *bias;    /* corrected bias, f32[channels]; NULL: as in the graph */
 	const int8_t *rounded;    /* weights in the order of the graph, rounded by mlo_round_layer(); NULL: to nearest */
+	const MloPtqStored *stored; /* of a graph whose activations are in QDQ form, see quant/lift.h; NULL: float32 */
 	double sqnr;        /* dB of the result against the float graph; NAN before it is known */
 	double alone_sqnr;  /* dB of the outputs when this layer alone is quantised; NAN: not known */
 	double alone_accuracy; /* and a metric of theirs, percent */
@@ -113,10 +120,17 @@ void mlo_ptq_plan(MloPtq *q);
 MloPtqTensor *mlo_ptq_tensor(const MloPtq *q, const MloValue *v); /* NULL: none of ours */
 /* What activations in 8 or 16 bits are stored as. */
 MloElem mlo_ptq_elem(const MloPtq *q, bool wide);
+/* Scale and zero point of integers e of 8 or 16 bits that cover r; symmetric: around 0. */
+void mlo_range_numbers(MloRange r, MloElem e, bool symmetric, double *scale, int32_t *zero);
 void mlo_ptq_ranges(MloPtq *q);
 /* Rewrites `copy`, a clone of q->g, whose types stay inferred.  *at (may be NULL) gets the same layers and tensors,
  * in the same order, of the copy. */
 MloStatus mlo_ptq_apply(const MloPtq *q, MloGraph *copy, MloPtq **at, MloDiag *d) MLO_CHECKED;
+
+/* The first half of that alone: activations are in QDQ form, weights and biases stay as they are. */
+MloStatus mlo_ptq_apply_activations(const MloPtq *q, MloGraph *copy, MloDiag *d) MLO_CHECKED;
+/* The other half: layers of q that have `stored` get those weights in `copy`, a clone of q->g, and biases as they say. */
+MloStatus mlo_ptq_lower(const MloPtq *q, MloGraph *copy, MloDiag *d) MLO_CHECKED;
 
 /* Adds to `copy`, for each contraction that is on, a quantised twin that reads the float value: sum[i], else NULL. */
 MloStatus mlo_ptq_alone(const MloPtq *q, MloGraph *copy, MloPtq **at, MloValue **sum, MloDiag *d) MLO_CHECKED;
@@ -137,12 +151,15 @@ typedef struct MloPtqWeights {
 	double *scale;       /* [channels], or one */
 	int64_t nscales;
 } MloPtqWeights;
+#define PTQ_LEAST_SCALE 0x1p-40 /* of weights that are all zero */
 /* `input` is the scale of what the layer reads: scales are large enough for the bias to fit 32 bits. */
 void mlo_ptq_weights(const MloPtq *q, const MloPtqLayer *l, double input, MloPtqWeights *out);
 /* Scales of w->w, whose channels and axis are set, without regard to a bias. */
 void mlo_weight_scales(const MloPtq *q, MloPtqWeights *w);
 int64_t mlo_weight_channel(const MloPtqWeights *w, int64_t element);
 int8_t mlo_weight_round(double v, double scale);
+/* The least scale of weights with which that bias fits 32 bits; `input`: scale of what the layer reads. */
+double mlo_weight_room(double bias, double input);
 /* The bias of a layer: of a convolution, or what is added to a product right after it. NULL: none. */
 const MloValue *mlo_layer_bias(const MloPtqLayer *l);
 
@@ -177,6 +194,8 @@ int64_t mlo_round_groups(const MloPtqLayer *l);
 void mlo_round_add(MloRoundInput *in, int64_t group, const float *x, int64_t rows);
 /* Weights in the order of the graph, in `a`.  Uses up `in`. */
 const int8_t *mlo_round_layer(MloArena *a, const MloPtqWeights *w, MloRoundInput *in);
+/* The same with scales of its own, one per channel: w->scale[channels] gets those of the least error, none below what is there. */
+const int8_t *mlo_round_scaled(MloArena *a, MloPtqWeights *w, MloRoundInput *in);
 
 /* The operand that is read as activation. */
 static inline MloValue *mlo_layer_input(const MloPtqLayer *l)

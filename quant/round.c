@@ -81,7 +81,14 @@ static int64_t element(const Rows *r, int64_t channel, int64_t i)
 	return r->w->axis == 0 ? channel * r->k + i : i * r->w->channels + channel;
 }
 
-static void descend(Rows *r, const float *h, int64_t channel, double scale)
+/* H d, of errors d. */
+static void slope(Rows *r, const float *h)
+{
+	cblas_ssymv(CblasRowMajor, CblasUpper, (int)r->k, 1, h, (int)r->k, r->error, 1, 0, r->gradient, 1);
+}
+
+/* The square error of the channel's results in the end. */
+static double descend(Rows *r, const float *h, int64_t channel, double scale)
 {
 	int64_t k = r->k;
 
@@ -92,7 +99,7 @@ static void descend(Rows *r, const float *h, int64_t channel, double scale)
 		r->out[element(r, channel, i)] = q;
 		r->error[i] = (float)(q * scale - w);
 	}
-	cblas_ssymv(CblasRowMajor, CblasUpper, (int)k, 1, h, (int)k, r->error, 1, 0, r->gradient, 1);
+	slope(r, h);
 	for (int sweep = 0; sweep < SWEEPS; sweep++) {
 		int64_t flips = 0;
 
@@ -112,20 +119,91 @@ static void descend(Rows *r, const float *h, int64_t channel, double scale)
 		if (!flips)
 			break;
 	}
+	return cblas_dsdot((int)k, r->error, 1, r->gradient, 1);
+}
+
+static Rows rows_of(MloArena *a, const MloPtqWeights *w, const MloRoundInput *in)
+{
+	return (Rows){.in = in,
+		      .w = w,
+		      .k = in->k,
+		      .error = MLO_NEWN(a, float, (size_t)in->k),
+		      .gradient = MLO_NEWN(a, float, (size_t)in->k),
+		      .out = MLO_NEWN(a, int8_t, (size_t)mlo_tensor_elems(w->w))};
 }
 
 const int8_t *mlo_round_layer(MloArena *a, const MloPtqWeights *w, MloRoundInput *in)
 {
-	Rows r = {.in = in, .w = w, .k = in->k};
+	Rows r = rows_of(a, w, in);
 	int64_t per = w->channels / in->groups;
 
-	r.error = MLO_NEWN(a, float, (size_t)in->k);
-	r.gradient = MLO_NEWN(a, float, (size_t)in->k);
-	r.out = MLO_NEWN(a, int8_t, (size_t)mlo_tensor_elems(w->w));
 	for (int64_t g = 0; g < in->groups; g++) {
 		complete(in, g);
 		for (int64_t c = g * per; c < (g + 1) * per; c++)
 			descend(&r, in->h + g * in->k * in->k, c, w->scale[w->nscales > 1 ? c : 0]);
+	}
+	return r.out;
+}
+
+/* -- with scales ------------------------------------------------------------------------------------------ */
+
+static double largest(const Rows *r, int64_t channel)
+{
+	double most = 0;
+
+	for (int64_t i = 0; i < r->k; i++)
+		most = fmax(most, fabs(mlo_tensor_f64(r->w->w, element(r, channel, i))));
+	return most;
+}
+
+/* By least squares, for the integers that there are: w'Hq / q'Hq. Uses up the errors. */
+static double scale_of(Rows *r, const float *h, int64_t channel)
+{
+	double wq = 0, qq = 0;
+
+	for (int64_t i = 0; i < r->k; i++)
+		r->error[i] = r->out[element(r, channel, i)];
+	slope(r, h);
+	for (int64_t i = 0; i < r->k; i++) {
+		qq += (double)r->error[i] * r->gradient[i];
+		wq += mlo_tensor_f64(r->w->w, element(r, channel, i)) * r->gradient[i];
+	}
+	return qq > 0 ? wq / qq : 0;
+}
+
+/* Rounding and scale in turns, from the scale on in which all weights fit. */
+static double descend_scaled(Rows *r, const float *h, int64_t channel, double floor)
+{
+	enum { TURNS = 2 };
+	double scale = (float)fmax(fmax(largest(r, channel) / LIMIT, floor), PTQ_LEAST_SCALE), best = scale;
+	double least = descend(r, h, channel, scale);
+
+	for (int turn = 0; turn < TURNS; turn++) {
+		double error;
+
+		scale = (float)scale_of(r, h, channel);
+		if (!(scale > floor) || scale < PTQ_LEAST_SCALE)
+			break;
+		error = descend(r, h, channel, scale);
+		if (!(error < least))
+			break;
+		least = error;
+		best = scale;
+	}
+	descend(r, h, channel, best);
+	return best;
+}
+
+const int8_t *mlo_round_scaled(MloArena *a, MloPtqWeights *w, MloRoundInput *in)
+{
+	Rows r = rows_of(a, w, in);
+	int64_t per = w->channels / in->groups;
+
+	w->nscales = w->channels;
+	for (int64_t g = 0; g < in->groups; g++) {
+		complete(in, g);
+		for (int64_t c = g * per; c < (g + 1) * per; c++)
+			w->scale[c] = descend_scaled(&r, in->h + g * in->k * in->k, c, w->scale[c]);
 	}
 	return r.out;
 }

@@ -92,9 +92,9 @@ static void largest(const MloPtqWeights *w, double *most)
 }
 
 /* A bias of up to 2^30 times the scale of the products fits. */
-static double room_for(const MloTensor *bias, int64_t c, double input)
+double mlo_weight_room(double bias, double input)
 {
-	return bias && input > 0 ? fabs(mlo_tensor_f64(bias, c)) / input / (1 << 30) : 0;
+	return input > 0 ? fabs(bias) / input / (1 << 30) : 0;
 }
 
 void mlo_weight_scales(const MloPtq *q, MloPtqWeights *w)
@@ -109,7 +109,7 @@ void mlo_weight_scales(const MloPtq *q, MloPtqWeights *w)
 
 		if (scale > 1e-20 && q->opt.weight_mse && !q->opt.per_tensor)
 			scale = least_error(w, c, scale);
-		most[c] = (float)fmax(scale, 0x1p-40);
+		most[c] = (float)fmax(scale, PTQ_LEAST_SCALE);
 	}
 	w->nscales = q->opt.per_tensor ? 1 : w->channels;
 	w->scale = most;
@@ -125,7 +125,7 @@ void mlo_ptq_weights(const MloPtq *q, const MloPtqLayer *l, double input, MloPtq
 	out->channels = w->dim[out->axis];
 	mlo_weight_scales(q, out);
 	for (int64_t c = 0; c < out->channels; c++)
-		out->scale[c] = (float)fmax(out->scale[c], room_for(bias, c, input));
+		out->scale[c] = (float)fmax(out->scale[c], bias ? mlo_weight_room(mlo_tensor_f64(bias, c), input) : 0);
 	for (int64_t c = 1; q->opt.per_tensor && c < out->channels; c++)
 		out->scale[0] = fmax(out->scale[0], out->scale[c]);
 }

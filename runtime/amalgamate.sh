@@ -3,7 +3,8 @@
 #
 #   sh runtime/amalgamate.sh FOLDER      writes FOLDER/mlopt_rt.c and FOLDER/mlopt_rt.h
 #
-# They compile alone, cc -std=gnu11 -pthread -c mlopt_rt.c, and need nothing but the C library.
+# They compile alone, cc -std=c11 -pthread -c mlopt_rt.c, and need nothing but the C library.  With
+# -DMLRT_WITH_SODIUM they can require signatures, and need libsodium.
 # The part of xxHash in use is taken from the header-only form installed on the machine that runs
 # this script (XXHASH_H names another file); its licence, BSD-2-Clause, is kept with it.
 set -eu
@@ -37,7 +38,7 @@ body() {
 	}" "$top/runtime/xxh.h"
 	for f in format.h float_mode.h ticks.h internal.h json.h object.h session.h error.c hash.c json.c elem.c container.c manifest.c \
 	         list.c list_check.c list_steps.c program.c memory.c cpu.c quota.c threads.c sets.c pace.c call.c object.c frame.c sizes.c \
-	         control.c object_ops.c steps.c state.c tensors.c session.c open.c version.c; do
+	         control.c object_ops.c steps.c state.c tensors.c session.c golden.c signature.c open.c version.c; do
 		body "runtime/$f"
 	done
 } > "$out/mlopt_rt.c.tmp"

@@ -15,7 +15,21 @@ static bool is_zero(const unsigned char *p, size_t n)
 	return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
 }
 
-static MlrtStatus check_header(const Container *c, MlrtError *err)
+/* What a later minor version may use is known to be unused only up to ours. */
+static bool header_fits(const Container *c)
+{
+	const MlrtHeader *h = &c->header;
+	const MlrtSignatures *s = &c->signatures;
+	const size_t known = sizeof *h + (h->minor >= MLRT_SIGNED_MINOR ? sizeof *s : 0);
+
+	if (h->minor > MLRT_FORMAT_MINOR)
+		return h->header_bytes >= known;
+	return h->header_bytes == known && is_zero((const void *)h->reserved, sizeof h->reserved) && s->reserved == 0 &&
+	       s->count <= MLRT_MAX_SIGNATURES &&
+	       is_zero((const void *)&s->item[s->count], (MLRT_MAX_SIGNATURES - s->count) * sizeof *s->item);
+}
+
+static MlrtStatus check_header(Container *c, MlrtError *err)
 {
 	const MlrtHeader *h = &c->header;
 
@@ -24,18 +38,22 @@ static MlrtStatus check_header(const Container *c, MlrtError *err)
 	if (h->major != MLRT_FORMAT_MAJOR)
 		return mlrt_fail(err, MLRT_ERR_VERSION, "package of format %u.%u, this runtime reads %d.x",
 				 h->major, h->minor, MLRT_FORMAT_MAJOR);
-	if (h->header_bytes < sizeof *h || h->header_bytes > MAX_HEADER || h->header_bytes > c->file_bytes)
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: header of %u bytes",
+	if (h->header_bytes < sizeof *h || h->header_bytes > MAX_HEADER)
+		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: header of %u bytes", (unsigned)h->header_bytes);
+	if (h->header_bytes > c->file_bytes)
+		return mlrt_fail(err, MLRT_ERR_TRUNCATED, "cut off: has %zu bytes, its header alone %u", c->file_bytes,
 				 (unsigned)h->header_bytes);
 	if (mlrt_header_hash(c->file, h->header_bytes) != h->header_hash)
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: hash of the header differs");
+		return mlrt_fail(err, MLRT_ERR_DAMAGED, "damaged: hash of the header differs");
 	if (h->file_bytes != c->file_bytes)
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: has %zu bytes, its header says %llu",
+		return mlrt_fail(err, h->file_bytes > c->file_bytes ? MLRT_ERR_TRUNCATED : MLRT_ERR_DAMAGED,
+				 "%s: has %zu bytes, its header says %llu", h->file_bytes > c->file_bytes ? "cut off" : "damaged",
 				 c->file_bytes, (unsigned long long)h->file_bytes);
-	/* What a later minor version may use is known to be unused only up to ours. */
-	if (h->minor <= MLRT_FORMAT_MINOR &&
-	    (h->header_bytes != sizeof *h || !is_zero((const void *)h->reserved, sizeof h->reserved)))
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: reserved bytes of the header are used");
+	if (h->minor >= MLRT_SIGNED_MINOR && h->header_bytes >= sizeof *h + sizeof c->signatures)
+		memcpy(&c->signatures, c->file + sizeof *h, sizeof c->signatures);
+	if (!header_fits(c))
+		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: header of %u bytes, %u signatures, for format %u.%u",
+				 (unsigned)h->header_bytes, (unsigned)c->signatures.count, h->major, h->minor);
 	return MLRT_OK;
 }
 
@@ -56,18 +74,43 @@ static MlrtStatus check_places(const Container *c, MlrtError *err)
 		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: table at %llu of %llu blobs",
 				 (unsigned long long)h->table_offset, (unsigned long long)h->nblobs);
 	if (!is_zero(c->file + end, h->table_offset - end))
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: padding before the table is not zero");
+		return mlrt_fail(err, MLRT_ERR_DAMAGED, "damaged: padding before the table is not zero");
 	if (mlrt_hash(c->file + h->manifest_offset, h->manifest_bytes) != h->manifest_hash)
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: hash of the manifest differs");
+		return mlrt_fail(err, MLRT_ERR_DAMAGED, "damaged: hash of the manifest differs");
 	if (mlrt_hash(c->file + h->table_offset, h->nblobs * sizeof(MlrtBlob)) != h->table_hash)
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: hash of the table differs");
+		return mlrt_fail(err, MLRT_ERR_DAMAGED, "damaged: hash of the table differs");
 	return MLRT_OK;
 }
 
 /* Of weights the flags are a number of chunks; nothing else has any. */
 static bool flags_fit(const MlrtBlob *b)
 {
-	return b->flags <= (b->kind == MLRT_WEIGHTS ? (b->bytes + MLRT_HASH_CHUNK - 1) / MLRT_HASH_CHUNK : 0);
+	return b->flags <= (b->kind == MLRT_WEIGHTS ? mlrt_chunks(b->bytes) : 0);
+}
+
+/* What nothing reads before there is a session, and what most bytes are. */
+static bool may_wait(const MlrtBlob *b)
+{
+	return b->kind == MLRT_WEIGHTS || b->kind == MLRT_GOLDEN;
+}
+
+static MlrtStatus check_hash(const Container *c, size_t i, int how, MlrtError *err)
+{
+	const MlrtBlob *b = &c->blob[i];
+	const size_t forget = how & CONTAINER_MAPPED && b->kind == MLRT_WEIGHTS && flags_fit(b) ? b->flags : 0;
+
+	if (mlrt_blob_hash(c->file + b->offset, b->bytes, forget) != b->hash)
+		return mlrt_fail(err, MLRT_ERR_DAMAGED, "damaged: hash of blob %zu differs", i);
+	return MLRT_OK;
+}
+
+MLRT_LOCAL MlrtStatus mlrt_container_check_rest(const Container *c, int how, MlrtError *err)
+{
+	MlrtStatus st = MLRT_OK;
+
+	for (size_t i = 0; i < c->header.nblobs && !st; i++)
+		st = may_wait(&c->blob[i]) ? check_hash(c, i, how, err) : MLRT_OK;
+	return st;
 }
 
 /* Blobs follow each other in table order, each at the next multiple of MLRT_PAGE. */
@@ -78,7 +121,7 @@ static MlrtStatus check_blobs(const Container *c, int how, MlrtError *err)
 	for (size_t i = 0; i < c->header.nblobs; i++) {
 		const MlrtBlob *b = &c->blob[i];
 		uint64_t at = (end + MLRT_PAGE - 1) / MLRT_PAGE * MLRT_PAGE;
-		size_t forget;
+		MlrtStatus st = MLRT_OK;
 
 		if (b->offset != at || at > c->file_bytes || b->bytes > c->file_bytes - at)
 			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: blob %zu at %llu of %llu bytes", i,
@@ -88,11 +131,12 @@ static MlrtStatus check_blobs(const Container *c, int how, MlrtError *err)
 			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: blob %zu has kind %u, flags %u", i,
 					 (unsigned)b->kind, (unsigned)b->flags);
 		if (!is_zero(c->file + end, at - end))
-			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: padding before blob %zu is not zero",
+			return mlrt_fail(err, MLRT_ERR_DAMAGED, "damaged: padding before blob %zu is not zero",
 					 i);
-		forget = how & CONTAINER_MAPPED && b->kind == MLRT_WEIGHTS && flags_fit(b) ? b->flags : 0;
-		if (!(how & CONTAINER_TRUSTED) && mlrt_blob_hash(c->file + at, b->bytes, forget) != b->hash)
-			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: hash of blob %zu differs", i);
+		if (!(how & CONTAINER_TRUSTED) && !(how & CONTAINER_LATER && may_wait(b)))
+			st = check_hash(c, i, how, err);
+		if (st)
+			return st;
 		end = at + b->bytes;
 	}
 	if (end != c->file_bytes)
@@ -106,7 +150,10 @@ MLRT_LOCAL MlrtStatus mlrt_container_read(Container *c, const void *file, size_t
 
 	*c = (Container){.file = file, .file_bytes = n};
 	if (n < sizeof c->header)
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "not a package (%zu bytes)", n);
+		return memcmp(file, MLRT_MAGIC, n < strlen(MLRT_MAGIC) ? n : strlen(MLRT_MAGIC)) == 0 && n > 0
+			       ? mlrt_fail(err, MLRT_ERR_TRUNCATED, "cut off: has %zu bytes, its header alone %zu", n,
+					   sizeof c->header)
+			       : mlrt_fail(err, MLRT_ERR_FORMAT, "not a package (%zu bytes)", n);
 	memcpy(&c->header, file, sizeof c->header);
 	st = check_header(c, err);
 	if (!st)

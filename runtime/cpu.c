@@ -10,6 +10,11 @@
 
 #include "runtime/internal.h"
 
+MLRT_LOCAL int mlrt_arch_misaligned(const char *arch)
+{
+	return strcmp(arch, "x86_64") == 0 ? 0 : strcmp(arch, "aarch64") == 0 ? 3 : strcmp(arch, "riscv64") == 0 ? 1 : -1;
+}
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 
@@ -167,6 +172,22 @@ MLRT_LOCAL CpuAnswer mlrt_cpu_has(const char *name)
 		if (strcmp(features[i].name, name) == 0)
 			return getauxval(features[i].word) >> features[i].bit & 1 ? CPU_YES : CPU_NO;
 	return strncmp(name, "sve", 3) == 0 ? sve_length(name) : CPU_UNKNOWN;
+}
+
+#elif defined(__riscv) && __riscv_xlen == 64
+#include <sys/auxv.h>
+
+MLRT_LOCAL const char *mlrt_cpu_arch(void)
+{
+	return "riscv64";
+}
+
+/* Extensions of one letter are bits of AT_HWCAP, 'a' the lowest (Linux, arch/riscv/include/uapi/asm/hwcap.h). */
+MLRT_LOCAL CpuAnswer mlrt_cpu_has(const char *name)
+{
+	if (name[0] < 'a' || name[0] > 'z' || name[1])
+		return CPU_UNKNOWN;
+	return getauxval(AT_HWCAP) >> (name[0] - 'a') & 1 ? CPU_YES : CPU_NO;
 }
 
 #else

@@ -1,13 +1,14 @@
 /* runtime/format.h -- the package file: what its bytes mean, shared by the writer and the runtime.
  *
- *   header    MlrtHeader, at offset 0
+ *   header    MlrtHeader, at offset 0, and since 1.4 MlrtSignatures behind it
  *   manifest  JSON (UTF-8), directly behind the header
  *   table     nblobs x MlrtBlob, 8-byte aligned
  *   blobs     in table order, each at the next multiple of MLRT_PAGE, zero padding between
  *
  * All integers are little-endian.  Every byte of the file is covered by a hash: the header by
  * header_hash (its own field taken as 0), manifest and table by theirs, each blob by its own;
- * padding must be zero.  file_bytes must equal the file's size.
+ * padding must be zero.  file_bytes must equal the file's size.  These hashes find damage; whoever wants to be safe
+ * from people asks for signatures (MlrtSignatures).
  *
  * A kernel is  void (*)(void *const *args, int64_t begin, int64_t end, void *scratch)  at `code` bytes
  * into the variant's CODE blob, which is position-independent, needs no relocation, and is mapped
@@ -22,14 +23,15 @@
 
 #define MLRT_MAGIC "MLOPTPKG"
 #define MLRT_FORMAT_MAJOR 1 /* readers refuse another major */
-#define MLRT_FORMAT_MINOR 3 /* readers accept any minor, but not what they do not know; 3: sets of steps */
+#define MLRT_FORMAT_MINOR 4 /* readers accept any minor, but not what they do not know; 3: sets of steps; 4: signatures */
+#define MLRT_SIGNED_MINOR 4 /* the first whose header has a place for signatures */
 #define MLRT_MANIFEST_MAX (16 << 20) /* bytes */
 #define MLRT_PAGE 16384     /* blob alignment: a multiple of every page size in use here but 64 KiB */
 
 typedef struct MlrtHeader {
 	char magic[8];
 	uint16_t major, minor;
-	uint32_t header_bytes;   /* sizeof(MlrtHeader) */
+	uint32_t header_bytes;   /* sizeof(MlrtHeader), since 1.4 + sizeof(MlrtSignatures); later minors may add to it */
 	uint64_t file_bytes;
 	uint64_t manifest_offset, manifest_bytes;
 	uint64_t table_offset, nblobs;
@@ -37,6 +39,26 @@ typedef struct MlrtHeader {
 	uint64_t reserved[4];    /* zero */
 	uint64_t header_hash;
 } MlrtHeader;
+
+/* Ed25519 signatures (RFC 8032), directly behind MlrtHeader.  Every package of 1.4 has the place, so that signing
+ * changes these bytes and header_hash and nothing else.  A signature covers all other bytes of the file, its size and
+ * version among them: the message is the 16 bytes MLRT_SIGNED_TEXT (with its NUL) and then 32 bytes of BLAKE2b-256
+ * (RFC 7693), personalised "mlopt.file.1" and padded with zeros to 16 bytes, of
+ *   - the header up to header_hash,
+ *   - BLAKE2b-256, personalised "mlopt.chunk.1" likewise, of each chunk of MLRT_HASH_CHUNK bytes of what follows
+ *     MlrtSignatures to the end of the file, in order; the last chunk may be shorter.
+ * Runtimes of an older minor open such a package, and look at no signature.  One that requires signatures refuses
+ * packages of an older minor, and those without them, before it looks at anything else in the file. */
+enum { MLRT_MAX_SIGNATURES = 16 };
+#define MLRT_SIGNED_TEXT "mlopt package 1"
+typedef struct MlrtSignature {
+	uint8_t key[32];         /* the public key; no key is there twice */
+	uint8_t signature[64];
+} MlrtSignature;
+typedef struct MlrtSignatures {
+	uint32_t count, reserved; /* reserved: zero */
+	MlrtSignature item[MLRT_MAX_SIGNATURES]; /* zeros from `count` on */
+} MlrtSignatures;
 
 enum MlrtBlobKind { MLRT_CODE = 1, MLRT_WEIGHTS = 2, MLRT_PROGRAM = 3, MLRT_GOLDEN = 4 };
 
@@ -50,6 +72,23 @@ typedef struct MlrtBlob {
 	uint32_t kind, flags;
 	uint64_t offset, bytes, hash;
 } MlrtBlob;
+
+/* A GOLDEN blob: inputs, and the outputs that the reference executor computes from them.  Behind MlrtGolden comes
+ * a table of nvectors x (ninputs + noutputs) MlrtGoldenTensor: inputs and then outputs of each vector, in the order of the
+ * manifest.  Their elements lie dense and row-major at multiples of 64 bytes behind the table. */
+#define MLRT_GOLDEN_MAGIC 0x56474c4du /* "MLGV" */
+typedef struct MlrtGolden {
+	uint32_t magic, nvectors, ninputs, noutputs;
+	uint64_t bytes;          /* of the whole blob */
+	double nmse;             /* what an output may differ by, as mlrt_model_replay() measures */
+} MlrtGolden;
+
+typedef struct MlrtGoldenTensor {
+	uint32_t elem, rank;     /* TensorProto.DataType, no strings; rank at most MLRT_GOLDEN_DIMS */
+	uint64_t offset, bytes;  /* from the start of the blob */
+	int64_t dims[8];
+} MlrtGoldenTensor;
+enum { MLRT_GOLDEN_DIMS = 8 };
 
 #define MLRT_PROGRAM_MAGIC 0x47504c4du /* "MLPG" */
 typedef struct MlrtProgram {
@@ -240,14 +279,17 @@ enum MlrtObjectOp {
 };
 
 /* Manifest, version 1:
- * { "format":1, "name":"...", "model_hash":"xxh3 hex", "tool":"mlopt X.Y.Z",
+ * { "format":1, "name":"...", "version":"1.2.0", "license":"Apache-2.0",     "version", "license" may be absent
+ *   "model_hash":"xxh3 hex", "model_sha256":"hex", "external":[{"name":"w.bin","sha256":"hex"}],
+ *   "tool":"mlopt X.Y.Z",
  *   "inputs":[{"name":"x","elem":"f32","dims":[1,3,224,224],"bytes":602112}], "outputs":[likewise],
  *   "variants":[{"name":"x86_64-avx512","arch":"x86_64","needs":["avx512f",...],
- *                "code":0,"weights":1,"program":2,            blob numbers; "weights" may be absent
+ *                "code":0,"weights":1,"program":2,"golden":3, blob numbers; "weights", "golden" may be absent
  *                "arena_bytes":N,"scratch_bytes":N,"precision":"f32",
  *                "steps":[{"name":"conv_relu","kernel":"hex key","nodes":["n1","n2"],"ops":["Conv","Relu"],
  *                          "flops":N,"bytes":N,"tier":"contract|loops|library","beside":true}]}],   best first
- *   "options":{...}, "meta":{...} }
+ *   "options":{...}, "golden":{"vectors":N,"nmse":1e-6}, "meta":{...}, "sbom":{...} }
+ * No object has a key twice.  docs/PACKAGES.md explains what the runtime does not read.
  * "beside", of a step of a set but the first, says MLRT_STEP_BESIDE.
  * Sizes that are open are -1 in "dims", "bytes" is then 0, and "dim_names":["batch",null,...] may tell
  * their names.  Inputs and outputs that are no tensors have "kind":"seq" ("opt", "opt_seq", "map",

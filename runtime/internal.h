@@ -3,6 +3,7 @@
  * MLRT_LOCAL marks functions that cross files: hidden in the library, static in the amalgamation. */
 #ifndef MLRT_INTERNAL_H
 #define MLRT_INTERNAL_H
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -31,13 +32,19 @@ MLRT_LOCAL uint64_t mlrt_hash(const void *p, size_t n);
 /* Of a blob (format.h says how chunks are combined); large ones by as many threads as may run.  The last `forget`
  * chunks do not stay in memory: they are mapped from a file. */
 MLRT_LOCAL uint64_t mlrt_blob_hash(const void *p, size_t n, size_t forget);
+/* Digests of the chunks of MLRT_HASH_CHUNK bytes that p consists of, by as many threads as may run. */
+typedef void ChunkHash(const void *p, size_t n, void *digest);
+MLRT_LOCAL size_t mlrt_chunks(size_t n);
+MLRT_LOCAL void mlrt_hash_chunks(const void *p, size_t n, size_t forget, ChunkHash *one, void *digests, size_t digest_bytes);
 /* Of a header whose hash field counts as zero. */
 MLRT_LOCAL uint64_t mlrt_header_hash(const void *header, size_t n);
 
 /* cpu.c: does this CPU (and its operating system) have feature `name`, spelled as LLVM does? */
 typedef enum CpuAnswer { CPU_NO, CPU_YES, CPU_UNKNOWN } CpuAnswer;
 MLRT_LOCAL CpuAnswer mlrt_cpu_has(const char *name);
-MLRT_LOCAL const char *mlrt_cpu_arch(void); /* "x86_64", "aarch64" */
+MLRT_LOCAL const char *mlrt_cpu_arch(void); /* "x86_64", "aarch64", "riscv64" */
+/* Bits that no address of an instruction has; -1: not an architecture of packages. */
+MLRT_LOCAL int mlrt_arch_misaligned(const char *arch);
 
 /* quota.c: threads that may run at once, by the affinity mask and the cgroup quotas; at least 1.
  * `root` stands before the paths read ("" in earnest). */
@@ -66,12 +73,28 @@ typedef struct Container {
 	const unsigned char *file;
 	size_t file_bytes;
 	MlrtHeader header;
+	MlrtSignatures signatures; /* count 0 where there are none */
 	char *manifest; /* a copy with a NUL behind it */
 	MlrtBlob *blob; /* a copy of the table */
 } Container;
-enum { CONTAINER_TRUSTED = 1 /* blobs are not hashed */, CONTAINER_MAPPED = 2 /* the file's pages */ };
+enum {
+	CONTAINER_TRUSTED = 1, /* blobs are not hashed */
+	CONTAINER_MAPPED = 2,  /* the file's pages */
+	CONTAINER_LATER = 4    /* weights and golden vectors are not hashed yet */
+};
 MLRT_LOCAL MlrtStatus mlrt_container_read(Container *c, const void *file, size_t n, int how, MlrtError *err);
+/* The hashes that CONTAINER_LATER has left out. */
+MLRT_LOCAL MlrtStatus mlrt_container_check_rest(const Container *c, int how, MlrtError *err);
 MLRT_LOCAL void mlrt_container_free(Container *c);
+
+/* signature.c: before anything in a file is read. */
+/* MLRT_OK if enough of the keys of `opt` have signed these bytes, or it has none. */
+MLRT_LOCAL MlrtStatus mlrt_signatures_check(const void *file, size_t n, const MlrtOpenOptions *opt, MlrtError *err);
+#ifdef MLRT_WITH_SODIUM
+/* What signatures of the file are made of, MLRT_SIGNED_TEXT and its hash; n is at least what a header takes. */
+enum { MLRT_MESSAGE_BYTES = sizeof MLRT_SIGNED_TEXT + 32 };
+MLRT_LOCAL MlrtStatus mlrt_signed_message(const void *file, size_t n, unsigned char message[MLRT_MESSAGE_BYTES], MlrtError *err);
+#endif
 
 /* elem.c: element types by storage. */
 typedef struct Elem {
@@ -101,7 +124,7 @@ typedef struct Variant {
 	const char *name, *arch;
 	const char *needs; /* nneeds strings, one behind the other */
 	size_t nneeds;
-	uint64_t code, weights, program; /* blob numbers; weights: UINT64_MAX if none */
+	uint64_t code, weights, program, golden; /* blob numbers; weights, golden: UINT64_MAX if none */
 	uint64_t arena_bytes, scratch_bytes;
 } Variant;
 typedef struct StatePair {
@@ -186,5 +209,10 @@ struct MlrtModel {
 	Manifest manifest;
 	Program program;
 	const Variant *variant;
+	int how;              /* as the container was read */
+	pthread_mutex_t lock; /* of `unchecked` */
+	bool unchecked;       /* CONTAINER_LATER, and nobody has looked since */
 };
+/* open.c: checks what opening has left unchecked; before anything reads weights. */
+MLRT_LOCAL MlrtStatus mlrt_model_check(MlrtModel *m, MlrtError *err);
 #endif

@@ -12,7 +12,7 @@ typedef struct JsonReader {
 
 static MlrtStatus bad(const JsonReader *r, const char *what)
 {
-	return mlrt_fail(r->err, MLRT_ERR_FORMAT, "manifest: %s at byte %u", what, (unsigned)r->at);
+	return mlrt_fail(r->err, MLRT_ERR_MANIFEST, "manifest: %s at byte %u", what, (unsigned)r->at);
 }
 
 /* Length of the UTF-8 sequence at s (of n bytes left); 0 if it is not one. */
@@ -199,6 +199,41 @@ static MlrtStatus read_child(JsonReader *r, bool object, int depth, uint32_t *ou
 	return MLRT_OK;
 }
 
+typedef struct Key {
+	const char *s;
+	size_t n;
+} Key;
+
+static int compare_keys(const void *x, const void *y)
+{
+	const Key *a = x, *b = y;
+
+	return a->n != b->n ? (a->n < b->n ? -1 : 1) : memcmp(a->s, b->s, a->n);
+}
+
+/* Which of two values of one key is meant would be up to the reader. */
+static MlrtStatus check_keys(const JsonReader *r, uint32_t node)
+{
+	const Json *j = r->j;
+	const uint32_t n = j->node[node].n;
+	Key few[32], *key = n <= 32 ? few : malloc(n * sizeof *key);
+	MlrtStatus st = MLRT_OK;
+	uint32_t i = 0;
+
+	if (!key)
+		return mlrt_fail(r->err, MLRT_ERR_NOMEM, "out of memory");
+	for (uint32_t k = j->node[node].child; k; k = j->node[k].next)
+		key[i++] = (Key){j->text + j->node[k].start, j->node[k].end - j->node[k].start};
+	qsort(key, n, sizeof *key, compare_keys);
+	for (i = 1; i < n && !st; i++)
+		if (compare_keys(&key[i - 1], &key[i]) == 0)
+			st = mlrt_fail(r->err, MLRT_ERR_MANIFEST, "manifest: the key '%.*s' is there twice before byte %u",
+				       (int)(key[i].n < 80 ? key[i].n : 80), key[i].s, (unsigned)r->at);
+	if (key != few)
+		free(key);
+	return st;
+}
+
 static MlrtStatus read_container(JsonReader *r, uint32_t node, bool object, int depth)
 {
 	const int close = object ? '}' : ']';
@@ -227,7 +262,7 @@ static MlrtStatus read_container(JsonReader *r, uint32_t node, bool object, int 
 		r->at++;
 	}
 	r->j->node[node].end = ++r->at;
-	return MLRT_OK;
+	return object && r->j->node[node].n > 1 ? check_keys(r, node) : MLRT_OK;
 }
 
 static MlrtStatus read_value(JsonReader *r, int depth, uint32_t *out)
@@ -270,7 +305,7 @@ MLRT_LOCAL MlrtStatus mlrt_json_parse(Json *j, const char *text, size_t n, MlrtE
 
 	*j = (Json){.text = text};
 	if (n > MLRT_MANIFEST_MAX)
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "manifest: %zu bytes, at most %d are read", n,
+		return mlrt_fail(err, MLRT_ERR_MANIFEST, "manifest: %zu bytes, at most %d are read", n,
 				 MLRT_MANIFEST_MAX);
 	j->cap = 256;
 	j->n = 1; /* number 0 is "none" */
@@ -298,20 +333,16 @@ MLRT_LOCAL bool mlrt_json_is(const Json *j, uint32_t node, JsonKind kind)
 MLRT_LOCAL uint32_t mlrt_json_get(const Json *j, uint32_t object, const char *key)
 {
 	const size_t len = strlen(key);
-	uint32_t found = 0;
 
 	if (!mlrt_json_is(j, object, JSON_OBJECT))
 		return 0;
 	for (uint32_t k = j->node[object].child; k; k = j->node[k].next) {
 		const JsonNode *node = &j->node[k];
 
-		if (node->end - node->start != len || memcmp(j->text + node->start, key, len) != 0)
-			continue;
-		if (found)
-			return 0;
-		found = node->child;
+		if (node->end - node->start == len && memcmp(j->text + node->start, key, len) == 0)
+			return node->child;
 	}
-	return found;
+	return 0;
 }
 
 MLRT_LOCAL bool mlrt_json_int(const Json *j, uint32_t node, int64_t *v)

@@ -33,12 +33,11 @@ typedef struct Json {
 
 enum { JSON_MAX_DEPTH = 64 };
 
-/* Parses text[0, n), which must outlive `j`.  Release with mlrt_json_free, also after a failure. */
+/* Parses text[0, n), which must outlive `j`; an object with a key twice is refused.  Release with mlrt_json_free, also after a failure. */
 MLRT_LOCAL MlrtStatus mlrt_json_parse(Json *j, const char *text, size_t n, MlrtError *err);
 MLRT_LOCAL void mlrt_json_free(Json *j);
 
-/* The value of `key` in an object: 0 if `object` is none, has another kind, lacks the key, or holds
- * it twice. */
+/* The value of `key` in an object: 0 if `object` is none, has another kind, or lacks the key. */
 MLRT_LOCAL uint32_t mlrt_json_get(const Json *j, uint32_t object, const char *key);
 MLRT_LOCAL bool mlrt_json_is(const Json *j, uint32_t node, JsonKind kind);
 MLRT_LOCAL bool mlrt_json_int(const Json *j, uint32_t node, int64_t *v); /* no fraction, no exponent */

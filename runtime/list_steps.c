@@ -254,8 +254,7 @@ static bool check_copy(const StepCheck *c)
 static bool check_kernel(const StepCheck *c, const Spaces *s)
 {
 	const MlrtBodyStep *step = c->step;
-	/* AArch64 instructions are whole words. */
-	const uint64_t misaligned = strcmp(s->variant->arch, "aarch64") == 0 ? 3 : 0;
+	const uint64_t misaligned = (uint64_t)mlrt_arch_misaligned(s->variant->arch);
 
 	if (step->code >= s->code || (step->code & misaligned) || step->flags > MLRT_STEP_WHOLE || step->nresults > 0)
 		return false;

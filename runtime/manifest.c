@@ -14,7 +14,7 @@ typedef struct Reader {
 
 static MlrtStatus missing(const Reader *r, const char *what, size_t i, const char *key)
 {
-	return mlrt_fail(r->err, MLRT_ERR_FORMAT, "manifest: %s %zu has no usable '%s'", what, i, key);
+	return mlrt_fail(r->err, MLRT_ERR_MANIFEST, "manifest: %s %zu has no usable '%s'", what, i, key);
 }
 
 /* A string member; the decoded strings of one manifest take no more room than its text. */
@@ -108,7 +108,7 @@ static MlrtStatus read_tensor(Reader *r, const char *what, size_t i, uint32_t no
 	t->info.elem = text_member(r, node, "elem");
 	t->elem = mlrt_elem_named(t->info.elem);
 	if (!t->elem)
-		return mlrt_fail(r->err, MLRT_ERR_FORMAT,
+		return mlrt_fail(r->err, MLRT_ERR_MANIFEST,
 				 "manifest: %s '%.80s' has the unknown element type '%.20s'", what,
 				 t->info.name, t->info.elem ? t->info.elem : "");
 	if (!read_kind(r, node, t))
@@ -120,7 +120,7 @@ static MlrtStatus read_tensor(Reader *r, const char *what, size_t i, uint32_t no
 	if (!size_member(r, node, "bytes", &bytes))
 		return missing(r, what, i, "bytes");
 	if ((!t->kind && !t->open && !mlrt_tensor_bytes(t->elem, t->info.rank, t->dims, &need)) || need != bytes)
-		return mlrt_fail(r->err, MLRT_ERR_FORMAT,
+		return mlrt_fail(r->err, MLRT_ERR_MANIFEST,
 				 "manifest: %s '%.80s' states %llu bytes, its shape differs", what,
 				 t->info.name, (unsigned long long)bytes);
 	t->info.bytes = bytes;
@@ -133,7 +133,7 @@ static MlrtStatus read_tensors(Reader *r, const char *key, const char *what, Ten
 	size_t i = 0;
 
 	if (!mlrt_json_is(&r->json, list, JSON_ARRAY))
-		return mlrt_fail(r->err, MLRT_ERR_FORMAT, "manifest: no list of %s", key);
+		return mlrt_fail(r->err, MLRT_ERR_MANIFEST, "manifest: no list of %s", key);
 	*n = r->json.node[list].n;
 	*out = calloc(*n + 1, sizeof **out);
 	if (!*out)
@@ -156,7 +156,7 @@ static MlrtStatus read_states(Reader *r, Manifest *m)
 	if (!list)
 		return MLRT_OK;
 	if (!mlrt_json_is(&r->json, list, JSON_ARRAY))
-		return mlrt_fail(r->err, MLRT_ERR_FORMAT, "manifest: 'states' is no list");
+		return mlrt_fail(r->err, MLRT_ERR_MANIFEST, "manifest: 'states' is no list");
 	m->nstates = r->json.node[list].n;
 	m->state = calloc(m->nstates + 1, sizeof *m->state);
 	if (!m->state)
@@ -204,6 +204,10 @@ static MlrtStatus read_variant(Reader *r, const Container *c, size_t i, uint32_t
 	if (mlrt_json_get(&r->json, node, "weights") &&
 	    (!size_member(r, node, "weights", &v->weights) || !is_blob(c, v->weights, MLRT_WEIGHTS)))
 		return missing(r, "variant", i, "weights");
+	v->golden = UINT64_MAX;
+	if (mlrt_json_get(&r->json, node, "golden") &&
+	    (!size_member(r, node, "golden", &v->golden) || !is_blob(c, v->golden, MLRT_GOLDEN)))
+		return missing(r, "variant", i, "golden");
 	if (!size_member(r, node, "arena_bytes", &v->arena_bytes))
 		return missing(r, "variant", i, "arena_bytes");
 	if (!size_member(r, node, "scratch_bytes", &v->scratch_bytes))
@@ -217,7 +221,7 @@ static MlrtStatus read_variants(Reader *r, Manifest *m, const Container *c)
 	size_t i = 0;
 
 	if (!mlrt_json_is(&r->json, list, JSON_ARRAY) || r->json.node[list].n == 0)
-		return mlrt_fail(r->err, MLRT_ERR_FORMAT, "manifest: no list of variants");
+		return mlrt_fail(r->err, MLRT_ERR_MANIFEST, "manifest: no list of variants");
 	m->nvariants = r->json.node[list].n;
 	m->variant = calloc(m->nvariants, sizeof *m->variant);
 	if (!m->variant)
@@ -239,7 +243,7 @@ static MlrtStatus read_all(Reader *r, Manifest *m, const Container *c)
 	if (st)
 		return st;
 	if (!mlrt_json_int(&r->json, mlrt_json_get(&r->json, 1, "format"), &format))
-		return mlrt_fail(r->err, MLRT_ERR_FORMAT, "manifest: no format number");
+		return mlrt_fail(r->err, MLRT_ERR_MANIFEST, "manifest: no format number");
 	if (format != MLRT_FORMAT_MAJOR)
 		return mlrt_fail(r->err, MLRT_ERR_VERSION, "manifest of format %lld, this runtime reads %d",
 				 (long long)format, MLRT_FORMAT_MAJOR);

@@ -25,7 +25,7 @@ MLRT_LOCAL MlrtStatus mlrt_map_file(const char *path, int *fd, Mapping *m, MlrtE
 		return mlrt_fail(err, MLRT_ERR_IO, "cannot examine: %s", strerror(errno));
 	if (!S_ISREG(info.st_mode))
 		return mlrt_fail(err, MLRT_ERR_IO, "not a regular file");
-	if (info.st_size < (off_t)sizeof(MlrtHeader) || (uintmax_t)info.st_size > SIZE_MAX)
+	if (info.st_size <= 0 || (uintmax_t)info.st_size > SIZE_MAX)
 		return mlrt_fail(err, MLRT_ERR_FORMAT, "not a package (%lld bytes)", (long long)info.st_size);
 	p = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, *fd, 0);
 	if (p == MAP_FAILED)

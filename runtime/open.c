@@ -8,14 +8,14 @@
 
 #include "runtime/internal.h"
 
-/* What keeps `v` from running here, into `why`; false if nothing does. */
-static bool misfit(const Variant *v, char *why, size_t n)
+/* What keeps `v` from running here, into `why`; MLRT_OK if nothing does. */
+static MlrtStatus misfit(const Variant *v, char *why, size_t n)
 {
 	const char *need = v->needs;
 
 	if (strcmp(v->arch, mlrt_cpu_arch()) != 0) {
 		snprintf(why, n, "is for %.40s, this is %s", v->arch, mlrt_cpu_arch());
-		return true;
+		return MLRT_ERR_ARCH;
 	}
 	for (size_t i = 0; i < v->nneeds; i++, need += strlen(need) + 1) {
 		CpuAnswer answer = mlrt_cpu_has(need);
@@ -24,9 +24,9 @@ static bool misfit(const Variant *v, char *why, size_t n)
 			continue;
 		snprintf(why, n, answer == CPU_NO ? "needs %.40s" : "needs %.40s, unknown to this runtime",
 			 need);
-		return true;
+		return MLRT_ERR_TARGET;
 	}
-	return false;
+	return MLRT_OK;
 }
 
 static MlrtStatus choose_named(MlrtModel *m, const char *name, MlrtError *err)
@@ -35,12 +35,13 @@ static MlrtStatus choose_named(MlrtModel *m, const char *name, MlrtError *err)
 
 	for (size_t i = 0; i < m->manifest.nvariants; i++) {
 		const Variant *v = &m->manifest.variant[i];
+		MlrtStatus st;
 
 		if (strcmp(v->name, name) != 0)
 			continue;
-		if (misfit(v, why, sizeof why))
-			return mlrt_fail(err, MLRT_ERR_TARGET,
-					 "variant '%.80s' does not run on this CPU: it %s", name, why);
+		st = misfit(v, why, sizeof why);
+		if (st)
+			return mlrt_fail(err, st, "variant '%.80s' does not run on this CPU: it %s", name, why);
 		m->variant = v;
 		return MLRT_OK;
 	}
@@ -52,20 +53,24 @@ static MlrtStatus choose_named(MlrtModel *m, const char *name, MlrtError *err)
 static MlrtStatus choose_best(MlrtModel *m, MlrtError *err)
 {
 	char text[400] = "", why[128];
+	MlrtStatus worst = MLRT_ERR_ARCH;
 	size_t used = 0;
 
 	for (size_t i = 0; i < m->manifest.nvariants; i++) {
 		const Variant *v = &m->manifest.variant[i];
+		MlrtStatus st = misfit(v, why, sizeof why);
 
-		if (!misfit(v, why, sizeof why)) {
+		if (!st) {
 			m->variant = v;
 			return MLRT_OK;
 		}
+		if (st == MLRT_ERR_TARGET)
+			worst = st;
 		if (used < sizeof text)
 			used += (size_t)snprintf(text + used, sizeof text - used, "%s'%.40s' %s",
 						 i ? "; " : "", v->name, why);
 	}
-	return mlrt_fail(err, MLRT_ERR_TARGET, "no variant runs on this CPU: %s", text);
+	return mlrt_fail(err, worst, "no variant runs on this CPU: %s", text);
 }
 
 /* The program of each variant that we could ever run, so that a package is sound everywhere or nowhere. */
@@ -77,7 +82,7 @@ static MlrtStatus check_programs(MlrtModel *m, MlrtError *err)
 		const Variant *v = &m->manifest.variant[i];
 		Program p;
 
-		if (strcmp(v->arch, "x86_64") != 0 && strcmp(v->arch, "aarch64") != 0)
+		if (mlrt_arch_misaligned(v->arch) < 0)
 			continue;
 		st = mlrt_program_read(&p, &m->container, &m->manifest, v, err);
 		if (!st)
@@ -138,10 +143,15 @@ static MlrtStatus place_strings(MlrtModel *m, MlrtError *err)
 
 static MlrtStatus open_bytes(MlrtModel *m, int fd, const MlrtOpenOptions *opt, MlrtError *err)
 {
-	const int how = (opt && opt->skip_hashes ? CONTAINER_TRUSTED : 0) | (fd >= 0 ? CONTAINER_MAPPED : 0);
-	MlrtStatus st = mlrt_container_read(&m->container, m->file.data, m->file.bytes, how, err);
+	const int later = opt && (opt->skip_hashes || opt->check_all) ? 0 : CONTAINER_LATER;
+	const int how = (opt && opt->skip_hashes ? CONTAINER_TRUSTED : 0) | (fd >= 0 ? CONTAINER_MAPPED : 0) | later;
+	MlrtStatus st = mlrt_signatures_check(m->file.data, m->file.bytes, opt, err);
 	const MlrtBlob *code;
 
+	if (!st)
+		st = mlrt_container_read(&m->container, m->file.data, m->file.bytes, how, err);
+	m->how = how;
+	m->unchecked = later != 0;
 	if (!st)
 		st = mlrt_manifest_read(&m->manifest, &m->container, err);
 	if (!st)
@@ -159,6 +169,30 @@ static MlrtStatus open_bytes(MlrtModel *m, int fd, const MlrtOpenOptions *opt, M
 	return st ? st : place_strings(m, err);
 }
 
+static MlrtModel *new_model(MlrtError *err)
+{
+	MlrtModel *m = calloc(1, sizeof *m);
+
+	if (m && pthread_mutex_init(&m->lock, NULL) == 0)
+		return m;
+	free(m);
+	mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+	return NULL;
+}
+
+MLRT_LOCAL MlrtStatus mlrt_model_check(MlrtModel *m, MlrtError *err)
+{
+	MlrtStatus st = MLRT_OK;
+
+	pthread_mutex_lock(&m->lock);
+	if (m->unchecked)
+		st = mlrt_container_check_rest(&m->container, m->how, err);
+	if (!st)
+		m->unchecked = false;
+	pthread_mutex_unlock(&m->lock);
+	return st;
+}
+
 MlrtStatus mlrt_model_open_memory(const void *bytes, size_t n, const MlrtOpenOptions *opt, MlrtModel **out,
 				  MlrtError *err)
 {
@@ -170,9 +204,9 @@ MlrtStatus mlrt_model_open_memory(const void *bytes, size_t n, const MlrtOpenOpt
 	if (!out || !bytes)
 		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "no bytes, or nowhere to put the model");
 	*out = NULL;
-	m = calloc(1, sizeof *m);
+	m = new_model(err);
 	if (!m)
-		return mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+		return MLRT_ERR_NOMEM;
 	m->file = (Mapping){.data = bytes, .bytes = n};
 	st = open_bytes(m, -1, opt, err);
 	if (st)
@@ -193,9 +227,9 @@ MlrtStatus mlrt_model_open(const char *path, const MlrtOpenOptions *opt, MlrtMod
 	if (!out || !path)
 		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "no path, or nowhere to put the model");
 	*out = NULL;
-	m = calloc(1, sizeof *m);
+	m = new_model(err);
 	if (!m)
-		return mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+		return MLRT_ERR_NOMEM;
 	st = mlrt_map_file(path, &fd, &m->file, err);
 	if (!st)
 		st = open_bytes(m, fd, opt, err);
@@ -223,6 +257,7 @@ void mlrt_model_close(MlrtModel *m)
 	mlrt_unmap(&m->weights);
 	mlrt_unmap(&m->code);
 	mlrt_unmap(&m->file);
+	pthread_mutex_destroy(&m->lock);
 	free(m);
 }
 

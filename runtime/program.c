@@ -54,8 +54,7 @@ static MlrtStatus check_args(const Program *p, const Spaces *s, const char *vari
 
 static MlrtStatus check_steps(const Program *p, const Spaces *s, const Variant *v, MlrtError *err)
 {
-	/* AArch64 instructions are whole words. */
-	const uint64_t misaligned = strcmp(v->arch, "aarch64") == 0 ? 3 : 0;
+	const uint64_t misaligned = (uint64_t)mlrt_arch_misaligned(v->arch);
 
 	for (uint32_t i = 0; i < p->head->nsteps; i++) {
 		const MlrtStep *step = &p->step[i];

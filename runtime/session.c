@@ -292,6 +292,8 @@ MlrtStatus mlrt_session_new(MlrtModel *m, const MlrtSessionOptions *opt, MlrtSes
 		al = *opt->allocator;
 	else if (opt && opt->allocator && (opt->allocator->alloc || opt->allocator->release))
 		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "an allocator needs both alloc and release");
+	if (mlrt_model_check(m, err))
+		return err->status;
 	s = new_tables(m, &al, err);
 	if (!s)
 		return err->status;

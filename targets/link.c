@@ -170,7 +170,7 @@ static MloStatus take_image(const MloBytes *elf, const char *const *symbols, siz
 
 static const char *emulation(const MloTarget *t)
 {
-	return !strcmp(t->arch, "aarch64") ? "aarch64linux" : "elf_x86_64";
+	return !strcmp(t->arch, "aarch64") ? "aarch64linux" : !strcmp(t->arch, "riscv64") ? "elf64lriscv" : "elf_x86_64";
 }
 
 /* The linker's output file for these objects; `flags` are lines. */

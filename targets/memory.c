@@ -1,9 +1,14 @@
 /* targets/memory.c -- images have no C library: fills and copies that LLVM would call it for become loops. */
 #include <llvm-c/Core.h>
+#include <string.h>
 
 #include "targets/object.h"
 
-enum { INLINE_BYTES = 64 }; /* every target emits that much as a few stores */
+/* What the target emits as a few stores, whatever the alignment. */
+static uint64_t inline_bytes(const MloTarget *t)
+{
+	return strcmp(t->arch, "x86_64") == 0 || strcmp(t->arch, "aarch64") == 0 ? 64 : 0;
+}
 
 typedef struct Memory {
 	const MloTarget *t;
@@ -65,7 +70,7 @@ static void expand_call(Memory *x, LLVMValueRef call, unsigned fill_id, unsigned
 	if (id == 0 || (id != fill_id && id != copy_id))
 		return;
 	n = LLVMGetOperand(call, 2);
-	if (LLVMIsAConstantInt(n) && LLVMConstIntGetZExtValue(n) <= INLINE_BYTES)
+	if (LLVMIsAConstantInt(n) && LLVMConstIntGetZExtValue(n) <= inline_bytes(x->t))
 		return;
 	if (id == fill_id && !x->fill)
 		x->fill = loop_function(x, "mlo.fill", true);

@@ -26,6 +26,14 @@ static void init_llvm(void)
 	LLVMInitializeAArch64Target();
 	LLVMInitializeAArch64TargetMC();
 	LLVMInitializeAArch64AsmPrinter();
+	LLVMInitializeRISCVTargetInfo();
+	LLVMInitializeRISCVTarget();
+	LLVMInitializeRISCVTargetMC();
+	LLVMInitializeRISCVAsmPrinter();
+	LLVMInitializeARMTargetInfo();
+	LLVMInitializeARMTarget();
+	LLVMInitializeARMTargetMC();
+	LLVMInitializeARMAsmPrinter();
 }
 
 static LLVMTargetMachineRef machine_new(const MloTarget *t, MloDiag *d)
@@ -41,7 +49,7 @@ static LLVMTargetMachineRef machine_new(const MloTarget *t, MloDiag *d)
 		return NULL;
 	}
 	tm = LLVMCreateTargetMachine(target, t->triple, t->cpu, t->features, LLVMCodeGenLevelAggressive,
-	                             LLVMRelocPIC, LLVMCodeModelSmall);
+	                             mlo_target_bare(t) ? LLVMRelocStatic : LLVMRelocPIC, LLVMCodeModelSmall);
 	if (!tm)
 		mlo_error(d, MLO_ERR_TARGET, "target '%s': LLVM has no machine for %s", t->name, t->triple);
 	return tm;
@@ -97,6 +105,10 @@ void mlo_object_function(const MloTarget *t, LLVMValueRef fn)
 	attribute(fn, "min-legal-vector-width", width);
 	attribute(fn, "no-builtins", "");
 	attribute(fn, "frame-pointer", "none");
+	if (mlo_target_bare(t)) /* code that lies in a few hundred kilobytes of flash */
+		LLVMAddAttributeAtIndex(fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+		                        LLVMCreateEnumAttribute(LLVMGetModuleContext(LLVMGetGlobalParent(fn)),
+		                                                LLVMGetEnumAttributeKindForName("optsize", 7), 0));
 }
 
 static MloStatus take_buffer(LLVMTargetMachineRef tm, LLVMModuleRef m, LLVMCodeGenFileType type, MloBytes *out,
@@ -161,8 +173,10 @@ static MloStatus emit(const MloTarget *t, LLVMModuleRef m, MloBytes *object, Mlo
 	if (!tm)
 		return MLO_ERR_TARGET;
 	st = optimise(tm, m, d);
-	if (st == MLO_OK)
+	if (st == MLO_OK) {
 		mlo_object_expand_memory(t, m);
+		mlo_object_avoid(t, m);
+	}
 	if (st == MLO_OK && asm_text) {
 		/* Emission changes the module, so the text comes from a copy. */
 		LLVMModuleRef copy = LLVMCloneModule(m);
@@ -176,6 +190,11 @@ static MloStatus emit(const MloTarget *t, LLVMModuleRef m, MloBytes *object, Mlo
 		st = take_buffer(tm, m, LLVMObjectFile, object, d);
 	LLVMDisposeTargetMachine(tm);
 	return st;
+}
+
+void mlo_target_llvm(unsigned version[3])
+{
+	LLVMGetVersion(&version[0], &version[1], &version[2]);
 }
 
 MloStatus mlo_object_emit(const MloTarget *t, LLVMModuleRef m, MloBytes *object, MloBytes *asm_text, MloDiag *d)

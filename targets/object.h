@@ -25,6 +25,8 @@ MloStatus mlo_object_prepare(const MloTarget *t, LLVMModuleRef m, MloDiag *d) ML
 void mlo_object_function(const MloTarget *t, LLVMValueRef fn); /* target-cpu, target-features, prefer-vector-width */
 /* Turns fills and copies of more than a few bytes into loops: nothing else is there that could do them. */
 void mlo_object_expand_memory(const MloTarget *t, LLVMModuleRef m);
+/* Replaces what this version of LLVM is known to make wrong instructions of (targets/avoid.c). */
+void mlo_object_avoid(const MloTarget *t, LLVMModuleRef m);
 
 /* Links freestanding position-independent objects into one flat image without relocations, mapped
  * read+execute as it stands. offsets[i] receives the image offset of symbols[i]. */

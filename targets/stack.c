@@ -66,8 +66,9 @@ static uint64_t padding(const MloTarget *t, LLVMValueRef f)
 {
 	unsigned own = mlo_target_stack_align(t), align = own;
 
-	if ((unsigned)t->vector_bytes > align) /* vectors that are kept there */
-		align = (unsigned)t->vector_bytes;
+	/* vectors that are kept there; those of MVE need no more */
+	if (mlo_target_pointer_bytes(t) == 8 && (unsigned)t->register_bytes > align)
+		align = (unsigned)t->register_bytes;
 	for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b))
 		for (LLVMValueRef i = LLVMGetFirstInstruction(b); i; i = LLVMGetNextInstruction(i))
 			if (LLVMIsAAllocaInst(i) && LLVMGetAlignment(i) > align)

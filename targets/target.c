@@ -12,10 +12,10 @@
 		.s8s8 = ss, .bf16 = bf, .registers = nreg, .rows = nrow, .row_bytes = nbyte, .product_cycles = cyc, \
 		.product_latency = lat, .row_cycles = rcyc};
 #define VARIANT(id, ...) VARIANT_ROW(id, __VA_ARGS__)
-#define VARIANT_ROW(id, nm, ar, tr, cp, tn, ft, nd, vb, rb, vr, bl, dt, mx, d1, dw, d2, d3, ghz, fma, bpc, fork)       \
+#define VARIANT_ROW(id, nm, ar, tr, cp, tn, ft, nd, vb, rb, vr, tv, bl, dt, mx, d1, dw, d2, d3, ghz, fma, bpc, fork)       \
 	static const MloTarget variant_##id = {                                                                \
 		.name = nm, .arch = ar, .triple = tr, .cpu = cp, .tune = tn, .features = ft, .needs = nd, .vector_bytes = vb, .register_bytes = rb, \
-		.vector_regs = vr, .block = bl, .dots = &dots_##dt, .matrix = mx, .l1d = d1, .l1d_ways = dw,            \
+		.vector_regs = vr, .tile_vecs = tv, .block = bl, .dots = &dots_##dt, .matrix = mx, .l1d = d1, .l1d_ways = dw,            \
 		.l2 = d2, .l3 = d3, .clock_ghz = ghz, .fma_per_cycle = fma, .bytes_per_cycle = bpc, .fork_ns = fork};
 #include "targets/variants.def"
 
@@ -33,11 +33,24 @@ static const MloTargetSet sets[] = {
 #include "targets/targets.def"
 #undef V
 };
+/* Each level by its own name. */
+static const MloTargetSet levels[] = {
+#define DOTS(...)
+#define DOTS_MM(...)
+#define MATRIX(...)
+#define VARIANT(id, nm, ...) {.name = nm, .aliases = "", .summary = "that level alone", .variant = {&variant_##id}},
+#include "targets/variants.def"
+};
 enum { NSETS = sizeof sets / sizeof *sets, NVARIANTS = sizeof variants / sizeof *variants };
 
 bool mlo_target_bare(const MloTarget *t)
 {
 	return strstr(t->triple, "-none-") != NULL;
+}
+
+unsigned mlo_target_pointer_bytes(const MloTarget *t)
+{
+	return strcmp(t->arch, "arm") == 0 ? 4 : 8;
 }
 
 unsigned mlo_target_stack_align(const MloTarget *t)
@@ -103,6 +116,9 @@ const MloTargetSet *mlo_target_find(const char *name, MloDiag *d)
 		}
 		snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "", s->name);
 	}
+	for (size_t i = 0; i < NVARIANTS; i++)
+		if (!strcmp(variants[i]->name, name))
+			return &levels[i];
 	mlo_error(d, MLO_ERR_USAGE, "unknown target '%s'", name);
 	mlo_hint(d, "known targets: %s (mlopt targets tells more)", known);
 	return NULL;

@@ -13,12 +13,12 @@
 #include "ir/base/diag.h"
 
 /* Instructions of quantised arithmetic for each lane of 32 bits, most of which take several products at once, as LLVM
- * names its intrinsics for vectors of vector_bytes; NULL: the target has none.  (Intel SDM, VPDPBUSD, VPDPBSSD, VPMADDWD,
- * VDPBF16PS, VCVTPS2DQ; Arm ARM, USDOT, SDOT, BFDOT, USMMLA, SMMLA, BFMMLA.) */
+ * names its intrinsics for registers, or i16 for single lanes; NULL: the target has none.  (Intel SDM, VPDPBUSD, VPDPBSSD, VPMADDWD,
+ * VDPBF16PS, VCVTPS2DQ; Arm ARM, USDOT, SDOT, BFDOT, USMMLA, SMMLA, BFMMLA, SMLAD.) */
 typedef struct MloDots {
 	const char *u8s8;        /* sum + 4 products of u8 with i8, in i32 */
 	const char *s8s8;        /* sum + 4 products of i8 with i8, in i32 */
-	const char *i16;         /* 2 products of i16 with i16, in i32, without a sum */
+	const char *i16;         /* 2 products of i16 with i16, in i32, without a sum; of single lanes: sum + */
 	const char *bf16;        /* sum + 2 products of bf16 with bf16, in f32 */
 	const char *mm_u8s8, *mm_s8s8, *mm_bf16; /* per 128 bits: 2 x 2 sums + 2 rows of 8 bytes (4 bf16) of A by 2 of B */
 	const char *round;       /* f32 to the nearest i32, halves to even; INT32_MIN for whatever does not fit */
@@ -46,6 +46,8 @@ typedef struct MloTarget {
 	int vector_bytes;        /* of what code is written in: one register, or several side by side */
 	int register_bytes;      /* of one register, at most vector_bytes; where it is more than NEON's on Arm, SVE's at that length */
 	int vector_regs;         /* how many vectors the registers hold */
+	int tile_vecs;           /* vectors of channels of a tile where another number gains next to nothing: variants of the same
+	                          * length of vectors then pack weights alike; 0: whatever is best */
 	int block;               /* channels per block of the blocked layout */
 	const MloDots *dots;     /* never NULL */
 	const MloMatrix *matrix; /* or NULL */
@@ -63,8 +65,9 @@ static inline double mlo_target_divides_ns(const MloTarget *t)
 	return 4 * t->fork_ns;
 }
 
-/* No system is there that loads packages: only objects are made for it. */
+/* No system is there that loads packages: only objects are made for it, and their code is to be small. */
 bool mlo_target_bare(const MloTarget *t);
+unsigned mlo_target_pointer_bytes(const MloTarget *t);
 unsigned mlo_target_stack_align(const MloTarget *t); /* that the stack has at every call (the psABIs) */
 unsigned mlo_target_call_bytes(const MloTarget *t);  /* that a call itself puts on the stack */
 
@@ -75,8 +78,10 @@ typedef struct MloTargetSet {
 	const MloTarget *variant[8]; /* best first, NULL-terminated */
 } MloTargetSet;
 
-const MloTargetSet *mlo_target_find(const char *name, MloDiag *d); /* "native" included; NULL + nearest names */
+/* By name: "native" included, and the name of a variant that no target has; NULL + known names. */
+const MloTargetSet *mlo_target_find(const char *name, MloDiag *d);
 const MloTargetSet *mlo_target_at(size_t i);                      /* NULL past the end */
 const MloTarget *mlo_target_native(void);                          /* best variant this CPU runs */
+void mlo_target_llvm(unsigned version[3]);                          /* of the LLVM that makes code */
 bool mlo_target_runs_here(const MloTarget *t, char *why, size_t n); /* why: the missing feature */
 #endif

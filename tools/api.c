@@ -56,7 +56,7 @@ static void run_load(void *arg)
 {
 	Call *c = arg;
 
-	c->status = mlo_load_model(c->model->path, &(MloLoadOptions){.keep_symbols = true}, &c->model->graph,
+	c->status = mlo_load_model(c->model->path, &(MloLoadOptions){.keep_symbols = true, .provenance = true}, &c->model->graph,
 				   &c->diag);
 }
 
@@ -113,7 +113,7 @@ static void run_compile(void *arg)
 {
 	Call *c = arg;
 	MloLoadOptions lo = {.shapes = c->opt.shapes, .nshapes = c->opt.nshapes, .consts = c->opt.consts,
-			     .nconsts = c->opt.nconsts, .keep_symbols = true};
+			     .nconsts = c->opt.nconsts, .keep_symbols = true, .provenance = true};
 	MloArena *a = mlo_arena_new();
 	MloGraph *loaded = NULL;
 	MloCompiled out = {0};

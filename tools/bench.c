@@ -150,6 +150,7 @@ static MloStatus start_baselines(Contest *c, BenchResult *r, int threads)
 	if (onnx && !c->opt->no_peer) {
 		ro.reference = ro.quiet = true;
 		ro.threads = threads;
+		ro.nkeys = 0; /* models have no signatures */
 		bind_shapes(c, &ro);
 		c->has_reference = model_open(&c->reference, onnx, &ro, &quiet) == MLO_OK;
 		mlo_diag_free(&quiet);

@@ -9,7 +9,7 @@
 #include "tools/page.h"
 #include "tools/quantize.h"
 
-enum { O_JSON = 256, O_HTML, O_DURATION, O_WARMUP, O_NO_PEER, O_PROFILE, O_SHAPE, O_BASELINE, O_VARIANT, O_LAYERS };
+enum { O_JSON = 256, O_HTML, O_DURATION, O_WARMUP, O_NO_PEER, O_PROFILE, O_SHAPE, O_BASELINE, O_VARIANT, O_LAYERS, O_KEY };
 static const CliOption options[] = {
 	{'i', "input", "NAME=FILE|random", "an input from a .npy or .pb file (default: random)"},
 	{'n', "threads", "N", "threads (default: what this process may use)"},
@@ -24,6 +24,7 @@ static const CliOption options[] = {
 	 "the model a package was made from, to measure baselines with"},
 	{O_SHAPE, "shape", "NAME=1x3x8x8", "shape of an input of an ONNX model, or size of a dimension"},
 	{O_VARIANT, "variant", "NAME", "use that variant of a package"},
+	MODEL_KEY_OPTION(O_KEY),
 	{0},
 };
 static const CliSpec spec = {
@@ -87,6 +88,8 @@ static bool take(Request *r, int o)
 			return cli_usage("more than %d --shape options", MAX_SHAPES), false;
 		r->shape[r->opt.model.nshapes++] = optarg;
 		return true;
+	case O_KEY:
+		return model_take_key(&r->opt.model);
 	default:
 		return false;
 	}

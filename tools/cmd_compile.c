@@ -7,10 +7,12 @@
 #include "tools/cli.h"
 #include "tools/compile.h"
 #include "tools/formats.h"
+#include "tools/golden.h"
 #include "tools/job.h"
 #include "tools/npy.h"
 #include "tools/outfile.h"
 #include "tools/quantize.h"
+#include "tools/request.h"
 #include "tools/unpack.h"
 
 enum {
@@ -21,11 +23,8 @@ enum {
 	O_CONST,
 	O_STATE,
 	O_INT8,
-	O_CALIB,
 	O_INT16,
 	O_TIMES,
-	O_SAMPLES,
-	O_PREPROCESS,
 	O_EXTRACT,
 	O_JOBS,
 	O_CACHE_DIR,
@@ -41,7 +40,10 @@ enum {
 	O_TIME,
 	O_VERIFY,
 	O_LIMIT,
-	O_TIER
+	O_TIER,
+	O_GOLDEN,
+	O_MODEL_VERSION,
+	O_LICENSE
 };
 
 static const CliOption options[] = {
@@ -56,11 +58,9 @@ static const CliOption options[] = {
 	 "an input that is always the same becomes part of the package: a .npy or .pb file (repeatable)"},
 	{O_STATE, "state", "IN=OUT", "output OUT of one run is input IN of the next (repeatable)"},
 	{O_INT8, "int8", NULL, "quantise a float model first, as 'quantize' does by default; needs --calib"},
-	{O_CALIB, "calib", "DATA", "samples for --int8: .npy, .npz, IDX or a folder"},
+	REQUEST_SAMPLE_ROWS("samples for --int8", "300"),
 	{O_INT16, "int16", "PATTERN", "with --int8: nodes of that name read activations in 16 bits (repeatable)"},
 	{O_TIMES, "times", "HOW", "of layers for --int8: measured (default; kept in the cache), anew, or estimated"},
-	{O_SAMPLES, "samples", "N", "use at most N of them (default: 300)"},
-	{O_PREPROCESS, "preprocess", "RECIPE", "how samples become inputs, as for 'eval'"},
 	{'O', "optimize", "LEVEL", "0: only what code generation needs, 2: everything (default)"},
 	{O_NO_WINOGRAD, "no-winograd", NULL,
 	 "convolutions as plain sums only: slower, with the smallest rounding errors"},
@@ -68,6 +68,10 @@ static const CliOption options[] = {
 	 "of products: f32 (default); bf16: activations and weights; fp16: weights. Sums stay float32"},
 	{O_NO_TUNED, "no-tuned", NULL, "no schedules that 'mlopt tune' has measured, the cost model's alone"},
 	{O_NAME, "name", "NAME", "the model's name in the package (default: the file's)"},
+	{O_MODEL_VERSION, "model-version", "TEXT", "the model's version in the package (default: what the model says)"},
+	{O_LICENSE, "license", "TEXT", "the model's licence in the package (default: the model's metadata 'license')"},
+	{O_GOLDEN, "golden", "WHAT", "store inputs, and outputs of the reference executor, to check devices with ('package verify\n"
+	 "                                 --replay'): random[:N], calib[:N], or DATA as for --calib, of which 4 batches"},
 	{'j', "jobs", "N", "compile threads (default: one per core)"},
 	{O_CACHE_DIR, "cache-dir", "DIR", "where compiled kernels are kept (default: $XDG_CACHE_HOME/mlopt)"},
 	{O_NO_CACHE, "no-cache", NULL, "neither read nor keep compiled kernels"},
@@ -109,6 +113,8 @@ typedef struct Request {
 	bool no_cache, int8;
 	size_t nwide;
 	QuantizeOptions quantize;
+	GoldenOptions golden;
+	RequestLists lists;
 } Request;
 
 static void dump(void *user, const char *kind, const char *name, const char *text)
@@ -153,6 +159,8 @@ static bool take_pass(Request *r, const char *name)
 /* One option; false: an error was printed. */
 static bool take(Request *r, int o)
 {
+	if (request_has(o))
+		return request_take(&r->lists, o, &r->quantize.data, &r->quantize.ptq);
 	switch (o) {
 	case 'o':
 		r->output = optarg;
@@ -226,9 +234,6 @@ static bool take(Request *r, int o)
 	case O_INT8:
 		r->int8 = true;
 		break;
-	case O_CALIB:
-		r->quantize.calib = optarg;
-		break;
 	case O_INT16:
 		if (r->nwide == MAX_SHAPES)
 			return cli_usage("more than %d --int16 options", MAX_SHAPES), false;
@@ -236,13 +241,17 @@ static bool take(Request *r, int o)
 		break;
 	case O_TIMES:
 		return quantize_times_how(optarg, &r->quantize.times);
-	case O_SAMPLES:
-		return cli_int("--samples", optarg, 1, 2000000000, &r->quantize.samples);
-	case O_PREPROCESS:
-		r->quantize.preprocess = optarg;
-		break;
 	case O_EXTRACT:
 		r->extract = optarg;
+		break;
+	case O_GOLDEN:
+		r->golden.what = optarg;
+		break;
+	case O_MODEL_VERSION:
+		r->opt.model_version = optarg;
+		break;
+	case O_LICENSE:
+		r->opt.license = optarg;
 		break;
 	case O_STATE:
 		if (r->opt.nstates == MAX_SHAPES)
@@ -315,11 +324,11 @@ static MloStatus quantized(Request *r, MloArena *a, const MloLoadOptions *lo, Qu
 	if (!set)
 		return MLO_ERR_USAGE;
 	r->quantize.target = r->opt.target;
-	r->quantize.model = r->model;
+	r->quantize.data.model = r->model;
 	r->quantize.load = lo;
 	r->quantize.ptq.wide = r->wide;
-	r->quantize.run.cache_dir = r->opt.cache_dir;
-	r->quantize.run.no_cache = r->no_cache;
+	r->quantize.data.run.cache_dir = r->opt.cache_dir;
+	r->quantize.data.run.no_cache = r->no_cache;
 	MLO_TRY(quantize_open(x, a, &r->quantize, d));
 	MLO_TRY(quantize_calibrate(x));
 	MLO_TRY(quantize_correct(x));
@@ -356,21 +365,51 @@ static MloStatus compile_graph(Request *r, MloArena *a, const MloGraph *g, const
 	return MLO_OK;
 }
 
+/* Options of this command beside those of the library, that decide about the package. */
+enum { MAX_RECORDED = 8 };
+static size_t record(const Request *r, MloArena *a, const char *out[MAX_RECORDED][2])
+{
+	static const char *const times[] = {"measured", "anew", "estimated"};
+	MloStr wide = {.arena = a};
+	size_t n = 0;
+
+	if (!r->int8)
+		return 0;
+	for (size_t i = 0; i < r->nwide; i++)
+		mlo_str_add(&wide, "%s%s", i ? "," : "", r->wide[i]);
+	out[n][0] = "int8", out[n++][1] = "yes";
+	out[n][0] = "samples", out[n++][1] = mlo_sprintf(a, "%d", r->quantize.samples);
+	if (r->quantize.preprocess)
+		out[n][0] = "preprocess", out[n++][1] = r->quantize.preprocess;
+	if (r->nwide)
+		out[n][0] = "int16", out[n++][1] = mlo_str_text(&wide);
+	out[n][0] = "times", out[n++][1] = times[r->quantize.times];
+	return n;
+}
+
 static MloStatus compile(Request *r, MloArena *a, MloDiag *d)
 {
 	MloGraph *g = NULL, *partial = NULL;
 	MloLoadOptions lo = {.shapes = r->shapes, .nshapes = r->opt.nshapes, .consts = r->consts,
-			     .nconsts = r->opt.nconsts, .keep_symbols = true, .partial = &partial};
+			     .nconsts = r->opt.nconsts, .keep_symbols = true, .provenance = true, .partial = &partial};
 	Quantize x = {0};
 	QuantizeVariants v = {0};
-	const MloCompileHooks hooks = {.graph = quantize_graph_of, .user = &v};
-	MloStatus st = r->int8 ? quantized(r, a, &lo, &x, &v, d) : mlo_load_model(r->model, &lo, &g, d);
+	const char *recorded[MAX_RECORDED][2];
+	MloCompileHooks hooks = {.options = recorded, .noptions = record(r, a, recorded)};
+	MloStatus st = r->golden.what ? golden_check(&r->golden, d) : MLO_OK;
+
+	MLO_TRY(st);
+	hooks.graph = r->int8 ? quantize_graph_of : NULL;
+	hooks.user = &v;
+	hooks.golden = r->golden.what ? golden_make : NULL;
+	hooks.golden_user = &r->golden;
+	st = r->int8 ? quantized(r, a, &lo, &x, &v, d) : mlo_load_model(r->model, &lo, &g, d);
 
 	if (st != MLO_OK)
 		extract(r, a, partial, d);
 	mlo_graph_free(partial);
 	if (st == MLO_OK)
-		st = compile_graph(r, a, r->int8 ? v.graph[0] : g, r->int8 ? &hooks : NULL, d);
+		st = compile_graph(r, a, r->int8 ? v.graph[0] : g, &hooks, d);
 	mlo_graph_free(g);
 	quantize_variants_free(&v);
 	quantize_close(&x);
@@ -425,8 +464,12 @@ int cmd_compile(int argc, char **argv)
 	}
 	if (!cli_operands(&spec, argc, argv, r.job_path ? 0 : 1, 1))
 		return CLI_USAGE;
-	if (r.int8 != (r.quantize.calib != NULL))
-		return cli_usage(r.int8 ? "--int8 needs --calib DATA" : "--calib is for --int8");
+	if (r.int8 && !r.quantize.data.calib)
+		return cli_usage("--int8 needs --calib DATA");
+	if (!r.int8 && r.quantize.data.calib && !r.golden.what)
+		return cli_usage("--calib is for --int8 and --golden");
+	r.golden.calib = r.quantize.data.calib;
+	r.golden.recipe = r.quantize.data.preprocess;
 	if ((r.nwide || r.quantize.times != QUANTIZE_TIMES_MEASURED) && !r.int8)
 		return cli_usage("--int16 and --times are for --int8");
 	a = mlo_arena_new();

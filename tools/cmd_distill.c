@@ -3,50 +3,46 @@
 
 #include "tools/cli.h"
 #include "tools/prune.h"
+#include "tools/request.h"
 
-enum { O_CALIB = 256, O_SAMPLES, O_PREPROCESS, O_SHAPE, O_SWEEPS, O_EXCLUDE, O_INCLUDE, O_JSON };
+enum { O_SWEEPS = 256, O_STEPS, O_JSON };
 static const CliOption options[] = {
 	{'o', "output", "FILE", "the model to write"},
-	{O_CALIB, "calib", "DATA", "samples, without labels: X.npy, X.npz, IDX, or a folder of such or .pb files"},
-	{O_SAMPLES, "samples", "N", "use at most N samples (default: 1024)"},
-	{O_PREPROCESS, "preprocess", "RECIPE", "how samples become inputs, as for 'eval'"},
-	{O_SHAPE, "shape", "NAME=1x3x8x8", "shape of an input, or size of a dimension, while samples run"},
+	REQUEST_SAMPLE_ROWS("samples, without labels", "1024"),
+	REQUEST_SHAPE_ROW,
 	{O_SWEEPS, "sweeps", "N", "how often all layers are fitted, in order (default: 2)"},
-	{O_EXCLUDE, "exclude", "PATTERN", "layers of that name stay as they are; * and ? stand for any characters (repeatable)"},
-	{O_INCLUDE, "include", "PATTERN", "only layers of that name are fitted (repeatable)"},
+	{O_STEPS, "steps", "N", "then N steps of all layers at once, downhill for the outputs' error (default: 0; float32 only)"},
+	REQUEST_LAYER_ROWS("layers of that name stay as they are", "only layers of that name are fitted"),
 	{O_JSON, "json", NULL, "report as JSON"},
 	{'n', "threads", "N", "threads (default: what this process may use)"},
 	{0},
 };
 static const CliSpec spec = {
 	"TEACHER.onnx STUDENT.onnx -o OUT.onnx --calib DATA [option]...",
-	"Fits a smaller model, such as a pruned one, to the one that it was made from: weights and biases of each\n"
-	"layer of the student that gives what one of the teacher gives, by least squares.  Zeros stay zero.  Layers\n"
-	"belong together by name, or by their order where there are as many.",
+	"Fits a smaller model, such as a pruned or quantised one, to the one that it was made from: weights and biases\n"
+	"of each layer of the student that gives what one of the teacher gives, by least squares; of a model in QDQ\n"
+	"form, scales and ranges as well.  Zeros stay zero, integers integers.  Layers belong together by name, or in\n"
+	"their order where both have as many of one shape.",
 	options,
 	"mlopt distill resnet20.onnx sparse.onnx -o better.onnx --calib cifar_x.npy",
 };
 
-enum { MAX_LIST = 64 };
 typedef struct Request {
 	PruneOptions o;
-	const char *output, *student, *shape[MAX_LIST], *exclude[MAX_LIST + 1], *include[MAX_LIST + 1];
-	size_t nexclude, ninclude;
+	RequestLists lists;
+	const char *output, *student;
 	bool json;
 } Request;
 
 static bool take(Request *r, int o)
 {
+	if (request_has(o))
+		return request_take(&r->lists, o, &r->o.data, &r->o.ptq);
 	switch (o) {
 	case 'o': r->output = optarg; return true;
-	case 'n': return cli_int("--threads", optarg, 0, 4096, &r->o.run.threads);
-	case O_CALIB: r->o.calib = optarg; return true;
-	case O_SAMPLES: return cli_int("--samples", optarg, 1, 2000000000, &r->o.samples);
-	case O_PREPROCESS: r->o.preprocess = optarg; return true;
-	case O_SHAPE: return cli_push("--shape", r->shape, MAX_LIST, &r->o.run.nshapes);
+	case 'n': return cli_int("--threads", optarg, 0, 4096, &r->o.data.run.threads);
 	case O_SWEEPS: return cli_int("--sweeps", optarg, 1, 100, &r->o.fits);
-	case O_EXCLUDE: return cli_push("--exclude", r->exclude, MAX_LIST, &r->nexclude);
-	case O_INCLUDE: return cli_push("--include", r->include, MAX_LIST, &r->ninclude);
+	case O_STEPS: return cli_int("--steps", optarg, 0, 10000, &r->o.steps);
 	case O_JSON: r->json = true; return true;
 	default: return false;
 	}
@@ -89,13 +85,10 @@ int cmd_distill(int argc, char **argv)
 	}
 	if (!cli_operands(&spec, argc, argv, 2, 2))
 		return CLI_USAGE;
-	if (!r.output || !r.o.calib)
+	if (!r.output || !r.o.data.calib)
 		return cli_usage("'distill' needs -o FILE and --calib DATA");
-	r.o.model = argv[optind];
+	r.o.data.model = argv[optind];
 	r.student = argv[optind + 1];
-	r.o.run.shapes = r.shape;
-	r.o.ptq.exclude = r.exclude;
-	r.o.ptq.include = r.include;
 	a = mlo_arena_new();
 	if (!a)
 		return cli_finish(&d, MLO_ERR_NOMEM);

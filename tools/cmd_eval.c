@@ -6,7 +6,7 @@
 #include "tools/eval.h"
 #include "tools/outfile.h"
 
-enum { O_DATA = 256, O_LABELS, O_METRIC, O_PREPROCESS, O_LIMIT, O_OUTPUT, O_SHAPE, O_REFERENCE, O_JSON, O_RESAMPLES, O_SEED };
+enum { O_DATA = 256, O_LABELS, O_METRIC, O_PREPROCESS, O_LIMIT, O_OUTPUT, O_SHAPE, O_REFERENCE, O_JSON, O_RESAMPLES, O_SEED, O_KEY };
 static const CliOption options[] = {
 	{O_DATA, "data", "FILE", "samples [N, ...]: .npy or IDX (as MNIST's), also gzipped"},
 	{O_LABELS, "labels", "FILE", "class numbers [N], or targets [N, ...] of a regression, in the same formats"},
@@ -20,6 +20,7 @@ static const CliOption options[] = {
 	{O_RESAMPLES, "resamples", "N", "of two models: bootstrap resamples for the interval (default: 1000; 0: none)"},
 	{O_SEED, "seed", "N", "of the resamples (default: 1)"},
 	{'n', "threads", "N", "threads (default: what this process may use)"},
+	MODEL_KEY_OPTION(O_KEY),
 	{0},
 };
 static const CliSpec spec = {
@@ -95,6 +96,8 @@ static bool take(Request *r, int o)
 		return cli_int("--threads", optarg, 0, 4096, &r->eval.model.threads);
 	case O_SHAPE:
 		return add_shape(r);
+	case O_KEY:
+		return model_take_key(&r->eval.model);
 	default:
 		return false;
 	}

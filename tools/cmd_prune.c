@@ -4,10 +4,11 @@
 
 #include "tools/cli.h"
 #include "tools/prune.h"
+#include "tools/request.h"
 
 enum {
-	O_CALIB = 256, O_SAMPLES, O_PREPROCESS, O_SHAPE, O_SPARSITY, O_SPEEDUP, O_MAX_DROP, O_EVAL, O_LABELS, O_METRIC, O_KEEP,
-	O_PATTERN, O_METHOD, O_UNIFORM, O_EXCLUDE, O_INCLUDE, O_TARGET, O_DRY, O_JSON
+	O_SPARSITY = 256, O_SPEEDUP, O_MAX_DROP, O_EVAL, O_LABELS, O_METRIC, O_KEEP,
+	O_PATTERN, O_METHOD, O_INT8, O_UNIFORM, O_TARGET, O_DRY, O_JSON
 };
 static const CliOption options[] = {
 	{'o', "output", "FILE", "the model to write"},
@@ -16,13 +17,11 @@ static const CliOption options[] = {
 	{O_MAX_DROP, "max-drop", "POINTS", "as many zeros as cost no more accuracy on --eval"},
 	{O_PATTERN, "pattern", "P", "which weights go together: unstructured (default), block, block=RxC, N:M, or channel"},
 	{O_METHOD, "method", "NAME", "second-order (default): what costs the results least goes; magnitude: the smallest"},
+	{O_INT8, "int8", NULL, "quantise as well: each layer is rounded to 8 bits as it is pruned, and QDQ form is written"},
 	{O_UNIFORM, "uniform", NULL, "the same share of zeros in each layer, not more where they cost less"},
-	{O_CALIB, "calib", "DATA", "samples: X.npy, X.npz (arrays named as the inputs), IDX, or a folder of such or .pb files"},
-	{O_SAMPLES, "samples", "N", "use at most N samples (default: 1024)"},
-	{O_PREPROCESS, "preprocess", "RECIPE", "how samples become inputs, as for 'eval'"},
-	{O_SHAPE, "shape", "NAME=1x3x8x8", "shape of an input, or size of a dimension, while samples run"},
-	{O_EXCLUDE, "exclude", "PATTERN", "layers of that name stay dense; * and ? stand for any characters (repeatable)"},
-	{O_INCLUDE, "include", "PATTERN", "only layers of that name are pruned, whatever they are (repeatable)"},
+	REQUEST_SAMPLE_ROWS("samples", "1024"),
+	REQUEST_SHAPE_ROW,
+	REQUEST_LAYER_ROWS("layers of that name stay dense", "only layers of that name are pruned, whatever they are"),
 	{O_EVAL, "eval", "FILE", "labelled samples for --max-drop, prepared like the others"},
 	{O_LABELS, "labels", "FILE", "their class numbers"},
 	{O_METRIC, "metric", "NAME", "what --max-drop is about: top1 (default), top5, f1_macro, ... as for 'eval'"},
@@ -45,11 +44,10 @@ static const CliSpec spec = {
 	"mlopt prune resnet50.onnx --target-speedup 2 --pattern block=16x1 --calib samples/ --target ml_m7a --dry-run",
 };
 
-enum { MAX_LIST = 64 };
 typedef struct Request {
 	PruneOptions o;
-	const char *output, *shape[MAX_LIST], *exclude[MAX_LIST + 1], *include[MAX_LIST + 1];
-	size_t nexclude, ninclude;
+	RequestLists lists;
+	const char *output;
 	bool json, dry, keep;
 } Request;
 
@@ -92,21 +90,18 @@ static bool take_method(Request *r, const char *text)
 
 static bool take(Request *r, int o)
 {
+	if (request_has(o))
+		return request_take(&r->lists, o, &r->o.data, &r->o.ptq);
 	switch (o) {
 	case 'o': r->output = optarg; return true;
-	case 'n': return cli_int("--threads", optarg, 0, 4096, &r->o.run.threads);
+	case 'n': return cli_int("--threads", optarg, 0, 4096, &r->o.data.run.threads);
 	case O_SPARSITY: return take_sparsity(r, optarg);
 	case O_SPEEDUP: return take_speedup(r, optarg);
 	case O_MAX_DROP: return cli_real("--max-drop", optarg, 0, 100, &r->o.max_drop);
 	case O_PATTERN: return take_pattern(r, optarg);
 	case O_METHOD: return take_method(r, optarg);
+	case O_INT8: r->o.int8 = true; return true;
 	case O_UNIFORM: r->o.uniform = true; return true;
-	case O_CALIB: r->o.calib = optarg; return true;
-	case O_SAMPLES: return cli_int("--samples", optarg, 1, 2000000000, &r->o.samples);
-	case O_PREPROCESS: r->o.preprocess = optarg; return true;
-	case O_SHAPE: return cli_push("--shape", r->shape, MAX_LIST, &r->o.run.nshapes);
-	case O_EXCLUDE: return cli_push("--exclude", r->exclude, MAX_LIST, &r->nexclude);
-	case O_INCLUDE: return cli_push("--include", r->include, MAX_LIST, &r->ninclude);
 	case O_EVAL: r->o.eval = optarg; return true;
 	case O_LABELS: r->o.labels = optarg; return true;
 	case O_METRIC: r->o.metric = optarg; return true;
@@ -145,13 +140,17 @@ static bool check(const Request *r)
 
 	if (!r->output && !r->dry)
 		return cli_usage("'prune' needs -o FILE, or --dry-run"), false;
-	if (!o->magnitude && !o->calib)
+	if (!o->magnitude && !o->data.calib)
 		return cli_usage("--method second-order goes by what layers read: it needs --calib DATA"), false;
 	if (o->magnitude && o->speedup > 0)
 		return cli_usage("--target-speedup weighs what layers lose: it needs --method second-order"), false;
 	if (o->pattern.kind == PRUNE_CHANNEL && (o->max_drop >= 0 || o->magnitude || o->uniform))
 		return cli_usage("--pattern channel goes with --sparsity or --target-speedup, --method second-order and no "
 				 "--uniform"), false;
+	if (o->int8 && !o->data.calib)
+		return cli_usage("--int8 goes by what layers read: it needs --calib DATA"), false;
+	if (o->int8 && (o->pattern.kind == PRUNE_CHANNEL || o->speedup > 0 || r->dry))
+		return cli_usage("--int8 goes with --sparsity, --max-drop or N:M: no --target-speedup, --dry-run or --pattern channel"), false;
 	if (r->dry && o->max_drop >= 0)
 		return cli_usage("--max-drop is found by pruning: no --dry-run"), false;
 	return check_amount(r);
@@ -202,10 +201,7 @@ int cmd_prune(int argc, char **argv)
 	}
 	if (!cli_operands(&spec, argc, argv, 1, 1) || !check(&r))
 		return CLI_USAGE;
-	r.o.model = argv[optind];
-	r.o.run.shapes = r.shape;
-	r.o.ptq.exclude = r.exclude;
-	r.o.ptq.include = r.include;
+	r.o.data.model = argv[optind];
 	a = mlo_arena_new();
 	if (!a)
 		return cli_finish(&d, MLO_ERR_NOMEM);

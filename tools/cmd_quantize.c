@@ -6,18 +6,17 @@
 #include "tools/outfile.h"
 #include "tools/page.h"
 #include "tools/quantize.h"
+#include "tools/request.h"
 
 enum {
-	O_CALIB = 256, O_SAMPLES, O_PREPROCESS, O_SHAPE, O_CONST, O_RANGE, O_PERCENTILE, O_WEIGHTS, O_PER_TENSOR, O_SYMMETRIC, O_PRODUCTS,
-	O_EXCLUDE, O_INCLUDE, O_INT16, O_FALLBACK, O_EQUALIZE, O_MIGRATE, O_ROUND, O_NO_BIAS, O_SAVE, O_LOAD, O_JSON, O_ALL,
+	O_CONST = 256, O_RANGE, O_PERCENTILE, O_WEIGHTS, O_PER_TENSOR, O_SYMMETRIC, O_PRODUCTS,
+	O_INT16, O_FALLBACK, O_EQUALIZE, O_MIGRATE, O_ROUND, O_NO_BIAS, O_SAVE, O_LOAD, O_JSON, O_ALL,
 	O_MAX_DROP, O_EVAL, O_LABELS, O_METRIC, O_MIN_SQNR, O_MIN_COSINE, O_KEEP, O_WEIGHT_ONLY, O_BLOCK, O_TARGET, O_TIMES, O_RANK, O_HTML
 };
 static const CliOption options[] = {
 	{'o', "output", "FILE", "the model to write"},
-	{O_CALIB, "calib", "DATA", "samples: X.npy, X.npz (arrays named as the inputs), IDX, or a folder of such or .pb files"},
-	{O_SAMPLES, "samples", "N", "use at most N samples (default: 300)"},
-	{O_PREPROCESS, "preprocess", "RECIPE", "how samples become inputs, as for 'eval'"},
-	{O_SHAPE, "shape", "NAME=1x3x8x8", "shape of an input, or size of a dimension, while calibrating"},
+	REQUEST_SAMPLE_ROWS("samples", "300"),
+	REQUEST_SHAPE_ROW,
 	{O_CONST, "const", "NAME=FILE", "an input that is always the same becomes part of the model: a .npy or .pb file (repeatable)"},
 	{O_RANGE, "range", "METHOD", "ranges of activations: mse (default), minmax, average, percentile, entropy"},
 	{O_PERCENTILE, "percentile", "P", "for --range percentile (default: 99.99)"},
@@ -25,8 +24,7 @@ static const CliOption options[] = {
 	{O_PER_TENSOR, "per-tensor", NULL, "one scale for all output channels of weights"},
 	{O_SYMMETRIC, "symmetric", NULL, "activations as signed integers around 0"},
 	{O_PRODUCTS, "products", NULL, "matrix products of two activations, too"},
-	{O_EXCLUDE, "exclude", "PATTERN", "nodes of that name stay float; * and ? stand for any characters (repeatable)"},
-	{O_INCLUDE, "include", "PATTERN", "only contractions of that name are quantised (repeatable)"},
+	REQUEST_LAYER_ROWS("nodes of that name stay float", "only contractions of that name are quantised"),
 	{O_INT16, "int16", "PATTERN", "nodes of that name read activations in 16 bits (repeatable)"},
 	{O_EQUALIZE, "equalize", NULL, "weights of neighbouring layers equally large; for --per-tensor"},
 	{O_MIGRATE, "migrate", "ALPHA", "0..1: how far weights take over the spread of activation channels; 0: not (default: as noise is least)"},
@@ -64,11 +62,11 @@ static const CliSpec spec = {
 	"mlopt quantize bert.onnx -o bert_int8.onnx --calib samples/ --exclude '*/embeddings/*' --range percentile",
 };
 
-enum { MAX_LIST = 64 };
 typedef struct Request {
 	QuantizeOptions o;
-	const char *output, *shape[MAX_LIST], *consts[MAX_LIST], *exclude[MAX_LIST + 1], *include[MAX_LIST + 1], *wide[MAX_LIST + 1];
-	size_t nexclude, ninclude, nwide;
+	RequestLists lists;
+	const char *output, *consts[REQUEST_MOST], *wide[REQUEST_MOST + 1];
+	size_t nwide;
 	const char *html;
 	bool json, all, keep, bounded;
 	int bits, block;
@@ -138,23 +136,19 @@ static bool take_bound(Request *r, int o)
 
 static bool take(Request *r, int o)
 {
+	if (request_has(o))
+		return request_take(&r->lists, o, &r->o.data, &r->o.ptq);
 	switch (o) {
 	case 'o': r->output = optarg; return true;
-	case 'n': return cli_int("--threads", optarg, 0, 4096, &r->o.run.threads);
-	case O_CALIB: r->o.calib = optarg; return true;
-	case O_SAMPLES: return cli_int("--samples", optarg, 1, 2000000000, &r->o.samples);
-	case O_PREPROCESS: r->o.preprocess = optarg; return true;
-	case O_SHAPE: return cli_push("--shape", r->shape, MAX_LIST, &r->o.run.nshapes);
-	case O_CONST: return cli_push("--const", r->consts, MAX_LIST, &r->o.nconsts);
+	case 'n': return cli_int("--threads", optarg, 0, 4096, &r->o.data.run.threads);
+	case O_CONST: return cli_push("--const", r->consts, REQUEST_MOST, &r->o.nconsts);
 	case O_RANGE: return take_range(r, optarg);
 	case O_PERCENTILE: return cli_real("--percentile", optarg, 50, 100, &r->o.ptq.percentile);
 	case O_WEIGHTS: return take_weights(r, optarg);
 	case O_PER_TENSOR: r->o.ptq.per_tensor = true; return true;
 	case O_SYMMETRIC: r->o.ptq.symmetric = true; return true;
 	case O_PRODUCTS: r->o.ptq.products = true; return true;
-	case O_EXCLUDE: return cli_push("--exclude", r->exclude, MAX_LIST, &r->nexclude);
-	case O_INCLUDE: return cli_push("--include", r->include, MAX_LIST, &r->ninclude);
-	case O_INT16: return cli_push("--int16", r->wide, MAX_LIST, &r->nwide);
+	case O_INT16: return cli_push("--int16", r->wide, REQUEST_MOST, &r->nwide);
 	case O_EQUALIZE: r->o.equalize = true; return true;
 	case O_MIGRATE: return cli_real("--migrate", optarg, 0, 1, &r->o.migrate);
 	case O_ROUND: r->o.round = true; return true;
@@ -253,9 +247,9 @@ static bool check_bounds(const Request *r)
 		return cli_usage("--eval is of use with --max-drop POINTS or --rank only"), false;
 	if (o->raise && !r->bounded)
 		return cli_usage("--fallback is about --max-drop, --min-sqnr and --min-cosine: none of them is there"), false;
-	if (o->rank && !o->calib)
+	if (o->rank && !o->data.calib)
 		return cli_usage("--rank runs samples: it needs --calib"), false;
-	if (r->bounded && !o->calib)
+	if (r->bounded && !o->data.calib)
 		return cli_usage("bounds are checked by running samples: they need --calib"), false;
 	return true;
 }
@@ -278,23 +272,20 @@ int cmd_quantize(int argc, char **argv)
 		return CLI_USAGE;
 	if (!r.output)
 		return cli_usage("'quantize' needs -o FILE");
-	if (r.bits && (r.o.calib || r.o.load_profile || r.json || r.html))
+	if (r.bits && (r.o.data.calib || r.o.load_profile || r.json || r.html))
 		return cli_usage("--weight-only runs no samples: no --calib, --load-profile, --json or --html");
-	if (!r.bits && !r.o.calib == !r.o.load_profile)
-		return cli_usage(r.o.calib ? "--calib and --load-profile exclude each other"
+	if (!r.bits && !r.o.data.calib == !r.o.load_profile)
+		return cli_usage(r.o.data.calib ? "--calib and --load-profile exclude each other"
 					   : "'quantize' needs --calib DATA, or --load-profile FILE");
 	if (r.o.load_profile && (r.o.migrate > 0 || r.o.round))
 		return cli_usage("--migrate and --round run samples: they need --calib, not --load-profile");
-	r.o.correct_bias = r.o.correct_bias && r.o.calib;
+	r.o.correct_bias = r.o.correct_bias && r.o.data.calib;
 	if (r.o.times != QUANTIZE_TIMES_MEASURED && !r.o.target)
 		return cli_usage("--times is about --target NAME");
 	if (!check_bounds(&r))
 		return CLI_USAGE;
-	r.o.model = argv[optind];
-	r.o.run.shapes = r.shape;
+	r.o.data.model = argv[optind];
 	r.o.consts = r.consts;
-	r.o.ptq.exclude = r.exclude;
-	r.o.ptq.include = r.include;
 	r.o.ptq.wide = r.wide;
 	a = mlo_arena_new();
 	if (!a)

@@ -138,7 +138,7 @@ static MloStatus tune(Request *r, MloArena *a, const MloGraph *g, MloDiag *d)
 static MloStatus run(Request *r, MloArena *a, MloDiag *d)
 {
 	MloLoadOptions lo = {.shapes = r->shapes, .nshapes = r->opt.compile.nshapes, .consts = r->consts,
-			     .nconsts = r->opt.compile.nconsts, .keep_symbols = true};
+			     .nconsts = r->opt.compile.nconsts, .keep_symbols = true, .provenance = true};
 	MloGraph *g;
 	MloStatus st;
 

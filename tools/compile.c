@@ -23,12 +23,15 @@ typedef struct Compiler {
 	const MloObjectRequest *object; /* instead of a package; or NULL */
 	const MloGraph *graph; /* as given */
 	const MloTarget *target[MAX_VARIANTS];
+	MloWeightPool pool;
 	MloElem precision;
 	MloTier tier;
 	size_t nvariants;
 	MloVariant *made; /* nvariants each */
 	MloManifestVariant *listed;
 	MloPackage *package;
+	const MloGraph *golden_of;    /* the graph that the blob below is of */
+	MloPiece golden;
 	const MloGraph *typed; /* after all passes: what is known about sizes in the end */
 	StatePair *state;
 } Compiler;
@@ -191,6 +194,7 @@ static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, 
 		.dump_kernels = c->opt->dump_kernels,
 		.dump_llvm = c->opt->dump_llvm,
 		.dump_asm = c->opt->dump_asm,
+		.pool = c->nvariants > 1 ? &c->pool : NULL,
 		.function = c->object ? c->object->function : NULL,
 	};
 	MloVariant *v = &c->made[i];
@@ -209,15 +213,38 @@ static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, 
 		c->opt->timing(c->opt->timing_user, "codegen", now() - start, v->nkernels);
 	if (c->object)
 		return MLO_OK;
-	c->listed[i] = (MloManifestVariant){
-		.target = t,
-		.made = v,
-		.precision = mlo_precision_name(c->precision),
-		.code = add_blob(c, MLRT_CODE, &v->code),
-		.weights = (size_t)mlo_package_pieces(c->package, MLRT_WEIGHTS, v->weight, v->nweight, v->lookup_bytes),
-		.program = add_blob(c, MLRT_PROGRAM, &v->program),
-	};
+	c->listed[i] = (MloManifestVariant){.target = t, .made = v, .precision = mlo_precision_name(c->precision)};
+	c->listed[i].code = add_blob(c, MLRT_CODE, &v->code);
+	if (!v->pooled)
+		c->listed[i].weights = (size_t)mlo_package_pieces(c->package, MLRT_WEIGHTS, v->weight, v->nweight, v->lookup_bytes);
+	c->listed[i].program = add_blob(c, MLRT_PROGRAM, &v->program);
+	if (c->golden_of) {
+		c->listed[i].golden = (size_t)mlo_package_blob(c->package, MLRT_GOLDEN, c->golden.data, c->golden.n);
+		c->listed[i].golden_data = c->golden.data;
+	}
 	return MLO_OK;
+}
+
+/* The blob of weights that variants share, which all have brought theirs to. */
+static void add_pool(Compiler *c)
+{
+	size_t n, blob;
+	const MloPiece *piece = mlo_pool_pieces(&c->pool, &n);
+
+	if (!c->pool.weight.n)
+		return;
+	blob = (size_t)mlo_package_pieces(c->package, MLRT_WEIGHTS, piece, n, 0);
+	for (size_t i = 0; i < c->nvariants; i++)
+		if (c->made[i].pooled)
+			c->listed[i].weights = blob;
+}
+
+static MloStatus make_golden(Compiler *c, const MloGraph *g)
+{
+	if (!c->hooks || !c->hooks->golden || c->golden_of == g)
+		return MLO_OK;
+	c->golden_of = g;
+	return c->hooks->golden(c->hooks->golden_user, c->a, g, c->precision, &c->golden, c->d);
 }
 
 static void fill_report(const Compiler *c, MloptReport *r)
@@ -228,6 +255,7 @@ static void fill_report(const Compiler *c, MloptReport *r)
 		r->nodes++;
 	r->macs = mlo_graph_macs(c->graph);
 	r->variants = c->nvariants;
+	r->weight_bytes = (uint64_t)c->pool.bytes;
 	for (size_t i = 0; i < c->nvariants; i++) {
 		const MloVariant *v = &c->made[i];
 
@@ -235,7 +263,7 @@ static void fill_report(const Compiler *c, MloptReport *r)
 		r->kernels += v->nkernels;
 		r->cache_hits += v->cache_hits;
 		r->code_bytes += v->code.n + v->facts.code + v->facts.constants;
-		r->weight_bytes += v->weight_bytes;
+		r->weight_bytes += v->pooled ? 0 : v->weight_bytes;
 		r->arena_bytes = v->arena_bytes > r->arena_bytes ? v->arena_bytes : r->arena_bytes;
 		for (size_t s = 0; s < v->nsteps; s++) {
 			++*tier[v->steps[s].tier];
@@ -381,6 +409,8 @@ static MloStatus find_targets(Compiler *c)
 	}
 	if (c->object && c->nvariants > 1) {
 		c->target[0] = c->target[c->nvariants - 1];
+		mlo_note(c->d, "of the %zu levels of %s this is for the lowest, %s; "
+			 "--target takes the name of any ('mlopt targets -v')", c->nvariants, targets->name, c->target[0]->name);
 		c->nvariants = 1;
 	}
 	return MLO_OK;
@@ -397,6 +427,7 @@ static MloStatus compile(Compiler *c)
 	MLO_TRY(read_tier(c));
 	MLO_TRY(find_targets(c));
 	c->package = mlo_package_new(c->a);
+	c->pool.arena = c->a;
 	c->made = MLO_NEWN(c->a, MloVariant, c->nvariants);
 	c->listed = MLO_NEWN(c->a, MloManifestVariant, c->nvariants);
 	for (size_t i = 0; i < c->nvariants; i++) {
@@ -405,10 +436,13 @@ static MloStatus compile(Compiler *c)
 		if (graph != from)
 			MLO_TRY(split_pipeline(c, graph, &common, &passes));
 		from = graph;
+		MLO_TRY(make_golden(c, graph));
 		/* most weights were rewritten by now, or are about to be read one after the other */
 		mlo_graph_unload(graph);
 		MLO_TRY(compile_variant(c, i, common, passes));
 	}
+	if (!c->object)
+		add_pool(c);
 	return MLO_OK;
 }
 
@@ -420,7 +454,8 @@ static MloStatus deliver(Compiler *c, MloArena *a, const char *path, MloCompiled
 	MLO_TRY(check_states(c));
 	MLO_TRY(mlo_manifest_text(c->a,
 				  &(MloManifest){c->graph, c->typed, c->opt, c->listed, c->nvariants,
-						 (const size_t (*)[2])c->state, c->opt->nstates},
+						 (const size_t (*)[2])c->state, c->opt->nstates, c->hooks ? c->hooks->options : NULL,
+						 c->hooks ? c->hooks->noptions : 0},
 				  &manifest, c->d));
 	fill_report(c, &out->report);
 	if (path) {
@@ -469,7 +504,9 @@ MloStatus mlo_compile_object(const MloGraph *g, const MloptOptions *opt, const M
 	*report = (MloptReport){0};
 	if (!c.a)
 		return mlo_error(d, MLO_ERR_NOMEM, "out of memory");
-	st = compile(&c);
+	st = hooks && hooks->golden
+		     ? mlo_error(d, MLO_ERR_USAGE, "--golden: only packages have a place for golden vectors")
+		     : compile(&c);
 	if (st == MLO_OK) {
 		fill_report(&c, report);
 		report->package_bytes = c.made[0].object.n;

@@ -2,6 +2,7 @@
 #ifndef MLO_TOOLS_COMPILE_H
 #define MLO_TOOLS_COMPILE_H
 #include "codegen/compile.h"
+#include "ir/base/piece.h"
 #include "ir/graph.h"
 #include "mlopt/mlopt.h"
 
@@ -13,12 +14,15 @@ typedef struct MloLoadOptions {
 	bool keep_symbols;   /* leave dimensions that no shape binds symbolic */
 	bool as_written;     /* compute nothing, even where that would tell shapes */
 	bool quiet;          /* no warning about them */
+	bool provenance;     /* hash what the model consists of, cryptographically */
 	MloGraph **partial;  /* not NULL: gets what a failed load made so far, to be freed; else NULL */
 	MloStatus *inferred; /* not NULL: what type inference says goes there, and is no failure */
 } MloLoadOptions;
 
-/* Graph meta of a loaded model: xxh3 of the file, in hexadecimal. */
+/* Graph meta of a loaded model: xxh3 of the file, in hexadecimal; its SHA-256, if provenance was asked for, which
+ * is then also the value of what MLO_ONNX_EXTERNAL (frontend/onnx.h) begins. */
 #define MLO_MODEL_HASH "mlopt.model_hash"
+#define MLO_MODEL_SHA256 "mlopt.model_sha256"
 
 /* Imports a model and infers its types.  Dimensions of inputs that nothing binds become 1, with a
  * warning that shows the option. `opt` may be NULL. The graph's name is the file's, without suffix. */
@@ -39,6 +43,11 @@ typedef struct MloCompileHooks {
 	MloChooser chooser;    /* without a function: as without hooks */
 	const MloGraph *(*graph)(void *user, const MloTarget *t); /* what that variant is made from; NULL: the same graph for all */
 	void (*made)(void *user, const MloVariant *v); /* of each variant; NULL: none */
+	/* Golden vectors, a blob as runtime/format.h has it, in `a`, of each graph that variants are made from; NULL: none. */
+	MloStatus (*golden)(void *golden_user, MloArena *a, const MloGraph *g, MloElem precision, MloPiece *out, MloDiag *d);
+	void *golden_user;
+	const char *const (*options)[2]; /* names and values that the manifest lists among the options, beside MloptOptions */
+	size_t noptions;
 	const MloTarget *only; /* the target's only variant that is compiled; NULL: all are */
 	void *user;
 } MloCompileHooks;

@@ -10,6 +10,7 @@
 #include "passes/pass.h"
 #include "tools/compile.h"
 #include "tools/npy.h"
+#include "tools/provenance.h"
 
 /* A symbol's size is within lo..hi. */
 typedef struct Range {
@@ -178,19 +179,15 @@ static MloStatus infer(Loader *l, MloGraph *g)
 /* Which file this graph is: the manifest tells later. */
 static MloStatus note_hash(Loader *l, MloGraph *g)
 {
-	MloMeta *m = MLO_NEW(g->arena, MloMeta);
 	const void *bytes;
 	size_t n;
 
 	MLO_TRY(mlo_map_file(l->a, l->path, &bytes, &n, l->d));
-	*m = (MloMeta){MLO_MODEL_HASH, mlo_sprintf(g->arena, "%016" PRIx64, (uint64_t)XXH3_64bits(bytes, n)),
-		       NULL};
-	for (MloMeta **at = &g->meta;; at = &(*at)->next) {
-		if (!*at) {
-			*at = m;
-			return MLO_OK;
-		}
-	}
+	mlo_graph_meta(g, MLO_MODEL_HASH, mlo_sprintf(l->a, "%016" PRIx64, (uint64_t)XXH3_64bits(bytes, n)));
+	if (!l->opt->provenance)
+		return MLO_OK;
+	mlo_graph_meta(g, MLO_MODEL_SHA256, mlo_sha256_text(l->a, bytes, n));
+	return mlo_note_external(l->a, g, l->path, l->d);
 }
 
 /* "batch=1..64" */

@@ -6,29 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/format.h"
 #include "tools/compile.h"
 #include "tools/objects.h"
+#include "tools/provenance.h"
 
 enum { MAX_META = 1024 }; /* bytes of one metadata value that are kept */
 
-/* Jansson refuses text that is not UTF-8 (names in models may be anything): such bytes become '?'. */
 static json_t *text(const char *s)
 {
-	json_t *j = json_string(s ? s : "");
-	char *copy;
-
-	if (j)
-		return j;
-	copy = strdup(s);
-	if (!copy)
-		return NULL;
-	for (char *p = copy; *p; p++) {
-		if ((unsigned char)*p >= 0x80)
-			*p = '?';
-	}
-	j = json_string(copy);
-	free(copy);
-	return j;
+	return mlo_json_text(s);
 }
 
 static json_t *whole(double v)
@@ -162,6 +149,8 @@ static json_t *variant(const MloManifestVariant *v)
 	json_object_set_new(j, "code", json_integer((json_int_t)v->code));
 	json_object_set_new(j, "weights", json_integer((json_int_t)v->weights));
 	json_object_set_new(j, "program", json_integer((json_int_t)v->program));
+	if (v->golden_data)
+		json_object_set_new(j, "golden", json_integer((json_int_t)v->golden));
 	json_object_set_new(j, "arena_bytes", json_integer((json_int_t)v->made->arena_bytes));
 	json_object_set_new(j, "scratch_bytes", json_integer((json_int_t)v->made->scratch_bytes));
 	json_object_set_new(j, "precision", text(v->precision));
@@ -201,25 +190,54 @@ static json_t *meta(const MloGraph *g)
 	return j;
 }
 
-static json_t *options(const MloptOptions *opt)
+static json_t *texts(const char *const *list, size_t n)
 {
-	json_t *j = json_object(), *shapes = json_array(), *consts = json_array();
+	json_t *j = json_array();
+
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(j, text(list[i]));
+	return j;
+}
+
+/* What decides about the package beside what is listed elsewhere (precision, measured schedules): no paths, for where files were
+ * is nobody's business, and nothing of how it was made, as threads and caches. */
+static json_t *options(const MloManifest *m)
+{
+	const MloptOptions *opt = m->opt;
+	json_t *j = json_object(), *consts = json_array();
 
 	json_object_set_new(j, "target", text(opt->target ? opt->target : "native"));
 	json_object_set_new(j, "level", json_integer(opt->level));
-	for (size_t i = 0; i < opt->nshapes; i++)
-		json_array_append_new(shapes, text(opt->shapes[i]));
-	json_object_set_new(j, "shapes", shapes);
-	for (size_t i = 0; i < opt->nconsts; i++) /* where the file was is nobody's business */
+	json_object_set_new(j, "shapes", texts(opt->shapes, opt->nshapes));
+	for (size_t i = 0; i < opt->nconsts; i++)
 		json_array_append_new(consts, json_stringn(opt->consts[i], strcspn(opt->consts[i], "=")));
 	if (opt->nconsts)
 		json_object_set_new(j, "consts", consts);
 	else
 		json_decref(consts);
+	if (opt->nstates)
+		json_object_set_new(j, "states", texts(opt->states, opt->nstates));
 	json_object_set_new(j, "winograd", json_boolean(!opt->no_winograd));
 	if (opt->tier)
 		json_object_set_new(j, "tier", text(opt->tier));
+	for (size_t i = 0; i < m->noptions; i++)
+		json_object_set_new(j, m->options[i][0], text(m->options[i][1]));
 	return j;
+}
+
+/* Of the first variant: all have as many vectors. */
+static void add_golden(json_t *j, const MloManifestVariant *v)
+{
+	const MlrtGolden *g = v->golden_data;
+
+	if (g)
+		json_object_set_new(j, "golden", json_pack("{s:i,s:f}", "vectors", (int)g->nvectors, "nmse", g->nmse));
+}
+
+static void add_optional(json_t *j, const char *key, const char *value)
+{
+	if (value)
+		json_object_set_new(j, key, text(value));
 }
 
 static json_t *states(const MloManifest *m)
@@ -241,12 +259,18 @@ static json_t *build(MloArena *a, const MloManifest *m)
 	const MloGraph *g = m->graph;
 	const char *hash = meta_of(g, MLO_MODEL_HASH);
 	json_t *j = json_object(), *ins = json_array(), *outs = json_array(), *vars = json_array();
+	json_t *external = mlo_external_json(g);
 	char tool[64];
 
 	snprintf(tool, sizeof tool, "mlopt %s", mlopt_version());
 	json_object_set_new(j, "format", json_integer(1));
-	json_object_set_new(j, "name", text(m->opt->name ? m->opt->name : g->name));
+	json_object_set_new(j, "name", text(mlo_package_name(m)));
+	add_optional(j, "version", mlo_package_version(m));
+	add_optional(j, "license", mlo_package_license(m));
 	json_object_set_new(j, "model_hash", text(hash));
+	add_optional(j, "model_sha256", meta_of(g, MLO_MODEL_SHA256));
+	if (external)
+		json_object_set_new(j, "external", external);
 	json_object_set_new(j, "tool", text(tool));
 	for (uint32_t i = 0; i < g->ninputs; i++)
 		json_array_append_new(ins, tensor(a, g->inputs[i]->name, &m->typed->inputs[i]->type));
@@ -259,8 +283,10 @@ static json_t *build(MloArena *a, const MloManifest *m)
 	if (m->nstates)
 		json_object_set_new(j, "states", states(m));
 	json_object_set_new(j, "variants", vars);
-	json_object_set_new(j, "options", options(m->opt));
+	json_object_set_new(j, "options", options(m));
+	add_golden(j, &m->variant[0]);
 	json_object_set_new(j, "meta", meta(g));
+	json_object_set_new(j, "sbom", mlo_sbom_json(m));
 	return j;
 }
 

@@ -12,6 +12,8 @@ typedef struct MloManifestVariant {
 	const MloVariant *made;
 	const char *precision; /* of products */
 	size_t code, weights, program; /* blob numbers */
+	size_t golden;         /* likewise, if there are golden vectors: */
+	const void *golden_data; /* that blob; NULL: none */
 } MloManifestVariant;
 
 typedef struct MloManifest {
@@ -22,6 +24,8 @@ typedef struct MloManifest {
 	size_t nvariants;
 	const size_t (*state)[2]; /* input, output */
 	size_t nstates;
+	const char *const (*options)[2]; /* names and values beside those of opt */
+	size_t noptions;
 } MloManifest;
 
 /* Compact JSON text owned by `a`; the same for the same input, byte for byte. */

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "frontend/onnx.h"
+#include "package/sign.h"
 #include "runtime/format.h"
 #include "tools/cli.h"
 #include "tools/objects.h"
@@ -33,6 +34,17 @@ MloStatus model_runtime_error(MloDiag *d, const MlrtError *e)
 		[MLRT_ERR_ARGUMENT] = MLO_ERR_USAGE,
 		[MLRT_ERR_NOMEM] = MLO_ERR_NOMEM,
 		[MLRT_ERR_THREAD] = MLO_ERR_IO,
+		[MLRT_ERR_DAMAGED] = MLO_ERR_FORMAT,
+		[MLRT_ERR_TRUNCATED] = MLO_ERR_FORMAT,
+		[MLRT_ERR_MANIFEST] = MLO_ERR_FORMAT,
+		[MLRT_ERR_ARCH] = MLO_ERR_TARGET,
+		[MLRT_ERR_UNSIGNED] = MLO_ERR_FORMAT,
+		[MLRT_ERR_DOWNGRADED] = MLO_ERR_FORMAT,
+		[MLRT_ERR_KEY] = MLO_ERR_FORMAT,
+		[MLRT_ERR_SIGNATURE] = MLO_ERR_FORMAT,
+		[MLRT_ERR_NO_CRYPTO] = MLO_ERR_UNSUPPORTED,
+		[MLRT_ERR_NO_GOLDEN] = MLO_ERR_USAGE,
+		[MLRT_ERR_REPLAY] = MLO_ERR_MODEL,
 	};
 
 	return mlo_error(d, status[e->status], "%s", e->text);
@@ -134,9 +146,15 @@ static MloStatus start_session(Model *m, const ModelOptions *opt, MloDiag *d)
 	return MLO_OK;
 }
 
+bool model_take_key(ModelOptions *opt)
+{
+	return cli_push("--key", opt->key, sizeof opt->key / sizeof *opt->key, &opt->nkeys);
+}
+
 static MloStatus open_package(Model *m, const ModelOptions *opt, MloDiag *d)
 {
-	MlrtOpenOptions oo = {.variant = opt->variant};
+	MlrtPublicKey key[sizeof opt->key / sizeof *opt->key];
+	MlrtOpenOptions oo = {.variant = opt->variant, .keys = key, .nkeys = opt->nkeys};
 	MlrtError e = {0};
 	struct stat st;
 	double start = cli_now();
@@ -147,6 +165,8 @@ static MloStatus open_package(Model *m, const ModelOptions *opt, MloDiag *d)
 		mlo_hint(d, "give the ONNX model it was made from");
 		return MLO_ERR_USAGE;
 	}
+	for (size_t i = 0; i < opt->nkeys; i++)
+		MLO_TRY(mlo_key_read_public(opt->key[i], key[i].bytes, d));
 	if (mlrt_model_open(m->path, &oo, &m->package, &e) != MLRT_OK)
 		return model_runtime_error(d, &e);
 	m->package_bytes = stat(m->path, &st) == 0 ? (size_t)st.st_size : 0;
@@ -200,6 +220,8 @@ static MloStatus open_onnx(Model *m, const ModelOptions *opt, MloDiag *d)
 
 	if (opt->variant)
 		return mlo_error(d, MLO_ERR_USAGE, "--variant is for packages, '%s' is a model", m->path);
+	if (opt->nkeys)
+		return mlo_error(d, MLO_ERR_USAGE, "--key is for packages, '%s' is a model, which nobody can sign", m->path);
 	MLO_TRY(mlo_load_model(m->path, &lo, &m->graph, d));
 	cli_flush_diag(d);
 	d->where = m->path;
@@ -230,6 +252,17 @@ MloStatus model_open_graph(Model *m, const MloGraph *g, const ModelOptions *opt,
 
 	MLO_TRY(begin(m, g->name));
 	st = open_graph(m, g, opt, d);
+	if (st != MLO_OK)
+		model_close(m);
+	return st;
+}
+
+MloStatus model_describe(Model *m, const MloGraph *g, MloDiag *d)
+{
+	MloStatus st;
+
+	MLO_TRY(begin(m, g->name));
+	st = list_graph(m, g, d);
 	if (st != MLO_OK)
 		model_close(m);
 	return st;

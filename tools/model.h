@@ -18,7 +18,12 @@ typedef struct ModelOptions {
 	const char *variant;   /* of a package; NULL: the best that fits */
 	const char *cache_dir; /* NULL: the default one */
 	bool no_cache;
+	const char *key[8];    /* files of public keys, all of which must have signed the package */
+	size_t nkeys;
 } ModelOptions;
+/* The option for them, and what takes it; false: an error was printed. */
+#define MODEL_KEY_OPTION(id) {id, "key", "FILE.pub", "the package must be signed by that key (repeatable: by all of them)"}
+bool model_take_key(ModelOptions *opt);
 
 typedef struct ModelTensor {
 	const char *name;
@@ -53,6 +58,8 @@ bool model_is_package(const char *path);
 MloStatus model_open(Model *m, const char *path, const ModelOptions *opt, MloDiag *d) MLO_CHECKED;
 /* The same from a graph that the caller keeps; `keep` adds nothing, the graph's outputs are run. */
 MloStatus model_open_graph(Model *m, const MloGraph *g, const ModelOptions *opt, MloDiag *d) MLO_CHECKED;
+/* Only what inputs and outputs g has: nothing can be run. */
+MloStatus model_describe(Model *m, const MloGraph *g, MloDiag *d) MLO_CHECKED;
 /* A package in memory, which stays as it is until model_close(). */
 MloStatus model_open_bytes(Model *m, const char *name, const void *bytes, size_t n, const ModelOptions *opt,
 			   MloDiag *d) MLO_CHECKED;

@@ -8,6 +8,7 @@ typedef MloStatus ProbeFn(void *user, MloTensor *const *out, int64_t count, int6
 /* Which samples: of tools/calib.h, for the inputs of a model. */
 typedef struct ProbeData {
 	const char *model, *calib, *preprocess;
+	int samples; /* at most */
 	ModelOptions run;
 } ProbeData;
 typedef struct Probe {

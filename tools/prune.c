@@ -37,7 +37,7 @@ static MloStatus check_layers(const Prune *x)
 	size_t undivided = 0;
 
 	for (size_t i = 0; i < x->list.n; i++) {
-		if (!x->list.layer[i].off)
+		if (!x->list.layer[i].off && !x->list.layer[i].whole)
 			return MLO_OK;
 		undivided += x->q->layer[x->list.layer[i].index].off == NULL;
 	}
@@ -73,10 +73,12 @@ static void list_layers(Prune *x, MloGraph *g)
 MloStatus prune_reset(Prune *x)
 {
 	mlo_graph_free(x->g);
-	x->g = mlo_graph_clone(x->dense);
+	x->g = mlo_graph_clone(x->start ? x->start : x->dense);
 	if (!x->g)
 		return mlo_error(x->d, MLO_ERR_NOMEM, "out of memory");
 	list_layers(x, x->g);
+	if (x->int8)
+		prune_int8_mark(x);
 	return MLO_OK;
 }
 
@@ -107,7 +109,6 @@ void prune_begin(Prune *x, MloArena *a, const PruneOptions *opt, MloDiag *d)
 	*x = (Prune){.a = a,
 		     .d = d,
 		     .opt = opt,
-		     .data = {opt->model, opt->calib, opt->preprocess, opt->run},
 		     .output_sqnr = NAN,
 		     .accuracy = NAN,
 		     .float_accuracy = NAN,
@@ -115,21 +116,29 @@ void prune_begin(Prune *x, MloArena *a, const PruneOptions *opt, MloDiag *d)
 		     .ns_after = NAN};
 }
 
-MloStatus prune_open(Prune *x, MloArena *a, const PruneOptions *opt, MloDiag *d)
+static MloStatus open_float(Prune *x)
 {
 	MloLoadOptions lo = {.keep_symbols = true, .quiet = true};
-	MloPassCx cx = {.arena = a, .diag = d};
 
-	prune_begin(x, a, opt, d);
-	MLO_TRY(mlo_load_model(opt->model, &lo, &x->source, d));
-	d->where = opt->model;
+	MLO_TRY(mlo_load_model(x->opt->data.model, &lo, &x->source, x->d));
+	x->d->where = x->opt->data.model;
 	x->dense = mlo_graph_clone(x->source);
 	if (!x->dense)
-		return mlo_error(d, MLO_ERR_NOMEM, "out of memory");
-	MLO_TRY(mlo_passes_run(x->dense, "float", NULL, NULL, d));
-	list_layers(x, x->dense);
-	if (opt->calib)
-		add_biases(x->dense, &x->list, &cx);
+		return mlo_error(x->d, MLO_ERR_NOMEM, "out of memory");
+	return mlo_passes_run(x->dense, "float", NULL, NULL, x->d);
+}
+
+MloStatus prune_open(Prune *x, MloArena *a, const PruneOptions *opt, MloDiag *d)
+{
+	MloPassCx cx = {.arena = a, .diag = d};
+	MloGraph *g;
+
+	prune_begin(x, a, opt, d);
+	MLO_TRY(opt->int8 ? prune_int8_open(x) : open_float(x));
+	g = x->start ? x->start : x->dense;
+	list_layers(x, g);
+	if (opt->data.calib)
+		add_biases(g, &x->list, &cx);
 	MLO_TRY(prune_reset(x));
 	check_patterns(x, "--exclude", opt->ptq.exclude);
 	check_patterns(x, "--include", opt->ptq.include);
@@ -142,143 +151,12 @@ void prune_close(Prune *x)
 	if (x->d)
 		x->d->where = NULL;
 	mlo_graph_free(x->g);
+	mlo_graph_free(x->start);
 	mlo_graph_free(x->dense);
 	mlo_graph_free(x->source);
 	mlo_graph_free(x->student);
-	x->g = x->dense = x->source = x->student = NULL;
-}
-
-/* -- a layer ---------------------------------------------------------------------------------------------- */
-
-static void set_bias(Prune *x, const MloPruneLayer *l, const double *bias)
-{
-	const MloPtqLayer *p = &x->q->layer[l->index];
-	const MloValue *old = mlo_layer_bias(p);
-	int64_t n = l->rows * l->groups;
-	MloTensor *t = mlo_tensor_new(x->g->arena, EL_f32, 1, &n);
-	MloValue *v;
-
-	for (int64_t i = 0; i < n; i++)
-		mlo_tensor_set_f64(t, i, bias[i]);
-	v = mlo_graph_const(x->g, t, old->name);
-	if (l->n->op == OP_conv) {
-		mlo_node_set_in(x->g, l->n, 2, v);
-	} else {
-		MloNode *add = l->n->out[0]->uses->node;
-
-		mlo_node_set_in(x->g, add, (uint32_t)mlo_const_side(add), v);
-	}
-}
-
-/* The groups of a layer, one after the other.  `fit`: the zeros that there are stay, and no others come. */
-typedef struct Work {
-	Prune *x;
-	MloPruneLayer *l;
-	MloArena *a;
-	bool fit;
-	double *w, *bias; /* of all groups; bias: NULL: there is none */
-	double error, signal;
-} Work;
-
-static void prune_matrix(Work *o, const MloProblem *p, double *w)
-{
-	int64_t n = p->rows * p->k;
-	const PruneOptions *opt = o->x->opt;
-	uint8_t *keep = MLO_NEWN(o->a, uint8_t, (size_t)n);
-
-	if (o->fit)
-		for (int64_t i = 0; i < n; i++)
-			keep[i] = w[i] != 0;
-	else if (o->l->sparsity > 0)
-		mlo_prune_search(p, &opt->pattern, o->l->sparsity, keep);
-	else
-		memset(keep, 1, (size_t)n);
-	mlo_prune_refit(p, keep, w);
-}
-
-static void take_bias(Work *o, const MloProblem *p, int64_t group, const double *w)
-{
-	for (int64_t r = 0; r < p->rows && o->bias; r++) {
-		double sum = p->mean_y[r];
-
-		for (int64_t i = 0; i < p->k; i++)
-			sum -= w[r * p->k + i] * p->mean_x[i];
-		o->bias[group * p->rows + r] = sum;
-	}
-}
-
-static void note_damping(const Work *o, const MloProblem *p, const MloPruneStats *s)
-{
-	const MloPruneLayer *l = o->l;
-
-	if (o->fit)
-		return;
-	if (s->n < s->k)
-		mlo_warn(o->x->d, "node '%s': %lld inputs were seen for %lld weights of each output: their Hessian is singular but for "
-				  "its damping; more samples help", mlo_node_name(l->n), (long long)s->n, (long long)s->k);
-	else if (p->damping > o->x->opt->damping)
-		mlo_note(o->x->d, "node '%s': the Hessian is singular: damped by %g of its diagonal", mlo_node_name(l->n), p->damping);
-}
-
-/* *fitted: the samples say something about the weights. */
-static MloStatus prune_group(Work *o, int64_t group, const MloPruneStats *s, bool *fitted)
-{
-	const Prune *x = o->x;
-	double *w = o->w + group * s->rows * s->k;
-	MloProblem p;
-
-	mlo_weights_get(o->l, o->l->n, group, w);
-	switch (mlo_problem_new(o->a, s, w, o->bias != NULL, x->opt->damping, &p)) {
-	case PROBLEM_WILD:
-		return mlo_node_error(x->d, MLO_ERR_MODEL, o->l->n, "reads or gives NaN or infinite numbers for samples of '%s'",
-				      x->opt->calib);
-	case PROBLEM_CONSTANT: *fitted = false; return MLO_OK;
-	case PROBLEM_GIVEN: break;
-	}
-	note_damping(o, &p, s);
-	if (!x->opt->magnitude)
-		prune_matrix(o, &p, w);
-	o->error += mlo_problem_error(&p, w);
-	o->signal += p.signal;
-	take_bias(o, &p, group, w);
-	return MLO_OK;
-}
-
-/* Whatever the samples say. */
-static void prune_smallest(Prune *x, MloPruneLayer *l)
-{
-	mlo_weights_smallest(x->g, l, l->n, &x->opt->pattern, l->sparsity);
-}
-
-static MloStatus prune_layer(Prune *x, MloPruneLayer *l, const MloPruneStats *of, bool fit)
-{
-	Work o = {.x = x, .l = l, .fit = fit};
-	MloStatus st = MLO_OK;
-	bool fitted = true;
-
-	if (x->opt->magnitude)
-		prune_smallest(x, l);
-	o.w = MLO_NEWN(x->a, double, (size_t)mlo_prune_weights(l));
-	o.bias = mlo_layer_bias(&x->q->layer[l->index]) ? MLO_NEWN(x->a, double, (size_t)(l->rows * l->groups)) : NULL;
-	for (int64_t group = 0; group < l->groups && st == MLO_OK && fitted; group++) {
-		o.a = mlo_arena_new();
-		if (!o.a)
-			return mlo_error(x->d, MLO_ERR_NOMEM, "out of memory");
-		st = prune_group(&o, group, &of[group], &fitted);
-		mlo_arena_free(o.a);
-	}
-	MLO_TRY(st);
-	if (!fitted) {
-		mlo_warn(x->d, "node '%s' reads the same for all samples: its smallest weights go", mlo_node_name(l->n));
-		if (!fit)
-			prune_smallest(x, l);
-		return MLO_OK;
-	}
-	l->sqnr = o.error > 0 ? 10 * log10(o.signal / o.error) : INFINITY;
-	mlo_weights_set(x->g, l, l->n, o.w);
-	if (o.bias)
-		set_bias(x, l, o.bias);
-	return MLO_OK;
+	x->g = x->start = x->dense = x->source = x->student = NULL;
+	prune_int8_close(x);
 }
 
 /* -- all layers ------------------------------------------------------------------------------------------- */
@@ -287,19 +165,19 @@ static MloStatus prune_one(void *user, size_t layer, PruneSums *sums)
 {
 	Prune *x = user;
 
-	return prune_layer(x, &x->list.layer[layer], sums->of, false);
+	return prune_layer(x, layer, sums, false);
 }
 
 static MloStatus fit_one(void *user, size_t layer, PruneSums *sums)
 {
 	Prune *x = user;
 
-	return prune_layer(x, &x->list.layer[layer], sums->of, true);
+	return prune_layer(x, layer, sums, true);
 }
 
 static MloStatus prune_layers(Prune *x)
 {
-	if (x->opt->calib)
+	if (x->opt->data.calib)
 		return prune_each(x, false, "prune", prune_one, x);
 	for (size_t i = 0; i < x->list.n; i++)
 		if (!x->list.layer[i].off)
@@ -354,7 +232,7 @@ MloStatus prune_measure(Prune *x, int64_t samples)
 
 	MLO_TRY(probe_open(&p[0], x->dense, x->d));
 	MLO_TRY(probe_open(&p[1], x->g, x->d));
-	st = probe_samples(&x->data, list, 2, samples < x->opt->samples ? samples : x->opt->samples, "compare", compare, &c, x->d);
+	st = probe_samples(&x->opt->data, list, 2, samples < x->opt->data.samples ? samples : x->opt->data.samples, "compare", compare, &c, x->d);
 	x->output_sqnr = noise_db(&c.noise);
 	probe_close(&p[0]);
 	probe_close(&p[1]);
@@ -410,14 +288,25 @@ MloStatus prune_all(Prune *x, bool plan)
 		MLO_TRY(prune_run(x));
 	if (x->opt->speedup > 0)
 		MLO_TRY(prune_time_after(x, x->g));
-	return x->opt->calib ? prune_measure(x, PRUNE_MEASURED) : MLO_OK;
+	return x->opt->data.calib ? prune_measure(x, PRUNE_MEASURED) : MLO_OK;
 }
 
 MloStatus prune_write(Prune *x, const char *path)
 {
+	const MloGraph *g = x->kept ? x->kept : x->g;
+	MloGraph *lowered = NULL;
 	const void *bytes;
+	MloStatus st = MLO_OK;
 	size_t n;
 
-	MLO_TRY(mlo_onnx_export(x->a, x->kept ? x->kept : x->g, mlopt_version(), &bytes, &n, x->d));
-	return mlo_write_file(path, bytes, n, x->d);
+	if (x->quantised && !x->kept) {
+		g = lowered = mlo_graph_clone(x->g);
+		st = lowered ? mlo_ptq_lower(x->q, lowered, x->d) : mlo_error(x->d, MLO_ERR_NOMEM, "out of memory");
+	}
+	if (st == MLO_OK)
+		st = mlo_onnx_export(x->a, g, mlopt_version(), &bytes, &n, x->d);
+	if (st == MLO_OK)
+		st = mlo_write_file(path, bytes, n, x->d);
+	mlo_graph_free(lowered);
+	return st;
 }

@@ -30,6 +30,8 @@ static MloStatus add_curve(void *user, size_t layer, PruneSums *sums)
 	MloPruneCurve *c = &x->curve[layer];
 	int64_t k = mlo_prune_inputs(l);
 
+	if (l->whole)
+		return MLO_OK;
 	start_curve(x, l, c);
 	for (int64_t group = 0; group < l->groups; group++) {
 		MloArena *a = mlo_arena_new();
@@ -56,7 +58,7 @@ MloStatus prune_curves(Prune *x)
 	if (!x->opt->magnitude)
 		return prune_each(x, true, "sensitivity", add_curve, x);
 	for (size_t i = 0; i < x->list.n; i++)
-		if (!x->list.layer[i].off)
+		if (!x->list.layer[i].off && !x->list.layer[i].whole)
 			start_curve(x, &x->list.layer[i], &x->curve[i]);
 	return MLO_OK;
 }

@@ -20,7 +20,7 @@ static MloStatus judge(Prune *x, const Labelled *l, double share, bool *holds)
 MloStatus prune_within(Prune *x)
 {
 	const PruneOptions *o = x->opt;
-	const LabelledOptions options = {o->model, o->eval, o->labels, o->preprocess, o->metric, &o->run};
+	const LabelledOptions options = {o->data.model, o->eval, o->labels, o->data.preprocess, o->metric, &o->data.run};
 	const bool nm = o->pattern.kind == PRUNE_NM; /* one share only */
 	double good = 0, bad = MOST, last = 0;
 	bool holds = false;

@@ -10,6 +10,13 @@ static double share(const MloPruneLayer *l, bool plan)
 	return plan ? l->sparsity : l->zeros;
 }
 
+static const char *reason(const Prune *x, size_t i)
+{
+	const MloPruneLayer *l = &x->list.layer[i];
+
+	return l->off ? l->off : x->stays && x->stays[i] ? "did not gain: as it was" : NULL;
+}
+
 /* dB of a layer's results: as they turned out, or as they are expected to. */
 static double quality(const Prune *x, size_t i, bool plan)
 {
@@ -47,6 +54,8 @@ static void summary(const Prune *x, bool plan)
 
 	totals(x, plan, &weights, &zeros);
 	printf("%.1f%% of %.0f weights %s %s", 100 * zeros / weights, weights, plan ? "would be" : "are", x->share ? "gone" : "zero");
+	if (x->opt->int8)
+		printf(", in integers of 8 bits");
 	if (x->samples)
 		printf(", %lld samples", (long long)x->samples);
 	if (isfinite(x->output_sqnr))
@@ -61,11 +70,14 @@ static void summary(const Prune *x, bool plan)
 
 void prune_report_text(const Prune *x, bool plan)
 {
-	printf("%-40s %10s %7s %8s%s\n", "node", "weights", x->share ? "gone" : "zeros", "SQNR dB", x->ns ? "         ms  speed-up" : "");
+	printf("%-40s %10s %7s%s %8s%s\n", "node", "weights", x->share ? "gone" : "zeros", x->before ? "   before" : "",
+	       x->before ? "after dB" : "SQNR dB", x->ns ? "         ms  speed-up" : "");
 	for (size_t i = 0; i < x->list.n; i++) {
 		const MloPruneLayer *l = &x->list.layer[i];
-		char sqnr[32] = "", times[64] = "";
+		char before[32] = "", sqnr[32] = "", times[64] = "";
 
+		if (x->before && isfinite(x->before[i]))
+			snprintf(before, sizeof before, "%.1f", x->before[i]);
 		if (isfinite(quality(x, i, plan)))
 			snprintf(sqnr, sizeof sqnr, "%.1f", quality(x, i, plan));
 		if (x->ns) {
@@ -73,8 +85,9 @@ void prune_report_text(const Prune *x, bool plan)
 
 			snprintf(times, sizeof times, " %10.4f %9.2f", ns * 1e-6, ns > 0 ? prune_predicted(x, i, 0) / ns : 1);
 		}
-		printf("%-40s %10lld %6.1f%% %8s%s%s%s\n", mlo_node_name(l->n), (long long)mlo_prune_weights(l),
-		       100 * share(l, plan), sqnr, times, l->off ? "  " : "", l->off ? l->off : "");
+		printf("%-40s %10lld %6.1f%%%*s %8s%s%s%s\n", mlo_node_name(l->n), (long long)mlo_prune_weights(l),
+		       100 * share(l, plan), x->before ? 9 : 0, before, sqnr, times, reason(x, i) ? "  " : "",
+		       reason(x, i) ? reason(x, i) : "");
 	}
 	summary(x, plan);
 }
@@ -91,8 +104,10 @@ static json_t *layer(const Prune *x, size_t i, bool plan)
 		json_object_set_new(j, "ms", json_real(prune_predicted(x, i, share(l, plan)) * 1e-6));
 		json_object_set_new(j, "dense_ms", json_real(prune_predicted(x, i, 0) * 1e-6));
 	}
-	if (l->off)
-		json_object_set_new(j, "reason", json_string(l->off));
+	if (x->before && isfinite(x->before[i]))
+		json_object_set_new(j, "before_sqnr_db", json_real(x->before[i]));
+	if (reason(x, i))
+		json_object_set_new(j, "reason", json_string(reason(x, i)));
 	return j;
 }
 
@@ -104,9 +119,10 @@ void prune_report_json(const Prune *x, bool plan)
 	for (size_t i = 0; i < x->list.n; i++)
 		json_array_append_new(layers, layer(x, i, plan));
 	totals(x, plan, &weights, &zeros);
-	json_object_set_new(root, "model", json_string(x->opt->model));
+	json_object_set_new(root, "model", json_string(x->opt->data.model));
 	json_object_set_new(root, "pattern", json_string(mlo_pattern_text(x->a, &x->opt->pattern)));
 	json_object_set_new(root, "method", json_string(x->opt->magnitude ? "magnitude" : "second-order"));
+	json_object_set_new(root, "int8", json_boolean(x->opt->int8));
 	json_object_set_new(root, "samples", json_integer(x->samples));
 	json_object_set_new(root, "weights", json_real(weights));
 	json_object_set_new(root, "sparsity", json_real(zeros / weights));

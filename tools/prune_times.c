@@ -50,7 +50,7 @@ static MloStatus compile(Prune *x, const MloGraph *g, Timer *t)
 	if (!a)
 		return mlo_error(x->d, MLO_ERR_NOMEM, "out of memory");
 	opt.target = x->opt->target;
-	opt.cache_dir = x->opt->run.no_cache ? NULL : x->opt->run.cache_dir ? x->opt->run.cache_dir : mlo_default_cache(a);
+	opt.cache_dir = x->opt->data.run.no_cache ? NULL : x->opt->data.run.cache_dir ? x->opt->data.run.cache_dir : mlo_default_cache(a);
 	st = mlo_compile_hooked(a, g, &opt, &hooks, NULL, &made, x->d);
 	mlo_arena_free(a);
 	return st;

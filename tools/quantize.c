@@ -70,8 +70,8 @@ static MloStatus load(Quantize *x, const MloLoadOptions *lo)
 	mlo_graph_free(x->g);
 	mlo_graph_free(x->source);
 	x->g = x->source = NULL;
-	MLO_TRY(mlo_load_model(x->opt->model, lo, &x->source, x->d));
-	x->d->where = x->opt->model;
+	MLO_TRY(mlo_load_model(x->opt->data.model, lo, &x->source, x->d));
+	x->d->where = x->opt->data.model;
 	x->g = mlo_graph_clone(x->source);
 	return mlo_passes_run(x->g, "float", NULL, NULL, x->d);
 }
@@ -89,9 +89,9 @@ MloStatus quantize_open(Quantize *x, MloArena *a, const QuantizeOptions *opt, Ml
 			.speed = NAN,
 			.float_accuracy = NAN};
 	MLO_TRY(load(x, opt->load ? opt->load : &lo));
-	if (!opt->load && opt->run.nshapes && !ranks_known(x->g)) { /* it could not be run otherwise */
-		lo.shapes = opt->run.shapes;
-		lo.nshapes = opt->run.nshapes;
+	if (!opt->load && opt->data.run.nshapes && !ranks_known(x->g)) { /* it could not be run otherwise */
+		lo.shapes = opt->data.run.shapes;
+		lo.nshapes = opt->data.run.nshapes;
 		mlo_note(d, "how many dimensions values have depends on the sizes of inputs: the model that is written takes "
 			    "those of --shape");
 		MLO_TRY(load(x, &lo));
@@ -116,10 +116,7 @@ void quantize_close(Quantize *x)
 MloStatus probe_run(const Quantize *x, Probe *const *p, size_t n, int64_t limit, const char *what, ProbeFn *see, void *user,
 		    MloDiag *d)
 {
-	const QuantizeOptions *o = x->opt;
-	const ProbeData data = {o->model, o->calib, o->preprocess, o->run};
-
-	return probe_samples(&data, p, n, limit, what, see, user, d);
+	return probe_samples(&x->opt->data, p, n, limit, what, see, user, d);
 }
 
 /* -- calibration ----------------------------------------------------------------------------------- */
@@ -147,9 +144,9 @@ static MloStatus not_finite(const Watch *w, const MloPtqTensor *t, int64_t first
 		snprintf(which, sizeof which, "sample %lld", (long long)first);
 	if (!v->def)
 		return mlo_error(d, MLO_ERR_MODEL, "'%s': %s holds NaN or infinite numbers for input '%s'",
-				 w->x->opt->calib, which, quantize_value_name(v));
+				 w->x->opt->data.calib, which, quantize_value_name(v));
 	return mlo_node_error(d, MLO_ERR_MODEL, v->def, "gives NaN or infinite numbers in '%s' for %s of '%s'",
-			      quantize_value_name(v), which, w->x->opt->calib);
+			      quantize_value_name(v), which, w->x->opt->data.calib);
 }
 
 static MloStatus see(void *user, MloTensor *const *out, int64_t count, int64_t first, MloDiag *d)
@@ -209,7 +206,7 @@ static MloStatus observe(Quantize *x)
 		w.tensor[w.n++] = i;
 		probe_ask(&p, there->tensor[i].g, there->tensor[i].v, x->a);
 	}
-	st = probe_run(x, &list, 1, x->opt->samples, "calibrate", see, &w, x->d);
+	st = probe_run(x, &list, 1, x->opt->data.samples, "calibrate", see, &w, x->d);
 	probe_close(&p);
 	if (st == MLO_OK)
 		turn_off_unseen(x);
@@ -353,7 +350,7 @@ MloStatus quantize_measure(Quantize *x, int64_t samples)
 	c.n = a.g->noutputs;
 	c.noise = MLO_NEWN(x->a, Noise, c.n + 1);
 	if (st == MLO_OK)
-		st = probe_run(x, list, 2, samples < x->opt->samples ? samples : x->opt->samples, "compare", compare,
+		st = probe_run(x, list, 2, samples < x->opt->data.samples ? samples : x->opt->data.samples, "compare", compare,
 			       &c, x->d);
 	at = a.outputs;
 	for (size_t i = 0; i < x->q->nlayers; i++)
@@ -375,5 +372,5 @@ MloStatus quantize_default(Quantize *x)
 	if (x->opt->rank)
 		MLO_TRY(quantize_rank(x));
 	MLO_TRY(quantize_build(x));
-	return x->opt->calib ? quantize_measure(x, QUANTIZE_MEASURED) : MLO_OK;
+	return x->opt->data.calib ? quantize_measure(x, QUANTIZE_MEASURED) : MLO_OK;
 }

@@ -13,11 +13,10 @@ typedef enum QuantizeTimes { QUANTIZE_TIMES_MEASURED, QUANTIZE_TIMES_ANEW, QUANT
 
 typedef struct QuantizeOptions {
 	MloPtqOptions ptq;
-	const char *model, *calib, *preprocess;
+	ProbeData data;
 	const MloLoadOptions *load; /* NULL: the model as it is but for `consts`, open sizes left open */
 	const char *const *consts;  /* as MloLoadOptions has them */
 	size_t nconsts;
-	int samples; /* at most, of the calibration data */
 	const char *load_profile, *save_profile;
 	bool equalize;        /* weights across layers, before anything is run */
 	double migrate;       /* see mlo_ptq_migrate(); 0: none */
@@ -31,13 +30,12 @@ typedef struct QuantizeOptions {
 	bool raise;           /* layers read 16 bits before they go back to float, where that is of use */
 	const char *target; /* layers that are slower in integers there stay float; NULL: speed does not matter */
 	QuantizeTimes times;
-	ModelOptions run;
 } QuantizeOptions;
 
 /* Everything that costs no more than a few runs of the samples. */
 #define QUANTIZE_DEFAULTS                                                                            \
 	{                                                                                            \
-		.ptq = {.range = RANGE_MSE, .percentile = 99.99}, .samples = 300, .migrate = PTQ_MIGRATE_BEST, .correct_bias = true, .metric = "top1", \
+		.ptq = {.range = RANGE_MSE, .percentile = 99.99}, .data = {.samples = 300}, .migrate = PTQ_MIGRATE_BEST, .correct_bias = true, .metric = "top1", \
 		.max_drop = -1                                                                       \
 	}
 

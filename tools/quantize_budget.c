@@ -277,7 +277,7 @@ static MloStatus search(Budget *b)
 static MloStatus begin(Budget *b, Quantize *x)
 {
 	const QuantizeOptions *o = x->opt;
-	const LabelledOptions l = {o->model, o->eval, o->labels, o->preprocess, o->metric, &o->run};
+	const LabelledOptions l = {o->data.model, o->eval, o->labels, o->data.preprocess, o->metric, &o->data.run};
 
 	*b = (Budget){.x = x,
 		      .layer = MLO_NEWN(x->a, size_t, x->q->nlayers + 1),

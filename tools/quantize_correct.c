@@ -97,7 +97,7 @@ MloStatus quantize_migrate(Quantize *x, int64_t samples)
 	p.outputs = 0;
 	watch(&s, &p, mlo_ptq_new(x->a, p.g, &x->opt->ptq));
 	if (s.n)
-		st = probe_run(x, &list, 1, samples < x->opt->samples ? samples : x->opt->samples, "spread", see_channels,
+		st = probe_run(x, &list, 1, samples < x->opt->data.samples ? samples : x->opt->data.samples, "spread", see_channels,
 			       &s, x->d);
 	probe_close(&p);
 	for (size_t i = 0; i < s.n; i++)
@@ -190,7 +190,7 @@ MloStatus quantize_correct_bias(Quantize *x, int64_t samples)
 	st = mlo_ptq_alone(x->q, p.g, &at, alone, x->d);
 	ask_sums(x, &b, &p, at, alone);
 	if (st == MLO_OK && b.n)
-		st = probe_run(x, &list, 1, samples < x->opt->samples ? samples : x->opt->samples, "correct biases",
+		st = probe_run(x, &list, 1, samples < x->opt->data.samples ? samples : x->opt->data.samples, "correct biases",
 			       add_difference, &b, x->d);
 	for (size_t i = 0; i < b.n && st == MLO_OK; i++)
 		if (b.count[i])

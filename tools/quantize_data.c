@@ -76,7 +76,7 @@ static void far_off(const Quantize *x)
 		if (most <= LARGE_INPUT)
 			continue;
 		mlo_warn(x->d, "input '%s' is %g to %g in '%s': models mostly take numbers around 0",
-			 quantize_value_name(t->v), t->stats.lo, t->stats.hi, x->opt->calib);
+			 quantize_value_name(t->v), t->stats.lo, t->stats.hi, x->opt->data.calib);
 		mlo_hint(x->d, "if this one was trained so, all is well; else --preprocess scale=1/255,... makes them "
 			       "what it expects");
 	}
@@ -89,7 +89,7 @@ static void constant_inputs(const Quantize *x)
 
 		if (t && t->wanted && t->stats.lo == t->stats.hi)
 			mlo_warn(x->d, "input '%s' is %g throughout '%s': its range says nothing",
-				 quantize_value_name(t->v), t->stats.lo, x->opt->calib);
+				 quantize_value_name(t->v), t->stats.lo, x->opt->data.calib);
 	}
 }
 
@@ -107,7 +107,7 @@ MloStatus quantize_check_data(Quantize *x)
 		mlo_warn(x->d,
 			 "'%s' is not what the model was trained on: in front of '%s' values spread %.*f times as "
 			 "widely as then",
-			 x->opt->calib, mlo_node_name(norm), times < 10, times);
+			 x->opt->data.calib, mlo_node_name(norm), times < 10, times);
 		mlo_hint(x->d, "samples need the preprocessing of training: --preprocess scale=1/255,mean=...,std=...");
 	}
 	return MLO_OK;

@@ -149,7 +149,7 @@ json_t *report_json(const Quantize *x)
 
 	for (size_t i = 0; i < x->q->nlayers; i++)
 		json_array_append_new(layers, layer(x, &x->q->layer[i]));
-	json_object_set_new(root, "model", json_string(x->opt->model));
+	json_object_set_new(root, "model", json_string(x->opt->data.model));
 	json_object_set_new(root, "samples", json_integer(x->samples));
 	json_object_set_new(root, "range_method", json_string(mlo_range_text(x->opt->ptq.range)));
 	if (isfinite(x->output_sqnr))

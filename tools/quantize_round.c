@@ -173,7 +173,7 @@ MloStatus quantize_round(Quantize *x, int64_t samples)
 	Gather g = {.x = x, .layer = MLO_NEWN(x->a, Layer, x->q->nlayers + 1)};
 	MloStatus st = MLO_OK;
 
-	samples = samples < x->opt->samples ? samples : x->opt->samples;
+	samples = samples < x->opt->data.samples ? samples : x->opt->data.samples;
 	g.per_sample = MAX_ROWS / samples + 1;
 	g.rows = MLO_NEWN(x->a, float, (size_t)ROWS_AT_ONCE *MAX_TAPS);
 	for (size_t from = 0; from < x->q->nlayers && st == MLO_OK;) {

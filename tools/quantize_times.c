@@ -71,7 +71,7 @@ static void take_steps(void *user, const MloVariant *v)
 
 static const char *cache_of(const QuantizeTimer *m)
 {
-	const ModelOptions *o = &m->x->opt->run;
+	const ModelOptions *o = &m->x->opt->data.run;
 
 	return o->no_cache ? NULL : o->cache_dir ? o->cache_dir : mlo_default_cache(m->a);
 }
@@ -119,7 +119,7 @@ static void estimate(QuantizeTimer *m, const Side *now, MloPtqTimes *out)
 
 static CacheKey key_of(QuantizeTimer *m, Side *now)
 {
-	const ModelOptions *o = &m->x->opt->run;
+	const ModelOptions *o = &m->x->opt->data.run;
 	MloStr s = {.arena = m->a};
 
 	for (size_t i = 0; i < o->nshapes; i++)
@@ -161,7 +161,7 @@ static void keep(QuantizeTimer *m, CacheKey key, const MloPtqTimes *t)
 
 static MloStatus open_side(QuantizeTimer *m, Side *s)
 {
-	const ModelOptions *o = &m->x->opt->run;
+	const ModelOptions *o = &m->x->opt->data.run;
 
 	if (s->open)
 		return MLO_OK;

@@ -1,6 +1,6 @@
 /* mlopt/runtime.h -- libmlopt_rt: open a compiled package and run it.
  *
- * C11, pthreads and dl only.  A model is immutable and may be shared by threads; a session has its
+ * C11, pthreads and dl only, and libsodium where it is built with MLRT_WITH_SODIUM, to check signatures.  A model is immutable and may be shared by threads; a session has its
  * own activation memory and must be used by one thread at a time (several sessions of one model run
  * concurrently).  A run performs no allocation and no system call except thread wake-ups, once it has
  * seen the sizes that it meets.  Every function that can fail returns 0 or an MlrtStatus and fills `err` if given. */
@@ -19,12 +19,25 @@ extern "C" {
 typedef enum MlrtStatus {
 	MLRT_OK = 0,
 	MLRT_ERR_IO,         /* the file cannot be read or mapped */
-	MLRT_ERR_FORMAT,     /* not a package, or damaged */
+	MLRT_ERR_FORMAT,     /* not a package, or one whose parts contradict each other though their hashes are right */
 	MLRT_ERR_VERSION,    /* a package of another major format */
-	MLRT_ERR_TARGET,     /* no variant fits this CPU */
+	MLRT_ERR_TARGET,     /* no variant fits this CPU, for it lacks a feature */
 	MLRT_ERR_ARGUMENT,   /* wrong index, name, size or pointer */
 	MLRT_ERR_NOMEM,
-	MLRT_ERR_THREAD
+	MLRT_ERR_THREAD,
+	MLRT_ERR_DAMAGED,    /* a hash differs, or bytes that must be zero are not: some byte is not what was written */
+	MLRT_ERR_TRUNCATED,  /* the file is shorter than its header says */
+	MLRT_ERR_MANIFEST,   /* the manifest is not JSON, nests too deeply, has a key twice, or lacks what is needed */
+	MLRT_ERR_ARCH,       /* all variants are for other architectures */
+	/* Of packages that must be signed (MlrtOpenOptions.keys): */
+	MLRT_ERR_UNSIGNED,   /* there are no signatures */
+	MLRT_ERR_DOWNGRADED, /* of a format older than signatures, or made to look so */
+	MLRT_ERR_KEY,        /* signed, but not by enough of the keys */
+	MLRT_ERR_SIGNATURE,  /* a signature by one of the keys does not fit the file: it was changed */
+	MLRT_ERR_NO_CRYPTO,  /* this runtime was built without MLRT_WITH_SODIUM and cannot tell */
+	/* Of mlrt_model_replay(): */
+	MLRT_ERR_NO_GOLDEN,  /* the package has no golden vectors */
+	MLRT_ERR_REPLAY      /* results are farther from the golden ones than is allowed */
 } MlrtStatus;
 
 typedef struct MlrtError {
@@ -50,9 +63,20 @@ typedef struct MlrtPool {
 	void (*parallel)(void *user, void (*task)(void *arg, int i), void *arg, int n);
 } MlrtPool;
 
+/* An Ed25519 public key: what `mlopt package keygen` puts into a .pub file, there in hexadecimal. */
+typedef struct MlrtPublicKey {
+	unsigned char bytes[32];
+} MlrtPublicKey;
+
 typedef struct MlrtOpenOptions {
 	const char *variant;     /* force a variant by name; NULL: the best that fits */
 	int skip_hashes;         /* nonzero: trust blob bytes (hashes of header, manifest, table are always checked) */
+	int check_all;           /* nonzero: check the hashes of weights when opening, not when the first session is made */
+	/* Keys that must have signed the package; none: signatures are not looked at.  They are checked before anything
+	 * in the file is, whatever skip_hashes says.  The file must not change while it is open. */
+	const MlrtPublicKey *keys;
+	size_t nkeys;
+	size_t keys_needed;      /* how many of them (each counts once); 0: all */
 } MlrtOpenOptions;
 
 typedef struct MlrtSessionOptions {
@@ -92,6 +116,10 @@ typedef struct MlrtTensor {
 } MlrtTensor;
 
 MLRT_API const char *mlrt_version(void);
+MLRT_API int mlrt_checks_signatures(void); /* nonzero: built with MLRT_WITH_SODIUM */
+/* Opening checks header, manifest, table, code and programs.  Weights and golden vectors, most of the bytes, are hashed
+ * when the first session is made, which fails with MLRT_ERR_DAMAGED where they are damaged: nothing is computed from what was
+ * not checked. `check_all` does it here, skip_hashes never. */
 MLRT_API MlrtStatus mlrt_model_open(const char *path, const MlrtOpenOptions *opt, MlrtModel **out, MlrtError *err);
 /* The bytes must stay valid and unchanged until close; they are copied where execution or alignment needs it. */
 MLRT_API MlrtStatus mlrt_model_open_memory(const void *bytes, size_t n, const MlrtOpenOptions *opt, MlrtModel **out, MlrtError *err);
@@ -145,6 +173,22 @@ MLRT_API int mlrt_object_present(const MlrtObject *o);     /* 0: an optional wit
 MLRT_API size_t mlrt_object_count(const MlrtObject *o);    /* items; optional tensor: 0 or 1; map: 1 */
 MLRT_API MlrtStatus mlrt_object_item(const MlrtObject *o, size_t i, MlrtTensor *out); /* not to be written */
 MLRT_API MlrtStatus mlrt_object_map(const MlrtObject *o, size_t i, MlrtTensor *keys, MlrtTensor *values);
+
+/* Golden vectors (compile --golden): runs the package on the inputs that it brings, and compares with the outputs that
+ * the reference executor computed.  `opt` as for a session.  `each` (may be NULL) is told of every output of every vector.
+ * Distances are, over the elements of an output: nmse, the sum of (got - wanted)^2 divided by that of wanted^2 (or by the number
+ * of elements, where all wanted are zero), and the largest |got - wanted|.  Elements that are NaN or infinite must
+ * be so in both, else both distances are infinite; types that are no numbers must be equal bit by bit.
+ * MLRT_OK: all are within bounds; MLRT_ERR_REPLAY: not all are. */
+typedef struct MlrtReplay {
+	size_t vector, output;   /* which one; of the summary: the worst */
+	double nmse, max_error;
+	double nmse_allowed;
+	size_t vectors, failed;  /* of the summary: vectors, and outputs out of bounds */
+} MlrtReplay;
+typedef void MlrtReplayFn(void *user, const MlrtReplay *one);
+MLRT_API MlrtStatus mlrt_model_replay(MlrtModel *m, const MlrtSessionOptions *opt, MlrtReplayFn *each, void *user,
+				      MlrtReplay *summary, MlrtError *err);
 
 /* Profiling: nanoseconds of each step of the runs made while it was on, summed.  on: 0 off, 1 time that passes,
  * 2 processor time of the thread that runs (all there is in a session of one thread).  Steps of the bodies of

@@ -4,19 +4,19 @@
 #include <string.h>
 
 /* Defined in the generated ref_bitcode.c. */
-extern const unsigned char mlo_ref_bitcode_x86_64[], mlo_ref_bitcode_aarch64[];
-extern const size_t mlo_ref_bitcode_x86_64_size, mlo_ref_bitcode_aarch64_size;
+#define ARCH(name)                                             \
+	extern const unsigned char mlo_ref_bitcode_##name[];   \
+	extern const size_t mlo_ref_bitcode_##name##_size;
+#include "ir/ref/archs.def"
 
 const void *mlo_ref_bitcode(const char *arch, size_t *n)
 {
-	if (strcmp(arch, "x86_64") == 0) {
-		*n = mlo_ref_bitcode_x86_64_size;
-		return mlo_ref_bitcode_x86_64;
+#define ARCH(name)                                     \
+	if (strcmp(arch, #name) == 0) {                \
+		*n = mlo_ref_bitcode_##name##_size;    \
+		return mlo_ref_bitcode_##name;         \
 	}
-	if (strcmp(arch, "aarch64") == 0) {
-		*n = mlo_ref_bitcode_aarch64_size;
-		return mlo_ref_bitcode_aarch64;
-	}
+#include "ir/ref/archs.def"
 	*n = 0;
 	return NULL;
 }

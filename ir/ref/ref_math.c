@@ -207,17 +207,26 @@ static uint64_t pi_bits(int at)
 	return shift ? hi << shift | lo >> (64 - shift) : hi;
 }
 
+/* a * b + add in two words; in halves, since not every compiler has wider integers. */
+static uint64_t multiply_wide(uint64_t a, uint64_t b, uint64_t add, uint64_t *high)
+{
+	uint64_t a0 = (uint32_t)a, a1 = a >> 32, b0 = (uint32_t)b, b1 = b >> 32;
+	uint64_t low = a0 * b0, mid = a1 * b0 + (low >> 32), cross = a0 * b1 + (uint32_t)mid;
+	uint64_t sum = (cross << 32 | (uint32_t)low) + add;
+	*high = a1 * b1 + (mid >> 32) + (cross >> 32) + (sum < add);
+	return sum;
+}
+
 /* Payne and Hanek: for large x the product with 2 / pi modulo 4, from the 192 bits that matter. */
 static double reduce_large(double x, int *quadrant)
 {
 	uint64_t u = refm_bits(x);
 	uint64_t m = (u & UINT64_C(0x000fffffffffffff)) | UINT64_C(0x0010000000000000);
 	int at = (int)(u >> 52) - 1075 - 2;
-	__extension__ typedef unsigned __int128 u128;
-	u128 low = (u128)m * pi_bits(at + 128);
-	u128 mid = (u128)m * pi_bits(at + 64) + (uint64_t)(low >> 64);
-	uint64_t w0 = (uint64_t)low, w1 = (uint64_t)mid;
-	uint64_t w2 = m * pi_bits(at) + (uint64_t)(mid >> 64);
+	uint64_t carry0, carry1;
+	uint64_t w0 = multiply_wide(m, pi_bits(at + 128), 0, &carry0);
+	uint64_t w1 = multiply_wide(m, pi_bits(at + 64), carry0, &carry1);
+	uint64_t w2 = m * pi_bits(at) + carry1;
 	int q = (int)(w2 >> 62);
 	w2 &= UINT64_C(0x3fffffffffffffff);
 	bool up = w2 >> 61;

@@ -19,7 +19,7 @@ static void check_paths(void)
 	REFUSED(CreateDLRModel(&m, model_path(path, "none"), 1, 0), "no file *.mlopt");
 	REFUSED(CreateDLRModel(&m, model_path(path, "neo"), 1, 0), "compiled.params");
 	REFUSED(CreateDLRModel(&m, model_path(path, "both"), 1, 0), "two packages");
-	REFUSED(CreateDLRModel(&m, model_path(path, "cut"), 1, 0), "damaged");
+	REFUSED(CreateDLRModel(&m, model_path(path, "cut"), 1, 0), "cut off");
 	REFUSED(CreateDLRModel(&m, model_path(path, "two"), 2, 0), "device type 2");
 	REFUSED(CreateDLRModel(&m, model_path(path, "two"), 1, -1), "device id -1");
 	snprintf(list, sizeof list, "%s:%s", path, model_path(other, "tiny"));

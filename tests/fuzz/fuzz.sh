@@ -10,8 +10,10 @@ fi
 passed=0 failed=0
 found=$BUILD/tests/fuzz/found
 for name in ir job npy onnx package; do
+	dict=$SRC/tests/fuzz/$name.dict
+	[ -r "$dict" ] && dict=-dict=$dict || dict=-verbosity=1
 	mkdir -p "$found/$name" "$BUILD/tests/fuzz/grown/$name"
-	if "$BUILD/tests/fuzz/fuzz-$name" -max_total_time="${FUZZ_SECONDS:-15}" -timeout=30 -rss_limit_mb=3000 \
+	if "$BUILD/tests/fuzz/fuzz-$name" -max_total_time="${FUZZ_SECONDS:-15}" -timeout=30 -rss_limit_mb=3000 "$dict" \
 		-artifact_prefix="$found/$name/" "$BUILD/tests/fuzz/grown/$name" "$SRC/tests/fuzz/corpus/$name" \
 		>"$found/$name.log" 2>&1; then
 		grep '^Done' "$found/$name.log" | sed "s/^/ok $name: /"

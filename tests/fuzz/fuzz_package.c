@@ -1,7 +1,8 @@
 /* tests/fuzz/fuzz_package.c -- libFuzzer target: opening packages, and asking the model what it is.
  *
- * Each input is opened twice: as it stands, and with its hashes, sizes and padding put right as far
- * as that can be done, so that damage behind them is reached.  No code of the package is run. */
+ * Each input is opened as it stands, as a package that a key must have signed, and with its hashes, sizes and
+ * padding put right as far as that can be done, so that damage behind them is reached.  No code of the package is
+ * run; golden vectors are looked at in models that have no steps. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,9 +40,19 @@ static void look_at(const MlrtModel *m)
 		abort();
 }
 
-static void open_and_look(const uint8_t *data, size_t n, int skip_hashes)
+/* The key that has signed packages of the corpus, or one that nobody has. */
+static MlrtPublicKey a_key(const uint8_t *data, size_t n)
 {
-	const MlrtOpenOptions opt = {.skip_hashes = skip_hashes};
+	MlrtPublicKey key = {{1, 2, 3}};
+
+	if (n >= sizeof(MlrtHeader) + sizeof(MlrtSignatures))
+		memcpy(key.bytes, data + sizeof(MlrtHeader) + offsetof(MlrtSignatures, item), sizeof key.bytes);
+	return key;
+}
+
+static void open_and_look(const uint8_t *data, size_t n, int skip_hashes, const MlrtPublicKey *key)
+{
+	const MlrtOpenOptions opt = {.skip_hashes = skip_hashes, .keys = key, .nkeys = key != NULL};
 	MlrtModel *m = NULL;
 	MlrtSession *s = NULL;
 	MlrtError err;
@@ -56,6 +67,8 @@ static void open_and_look(const uint8_t *data, size_t n, int skip_hashes)
 	    mlrt_session_new(m, &(MlrtSessionOptions){.threads = 1}, &s, &err) == MLRT_OK) {
 		mlrt_session_state(s, 0, 0, &err);
 		mlrt_session_reset(s);
+		if (mlrt_session_steps(s) == 0)
+			mlrt_model_replay(m, &(MlrtSessionOptions){.threads = 1}, NULL, NULL, NULL, &err);
 		mlrt_session_free(s);
 	}
 	mlrt_model_close(m);
@@ -69,25 +82,28 @@ static void repair(uint8_t *file, size_t n)
 	memcpy(&h, file, sizeof h);
 	memcpy(h.magic, MLRT_MAGIC, sizeof h.magic);
 	h.major = MLRT_FORMAT_MAJOR;
-	h.header_bytes = sizeof h;
+	h.header_bytes = sizeof h + (h.minor >= MLRT_SIGNED_MINOR && n >= sizeof h + sizeof(MlrtSignatures) ? sizeof(MlrtSignatures) : 0);
 	h.file_bytes = n;
-	h.manifest_offset = sizeof h;
-	if (h.manifest_bytes > n - sizeof h)
-		h.manifest_bytes = n - sizeof h;
-	h.table_offset = (sizeof h + h.manifest_bytes + 7) & ~7ull;
-	h.manifest_hash = XXH3_64bits(file + sizeof h, h.manifest_bytes);
+	h.manifest_offset = h.header_bytes;
+	if (h.manifest_bytes > n - h.manifest_offset)
+		h.manifest_bytes = n - h.manifest_offset;
+	h.table_offset = (h.manifest_offset + h.manifest_bytes + 7) & ~7ull;
+	h.manifest_hash = XXH3_64bits(file + h.manifest_offset, h.manifest_bytes);
 	if (h.table_offset <= n && h.nblobs <= (n - h.table_offset) / sizeof(MlrtBlob))
 		h.table_hash = XXH3_64bits(file + h.table_offset, h.nblobs * sizeof(MlrtBlob));
 	h.header_hash = 0;
-	h.header_hash = XXH3_64bits(&h, sizeof h);
+	memcpy(file, &h, sizeof h);
+	h.header_hash = XXH3_64bits(file, h.header_bytes);
 	memcpy(file, &h, sizeof h);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
+	const MlrtPublicKey key = a_key(data, n);
 	uint8_t *copy;
 
-	open_and_look(data, n, 0);
+	open_and_look(data, n, 0, NULL);
+	open_and_look(data, n, 0, &key);
 	if (n < sizeof(MlrtHeader) || n > 1 << 20)
 		return 0;
 	copy = malloc(n);
@@ -95,7 +111,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		return 0;
 	memcpy(copy, data, n);
 	repair(copy, n);
-	open_and_look(copy, n, 1);
+	open_and_look(copy, n, 1, NULL);
 	free(copy);
 	return 0;
 }

@@ -16,7 +16,7 @@ header=$(printf '#include <xxhash.h>\n' | ${CC:-cc} -E -x c - 2>/dev/null | sed 
 XXHASH_H=$header sh "$top/runtime/amalgamate.sh" "$work" || fail "amalgamate.sh"
 mkdir "$work/mlopt"
 cp "$work/mlopt_rt.h" "$work/mlopt/runtime.h"
-flags="-std=gnu11 -O1 -Wall -Wextra -Werror -pthread -I$work"
+flags="-std=c11 -D_DEFAULT_SOURCE -O1 -Wall -Wextra -Werror -pthread -I$work"
 package=$top/tests/fuzz/corpus/package/good # x86-64 code
 
 ${CC:-cc} $flags "$work/mlopt_rt.c" "$top/examples/run_package.c" -o "$work/native" || fail "native build"
@@ -28,12 +28,30 @@ elif ! grep -q 'is for x86_64, this is' "$work/err"; then
 	fail "native run: $(cat "$work/err")"
 fi
 "$work/native" "$top/tests/fuzz/corpus/package/cut" 2> "$work/err" && fail "a cut package was accepted"
-grep -q 'damaged: has 700 bytes' "$work/err" || fail "unexpected message: $(cat "$work/err")"
+grep -q 'cut off: has 700 bytes' "$work/err" || fail "unexpected message: $(cat "$work/err")"
 ${CC:-cc} $flags "$work/mlopt_rt.c" "$top/examples/run_dynamic.c" -o "$work/dynamic" || fail "native build of run_dynamic"
 if "$work/dynamic" -d n=3 -s past=present -n 2 "$top/tests/fuzz/corpus/package/list-append" > "$work/out" 2> "$work/err"; then
 	grep -q 'present: \[6\] 48 bytes' "$work/out" || fail "unexpected output: $(cat "$work/out")"
 elif ! grep -q 'is for x86_64, this is' "$work/err"; then
 	fail "native run of run_dynamic: $(cat "$work/err")"
+fi
+printf 'mlopt public key 1\nid 0000000000000000\nkey %064d\n' 0 > "$work/some.pub"
+"$work/native" -k "$work/some.pub" "$package" 2> "$work/err" && fail "without libsodium, a package was opened that must be signed"
+grep -q 'built without signatures' "$work/err" || fail "unexpected message: $(cat "$work/err")"
+if printf '#include <sodium.h>\n' | ${CC:-cc} -E -x c - > /dev/null 2>&1; then
+	${CC:-cc} $flags -DMLRT_WITH_SODIUM "$work/mlopt_rt.c" "$top/examples/run_package.c" -lsodium -o "$work/signed" || fail "build with libsodium"
+	"$work/signed" -k "$work/some.pub" "$package" 2> "$work/err" && fail "a package nobody signed was opened"
+	grep -q 'is of format 1.[0-3], which has no signatures' "$work/err" || fail "unexpected message: $(cat "$work/err")"
+	# what the key in its header has signed
+	signed=$top/tests/fuzz/corpus/package/signed
+	printf 'mlopt public key 1\nid 0000000000000000\nkey %s\n' "$(od -An -v -tx1 -j 120 -N 32 "$signed" | tr -d ' \n')" > "$work/its.pub"
+	if "$work/signed" -T 1 -g -k "$work/its.pub" "$signed" > "$work/out" 2> "$work/err"; then
+		grep -q '^2 golden vectors: NMSE at most 0 of' "$work/out" || fail "unexpected output: $(cat "$work/out")"
+	elif ! grep -q 'is for x86_64, this is' "$work/err"; then
+		fail "opening a signed package: $(cat "$work/err")"
+	fi
+	"$work/signed" -k "$work/some.pub" "$signed" 2> "$work/err" && fail "a package by another key was opened"
+	grep -q 'must be signed by' "$work/err" || fail "unexpected message: $(cat "$work/err")"
 fi
 passed=1
 

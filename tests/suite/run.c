@@ -267,8 +267,36 @@ static MloStatus run_kernels(Case *c, const Runtime *r, MloTensor **out, MloDiag
 	return st;
 }
 
+/* Machines that rows of kind EMULATED run on: by target, else the first one. */
+typedef struct Machine {
+	const char *arch, *qemu_env, *qemu[3], *runner_env;
+	const char *emulator, *runner; /* found when the program starts; "" or NULL: there is none */
+} Machine;
+static Machine machines[] = {
+	{"aarch64", "MLOPT_TEST_QEMU", {"qemu-aarch64-static", "qemu-aarch64", NULL}, "MLOPT_TEST_RUNNER", NULL, NULL},
+	{"riscv64", "MLOPT_TEST_QEMU_RISCV64", {"qemu-riscv64-static", "qemu-riscv64", NULL}, "MLOPT_TEST_RUNNER_RISCV64",
+	 NULL, NULL},
+};
+
+static void find_machines(void)
+{
+	for (size_t i = 0; i < sizeof machines / sizeof *machines; i++) {
+		machines[i].emulator = support_tool(machines[i].qemu_env, machines[i].qemu);
+		machines[i].runner = getenv(machines[i].runner_env);
+	}
+}
+
+static const Machine *machine_of(const Runtime *r)
+{
+	size_t i = sizeof machines / sizeof *machines - 1;
+
+	while (i > 0 && strncmp(r->target, machines[i].arch, strlen(machines[i].arch)) != 0)
+		i--;
+	return &machines[i];
+}
+
 /* Why a row cannot run here, or NULL. */
-static const char *unavailable(const Runtime *r, const char *emulator, const char *runner)
+static const char *unavailable(const Runtime *r)
 {
 	static char why[128];
 	MloDiag d = {0};
@@ -276,8 +304,14 @@ static const char *unavailable(const Runtime *r, const char *emulator, const cha
 
 	if (r->kind == TEXT || r->kind == INTERP || r->kind == TILES)
 		return NULL;
-	if (r->kind == EMULATED)
-		return !*emulator ? "no qemu-aarch64" : !runner || !*runner ? "no aarch64 compiler built the runner" : NULL;
+	if (r->kind == EMULATED) {
+		const Machine *m = machine_of(r);
+
+		if (*m->emulator && m->runner && *m->runner)
+			return NULL;
+		snprintf(why, sizeof why, *m->emulator ? "no %s compiler built the runner" : "no qemu-%s", m->arch);
+		return why;
+	}
 	t = find_variant(r, &d);
 	mlo_diag_free(&d);
 	return !t ? "no such variant" : mlo_target_runs_here(t, why, sizeof why) ? NULL : why;
@@ -299,13 +333,13 @@ static int wanted(const Case *c, const char *mark)
 	return p ? atoi(p + strlen(mark)) : 0;
 }
 
-static MloStatus run_on(Case *c, const Runtime *r, const char *emulator, const char *scratch, MloDiag *d)
+static MloStatus run_on(Case *c, const Runtime *r, const char *scratch, MloDiag *d)
 {
 	MloTensor *out[64] = {0};
 	RunHow how = {.target = r->target, .variant = r->variant, .precision = r->precision, .level = r->level,
 	              .threads = r->threads,
-	              .file = r->kind == FILE_, .emulator = r->kind == EMULATED ? emulator : NULL, .cpu = r->cpu,
-	              .runner = getenv("MLOPT_TEST_RUNNER"), .scratch = scratch};
+	              .file = r->kind == FILE_, .emulator = r->kind == EMULATED ? machine_of(r)->emulator : NULL,
+	              .cpu = r->cpu, .runner = machine_of(r)->runner, .scratch = scratch};
 	int sparse;
 
 	if (r->kind == TEXT)
@@ -337,18 +371,18 @@ static bool has_control(const MloGraph *g)
 	return false;
 }
 
-static void run_round(Case *c, const char *only, const char *emulator, const char *scratch, Score *score)
+static void run_round(Case *c, const char *only, const char *scratch, Score *score)
 {
 	for (int i = 0; i < NRUNTIMES; i++) {
 		const Runtime *r = &runtimes[i];
-		const char *why = unavailable(r, emulator, getenv("MLOPT_TEST_RUNNER"));
+		const char *why = unavailable(r);
 		MloDiag rd = {0};
 
 		if (only && strcmp(only, r->name))
 			continue;
 		if (why || ((r->kind == INTERP || r->kind == TILES) && has_control(c->g))) {
 			score->skipped++;
-		} else if (run_on(c, r, emulator, scratch, &rd) == MLO_OK) {
+		} else if (run_on(c, r, scratch, &rd) == MLO_OK) {
 			score->passed++;
 		} else {
 			score->failed++;
@@ -360,8 +394,8 @@ static void run_round(Case *c, const char *only, const char *emulator, const cha
 }
 
 /* Answers whether there are more sizes to run. */
-static bool run_case(const char *folder, const char *file, int round, const char *only, const char *emulator,
-                     const char *scratch, Score *score)
+static bool run_case(const char *folder, const char *file, int round, const char *only, const char *scratch,
+                     Score *score)
 {
 	char path[4096];
 	Case c = {.name = file, .round = round};
@@ -374,7 +408,7 @@ static bool run_case(const char *folder, const char *file, int round, const char
 		mlo_diag_print(&d, "suite", stdout);
 		score->failed++;
 	} else {
-		run_round(&c, only, emulator, scratch, score);
+		run_round(&c, only, scratch, score);
 	}
 	more = round + 1 < rounds(c.text);
 	mlo_diag_free(&d);
@@ -393,8 +427,6 @@ static int is_case(const struct dirent *e)
 
 int main(int argc, char **argv)
 {
-	static const char *const names[] = {"qemu-aarch64-static", "qemu-aarch64", NULL};
-	const char *emulator = support_tool("MLOPT_TEST_QEMU", names);
 	char scratch[] = "/tmp/mlopt-suite-XXXXXX", cmd[128];
 	struct dirent **list;
 	Score score = {0};
@@ -404,8 +436,9 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: run FOLDER [CASE [RUNTIME]]\n");
 		return 2;
 	}
+	find_machines();
 	for (int i = 0; i < NRUNTIMES; i++) {
-		const char *why = unavailable(&runtimes[i], emulator, getenv("MLOPT_TEST_RUNNER"));
+		const char *why = unavailable(&runtimes[i]);
 
 		if (why && (argc < 4 || !strcmp(argv[3], runtimes[i].name)))
 			printf("SKIP all cases on %s: %s\n", runtimes[i].name, why);
@@ -414,7 +447,7 @@ int main(int argc, char **argv)
 		bool more = argc < 3 || !strncmp(list[i]->d_name, argv[2], strlen(argv[2]));
 
 		for (int round = 0; more; round++)
-			more = run_case(argv[1], list[i]->d_name, round, argc > 3 ? argv[3] : NULL, emulator, scratch, &score);
+			more = run_case(argv[1], list[i]->d_name, round, argc > 3 ? argv[3] : NULL, scratch, &score);
 		free(list[i]);
 	}
 	free(list);

@@ -110,6 +110,8 @@ void fix_build_with(Fixture *f, const MloPiece *weights, size_t n, uint64_t look
 	CU_ASSERT_EQUAL_FATAL(mlo_package_blob(p, MLRT_CODE, code, FIX_CODE_BYTES), 0);
 	CU_ASSERT_EQUAL_FATAL(mlo_package_pieces(p, MLRT_WEIGHTS, weights, n, lookup), 1);
 	CU_ASSERT_EQUAL_FATAL(mlo_package_blob(p, MLRT_PROGRAM, &f->program, sizeof f->program), 2);
+	if (f->golden)
+		CU_ASSERT_EQUAL_FATAL(mlo_package_blob(p, MLRT_GOLDEN, f->golden, f->ngolden), 3);
 	CU_ASSERT_EQUAL_FATAL(mlo_package_bytes(p, f->manifest, f->arena, &f->bytes, &f->n, NULL), MLO_OK);
 }
 
@@ -143,12 +145,13 @@ void fix_edit(Fixture *f, const char *from, const char *to)
 
 void fix_seal(Fixture *f)
 {
+	const size_t at = offsetof(MlrtHeader, header_hash);
 	MlrtHeader h;
 
 	memcpy(&h, f->bytes, sizeof h);
-	h.header_hash = 0;
-	h.header_hash = XXH3_64bits(&h, sizeof h);
-	memcpy(f->bytes, &h, sizeof h);
+	memset(f->bytes + at, 0, sizeof h.header_hash);
+	h.header_hash = XXH3_64bits(f->bytes, h.header_bytes);
+	memcpy(f->bytes + at, &h.header_hash, sizeof h.header_hash);
 }
 
 MlrtModel *fix_open(Fixture *f)
@@ -160,6 +163,23 @@ MlrtModel *fix_open(Fixture *f)
 		CU_FAIL(err.text);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(m);
 	return m;
+}
+
+MlrtStatus fix_starts(Fixture *f, const MlrtOpenOptions *opt)
+{
+	MlrtModel *m = NULL;
+	MlrtSession *s = NULL;
+	MlrtError err = {0};
+	MlrtStatus st = mlrt_model_open_memory(f->bytes, f->n, opt, &m, &err);
+
+	CU_ASSERT_EQUAL((st == MLRT_OK), (m != NULL));
+	if (!st)
+		st = mlrt_session_new(m, &(MlrtSessionOptions){.threads = 1}, &s, &err);
+	CU_ASSERT_EQUAL(st, err.status);
+	CU_ASSERT_EQUAL(st != MLRT_OK, err.text[0] != 0);
+	mlrt_session_free(s);
+	mlrt_model_close(m);
+	return st;
 }
 
 void fix_data(FixData *d, int seed)

@@ -24,6 +24,8 @@ typedef struct Fixture {
 	char manifest[4096];
 	FixProgram program;
 	float weights[FIX_N];
+	const void *golden; /* of blob 3; NULL: there is none */
+	size_t ngolden;
 	unsigned char *bytes; /* set by fix_build() */
 	size_t n;
 } Fixture;
@@ -39,6 +41,8 @@ void fix_write(Fixture *f, char *path);
 void fix_edit(Fixture *f, const char *from, const char *to);
 /* Opens f->bytes; the model must come to be. */
 MlrtModel *fix_open(Fixture *f);
+/* Whether f->bytes open and a session begins; the first failure. */
+MlrtStatus fix_starts(Fixture *f, const MlrtOpenOptions *opt);
 /* Corrects the hash of the header after a change to it. */
 void fix_seal(Fixture *f);
 

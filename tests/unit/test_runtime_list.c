@@ -498,7 +498,8 @@ static void damage(void (*program)(ListFixture *f), int run)
 			lf_package(&f);
 			if (mlrt_model_open_memory(f.bytes, f.n, NULL, &m, &err) != MLRT_OK) {
 				refused++;
-				CU_ASSERT(err.status == MLRT_ERR_FORMAT && err.text[0]);
+				/* sizes that the fixture puts into the manifest, too, may be unfit for that already */
+				CU_ASSERT((err.status == MLRT_ERR_FORMAT || err.status == MLRT_ERR_MANIFEST) && err.text[0]);
 				continue;
 			}
 			opened++;

@@ -42,10 +42,11 @@ static void tells_what_is_inside(void)
 /* Opens the bytes, which must be refused with `st` and a text that holds `part`. */
 static void refused(const void *bytes, size_t n, MlrtStatus st, const char *part)
 {
+	const MlrtOpenOptions all = {.check_all = 1};
 	MlrtModel *m = (MlrtModel *)1;
 	MlrtError err;
 
-	CU_ASSERT_EQUAL(mlrt_model_open_memory(bytes, n, NULL, &m, &err), st);
+	CU_ASSERT_EQUAL(mlrt_model_open_memory(bytes, n, &all, &m, &err), st);
 	CU_ASSERT_PTR_NULL(m);
 	CU_ASSERT_EQUAL(err.status, st);
 	if (!strstr(err.text, part)) {
@@ -68,7 +69,7 @@ static void opens_files(void)
 	CU_ASSERT_PTR_NOT_NULL(m);
 	mlrt_model_close(m);
 	CU_ASSERT_EQUAL(truncate(path, (off_t)f.n - 1), 0);
-	CU_ASSERT_EQUAL(mlrt_model_open(path, NULL, &m, &err), MLRT_ERR_FORMAT);
+	CU_ASSERT_EQUAL(mlrt_model_open(path, NULL, &m, &err), MLRT_ERR_TRUNCATED);
 	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, path));
 	CU_ASSERT_EQUAL(truncate(path, 0), 0);
 	CU_ASSERT_EQUAL(mlrt_model_open(path, NULL, &m, &err), MLRT_ERR_FORMAT);
@@ -85,14 +86,14 @@ static void opens_files(void)
 static void any_flipped_byte_is_refused(void)
 {
 	Fixture f;
-	MlrtModel *m;
 	size_t accepted = 0;
 
 	fix_init(&f);
 	fix_build(&f);
 	for (size_t i = 0; i < f.n; i++) {
 		f.bytes[i] ^= (unsigned char)(1 << i % 8);
-		accepted += mlrt_model_open_memory(f.bytes, f.n, NULL, &m, NULL) == MLRT_OK;
+		accepted += fix_starts(&f, NULL) == MLRT_OK;
+		accepted += fix_starts(&f, &(MlrtOpenOptions){.check_all = 1}) == MLRT_OK;
 		f.bytes[i] ^= (unsigned char)(1 << i % 8);
 	}
 	CU_ASSERT_EQUAL(accepted, 0);
@@ -130,9 +131,37 @@ static void skipping_hashes_keeps_the_other_checks(void)
 	f.bytes[MLRT_PAGE + FIX_CODE_BYTES - 1] ^= 1; /* in the code blob */
 	CU_ASSERT_EQUAL(mlrt_model_open_memory(f.bytes, f.n, &trust, &m, NULL), MLRT_OK);
 	mlrt_model_close(m);
-	refused(f.bytes, f.n, MLRT_ERR_FORMAT, "hash of blob 0");
+	refused(f.bytes, f.n, MLRT_ERR_DAMAGED, "hash of blob 0");
 	f.bytes[MLRT_PAGE + FIX_CODE_BYTES] ^= 1; /* behind it */
-	CU_ASSERT_EQUAL(mlrt_model_open_memory(f.bytes, f.n, &trust, &m, NULL), MLRT_ERR_FORMAT);
+	CU_ASSERT_EQUAL(mlrt_model_open_memory(f.bytes, f.n, &trust, &m, NULL), MLRT_ERR_DAMAGED);
+	fix_free(&f);
+}
+
+/* Weights are checked when the first session is made: by each attempt until one succeeds, and then no more. */
+static void weights_are_checked_before_they_are_used(void)
+{
+	Fixture f;
+	MlrtSession *s = (MlrtSession *)1;
+	MlrtError err;
+	MlrtModel *m;
+
+	fix_init(&f);
+	fix_build(&f);
+	f.bytes[2 * MLRT_PAGE + 5] ^= 1;
+	m = fix_open(&f);
+	for (int i = 0; i < 2; i++) {
+		CU_ASSERT_EQUAL(mlrt_session_new(m, NULL, &s, &err), MLRT_ERR_DAMAGED);
+		CU_ASSERT_PTR_NULL(s);
+		CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "hash of blob 1"));
+	}
+	f.bytes[2 * MLRT_PAGE + 5] ^= 1;
+	CU_ASSERT_EQUAL(mlrt_session_new(m, NULL, &s, &err), MLRT_OK);
+	mlrt_session_free(s);
+	f.bytes[2 * MLRT_PAGE + 5] ^= 1;
+	CU_ASSERT_EQUAL(mlrt_session_new(m, NULL, &s, &err), MLRT_OK);
+	mlrt_session_free(s);
+	mlrt_model_close(m);
+	CU_ASSERT_EQUAL(fix_starts(&f, &(MlrtOpenOptions){.skip_hashes = 1}), MLRT_OK);
 	fix_free(&f);
 }
 
@@ -175,8 +204,9 @@ static void versions(void)
 	mlrt_model_close(m);
 	memcpy(f.bytes + offsetof(MlrtHeader, major), &major, sizeof major);
 	fix_seal(&f);
-	refused(f.bytes, f.n, MLRT_ERR_VERSION, "format 2.8");
-	refused("MLOPT", 5, MLRT_ERR_FORMAT, "not a package");
+	refused(f.bytes, f.n, MLRT_ERR_VERSION, "format 2.9");
+	refused("MLOPT", 5, MLRT_ERR_TRUNCATED, "cut off");
+	refused("Ml", 2, MLRT_ERR_FORMAT, "not a package");
 	fix_free(&f);
 }
 
@@ -204,12 +234,21 @@ static void variants_are_chosen_by_features(void)
 	fix_free(&f);
 }
 
+/* The program, which does not fit the manifest, is refused by another code. */
+static MlrtStatus code_of(const char *says)
+{
+	if (strstr(says, "of format"))
+		return MLRT_ERR_VERSION;
+	return strstr(says, "touches") || strstr(says, "memory sizes") ? MLRT_ERR_FORMAT : MLRT_ERR_MANIFEST;
+}
+
 static void bad_manifests_are_refused(void)
 {
 	static const struct { const char *from, *to, *says; } edits[] = {
 		{"{\"format\":1", "{\"format\":2", "manifest of format 2"},
 		{"{\"format\":1", "{\"format\":1.0", "no format"},
-		{"{\"format\":1", "{\"format\":1,\"format\":1", "no format"},
+		{"{\"format\":1", "{\"format\":1,\"format\":1", "the key 'format' is there twice"},
+		{"\"ok\":true", "\"ok\":true,\"pi\":3", "the key 'pi' is there twice"},
 		{"\"inputs\":[", "\"inputs\":{", "key expected"},
 		{"\"inputs\"", "\"nope\"", "no list of inputs"},
 		{"\"variants\"", "\"nope\"", "no list of variants"},
@@ -249,7 +288,7 @@ static void bad_manifests_are_refused(void)
 		fix_init(&f);
 		fix_edit(&f, edits[i].from, edits[i].to);
 		fix_build(&f);
-		refused(f.bytes, f.n, strstr(edits[i].says, "of format") ? MLRT_ERR_VERSION : MLRT_ERR_FORMAT, edits[i].says);
+		refused(f.bytes, f.n, code_of(edits[i].says), edits[i].says);
 		fix_free(&f);
 	}
 }
@@ -264,7 +303,7 @@ static void deep_manifests_are_refused(void)
 	deep[2000] = 0;
 	fix_edit(&f, "3.14e0", deep);
 	fix_build(&f);
-	refused(f.bytes, f.n, MLRT_ERR_FORMAT, "nesting too deep");
+	refused(f.bytes, f.n, MLRT_ERR_MANIFEST, "nesting too deep");
 	fix_free(&f);
 }
 
@@ -373,7 +412,7 @@ static void tables_are_not_kept(void)
 		fix_build_with(&f, piece, 2, lookup ? TABLE : 0);
 		fix_write(&f, path);
 		before = resident();
-		CU_ASSERT_EQUAL_FATAL(mlrt_model_open(path, NULL, &m, &err), MLRT_OK);
+		CU_ASSERT_EQUAL_FATAL(mlrt_model_open(path, &(MlrtOpenOptions){.check_all = 1}, &m, &err), MLRT_OK);
 		if (lookup)
 			CU_ASSERT(resident() - before < pages / 2)
 		else
@@ -385,7 +424,7 @@ static void tables_are_not_kept(void)
 		mlrt_session_free(s);
 		mlrt_model_close(m);
 		f.bytes[f.n - 3 * MLRT_PAGE] ^= 1; /* in the table */
-		refused(f.bytes, f.n, MLRT_ERR_FORMAT, "hash of blob 1");
+		refused(f.bytes, f.n, MLRT_ERR_DAMAGED, "hash of blob 1");
 		unlink(path);
 		fix_free(&f);
 	}
@@ -401,6 +440,7 @@ void suite_runtime_open(void)
 	CU_ADD_TEST(s, any_flipped_byte_is_refused);
 	CU_ADD_TEST(s, any_cut_is_refused);
 	CU_ADD_TEST(s, skipping_hashes_keeps_the_other_checks);
+	CU_ADD_TEST(s, weights_are_checked_before_they_are_used);
 	CU_ADD_TEST(s, odd_addresses_are_fine);
 	CU_ADD_TEST(s, versions);
 	CU_ADD_TEST(s, variants_are_chosen_by_features);

@@ -10,5 +10,5 @@ for i in 100 1000 $((n / 2)) $((n - 1)); do
 	grep -q '^mlopt: error: ' err || cat err
 done
 cp good.mlopt bad.mlopt
-printf 'X' | dd of=bad.mlopt bs=1 seek=200 conv=notrunc 2>/dev/null
+printf 'X' | dd of=bad.mlopt bs=1 seek=1700 conv=notrunc 2>/dev/null
 "$mlopt" package verify bad.mlopt
