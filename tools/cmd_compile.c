@@ -378,9 +378,9 @@ static size_t record(const Request *r, MloArena *a, const char *out[MAX_RECORDED
 	for (size_t i = 0; i < r->nwide; i++)
 		mlo_str_add(&wide, "%s%s", i ? "," : "", r->wide[i]);
 	out[n][0] = "int8", out[n++][1] = "yes";
-	out[n][0] = "samples", out[n++][1] = mlo_sprintf(a, "%d", r->quantize.samples);
-	if (r->quantize.preprocess)
-		out[n][0] = "preprocess", out[n++][1] = r->quantize.preprocess;
+	out[n][0] = "samples", out[n++][1] = mlo_sprintf(a, "%d", r->quantize.data.samples);
+	if (r->quantize.data.preprocess)
+		out[n][0] = "preprocess", out[n++][1] = r->quantize.data.preprocess;
 	if (r->nwide)
 		out[n][0] = "int16", out[n++][1] = mlo_str_text(&wide);
 	out[n][0] = "times", out[n++][1] = times[r->quantize.times];
