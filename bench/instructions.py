@@ -23,8 +23,7 @@ import tempfile
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MODELS = ["trained/" + name for name in ("fashion_cnn", "mlperf_autoencoder", "mlperf_kws_dscnn", "mlperf_kws_dscnn_int8qdq",
-                                         "mlperf_vww_mobilenet", "mlperf_vww_mobilenet_int8qdq", "mlperf_resnet8",
-                                         "mlperf_resnet8_int8qdq")]
+                                         "mlperf_vww_mobilenet", "mlperf_resnet8", "mlperf_resnet8_int8qdq")]
 BEGIN, END = "<!-- bench/instructions.py --update: begin -->\n", "<!-- bench/instructions.py --update: end -->\n"
 # The program is linked to addresses below; the model's code is mapped above.
 KERNELS = "0x1000000000+0xffffffffff"
