@@ -7,11 +7,15 @@
 #include "targets/object.h"
 #include "targets/target.h"
 
+typedef enum MloTier { MLO_TIER_CONTRACT, MLO_TIER_LOOPS, MLO_TIER_LIBRARY, MLO_TIER_COUNT } MloTier;
+extern const char *const mlo_tier_name[MLO_TIER_COUNT]; /* "contract", "loops", "library" */
+
 typedef struct MloCodegenOptions {
 	int jobs;                /* compile threads; 0: number of cores */
 	const char *cache_dir;   /* object cache; NULL: none */
 	bool direct_only;        /* no Winograd (MloLowerCx) */
 	MloElem weights;         /* of products (MloLowerCx) */
+	MloTier tier;            /* kernels of this tier and those behind it alone; the graph has no layouts then, unless it is the first */
 	const MloChooser *chooser; /* of schedules (codegen/schedule.h); NULL: the cost model */
 	/* Called with the text of what was asked for: kind is "kernels", "llvm" or "asm". */
 	void (*dump)(void *user, const char *kind, const char *name, const char *text);
@@ -20,9 +24,6 @@ typedef struct MloCodegenOptions {
 	MloWeightPool *pool;     /* where weights may go that other variants have as well; NULL: they do not */
 	const char *function;    /* all in one object with a function of that name, instead of code and program; NULL: no */
 } MloCodegenOptions;
-
-typedef enum MloTier { MLO_TIER_CONTRACT, MLO_TIER_LOOPS, MLO_TIER_LIBRARY, MLO_TIER_COUNT } MloTier;
-extern const char *const mlo_tier_name[MLO_TIER_COUNT]; /* "contract", "loops", "library" */
 
 typedef struct MloStepInfo {
 	const char *name;        /* kernel's readable name */

@@ -362,7 +362,7 @@ static MloStatus lower_tiers(Builder *b, MloNode *first, MloNode *last, MloLower
 	                {mlo_lower_call, MLO_TIER_LIBRARY, true}};
 
 	for (size_t t = 0; t < sizeof lowering / sizeof *lowering; t++) {
-		bool takes = lowering[t].open || lowers(first, last);
+		bool takes = lowering[t].tier >= b->plan->opt->tier && (lowering[t].open || lowers(first, last));
 		MloStatus st = takes ? lowering[t].lower(&b->cx, first, last, low) : MLO_ERR_UNSUPPORTED;
 
 		*tier = lowering[t].tier;

@@ -40,6 +40,7 @@ enum {
 	O_TIME,
 	O_VERIFY,
 	O_LIMIT,
+	O_TIER,
 	O_GOLDEN,
 	O_MODEL_VERSION,
 	O_LICENSE
@@ -83,6 +84,7 @@ static const CliOption options[] = {
 	{O_TIME, "time-passes", NULL, "print how long each pass takes"},
 	{O_VERIFY, "verify-each", NULL, "check the graph after every pass"},
 	{O_LIMIT, "pass-limit", "N", "run only the first N passes (to find a faulty one)"},
+	{O_TIER, "tier", "NAME", "for comparing: contract (default), loops: no kernels of the contract tier, library: plain C loops alone"},
 	{0},
 };
 static const CliSpec spec = {
@@ -216,6 +218,9 @@ static bool take(Request *r, int o)
 		break;
 	case O_LIMIT:
 		return cli_int("--pass-limit", optarg, 0, 1000, &r->opt.pass_limit);
+	case O_TIER:
+		r->opt.tier = optarg;
+		break;
 	case O_SHAPE:
 		if (r->opt.nshapes == MAX_SHAPES)
 			return cli_usage("more than %d --shape options", MAX_SHAPES), false;

@@ -25,6 +25,7 @@ typedef struct Compiler {
 	const MloTarget *target[MAX_VARIANTS];
 	MloWeightPool pool;
 	MloElem precision;
+	MloTier tier;
 	size_t nvariants;
 	MloVariant *made; /* nvariants each */
 	MloManifestVariant *listed;
@@ -105,11 +106,19 @@ static const char *pipeline_text(int level)
 	MLO_BUG("no pipeline %s", want);
 }
 
+/* The pipeline of the options.  Layouts and groups are for the contract tier: it ends before them where that is not used. */
+static const char *pipeline(Compiler *c)
+{
+	const char *all = pipeline_text(c->opt->level), *cut = c->tier == MLO_TIER_CONTRACT ? NULL : strstr(all, ",layout");
+
+	return cut ? mlo_strndup(c->a, all, (size_t)(cut - all)) : all;
+}
+
 /* The pipeline up to the first pass that looks at the target (`sign`, or `layout`) is run once, the rest per
  * variant.  Under a pass limit every variant runs it whole, so that the count means something. */
 static MloStatus split_pipeline(Compiler *c, const MloGraph *graph, const MloGraph **common, const char **rest)
 {
-	const char *all = pipeline_text(c->opt->level), *cut = strstr(all, ",sign");
+	const char *all = pipeline(c), *cut = strstr(all, ",sign");
 	MloGraph *g;
 
 	cut = cut ? cut : strstr(all, ",layout");
@@ -142,6 +151,18 @@ static MloStatus read_precision(Compiler *c)
 	return MLO_ERR_USAGE;
 }
 
+static MloStatus read_tier(Compiler *c)
+{
+	const char *name = c->opt->tier ? c->opt->tier : mlo_tier_name[MLO_TIER_CONTRACT];
+
+	for (c->tier = MLO_TIER_CONTRACT; c->tier < MLO_TIER_COUNT; c->tier++)
+		if (!strcmp(name, mlo_tier_name[c->tier]))
+			return MLO_OK;
+	mlo_error(c->d, MLO_ERR_USAGE, "there is no tier '%s'", name);
+	mlo_hint(c->d, "known: contract, loops, library");
+	return MLO_ERR_USAGE;
+}
+
 /* What weights that products read as they are become.  A target that multiplies bf16 does so where activations are
  * that as well; the products left are worth their full precision. */
 static MloElem weights_of(Compiler *c, const MloTarget *t)
@@ -164,6 +185,7 @@ static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, 
 		.cache_dir = c->opt->cache_dir,
 		.direct_only = c->opt->no_winograd,
 		.weights = weights_of(c, t),
+		.tier = c->tier,
 		.chooser = c->hooks && c->hooks->chooser.choose          ? &c->hooks->chooser
 			   : c->opt->cache_dir && !c->opt->no_tuned ? &tuned
 								    : NULL,
@@ -402,6 +424,7 @@ static MloStatus compile(Compiler *c)
 	MLO_TRY(check_ranks(c->graph, c->d));
 	MLO_TRY(find_states(c));
 	MLO_TRY(read_precision(c));
+	MLO_TRY(read_tier(c));
 	MLO_TRY(find_targets(c));
 	c->package = mlo_package_new(c->a);
 	c->pool.arena = c->a;

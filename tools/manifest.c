@@ -218,6 +218,8 @@ static json_t *options(const MloManifest *m)
 	if (opt->nstates)
 		json_object_set_new(j, "states", texts(opt->states, opt->nstates));
 	json_object_set_new(j, "winograd", json_boolean(!opt->no_winograd));
+	if (opt->tier)
+		json_object_set_new(j, "tier", text(opt->tier));
 	for (size_t i = 0; i < m->noptions; i++)
 		json_object_set_new(j, m->options[i][0], text(m->options[i][1]));
 	return j;

@@ -72,6 +72,9 @@ typedef struct MloptOptions {
 	const char *precision; /* of products: "f32" (NULL), "bf16", "fp16"; sums, inputs and outputs stay float32 */
 	const char *model_version; /* in the package; NULL: what the model says of itself, if it does */
 	const char *license;       /* of the model: an SPDX expression, or any text; NULL: metadata "license" of the model, if any */
+	/* For comparing and bisecting: "contract" (NULL): the best kernels; "loops": none of the contract tier, nothing fused;
+	 * "library": the reference kernels, plain C loops, alone. */
+	const char *tier;
 } MloptOptions;
 #define MLOPT_OPTIONS_INIT                                                                                   \
 	{                                                                                                    \

@@ -4,7 +4,8 @@
  *            [--list FILE]... [--facts FILE] [LABEL=]DIRECTORY...
  *
  * Runners: reference, the executor of the IR; native, a package for this machine, optimised and run
- * by the runtime; aarch64, one for that, run by the program that MLOPT_TEST_RUNNER names under an emulator.
+ * by the runtime; aarch64, one for a level of Arm (tests/support/levels.def; the case's name says which), run by the
+ * program that MLOPT_TEST_RUNNER names under an emulator.
  * --cache keeps the objects that are compiled.  --every N takes every Nth case of a directory.
  *
  * A directory holds one folder per case: model.onnx, test_data_set_0/input_0.pb, output_0.pb, ...; or
@@ -35,6 +36,7 @@ typedef enum Outcome { OUT_PASS, OUT_FAIL, OUT_UNSUPPORTED } Outcome;
 
 /* Where a case lies. */
 typedef struct Case {
+	const char *name;
 	const char *model; /* file */
 	const char *data;  /* of a case with one data set of generated inputs: prefix of its files; else the folder */
 	bool generated;
@@ -121,9 +123,26 @@ static MloStatus run_native(const Run *r, MloTensor **out, MloDiag *d)
 	                                 .manifest = &manifest}, out, d);
 }
 
+/* Cases are spread over the levels of full precision; one case is always on the same. */
+static const ArmLevel *level_of(const char *name)
+{
+	unsigned hash = 0;
+	int n = 0, at;
+
+	for (; *name; name++)
+		hash = hash * 31 + (unsigned char)*name;
+	for (int i = 0; i < support_nlevels; i++)
+		n += strcmp(support_levels[i].precision, "f32") == 0;
+	at = (int)(hash % (unsigned)n);
+	for (const ArmLevel *l = support_levels;; l++)
+		if (strcmp(l->precision, "f32") == 0 && at-- == 0)
+			return l;
+}
+
 static MloStatus run_aarch64(const Run *r, MloTensor **out, MloDiag *d)
 {
-	RunHow how = {.target = "aarch64", .level = 2, .threads = 1, .cache = cache, .emulator = emulator,
+	const ArmLevel *l = level_of(r->c->name);
+	RunHow how = {.target = l->target, .cpu = l->cpu, .level = 2, .threads = 1, .cache = cache, .emulator = emulator,
 	              .runner = getenv("MLOPT_TEST_RUNNER"), .scratch = scratch};
 
 	return run_compiled(r, &how, out, d);
@@ -346,7 +365,7 @@ static Outcome run_sets(MloArena *a, const struct How *how, const Case *c, char 
 
 static bool find_case(MloArena *a, const char *dir, const char *name, Case *c)
 {
-	*c = (Case){.data = mlo_sprintf(a, "%s/%s", dir, name)};
+	*c = (Case){.name = name, .data = mlo_sprintf(a, "%s/%s", dir, name)};
 	c->model = mlo_sprintf(a, "%s/model.onnx", c->data);
 	if (exists(c->model))
 		return true;
@@ -438,7 +457,8 @@ static void run_one(Session *s, const char *label, const char *dir, const char *
 	if (s->print && !passed)
 		printf("%s/%s fail %s\n", label, name, why);
 	else if (!s->print && passed == fails)
-		printf("%s/%s: %s%s%s\n", label, name, passed ? "unexpected pass" : "failed", *why ? ": " : "", why);
+		printf("%s/%s%s%s: %s%s%s\n", label, name, s->how->emulated ? " on " : "", s->how->emulated ? level_of(name)->name : "",
+		       passed ? "unexpected pass" : "failed", *why ? ": " : "", why);
 	fflush(stdout);
 	if (s->facts)
 		facts_write(s->facts, a, s->how->name, mlo_sprintf(a, "%s/%s", label, name), c.model, manifest,

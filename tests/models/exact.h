@@ -5,6 +5,6 @@
 
 /* g is quantised, unless it is already; `in`, its inputs, are the samples for that.  Then all that it quantises is compared
  * with the reference executor, which runs the same graph operator by operator: on each variant of x86-64 that this
- * machine has, and emulated (how.emulator "": not).  One element that differs is a failure. */
-void exact_run(const char *name, const MloGraph *g, const MloTensor *const *in, const RunHow *arm, Score *score);
+ * machine has, and at those levels of Arm.  One element that differs is a failure. */
+void exact_run(const char *name, const MloGraph *g, const MloTensor *const *in, const ArmLevels *arm, Score *score);
 #endif

@@ -3,8 +3,10 @@
  * usage: run [NAME...].  Looks for the folders of tests/models/models.list (GROUP/NAME, each with
  * model.onnx, meta.json, in/, out/) in $MLOPT_MODELS, and for NAME.onnx with NAME.in<i>.npy and
  * NAME.out<i>.npy in $MLOPT_ZOO.  Each model runs natively from memory on one thread, from a file on
- * two, and emulated for aarch64 where the emulator is there; forests also on rows that lie on their thresholds,
- * against the reference executor.  A second word on a line, `int8`: the model's quantised form is exact, too (exact.h). */
+ * two, and at levels of Arm (tests/support/levels.def) where the emulator is there: small models at all of them,
+ * others at one, in turn; all models at those that $MLOPT_TEST_LEVELS names, or at `all`.  Forests also run on rows
+ * that lie on their thresholds, against the reference executor.  A second word on a line, `int8`: the model's
+ * quantised form is exact, too (exact.h). */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -19,8 +21,12 @@
 #include "tools/compile.h"
 #include "tools/npy.h"
 
-/* The bound for float32 models: normalised mean squared error of each output. */
+/* The bounds at float32 and at reduced precision: normalised mean squared error of each output. */
 #define BOUND 1e-8
+#define BOUND_REDUCED 1e-3
+
+/* Multiply-adds of a model that is worth emulating at all levels of Arm. */
+#define SMALL 2e7
 
 typedef struct Model {
 	const char *name;
@@ -125,7 +131,7 @@ static void run_how(Model *m, const char *how_name, const RunHow *how, Score *sc
 {
 	MloDiag d = {0};
 	MloTensor *out[64];
-	double worst = 0, start = seconds();
+	double worst = 0, start = seconds(), bound = how->precision && strcmp(how->precision, "f32") ? BOUND_REDUCED : BOUND;
 	MloStatus st = support_run(m->a, m->g, how, (const MloTensor *const *)m->in, out, &d);
 
 	for (uint32_t i = 0; st == MLO_OK && i < m->g->noutputs; i++) {
@@ -133,11 +139,11 @@ static void run_how(Model *m, const char *how_name, const RunHow *how, Score *sc
 
 		worst = e > worst ? e : worst;
 	}
-	if (st == MLO_OK && worst <= BOUND) {
-		printf("ok %-28s %-14s NMSE %.1e  %.1f s\n", m->name, how_name, worst, seconds() - start);
+	if (st == MLO_OK && worst <= bound) {
+		printf("ok %-28s %-21s NMSE %.1e  %.1f s\n", m->name, how_name, worst, seconds() - start);
 		score->passed++;
 	} else {
-		printf("FAIL %-26s %-14s NMSE %.1e\n", m->name, how_name, worst);
+		printf("FAIL %-26s %-21s NMSE %.1e\n", m->name, how_name, worst);
 		mlo_diag_print(&d, "models", stdout);
 		score->failed++;
 	}
@@ -199,15 +205,68 @@ static bool take_splits(Model *m)
 	return ok;
 }
 
-static void run_model(const char *name, const char *path, bool zoo, bool int8, const char *emulator, const char *scratch,
-		      Score *score)
+/* -- levels of Arm ---------------------------------------------------------------------------------- */
+
+typedef struct Turn {
+	bool emulated; /* else no model runs at any */
+	int last;      /* level that a model has run at alone */
+	int left_out;  /* runs */
+} Turn;
+
+static bool is_full(int level)
 {
-	const char *runner = getenv("MLOPT_TEST_RUNNER");
+	return strcmp(support_levels[level].precision, "f32") == 0;
+}
+
+static unsigned named_levels(const char *names)
+{
+	unsigned levels = 0;
+
+	for (int i = 0; i < support_nlevels; i++)
+		levels |= (unsigned)(strcmp(names, "all") == 0 || strstr(names, support_levels[i].name)) << i;
+	return levels;
+}
+
+/* Those that are asked for, all levels, or one of full precision: the next one at each call.  (Products of bf16 take the
+ * emulator ten times as long.) */
+static unsigned choose_levels(const Model *m, int *turn)
+{
+	const char *names = getenv("MLOPT_TEST_LEVELS");
+
+	if (names || mlo_graph_macs(m->g) < SMALL)
+		return named_levels(names ? names : "all");
+	do
+		*turn = (*turn + 1) % support_nlevels;
+	while (!is_full(*turn));
+	return 1u << *turn;
+}
+
+static void run_levels(Model *m, const ArmLevels *arm, Score *score)
+{
+	for (int i = 0; i < support_nlevels; i++) {
+		RunHow how = support_emulated(arm, i);
+
+		if (arm->which >> i & 1)
+			run_how(m, support_levels[i].name, &how, score);
+	}
+}
+
+/* The levels that the model has not been run at. */
+static int left_out(unsigned levels)
+{
+	int n = 0;
+
+	for (int i = 0; i < support_nlevels; i++)
+		n += !(levels >> i & 1);
+	return n;
+}
+
+static void run_model(const char *name, const char *path, bool zoo, bool int8, ArmLevels *arm, Turn *turn, Score *score)
+{
 	Model m = {.name = name, .a = mlo_arena_new()};
 	MloDiag d = {0};
-	RunHow native = {.target = "native", .level = 2, .threads = 1, .scratch = scratch};
-	RunHow file = {.target = "native", .level = 2, .threads = 2, .file = true, .scratch = scratch};
-	RunHow arm = {.target = "aarch64", .level = 2, .threads = 1, .emulator = emulator, .runner = runner, .scratch = scratch};
+	RunHow native = {.target = "native", .level = 2, .threads = 1, .scratch = arm->scratch};
+	RunHow file = {.target = "native", .level = 2, .threads = 2, .file = true, .scratch = arm->scratch};
 
 	if ((zoo ? load_zoo(&m, path, &d) : load_folder(&m, path, &d)) != MLO_OK) {
 		printf("FAIL %s: cannot be loaded\n", name);
@@ -216,14 +275,13 @@ static void run_model(const char *name, const char *path, bool zoo, bool int8, c
 	} else {
 		run_how(&m, "native", &native, score);
 		run_how(&m, "file-2-threads", &file, score);
-		if (*emulator && runner && *runner)
-			run_how(&m, "aarch64-qemu", &arm, score);
-		else
-			score->skipped++;
+		arm->which = turn->emulated ? choose_levels(&m, &turn->last) : 0;
+		run_levels(&m, arm, score);
+		turn->left_out += left_out(arm->which);
 		if (take_splits(&m))
 			run_how(&m, "on-thresholds", &native, score);
 		if (int8)
-			exact_run(name, m.g, (const MloTensor *const *)m.in, &arm, score);
+			exact_run(name, m.g, (const MloTensor *const *)m.in, arm, score);
 	}
 	mlo_diag_free(&d);
 	mlo_graph_free(m.g);
@@ -244,6 +302,8 @@ int main(int argc, char **argv)
 	const char *models = getenv("MLOPT_MODELS"), *zoo = getenv("MLOPT_ZOO"), *list = getenv("MLOPT_MODEL_LIST");
 	const char *emulator = support_tool("MLOPT_TEST_QEMU", qemu);
 	char scratch[] = "/tmp/mlopt-models-XXXXXX", line[256], path[4096], cmd[128];
+	ArmLevels arm = {.emulator = emulator, .runner = getenv("MLOPT_TEST_RUNNER"), .scratch = scratch};
+	Turn turn = {.emulated = *emulator && arm.runner && *arm.runner};
 	Score score = {0};
 	FILE *f = list ? fopen(list, "r") : NULL;
 
@@ -251,8 +311,6 @@ int main(int argc, char **argv)
 		fprintf(stderr, "run: MLOPT_MODEL_LIST must name the list of models\n");
 		return 2;
 	}
-	if (!*emulator || !getenv("MLOPT_TEST_RUNNER"))
-		printf("SKIP aarch64: no emulator, or no cross compiler built the runner\n");
 	while (fgets(line, sizeof line, f)) {
 		bool big = !strchr(line, '/'), int8 = strstr(line, " int8");
 		const char *folder = big ? zoo : models;
@@ -267,9 +325,14 @@ int main(int argc, char **argv)
 			continue;
 		}
 		snprintf(path, sizeof path, "%s/%s", folder, line);
-		run_model(line, path, big, int8, emulator, scratch, &score);
+		run_model(line, path, big, int8, &arm, &turn, &score);
 	}
 	fclose(f);
+	if (turn.left_out)
+		printf("SKIP %d runs at levels of Arm: %s\n", turn.left_out,
+		       turn.emulated ? "models that are not small run at one each (MLOPT_TEST_LEVELS=all: at all)"
+		                     : "no emulator, or no cross compiler built the runner");
+	score.skipped += turn.left_out;
 	snprintf(cmd, sizeof cmd, "rm -rf %s", scratch);
 	if (system(cmd))
 		fprintf(stderr, "cannot remove %s\n", scratch);

@@ -12,6 +12,12 @@
 #include "tools/compile.h"
 #include "tools/objects.h"
 
+const ArmLevel support_levels[] = {
+#define LEVEL(...) {__VA_ARGS__},
+#include "tests/support/levels.def"
+};
+const int support_nlevels = sizeof support_levels / sizeof *support_levels;
+
 static MloStatus run_twice(MlrtModel *m, MlrtSession *s, MloArena *a, const MloTensor *const *in, MloTensor **out, MlrtError *err)
 {
 	size_t nin = mlrt_model_inputs(m), nout = mlrt_model_outputs(m);
@@ -131,6 +137,14 @@ MloStatus support_run(MloArena *a, const MloGraph *g, const RunHow *how, const M
 	if (file)
 		unlink(path);
 	return st;
+}
+
+RunHow support_emulated(const ArmLevels *arm, int i)
+{
+	const ArmLevel *l = &support_levels[i];
+
+	return (RunHow){.target = l->target, .level = 2, .precision = l->precision, .threads = 1, .emulator = arm->emulator,
+	                .runner = arm->runner, .cpu = l->cpu, .scratch = arm->scratch};
 }
 
 double support_nmse(const MloTensor *got, const MloTensor *want)

@@ -19,6 +19,19 @@ typedef struct RunHow {
 	const char **manifest; /* gets the package's manifest, unless an emulator runs it; NULL: is not wanted */
 } RunHow;
 
+/* A level of Arm that is emulated (levels.def): what to compile for, and on what to run it. */
+typedef struct ArmLevel { const char *name, *target, *precision, *cpu; } ArmLevel;
+extern const ArmLevel support_levels[];
+extern const int support_nlevels;
+/* Which of them, and by what. */
+typedef struct ArmLevels {
+	unsigned which;       /* bit i: support_levels[i] */
+	const char *emulator; /* as in RunHow */
+	const char *runner, *scratch;
+} ArmLevels;
+/* How to run a package at level i, at full optimisation on one thread. */
+RunHow support_emulated(const ArmLevels *arm, int i);
+
 /* Compiles g and runs it once; outputs are tensors in `a`. */
 MloStatus support_run(MloArena *a, const MloGraph *g, const RunHow *how, const MloTensor *const *inputs,
                       MloTensor **outputs, MloDiag *d);
