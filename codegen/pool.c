@@ -40,7 +40,8 @@ bool plan_pool(Plan *p)
 	int64_t there = pool ? bytes_there(pool, p) : -1;
 
 	/* who opens the package for this variant reads what the others brought, too */
-	if (there < 0 || (pool->weight.n && there < p->weight_bytes / 2))
+	/* who runs this variant reads what the others have brought, too: it must be worth it */
+	if (there < 0 || !p->weight.n || (pool->weight.n && there < p->weight_bytes / 2))
 		return false;
 	for (size_t i = 0; i < p->weight.n; i++) {
 		Weight *w = &p->weight.items[i];
