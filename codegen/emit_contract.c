@@ -106,40 +106,6 @@ static void emit_position(Tile *t, int r, int i, int to, LLVMValueRef a_off, int
 		keep_order(e);
 }
 
-/* Of columns i and i + 1 of row r, of which one may be left out, or the second not be there, the terms of a step; NULL: both are left out. */
-static LLVMValueRef pair_input(Tile *t, int r, int i, int cols, LLVMValueRef a_off, int live, const bool *skip)
-{
-	const KContract *c = t->c;
-	Emit *e = t->e;
-	LLVMValueRef row = addn(e, a_off, r * c->sy, c->a.y), at[2];
-
-	for (int k = 0; k < 2; k++)
-		at[k] = skip && i + k < cols && skip[i + k] ? NULL : addn(e, row, (i + k) * c->sx, c->a.x);
-	if (i + 1 >= cols)
-		at[1] = at[0];
-	return at[0] || at[1] ? contract_pair_input(t, at[0], at[1], live) : NULL;
-}
-
-/* One step by products of matrices: the inputs stay in registers while weights pass. */
-static void emit_pair_step(Tile *t, int cols, LLVMValueRef a_off, int live, const bool *skip, LLVMValueRef b_off)
-{
-	const KContract *c = t->c;
-	LLVMValueRef x[64];
-	int n = 0;
-
-	for (int r = t->row; r < t->row + t->nrow; r++)
-		for (int i = 0; i < cols; i += 2)
-			x[n++] = pair_input(t, r, i, cols, a_off, live, skip);
-	for (int h = 0; h < 2 * c->vecs; h++) {
-		LLVMValueRef w = contract_pair_weights(t, b_off, h), *in = x;
-
-		for (int r = t->row; r < t->row + t->nrow; r++)
-			for (int i = 0; i < cols; i += 2, in++)
-				if (*in)
-					contract_multiply_pair(t, *in, w, t->acc[(r * c->cols + i + h % 2) * c->vecs + h / 2]);
-	}
-}
-
 /* One step of `live` terms for `cols` columns: a_off is where the first column reads, skip[i] leaves one out. */
 static void emit_step(Tile *t, int cols, LLVMValueRef a_off, int live, const bool *skip, LLVMValueRef b_off)
 {
@@ -149,7 +115,7 @@ static void emit_step(Tile *t, int cols, LLVMValueRef a_off, int live, const boo
 	if (t->ahead)
 		prefetch_weights(t, b_off);
 	if (contract_pairs(c)) {
-		emit_pair_step(t, cols, a_off, live, skip, b_off);
+		contract_pair_step(t, cols, a_off, live, skip, b_off);
 		return;
 	}
 	for (int j = 0; j < c->vecs; j++)

@@ -82,6 +82,9 @@ LLVMValueRef contract_multiply(Tile *t, const DotOperand *a, const DotOperand *b
 LLVMValueRef contract_pair_input(Tile *t, LLVMValueRef a, LLVMValueRef b, int live);
 LLVMValueRef contract_pair_weights(Tile *t, LLVMValueRef off, int h);
 void contract_multiply_pair(Tile *t, LLVMValueRef a, LLVMValueRef b, LLVMValueRef acc);
+
+/* emit_pairs.c.  A step of `live` terms for the tile's columns, of which skip[i] leaves one out, by such products. */
+void contract_pair_step(Tile *t, int cols, LLVMValueRef a_off, int live, const bool *skip, LLVMValueRef b_off);
 /* Sums of pairs of columns, woven together as these products take them; and apart again.  Nothing where there are none. */
 void contract_weave(Tile *t, int cols);
 void contract_unweave(Tile *t, int cols);

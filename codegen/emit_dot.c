@@ -329,55 +329,6 @@ LLVMValueRef contract_multiply(Tile *t, const DotOperand *a, const DotOperand *b
 
 /* -- products of matrices --------------------------------------------------------------------------- */
 
-/* The sums of two columns, 64 bits of each in turn; or, of sums in that form, those of each column. */
-static void shuffle_pair(Tile *t, const LLVMValueRef *sum, bool weave, LLVMValueRef *out)
-{
-	Emit *e = t->e;
-	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);
-	unsigned n = (unsigned)t->c->lanes;
-	LLVMValueRef at[64];
-
-	for (unsigned h = 0; h < 2; h++) {
-		for (unsigned k = 0; k < n; k++) {
-			unsigned two = k / 2, odd = k % 2;
-			unsigned from = weave ? two % 2 * n + h * n / 2 + two / 2 * 2 + odd : 4 * two + 2 * h + odd;
-
-			at[k] = LLVMConstInt(i32, from, 0);
-		}
-		out[h] = LLVMBuildShuffleVector(e->b, sum[0], sum[1], LLVMConstVector(at, n), "");
-	}
-}
-
-static void shuffle_sums(Tile *t, int cols, bool weave)
-{
-	const KContract *c = t->c;
-	Emit *e = t->e;
-
-	for (int at = 0; contract_pairs(c) && at < t->rows * c->cols; at += 2) {
-		if (at % c->cols >= cols)
-			continue;
-		for (int j = 0; j < c->vecs; j++) {
-			LLVMValueRef *acc = &t->acc[at * c->vecs + j], sum[2], out[2];
-
-			sum[0] = LLVMBuildLoad2(e->b, t->vec, acc[0], "");
-			sum[1] = LLVMBuildLoad2(e->b, t->vec, acc[c->vecs], "");
-			shuffle_pair(t, sum, weave, out);
-			LLVMBuildStore(e->b, out[0], acc[0]);
-			LLVMBuildStore(e->b, out[1], acc[c->vecs]);
-		}
-	}
-}
-
-void contract_weave(Tile *t, int cols)
-{
-	shuffle_sums(t, cols, true);
-}
-
-void contract_unweave(Tile *t, int cols)
-{
-	shuffle_sums(t, cols, false);
-}
-
 LLVMValueRef contract_pair_weights(Tile *t, LLVMValueRef off, int h)
 {
 	return load_as(t, true, addc(t->e, off, h * contract_vector(t->c) / 2), lanes_of(t->e, 32, t->c->lanes));
