@@ -130,7 +130,7 @@ static LLVMValueRef op_cast(Emit *e, const KInst *in, MloElem from, LLVMValueRef
 	r = from == EL_f32 ? emit_cast_rounded(e, in->a, in->type, emit_lanes(v[0])) : NULL;
 	if (r)
 		return r;
-	if (e->t->arch[0] == 'x')
+	if (e->t->arch[0] == 'x' || emit_scalable(e)) /* of SVE, LLVM makes scalars of what saturates */
 		return saturate(e, from, in->type, v[0]);
 	return emit_intrinsic(e, is_signed(in->type) ? "llvm.fptosi.sat" : "llvm.fptoui.sat", over, 2, v, 1);
 }

@@ -10,18 +10,17 @@
 static void shuffle_pair(Tile *t, const LLVMValueRef *sum, bool weave, LLVMValueRef *out)
 {
 	Emit *e = t->e;
-	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);
-	unsigned n = (unsigned)t->c->lanes;
-	LLVMValueRef at[64];
+	unsigned n = (unsigned)t->c->lanes / 2;
+	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx), words = LLVMVectorType(LLVMInt64TypeInContext(e->ctx), n);
+	LLVMValueRef at[32], two[2];
 
+	for (int i = 0; i < 2; i++)
+		two[i] = LLVMBuildBitCast(e->b, sum[i], words, "");
 	for (unsigned h = 0; h < 2; h++) {
-		for (unsigned k = 0; k < n; k++) {
-			unsigned two = k / 2, odd = k % 2;
-			unsigned from = weave ? two % 2 * n + h * n / 2 + two / 2 * 2 + odd : 4 * two + 2 * h + odd;
-
-			at[k] = LLVMConstInt(i32, from, 0);
-		}
-		out[h] = LLVMBuildShuffleVector(e->b, sum[0], sum[1], LLVMConstVector(at, n), "");
+		for (unsigned k = 0; k < n; k++)
+			at[k] = LLVMConstInt(i32, weave ? k % 2 * n + h * n / 2 + k / 2 : 2 * k + h, 0);
+		out[h] = LLVMBuildShuffleVector(e->b, two[0], two[1], LLVMConstVector(at, n), "");
+		out[h] = LLVMBuildBitCast(e->b, out[h], t->vec, "");
 	}
 }
 

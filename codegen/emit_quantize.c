@@ -313,7 +313,7 @@ static LLVMValueRef narrowed(Emit *e, const Rounding *r, LLVMValueRef v)
 /* The nearest i32 to a number of few bits; over: both types. */
 static LLVMValueRef nearest(Emit *e, LLVMValueRef x, LLVMTypeRef *over)
 {
-	if (emit_has(e, "lrint"))
+	if (emit_has(e, "lrint") && !emit_scalable(e)) /* of SVE, LLVM makes scalars */
 		return emit_intrinsic(e, "llvm.lrint", over, 2, &x, 1);
 	x = LLVMBuildFAdd(e->b, x, emit_const_f(over[1], rounder), "");
 	x = LLVMBuildBitCast(e->b, x, over[0], "");

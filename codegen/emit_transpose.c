@@ -97,7 +97,7 @@ void emit_transpose_pieces(Emit *e, LLVMValueRef *r, int n)
 
 void emit_transpose(Emit *e, LLVMValueRef *r, int n, unsigned bytes)
 {
-	if (bytes == 4 && n * 4 > LANE_BYTES) {
+	if (bytes == 4 && n * 4 > LANE_BYTES && !emit_scalable(e)) { /* SVE weaves whole registers */
 		transpose_wide(e, r, n);
 		return;
 	}
