@@ -14,66 +14,7 @@
 
 #include "codegen/emit_contract.h"
 
-enum { CACHE_LINE = 64 };
-
-static void prefetch(Tile *t, LLVMValueRef off)
-{
-	static const char name[] = "llvm.prefetch";
-	Emit *e = t->e;
-	LLVMTypeRef ptr = LLVMPointerTypeInContext(e->ctx, 0), i32 = LLVMInt32TypeInContext(e->ctx);
-	unsigned id = LLVMLookupIntrinsicID(name, sizeof name - 1);
-	LLVMValueRef args[] = {contract_address(t, true, off), LLVMConstInt(i32, 0, 0), LLVMConstInt(i32, 2, 0),
-	                       LLVMConstInt(i32, 1, 0)};
-
-	LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->ctx, id, &ptr, 1),
-	               LLVMGetIntrinsicDeclaration(e->mod, id, &ptr, 1), args, 4, "");
-}
-
-/* Weights of the next channel tile start their way from memory while this one is at work: the
- * hardware's own prefetchers stop at page borders and start late. */
-static void prefetch_weights(Tile *t, LLVMValueRef b_off)
-{
-	const KContract *c = t->c;
-	Emit *e = t->e;
-
-	for (int j = 0; j < c->vecs; j++)
-		if (j * contract_vector(c) * mlo_elem_bits(c->b.elem) / 8 % CACHE_LINE == 0)
-			prefetch(t, addc(e, add(e, b_off, t->ahead), j * contract_vector(c)));
-}
-
 enum { UNROLL = CONTRACT_UNROLL };
-
-/* Elements of B in a cache line. */
-static int64_t line_elems(const KContract *c)
-{
-	return CACHE_LINE * 8 / mlo_elem_bits(c->b.elem);
-}
-
-/* Where a channel tile's weights are read once for each register tile along the columns, each of these readings
- * fetches its share of the next one: all at once would wait for memory. */
-static void prefetch_share(Tile *t, LLVMValueRef b_off)
-{
-	Emit *e = t->e;
-	LLVMValueRef turn = divc(e, LLVMBuildNSWSub(e->b, b_off, t->b0, ""), UNROLL * contract_step(t->c));
-	LLVMValueRef at = add(e, add(e, t->b0, t->share_at), muln(e, turn, t->share * line_elems(t->c)));
-
-	for (int64_t i = 0; i < t->share; i++)
-		prefetch(t, addc(e, at, i * line_elems(t->c)));
-}
-
-/* Sets the share of a register tile at x0. */
-static void begin_share(Tile *t, LLVMValueRef x0)
-{
-	const KContract *c = t->c;
-	Emit *e = t->e;
-	int64_t turns = mlo_contract_steps(c) / UNROLL;
-
-	if (!t->share)
-		return;
-	if (!c->c_outer)
-		x0 = remc(e, x0, c->y_chunk);
-	t->share_at = addc(e, muln(e, divc(e, x0, c->cols), turns * t->share * line_elems(t->c)), mlo_contract_steps(c) * contract_step(c));
-}
 
 /* -- the terms ------------------------------------------------------------------------------ */
 
@@ -113,7 +54,7 @@ static void emit_step(Tile *t, int cols, LLVMValueRef a_off, int live, const boo
 	DotOperand w[16];
 
 	if (t->ahead)
-		prefetch_weights(t, b_off);
+		contract_prefetch_next(t, b_off);
 	if (contract_pairs(c)) {
 		contract_pair_step(t, cols, a_off, live, skip, b_off);
 		return;
@@ -180,7 +121,7 @@ static void emit_run(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, 
 		LLVMValueRef k = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, main_n), emit_i64(e, UNROLL), "k");
 
 		if (t->share)
-			prefetch_share(t, add(e, b_off, muln(e, k, bstep)));
+			contract_prefetch_share(t, add(e, b_off, muln(e, k, bstep)));
 		emit_turns(t, cols, a_off, b_off, dot, k, step, bstep, skip);
 		emit_end(e, &l);
 	} else {
@@ -530,7 +471,7 @@ void contract_tile(Tile *t, int cols, LLVMValueRef x0, Edge edge)
 	LLVMValueRef *all = t->acc, y = t->y;
 
 	contract_start(t, cols, edge);
-	begin_share(t, x0);
+	contract_prefetch_tile(t, x0);
 	t->ways = ways_of(t, cols);
 	contract_weave(t, cols);
 	emit_sums(t, cols, x0, edge);
@@ -695,29 +636,6 @@ static LLVMValueRef chunks_of(Emit *e, const KContract *c)
 	return ceil_div(e, mlo_contract_by_columns(c) ? c->nx : c->ny, c->y_chunk);
 }
 
-/* How far ahead weights are prefetched, where they are too many to stay in the second-level cache:
- * in the last chunk of a channel tile (or always, when every task has a new tile) the next tile's. */
-static void plan_prefetch(Tile *t, LLVMValueRef chunk)
-{
-	const KContract *c = t->c;
-	Emit *e = t->e;
-	int64_t tile = c->nky * c->nkx * mlo_contract_steps(c) * contract_step(c), extent = c->c_outer ? c->nx : c->y_chunk, readings;
-	LLVMValueRef last, next = emit_i64(e, tile);
-
-	if (!c->b.packed || t->depthwise || c->scale.on || c->nky * c->nkx * contract_tap_bytes(c) * mlo_contract_ctiles(c) < e->t->l2 / 2)
-		return;
-	readings = (extent + c->cols - 1) / c->cols;
-	if (mlo_contract_by_columns(c) && c->nx >= 0 && readings > 1 && c->nky == 1 && mlo_contract_steps(c) > UNROLL && !c->group_k) {
-		t->share = (UNROLL * contract_step(c) / line_elems(c) + readings - 1) / readings;
-		return;
-	}
-	t->ahead = next;
-	if (!c->c_outer)
-		return;
-	last = LLVMBuildICmp(e->b, LLVMIntEQ, chunk, addc(e, chunks_of(e, c), -1), "");
-	t->ahead = LLVMBuildSelect(e->b, last, next, emit_i64(e, 0), "");
-}
-
 /* The last tile may have more vectors than there are blocks left in A: these read the last one. */
 static void depthwise_blocks(Tile *t)
 {
@@ -790,7 +708,7 @@ static void emit_tasks(Emit *e, const KStmt *s, LLVMValueRef begin, LLVMValueRef
 	contract_scale_begin(&t);
 	chunk = task_parts(&t, emit_for(e, &l, begin, end, emit_i64(e, 1), "task"));
 	contract_scale_weights(&t);
-	plan_prefetch(&t, chunk);
+	contract_prefetch_plan(&t, chunk, chunks_of(e, c));
 	if (mlo_contract_by_columns(c) && c->nx < 0)
 		contract_open_columns(&t, chunk);
 	else if (mlo_contract_by_columns(c))

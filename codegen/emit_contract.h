@@ -89,6 +89,12 @@ void contract_pair_step(Tile *t, int cols, LLVMValueRef a_off, int live, const b
 void contract_weave(Tile *t, int cols);
 void contract_unweave(Tile *t, int cols);
 
+/* emit_prefetch.c.  What is fetched in a task, chunk number `chunk` of so many: sets t->ahead or t->share, or neither. */
+void contract_prefetch_plan(Tile *t, LLVMValueRef chunk, LLVMValueRef chunks);
+void contract_prefetch_tile(Tile *t, LLVMValueRef x0);      /* before the terms of a register tile at x0 */
+void contract_prefetch_share(Tile *t, LLVMValueRef b_off);  /* where there is t->share: each CONTRACT_UNROLL steps, at b_off */
+void contract_prefetch_next(Tile *t, LLVMValueRef b_off);   /* where there is t->ahead: each step, at b_off */
+
 /* emit_scale.c: weights with the scale of their terms; both do nothing without one. */
 void contract_scale_begin(Tile *t);  /* before the first task: nothing is scaled yet */
 void contract_scale_weights(Tile *t); /* in a task whose batch and channel tile are known */
