@@ -31,7 +31,7 @@ bool emit_has_masks(const Emit *e, unsigned bytes)
 	return emit_has(e, "avx512bw") || (bytes >= 4 && emit_has(e, "avx2"));
 }
 
-LLVMValueRef emit_i64(Emit *e, int64_t v)
+LLVMValueRef emit_index(Emit *e, int64_t v)
 {
 	return LLVMConstInt(e->index, (unsigned long long)v, true);
 }
@@ -99,7 +99,7 @@ LLVMValueRef emit_splat(Emit *e, LLVMValueRef v, int lanes)
 	if (LLVMIsConstant(v))
 		return splat_const(v, lanes);
 	t = emit_vec(LLVMTypeOf(v), lanes);
-	v = LLVMBuildInsertElement(e->b, LLVMGetPoison(t), v, emit_i64(e, 0), "");
+	v = LLVMBuildInsertElement(e->b, LLVMGetPoison(t), v, emit_index(e, 0), "");
 	return LLVMBuildShuffleVector(e->b, v, LLVMGetPoison(t),
 	                              LLVMConstNull(emit_vec(LLVMInt32TypeInContext(e->ctx), lanes)), "");
 }
@@ -211,7 +211,7 @@ static void bind_args(Emit *e, LLVMValueRef args)
 
 	for (size_t i = 0; i < e->k->arg.n; i++) {
 		const KArg *a = &e->k->arg.items[i];
-		LLVMValueRef n = emit_i64(e, a->dir == KA_SCRATCH ? (int64_t)at : (int64_t)i);
+		LLVMValueRef n = emit_index(e, a->dir == KA_SCRATCH ? (int64_t)at : (int64_t)i);
 
 		if (a->dir == KA_SCRATCH) {
 			e->arg[i] = LLVMBuildInBoundsGEP2(e->b, i8, e->scratch, &n, 1, "scratch");
@@ -230,7 +230,7 @@ static void bind_sizes(Emit *e)
 	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx);
 
 	for (size_t i = 0; i < e->k->size.n; i++) {
-		LLVMValueRef n = emit_i64(e, (int64_t)i);
+		LLVMValueRef n = emit_index(e, (int64_t)i);
 		LLVMValueRef at = LLVMBuildInBoundsGEP2(e->b, i64, e->arg[e->k->sizes_arg], &n, 1, "");
 
 		e->size[i] = LLVMBuildIntCast2(e->b, LLVMBuildLoad2(e->b, i64, at, "size"), e->index, true, "");
@@ -260,7 +260,7 @@ static void emit_tasks(Emit *e)
 	if (n)
 		for (const KStmt *s = e->k->body; s->kind == KS_LET; s = s->next)
 			emit_stmt(e, s);
-	bind_task(e, emit_for(e, &l, e->begin, e->end, emit_i64(e, 1), "task"), par, n);
+	bind_task(e, emit_for(e, &l, e->begin, e->end, emit_index(e, 1), "task"), par, n);
 	emit_stmts(e, body);
 	emit_end(e, &l);
 }

@@ -56,6 +56,6 @@ LLVMValueRef emit_vecmath(Emit *e, KOp op, LLVMValueRef x); /* exp, tanh, ...: s
 typedef struct EmitLoop { LLVMBasicBlockRef head, exit; LLVMValueRef phi; LLVMValueRef step; } EmitLoop;
 LLVMValueRef emit_for(Emit *e, EmitLoop *l, LLVMValueRef lo, LLVMValueRef hi, LLVMValueRef step, const char *name);
 void emit_end(Emit *e, EmitLoop *l);
-LLVMValueRef emit_i64(Emit *e, int64_t v);             /* of the type Emit.index */
+LLVMValueRef emit_index(Emit *e, int64_t v);             /* of the type Emit.index */
 LLVMTypeRef emit_type(Emit *e, MloElem elem);          /* scalar; bool is i1 as a value, i8 in memory */
 #endif

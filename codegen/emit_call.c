@@ -139,7 +139,7 @@ static void put(Emit *e, LLVMTypeRef type, LLVMValueRef at, unsigned field, LLVM
 
 static LLVMValueRef element(Emit *e, LLVMTypeRef type, LLVMValueRef array, int i)
 {
-	LLVMValueRef n = emit_i64(e, i);
+	LLVMValueRef n = emit_index(e, i);
 	return LLVMBuildInBoundsGEP2(e->b, type, array, &n, 1, "");
 }
 
@@ -218,7 +218,7 @@ void emit_call(Emit *e, const KStmt *s)
 	EmitLoop l;
 	LLVMTypeRef p = ptr_type(e), i32 = LLVMInt32TypeInContext(e->ctx);
 	LLVMTypeRef type = struct_type(e, (LLVMTypeRef[]){p, p, p, i32, i32}, 5);
-	emit_for(e, &l, e->begin, e->end, emit_i64(e, 1), "task");
+	emit_for(e, &l, e->begin, e->end, emit_index(e, 1), "task");
 	LLVMValueRef call = emit_alloca(e, type, "call");
 	put(e, type, call, 0, tensors(e, c->in, c->nin));
 	put(e, type, call, 1, tensors(e, c->out, c->nout));

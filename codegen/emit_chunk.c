@@ -6,7 +6,7 @@ static LLVMValueRef chunk_of(const Tile *t, LLVMValueRef from, int64_t extent)
 {
 	Emit *e = t->e;
 
-	return pick(e, LLVMIntSLT, LLVMBuildNSWSub(e->b, num(e, extent), from, ""), emit_i64(e, t->c->y_chunk));
+	return pick(e, LLVMIntSLT, LLVMBuildNSWSub(e->b, num(e, extent), from, ""), emit_index(e, t->c->y_chunk));
 }
 
 void contract_task(Tile *t, LLVMValueRef task, ContractTask *out)
@@ -20,16 +20,16 @@ void contract_task(Tile *t, LLVMValueRef task, ContractTask *out)
 	LLVMValueRef first, from;
 
 	out->ct_lo = muln(e, part, c->c_chunk);
-	out->ct_hi = pick(e, LLVMIntSLT, addc(e, out->ct_lo, c->c_chunk), emit_i64(e, mlo_contract_ctiles(c)));
+	out->ct_hi = pick(e, LLVMIntSLT, addc(e, out->ct_lo, c->c_chunk), emit_index(e, mlo_contract_ctiles(c)));
 	from = muln(e, LLVMBuildURem(e->b, rest, chunks, ""), c->y_chunk);
-	out->x0 = by_columns ? from : emit_i64(e, 0);
-	out->nx = by_columns ? chunk_of(t, from, c->nx) : emit_i64(e, c->nx);
-	out->y0 = by_columns ? emit_i64(e, 0) : from;
-	out->ny = by_columns ? emit_i64(e, c->ny) : chunk_of(t, from, c->ny);
+	out->x0 = by_columns ? from : emit_index(e, 0);
+	out->nx = by_columns ? chunk_of(t, from, c->nx) : emit_index(e, c->nx);
+	out->y0 = by_columns ? emit_index(e, 0) : from;
+	out->ny = by_columns ? emit_index(e, c->ny) : chunk_of(t, from, c->ny);
 	t->b[0] = LLVMBuildUDiv(e->b, batch, num(e, c->nb1), "");
 	t->b[1] = LLVMBuildURem(e->b, batch, num(e, c->nb1), "");
 	t->a0 = add(e, muln(e, t->b[0], c->a.b0), muln(e, t->b[1], c->a.b1));
-	first = LLVMBuildOr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, part, emit_i64(e, 0), ""),
+	first = LLVMBuildOr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, part, emit_index(e, 0), ""),
 	                    LLVMBuildICmp(e->b, LLVMIntEQ, task, e->begin, ""), "");
 	out->anew = LLVMBuildZExt(e->b, first, e->index, "");
 }

@@ -95,13 +95,13 @@ static void emit_turns(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off
 static void emit_open_run(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, int64_t n, int64_t step, int64_t bstep)
 {
 	Emit *e = t->e;
-	LLVMValueRef main_n = LLVMBuildAnd(e->b, num(e, n), emit_i64(e, -UNROLL), ""), k;
+	LLVMValueRef main_n = LLVMBuildAnd(e->b, num(e, n), emit_index(e, -UNROLL), ""), k;
 	EmitLoop l;
 
-	k = emit_for(e, &l, emit_i64(e, 0), main_n, emit_i64(e, UNROLL), "k");
+	k = emit_for(e, &l, emit_index(e, 0), main_n, emit_index(e, UNROLL), "k");
 	emit_turns(t, cols, a_off, b_off, 1, k, step, bstep, NULL);
 	emit_end(e, &l);
-	k = emit_for(e, &l, main_n, num(e, n), emit_i64(e, 1), "k");
+	k = emit_for(e, &l, main_n, num(e, n), emit_index(e, 1), "k");
 	emit_step(t, cols, add(e, a_off, muln(e, k, step)), 1, NULL, add(e, b_off, muln(e, k, bstep)));
 	emit_end(e, &l);
 }
@@ -118,7 +118,7 @@ static void emit_run(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, 
 	step *= dot; /* an open step has no dot but 1 */
 
 	if (main_n > UNROLL) {
-		LLVMValueRef k = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, main_n), emit_i64(e, UNROLL), "k");
+		LLVMValueRef k = emit_for(e, &l, emit_index(e, 0), emit_index(e, main_n), emit_index(e, UNROLL), "k");
 
 		if (t->share)
 			contract_prefetch_share(t, add(e, b_off, muln(e, k, bstep)));
@@ -163,19 +163,19 @@ static void emit_channels(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_
 		/* channels start at a block's first lane: whole blocks, several of a few steps at once, then the rest */
 		many = block < UNROLL * c->dot ? UNROLL * c->dot / block : 1;
 		if (whole / many > 1) {
-			LLVMValueRef kb = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, whole / many * many), emit_i64(e, many), "kb");
+			LLVMValueRef kb = emit_for(e, &l, emit_index(e, 0), emit_index(e, whole / many * many), emit_index(e, many), "kb");
 
 			for (int64_t i = 0; i < many; i++)
 				emit_block(t, cols, a_off, b_off, addc(e, kb, i), skip);
 			emit_end(e, &l);
 		}
 		for (int64_t kb = whole / many > 1 ? whole / many * many : 0; kb < whole; kb++)
-			emit_block(t, cols, a_off, b_off, emit_i64(e, kb), skip);
+			emit_block(t, cols, a_off, b_off, emit_index(e, kb), skip);
 		if (rest)
 			emit_run(t, cols, addn(e, a_off, whole, c->a.blk), addn(e, b_off, whole * block / c->dot, bstep), rest,
 			         c->a.k, bstep, skip);
 	} else {
-		LLVMValueRef k = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, c->nk), emit_i64(e, c->dot), "k");
+		LLVMValueRef k = emit_for(e, &l, emit_index(e, 0), emit_index(e, c->nk), emit_index(e, c->dot), "k");
 		LLVMValueRef kk = add(e, t->kk0, k);
 		LLVMValueRef off = add(e, muln(e, divc(e, kk, block), c->a.blk), muln(e, remc(e, kk, block), c->a.k));
 
@@ -215,7 +215,7 @@ static void emit_taps(Tile *t, int cols, LLVMValueRef x0, Edge edge, LLVMValueRe
 	int64_t tap = c->b.packed ? mlo_contract_steps(c) * contract_step(c) : 0;
 	bool one_ky = c->nky == 1 && c->py == 0;
 
-	ky = one_ky ? emit_i64(e, 0) : emit_for(e, &ly, ky_lo, ky_hi, emit_i64(e, 1), "ky");
+	ky = one_ky ? emit_index(e, 0) : emit_for(e, &ly, ky_lo, ky_hi, emit_index(e, 1), "ky");
 	row = add(e, t->a0, muln(e, add(e, addc(e, muln(e, t->y, c->sy), -c->py), muln(e, ky, c->dy)), c->a.y));
 	if (contract_slides(c) && edge.kind != ANY) {
 		contract_slide(t, cols, add(e, row, muln(e, ix0, c->a.x)), add(e, t->b0, muln(e, ky, c->nkx * tap)), edge);
@@ -235,8 +235,8 @@ static void emit_taps(Tile *t, int cols, LLVMValueRef x0, Edge edge, LLVMValueRe
 		emit_channels(t, cols, add(e, row, muln(e, ix0, c->a.x)), add(e, t->b0, muln(e, ky, tap)), NULL);
 	} else {
 		bool any = edge.kind == ANY;
-		LLVMValueRef kx = emit_for(e, &lx, any ? t->kx_lo : emit_i64(e, 0), any ? t->kx_hi : emit_i64(e, c->nkx),
-		                           emit_i64(e, 1), "kx");
+		LLVMValueRef kx = emit_for(e, &lx, any ? t->kx_lo : emit_index(e, 0), any ? t->kx_hi : emit_index(e, c->nkx),
+		                           emit_index(e, 1), "kx");
 
 		emit_channels(t, cols, add(e, row, muln(e, add(e, ix0, muln(e, kx, c->dx)), c->a.x)),
 		              add(e, t->b0, muln(e, add(e, muln(e, ky, c->nkx), kx), tap)), NULL);
@@ -370,12 +370,12 @@ static void epilogue_loop(Tile *t, int cols, LLVMValueRef x0, int64_t real_chann
 			break;
 		buf = emit_alloca(e, LLVMArrayType(t->vec, (unsigned)cols), "");
 		for (int k = 0; k < cols; k++) {
-			LLVMValueRef at = emit_i64(e, k);
+			LLVMValueRef at = emit_index(e, k);
 
 			v = LLVMBuildLoad2(e->b, t->vec, t->acc[k * c->vecs + j], "");
 			LLVMBuildStore(e->b, v, LLVMBuildInBoundsGEP2(e->b, t->vec, buf, &at, 1, ""));
 		}
-		i = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, cols), emit_i64(e, 1), "col");
+		i = emit_for(e, &l, emit_index(e, 0), emit_index(e, cols), emit_index(e, 1), "col");
 		v = LLVMBuildLoad2(e->b, t->vec, LLVMBuildInBoundsGEP2(e->b, t->vec, buf, &i, 1, ""), "");
 		contract_output(t, add(e, x0, i), j, v, real);
 		emit_end(e, &l);
@@ -409,7 +409,7 @@ static void emit_epilogue(Tile *t, int cols, LLVMValueRef x0)
 	Emit *e = t->e;
 	int64_t tiles = (c->nc + t->wtile - 1) / t->wtile, rest = c->nc - (tiles - 1) * t->wtile;
 	LLVMBasicBlockRef part, full, join;
-	LLVMValueRef partial = LLVMBuildICmp(e->b, LLVMIntEQ, t->ct, emit_i64(e, tiles - 1), "");
+	LLVMValueRef partial = LLVMBuildICmp(e->b, LLVMIntEQ, t->ct, emit_index(e, tiles - 1), "");
 
 	if (c->nc < 0) {
 		partial = LLVMBuildICmp(e->b, LLVMIntSGT, addc(e, t->c_first, t->wtile), num(e, c->nc), "");
@@ -513,13 +513,13 @@ static void emit_row(Tile *t)
 			n++;
 		if (n > 1) {
 			EmitLoop l;
-			LLVMValueRef x0 = emit_for(e, &l, emit_i64(e, x), emit_i64(e, x + n * c->cols), emit_i64(e, c->cols), "x");
+			LLVMValueRef x0 = emit_for(e, &l, emit_index(e, x), emit_index(e, x + n * c->cols), emit_index(e, c->cols), "x");
 
 			contract_tile(t, c->cols, x0, inner);
 			emit_end(e, &l);
 			x += n * c->cols;
 		} else {
-			contract_tile(t, (int)cols, emit_i64(e, x), tile_at_edge(c, x, cols) ? (Edge){AT, x} : inner);
+			contract_tile(t, (int)cols, emit_index(e, x), tile_at_edge(c, x, cols) ? (Edge){AT, x} : inner);
 			x += cols;
 		}
 	}
@@ -530,7 +530,7 @@ void contract_begin_rows(Tile *t)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	LLVMValueRef zero = emit_i64(e, 0);
+	LLVMValueRef zero = emit_index(e, 0);
 
 	for (int r = 0; r < t->rows; r++) {
 		LLVMValueRef top = addc(e, muln(e, addc(e, t->y, r), c->sy), -c->py), lo, hi;
@@ -538,7 +538,7 @@ void contract_begin_rows(Tile *t)
 		lo = pick(e, LLVMIntSGT, LLVMBuildNSWSub(e->b, zero, top, ""), zero);
 		t->ky_lo[r] = divc(e, addc(e, lo, c->dy - 1), c->dy);
 		hi = pick(e, LLVMIntSGT, addc(e, LLVMBuildNSWSub(e->b, num(e, c->in_y), top, ""), c->dy - 1), zero);
-		t->ky_hi[r] = pick(e, LLVMIntSLT, divc(e, hi, c->dy), emit_i64(e, c->nky));
+		t->ky_hi[r] = pick(e, LLVMIntSLT, divc(e, hi, c->dy), emit_index(e, c->nky));
 	}
 	contract_row_start(t);
 }
@@ -549,7 +549,7 @@ static void emit_row_range(Tile *t, LLVMValueRef lo, LLVMValueRef hi, int rows)
 	EmitLoop l;
 
 	t->rows = rows;
-	t->y = emit_for(e, &l, lo, hi, emit_i64(e, rows), "y");
+	t->y = emit_for(e, &l, lo, hi, emit_index(e, rows), "y");
 	contract_begin_rows(t);
 	emit_row(t);
 	emit_end(e, &l);
@@ -580,15 +580,15 @@ static void emit_columns(Tile *t, LLVMValueRef chunk)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	LLVMValueRef lo = muln(e, chunk, c->y_chunk), hi, whole = emit_i64(e, c->nx / c->cols * c->cols);
+	LLVMValueRef lo = muln(e, chunk, c->y_chunk), hi, whole = emit_index(e, c->nx / c->cols * c->cols);
 	int64_t rest = c->nx % c->cols;
 	EmitLoop l;
 
-	t->y = emit_i64(e, 0);
+	t->y = emit_index(e, 0);
 	contract_begin_rows(t);
 	hi = pick(e, LLVMIntSLT, addc(e, lo, c->y_chunk), whole);
 	if (c->nx >= c->cols) {
-		contract_tile(t, c->cols, emit_for(e, &l, lo, hi, emit_i64(e, c->cols), "x"), inner);
+		contract_tile(t, c->cols, emit_for(e, &l, lo, hi, emit_index(e, c->cols), "x"), inner);
 		emit_end(e, &l);
 	}
 	if (rest) {
@@ -596,7 +596,7 @@ static void emit_columns(Tile *t, LLVMValueRef chunk)
 		LLVMBasicBlockRef join = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "done");
 		int64_t chunks = (c->nx + c->y_chunk - 1) / c->y_chunk;
 
-		LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, chunk, emit_i64(e, chunks - 1), ""), tail, join);
+		LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, chunk, emit_index(e, chunks - 1), ""), tail, join);
 		LLVMPositionBuilderAtEnd(e->b, tail);
 		contract_tile(t, (int)rest, whole, inner);
 		LLVMBuildBr(e->b, join);
@@ -617,9 +617,9 @@ static void weight_masks(Tile *t)
 		LLVMValueRef lane[64], first = addc(e, t->c_first, (int64_t)j * c->lanes), room;
 
 		for (int i = 0; i < c->lanes; i++)
-			lane[i] = emit_i64(e, i);
+			lane[i] = emit_index(e, i);
 		room = LLVMBuildInsertElement(e->b, LLVMGetPoison(ivec), LLVMBuildNSWSub(e->b, num(e, c->nc), first, ""),
-		                              emit_i64(e, 0), "");
+		                              emit_index(e, 0), "");
 		room = LLVMBuildShuffleVector(e->b, room, LLVMGetPoison(ivec),
 		                              LLVMConstNull(LLVMVectorType(LLVMInt32TypeInContext(e->ctx), (unsigned)c->lanes)), "");
 		t->bmask[j] = LLVMBuildICmp(e->b, LLVMIntSLT, LLVMConstVector(lane, (unsigned)c->lanes), room, "");
@@ -642,10 +642,10 @@ static void depthwise_blocks(Tile *t)
 	const KContract *c = t->c;
 	Emit *e = t->e;
 	int64_t blocks = (c->nc + c->lanes - 1) / c->lanes;
-	LLVMValueRef left = LLVMBuildNSWSub(e->b, emit_i64(e, blocks - 1), muln(e, t->ct, c->vecs), "");
+	LLVMValueRef left = LLVMBuildNSWSub(e->b, emit_index(e, blocks - 1), muln(e, t->ct, c->vecs), "");
 
 	for (int j = 0; j < c->vecs; j++) {
-		LLVMValueRef at = emit_i64(e, j);
+		LLVMValueRef at = emit_index(e, j);
 
 		if (blocks % c->vecs)
 			at = pick(e, LLVMIntSLT, at, left);
@@ -684,7 +684,7 @@ static LLVMValueRef task_parts(Tile *t, LLVMValueRef task)
 		depthwise_blocks(t);
 		t->a0 = add(e, t->a0, muln(e, divc(e, t->c_first, c->a.block), c->a.blk));
 	} else {
-		t->kk0 = c->group_k ? muln(e, divc(e, t->c_first, c->group_c), c->group_k) : emit_i64(e, 0);
+		t->kk0 = c->group_k ? muln(e, divc(e, t->c_first, c->group_c), c->group_k) : emit_index(e, 0);
 		if (contract_group_aligned(c) && c->group_k)
 			t->a0 = add(e, t->a0, muln(e, divc(e, t->kk0, c->a.block), c->a.blk));
 	}
@@ -706,7 +706,7 @@ static void emit_tasks(Emit *e, const KStmt *s, LLVMValueRef begin, LLVMValueRef
 		acc[i] = emit_alloca(e, t.vec, "");
 	contract_zero_point(&t);
 	contract_scale_begin(&t);
-	chunk = task_parts(&t, emit_for(e, &l, begin, end, emit_i64(e, 1), "task"));
+	chunk = task_parts(&t, emit_for(e, &l, begin, end, emit_index(e, 1), "task"));
 	contract_scale_weights(&t);
 	contract_prefetch_plan(&t, chunk, chunks_of(e, c));
 	if (mlo_contract_by_columns(c) && c->nx < 0)
@@ -737,5 +737,5 @@ void emit_contract_inside(Emit *e, const KStmt *s)
 
 	n = LLVMBuildNSWMul(e->b, n, chunks_of(e, c), "");
 	n = LLVMBuildNSWMul(e->b, n, ceil_div(e, c->nc, (int64_t)c->vecs * c->lanes), "");
-	emit_tasks(e, s, emit_i64(e, 0), n);
+	emit_tasks(e, s, emit_index(e, 0), n);
 }

@@ -139,7 +139,7 @@ static inline LLVMValueRef add(Emit *e, LLVMValueRef a, LLVMValueRef b)
 /* A number of the kernel: itself, or a size. */
 static inline LLVMValueRef num(Emit *e, int64_t n)
 {
-	return n < 0 ? e->size[-1 - n] : emit_i64(e, n);
+	return n < 0 ? e->size[-1 - n] : emit_index(e, n);
 }
 
 static inline LLVMValueRef muln(Emit *e, LLVMValueRef a, int64_t n)
@@ -149,24 +149,24 @@ static inline LLVMValueRef muln(Emit *e, LLVMValueRef a, int64_t n)
 
 static inline LLVMValueRef addc(Emit *e, LLVMValueRef a, int64_t c)
 {
-	return c ? LLVMBuildNSWAdd(e->b, a, emit_i64(e, c), "") : a;
+	return c ? LLVMBuildNSWAdd(e->b, a, emit_index(e, c), "") : a;
 }
 
 /* a + c * n */
 static inline LLVMValueRef addn(Emit *e, LLVMValueRef a, int64_t c, int64_t n)
 {
-	return n < 0 && c ? add(e, a, muln(e, emit_i64(e, c), n)) : addc(e, a, c * n);
+	return n < 0 && c ? add(e, a, muln(e, emit_index(e, c), n)) : addc(e, a, c * n);
 }
 
 /* Quotient and remainder of a value that is never negative. */
 static inline LLVMValueRef divc(Emit *e, LLVMValueRef a, int64_t c)
 {
-	return LLVMBuildUDiv(e->b, a, emit_i64(e, c), "");
+	return LLVMBuildUDiv(e->b, a, emit_index(e, c), "");
 }
 
 static inline LLVMValueRef remc(Emit *e, LLVMValueRef a, int64_t c)
 {
-	return LLVMBuildURem(e->b, a, emit_i64(e, c), "");
+	return LLVMBuildURem(e->b, a, emit_index(e, c), "");
 }
 
 static inline LLVMValueRef pick(Emit *e, LLVMIntPredicate p, LLVMValueRef a, LLVMValueRef b)

@@ -17,12 +17,12 @@ void contract_open_columns(Tile *t, LLVMValueRef chunk)
 	LLVMBasicBlockRef join;
 	EmitLoop l;
 
-	t->y = emit_i64(e, 0);
+	t->y = emit_index(e, 0);
 	contract_begin_rows(t);
 	hi = pick(e, LLVMIntSLT, addc(e, lo, c->y_chunk), num(e, c->nx));
 	rest = remc(e, LLVMBuildNSWSub(e->b, hi, lo, ""), c->cols);
 	whole = LLVMBuildNSWSub(e->b, hi, rest, "");
-	contract_tile(t, c->cols, emit_for(e, &l, lo, whole, emit_i64(e, c->cols), "x"), inner);
+	contract_tile(t, c->cols, emit_for(e, &l, lo, whole, emit_index(e, c->cols), "x"), inner);
 	emit_end(e, &l);
 	if (c->cols == 1)
 		return;
@@ -31,7 +31,7 @@ void contract_open_columns(Tile *t, LLVMValueRef chunk)
 	for (int i = 1; i < c->cols; i++) {
 		LLVMBasicBlockRef tail = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "rest");
 
-		LLVMAddCase(sw, emit_i64(e, i), tail);
+		LLVMAddCase(sw, emit_index(e, i), tail);
 		LLVMPositionBuilderAtEnd(e->b, tail);
 		contract_tile(t, i, whole, inner);
 		LLVMBuildBr(e->b, join);
@@ -63,7 +63,7 @@ static void emit_last_tile(Tile *t, int cols, LLVMValueRef x0, LLVMValueRef spar
 	for (int64_t r = 0; r < c->sx; r++) {
 		LLVMBasicBlockRef at = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "last");
 
-		LLVMAddCase(sw, emit_i64(e, r), at);
+		LLVMAddCase(sw, emit_index(e, r), at);
 		LLVMPositionBuilderAtEnd(e->b, at);
 		contract_tile(t, cols, x0, (Edge){LAST, r});
 		LLVMBuildBr(e->b, join);
@@ -81,8 +81,8 @@ static void emit_wide_row(Tile *t, int width, LLVMValueRef tiles)
 
 	/* in_x - (nx * sx - sx + reach - pads) */
 	reach = addc(e, muln(e, n, c->sx), (c->nkx - 1) * c->dx + 1 - c->sx - c->px - c->qx);
-	contract_tile(t, width, emit_i64(e, 0), c->px > 0 ? (Edge){AT, 0} : inner);
-	contract_tile(t, width, emit_for(e, &l, emit_i64(e, width), end, emit_i64(e, width), "x"), inner);
+	contract_tile(t, width, emit_index(e, 0), c->px > 0 ? (Edge){AT, 0} : inner);
+	contract_tile(t, width, emit_for(e, &l, emit_index(e, width), end, emit_index(e, width), "x"), inner);
 	emit_end(e, &l);
 	emit_last_tile(t, width, addc(e, n, -width), LLVMBuildNSWSub(e->b, num(e, c->in_x), reach, ""));
 }
@@ -92,13 +92,13 @@ static void emit_column(Tile *t, LLVMValueRef x)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	LLVMValueRef left, right, zero = emit_i64(e, 0);
+	LLVMValueRef left, right, zero = emit_index(e, 0);
 
-	left = LLVMBuildNSWSub(e->b, emit_i64(e, c->px), muln(e, x, c->sx), "");
+	left = LLVMBuildNSWSub(e->b, emit_index(e, c->px), muln(e, x, c->sx), "");
 	right = add(e, left, num(e, c->in_x));
 	t->kx_lo = divc(e, addc(e, pick(e, LLVMIntSGT, left, zero), c->dx - 1), c->dx);
 	t->kx_hi = divc(e, addc(e, pick(e, LLVMIntSGT, right, zero), c->dx - 1), c->dx);
-	t->kx_hi = pick(e, LLVMIntSLT, t->kx_hi, emit_i64(e, c->nkx));
+	t->kx_hi = pick(e, LLVMIntSLT, t->kx_hi, emit_index(e, c->nkx));
 	contract_tile(t, 1, x, (Edge){ANY, 0});
 }
 
@@ -107,7 +107,7 @@ static void emit_narrow_row(Tile *t)
 	Emit *e = t->e;
 	EmitLoop l;
 
-	emit_column(t, emit_for(e, &l, emit_i64(e, 0), num(e, t->c->nx), emit_i64(e, 1), "x"));
+	emit_column(t, emit_for(e, &l, emit_index(e, 0), num(e, t->c->nx), emit_index(e, 1), "x"));
 	emit_end(e, &l);
 }
 
@@ -123,15 +123,15 @@ void contract_small_row(Tile *t)
 	hi = hi < c->nx ? hi : c->nx;
 	n = hi > lo ? (hi - lo) / c->cols * c->cols : 0;
 	if (n) {
-		x = emit_for(e, &l, emit_i64(e, lo), emit_i64(e, lo + n), emit_i64(e, c->cols), "x");
+		x = emit_for(e, &l, emit_index(e, lo), emit_index(e, lo + n), emit_index(e, c->cols), "x");
 		contract_tile(t, c->cols, x, inner);
 		emit_end(e, &l);
 	}
 	if (n == c->nx)
 		return;
-	x = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, c->nx - n), emit_i64(e, 1), "x");
-	left = LLVMBuildICmp(e->b, LLVMIntSLT, x, emit_i64(e, lo), "");
-	emit_column(t, add(e, x, emit_select(e, left, emit_i64(e, 0), emit_i64(e, n))));
+	x = emit_for(e, &l, emit_index(e, 0), emit_index(e, c->nx - n), emit_index(e, 1), "x");
+	left = LLVMBuildICmp(e->b, LLVMIntSLT, x, emit_index(e, lo), "");
+	emit_column(t, add(e, x, emit_select(e, left, emit_index(e, 0), emit_index(e, n))));
 	emit_end(e, &l);
 }
 
@@ -144,7 +144,7 @@ void contract_open_row(Tile *t)
 	LLVMBasicBlockRef join = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "row.done");
 	LLVMValueRef n = num(e, c->nx), tiles, want;
 
-	tiles = pick(e, LLVMIntSGT, divc(e, addc(e, n, c->cols - 1), c->cols), emit_i64(e, 2));
+	tiles = pick(e, LLVMIntSGT, divc(e, addc(e, n, c->cols - 1), c->cols), emit_index(e, 2));
 	want = LLVMBuildUDiv(e->b, add(e, n, addc(e, tiles, -1)), tiles, "");
 	while (last < c->cols) {
 		int64_t width = last + step < c->cols ? last + step : c->cols;
@@ -156,9 +156,9 @@ void contract_open_row(Tile *t)
 			continue;
 		take = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "width");
 		next = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "wider");
-		fits = LLVMBuildICmp(e->b, LLVMIntSLE, want, emit_i64(e, width), "");
+		fits = LLVMBuildICmp(e->b, LLVMIntSLE, want, emit_index(e, width), "");
 		room = LLVMBuildICmp(e->b, LLVMIntSLE, addc(e, muln(e, addc(e, tiles, -1), width), edge), n, "");
-		room = LLVMBuildAnd(e->b, room, LLVMBuildICmp(e->b, LLVMIntSGE, n, emit_i64(e, width + edge), ""), "");
+		room = LLVMBuildAnd(e->b, room, LLVMBuildICmp(e->b, LLVMIntSGE, n, emit_index(e, width + edge), ""), "");
 		LLVMBuildCondBr(e->b, LLVMBuildAnd(e->b, fits, room, ""), take, next);
 		LLVMPositionBuilderAtEnd(e->b, take);
 		emit_wide_row(t, (int)width, tiles);

@@ -172,11 +172,11 @@ static void at_column(Emit *e, const Crossing *c, const Tile *t, int j)
 	LLVMValueRef mask = NULL, real;
 
 	e->var[c->seq->var] = t->s;
-	e->var[c->vec->var] = LLVMBuildNSWAdd(e->b, t->v, emit_i64(e, j), "");
+	e->var[c->vec->var] = LLVMBuildNSWAdd(e->b, t->v, emit_index(e, j), "");
 	if (t->rows < c->lanes)
-		mask = lanes_below(e, c->lanes, emit_i64(e, t->rows));
+		mask = lanes_below(e, c->lanes, emit_index(e, t->rows));
 	if (t->left) {
-		real = emit_splat(e, LLVMBuildICmp(e->b, LLVMIntSLT, emit_i64(e, j), t->left, ""), c->lanes);
+		real = emit_splat(e, LLVMBuildICmp(e->b, LLVMIntSLT, emit_index(e, j), t->left, ""), c->lanes);
 		mask = mask ? LLVMBuildAnd(e->b, mask, real, "") : real;
 	}
 	along(e, c->seq->var, c->lanes, mask);
@@ -203,7 +203,7 @@ static int index_of(const KStmt *const *list, int n, const KStmt *s)
 
 static void tile_row(Emit *e, Crossing *c, const Tile *t, int row)
 {
-	e->var[c->seq->var] = LLVMBuildNSWAdd(e->b, t->s, emit_i64(e, row), "");
+	e->var[c->seq->var] = LLVMBuildNSWAdd(e->b, t->s, emit_index(e, row), "");
 	e->var[c->vec->var] = t->v;
 	along(e, -1, 0, NULL);
 	for (const KStmt *s = c->seq->body; s != c->vec; s = s->next)
@@ -250,19 +250,19 @@ static void tile(Emit *e, Crossing *c, const Tile *t)
 
 static LLVMValueRef whole_tiles(Emit *e, const Crossing *c, LLVMValueRef n)
 {
-	return LLVMBuildAnd(e->b, n, emit_i64(e, -c->lanes), "");
+	return LLVMBuildAnd(e->b, n, emit_index(e, -c->lanes), "");
 }
 
 /* Columns lo .. hi of rows from s on, one by one. */
 static void scalar_columns(Emit *e, const Crossing *c, const Tile *t, LLVMValueRef lo, LLVMValueRef hi)
 {
 	EmitLoop rows, columns;
-	LLVMValueRef end = LLVMBuildNSWAdd(e->b, t->s, emit_i64(e, t->rows), "");
+	LLVMValueRef end = LLVMBuildNSWAdd(e->b, t->s, emit_index(e, t->rows), "");
 
-	e->var[c->seq->var] = emit_for(e, &rows, t->s, end, emit_i64(e, 1), "row");
+	e->var[c->seq->var] = emit_for(e, &rows, t->s, end, emit_index(e, 1), "row");
 	for (const KStmt *s = c->seq->body; s != c->vec; s = s->next)
 		e->val[s->value] = emit_value(e, &e->k->value.items[s->value]);
-	e->var[c->vec->var] = emit_for(e, &columns, lo, hi, emit_i64(e, 1), "column");
+	e->var[c->vec->var] = emit_for(e, &columns, lo, hi, emit_index(e, 1), "column");
 	emit_stmts(e, c->vec->body);
 	emit_end(e, &columns);
 	emit_end(e, &rows);
@@ -276,7 +276,7 @@ static void tiles_of_rows(Emit *e, Crossing *c, LLVMValueRef s, int rows)
 	EmitLoop l;
 
 	kx_range(e->k, c->vec->extent, &lo, &hi);
-	t.v = emit_for(e, &l, emit_i64(e, 0), whole, emit_i64(e, c->lanes), "tile");
+	t.v = emit_for(e, &l, emit_index(e, 0), whole, emit_index(e, c->lanes), "tile");
 	tile(e, c, &t);
 	emit_end(e, &l);
 	if (lo == hi && hi % c->lanes == 0)
@@ -285,7 +285,7 @@ static void tiles_of_rows(Emit *e, Crossing *c, LLVMValueRef s, int rows)
 		scalar_columns(e, c, &t, whole, n);
 		return;
 	}
-	t.v = emit_for(e, &l, whole, n, emit_i64(e, c->lanes), "tile");
+	t.v = emit_for(e, &l, whole, n, emit_index(e, c->lanes), "tile");
 	t.left = LLVMBuildSub(e->b, n, whole, "");
 	tile(e, c, &t);
 	emit_end(e, &l);
@@ -361,7 +361,7 @@ static void weave(Emit *e, Crossing *c, const Tile *t)
 static bool emit_woven(Emit *e, const KStmt *s)
 {
 	Crossing c = {.seq = s};
-	Tile t = {.s = emit_i64(e, 0)};
+	Tile t = {.s = emit_index(e, 0)};
 	LLVMValueRef n, whole;
 	int64_t lo, hi;
 	EmitLoop l;
@@ -372,7 +372,7 @@ static bool emit_woven(Emit *e, const KStmt *s)
 	t.rows = (int)hi;
 	n = emit_idx(e, c.vec->extent);
 	whole = whole_tiles(e, &c, n);
-	t.v = emit_for(e, &l, emit_i64(e, 0), whole, emit_i64(e, c.lanes), "run");
+	t.v = emit_for(e, &l, emit_index(e, 0), whole, emit_index(e, c.lanes), "run");
 	weave(e, &c, &t);
 	emit_end(e, &l);
 	kx_range(e->k, c.vec->extent, &lo, &hi);
@@ -395,7 +395,7 @@ bool emit_crossing(Emit *e, const KStmt *s)
 	n = emit_idx(e, s->extent);
 	whole = whole_tiles(e, &c, n);
 	kx_range(e->k, s->extent, &lo, &hi);
-	tiles_of_rows(e, &c, emit_for(e, &l, emit_i64(e, 0), whole, emit_i64(e, c.lanes), "rows"), c.lanes);
+	tiles_of_rows(e, &c, emit_for(e, &l, emit_index(e, 0), whole, emit_index(e, c.lanes), "rows"), c.lanes);
 	emit_end(e, &l);
 	if (lo == hi && hi % c.lanes == 0)
 		return true;
@@ -403,7 +403,7 @@ bool emit_crossing(Emit *e, const KStmt *s)
 		tiles_of_rows(e, &c, whole, (int)(hi % c.lanes));
 		return true;
 	}
-	e->var[s->var] = emit_for(e, &l, whole, n, emit_i64(e, 1), "i");
+	e->var[s->var] = emit_for(e, &l, whole, n, emit_index(e, 1), "i");
 	emit_stmts(e, s->body);
 	emit_end(e, &l);
 	return true;

@@ -123,7 +123,7 @@ static LLVMValueRef each_lane(Emit *e, const char *name, LLVMValueRef *args, uns
 
 	MLO_ASSERT(n <= 3 && LLVMCountParamTypes(fn) == n);
 	for (int i = 0; i < emit_lanes(args[0]); i++) {
-		LLVMValueRef at = emit_i64(e, i);
+		LLVMValueRef at = emit_index(e, i);
 
 		for (unsigned k = 0; k < n; k++)
 			lane[k] = LLVMBuildExtractElement(e->b, args[k], at, "");
@@ -254,7 +254,7 @@ LLVMValueRef contract_pair_input(Tile *t, LLVMValueRef a, LLVMValueRef b, int li
 		v = c->a.flip ? LLVMBuildXor(e->b, v, emit_splat(e, flip, bytes / 8), "") : v;
 	} else {
 		for (int i = 0; i < 2; i++) {
-			v = x[i] ? load_step(t, x[i], live) : emit_i64(e, 0);
+			v = x[i] ? load_step(t, x[i], live) : emit_index(e, 0);
 			x[i] = x[i] && c->a.flip ? LLVMBuildXor(e->b, v, flip, "") : v;
 		}
 		v = emit_pair(e, x[0], x[1], bytes);

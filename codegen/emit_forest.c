@@ -19,17 +19,17 @@ static LLVMValueRef add(EmitForest *f, LLVMValueRef a, LLVMValueRef b)
 
 static LLVMValueRef addc(EmitForest *f, LLVMValueRef a, int64_t c)
 {
-	return add(f, a, emit_i64(f->e, c));
+	return add(f, a, emit_index(f->e, c));
 }
 
 static LLVMValueRef mulc(EmitForest *f, LLVMValueRef a, int64_t c)
 {
-	return LLVMBuildMul(f->e->b, a, emit_i64(f->e, c), "");
+	return LLVMBuildMul(f->e->b, a, emit_index(f->e, c), "");
 }
 
 static LLVMValueRef shift(EmitForest *f, LLVMValueRef a, int bits)
 {
-	return LLVMBuildLShr(f->e->b, a, emit_i64(f->e, bits), "");
+	return LLVMBuildLShr(f->e->b, a, emit_index(f->e, bits), "");
 }
 
 static LLVMValueRef smaller(EmitForest *f, LLVMValueRef a, LLVMValueRef b)
@@ -61,7 +61,7 @@ static LLVMValueRef next_node(EmitForest *f, LLVMValueRef idx, LLVMValueRef node
 	Emit *e = f->e;
 	LLVMValueRef key = forest_load(f, f->i32, f->keys, addc(f, column_of(f, node), offset));
 	LLVMValueRef right = LLVMBuildICmp(e->b, LLVMIntSGT, key, split_of(f, node), "");
-	LLVMValueRef mask = emit_i64(e, ((int64_t)1 << f->f->delta_bits) - 1);
+	LLVMValueRef mask = emit_index(e, ((int64_t)1 << f->f->delta_bits) - 1);
 	LLVMValueRef delta = LLVMBuildAnd(e->b, shift(f, node, 32), mask, "");
 
 	return add(f, add(f, idx, delta), LLVMBuildZExt(e->b, right, f->i64, ""));
@@ -73,7 +73,7 @@ static void steps(EmitForest *f, bool rows, LLVMValueRef from, LLVMValueRef dept
 	Emit *e = f->e;
 	EmitLoop l;
 
-	emit_for(e, &l, from, depth, emit_i64(e, 1), "level");
+	emit_for(e, &l, from, depth, emit_index(e, 1), "level");
 	for (int w = 0; w < f->ways; w++) {
 		LLVMValueRef idx = LLVMBuildLoad2(e->b, f->i64, f->idx[w], "");
 
@@ -139,7 +139,7 @@ static void add_row(EmitForest *f, LLVMValueRef p, LLVMValueRef n, LLVMValueRef 
 		combine_at(f, type, p, n, forest_load(f, type, e->arg[k->weight_arg], from));
 		return;
 	}
-	at = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, k->width), emit_i64(e, k->add), "w");
+	at = emit_for(e, &l, emit_index(e, 0), emit_index(e, k->width), emit_index(e, k->add), "w");
 	combine_at(f, type, p, add(f, n, at), forest_load(f, type, e->arg[k->weight_arg], add(f, from, at)));
 	emit_end(e, &l);
 }
@@ -148,7 +148,7 @@ static void clear(EmitForest *f, LLVMValueRef count)
 {
 	Emit *e = f->e;
 	EmitLoop l;
-	LLVMValueRef n = emit_for(e, &l, emit_i64(e, 0), count, emit_i64(e, 1), "clear");
+	LLVMValueRef n = emit_for(e, &l, emit_index(e, 0), count, emit_index(e, 1), "clear");
 
 	forest_store(f, f->f32, e->arg[f->f->acc_arg], n,
 		     LLVMConstReal(f->f32, (double)forest_neutral((KForestOp)f->f->combine)));
@@ -163,7 +163,7 @@ static LLVMValueRef score(EmitForest *f, LLVMValueRef n, int64_t stride)
 		     zero = LLVMConstNull(f->f32), none;
 
 	for (int64_t k = 1; k < f->f->parts; k++)
-		v = combine(f, v, forest_load(f, f->f32, p, add(f, n, emit_i64(e, k * stride))));
+		v = combine(f, v, forest_load(f, f->f32, p, add(f, n, emit_index(e, k * stride))));
 	if (!forest_sums(f->f)) {
 		none = LLVMConstReal(f->f32, (double)forest_neutral((KForestOp)f->f->combine));
 		v = emit_select(e, LLVMBuildFCmp(e->b, LLVMRealOEQ, v, none, ""), zero, v);
@@ -182,10 +182,10 @@ static void finish_row(EmitForest *f, LLVMValueRef row, LLVMValueRef r, bool gro
 	LLVMValueRef base = mulc(f, r, slots(k)), c, n;
 	EmitLoop l;
 
-	c = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, k->targets), emit_i64(e, 1), "target");
+	c = emit_for(e, &l, emit_index(e, 0), emit_index(e, k->targets), emit_index(e, 1), "target");
 	if (grouped && !k->width) {
-		LLVMValueRef g = LLVMBuildUDiv(e->b, r, emit_i64(e, group), "");
-		LLVMValueRef in = LLVMBuildURem(e->b, r, emit_i64(e, group), "");
+		LLVMValueRef g = LLVMBuildUDiv(e->b, r, emit_index(e, group), "");
+		LLVMValueRef in = LLVMBuildURem(e->b, r, emit_index(e, group), "");
 
 		n = add(f, add(f, mulc(f, g, slots(k) * group), mulc(f, c, group)), in);
 		n = score(f, n, per * group);
@@ -220,7 +220,7 @@ static void group_tree(EmitForest *f, LLVMValueRef g, LLVMValueRef p, LLVMValueR
 	LLVMValueRef acc = e->arg[k->acc_arg], target = table(f, 2, place), part = mulc(f, p, per), at;
 
 	step_root(f, table(f, 0, place));
-	steps(f, true, emit_i64(e, 1), table(f, 1, place));
+	steps(f, true, emit_index(e, 1), table(f, 1, place));
 	for (int w = 0; w < k->ways; w++) {
 		LLVMValueRef leaf = leaf_of(f, w);
 
@@ -239,9 +239,9 @@ static LLVMValueRef part_trees(EmitForest *f, LLVMValueRef p)
 {
 	Emit *e = f->e;
 	int64_t size = f->f->trees / f->f->parts, more = f->f->trees % f->f->parts;
-	LLVMValueRef larger = LLVMBuildICmp(e->b, LLVMIntSLT, p, emit_i64(e, more), "");
+	LLVMValueRef larger = LLVMBuildICmp(e->b, LLVMIntSLT, p, emit_index(e, more), "");
 
-	return emit_select(e, larger, emit_i64(e, size + 1), emit_i64(e, size));
+	return emit_select(e, larger, emit_index(e, size + 1), emit_index(e, size));
 }
 
 static LLVMValueRef group_keys(EmitForest *f, LLVMValueRef g)
@@ -255,7 +255,7 @@ static void emit_groups(EmitForest *f, LLVMValueRef first, LLVMValueRef ngroups,
 	Emit *e = f->e;
 	const KForest *k = f->f;
 	int64_t group = k->ways;
-	LLVMValueRef zero = emit_i64(e, 0), one = emit_i64(e, 1), g, p, b, t, end, begin;
+	LLVMValueRef zero = emit_index(e, 0), one = emit_index(e, 1), g, p, b, t, end, begin;
 	EmitLoop lg, lp, lb, lt;
 
 	f->ways = k->ways;
@@ -264,11 +264,11 @@ static void emit_groups(EmitForest *f, LLVMValueRef first, LLVMValueRef ngroups,
 	f->keys = group_keys(f, g);
 	begin = mulc(f, g, group);
 	forest_fill(f, forest_at(f, f->i32, e->arg[k->x_arg], mulc(f, add(f, first, begin), k->features)),
-	            add(f, LLVMBuildSub(e->b, rows, begin, ""), emit_i64(e, -1)));
+	            add(f, LLVMBuildSub(e->b, rows, begin, ""), emit_index(e, -1)));
 	emit_end(e, &lg);
-	p = emit_for(e, &lp, zero, emit_i64(e, k->parts), one, "part");
-	b = emit_for(e, &lb, zero, part_trees(f, p), emit_i64(e, k->block), "block");
-	end = smaller(f, add(f, b, emit_i64(e, k->block)), part_trees(f, p));
+	p = emit_for(e, &lp, zero, emit_index(e, k->parts), one, "part");
+	b = emit_for(e, &lb, zero, part_trees(f, p), emit_index(e, k->block), "block");
+	end = smaller(f, add(f, b, emit_index(e, k->block)), part_trees(f, p));
 	g = emit_for(e, &lg, zero, ngroups, one, "group");
 	f->keys = group_keys(f, g);
 	t = emit_for(e, &lt, b, end, one, "tree");
@@ -309,29 +309,29 @@ static void add_bunch(EmitForest *f, LLVMValueRef place, LLVMValueRef p, LLVMVal
 static void walk_bunch(EmitForest *f, LLVMValueRef place)
 {
 	Emit *e = f->e;
-	LLVMValueRef number = LLVMBuildUDiv(e->b, place, emit_i64(e, f->f->bunch), "");
+	LLVMValueRef number = LLVMBuildUDiv(e->b, place, emit_index(e, f->f->bunch), "");
 
 	for (int w = 0; w < f->ways; w++)
 		LLVMBuildStore(e->b, table(f, 0, addc(f, place, w)), f->idx[w]);
-	steps(f, false, emit_i64(e, 0), table(f, 3, number));
+	steps(f, false, emit_index(e, 0), table(f, 3, number));
 }
 
 static void emit_row(EmitForest *f, LLVMValueRef row)
 {
 	Emit *e = f->e;
 	const KForest *k = f->f;
-	LLVMValueRef zero = emit_i64(e, 0), p, place, sum = emit_alloca(e, f->f32, "sum");
+	LLVMValueRef zero = emit_index(e, 0), p, place, sum = emit_alloca(e, f->f32, "sum");
 	EmitLoop lp, lb;
 
 	f->ways = 1;
 	f->keys = e->arg[k->key_arg];
 	forest_fill(f, forest_at(f, f->i32, e->arg[k->x_arg], mulc(f, row, k->features)), zero);
 	f->ways = k->bunch;
-	clear(f, emit_i64(e, slots(k)));
-	p = emit_for(e, &lp, zero, emit_i64(e, k->parts), emit_i64(e, 1), "part");
+	clear(f, emit_index(e, slots(k)));
+	p = emit_for(e, &lp, zero, emit_index(e, k->parts), emit_index(e, 1), "part");
 	LLVMBuildStore(e->b, LLVMConstReal(f->f32, (double)forest_neutral((KForestOp)k->combine)), sum);
 	place = mulc(f, p, k->places);
-	place = emit_for(e, &lb, place, add(f, place, part_trees(f, p)), emit_i64(e, k->bunch), "bunch");
+	place = emit_for(e, &lb, place, add(f, place, part_trees(f, p)), emit_index(e, k->bunch), "bunch");
 	walk_bunch(f, place);
 	add_bunch(f, place, p, sum);
 	emit_end(e, &lb);
@@ -354,16 +354,16 @@ static void emit_chunk(EmitForest *f, LLVMValueRef first, LLVMValueRef rows, boo
 {
 	Emit *e = f->e;
 	int64_t group = f->f->ways, few = few_rows(f->f);
-	LLVMValueRef ngroups = emit_i64(e, 0), row;
+	LLVMValueRef ngroups = emit_index(e, 0), row;
 	EmitLoop l;
 
 	if (groups) {
-		ngroups = LLVMBuildUDiv(e->b, add(f, rows, emit_i64(e, group - 1 - few)), emit_i64(e, group),
+		ngroups = LLVMBuildUDiv(e->b, add(f, rows, emit_index(e, group - 1 - few)), emit_index(e, group),
 					"");
 		emit_groups(f, first, ngroups, rows);
 	}
 	row = add(f, first, smaller(f, mulc(f, ngroups, group), rows));
-	emit_row(f, emit_for(e, &l, row, add(f, first, rows), emit_i64(e, 1), "row"));
+	emit_row(f, emit_for(e, &l, row, add(f, first, rows), emit_index(e, 1), "row"));
 	emit_end(e, &l);
 }
 
@@ -385,14 +385,14 @@ void emit_forest(Emit *e, const KStmt *s)
 			.i32 = LLVMInt32TypeInContext(e->ctx),
 			.i64 = LLVMInt64TypeInContext(e->ctx),
 			.f32 = LLVMFloatTypeInContext(e->ctx)};
-	LLVMValueRef rows = k->rows < 0 ? e->size[-1 - k->rows] : emit_i64(e, k->rows), first, left;
+	LLVMValueRef rows = k->rows < 0 ? e->size[-1 - k->rows] : emit_index(e, k->rows), first, left;
 	EmitLoop l;
 
 	keep_scalar(e);
 	for (int w = 0; w < FOREST_MAX_WAYS; w++)
 		f.idx[w] = emit_alloca(e, f.i64, "node");
-	first = mulc(&f, emit_for(e, &l, e->begin, e->end, emit_i64(e, 1), "task"), k->chunk);
+	first = mulc(&f, emit_for(e, &l, e->begin, e->end, emit_index(e, 1), "task"), k->chunk);
 	left = LLVMBuildSub(e->b, rows, first, "");
-	emit_chunk(&f, first, smaller(&f, left, emit_i64(e, k->chunk)), k->rows < 0 || k->rows > few_rows(k));
+	emit_chunk(&f, first, smaller(&f, left, emit_index(e, k->chunk)), k->rows < 0 || k->rows > few_rows(k));
 	emit_end(e, &l);
 }

@@ -36,8 +36,8 @@ static LLVMValueRef word(EmitForest *f, int32_t v)
 static LLVMValueRef field(EmitForest *f, LLVMValueRef column, int which)
 {
 	Emit *e = f->e;
-	LLVMValueRef n = LLVMBuildAdd(e->b, LLVMBuildMul(e->b, column, emit_i64(e, FOREST_FIELDS), ""),
-				      emit_i64(e, which), "");
+	LLVMValueRef n = LLVMBuildAdd(e->b, LLVMBuildMul(e->b, column, emit_index(e, FOREST_FIELDS), ""),
+				      emit_index(e, which), "");
 
 	return forest_load(f, f->i32, e->arg[f->f->column_arg], n);
 }
@@ -68,7 +68,7 @@ static void membership(EmitForest *f, LLVMValueRef slot, LLVMValueRef first, LLV
 
 	LLVMBuildStore(e->b, word(f, FOREST_RIGHT), slot);
 	one = emit_for(e, &l, LLVMBuildSExt(e->b, first, f->i64, ""), LLVMBuildSExt(e->b, last, f->i64, ""),
-		       emit_i64(e, 1), "set");
+		       emit_index(e, 1), "set");
 	hit = LLVMBuildICmp(e->b, LLVMIntEQ, key, forest_load(f, f->i32, e->arg[f->f->set_arg], one), "");
 	hit = emit_select(e, hit, word(f, FOREST_LEFT), LLVMBuildLoad2(e->b, f->i32, slot, ""));
 	LLVMBuildStore(e->b, hit, slot);
@@ -94,7 +94,7 @@ static void fill_key(EmitForest *f, LLVMValueRef x, LLVMValueRef offset, LLVMVal
 	LLVMPositionBuilderAtEnd(e->b, plain);
 	key = LLVMBuildLoad2(e->b, f->i32, slot, "");
 	key = emit_select(e, is_nan(f, bits), field(f, column, FOREST_NAN), key);
-	at = LLVMBuildAdd(e->b, column, emit_i64(e, way * f->f->columns), "");
+	at = LLVMBuildAdd(e->b, column, emit_index(e, way * f->f->columns), "");
 	forest_store(f, f->i32, f->keys, at, key);
 }
 
@@ -105,17 +105,17 @@ void forest_fill(EmitForest *f, LLVMValueRef x, LLVMValueRef last)
 	EmitLoop l;
 
 	for (int w = 0; w < f->ways; w++) {
-		LLVMValueRef row = emit_i64(e, w);
+		LLVMValueRef row = emit_index(e, w);
 
 		row = emit_select(e, LLVMBuildICmp(e->b, LLVMIntSGT, row, last, ""), last, row);
-		offset[w] = LLVMBuildMul(e->b, row, emit_i64(e, f->f->features), "");
+		offset[w] = LLVMBuildMul(e->b, row, emit_index(e, f->f->features), "");
 	}
-	column = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, f->f->leaf_columns), emit_i64(e, 1), "leaf");
+	column = emit_for(e, &l, emit_index(e, 0), emit_index(e, f->f->leaf_columns), emit_index(e, 1), "leaf");
 	for (int w = 0; w < f->ways; w++)
-		forest_store(f, f->i32, f->keys, LLVMBuildAdd(e->b, column, emit_i64(e, w * f->f->columns), ""),
+		forest_store(f, f->i32, f->keys, LLVMBuildAdd(e->b, column, emit_index(e, w * f->f->columns), ""),
 			     word(f, FOREST_LEFT));
 	emit_end(e, &l);
-	column = emit_for(e, &l, emit_i64(e, f->f->leaf_columns), emit_i64(e, f->f->columns), emit_i64(e, 1), "column");
+	column = emit_for(e, &l, emit_index(e, f->f->leaf_columns), emit_index(e, f->f->columns), emit_index(e, 1), "column");
 	for (int w = 0; w < f->ways; w++)
 		fill_key(f, x, offset[w], column, w, slot);
 	emit_end(e, &l);

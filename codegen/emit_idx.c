@@ -103,14 +103,14 @@ LLVMValueRef emit_idx(Emit *e, const KIdx *x)
 	LLVMValueRef v;
 
 	if (x->op == KI_CONST)
-		return emit_i64(e, x->k);
+		return emit_index(e, x->k);
 	if (x->op == KI_VAR)
 		return e->var[x->k];
 	if (x->op == KI_SIZE)
 		return e->size[x->k];
 	if (x->op == KI_VALUE) {
 		v = value_as(e, (int)x->k, e->index);
-		return emit_lanes(v) ? LLVMBuildExtractElement(e->b, v, emit_i64(e, 0), "") : v;
+		return emit_lanes(v) ? LLVMBuildExtractElement(e->b, v, emit_index(e, 0), "") : v;
 	}
 	return apply(e, x, emit_idx(e, x->a), x->b ? emit_idx(e, x->b) : NULL);
 }
@@ -228,7 +228,7 @@ static LLVMValueRef both(Emit *e, LLVMValueRef a, LLVMValueRef b)
 static LLVMValueRef size_like(Emit *e, int size, LLVMValueRef v)
 {
 	LLVMTypeRef t = emit_scalar_type(LLVMTypeOf(v));
-	LLVMValueRef s = e->size[size], most = emit_i64(e, INT32_MAX);
+	LLVMValueRef s = e->size[size], most = emit_index(e, INT32_MAX);
 
 	if (LLVMGetIntTypeWidth(t) == 32)
 		s = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, s, most, ""), s, most, "");

@@ -86,7 +86,7 @@ static LLVMValueRef across(Emit *e, KOp op, MloElem type, LLVMValueRef v)
 		                 LLVMBuildShuffleVector(e->b, v, poison, LLVMConstVector(lo, (unsigned)n), ""),
 		                 LLVMBuildShuffleVector(e->b, v, poison, LLVMConstVector(hi, (unsigned)n), ""));
 	}
-	return LLVMBuildExtractElement(e->b, v, emit_i64(e, 0), "");
+	return LLVMBuildExtractElement(e->b, v, emit_index(e, 0), "");
 }
 
 void emit_acc(Emit *e, const KStmt *s)
@@ -185,7 +185,7 @@ static void seq_loop(Emit *e, const KStmt *s, LLVMValueRef lo, LLVMValueRef hi)
 {
 	EmitLoop l;
 
-	e->var[s->var] = emit_for(e, &l, lo, hi, emit_i64(e, 1), "i");
+	e->var[s->var] = emit_for(e, &l, lo, hi, emit_index(e, 1), "i");
 	emit_stmts(e, s->body);
 	emit_end(e, &l);
 }
@@ -243,12 +243,12 @@ static void vector_part(Emit *e, VecLoop *v, LLVMValueRef lo, LLVMValueRef hi, i
 	LLVMValueRef base, left, i64s;
 	EmitLoop l;
 
-	base = emit_for(e, &l, lo, hi, emit_i64(e, (int64_t)v->lanes * unroll), "v");
+	base = emit_for(e, &l, lo, hi, emit_index(e, (int64_t)v->lanes * unroll), "v");
 	e->lanes = v->lanes;
 	e->vec_var = v->s->var;
 	e->vec_aligned = true;
 	for (int u = 0; u < unroll; u++) {
-		e->var[v->s->var] = u ? LLVMBuildNSWAdd(e->b, base, emit_i64(e, (int64_t)u * v->lanes), "") : base;
+		e->var[v->s->var] = u ? LLVMBuildNSWAdd(e->b, base, emit_index(e, (int64_t)u * v->lanes), "") : base;
 		if (end) {
 			LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);
 
@@ -294,13 +294,13 @@ static void choose(Emit *e, VecLoop *v, int64_t n, bool masks)
 
 static LLVMValueRef round_down(Emit *e, LLVMValueRef n, int64_t m)
 {
-	return LLVMBuildAnd(e->b, n, emit_i64(e, -m), "");
+	return LLVMBuildAnd(e->b, n, emit_index(e, -m), "");
 }
 
 static void vec_loop(Emit *e, const KStmt *s)
 {
 	VecLoop v = {.s = s, .straight = true, .min_bytes = 8};
-	LLVMValueRef n = emit_idx(e, s->extent), at = emit_i64(e, 0), whole;
+	LLVMValueRef n = emit_idx(e, s->extent), at = emit_index(e, 0), whole;
 	int64_t lo, hi, block;
 	bool masks, fixed;
 
@@ -337,5 +337,5 @@ void emit_loop(Emit *e, const KStmt *s)
 	if (s->loop == KL_VEC && e->lanes == 0)
 		vec_loop(e, s);
 	else if (s->loop == KL_VEC || !emit_crossing(e, s))
-		seq_loop(e, s, emit_i64(e, 0), emit_idx(e, s->extent));
+		seq_loop(e, s, emit_index(e, 0), emit_idx(e, s->extent));
 }

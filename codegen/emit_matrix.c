@@ -106,7 +106,7 @@ static void move(const Unit *u, LLVMValueRef to, LLVMValueRef from, LLVMValueRef
 	EmitLoop l;
 
 	if (n > UNROLLED * PIECE) {
-		LLVMValueRef at = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, n / PIECE * PIECE), emit_i64(e, PIECE), "byte");
+		LLVMValueRef at = emit_for(e, &l, emit_index(e, 0), emit_index(e, n / PIECE * PIECE), emit_index(e, PIECE), "byte");
 
 		move_piece(u, byte_at(u, to, at), from ? byte_at(u, from, at) : NULL, value, PIECE);
 		emit_end(e, &l);
@@ -114,7 +114,7 @@ static void move(const Unit *u, LLVMValueRef to, LLVMValueRef from, LLVMValueRef
 	}
 	for (int64_t piece = PIECE; piece > 0; piece /= 2)
 		for (; n - done >= piece; done += piece)
-			move_piece(u, byte_at(u, to, emit_i64(e, done)), from ? byte_at(u, from, emit_i64(e, done)) : NULL, value,
+			move_piece(u, byte_at(u, to, emit_index(e, done)), from ? byte_at(u, from, emit_index(e, done)) : NULL, value,
 			           piece);
 }
 
@@ -144,20 +144,20 @@ static void copy_pixels(const Unit *u, LLVMValueRef to, LLVMValueRef a_off, LLVM
 	EmitLoop lg, lq;
 
 	if (whole >= some) {
-		g = emit_for(e, &lg, emit_i64(e, 0), emit_i64(e, whole / some * some), emit_i64(e, some), "block");
-		q = emit_for(e, &lq, emit_i64(e, 0), n, emit_i64(e, 1), "pixel");
+		g = emit_for(e, &lg, emit_index(e, 0), emit_index(e, whole / some * some), emit_index(e, some), "block");
+		q = emit_for(e, &lq, emit_index(e, 0), n, emit_index(e, 1), "pixel");
 		copy_blocks(u, byte_at(u, to, muln(e, q, matrix_pixel(c))), byte_at(u, from, muln(e, q, step)), g, (int)some, block);
 		emit_end(e, &lq);
 		emit_end(e, &lg);
 	}
 	if (whole % some == 0 && rest == 0 && empty == 0)
 		return;
-	q = emit_for(e, &lq, emit_i64(e, 0), n, emit_i64(e, 1), "pixel");
+	q = emit_for(e, &lq, emit_index(e, 0), n, emit_index(e, 1), "pixel");
 	to = byte_at(u, to, muln(e, q, matrix_pixel(c)));
 	from = byte_at(u, from, muln(e, q, step));
-	copy_blocks(u, to, from, emit_i64(e, whole / some * some), (int)(whole % some), block);
-	copy_blocks(u, to, from, emit_i64(e, whole), rest > 0, rest);
-	move(u, byte_at(u, to, emit_i64(e, c->nk * bytes)), NULL, LLVMConstNull(bytes_type(u, PIECE)), empty);
+	copy_blocks(u, to, from, emit_index(e, whole / some * some), (int)(whole % some), block);
+	copy_blocks(u, to, from, emit_index(e, whole), rest > 0, rest);
+	move(u, byte_at(u, to, emit_index(e, c->nk * bytes)), NULL, LLVMConstNull(bytes_type(u, PIECE)), empty);
 	emit_end(e, &lq);
 }
 
@@ -178,9 +178,9 @@ static void copy_row(const Unit *u, LLVMValueRef to, LLVMValueRef iy)
 	hi = hi < lo ? lo : hi;
 	move(u, to, NULL, u->pad, lo * matrix_pixel(c));
 	if (hi > lo)
-		copy_pixels(u, byte_at(u, to, emit_i64(e, lo * matrix_pixel(c))), addn(e, row, lo * by - c->px, c->a.x),
-		            emit_i64(e, hi - lo));
-	move(u, byte_at(u, to, emit_i64(e, hi * matrix_pixel(c))), NULL, u->pad, (width - hi) * matrix_pixel(c));
+		copy_pixels(u, byte_at(u, to, emit_index(e, lo * matrix_pixel(c))), addn(e, row, lo * by - c->px, c->a.x),
+		            emit_index(e, hi - lo));
+	move(u, byte_at(u, to, emit_index(e, hi * matrix_pixel(c))), NULL, u->pad, (width - hi) * matrix_pixel(c));
 }
 
 /* As copy_row, where the row may lie above or below the image. */
@@ -189,7 +189,7 @@ static void copy_any_row(const Unit *u, LLVMValueRef to, LLVMValueRef iy)
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
 	LLVMBasicBlockRef there, pad, join;
-	LLVMValueRef inside = LLVMBuildICmp(e->b, LLVMIntULT, iy, emit_i64(e, c->in_y), "");
+	LLVMValueRef inside = LLVMBuildICmp(e->b, LLVMIntULT, iy, emit_index(e, c->in_y), "");
 
 	if (c->py == 0 && (c->ny - 1) * c->sy + (c->nky - 1) * c->dy < c->in_y) {
 		copy_row(u, to, iy);
@@ -215,7 +215,7 @@ static void copy_input(const Unit *u)
 	EmitLoop l;
 	LLVMValueRef rows = addc(e, muln(e, u->task.ny, contract_copy_stride_y(c)), matrix_height(c, 0)), r, iy;
 
-	r = emit_for(e, &l, emit_i64(e, 0), rows, emit_i64(e, 1), "row");
+	r = emit_for(e, &l, emit_index(e, 0), rows, emit_index(e, 1), "row");
 	iy = add(e, addc(e, muln(e, u->task.y0, c->sy), -c->py), muln(e, r, contract_copy_from_y(c)));
 	copy_any_row(u, byte_at(u, u->copy, muln(e, r, matrix_width(c) * matrix_pixel(c))), iy);
 	emit_end(e, &l);
@@ -245,10 +245,10 @@ static void multiply(const Unit *u, int n, LLVMValueRef a, LLVMValueRef b)
 
 	for (int j = 0; j < c->vecs; j++)
 		instruct(u, u->m->load,
-		         (LLVMValueRef[]){b_register(u, j), byte_at(u, b, emit_i64(e, j * vector)), emit_i64(e, c->vecs * vector)}, 3);
+		         (LLVMValueRef[]){b_register(u, j), byte_at(u, b, emit_index(e, j * vector)), emit_index(e, c->vecs * vector)}, 3);
 	for (int i = 0; i < n; i++) {
 		instruct(u, u->m->load,
-		         (LLVMValueRef[]){a_register(u, i), byte_at(u, a, emit_i64(e, i * c->cols * apart)), emit_i64(e, apart)}, 3);
+		         (LLVMValueRef[]){a_register(u, i), byte_at(u, a, emit_index(e, i * c->cols * apart)), emit_index(e, apart)}, 3);
 		for (int j = 0; j < c->vecs; j++)
 			instruct(u, name, (LLVMValueRef[]){sum_register(u, i, j), a_register(u, i), b_register(u, j)}, 3);
 	}
@@ -257,7 +257,7 @@ static void multiply(const Unit *u, int n, LLVMValueRef a, LLVMValueRef b)
 /* A counter from 0 to n - 1; without a loop where that is only 0. */
 static LLVMValueRef begin_count(Emit *e, EmitLoop *l, int64_t n, const char *name)
 {
-	return n == 1 ? emit_i64(e, 0) : emit_for(e, l, emit_i64(e, 0), emit_i64(e, n), emit_i64(e, 1), name);
+	return n == 1 ? emit_index(e, 0) : emit_for(e, l, emit_index(e, 0), emit_index(e, n), emit_index(e, 1), name);
 }
 
 static void end_count(Emit *e, EmitLoop *l, int64_t n)
@@ -312,7 +312,7 @@ static void outputs(Unit *u, LLVMValueRef line, LLVMValueRef p0, LLVMValueRef n)
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
 	EmitLoop l;
-	LLVMValueRef i = emit_for(e, &l, emit_i64(e, 0), n, emit_i64(e, 1), "position"), p = add(e, p0, i), x;
+	LLVMValueRef i = emit_for(e, &l, emit_index(e, 0), n, emit_index(e, 1), "position"), p = add(e, p0, i), x;
 	LLVMBasicBlockRef there, join;
 
 	if (matrix_joined(c)) {
@@ -347,10 +347,10 @@ static void tile(Unit *u, int n, LLVMValueRef line, LLVMValueRef p0, LLVMValueRe
 	multiply_all(u, n, byte_at(u, u->copy, first));
 	for (int i = 0; i < n; i++)
 		for (int j = 0; j < c->vecs; j++) {
-			at = byte_at(u, u->sums, emit_i64(e, ((int64_t)i * c->cols * c->vecs + j) * vector));
-			instruct(u, u->m->store, (LLVMValueRef[]){sum_register(u, i, j), at, emit_i64(e, c->vecs * vector)}, 3);
+			at = byte_at(u, u->sums, emit_index(e, ((int64_t)i * c->cols * c->vecs + j) * vector));
+			instruct(u, u->m->store, (LLVMValueRef[]){sum_register(u, i, j), at, emit_index(e, c->vecs * vector)}, 3);
 		}
-	here = pick(e, LLVMIntSLT, sub(e, positions, p0), emit_i64(e, n * c->cols));
+	here = pick(e, LLVMIntSLT, sub(e, positions, p0), emit_index(e, n * c->cols));
 	outputs(u, line, p0, here);
 }
 
@@ -360,15 +360,15 @@ static void emit_line(Unit *u, LLVMValueRef line, LLVMValueRef positions)
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
 	int64_t size = (int64_t)c->rows * c->cols;
-	LLVMValueRef whole = emit_i64(e, 0);
+	LLVMValueRef whole = emit_index(e, 0);
 	EmitLoop l;
 
 	if (c->rows > 1) {
 		whole = muln(e, divc(e, positions, size), size);
-		tile(u, c->rows, line, emit_for(e, &l, emit_i64(e, 0), whole, emit_i64(e, size), "tile"), positions);
+		tile(u, c->rows, line, emit_for(e, &l, emit_index(e, 0), whole, emit_index(e, size), "tile"), positions);
 		emit_end(e, &l);
 	}
-	tile(u, 1, line, emit_for(e, &l, whole, positions, emit_i64(e, c->cols), "tile"), positions);
+	tile(u, 1, line, emit_for(e, &l, whole, positions, emit_index(e, c->cols), "tile"), positions);
 	emit_end(e, &l);
 }
 
@@ -383,10 +383,10 @@ static void emit_channel_tile(Unit *u, LLVMValueRef ct)
 	u->t.b0 = muln(e, ct, c->nky * c->nkx * mlo_contract_steps(c) * contract_step(c));
 	contract_start_inside(&u->t, u->start);
 	if (matrix_joined(c)) {
-		emit_line(u, emit_i64(e, 0), add(e, muln(e, addc(e, u->task.ny, -1), matrix_pitch(c)), u->task.nx));
+		emit_line(u, emit_index(e, 0), add(e, muln(e, addc(e, u->task.ny, -1), matrix_pitch(c)), u->task.nx));
 		return;
 	}
-	emit_line(u, emit_for(e, &l, emit_i64(e, 0), u->task.ny, emit_i64(e, 1), "line"), u->task.nx);
+	emit_line(u, emit_for(e, &l, emit_index(e, 0), u->task.ny, emit_index(e, 1), "line"), u->task.nx);
 	emit_end(e, &l);
 }
 
@@ -403,15 +403,15 @@ void emit_matrix(Emit *e, const KStmt *s)
 	u.t.sum = emit_type(e, mlo_contract_sum(c));
 	u.t.vec = LLVMVectorType(u.t.sum, (unsigned)c->lanes);
 	u.copy = e->arg[c->w_arg];
-	u.sums = byte_at(&u, u.copy, emit_i64(e, matrix_copy_bytes(c)));
+	u.sums = byte_at(&u, u.copy, emit_index(e, matrix_copy_bytes(c)));
 	configure(&u);
 	contract_zero_point(&u.t);
 	u.pad = pad_value(&u);
-	contract_task(&u.t, emit_for(e, &task, e->begin, e->end, emit_i64(e, 1), "task"), &u.task);
-	emit_for(e, &once, emit_i64(e, 0), u.task.anew, emit_i64(e, 1), "anew");
+	contract_task(&u.t, emit_for(e, &task, e->begin, e->end, emit_index(e, 1), "task"), &u.task);
+	emit_for(e, &once, emit_index(e, 0), u.task.anew, emit_index(e, 1), "anew");
 	copy_input(&u);
 	emit_end(e, &once);
-	emit_channel_tile(&u, emit_for(e, &tiles, u.task.ct_lo, u.task.ct_hi, emit_i64(e, 1), "tile"));
+	emit_channel_tile(&u, emit_for(e, &tiles, u.task.ct_lo, u.task.ct_hi, emit_index(e, 1), "tile"));
 	emit_end(e, &tiles);
 	emit_end(e, &task);
 	instruct(&u, u.m->release, NULL, 0);

@@ -72,7 +72,7 @@ void contract_prefetch_plan(Tile *t, LLVMValueRef chunk, LLVMValueRef chunks)
 	const KContract *c = t->c;
 	Emit *e = t->e;
 	int64_t tile = c->nky * c->nkx * mlo_contract_steps(c) * contract_step(c), extent = c->c_outer ? c->nx : c->y_chunk, readings;
-	LLVMValueRef last, next = emit_i64(e, tile);
+	LLVMValueRef last, next = emit_index(e, tile);
 
 	if (!c->b.packed || t->depthwise || c->scale.on || c->nky * c->nkx * contract_tap_bytes(c) * mlo_contract_ctiles(c) < e->t->l2 / 2)
 		return;
@@ -85,5 +85,5 @@ void contract_prefetch_plan(Tile *t, LLVMValueRef chunk, LLVMValueRef chunks)
 	if (!c->c_outer)
 		return;
 	last = LLVMBuildICmp(e->b, LLVMIntEQ, chunk, addc(e, chunks, -1), "");
-	t->ahead = LLVMBuildSelect(e->b, last, next, emit_i64(e, 0), "");
+	t->ahead = LLVMBuildSelect(e->b, last, next, emit_index(e, 0), "");
 }

@@ -7,11 +7,9 @@
 
 #include "codegen/emit_internal.h"
 
-enum { QUAD = 16 }; /* bytes of a NEON register, and of the segments of SVE ones that products of matrices and lanes stay in */
-
 bool emit_scalable(const Emit *e)
 {
-	return e->t->register_bytes > QUAD && !strcmp(e->t->arch, "aarch64");
+	return mlo_target_sve(e->t);
 }
 
 static unsigned bits_of(LLVMTypeRef elem)
@@ -37,7 +35,7 @@ static LLVMTypeRef fixed_register(const Emit *e, LLVMTypeRef elem)
 
 static LLVMTypeRef scalable_register(LLVMTypeRef elem)
 {
-	return LLVMScalableVectorType(elem, QUAD * 8 / bits_of(elem));
+	return LLVMScalableVectorType(elem, MLO_NEON_BYTES * 8 / bits_of(elem));
 }
 
 static LLVMValueRef to_scalable(Emit *e, LLVMValueRef v)
@@ -45,7 +43,7 @@ static LLVMValueRef to_scalable(Emit *e, LLVMValueRef v)
 	LLVMTypeRef type = scalable_register(LLVMGetElementType(LLVMTypeOf(v)));
 	LLVMTypeRef over[] = {type, LLVMTypeOf(v)};
 
-	return emit_intrinsic(e, "llvm.vector.insert", over, 2, (LLVMValueRef[]){LLVMGetPoison(type), v, emit_i64(e, 0)}, 3);
+	return emit_intrinsic(e, "llvm.vector.insert", over, 2, (LLVMValueRef[]){LLVMGetPoison(type), v, emit_index(e, 0)}, 3);
 }
 
 static LLVMValueRef to_fixed(Emit *e, LLVMValueRef v)
@@ -53,7 +51,7 @@ static LLVMValueRef to_fixed(Emit *e, LLVMValueRef v)
 	LLVMTypeRef type = fixed_register(e, LLVMGetElementType(LLVMTypeOf(v)));
 	LLVMTypeRef over[] = {type, LLVMTypeOf(v)};
 
-	return emit_intrinsic(e, "llvm.vector.extract", over, 2, (LLVMValueRef[]){v, emit_i64(e, 0)}, 2);
+	return emit_intrinsic(e, "llvm.vector.extract", over, 2, (LLVMValueRef[]){v, emit_index(e, 0)}, 2);
 }
 
 /* Register `i` of v, in the type that parameter `param` has. */
@@ -116,7 +114,7 @@ LLVMValueRef emit_instruction(Emit *e, const char *name, LLVMTypeRef sum, LLVMTy
 static LLVMValueRef scalable_splat(Emit *e, LLVMValueRef v)
 {
 	LLVMTypeRef type = scalable_register(LLVMTypeOf(v)), mask = LLVMScalableVectorType(LLVMInt32TypeInContext(e->ctx), LLVMGetVectorSize(type));
-	LLVMValueRef one = LLVMBuildInsertElement(e->b, LLVMGetPoison(type), v, emit_i64(e, 0), "");
+	LLVMValueRef one = LLVMBuildInsertElement(e->b, LLVMGetPoison(type), v, emit_index(e, 0), "");
 
 	return LLVMBuildShuffleVector(e->b, one, LLVMGetPoison(type), LLVMConstNull(mask), "");
 }
@@ -188,8 +186,8 @@ LLVMValueRef emit_pair(Emit *e, LLVMValueRef a, LLVMValueRef b, int bytes)
 
 		return to_fixed(e, emit_intrinsic(e, "llvm.aarch64.sve.trn1", &type, 1, both, 2));
 	}
-	v = LLVMBuildInsertElement(e->b, v, a, emit_i64(e, 0), "");
-	v = LLVMBuildInsertElement(e->b, v, b, emit_i64(e, 1), "");
+	v = LLVMBuildInsertElement(e->b, v, a, emit_index(e, 0), "");
+	v = LLVMBuildInsertElement(e->b, v, b, emit_index(e, 1), "");
 	return quads(e, v, bytes);
 }
 

@@ -12,7 +12,7 @@ void contract_scale_begin(Tile *t)
 	if (!t->c->scale.on)
 		return;
 	t->scaled = emit_alloca(e, e->index, "scaled");
-	LLVMBuildStore(e->b, emit_i64(e, -1), t->scaled);
+	LLVMBuildStore(e->b, emit_index(e, -1), t->scaled);
 }
 
 /* All terms of the tile, from t->b0 on, into scratch memory. */
@@ -21,7 +21,7 @@ static void scale_tile(Tile *t)
 	const KContract *c = t->c;
 	Emit *e = t->e;
 	EmitLoop l;
-	LLVMValueRef k = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, c->nk), emit_i64(e, 1), "k"), g;
+	LLVMValueRef k = emit_for(e, &l, emit_index(e, 0), emit_index(e, c->nk), emit_index(e, 1), "k"), g;
 
 	g = contract_element(t, c->scale.g_arg, EL_f32, add(e, muln(e, t->b[0], c->scale.b0), k));
 	g = emit_splat(e, LLVMBuildLoad2(e->b, t->sum, g, "gate"), c->lanes);
@@ -56,5 +56,5 @@ void contract_scale_weights(Tile *t)
 	LLVMBuildBr(e->b, made);
 	LLVMPositionBuilderAtEnd(e->b, made);
 	t->b_arg = c->w_arg;
-	t->b0 = emit_i64(e, 0);
+	t->b0 = emit_index(e, 0);
 }

@@ -36,7 +36,7 @@ static LLVMValueRef lane_places(const Sparse *u, bool down, int64_t times)
 	LLVMValueRef lane[MAX_LANES];
 
 	for (int l = 0; l < c->lanes; l++)
-		lane[l] = emit_i64(u->t.e, (down ? l / c->sparse.spread : l % c->sparse.spread) * times);
+		lane[l] = emit_index(u->t.e, (down ? l / c->sparse.spread : l % c->sparse.spread) * times);
 	return LLVMConstVector(lane, (unsigned)c->lanes);
 }
 
@@ -54,8 +54,8 @@ static LLVMValueRef places(const Sparse *u, bool down, LLVMValueRef first, int64
 
 	at = LLVMBuildAdd(e->b, at, emit_splat(e, first, c->lanes), "");
 	*inside = LLVMBuildICmp(e->b, LLVMIntULT, at, end, "");
-	at = minmax(e, at, LLVMIntSGT, emit_splat(e, emit_i64(e, 0), c->lanes));
-	return minmax(e, at, LLVMIntSLT, LLVMBuildSub(e->b, end, emit_splat(e, emit_i64(e, 1), c->lanes), ""));
+	at = minmax(e, at, LLVMIntSGT, emit_splat(e, emit_index(e, 0), c->lanes));
+	return minmax(e, at, LLVMIntSLT, LLVMBuildSub(e->b, end, emit_splat(e, emit_index(e, 1), c->lanes), ""));
 }
 
 /* Vectors side by side as one. */
@@ -114,7 +114,7 @@ static void copy_vector(const Sparse *u, LLVMValueRef v, const LLVMValueRef *at,
 	LLVMValueRef r[MAX_LANES] = {0}, p, sign = emit_const_i(u->word, (int64_t)0x80808080);
 	EmitLoop l;
 
-	p = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, (mlo_contract_steps(c) + piece - 1) / piece), emit_i64(e, 1), "piece");
+	p = emit_for(e, &l, emit_index(e, 0), emit_index(e, (mlo_contract_steps(c) + piece - 1) / piece), emit_index(e, 1), "piece");
 	load_piece(u, at, piece_offset(u, p), r);
 	for (int i = 0; i < piece; i++) {
 		if (c->a.flip)
@@ -133,11 +133,11 @@ static void copy_input(const Sparse *u)
 	LLVMValueRef r, x, y_at, x_at, y_in, x_in, at[MAX_LANES];
 	EmitLoop lr, lx;
 
-	r = emit_for(e, &lr, emit_i64(e, 0), emit_i64(e, sparse_height(c)), emit_i64(e, 1), "row");
+	r = emit_for(e, &lr, emit_index(e, 0), emit_index(e, sparse_height(c)), emit_index(e, 1), "row");
 	y_at = places(u, true, add(e, addc(e, muln(e, u->task.y0, c->sy), -c->py), muln(e, r, contract_copy_from_y(c))), c->in_y, &y_in);
 	y_at = LLVMBuildMul(e->b, y_at, emit_splat(e, num(e, c->a.y), c->lanes), "");
 	y_at = LLVMBuildAdd(e->b, y_at, emit_splat(e, u->t.a0, c->lanes), "");
-	x = emit_for(e, &lx, emit_i64(e, 0), emit_i64(e, sparse_width(c)), emit_i64(e, 1), "column");
+	x = emit_for(e, &lx, emit_index(e, 0), emit_index(e, sparse_width(c)), emit_index(e, 1), "column");
 	x_at = places(u, false, add(e, addc(e, muln(e, u->task.x0, c->sx), -c->px), muln(e, x, contract_copy_from_x(c))), c->in_x, &x_in);
 	x_at = LLVMBuildMul(e->b, x_at, emit_splat(e, num(e, c->a.x), c->lanes), "");
 	x_at = LLVMBuildAdd(e->b, x_at, y_at, "");
@@ -196,23 +196,23 @@ static void multiply_all(Sparse *u, LLVMValueRef lo, LLVMValueRef hi, LLVMValueR
 	enum { FOUR = 4, BITS = 8 };
 	Emit *e = u->t.e;
 	int arg = u->t.c->sparse.i_arg;
-	LLVMValueRef fours = LLVMBuildAnd(e->b, LLVMBuildNSWSub(e->b, hi, lo, ""), emit_i64(e, -FOUR), ""), i, far, first;
+	LLVMValueRef fours = LLVMBuildAnd(e->b, LLVMBuildNSWSub(e->b, hi, lo, ""), emit_index(e, -FOUR), ""), i, far, first;
 	EmitLoop l;
 
 	fours = add(e, lo, fours);
-	LLVMBuildStore(e->b, emit_i64(e, 0), u->place);
-	i = emit_for(e, &l, lo, fours, emit_i64(e, FOUR), "weights");
+	LLVMBuildStore(e->b, emit_index(e, 0), u->place);
+	i = emit_for(e, &l, lo, fours, emit_index(e, FOUR), "weights");
 	first = LLVMBuildInBoundsGEP2(e->b, LLVMIntTypeInContext(e->ctx, BITS), e->arg[arg], &i, 1, "");
 	far = LLVMBuildLoad2(e->b, LLVMIntTypeInContext(e->ctx, FOUR * BITS), first, "");
 	LLVMSetAlignment(far, BITS / 8);
 	far = LLVMBuildZExt(e->b, far, e->index, "");
 	for (int j = 0; j < FOUR; j++) {
-		LLVMValueRef one = LLVMBuildLShr(e->b, far, emit_i64(e, (int64_t)j * BITS), "");
+		LLVMValueRef one = LLVMBuildLShr(e->b, far, emit_index(e, (int64_t)j * BITS), "");
 
-		multiply(u, addc(e, i, j), input, LLVMBuildAnd(e->b, one, emit_i64(e, (1 << BITS) - 1), ""));
+		multiply(u, addc(e, i, j), input, LLVMBuildAnd(e->b, one, emit_index(e, (1 << BITS) - 1), ""));
 	}
 	emit_end(e, &l);
-	i = emit_for(e, &l, fours, hi, emit_i64(e, 1), "weight");
+	i = emit_for(e, &l, fours, hi, emit_index(e, 1), "weight");
 	multiply(u, i, input, LLVMBuildZExt(e->b, stream(u, arg, BITS, i), e->index, ""));
 	emit_end(e, &l);
 }
@@ -240,7 +240,7 @@ static void emit_rows(Sparse *u, LLVMValueRef run, LLVMValueRef lo, LLVMValueRef
 {
 	Emit *e = u->t.e;
 	EmitLoop l;
-	LLVMValueRef row = emit_for(e, &l, lo, hi, emit_i64(e, 1), "row");
+	LLVMValueRef row = emit_for(e, &l, lo, hi, emit_index(e, 1), "row");
 
 	emit_row(u, run, row, muln(e, LLVMBuildNSWSub(e->b, row, lo, ""), (int64_t)sparse_registers(u->t.c) * u->t.c->sparse.group), fresh);
 	emit_end(e, &l);
@@ -303,9 +303,9 @@ static void looped_outputs(Sparse *u, LLVMValueRef y, LLVMValueRef x, const LLVM
 	EmitLoop ly, lx;
 
 	for (int l = 0; l < c->lanes; l++)
-		LLVMBuildStore(e->b, r[l], vector_at(u, u->turned, emit_i64(e, l)));
-	down = emit_for(e, &ly, emit_i64(e, 0), emit_i64(e, sparse_down(c)), emit_i64(e, 1), "down");
-	across = emit_for(e, &lx, emit_i64(e, 0), emit_i64(e, c->sparse.spread), emit_i64(e, 1), "across");
+		LLVMBuildStore(e->b, r[l], vector_at(u, u->turned, emit_index(e, l)));
+	down = emit_for(e, &ly, emit_index(e, 0), emit_index(e, sparse_down(c)), emit_index(e, 1), "down");
+	across = emit_for(e, &lx, emit_index(e, 0), emit_index(e, c->sparse.spread), emit_index(e, 1), "across");
 	i = add(e, muln(e, down, c->sparse.spread), across);
 	output(u, add(e, y, muln(e, down, c->rows)), add(e, x, muln(e, across, c->cols)), load_vector(u, u->t.vec, u->turned, i));
 	emit_end(e, &lx);
@@ -323,7 +323,7 @@ static void finish(Sparse *u, LLVMValueRef ct, LLVMValueRef from)
 	u->t.ct = ct;
 	u->t.c_first = muln(e, ct, c->lanes);
 	contract_start_inside(&u->t, &u->start);
-	p = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, sparse_registers(c)), emit_i64(e, 1), "register");
+	p = emit_for(e, &l, emit_index(e, 0), emit_index(e, sparse_registers(c)), emit_index(e, 1), "register");
 	for (int i = 0; i < c->lanes; i++)
 		r[i] = load_vector(u, u->t.vec, u->sums, addc(e, add(e, from, p), (int64_t)i * sparse_registers(c)));
 	emit_transpose(e, r, c->lanes, 4);
@@ -340,18 +340,18 @@ static void emit_channels(Sparse *u)
 {
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;
-	LLVMValueRef lo = u->task.ct_lo, hi = u->task.ct_hi, zero = emit_i64(e, 0), ct, run, first;
+	LLVMValueRef lo = u->task.ct_lo, hi = u->task.ct_hi, zero = emit_index(e, 0), ct, run, first;
 	int64_t rows = c->lanes / c->sparse.group; /* of a channel tile */
 	EmitLoop l;
 
 	if (c->sparse.runs > 1) {
 		first = muln(e, lo, rows);
 		emit_rows(u, zero, first, muln(e, hi, rows), true);
-		run = emit_for(e, &l, emit_i64(e, 1), emit_i64(e, c->sparse.runs), emit_i64(e, 1), "run");
+		run = emit_for(e, &l, emit_index(e, 1), emit_index(e, c->sparse.runs), emit_index(e, 1), "run");
 		emit_rows(u, run, first, muln(e, hi, rows), false);
 		emit_end(e, &l);
 	}
-	ct = emit_for(e, &l, lo, hi, emit_i64(e, 1), "channels");
+	ct = emit_for(e, &l, lo, hi, emit_index(e, 1), "channels");
 	first = muln(e, ct, rows);
 	if (c->sparse.runs == 1)
 		emit_rows(u, zero, first, addc(e, first, rows), true);
@@ -401,12 +401,12 @@ void emit_sparse(Emit *e, const KStmt *s)
 		acc[i] = emit_alloca(e, u.t.vec, "");
 	u.place = emit_alloca(e, e->index, "place");
 	u.copy = e->arg[c->w_arg];
-	u.sums = vector_at(&u, u.copy, emit_i64(e, sparse_copy_vectors(c)));
-	u.turned = vector_at(&u, u.sums, emit_i64(e, sparse_sum_vectors(c)));
+	u.sums = vector_at(&u, u.copy, emit_index(e, sparse_copy_vectors(c)));
+	u.turned = vector_at(&u, u.sums, emit_index(e, sparse_sum_vectors(c)));
 	contract_zero_point(&u.t);
 	u.pad = has_pads(c) ? pad_value(&u) : NULL;
-	contract_task(&u.t, emit_for(e, &task, e->begin, e->end, emit_i64(e, 1), "task"), &u.task);
-	emit_for(e, &once, emit_i64(e, 0), u.task.anew, emit_i64(e, 1), "anew");
+	contract_task(&u.t, emit_for(e, &task, e->begin, e->end, emit_index(e, 1), "task"), &u.task);
+	emit_for(e, &once, emit_index(e, 0), u.task.anew, emit_index(e, 1), "anew");
 	copy_input(&u);
 	emit_end(e, &once);
 	emit_channels(&u);

@@ -85,8 +85,8 @@ static void sum_taps(Tile *t, LLVMValueRef ky_lo, LLVMValueRef ky_hi, LLVMValueR
 	EmitLoop ly, lx;
 
 	new_totals(t, sum);
-	ky = emit_for(e, &ly, ky_lo, ky_hi, emit_i64(e, 1), "ky");
-	kx = emit_for(e, &lx, lo, hi, emit_i64(e, 1), "kx");
+	ky = emit_for(e, &ly, ky_lo, ky_hi, emit_index(e, 1), "ky");
+	kx = emit_for(e, &lx, lo, hi, emit_index(e, 1), "kx");
 	add_tap(t, ky, kx, sum);
 	emit_end(e, &lx);
 	emit_end(e, &ly);
@@ -116,9 +116,9 @@ void contract_row_start(Tile *t)
 	for (int r = 0; r < t->rows; r++) {
 		for (int kx = 0; kx < c->nkx; kx++)
 			new_totals(t, total[kx]);
-		ky = emit_for(e, &l, t->ky_lo[r], t->ky_hi[r], emit_i64(e, 1), "ky");
+		ky = emit_for(e, &l, t->ky_lo[r], t->ky_hi[r], emit_index(e, 1), "ky");
 		for (int kx = 0; kx < c->nkx; kx++)
-			add_tap(t, ky, emit_i64(e, kx), total[kx]);
+			add_tap(t, ky, emit_index(e, kx), total[kx]);
 		emit_end(e, &l);
 		for (int j = 0; j < c->vecs; j++) {
 			LLVMValueRef sum = LLVMConstNull(t->vec);
@@ -165,7 +165,7 @@ static void start_wide_edge(Tile *t, int r, int cols, Edge edge)
 			if (lo2 != lo || hi2 != hi)
 				break;
 		}
-		start_columns(t, r, from, to, emit_i64(e, lo), emit_i64(e, hi));
+		start_columns(t, r, from, to, emit_index(e, lo), emit_index(e, hi));
 	}
 }
 
@@ -236,7 +236,7 @@ static void start_products(Tile *t, int cols, Edge edge)
 		else if (c->nkx <= CONTRACT_SLIDE_TAPS)
 			start_row(t, r, cols, edge);
 		else if (edge.kind == INNER)
-			start_columns(t, r, 0, cols, emit_i64(e, 0), emit_i64(e, c->nkx));
+			start_columns(t, r, 0, cols, emit_index(e, 0), emit_index(e, c->nkx));
 		else
 			start_wide_edge(t, r, cols, edge);
 	}
@@ -265,7 +265,7 @@ void contract_start_inside(Tile *t, LLVMValueRef *start)
 	Emit *e = t->e;
 
 	if (c->zero.sums)
-		sum_taps(t, emit_i64(e, 0), emit_i64(e, c->nky), emit_i64(e, 0), emit_i64(e, c->nkx), start);
+		sum_taps(t, emit_index(e, 0), emit_index(e, c->nky), emit_index(e, 0), emit_index(e, c->nkx), start);
 	for (int j = 0; j < c->vecs; j++) {
 		LLVMValueRef bias = bias_of(t, j);
 

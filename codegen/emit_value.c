@@ -194,10 +194,10 @@ static LLVMValueRef gather(Emit *e, const Access *a, const LaneIdx *x, int64_t c
 	if (a->mask)
 		idx = emit_select(e, a->mask, idx, LLVMConstNull(LLVMTypeOf(idx)));
 	for (int i = 0; i < e->lanes; i++) {
-		lane = LLVMBuildExtractElement(e->b, idx, emit_i64(e, i), "");
+		lane = LLVMBuildExtractElement(e->b, idx, emit_index(e, i), "");
 		lane = LLVMBuildIntCast2(e->b, lane, e->index, true, "");
 		lane = load_at(e, a, a->mem, element(e, a, lane));
-		v = LLVMBuildInsertElement(e->b, v, lane, emit_i64(e, i), "");
+		v = LLVMBuildInsertElement(e->b, v, lane, emit_index(e, i), "");
 	}
 	return v;
 }

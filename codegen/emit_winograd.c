@@ -30,12 +30,12 @@ static LLVMValueRef add(Wino *w, LLVMValueRef a, LLVMValueRef b)
 
 static LLVMValueRef addc(Wino *w, LLVMValueRef a, int64_t k)
 {
-	return k ? add(w, a, emit_i64(w->e, k)) : a;
+	return k ? add(w, a, emit_index(w->e, k)) : a;
 }
 
 static LLVMValueRef mulc(Wino *w, LLVMValueRef a, int64_t k)
 {
-	return LLVMBuildNSWMul(w->e->b, a, emit_i64(w->e, k), "");
+	return LLVMBuildNSWMul(w->e->b, a, emit_index(w->e, k), "");
 }
 
 static LLVMValueRef min_of(Wino *w, LLVMValueRef a, LLVMValueRef b)
@@ -170,7 +170,7 @@ static void back(Wino *w, int m, LLVMValueRef const *x, LLVMValueRef *y)
 /* 0 <= v + k < extent, as an unsigned comparison. */
 static LLVMValueRef inside(Wino *w, LLVMValueRef v, int64_t extent)
 {
-	return LLVMBuildICmp(w->e->b, LLVMIntULT, v, emit_i64(w->e, extent), "");
+	return LLVMBuildICmp(w->e->b, LLVMIntULT, v, emit_index(w->e, extent), "");
 }
 
 /* The piece whose first input pixel is (iy, ix), of channel block at `base`; pixels outside are zero. */
@@ -231,8 +231,8 @@ static void begin_pieces(Wino *w, Pieces *p)
 {
 	Emit *e = w->e;
 
-	p->row = emit_for(e, &p->rows, emit_i64(e, 0), w->down, emit_i64(e, 1), "piece.y");
-	p->col = emit_for(e, &p->cols, emit_i64(e, 0), emit_i64(e, w->across), emit_i64(e, 1), "piece.x");
+	p->row = emit_for(e, &p->rows, emit_index(e, 0), w->down, emit_index(e, 1), "piece.y");
+	p->col = emit_for(e, &p->cols, emit_index(e, 0), emit_index(e, w->across), emit_index(e, 1), "piece.x");
 	p->number = add(w, mulc(w, p->row, w->across), p->col);
 }
 
@@ -248,7 +248,7 @@ static void emit_input(Wino *w)
 	Emit *e = w->e;
 	EmitLoop l;
 	Pieces p;
-	LLVMValueRef kb = emit_for(e, &l, emit_i64(e, 0), emit_i64(e, wino_kvecs(c)), emit_i64(e, 1), "kb");
+	LLVMValueRef kb = emit_for(e, &l, emit_index(e, 0), emit_index(e, wino_kvecs(c)), emit_index(e, 1), "kb");
 	LLVMValueRef base = add(w, w->a0, mulc(w, kb, c->a.blk)), to = mulc(w, kb, w->pieces * c->lanes);
 
 	begin_pieces(w, &p);
@@ -300,10 +300,10 @@ static void product_tile(Wino *w, LLVMValueRef v, LLVMValueRef b, LLVMValueRef t
 
 	for (int i = 0; i < c->cols * c->vecs; i++)
 		LLVMBuildStore(e->b, LLVMConstNull(w->vec), acc[i]);
-	kb = emit_for(e, &lb, emit_i64(e, 0), emit_i64(e, whole), emit_i64(e, 1), "kb");
+	kb = emit_for(e, &lb, emit_index(e, 0), emit_index(e, whole), emit_index(e, 1), "kb");
 	vb = add(w, v, mulc(w, kb, w->pieces * c->lanes));
 	bb = add(w, b, mulc(w, kb, c->lanes * w->width));
-	k = emit_for(e, &lk, emit_i64(e, 0), emit_i64(e, c->lanes), emit_i64(e, unroll), "k");
+	k = emit_for(e, &lk, emit_index(e, 0), emit_index(e, c->lanes), emit_index(e, unroll), "k");
 	for (int u = 0; u < unroll; u++)
 		product_term(w, addc(w, add(w, vb, k), u), add(w, bb, mulc(w, addc(w, k, u), w->width)), acc);
 	emit_end(e, &lk);
@@ -321,12 +321,12 @@ static void emit_products(Wino *w, LLVMValueRef *acc)
 	const KContract *c = w->c;
 	Emit *e = w->e;
 	EmitLoop lp, lt;
-	LLVMValueRef p = emit_for(e, &lp, emit_i64(e, 0), emit_i64(e, w->points), emit_i64(e, 1), "point");
+	LLVMValueRef p = emit_for(e, &lp, emit_index(e, 0), emit_index(e, w->points), emit_index(e, 1), "point");
 	LLVMValueRef v = mulc(w, p, wino_input_step(c)), t;
 	LLVMValueRef b = mulc(w, add(w, mulc(w, w->ct, w->points), p), c->nk * w->width);
 	LLVMValueRef to = addc(w, mulc(w, p, wino_product_step(c)), wino_input_elems(c));
 
-	t = emit_for(e, &lt, emit_i64(e, 0), mulc(w, w->down, w->across), emit_i64(e, c->cols), "piece");
+	t = emit_for(e, &lt, emit_index(e, 0), mulc(w, w->down, w->across), emit_index(e, c->cols), "piece");
 	product_tile(w, add(w, v, mulc(w, t, c->lanes)), b, add(w, to, mulc(w, t, w->width)), acc);
 	emit_end(e, &lt);
 	emit_end(e, &lp);
@@ -343,7 +343,7 @@ static LLVMValueRef channel_mask(Wino *w, int j)
 
 	if (c->nc % c->lanes == 0)
 		return NULL;
-	left = LLVMBuildNSWSub(e->b, emit_i64(e, c->nc - (int64_t)j * c->lanes), mulc(w, w->ct, w->width), "");
+	left = LLVMBuildNSWSub(e->b, emit_index(e, c->nc - (int64_t)j * c->lanes), mulc(w, w->ct, w->width), "");
 	for (int i = 0; i < c->lanes; i++)
 		lane[i] = LLVMConstInt(e->index, (unsigned long long)i, 0);
 	return LLVMBuildICmp(e->b, LLVMIntSLT, LLVMConstVector(lane, (unsigned)c->lanes), emit_splat(e, left, c->lanes), "");
@@ -396,7 +396,7 @@ static void output_piece(Wino *w, LLVMValueRef from, int j, LLVMValueRef buf)
 
 		back(w, w->mx, t + (ptrdiff_t)y * nx, out);
 		for (int x = 0; x < w->mx; x++) {
-			LLVMValueRef at = emit_i64(e, y * w->mx + x);
+			LLVMValueRef at = emit_index(e, y * w->mx + x);
 
 			LLVMBuildStore(e->b, out[x], LLVMBuildInBoundsGEP2(e->b, w->vec, buf, &at, 1, ""));
 		}
@@ -409,10 +409,10 @@ static void output_pixels(Wino *w, LLVMValueRef y0, LLVMValueRef x0, int j, LLVM
 	const KContract *c = w->c;
 	Emit *e = w->e;
 	EmitLoop ly, lx;
-	LLVMValueRef rows = min_of(w, emit_i64(e, w->my), LLVMBuildNSWSub(e->b, emit_i64(e, c->ny), y0, ""));
-	LLVMValueRef cols = min_of(w, emit_i64(e, w->mx), LLVMBuildNSWSub(e->b, emit_i64(e, c->nx), x0, ""));
-	LLVMValueRef y = emit_for(e, &ly, emit_i64(e, 0), rows, emit_i64(e, 1), "y");
-	LLVMValueRef x = emit_for(e, &lx, emit_i64(e, 0), cols, emit_i64(e, 1), "x");
+	LLVMValueRef rows = min_of(w, emit_index(e, w->my), LLVMBuildNSWSub(e->b, emit_index(e, c->ny), y0, ""));
+	LLVMValueRef cols = min_of(w, emit_index(e, w->mx), LLVMBuildNSWSub(e->b, emit_index(e, c->nx), x0, ""));
+	LLVMValueRef y = emit_for(e, &ly, emit_index(e, 0), rows, emit_index(e, 1), "y");
+	LLVMValueRef x = emit_for(e, &lx, emit_index(e, 0), cols, emit_index(e, 1), "x");
 	LLVMValueRef at = add(w, mulc(w, y, w->mx), x);
 
 	epilogue(w, add(w, y0, y), add(w, x0, x), j,
@@ -445,18 +445,18 @@ static LLVMValueRef task_parts(Wino *w, LLVMValueRef task, LLVMValueRef *ct_lo, 
 {
 	const KContract *c = w->c;
 	Emit *e = w->e;
-	LLVMValueRef splits = emit_i64(e, mlo_contract_csplits(c)), chunks = emit_i64(e, mlo_contract_chunks(c));
+	LLVMValueRef splits = emit_index(e, mlo_contract_csplits(c)), chunks = emit_index(e, mlo_contract_chunks(c));
 	LLVMValueRef part = LLVMBuildURem(e->b, task, splits, ""), rest = LLVMBuildUDiv(e->b, task, splits, ""), batch, first;
 
 	*ct_lo = mulc(w, part, c->c_chunk);
-	*ct_hi = min_of(w, addc(w, *ct_lo, c->c_chunk), emit_i64(e, mlo_contract_ctiles(c)));
+	*ct_hi = min_of(w, addc(w, *ct_lo, c->c_chunk), emit_index(e, mlo_contract_ctiles(c)));
 	batch = LLVMBuildUDiv(e->b, rest, chunks, "");
 	w->down0 = mulc(w, LLVMBuildURem(e->b, rest, chunks, ""), c->y_chunk / w->my);
-	w->down = min_of(w, emit_i64(e, c->y_chunk / w->my), LLVMBuildNSWSub(e->b, emit_i64(e, wino_down(c)), w->down0, ""));
-	w->b[0] = LLVMBuildUDiv(e->b, batch, emit_i64(e, c->nb1), "");
-	w->b[1] = LLVMBuildURem(e->b, batch, emit_i64(e, c->nb1), "");
+	w->down = min_of(w, emit_index(e, c->y_chunk / w->my), LLVMBuildNSWSub(e->b, emit_index(e, wino_down(c)), w->down0, ""));
+	w->b[0] = LLVMBuildUDiv(e->b, batch, emit_index(e, c->nb1), "");
+	w->b[1] = LLVMBuildURem(e->b, batch, emit_index(e, c->nb1), "");
 	w->a0 = add(w, mulc(w, w->b[0], c->a.b0), mulc(w, w->b[1], c->a.b1));
-	first = LLVMBuildOr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, part, emit_i64(e, 0), ""),
+	first = LLVMBuildOr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, part, emit_index(e, 0), ""),
 	                    LLVMBuildICmp(e->b, LLVMIntEQ, task, e->begin, ""), "");
 	return LLVMBuildZExt(e->b, first, e->index, "");
 }
@@ -477,11 +477,11 @@ void emit_winograd(Emit *e, const KStmt *s)
 	buf = emit_alloca(e, LLVMArrayType2(w.vec, (uint64_t)(w.my * w.mx)), "piece");
 	w.zero = emit_alloca(e, w.vec, "zero");
 	LLVMBuildStore(e->b, LLVMConstNull(w.vec), w.zero);
-	anew = task_parts(&w, emit_for(e, &task, e->begin, e->end, emit_i64(e, 1), "task"), &lo, &hi);
-	emit_for(e, &once, emit_i64(e, 0), anew, emit_i64(e, 1), "anew");
+	anew = task_parts(&w, emit_for(e, &task, e->begin, e->end, emit_index(e, 1), "task"), &lo, &hi);
+	emit_for(e, &once, emit_index(e, 0), anew, emit_index(e, 1), "anew");
 	emit_input(&w);
 	emit_end(e, &once);
-	w.ct = emit_for(e, &tiles, lo, hi, emit_i64(e, 1), "tile");
+	w.ct = emit_for(e, &tiles, lo, hi, emit_index(e, 1), "tile");
 	emit_products(&w, acc);
 	emit_output(&w, buf);
 	emit_end(e, &tiles);

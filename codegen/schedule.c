@@ -4,8 +4,6 @@
  * units, loads over two load ports, weights over the path from the second-level cache, and the
  * latency of one multiply-add that every accumulator has to wait for; per tile, a constant.  Tiles are
  * chosen by the sum over all tiles of the output, so that a tail costs what it really costs. */
-#include <string.h>
-
 #include "codegen/contract.h"
 
 enum { FMA_LATENCY = 4, LOADS_PER_CYCLE = 2, L2_BYTES_PER_CYCLE = 32, L3_BYTES_PER_CYCLE = 12, WANTED_TASKS = 32 };
@@ -95,9 +93,9 @@ static bool columns_collide(const MloTarget *t, const KContract *c, int cols)
  * which there are POINTERS beside those of loops. */
 static bool columns_reached(const MloTarget *t, const KContract *c, int cols)
 {
-	enum { NEON = 16, REACH = 252, POINTERS = 10 };
+	enum { REACH = 252, POINTERS = 10 };
 
-	return t->register_bytes <= NEON || strcmp(t->arch, "aarch64") != 0 || contract_is_depthwise(c) || cols <= POINTERS ||
+	return !mlo_target_sve(t) || contract_is_depthwise(c) || cols <= POINTERS ||
 	       (c->a.x >= 0 && (cols - 1) * c->sx * c->a.x * mlo_elem_bits(c->a.elem) / 8 <= REACH);
 }
 

@@ -84,10 +84,10 @@ static void register_length(const MloTarget *t, LLVMValueRef fn)
 {
 	static const char name[] = "vscale_range";
 	unsigned kind = LLVMGetEnumAttributeKindForName(name, sizeof name - 1);
-	uint64_t n = (uint64_t)t->register_bytes / 16;
+	uint64_t n = (uint64_t)t->register_bytes / MLO_NEON_BYTES;
 	LLVMContextRef ctx = LLVMGetModuleContext(LLVMGetGlobalParent(fn));
 
-	if (!strcmp(t->arch, "aarch64") && n > 1) /* the least and the most */
+	if (mlo_target_sve(t)) /* the least and the most */
 		LLVMAddAttributeAtIndex(fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(ctx, kind, n << 32 | n));
 }
 

@@ -63,6 +63,11 @@ unsigned mlo_target_call_bytes(const MloTarget *t)
 	return strcmp(t->arch, "x86_64") == 0 ? 8 : 0;
 }
 
+bool mlo_target_sve(const MloTarget *t)
+{
+	return t->register_bytes > MLO_NEON_BYTES && !strcmp(t->arch, "aarch64");
+}
+
 const MloTarget *mlo_target_native(void)
 {
 	char why[64];

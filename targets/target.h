@@ -59,6 +59,8 @@ typedef struct MloTarget {
 	double fork_ns;          /* a fork and join of threads, with what it costs that their data changes cores */
 } MloTarget;
 
+enum { MLO_NEON_BYTES = 16 }; /* of a register of NEON, and of the pieces that SVE's consist of */
+
 /* What takes one thread less than this is not divided: a few forks and joins. */
 static inline double mlo_target_divides_ns(const MloTarget *t)
 {
@@ -79,6 +81,9 @@ typedef struct MloTargetSet {
 } MloTargetSet;
 
 /* By name: "native" included, and the name of a variant that no target has; NULL + known names. */
+/* Are registers those of SVE, at the length that the target fixes? */
+bool mlo_target_sve(const MloTarget *t);
+
 const MloTargetSet *mlo_target_find(const char *name, MloDiag *d);
 const MloTargetSet *mlo_target_at(size_t i);                      /* NULL past the end */
 const MloTarget *mlo_target_native(void);                          /* best variant this CPU runs */
