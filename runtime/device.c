@@ -17,6 +17,12 @@ MLRT_LOCAL const DeviceApi *mlrt_device_api(char *why, size_t n)
 	(void)n;
 	return mlrt_cuda_api();
 }
+#elif defined(MLRT_WITHOUT_CUDA) /* programs that cannot open libraries */
+MLRT_LOCAL const DeviceApi *mlrt_device_api(char *why, size_t n)
+{
+	snprintf(why, n, "needs a runtime built for GPUs");
+	return NULL;
+}
 #else
 
 static struct {

@@ -2,7 +2,8 @@
  *
  * Variants of arch MLRT_GPU_ARCH need it.  It is a library of its own, libmlopt_rt_cuda.so (runtime/cuda*.c), opened when such
  * a variant is met: who has no GPU does not load it.  It knows models and sessions from inside, so both must be of one build, which
- * `version` and the sizes tell.  With MLRT_WITH_CUDA it is linked in instead (static programs, the amalgamation).
+ * `version` and the sizes tell.  With MLRT_WITH_CUDA it is linked in instead (the amalgamation); with MLRT_WITHOUT_CUDA there is
+ * none (static programs).
  *
  * A flat program runs as one graph: run().  The steps of a list are walked by the rest of the runtime, on memory that host and
  * device share; call() starts a kernel, and wait() comes before the host looks at anything a kernel may have written. */
