@@ -338,6 +338,7 @@ void mlo_variant_free(MloVariant *v)
 	free(v->code.data);
 	free(v->program.data);
 	free(v->launches.data);
+	free(v->cubin.data);
 	free(v->object.data);
 	mlo_arena_free(v->arena);
 	*v = (MloVariant){0};

@@ -160,6 +160,8 @@ static json_t *variant(const MloManifestVariant *v)
 	json_object_set_new(j, "code", json_integer((json_int_t)v->code));
 	if (v->target->gpu)
 		json_object_set_new(j, "launches", json_integer((json_int_t)v->launches));
+	if (v->cubin)
+		json_object_set_new(j, "cubin", json_integer((json_int_t)v->cubin));
 	json_object_set_new(j, "weights", json_integer((json_int_t)v->weights));
 	json_object_set_new(j, "program", json_integer((json_int_t)v->program));
 	if (v->golden_data)
