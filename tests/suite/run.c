@@ -406,6 +406,25 @@ static bool in_turn(const Case *c, int row)
 	return runtimes[row].kind != EMULATED || all_levels() || sum % 2 == 0;
 }
 
+/* Kernels of GPUs do not compute with these. */
+static bool has_strings(const MloGraph *g)
+{
+	for (const MloNode *n = g->first; n; n = n->next)
+		for (uint32_t i = 0; i < n->nin + n->nout; i++) {
+			const MloValue *v = i < n->nin ? n->in[i] : n->out[i - n->nin];
+
+			if (v && v->type.elem == EL_str && !mlo_op_has(n->op, TR_OBJECT))
+				return true;
+		}
+	return false;
+}
+
+/* Is the case none for this row? */
+static bool unfit(const Case *c, const Runtime *r)
+{
+	return ((r->kind == INTERP || r->kind == TILES) && has_control(c->g)) || (r->kind == GPU && has_strings(c->g));
+}
+
 static void run_round(Case *c, const char *only, const char *scratch, Score *score)
 {
 	for (int i = 0; i < NRUNTIMES; i++) {
@@ -415,7 +434,7 @@ static void run_round(Case *c, const char *only, const char *scratch, Score *sco
 
 		if (only ? strcmp(only, r->name) != 0 : !why && !in_turn(c, i))
 			continue;
-		if (why || ((r->kind == INTERP || r->kind == TILES) && has_control(c->g))) {
+		if (why || unfit(c, r)) {
 			score->skipped++;
 		} else if (run_on(c, r, scratch, &rd) == MLO_OK) {
 			score->passed++;
