@@ -1,5 +1,5 @@
-/* tests/ptx/run.c -- the tests of the PTX interpreter.  usage: run CASES KERNELS: the folder of the hand-written PTX, and
- * kernels.c as a compiler has it. */
+/* tests/ptx/run.c -- the tests of the PTX interpreter.  usage: run CASES KERNELS WORK: the folder of the hand-written PTX,
+ * kernels.c as a compiler has it, and a folder for PTX that the tests write. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -112,7 +112,7 @@ int main(int argc, char **argv)
 	void *context = NULL;
 	char *kernels;
 
-	if (argc != 3)
+	if (argc != 4)
 		return 2;
 	CALL(cuInit(0));
 	CALL(cuDevicePrimaryCtxRetain(&context, 0));
@@ -121,6 +121,7 @@ int main(int argc, char **argv)
 	test_code(kernels);
 	free(kernels);
 	test_block(argv[1]);
+	test_mma(argv[3]);
 	CALL(cuDevicePrimaryCtxRelease_v2(0));
 	printf("%d passed, %d failed, 0 skipped\n", test_passed, test_failed);
 	return test_failed > 0;

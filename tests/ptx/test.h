@@ -34,4 +34,6 @@ void test_code(const char *kernels); /* compiled C: arithmetic, divergence, call
 
 void test_block(const char *cases);   /* reduce.ptx */
 
+void test_mma(const char *folder);    /* writes its kernels there */
+
 #endif
