@@ -145,11 +145,9 @@ static void decode_copy(PtxParse *p, PtxInst *i)
 	const bool all = ptx_take(s, "ca");
 	const PtxOperand *o;
 
-	if ((!all && !ptx_take(s, "cg")) || ptx_take_space(s) != PTX_SHARED || ptx_take_space(s) != PTX_GLOBAL)
+	if ((!all && !ptx_take(s, "cg")) || (!ptx_take(s, "shared") && !ptx_take(s, "shared::cta")) || !ptx_take(s, "global"))
 		ptx_fail(p, "%s: .ca or .cg, .shared.global is expected", s->text);
-	for (uint32_t k = 0; k < s->nmods; k++)
-		if (!strncmp(s->mods[k], "L2::", 4))
-			s->used[k] = true;
+	ptx_take_cache_levels(p);
 	o = ptx_operand(p, 2);
 	if (o->kind != PTX_OP_IMM || (o->value != 16 && (!all || (o->value != 4 && o->value != 8))))
 		ptx_fail(p, "%s: copies of %lld bytes", s->text, (long long)o->value);
