@@ -145,7 +145,6 @@ typedef struct DeviceSession {
 /* cuda_model.c */
 MLRT_LOCAL MlrtStatus mlrt_cuda_model(MlrtModel *m, int ordinal, DeviceModel **out, MlrtError *err); /* makes it, if it is not there */
 MLRT_LOCAL void mlrt_cuda_model_free(MlrtModel *m);
-MLRT_LOCAL CuResult mlrt_cuda_alloc(const DeviceModel *d, size_t bytes, CuPointer *out);
 /* Failures of driver calls: what was being done. */
 MLRT_LOCAL MlrtStatus mlrt_cuda_fail(const DeviceModel *d, CuResult r, MlrtError *err, const char *doing);
 MLRT_LOCAL MlrtStatus mlrt_cuda_no_memory(const DeviceModel *d, size_t bytes, const char *what, MlrtError *err);
