@@ -132,6 +132,7 @@ int main(int argc, char **argv)
 	test_code(kernels);
 	free(kernels);
 	test_block(argv[1]);
+	test_scalar(argv[3]);
 	test_mma(argv[3]);
 	test_faults(argv[1]);
 	CALL(cuDevicePrimaryCtxRelease_v2(0));

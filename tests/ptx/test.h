@@ -37,6 +37,7 @@ void test_code(const char *kernels); /* compiled C: arithmetic, divergence, call
 void test_block(const char *cases);   /* reduce.ptx, async.ptx */
 
 void test_mma(const char *folder);    /* writes its kernels there */
+void test_scalar(const char *folder); /* as above */
 void test_faults(const char *cases);  /* faults.ptx */
 
 #endif
