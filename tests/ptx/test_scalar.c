@@ -146,13 +146,15 @@ static uint16_t bf16(float x)
 static uint16_t bf16_fma(uint16_t x, uint16_t y, uint16_t z)
 {
 	volatile double p = (double)from_bf16(x) * from_bf16(y), c = from_bf16(z), down, up;
+	volatile float cut;
 	float f;
 	uint32_t bits;
 
 	fesetround(FE_TOWARDZERO);
 	down = p + c;
-	f = (float)down; /* towards zero, too */
+	cut = (float)down; /* towards zero, too */
 	fesetround(FE_TONEAREST);
+	f = cut;
 	if (down != down)
 		return 0x7fff;
 	memcpy(&bits, &f, 4);
