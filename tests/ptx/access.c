@@ -153,6 +153,26 @@ static bool global_at_once(PtxWarp *w, const PtxInst *i, uint32_t m, const uint6
 	return true;
 }
 
+/* Lanes in shared memory, all inside and aligned. */
+static bool shared_at_once(PtxWarp *w, const PtxInst *i, uint32_t m, const uint64_t *address, unsigned bytes, PtxAccess access,
+			   uint8_t **host)
+{
+	const uint64_t size = w->block->shared_bytes;
+	uint64_t bad = size < bytes;
+
+	EACH bad |= (IN(m, l) ? UINT64_MAX : 0) & ((address[l] & (bytes - 1)) | (address[l] > size - bytes));
+	if (bad)
+		return false;
+	EACH host[l] = w->block->shared + address[l];
+	for (uint32_t left = m; left; left &= left - 1) {
+		const int l = __builtin_ctz(left);
+
+		if (!ptx_check_shared(w, i, l, (uint32_t)address[l], bytes, access))
+			return true; /* the finding stops the warp */
+	}
+	return true;
+}
+
 static void count_request(PtxWarp *w, const PtxInst *i, uint32_t m, PtxSpace space, const uint64_t *address, unsigned bytes)
 {
 	const PtxSpace real = space == PTX_GENERIC ? resolve(space, &(uint64_t){address[__builtin_ctz(m)]}) : space;
@@ -169,6 +189,8 @@ bool ptx_access(PtxWarp *w, const PtxInst *i, uint32_t m, PtxSpace space, const 
 	if (w->x->counts)
 		count_request(w, i, m, space, address, bytes);
 	if ((space == PTX_GLOBAL || space == PTX_GENERIC) && global_at_once(w, i, m, address, bytes, access, host))
+		return !w->x->error;
+	if (space == PTX_SHARED && shared_at_once(w, i, m, address, bytes, access, host))
 		return !w->x->error;
 	for (uint32_t left = m; left; left &= left - 1) {
 		const int l = __builtin_ctz(left);
