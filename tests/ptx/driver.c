@@ -243,6 +243,7 @@ CU_API CUresult cuDeviceTotalMem_v2(size_t *bytes, CUdevice device)
 static CUresult attribute(int *value, int which)
 {
 	const CuDeviceFacts *d = cu_state.device;
+	const int managed = atoi(setting("PTX_TEST_MANAGED", "1")); /* host and device may touch managed memory at a time */
 	const struct {
 		int which, value;
 	} values[] = {
@@ -250,7 +251,7 @@ static CUresult attribute(int *value, int which)
 		{8, 49152}, {9, 65536}, {10, PTX_LANES}, {11, INT32_MAX}, {12, 65536}, {13, d->clock_khz}, {14, 512},
 		{15, 1}, {16, d->multiprocessors}, {17, 0}, {18, 0}, {19, 1}, {20, 0}, {31, 1}, {32, 1}, {33, 0}, {34, 0}, {35, 0},
 		{36, d->memory_khz}, {37, d->bus}, {38, d->l2}, {39, d->threads_per_sm}, {40, 2}, {41, 1}, {50, 0},
-		{75, d->sm / 10}, {76, d->sm % 10}, {78, 1}, {81, d->shared_per_sm}, {82, 65536}, {83, 0}, {88, 0}, {89, 0},
+		{75, d->sm / 10}, {76, d->sm % 10}, {78, 1}, {81, d->shared_per_sm}, {82, 65536}, {83, managed}, {88, 0}, {89, managed},
 		{95, 1}, {97, d->shared_optin}, {106, d->blocks_per_sm}, {111, d->sm >= 80 ? 1024 : 0}, {115, 0},
 	};
 

@@ -152,7 +152,6 @@ CUresult cu_run(const CuNode *node);
 CUresult cu_run_kernel(const CuNode *node);
 CUresult cu_run_copy(const CuNode *node);
 void cu_node_free(CuNode *node);
-bool cu_host_range(const void *p, uint64_t *base, uint64_t *size); /* of cuMemHostAlloc */
 void cu_memory_release(void); /* all of the context's, with a finding for what was not freed */
 
 /* report.c */
