@@ -197,7 +197,7 @@ static void report(void *module)
 	CHECK(number(text, "\"name\": \"steps\"", "\"sectors\"") == 5 * 16);
 	CHECK(number(text, "\"name\": \"steps\"", "\"ideal_sectors\"") == 5 * 4);
 	CHECK(number(text, "\"name\": \"steps\"", "\"conflicts\"") == 5 * 3);
-	CHECK(number(text, "\"line\": 25", "\"int\"") == 5);
+	CHECK(number(text, "\"line\": 28", "\"int\"") == 5);
 	CHECK(number(text, "{", "\"leaks\"") == 0);
 	free(text);
 }
