@@ -135,15 +135,15 @@ static bool global_at_once(PtxWarp *w, const PtxInst *i, uint32_t m, const uint6
 {
 	const PtxAllocation *a = ptx_memory_find(address[__builtin_ctz(m)]);
 	uint64_t bad = 0;
-	ptrdiff_t delta;
+	uintptr_t delta;
 
 	if (!a || a->size < bytes || a->kind == PTX_MEMORY_CONST)
 		return false;
 	EACH bad |= (IN(m, l) ? UINT64_MAX : 0) & ((address[l] & (bytes - 1)) | (address[l] - a->base > a->size - bytes));
 	if (bad)
 		return false;
-	delta = ptx_memory_host(a->base) - (uint8_t *)(uintptr_t)a->base;
-	EACH host[l] = (uint8_t *)(uintptr_t)address[l] + delta;
+	delta = (uintptr_t)ptx_memory_host(a->base) - (uintptr_t)a->base;
+	EACH host[l] = (uint8_t *)((uintptr_t)address[l] + delta); /* of lanes that are not in m, too: not followed */
 	for (uint32_t left = m; left; left &= left - 1) {
 		const int l = __builtin_ctz(left);
 
@@ -163,7 +163,7 @@ static bool shared_at_once(PtxWarp *w, const PtxInst *i, uint32_t m, const uint6
 	EACH bad |= (IN(m, l) ? UINT64_MAX : 0) & ((address[l] & (bytes - 1)) | (address[l] > size - bytes));
 	if (bad)
 		return false;
-	EACH host[l] = w->block->shared + address[l];
+	EACH host[l] = (uint8_t *)((uintptr_t)w->block->shared + (uintptr_t)address[l]);
 	for (uint32_t left = m; left; left &= left - 1) {
 		const int l = __builtin_ctz(left);
 

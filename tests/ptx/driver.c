@@ -291,13 +291,10 @@ CU_API CUresult cuDevicePrimaryCtxRetain(void **context, CUdevice device)
 /* Everything of the context goes with it; the device works again. */
 static void destroy_context(void)
 {
-	unsigned modules = 0;
-
 	for (CuObject *o = cu_state.objects; o; o = o->next) {
 		if (o->kind == CU_MODULE && o->alive) {
 			CuModule *m = (CuModule *)o;
 
-			modules++;
 			cu_stats_add(&m->ptx, m->counts);
 			ptx_module_free(&m->ptx);
 			free(m->counts);
