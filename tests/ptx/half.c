@@ -45,18 +45,6 @@ uint64_t ptx_narrow(double x, PtxFormat f, int mode)
 	return q | (uint64_t)minus << (f.bits - 1);
 }
 
-float ptx_f16_to_f32(uint16_t h)
-{
-	const uint32_t e = h >> 10 & 31, m = h & 1023, sign = (uint32_t)(h >> 15) << 31;
-	float f;
-
-	if (e == 0) {
-		f = (float)m * 0x1p-24f;
-		return ptx_bits_f32(ptx_f32_bits(f) | sign);
-	}
-	return ptx_bits_f32(sign | (e == 31 ? 255u << 23 : (e + 112) << 23) | m << 13);
-}
-
 uint16_t ptx_f64_to_f16(double x)
 {
 	return (uint16_t)ptx_narrow(x, PTX_FORMAT_F16, PTX_RN);
