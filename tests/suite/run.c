@@ -8,7 +8,6 @@
  * `# tiles N` says how many kernels use a matrix unit where there is one, `# sparse N` how many leave out weights that are zero on
  * the same target at full precision, at least. */
 #include <dirent.h>
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -280,19 +279,8 @@ static Machine machines[] = {
 	 NULL, NULL},
 };
 
-/* What keeps packages for GPUs from running; "": nothing. */
-static char no_gpu[256];
-
-static void find_gpu(void)
-{
-	void *driver = dlopen("libcuda.so.1", RTLD_NOW); /* stays open, as the runtime's will */
-
-	snprintf(no_gpu, sizeof no_gpu, "%.200s", driver ? "" : dlerror());
-}
-
 static void find_machines(void)
 {
-	find_gpu();
 	for (size_t i = 0; i < sizeof machines / sizeof *machines; i++) {
 		machines[i].emulator = support_tool(machines[i].qemu_env, machines[i].qemu);
 		machines[i].runner = getenv(machines[i].runner_env);
@@ -318,7 +306,7 @@ static const char *unavailable(const Runtime *r)
 	if (r->kind == TEXT || r->kind == INTERP || r->kind == TILES)
 		return NULL;
 	if (r->kind == GPU)
-		return *no_gpu ? no_gpu : NULL;
+		return support_no_gpu();
 	if (r->kind == EMULATED) {
 		const Machine *m = machine_of(r);
 
