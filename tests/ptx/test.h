@@ -39,6 +39,6 @@ void test_block(const char *cases);   /* reduce.ptx, async.ptx, warp.ptx */
 void test_mma(const char *folder);    /* writes its kernels there */
 void test_scalar(const char *folder); /* as above */
 void test_driver(const char *cases);  /* count.ptx */
-void test_faults(const char *cases);  /* faults.ptx */
+void test_faults(const char *cases, const char *folder); /* faults.ptx; modules that are refused */
 
 #endif
