@@ -287,7 +287,7 @@ static void run_st_file(PtxWarp *w, const PtxInst *i, uint32_t m)
 static void take_hints(PtxParse *p)
 {
 	static const char *const hints[] = {"weak", "volatile", "relaxed", "acquire", "release", "cta", "gpu", "sys", "cluster", "ca",
-					    "cg", "cs", "lu", "cv", "wb", "wt", "nc", NULL};
+					    "cg", "cs", "lu", "cv", "wb", "wt", NULL};
 
 	while (ptx_take_one(&p->stmt, hints) >= 0)
 		;
@@ -332,6 +332,7 @@ static void decode_access(PtxParse *p, PtxInst *i, const PtxOp *op)
 	const PtxOperand *at;
 
 	i->space = (uint8_t)ptx_take_space(s);
+	i->flags |= !store && ptx_take(s, "nc") ? PTX_READONLY : 0;
 	take_hints(p);
 	i->n = ptx_take(s, "v2") ? 2 : ptx_take(s, "v4") ? 4 : ptx_take(s, "v8") ? 8 : 1;
 	i->type = (uint8_t)ptx_take_type(p);

@@ -4,8 +4,6 @@
 
 #include "tests/ptx/block.h"
 
-#define STEPS_LIMIT (UINT64_C(1) << 36) /* warp instructions of one launch */
-
 /* -- preparing -- */
 
 static uint64_t shared_address(const PtxFunc *k, const PtxSymbol *s)
@@ -97,7 +95,6 @@ static void prepare(PtxExec *x)
 	/* Registers of device functions that the kernel does not reach stay pages that nobody touches. */
 	x->files = zeroed(x->file_bytes * b->nwarps + 64, 1);
 	aligned = (char *)(((uintptr_t)x->files + 63) & ~(uintptr_t)63);
-	x->steps_left = STEPS_LIMIT;
 	for (uint32_t n = 0; n < b->nwarps; n++) {
 		PtxWarp *w = &b->warps[n];
 		const uint32_t lanes = threads - n * PTX_LANES;

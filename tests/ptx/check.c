@@ -157,6 +157,8 @@ static bool check_word(PtxWarp *w, const PtxInst *i, int lane, uint64_t at, unsi
 
 	if (*s >> 40 != launch)
 		how = 0;
+	if (!writes && how == WRITTEN && (touched & bytes) && (i->flags & PTX_READONLY))
+		return global_race(w, i, lane, at, "reads by .nc", "wrote", old);
 	if (!how || old == block) {
 		if (!(how == WRITTEN && !writes) && how != READ_BY_SEVERAL)
 			*s = mark(launch, how == WRITTEN || !writes ? touched | bytes : bytes, writes ? WRITTEN : READ, block);

@@ -120,24 +120,29 @@ void cu_finding(const char *format, ...)
 
 /* -- initialisation -- */
 
-static const char *setting(const char *name, const char *otherwise)
+uint64_t cu_setting(const char *name, uint64_t otherwise)
 {
 	const char *v = getenv(name);
 
-	return v && *v ? v : otherwise;
+	return v && *v ? strtoull(v, NULL, 0) : otherwise;
+}
+
+static int driver_version(void)
+{
+	return (int)cu_setting("PTX_TEST_DRIVER", 12060);
 }
 
 static CUresult initialise(void)
 {
-	const int sm = atoi(setting("PTX_TEST_SM", "80"));
+	const int sm = (int)cu_setting("PTX_TEST_SM", 80);
 
 	if (cu_state.initialised)
 		return 0;
-	cu_state.version = atoi(setting("PTX_TEST_DRIVER", "12060"));
+	cu_state.version = driver_version();
 	for (unsigned k = 0; k < sizeof devices / sizeof *devices; k++)
 		if (devices[k].sm == sm)
 			cu_state.device = &devices[k];
-	if (!cu_state.device || !ptx_memory_init(strtoull(setting("PTX_TEST_MEMORY", "17179869184"), NULL, 0)))
+	if (!cu_state.device || !ptx_memory_init(cu_setting("PTX_TEST_MEMORY", UINT64_C(16) << 30)))
 		return CUDA_ERROR_NO_DEVICE;
 	cu_state.context.kind = CU_CONTEXT;
 	cu_state.initialised = true;
@@ -161,7 +166,7 @@ CU_API CUresult cuDriverGetVersion(int *version)
 	if (r == CUDA_ERROR_NOT_INITIALIZED) /* may be called before cuInit */
 		r = 0;
 	if (!r)
-		*version = atoi(setting("PTX_TEST_DRIVER", "12060"));
+		*version = driver_version();
 	return cu_leave(r);
 }
 
@@ -243,7 +248,7 @@ CU_API CUresult cuDeviceTotalMem_v2(size_t *bytes, CUdevice device)
 static CUresult attribute(int *value, int which)
 {
 	const CuDeviceFacts *d = cu_state.device;
-	const int managed = atoi(setting("PTX_TEST_MANAGED", "1")); /* host and device may touch managed memory at a time */
+	const int managed = (int)cu_setting("PTX_TEST_MANAGED", 1); /* host and device may touch managed memory at a time */
 	const struct {
 		int which, value;
 	} values[] = {

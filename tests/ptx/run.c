@@ -138,7 +138,7 @@ int main(int argc, char **argv)
 	test_block(argv[1]);
 	test_scalar(argv[3]);
 	test_mma(argv[3]);
-	test_faults(argv[1]);
+	test_faults(argv[1], argv[3]);
 	CALL(cuDevicePrimaryCtxRelease_v2(0));
 	printf("%d passed, %d failed, 0 skipped\n", test_passed, test_failed);
 	return test_failed > 0;

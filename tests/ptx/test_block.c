@@ -190,6 +190,44 @@ static void warps(const char *cases)
 	CALL(cuModuleUnload(m));
 }
 
+static void ways(void *m)
+{
+	enum { THREADS = 96 };
+	TestBuffer x = test_buffer(THREADS * 4), y = test_buffer(THREADS * 16);
+	const uint64_t args[] = {x.device, y.device};
+	uint32_t above = 0;
+
+	for (uint32_t k = 0; k < THREADS; k++) {
+		((uint32_t *)x.host)[k] = k * 7 % 4;
+		above += k * 7 % 4 > 1;
+	}
+	test_put(&x);
+	CALL(test_run(m, "ways", 1, THREADS, 0, 2, args));
+	test_get(&y);
+	for (uint32_t k = 0; k < THREADS; k++) {
+		const uint32_t *got = (uint32_t *)y.host + 4 * k;
+		const uint32_t way[] = {100, k + 1000, 1000, 0};
+
+		CHECK(got[0] == way[k * 7 % 4]);
+		CHECK(got[1] == (k % 2 == 0 ? 7 : k > 20 ? UINT32_MAX : 3 * k + 1));
+		CHECK(got[2] == above && got[3] == 10 * (k % 4 + 1) + 30 - 5);
+	}
+	test_free(&x);
+	test_free(&y);
+}
+
+static void control(const char *cases)
+{
+	char *text = test_read(cases, "control.ptx");
+	void *m = test_load(text);
+
+	free(text);
+	if (!m)
+		return;
+	ways(m);
+	CALL(cuModuleUnload(m));
+}
+
 static void asynchronous(const char *cases)
 {
 	char *text = test_read(cases, "async.ptx");
@@ -216,4 +254,5 @@ void test_block(const char *cases)
 	CALL(cuModuleUnload(m));
 	asynchronous(cases);
 	warps(cases);
+	control(cases);
 }
