@@ -27,16 +27,17 @@ MLRT_LOCAL MlrtStatus mlrt_fail(MlrtError *err, MlrtStatus st, const char *fmt, 
 /* Puts "prefix: " before the text of an error. */
 MLRT_LOCAL void mlrt_error_prefix(MlrtError *err, const char *prefix);
 
-/* hash.c: xxh3-64. */
+/* xxh3.c: xxh3-64. */
 MLRT_LOCAL uint64_t mlrt_hash(const void *p, size_t n);
-/* Of a blob (format.h says how chunks are combined); large ones by as many threads as may run.  The last `forget`
- * chunks do not stay in memory: they are mapped from a file. */
-MLRT_LOCAL uint64_t mlrt_blob_hash(const void *p, size_t n, size_t forget);
+/* hash.c: of a blob (format.h says how chunks are combined); large ones by as many threads as may run.  The last
+ * `forget` chunks do not stay in memory: they are mapped from a file.  False: no memory for it. */
+MLRT_LOCAL bool mlrt_blob_hash(const void *p, size_t n, size_t forget, uint64_t *hash);
 /* Digests of the chunks of MLRT_HASH_CHUNK bytes that p consists of, by as many threads as may run. */
 typedef void ChunkHash(const void *p, size_t n, void *digest);
 MLRT_LOCAL size_t mlrt_chunks(size_t n);
 MLRT_LOCAL void mlrt_hash_chunks(const void *p, size_t n, size_t forget, ChunkHash *one, void *digests, size_t digest_bytes);
-/* Of a header whose hash field counts as zero. */
+/* Of a header of up to MLRT_MAX_HEADER bytes, whose hash field counts as zero. */
+enum { MLRT_MAX_HEADER = 4096 };
 MLRT_LOCAL uint64_t mlrt_header_hash(const void *header, size_t n);
 
 /* cpu.c: does this CPU (and its operating system) have feature `name`, spelled as LLVM does? */
@@ -98,9 +99,9 @@ MLRT_LOCAL MlrtStatus mlrt_signed_message(const void *file, size_t n, unsigned c
 
 /* elem.c: element types by storage. */
 typedef struct Elem {
-	const char *name;
-	uint32_t code;        /* TensorProto.DataType */
-	unsigned bits, align; /* of an element; alignment in bytes */
+	char name[11];
+	unsigned char code;        /* TensorProto.DataType */
+	unsigned char bits, align; /* of an element; alignment in bytes */
 } Elem;
 enum { ELEM_I32 = 6, ELEM_I64 = 7, ELEM_STR = 8, ELEM_BOOL = 9 };
 MLRT_LOCAL const Elem *mlrt_elem_named(const char *name); /* NULL: there is none */

@@ -268,8 +268,7 @@ static MlrtStatus read_container(JsonReader *r, uint32_t node, bool object, int 
 static MlrtStatus read_value(JsonReader *r, int depth, uint32_t *out)
 {
 	static const struct {
-		const char *word;
-		JsonKind kind;
+		char word[6], kind;
 	} words[] = {{"true", JSON_BOOL}, {"false", JSON_BOOL}, {"null", JSON_NULL}};
 	uint32_t node;
 	int c;
@@ -288,7 +287,7 @@ static MlrtStatus read_value(JsonReader *r, int depth, uint32_t *out)
 		size_t len = strlen(words[i].word);
 
 		if (r->n - r->at >= len && memcmp(r->j->text + r->at, words[i].word, len) == 0) {
-			r->j->node[node].kind = words[i].kind;
+			r->j->node[node].kind = (uint32_t)words[i].kind;
 			r->at += (uint32_t)len;
 			r->j->node[node].end = r->at;
 			return MLRT_OK;
@@ -405,7 +404,7 @@ MLRT_LOCAL size_t mlrt_json_string(const Json *j, uint32_t node, char *out)
 			n += put_utf8(c, out + n);
 			s += 1 + len;
 		} else {
-			out[n++] = to[strchr(from, s[1]) - from];
+			out[n++] = to[(const char *)memchr(from, s[1], sizeof from) - from];
 			s += 2;
 		}
 	}

@@ -173,11 +173,11 @@ static MlrtModel *new_model(MlrtError *err)
 {
 	MlrtModel *m = calloc(1, sizeof *m);
 
-	if (m && pthread_mutex_init(&m->lock, NULL) == 0)
-		return m;
-	free(m);
-	mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
-	return NULL;
+	if (m)
+		m->lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+	else
+		mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+	return m;
 }
 
 MLRT_LOCAL MlrtStatus mlrt_model_check(MlrtModel *m, MlrtError *err)
@@ -257,7 +257,6 @@ void mlrt_model_close(MlrtModel *m)
 	mlrt_unmap(&m->weights);
 	mlrt_unmap(&m->code);
 	mlrt_unmap(&m->file);
-	pthread_mutex_destroy(&m->lock);
 	free(m);
 }
 

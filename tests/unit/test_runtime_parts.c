@@ -5,6 +5,7 @@
 #pragma GCC diagnostic ignored "-Wunused-function" /* not all of it is tested here */
 #include "runtime/quota.c" /* first: it asks for the GNU parts of the headers */
 #include "runtime/cpu.c"
+#include "runtime/elem.c"
 
 #include <CUnit/CUnit.h>
 #include <sys/stat.h>
