@@ -12,6 +12,7 @@
 #include "runtime/hash.c"
 #include "runtime/quota.c"
 #include "runtime/signature.c"
+#include "runtime/xxh3.c"
 
 #include "package/package.h"
 

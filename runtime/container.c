@@ -101,7 +101,7 @@ static MlrtStatus check_hash(const Container *c, size_t i, int how, MlrtError *e
 	uint64_t hash;
 
 	if (!mlrt_blob_hash(c->file + b->offset, b->bytes, forget, &hash))
-		return mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+		return mlrt_no_memory(err);
 	if (hash != b->hash)
 		return mlrt_fail(err, MLRT_ERR_DAMAGED, "damaged: hash of blob %zu differs", i);
 	return MLRT_OK;
@@ -167,7 +167,7 @@ MLRT_LOCAL MlrtStatus mlrt_container_read(Container *c, const void *file, size_t
 	c->blob = malloc(c->header.nblobs * sizeof *c->blob + 1);
 	if (!c->manifest || !c->blob) {
 		mlrt_container_free(c);
-		return mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+		return mlrt_no_memory(err);
 	}
 	memcpy(c->manifest, c->file + c->header.manifest_offset, c->header.manifest_bytes);
 	c->manifest[c->header.manifest_bytes] = 0;

@@ -19,9 +19,14 @@ MLRT_LOCAL int mlrt_arch_misaligned(const char *arch)
 /* Which of the names, which lie one behind the other up to an empty one; -1: none. */
 static int name_index(const char *list, const char *name)
 {
-	for (int i = 0; *list; i++, list += strlen(list) + 1)
-		if (strcmp(list, name) == 0)
+	for (int i = 0; *list; i++, list += strlen(list) + 1) {
+		const char *n = name;
+
+		for (; *n && *n == *list; n++)
+			list++;
+		if (*n == *list)
 			return i;
+	}
 	return -1;
 }
 #endif
@@ -30,29 +35,31 @@ static int name_index(const char *list, const char *name)
 #include <cpuid.h>
 
 enum { EAX, EBX, ECX, EDX };
-enum { BASE, MORE, MOST, AMD }; /* in pages[] */
+enum { LEAF_1, LEAF_7, LEAF_7_1, LEAF_AMD }; /* in pages[] */
 enum { NO_STATE, YMM, ZMM, TILES }; /* in states[] */
 
 /* Name, page and register of CPUID, bit, what the system must keep. */
 #define FEATURES(F) \
-	F("sse3", BASE, ECX, 0, NO_STATE) F("pclmul", BASE, ECX, 1, NO_STATE) F("ssse3", BASE, ECX, 9, NO_STATE) \
-	F("fma", BASE, ECX, 12, YMM) F("cx16", BASE, ECX, 13, NO_STATE) F("sse4.1", BASE, ECX, 19, NO_STATE) \
-	F("sse4.2", BASE, ECX, 20, NO_STATE) F("movbe", BASE, ECX, 22, NO_STATE) \
-	F("popcnt", BASE, ECX, 23, NO_STATE) F("aes", BASE, ECX, 25, NO_STATE) F("avx", BASE, ECX, 28, YMM) \
-	F("f16c", BASE, ECX, 29, YMM) F("bmi", MORE, EBX, 3, NO_STATE) F("avx2", MORE, EBX, 5, YMM) \
-	F("bmi2", MORE, EBX, 8, NO_STATE) F("avx512f", MORE, EBX, 16, ZMM) F("avx512dq", MORE, EBX, 17, ZMM) \
-	F("rdseed", MORE, EBX, 18, NO_STATE) F("adx", MORE, EBX, 19, NO_STATE) F("avx512ifma", MORE, EBX, 21, ZMM) \
-	F("clflushopt", MORE, EBX, 23, NO_STATE) F("clwb", MORE, EBX, 24, NO_STATE) \
-	F("avx512cd", MORE, EBX, 28, ZMM) F("sha", MORE, EBX, 29, NO_STATE) F("avx512bw", MORE, EBX, 30, ZMM) \
-	F("avx512vl", MORE, EBX, 31, ZMM) F("avx512vbmi", MORE, ECX, 1, ZMM) F("avx512vbmi2", MORE, ECX, 6, ZMM) \
-	F("gfni", MORE, ECX, 8, NO_STATE) F("vaes", MORE, ECX, 9, YMM) F("vpclmulqdq", MORE, ECX, 10, YMM) \
-	F("avx512vnni", MORE, ECX, 11, ZMM) F("avx512bitalg", MORE, ECX, 12, ZMM) \
-	F("avx512vpopcntdq", MORE, ECX, 14, ZMM) F("movdiri", MORE, ECX, 27, NO_STATE) \
-	F("avx512vp2intersect", MORE, EDX, 8, ZMM) F("amx-bf16", MORE, EDX, 22, TILES) \
-	F("avx512fp16", MORE, EDX, 23, ZMM) F("amx-tile", MORE, EDX, 24, TILES) F("amx-int8", MORE, EDX, 25, TILES) \
-	F("avxvnni", MOST, EAX, 4, YMM) F("avx512bf16", MOST, EAX, 5, ZMM) F("avxifma", MOST, EAX, 23, YMM) \
-	F("avxvnniint8", MOST, EDX, 4, YMM) F("avxneconvert", MOST, EDX, 5, YMM) \
-	F("avxvnniint16", MOST, EDX, 10, YMM) F("sahf", AMD, ECX, 0, NO_STATE) F("lzcnt", AMD, ECX, 5, NO_STATE)
+	F("sse3", LEAF_1, ECX, 0, NO_STATE) F("pclmul", LEAF_1, ECX, 1, NO_STATE) F("ssse3", LEAF_1, ECX, 9, NO_STATE) \
+	F("fma", LEAF_1, ECX, 12, YMM) F("cx16", LEAF_1, ECX, 13, NO_STATE) F("sse4.1", LEAF_1, ECX, 19, NO_STATE) \
+	F("sse4.2", LEAF_1, ECX, 20, NO_STATE) F("movbe", LEAF_1, ECX, 22, NO_STATE) \
+	F("popcnt", LEAF_1, ECX, 23, NO_STATE) F("aes", LEAF_1, ECX, 25, NO_STATE) F("avx", LEAF_1, ECX, 28, YMM) \
+	F("f16c", LEAF_1, ECX, 29, YMM) F("bmi", LEAF_7, EBX, 3, NO_STATE) F("avx2", LEAF_7, EBX, 5, YMM) \
+	F("bmi2", LEAF_7, EBX, 8, NO_STATE) F("avx512f", LEAF_7, EBX, 16, ZMM) F("avx512dq", LEAF_7, EBX, 17, ZMM) \
+	F("rdseed", LEAF_7, EBX, 18, NO_STATE) F("adx", LEAF_7, EBX, 19, NO_STATE) \
+	F("avx512ifma", LEAF_7, EBX, 21, ZMM) F("clflushopt", LEAF_7, EBX, 23, NO_STATE) \
+	F("clwb", LEAF_7, EBX, 24, NO_STATE) F("avx512cd", LEAF_7, EBX, 28, ZMM) F("sha", LEAF_7, EBX, 29, NO_STATE) \
+	F("avx512bw", LEAF_7, EBX, 30, ZMM) F("avx512vl", LEAF_7, EBX, 31, ZMM) F("avx512vbmi", LEAF_7, ECX, 1, ZMM) \
+	F("avx512vbmi2", LEAF_7, ECX, 6, ZMM) F("gfni", LEAF_7, ECX, 8, NO_STATE) F("vaes", LEAF_7, ECX, 9, YMM) \
+	F("vpclmulqdq", LEAF_7, ECX, 10, YMM) F("avx512vnni", LEAF_7, ECX, 11, ZMM) \
+	F("avx512bitalg", LEAF_7, ECX, 12, ZMM) F("avx512vpopcntdq", LEAF_7, ECX, 14, ZMM) \
+	F("movdiri", LEAF_7, ECX, 27, NO_STATE) F("avx512vp2intersect", LEAF_7, EDX, 8, ZMM) \
+	F("amx-bf16", LEAF_7, EDX, 22, TILES) F("avx512fp16", LEAF_7, EDX, 23, ZMM) \
+	F("amx-tile", LEAF_7, EDX, 24, TILES) F("amx-int8", LEAF_7, EDX, 25, TILES) F("avxvnni", LEAF_7_1, EAX, 4, YMM) \
+	F("avx512bf16", LEAF_7_1, EAX, 5, ZMM) F("avxifma", LEAF_7_1, EAX, 23, YMM) \
+	F("avxvnniint8", LEAF_7_1, EDX, 4, YMM) F("avxneconvert", LEAF_7_1, EDX, 5, YMM) \
+	F("avxvnniint16", LEAF_7_1, EDX, 10, YMM) F("sahf", LEAF_AMD, ECX, 0, NO_STATE) \
+	F("lzcnt", LEAF_AMD, ECX, 5, NO_STATE)
 #define NAME(name, page, reg, bit, state)  name "\0"
 #define PLACE(name, page, reg, bit, state) (state) << 9 | (page) << 7 | (reg) << 5 | (bit),
 static const char names[] = FEATURES(NAME);
@@ -72,7 +79,7 @@ MLRT_LOCAL const char *mlrt_cpu_arch(void)
  * package: the pages in use are read once. */
 static struct Page {
 	uint32_t leaf, sub, reg[4];
-} pages[] = {[BASE] = {1, 0, {0}}, [MORE] = {7, 0, {0}}, [MOST] = {7, 1, {0}}, [AMD] = {0x80000001, 0, {0}}};
+} pages[] = {[LEAF_1] = {1, 0, {0}}, [LEAF_7] = {7, 0, {0}}, [LEAF_7_1] = {7, 1, {0}}, [LEAF_AMD] = {0x80000001, 0, {0}}};
 static uint32_t saved_state; /* XCR0 */
 static pthread_once_t pages_read = PTHREAD_ONCE_INIT;
 
@@ -89,7 +96,7 @@ static void read_pages(void)
 		if (p->leaf == 7 && p->sub == 0)
 			last = p->reg[EAX];
 	}
-	if (pages[BASE].reg[ECX] >> 27 & 1) /* OSXSAVE */
+	if (pages[LEAF_1].reg[ECX] >> 27 & 1) /* OSXSAVE */
 		__asm__ volatile("xgetbv" : "=a"(saved_state), "=d"(high) : "c"(0));
 }
 

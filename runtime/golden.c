@@ -204,7 +204,7 @@ static MlrtStatus replay(MlrtModel *m, const MlrtSessionOptions *opt, Replayed *
 
 	r->in = calloc((size_t)h->ninputs + h->noutputs + 1, sizeof *r->in);
 	if (!r->in)
-		return mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+		return mlrt_no_memory(err);
 	r->out = r->in + h->ninputs;
 	st = mlrt_session_new(m, opt, &s, err);
 	for (uint32_t v = 0; !st && v < h->nvectors; v++)

@@ -24,6 +24,10 @@ enum { MLRT_MAX_RANK = 16, MLRT_ALIGN = 64 };
 /* error.c: fill `err` (may be NULL) and return st. */
 MLRT_LOCAL MlrtStatus mlrt_fail(MlrtError *err, MlrtStatus st, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* MLRT_ERR_FORMAT, "damaged: variant 'NAME': " and the rest. */
+MLRT_LOCAL MlrtStatus mlrt_damaged(MlrtError *err, const char *variant, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+MLRT_LOCAL MlrtStatus mlrt_no_memory(MlrtError *err); /* MLRT_ERR_NOMEM, "out of memory" */
 /* Puts "prefix: " before the text of an error. */
 MLRT_LOCAL void mlrt_error_prefix(MlrtError *err, const char *prefix);
 

@@ -124,13 +124,13 @@ static MlrtStatus place_strings(MlrtModel *m, MlrtError *err)
 		return MLRT_OK;
 	m->strings = calloc(n, sizeof *m->strings);
 	if (!m->strings)
-		return mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+		return mlrt_no_memory(err);
 	for (uint32_t i = 0; i < n; i++) {
 		const MlrtStrings *t = &l->strings[i];
 
 		m->strings[i] = malloc(t->count * sizeof **m->strings + 1);
 		if (!m->strings[i])
-			return mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+			return mlrt_no_memory(err);
 		for (uint64_t k = 0; k < t->count; k++) {
 			MlrtStringRef r;
 
@@ -176,7 +176,7 @@ static MlrtModel *new_model(MlrtError *err)
 	if (m)
 		m->lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 	else
-		mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+		mlrt_no_memory(err);
 	return m;
 }
 

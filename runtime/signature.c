@@ -30,7 +30,7 @@ MLRT_LOCAL MlrtStatus mlrt_signed_message(const void *file, size_t n, unsigned c
 	crypto_generichash_blake2b_state root;
 
 	if (!digest)
-		return mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+		return mlrt_no_memory(err);
 	if (sodium_init() < 0) {
 		free(digest);
 		return mlrt_fail(err, MLRT_ERR_NO_CRYPTO, "libsodium cannot be used");
