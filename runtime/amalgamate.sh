@@ -28,9 +28,9 @@ body() {
 	echo '#include "mlopt_rt.h"'
 	echo "#define MLRT_VERSION \"$version\""
 	echo '#define MLRT_LOCAL static'
-	for f in format.h float_mode.h ticks.h internal.h json.h object.h session.h lists.h error.c xxh3.c hash.c json.c elem.c container.c manifest.c \
+	for f in format.h float_mode.h ticks.h internal.h json.h object.h session.h lists.h more.h error.c xxh3.c hash.c json.c elem.c container.c manifest.c \
 	         list.c list_check.c list_steps.c program.c memory.c cpu.c quota.c threads.c sets.c pace.c call.c object.c frame.c sizes.c \
-	         control.c object_ops.c lists.c steps.c state.c tensors.c session.c golden.c signature.c open.c version.c; do
+	         control.c object_ops.c more.c steps.c state.c tensors.c session.c golden.c signature.c open.c version.c; do
 		body "runtime/$f"
 	done
 } > "$out/mlopt_rt.c.tmp"

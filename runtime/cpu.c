@@ -162,7 +162,7 @@ MLRT_LOCAL const char *mlrt_cpu_arch(void)
 static CpuAnswer sve_length(const char *name)
 {
 	char *end;
-	long bits = strtol(name + 3, &end, 10);
+	long long bits = strtoll(name + 3, &end, 10);
 	int vl;
 
 	if (*end || bits < 128 || bits > 2048)
@@ -179,7 +179,7 @@ MLRT_LOCAL CpuAnswer mlrt_cpu_has(const char *name)
 
 	if (i >= 0)
 		return getauxval(places[i] >> 5 ? AT_HWCAP2 : AT_HWCAP) >> (places[i] & 31) & 1 ? CPU_YES : CPU_NO;
-	return strncmp(name, "sve", 3) == 0 ? sve_length(name) : CPU_UNKNOWN;
+	return name[0] == 's' && name[1] == 'v' && name[2] == 'e' ? sve_length(name) : CPU_UNKNOWN;
 }
 
 #elif defined(__riscv) && __riscv_xlen == 64

@@ -220,8 +220,8 @@ static MlrtStatus replay(MlrtModel *m, const MlrtSessionOptions *opt, Replayed *
 	return st;
 }
 
-MlrtStatus mlrt_model_replay(MlrtModel *m, const MlrtSessionOptions *opt, MlrtReplayFn *each, void *user, MlrtReplay *summary,
-			     MlrtError *err)
+MLRT_LOCAL MlrtStatus mlrt_replay(MlrtModel *m, const MlrtSessionOptions *opt, MlrtReplayFn *each, void *user,
+				  MlrtReplay *summary, MlrtError *err)
 {
 	MlrtReplay unwanted;
 	Golden g;

@@ -15,6 +15,10 @@
 #define MLRT_LOCAL __attribute__((visibility("hidden")))
 #endif
 
+#if defined(MLRT_MORE_LIBRARY) && defined(PIC) /* libtool's word for objects of the shared library */
+#define MLRT_MORE_APART 1 /* what few need is apart: runtime/more.h */
+#endif
+
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "packages are little-endian and read in place"
 #endif
@@ -93,7 +97,7 @@ MLRT_LOCAL MlrtStatus mlrt_container_check_rest(const Container *c, int how, Mlr
 MLRT_LOCAL void mlrt_container_free(Container *c);
 
 /* signature.c: before anything in a file is read. */
-/* MLRT_OK if enough of the keys of `opt` have signed these bytes, or it has none. */
+/* MLRT_OK if enough of the keys of `opt`, which asks for some, have signed these bytes. */
 MLRT_LOCAL MlrtStatus mlrt_signatures_check(const void *file, size_t n, const MlrtOpenOptions *opt, MlrtError *err);
 #ifdef MLRT_WITH_SODIUM
 /* What signatures of the file are made of, MLRT_SIGNED_TEXT and its hash; n is at least what a header takes. */
@@ -206,6 +210,10 @@ MLRT_LOCAL bool mlrt_pool_start(Pool *p, void (*task)(void *arg, int i), void *a
 MLRT_LOCAL bool mlrt_pool_nudge(Pool *p, void (*task)(void *arg, int i), void *arg, int n);
 /* Returns when all threads that have begun have returned; no other will begin.  asleep: what the calls above said. */
 MLRT_LOCAL void mlrt_pool_finish(Pool *p, int n, bool asleep);
+
+/* golden.c: mlrt_model_replay() */
+MLRT_LOCAL MlrtStatus mlrt_replay(MlrtModel *m, const MlrtSessionOptions *opt, MlrtReplayFn *each, void *user,
+				  MlrtReplay *summary, MlrtError *err);
 
 struct MlrtModel {
 	Mapping file, code, weights;

@@ -372,28 +372,15 @@ MLRT_LOCAL bool mlrt_json_int(const Json *j, uint32_t node, int64_t *v)
 	return true;
 }
 
+/* The first byte tells how many follow, with six bits each. */
 static size_t put_utf8(int32_t c, char *out)
 {
-	if (c < 0x80) {
-		out[0] = (char)c;
-		return 1;
-	}
-	if (c < 0x800) {
-		out[0] = (char)(0xc0 | c >> 6);
-		out[1] = (char)(0x80 | (c & 63));
-		return 2;
-	}
-	if (c < 0x10000) {
-		out[0] = (char)(0xe0 | c >> 12);
-		out[1] = (char)(0x80 | (c >> 6 & 63));
-		out[2] = (char)(0x80 | (c & 63));
-		return 3;
-	}
-	out[0] = (char)(0xf0 | c >> 18);
-	out[1] = (char)(0x80 | (c >> 12 & 63));
-	out[2] = (char)(0x80 | (c >> 6 & 63));
-	out[3] = (char)(0x80 | (c & 63));
-	return 4;
+	const size_t more = c < 0x80 ? 0 : c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+
+	for (size_t i = more; i > 0; i--, c >>= 6)
+		out[i] = (char)(0x80 | (c & 63));
+	out[0] = (char)(more ? (0xff00 >> (more + 1) & 0xff) | c : c);
+	return more + 1;
 }
 
 MLRT_LOCAL size_t mlrt_json_string(const Json *j, uint32_t node, char *out)

@@ -1,5 +1,5 @@
 /* runtime/list_check.c -- the tables of one program of a list: every index and every constant extent; its steps. */
-#include "runtime/lists.h"
+#include "runtime/more.h"
 
 typedef struct Checked {
 	const List *list;
@@ -258,7 +258,7 @@ static bool check_refs(const StepCheck *c)
 	       s->nresults <= s->n && are_usable(c);
 }
 
-static bool check_step(const StepCheck *c, const Spaces *s, const Lists *lists)
+static bool check_step(const StepCheck *c, const Spaces *s, const More *more)
 {
 	const MlrtBody *h = c->body->head;
 
@@ -268,7 +268,7 @@ static bool check_step(const StepCheck *c, const Spaces *s, const Lists *lists)
 	case MLRT_STEP_KERNEL: return check_kernel(c, s);
 	case MLRT_STEP_IF:
 	case MLRT_STEP_LOOP:
-	case MLRT_STEP_OBJECT: return check_refs(c) && lists->check(c);
+	case MLRT_STEP_OBJECT: return check_refs(c) && more->list_check(c);
 	case MLRT_STEP_COPY: return check_refs(c) && check_copy(c);
 	case MLRT_STEP_NEVER: return check_refs(c) && noperands(c) == 0;
 	default: return false;
@@ -278,7 +278,7 @@ static bool check_step(const StepCheck *c, const Spaces *s, const Lists *lists)
 MLRT_LOCAL MlrtStatus mlrt_steps_check(const List *l, uint32_t number, const Spaces *s, MlrtError *err)
 {
 	const Body *b = &l->body[number];
-	const Lists *lists = NULL;
+	const More *more = NULL;
 	uint32_t end = 0; /* of the arguments used so far */
 
 	for (uint32_t i = 0; i < b->head->nsteps; i++) {
@@ -287,12 +287,12 @@ MLRT_LOCAL MlrtStatus mlrt_steps_check(const List *l, uint32_t number, const Spa
 		const bool kernel = kind == MLRT_STEP_KERNEL;
 		bool right;
 
-		if (!lists && (kind == MLRT_STEP_IF || kind == MLRT_STEP_LOOP || kind == MLRT_STEP_OBJECT)) {
-			lists = mlrt_lists(err);
-			if (!lists)
+		if (!more && (kind == MLRT_STEP_IF || kind == MLRT_STEP_LOOP || kind == MLRT_STEP_OBJECT)) {
+			more = mlrt_more("control flow and sequences", err);
+			if (!more)
 				return MLRT_ERR_IO;
 		}
-		right = check_step(&c, s, lists) && (!kernel || b->step[i].first >= end);
+		right = check_step(&c, s, more) && (!kernel || b->step[i].first >= end);
 		if (right && kernel)
 			end = b->step[i].first + b->step[i].n;
 		if (!right)

@@ -1,8 +1,4 @@
-/* runtime/lists.h -- control flow, sequences and their kin: the steps of a list that few models have.
- *
- * Beside the shared library they are a library of their own, libmlopt_rt_lists.so, which is loaded when the first package
- * that has such steps is opened (lists_load.c); what it calls of the other one comes in a table (lists_module.c).  In the static
- * library and the amalgamation they are functions like all others. */
+/* runtime/lists.h -- steps of a list that are no kernels: control flow, sequences and their kin. */
 #ifndef MLRT_LISTS_H
 #define MLRT_LISTS_H
 #include "runtime/session.h"
@@ -51,17 +47,4 @@ MLRT_LOCAL MlrtStatus mlrt_step_object(Frame *f, const MlrtBodyStep *step, MlrtE
 /* The items of a sequence one behind the other along `axis`, or stacked on it. */
 MLRT_LOCAL MlrtStatus mlrt_concat(Frame *f, const MlrtObject *seq, int64_t axis, bool stack, uint32_t result,
 				  MlrtError *err);
-
-/* -- where they are: lists.c, lists_load.c ----------------------------------------------------------------- */
-
-#if defined(MLRT_LISTS_LIBRARY) && defined(PIC) /* libtool's word for objects of the shared library */
-#define MLRT_LISTS_APART 1
-#endif
-
-typedef struct Lists { /* mlrt_list_check, mlrt_list_run */
-	bool (*check)(const StepCheck *c);
-	MlrtStatus (*run)(Frame *f, const MlrtBodyStep *step, Loop *loop, MlrtError *err);
-} Lists;
-/* NULL: the library that has them cannot be loaded. */
-MLRT_LOCAL const Lists *mlrt_lists(MlrtError *err);
 #endif

@@ -1,5 +1,5 @@
 /* runtime/steps.c -- running a frame: step after step, kernels with their arguments, all else by kind. */
-#include "runtime/lists.h"
+#include "runtime/more.h"
 
 static MlrtStatus reserve(Frame *f, const FrameStep *p, MlrtError *err)
 {
@@ -60,7 +60,7 @@ static MlrtStatus run_step(Frame *f, const MlrtBodyStep *step, FrameStep *p, Mlr
 	case MLRT_STEP_NEVER:
 		return mlrt_fail(err, MLRT_ERR_ARGUMENT,
 				 "this branch cannot run with the sizes that the model was compiled for");
-	default: return mlrt_lists(err)->run(f, step, p->loop, err); /* there since the package was opened */
+	default: return mlrt_more("", err)->list_run(f, step, p->loop, err); /* it is there: the package is open */
 	}
 }
 
