@@ -21,14 +21,14 @@ static void load(void)
 #undef CALL
 	more = enter ? ((MoreEnter *)(uintptr_t)enter)(mlrt_version(), &calls, sizeof calls) : NULL;
 	if (!more)
-		snprintf(why, sizeof why, "%s", enter ? "it is of another version" : dlerror());
+		snprintf(why, sizeof why, "%s", enter ? MLRT_MORE_LIBRARY " is of another version" : dlerror());
 }
 
 MLRT_LOCAL const More *mlrt_more(const char *what, MlrtError *err)
 {
 	pthread_once(&tried, load);
 	if (!more)
-		mlrt_fail(err, MLRT_ERR_IO, "%s need " MLRT_MORE_LIBRARY ": %s", what, why);
+		mlrt_fail(err, MLRT_ERR_IO, "%s need a library beside this one: %s", what, why);
 	return more;
 }
 #endif

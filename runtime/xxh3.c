@@ -137,25 +137,40 @@ static uint64_t hash_240(const unsigned char *p, size_t n)
 
 /* -- long data ------------------------------------------------------------------------------------------- */
 
-/* n stripes onto the sums; then, at the end of a block, the sums are scrambled. */
+/* Adds n stripes to the sums, with the secret from s on, eight bytes further for each.  At the end of a block, which is
+ * where the secret comes to its last stripe, the sums are scrambled and the secret begins anew. */
 typedef void Stripes(uint64_t *sum, const unsigned char *p, size_t n, const unsigned char *s);
+#define BLOCK_END (secret + SECRET - STRIPE)
 
 #if defined(AVX2)
-AVX2 static __m256i step_avx2(__m256i sum, const unsigned char *p, const unsigned char *s)
+AVX2 static inline __m256i step_avx2(__m256i sum, const unsigned char *p, const unsigned char *s)
 {
 	const __m256i v = _mm256_loadu_si256((const void *)p), k = v ^ _mm256_loadu_si256((const void *)s);
 
 	return _mm256_add_epi64(sum, _mm256_add_epi64(_mm256_shuffle_epi32(v, 0x4e), _mm256_mul_epu32(k, _mm256_srli_epi64(k, 32))));
 }
 
+AVX2 static inline __m256i scramble_avx2(__m256i sum, const unsigned char *s)
+{
+	const __m256i x = sum ^ _mm256_srli_epi64(sum, 47) ^ _mm256_loadu_si256((const void *)s), p = _mm256_set1_epi32((int)P32_1);
+
+	return _mm256_add_epi64(_mm256_mul_epu32(x, p), _mm256_slli_epi64(_mm256_mul_epu32(_mm256_srli_epi64(x, 32), p), 32));
+}
+
 AVX2 static void stripes_avx2(uint64_t *sum, const unsigned char *p, size_t n, const unsigned char *s)
 {
 	__m256i a = _mm256_loadu_si256((const void *)sum), b = _mm256_loadu_si256((const void *)(sum + 4));
 
-	for (; n > 0; n--, p += STRIPE, s += 8) {
-		_mm_prefetch((const void *)(p + 512), _MM_HINT_T0);
+	for (; n > 0; n--, p += STRIPE) {
+		_mm_prefetch((const void *)(p + 384), _MM_HINT_T0);
 		a = step_avx2(a, p, s);
 		b = step_avx2(b, p + 32, s + 32);
+		s += 8;
+		if (s == BLOCK_END) {
+			a = scramble_avx2(a, s);
+			b = scramble_avx2(b, s + 32);
+			s = secret;
+		}
 	}
 	_mm256_storeu_si256((void *)sum, a);
 	_mm256_storeu_si256((void *)(sum + 4), b);
@@ -164,8 +179,10 @@ AVX2 static void stripes_avx2(uint64_t *sum, const unsigned char *p, size_t n, c
 #endif
 
 /* Pair of sums by pair of sums: a block lies in the first cache, and the sums in registers. */
-static void stripes_baseline(uint64_t *sum, const unsigned char *p, size_t n, const unsigned char *s)
+static void block_baseline(uint64_t *sum, const unsigned char *p, size_t n, const unsigned char *s)
 {
+	for (size_t k = 0; k < n; k++)
+		__builtin_prefetch(p + STRIPE * (BLOCK_STRIPES + k));
 	for (int i = 0; i < LANES; i += 2, p += 16, s += 16, sum += 2) {
 #if defined(__x86_64__) && defined(__GNUC__)
 		__m128i a = _mm_loadu_si128((const void *)sum);
@@ -199,18 +216,22 @@ static void stripes_baseline(uint64_t *sum, const unsigned char *p, size_t n, co
 	}
 }
 
+static void stripes_baseline(uint64_t *sum, const unsigned char *p, size_t n, const unsigned char *s)
+{
+	for (; n > BLOCK_STRIPES - 1 && s == secret; n -= BLOCK_STRIPES, p += STRIPE * BLOCK_STRIPES) {
+		block_baseline(sum, p, BLOCK_STRIPES, s);
+		for (int i = 0; i < LANES; i++)
+			sum[i] = (sum[i] ^ sum[i] >> 47 ^ read64(BLOCK_END + 8 * i)) * P32_1;
+	}
+	block_baseline(sum, p, n, s);
+}
+
 static uint64_t hash_long(const unsigned char *p, size_t n, Stripes *stripes)
 {
 	uint64_t sum[LANES] = {P32_3, P64_1, P64_2, P64_3, P64_4, P32_2, P64_5, P32_1}, h = n * P64_1;
-	const unsigned char *last = p + n - STRIPE;
 
-	for (n--; n >= STRIPE * BLOCK_STRIPES; n -= STRIPE * BLOCK_STRIPES, p += STRIPE * BLOCK_STRIPES) {
-		stripes(sum, p, BLOCK_STRIPES, secret);
-		for (int i = 0; i < LANES; i++)
-			sum[i] = (sum[i] ^ sum[i] >> 47 ^ read64(secret + SECRET - STRIPE + 8 * i)) * P32_1;
-	}
-	stripes(sum, p, n / STRIPE, secret);
-	stripes(sum, last, 1, secret + SECRET - STRIPE - 7);
+	stripes(sum, p, (n - 1) / STRIPE, secret);
+	stripes(sum, p + n - STRIPE, 1, BLOCK_END - 7);
 	for (int i = 0; i < LANES; i += 2)
 		h += fold(sum[i] ^ read64(secret + 11 + 8 * i), sum[i + 1] ^ read64(secret + 19 + 8 * i));
 	return avalanche(h);
