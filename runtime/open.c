@@ -149,7 +149,7 @@ static MlrtStatus check_signatures_of(const MlrtModel *m, const MlrtOpenOptions 
 	if (!opt || (opt->nkeys == 0 && opt->keys_needed == 0))
 		return MLRT_OK;
 	more = mlrt_more("signatures", err);
-	return more ? more->signatures_check(m->file.data, m->file.bytes, opt, err) : MLRT_ERR_NO_CRYPTO;
+	return more ? more->signatures_check(m->file.data, m->file.bytes, opt, err) : MLRT_ERR_IO;
 }
 
 static MlrtStatus open_bytes(MlrtModel *m, int fd, const MlrtOpenOptions *opt, MlrtError *err)
