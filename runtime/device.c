@@ -31,23 +31,12 @@ static struct {
 } found;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-/* Beside the file that this code is in; else where the system looks.  MLRT_CUDA_LIBRARY names another file. */
+/* The run path of this library leads to where it lies itself.  MLRT_CUDA_LIBRARY names another file. */
 static void *open_library(void)
 {
 	const char *named = secure_getenv("MLRT_CUDA_LIBRARY");
-	char path[4096];
-	const char *slash;
-	void *lib;
-	Dl_info info;
 
-	if (named && *named)
-		return dlopen(named, RTLD_NOW | RTLD_LOCAL);
-	if (dladdr((const void *)(uintptr_t)open_library, &info) && info.dli_fname && (slash = strrchr(info.dli_fname, '/')) &&
-	    snprintf(path, sizeof path, "%.*s/%s", (int)(slash - info.dli_fname), info.dli_fname, MLRT_CUDA_LIBRARY_NAME) <
-		    (int)sizeof path &&
-	    (lib = dlopen(path, RTLD_NOW | RTLD_LOCAL)))
-		return lib;
-	return dlopen(MLRT_CUDA_LIBRARY_NAME, RTLD_NOW | RTLD_LOCAL);
+	return dlopen(named && *named ? named : MLRT_CUDA_LIBRARY_NAME, RTLD_NOW | RTLD_LOCAL);
 }
 
 /* Once: it stays open, as what it has opened does. */
