@@ -28,8 +28,8 @@ MLRT_LOCAL const DeviceApi *mlrt_device_api(char *why, size_t n)
 static struct {
 	const DeviceApi *api;
 	char why[256];
-} found;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+} device_api;
+static pthread_once_t device_once = PTHREAD_ONCE_INIT;
 
 /* The run path of this library leads to where it lies itself.  MLRT_CUDA_LIBRARY names another file. */
 static void *open_library(void)
@@ -40,30 +40,30 @@ static void *open_library(void)
 }
 
 /* Once: it stays open, as what it has opened does. */
-static void find(void)
+static void find_device_api(void)
 {
 	void *lib = open_library();
 	const DeviceApi *(*get)(void) = lib ? (const DeviceApi *(*)(void))(uintptr_t)dlsym(lib, "mlrt_cuda_api") : NULL;
 	const char *error = get ? NULL : dlerror();
 
 	if (!get) {
-		snprintf(found.why, sizeof found.why, "needs the runtime's library for GPUs: %.180s",
+		snprintf(device_api.why, sizeof device_api.why, "needs the runtime's library for GPUs: %.180s",
 			 error ? error : MLRT_CUDA_LIBRARY_NAME);
 		return;
 	}
-	found.api = get();
-	if (strcmp(found.api->version, mlrt_version()) == 0 && found.api->model_bytes == sizeof(MlrtModel) &&
-	    found.api->session_bytes == sizeof(MlrtSession))
+	device_api.api = get();
+	if (strcmp(device_api.api->version, mlrt_version()) == 0 && device_api.api->model_bytes == sizeof(MlrtModel) &&
+	    device_api.api->session_bytes == sizeof(MlrtSession))
 		return;
-	snprintf(found.why, sizeof found.why, "needs the runtime's library for GPUs, which is of another build (%.40s)", found.api->version);
-	found.api = NULL;
+	snprintf(device_api.why, sizeof device_api.why, "needs the runtime's library for GPUs, which is of another build (%.40s)", device_api.api->version);
+	device_api.api = NULL;
 }
 
 MLRT_LOCAL const DeviceApi *mlrt_device_api(char *why, size_t n)
 {
-	pthread_once(&once, find);
-	if (!found.api)
-		snprintf(why, n, "%s", found.why);
-	return found.api;
+	pthread_once(&device_once, find_device_api);
+	if (!device_api.api)
+		snprintf(why, n, "%s", device_api.why);
+	return device_api.api;
 }
 #endif
