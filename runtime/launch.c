@@ -26,25 +26,22 @@ MLRT_LOCAL MlrtStatus mlrt_launches_read(const Container *c, const Variant *v, L
 	uint64_t records;
 
 	if (!is_text(c->file + code->offset, code->bytes))
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': PTX of %llu bytes is no text", v->name,
-				 (unsigned long long)code->bytes);
+		return mlrt_damaged(err, v->name, "PTX of %llu bytes is no text", (unsigned long long)code->bytes);
 	if (b->bytes >= sizeof head)
 		memcpy(&head, data, sizeof head);
 	records = (uint64_t)head.nlaunches * sizeof(MlrtLaunch);
 	if (head.magic != MLRT_LAUNCHES_MAGIC || head.bytes != b->bytes || records > b->bytes - sizeof head)
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': %u launches in %llu bytes", v->name,
-				 (unsigned)head.nlaunches, (unsigned long long)b->bytes);
+		return mlrt_damaged(err, v->name, "%u launches in %llu bytes", (unsigned)head.nlaunches, (unsigned long long)b->bytes);
 	*out = (Launches){.record = data + sizeof head, .n = head.nlaunches, .names = (const char *)data + sizeof head + records,
 			  .name_bytes = b->bytes - sizeof head - records};
 	if (head.nlaunches > 0 && (out->name_bytes == 0 || out->names[out->name_bytes - 1]))
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': names of kernels do not end", v->name);
+		return mlrt_damaged(err, v->name, "names of kernels do not end");
 	for (uint32_t i = 0; i < out->n; i++) {
 		const MlrtLaunch l = mlrt_launch_at(out, i);
 
 		if (!launch_fits(&l, out->name_bytes))
-			return mlrt_fail(err, MLRT_ERR_FORMAT,
-					 "damaged: variant '%.80s': kernel %u with %u threads, %u blocks, %u bytes of shared memory", v->name,
-					 (unsigned)i, (unsigned)l.threads, (unsigned)l.blocks, (unsigned)l.shared_bytes);
+			return mlrt_damaged(err, v->name, "kernel %u with %u threads, %u blocks, %u bytes of shared memory", (unsigned)i,
+					    (unsigned)l.threads, (unsigned)l.blocks, (unsigned)l.shared_bytes);
 	}
 	return MLRT_OK;
 }

@@ -116,7 +116,7 @@ if [ -f "$lib/libmlopt_rt_more.so" ] && [ -n "$ldflags" ]; then
 	arm=${AARCH64_CC:-aarch64-linux-gnu-gcc}
 	if command -v "$arm" >/dev/null; then
 		check "the runtime builds for Arm" "$arm" -std=gnu11 -fPIC -DPIC -shared -fvisibility=hidden $cflags $ldflags \
-			-DMLRT_MORE_LIBRARY='"libmlopt_rt_more.so"' -I"$SRC" -I"$SRC/include" "$SRC"/runtime/*.c -o "$root/arm.so" -lpthread
+			-DMLRT_MORE_LIBRARY='"libmlopt_rt_more.so"' -I"$SRC" -I"$SRC/include" $(ls "$SRC"/runtime/*.c | grep -v '/cuda_[a-z]*\.c$') -o "$root/arm.so" -lpthread
 		check "the runtime takes 64 KiB at most on Arm" small "$root/arm.so" "${arm%gcc}strip"
 	fi
 fi
