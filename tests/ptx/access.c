@@ -167,6 +167,8 @@ static bool shared_at_once(PtxWarp *w, const PtxInst *i, uint32_t m, const uint6
 	for (uint32_t left = m; left; left &= left - 1) {
 		const int l = __builtin_ctz(left);
 
+		if (bytes == 4 && ptx_shadow_seen(w, &w->block->shadow[address[l] / 4], access))
+			continue;
 		if (!ptx_check_shared(w, i, l, (uint32_t)address[l], bytes, access))
 			return true; /* the finding stops the warp */
 	}

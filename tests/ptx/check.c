@@ -75,18 +75,6 @@ static bool check_write(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, Ptx
 	return true;
 }
 
-/* Words that this warp has read, or written, at this time already, with nobody between. */
-static inline bool seen(const PtxWarp *w, const PtxShadow *s, PtxAccess access)
-{
-	const uint32_t now = w->clock[w->number];
-
-	if (s->async || s->init != 15)
-		return false;
-	if (access == PTX_READ)
-		return s->readers >> w->number & 1 && s->read_clock == now;
-	return access == PTX_WRITE && s->writer == w->number && s->bytes == 15 && s->write_clock == now && !s->readers;
-}
-
 bool ptx_check_shared(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, unsigned bytes, PtxAccess access)
 {
 	const bool writes = access == PTX_WRITE || access == PTX_ASYNC_WRITE;
@@ -96,7 +84,7 @@ bool ptx_check_shared(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, unsig
 		unsigned first, n;
 		uint8_t mask;
 
-		if (seen(w, s, access)) {
+		if (ptx_shadow_seen(w, s, access)) {
 			done += 4 - (at + done) % 4;
 			continue;
 		}

@@ -135,6 +135,18 @@ void ptx_addresses(const PtxWarp *w, const PtxInst *i, uint64_t *address);
 
 
 /* check.c */
+/* Whether this warp has read, or written, these 4 bytes at this time already, with nobody between: the usual case, asked for first. */
+static inline bool ptx_shadow_seen(const PtxWarp *w, const PtxShadow *s, PtxAccess access)
+{
+	const uint32_t now = w->clock[w->number];
+
+	if (s->async || s->init != 15)
+		return false;
+	if (access == PTX_READ)
+		return s->readers >> w->number & 1 && s->read_clock == now;
+	return access == PTX_WRITE && s->writer == w->number && s->bytes == 15 && s->write_clock == now && !s->readers;
+}
+
 bool ptx_check_shared(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, unsigned bytes, PtxAccess access);
 void ptx_check_landed(PtxWarp *w, uint32_t at, unsigned bytes);
 bool ptx_check_global(PtxWarp *w, const PtxInst *i, int lane, uint64_t at, unsigned bytes, PtxAccess access);
