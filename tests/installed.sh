@@ -71,6 +71,7 @@ int main(int argc, char **argv)
 END
 
 check "the runtime exports what runtime.h declares" exports "$lib/libmlopt_rt.so" "$SRC/include/mlopt/runtime.h"
+check "its part for GPUs exports one function" exports "$lib/libmlopt_rt_cuda.so" "$SRC/runtime/device.h"
 if [ -f "$lib/libmlopt_rt_more.so" ]; then
 	echo "mlrt_more_enter(" >"$root/more.h"
 	check "what lies beside the runtime exports its entry" exports "$lib/libmlopt_rt_more.so" "$root/more.h"
