@@ -113,11 +113,13 @@ cflags=$(sed -n 's/^RT_OPT_CFLAGS = *//p' "$BUILD/Makefile" | sed 's/-fno-plt//'
 ldflags=$(sed -n 's/^RT_OPT_LDFLAGS = *//p' "$BUILD/Makefile" | sed 's/-Wc,//g')
 if [ -f "$lib/libmlopt_rt_more.so" ] && [ -n "$ldflags" ]; then
 	check "the runtime takes 64 KiB at most" small "$(readlink -f "$lib/libmlopt_rt.so")" "${STRIP:-strip}"
-	arm=${AARCH64_CC:-aarch64-linux-gnu-gcc}
-	if command -v "$arm" >/dev/null; then
-		check "the runtime builds for Arm" "$arm" -std=gnu11 -fPIC -DPIC -shared -fvisibility=hidden $cflags $ldflags \
+	cross=${AARCH64_CC:-aarch64-linux-gnu-gcc} # has a C library, too
+	if command -v "$cross" >/dev/null; then
+		arm=$cross
+		case $(${CC:-cc} --version) in *clang*) arm="${CC:-cc} --target=aarch64-linux-gnu" ;; esac
+		check "the runtime builds for Arm" $arm -std=gnu11 -fPIC -DPIC -shared -fvisibility=hidden $cflags $ldflags \
 			-DMLRT_MORE_LIBRARY='"libmlopt_rt_more.so"' -I"$SRC" -I"$SRC/include" $(ls "$SRC"/runtime/*.c | grep -v '/cuda_[a-z]*\.c$') -o "$root/arm.so" -lpthread
-		check "the runtime takes 64 KiB at most on Arm" small "$root/arm.so" "${arm%gcc}strip"
+		check "the runtime takes 64 KiB at most on Arm" small "$root/arm.so" "${cross%gcc}strip"
 	fi
 fi
 check "the library compiles" "$root/compile" "$model" "$root/model.mlopt"
