@@ -44,7 +44,8 @@ typedef struct MloStepInfo {
 /* What goes into the package for one variant. Freed by mlo_variant_free. */
 typedef struct MloVariant {
 	MloArena *arena;         /* owns steps and their strings */
-	MloBytes code, program; /* program: MlrtProgram and what follows it (runtime/format.h) */
+	MloBytes code, program; /* program: MlrtProgram and what follows it (runtime/format.h); code of a GPU: PTX */
+	MloBytes launches;       /* of a GPU: MlrtLaunches and what follows it */
 	MloBytes object;         /* MloCodegenOptions.function: relocatable, weights in it, void FUNCTION(inputs, outputs, arena),
 	                          * where the arena takes arena_bytes and then scratch_bytes, and starts at a multiple of 64 */
 	MloObjectFacts facts;    /* of the object: constants without the weights */

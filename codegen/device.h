@@ -16,6 +16,7 @@
 #include <llvm-c/Types.h>
 
 #include "codegen/kernel.h"
+#include "targets/object.h"
 #include "targets/target.h"
 
 /* How a kernel is started: one-dimensional blocks in a one-dimensional grid. */
@@ -32,7 +33,14 @@ enum { MLO_DEVICE_THREADS = 1024 };
  * nothing built: this tier does not take k. */
 bool mlo_device_emit_contract(LLVMModuleRef module, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch);
 bool mlo_device_emit_loops(LLVMModuleRef module, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch);
-/* The library tier: KS_CALL alone.  Errors are diagnostics. */
-MloStatus mlo_device_emit_call(LLVMModuleRef module, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch,
-                               MloDiag *d) MLO_CHECKED;
+/* Takes every kernel: a thread runs a task, as a thread of a CPU would.  Errors are diagnostics. */
+MloStatus mlo_device_emit_tasks(LLVMModuleRef module, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch,
+                                MloDiag *d) MLO_CHECKED;
+/* By the first of those that takes k. */
+MloStatus mlo_device_emit(LLVMModuleRef module, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch,
+                          MloDiag *d) MLO_CHECKED;
+/* Makes the function an entry that blocks of so many threads run: ptxas gives it as many registers as that allows. */
+void mlo_device_entry(LLVMValueRef fn, uint32_t threads);
+/* Records (runtime/format.h) of n kernels, whose entries have these names. */
+MloStatus mlo_device_records(const MloLaunch *launch, const char *const *symbol, size_t n, MloBytes *out, MloDiag *d) MLO_CHECKED;
 #endif

@@ -548,7 +548,7 @@ MloStatus program_new(Plan *plan, const MloGraph *g, Program **out)
 		MLO_TRY(control_inputs(&b));
 	MLO_TRY(lower_all(&b));
 	MLO_TRY(plan->flat ? copy_outputs(&b) : control_outputs(&b));
-	if (plan->flat)
+	if (plan->flat && !plan->target->gpu)
 		program_find_sets(plan, b.p);
 	else
 		program_plan_memory(plan, b.p);

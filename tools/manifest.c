@@ -147,6 +147,8 @@ static json_t *variant(const MloManifestVariant *v)
 	json_object_set_new(j, "arch", text(v->target->arch));
 	json_object_set_new(j, "needs", features(v->target->needs));
 	json_object_set_new(j, "code", json_integer((json_int_t)v->code));
+	if (v->target->gpu)
+		json_object_set_new(j, "launches", json_integer((json_int_t)v->launches));
 	json_object_set_new(j, "weights", json_integer((json_int_t)v->weights));
 	json_object_set_new(j, "program", json_integer((json_int_t)v->program));
 	if (v->golden_data)
