@@ -1,6 +1,5 @@
 /* codegen/device_contract.c -- contractions alone in their kernel: which way they are made on a GPU. */
-#include "codegen/contract.h"
-#include "codegen/device_internal.h"
+#include "codegen/device_tile.h"
 
 static void emit_direct(LLVMModuleRef module, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch)
 {
@@ -27,6 +26,8 @@ bool mlo_device_emit_contract(LLVMModuleRef module, const MloKernel *k, const Ml
 {
 	if (!k->body || k->body->kind != KS_CONTRACT || !device_direct_takes(k->body->contract))
 		return false;
+	if (device_simt(module, k, t, symbol, launch))
+		return true;
 	emit_direct(module, k, t, symbol, launch);
 	return true;
 }

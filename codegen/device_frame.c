@@ -168,10 +168,14 @@ void device_team(DeviceFrame *f, int size, int threads)
 
 LLVMValueRef device_dynamic_shared(Emit *e)
 {
-	static const char name[] = "dynamic_shared";
 	LLVMTypeRef t = LLVMArrayType2(LLVMInt8TypeInContext(e->ctx), 0);
-	LLVMValueRef g = LLVMGetNamedGlobal(e->mod, name);
+	MloStr s = {.arena = e->arena};
+	const char *name;
+	LLVMValueRef g;
 
+	mlo_str_add(&s, "%s_shared", LLVMGetValueName(e->fn));
+	name = mlo_str_text(&s);
+	g = LLVMGetNamedGlobal(e->mod, name);
 	if (g)
 		return g;
 	g = LLVMAddGlobalInAddressSpace(e->mod, t, name, SHARED_SPACE);
