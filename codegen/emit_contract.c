@@ -21,7 +21,8 @@ enum { UNROLL = CONTRACT_UNROLL };
 /* A fence inside the thread, which is no instruction: loads behind it are not done, and not remembered, before it. */
 static void keep_order(Emit *e)
 {
-	LLVMBuildFence(e->b, LLVMAtomicOrderingSequentiallyConsistent, 1, "");
+	if (!e->t->gpu) /* LLVM has no such thing for these */
+		LLVMBuildFence(e->b, LLVMAtomicOrderingSequentiallyConsistent, 1, "");
 }
 
 /* One step at row r, column i of the tile, into the sums of column `to`: `live` inputs times `vecs` weight vectors. */
