@@ -7,7 +7,7 @@
  * of shared memory behind that. */
 #include "codegen/device_tile.h"
 
-enum { SUMS = 8, QUAD = 4, DEPTH = 16, MAX_PIECES = 32 };
+enum { SUMS = 8, QUAD = 4, DEPTH = 8, MAX_PIECES = 32 };
 
 typedef struct Simt {
 	DeviceTile t;
@@ -238,7 +238,7 @@ static int choose_rows(const MloKernel *k, const KContract *c, int columns)
 	enum { MOST = 128, LEAST = 32, ENOUGH = 96 };
 	int rows = MOST;
 
-	while (rows > LEAST && device_tile_count(k, c, rows, columns) < ENOUGH)
+	while (rows > LEAST && rows * columns > SUMS * SUMS * DEVICE_WARP && device_tile_count(k, c, rows, columns) < ENOUGH)
 		rows /= 2;
 	return rows;
 }
@@ -249,24 +249,17 @@ static bool b_adjacent(const KContract *c)
 	                       c->b.k % QUAD == 0 && c->b.b0 % QUAD == 0 && c->b.b1 % QUAD == 0 && c->nc % QUAD == 0);
 }
 
-static int columns_of(const KContract *c)
-{
-	enum { WIDE = 128, NARROW = 64 };
-
-	return c->b.packed ? c->vecs * c->lanes : c->nc > NARROW ? WIDE : NARROW;
-}
-
 bool device_simt(LLVMModuleRef m, const MloKernel *k, const MloTarget *target, const char *symbol, MloLaunch *launch)
 {
 	const KContract *c = k->body->contract;
-	int columns = columns_of(c), rows = choose_rows(k, c, columns), threads = rows * columns / (SUMS * SUMS);
+	int columns = c->vecs * c->lanes, rows = choose_rows(k, c, columns), threads = rows * columns / (SUMS * SUMS);
 	DeviceFrame f;
 	Simt s = {.t = {.f = &f, .e = &f.e, .s = k->body, .c = c, .rows = rows, .columns = columns, .depth = DEPTH, .threads = threads}};
 	LLVMValueRef ok;
 	DeviceIf fast;
 	EmitLoop l;
 
-	if ((columns != 64 && columns != 128) || !device_tile_fits(c, columns) || mlo_contract_sum(c) != EL_f32 || c->scale.on)
+	if (columns % (2 * QUAD * 2) || columns > 128 || !device_tile_fits(c, columns) || mlo_contract_sum(c) != EL_f32 || c->scale.on)
 		return false;
 	s.t.terms = c->nky * c->nkx * c->nk;
 	s.a_width = device_terms_adjacent(&s.t, QUAD) ? QUAD : 1;

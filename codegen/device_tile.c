@@ -199,7 +199,8 @@ LLVMValueRef device_word(Emit *e, LLVMValueRef at)
 LLVMValueRef device_sum_at(DeviceTile *t, LLVMValueRef row, LLVMValueRef column)
 {
 	Emit *e = t->e;
-	LLVMValueRef turn = tile_mul(e, LLVMBuildAnd(e->b, row, emit_index(e, SWIZZLE - 1), ""), QUAD);
+	int turns = t->columns / QUAD < SWIZZLE ? t->columns / QUAD : SWIZZLE;
+	LLVMValueRef turn = tile_mul(e, LLVMBuildAnd(e->b, row, emit_index(e, turns - 1), ""), QUAD);
 
 	return tile_add(e, tile_mul(e, row, t->columns), LLVMBuildXor(e->b, column, turn, ""));
 }

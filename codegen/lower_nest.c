@@ -414,6 +414,8 @@ static int64_t good_chunk(int64_t n, int64_t want, int64_t of)
  * stay in the first-level cache.  Answers the run, -1: none. */
 static int crossing_run(const Lower *p, const LwNest *s)
 {
+	if (p->cx->target && p->cx->target->gpu) /* threads have no lanes to turn around */
+		return -1;
 	if (s->vec < 0 || s->vec >= s->nout || run_extent(p, s, s->vec) < 64)
 		return -1;
 	for (size_t i = 0; i < p->access.n; i++) {
