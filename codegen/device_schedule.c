@@ -2,6 +2,7 @@
 #include "codegen/device_schedule.h"
 
 #include "codegen/contract.h"
+#include "codegen/device_mma.h"
 
 enum { CHUNK = 128 };
 
@@ -28,6 +29,20 @@ static int choose_columns(const KContract *c)
 	return best;
 }
 
+/* Terms of a stage where tensor cores multiply: long ones, unless that leaves more of them empty.  1: they do not. */
+static int choose_depth(const MloTarget *t, const KContract *c)
+{
+	const MmaKind *kind = mma_kind(t->gpu->capability, c->a.elem, c->b.elem);
+	int64_t n, least, most;
+
+	if (!kind || !c->b.packed || contract_is_depthwise(c) || c->scale.on || c->nk < 1 || kind->word == EL_f32)
+		return 1;
+	n = mma_word_elems(kind);
+	least = (c->nk + MMA_LEAST_WORDS * n - 1) / (MMA_LEAST_WORDS * n) * MMA_LEAST_WORDS;
+	most = (c->nk + MMA_MOST_WORDS * n - 1) / (MMA_MOST_WORDS * n) * MMA_MOST_WORDS;
+	return (int)n * (most == least ? MMA_MOST_WORDS : MMA_LEAST_WORDS);
+}
+
 void mlo_schedule_device(const MloTarget *t, const MloKernel *k, KContract *c)
 {
 	(void)k;
@@ -35,4 +50,7 @@ void mlo_schedule_device(const MloTarget *t, const MloKernel *k, KContract *c)
 	c->vecs = c->cols = c->rows = 1;
 	c->y_chunk = mlo_contract_by_columns(c) ? CHUNK : 1;
 	c->c_outer = false;
+	c->dot = choose_depth(t, c);
+	c->a.flip = false;
+	c->zero.sums = c->zero.given || c->zero.at;
 }

@@ -1,11 +1,11 @@
 /* codegen/device_tile.c -- tiles of contractions: which outputs, where their terms lie, and what becomes of their sums. */
 #include "codegen/device_tile.h"
 
-enum { SWIZZLE = 8, QUAD = 4 };
+enum { QUAD = 4 };
 
 bool device_tile_fits(const KContract *c, int columns)
 {
-	if (c->wino || c->depth || c->sparse.spread || c->zero.sums || c->nk < 1 || c->nc < 1 || c->a_at || c->y_lo)
+	if (c->wino || c->depth || c->sparse.spread || c->nk < 1 || c->nc < 1 || c->a_at || c->y_lo)
 		return false;
 	if (c->group_k && (c->group_c < 1 || c->group_c % columns))
 		return false;
@@ -195,13 +195,16 @@ LLVMValueRef device_word(Emit *e, LLVMValueRef at)
 
 /* -- sums -------------------------------------------------------------------------------------------- */
 
-/* Four columns lie beside each other; rows are moved so that walking down a column meets few rows of the same banks. */
+/* Four columns lie beside each other.  Rows are turned: eight columns of four rows lie in different banks, and so do columns of
+ * eight rows. */
 LLVMValueRef device_sum_at(DeviceTile *t, LLVMValueRef row, LLVMValueRef column)
 {
 	Emit *e = t->e;
-	int turns = t->columns / QUAD < SWIZZLE ? t->columns / QUAD : SWIZZLE;
-	LLVMValueRef turn = tile_mul(e, LLVMBuildAnd(e->b, row, emit_index(e, turns - 1), ""), QUAD);
+	int halves = t->columns / (2 * QUAD) < QUAD ? t->columns / (2 * QUAD) : QUAD;
+	LLVMValueRef turn = tile_mul(e, LLVMBuildAnd(e->b, row, emit_index(e, halves - 1), ""), 2 * QUAD);
+	LLVMValueRef low = tile_mul(e, tile_rem(e, tile_div(e, row, QUAD), 2), QUAD);
 
+	turn = LLVMBuildOr(e->b, turn, low, "");
 	return tile_add(e, tile_mul(e, row, t->columns), LLVMBuildXor(e->b, column, turn, ""));
 }
 
@@ -241,6 +244,35 @@ static bool columns_adjacent(const DeviceTile *t)
 	return true;
 }
 
+/* What the zero point of A has added to a sum: so many times the weights of those taps that lie inside. */
+static LLVMValueRef zero_share(DeviceTile *t, const Position *p, LLVMValueRef column)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);
+	LLVMValueRef total = emit_const_i(i32, 0), at, v, zero = emit_const_i(i32, c->zero.at), y, x, in;
+	int64_t taps = c->nky * c->nkx;
+
+	at = tile_mul(e, tile_div(e, column, t->columns), taps * t->columns);
+	at = tile_add(e, at, tile_rem(e, column, t->columns));
+	for (int64_t i = 0; i < taps; i++) {
+		v = device_load(t, c->zero.s_arg, tile_addc(e, at, i * t->columns), 1, NULL);
+		if (!always_inside(c)) {
+			y = tile_addc(e, tile_mul(e, p->y, c->sy), i / c->nkx * c->dy - c->py);
+			x = tile_addc(e, tile_mul(e, p->x, c->sx), i % c->nkx * c->dx - c->px);
+			in = LLVMBuildICmp(e->b, LLVMIntULT, y, tile_num(e, c->in_y), "");
+			in = LLVMBuildAnd(e->b, in, LLVMBuildICmp(e->b, LLVMIntULT, x, tile_num(e, c->in_x), ""), "");
+			v = LLVMBuildSelect(e->b, in, v, emit_const_i(i32, 0), "");
+		}
+		total = LLVMBuildAdd(e->b, total, v, "");
+	}
+	if (c->zero.given) {
+		v = device_load(t, c->zero.z_arg, emit_index(e, 0), 1, NULL);
+		zero = LLVMBuildAdd(e->b, zero, LLVMBuildIntCast2(e->b, v, i32, c->a.elem == EL_i8, ""), "");
+	}
+	return LLVMBuildMul(e->b, total, zero, "");
+}
+
 static void one_output(DeviceTile *t, LLVMValueRef row, LLVMValueRef column, LLVMValueRef sum)
 {
 	const KContract *c = t->c;
@@ -252,7 +284,7 @@ static void one_output(DeviceTile *t, LLVMValueRef row, LLVMValueRef column, LLV
 	e->var[c->var[2]] = p.y;
 	e->var[c->var[3]] = p.x;
 	e->var[c->var[4]] = column;
-	e->product = sum;
+	e->product = c->zero.sums ? LLVMBuildSub(e->b, sum, zero_share(t, &p, column), "") : sum;
 	emit_stmts(e, t->s->body);
 }
 

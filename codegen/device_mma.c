@@ -1,0 +1,670 @@
+/* codegen/device_mma.c -- contractions on tensor cores.
+ *
+ * A block has four warps; a warp makes a part of the tile, fragments of 16 x 8 sums that stay in registers.  In shared memory a row of
+ * A, or a column of B, is 64 or 128 bytes of a stage, in pieces of 16 bytes which are turned by the number of the row: the
+ * eight pieces that a phase of ldmatrix or of a store touches then lie in different banks.
+ *
+ * From capability 8.0 on, pieces are brought by cp.async, several stages ahead; what lies outside of the image are copies
+ * of no bytes, which leave zeros.  Where A has to be converted, or before 8.0, a stage is read into registers before the one at
+ * hand is multiplied, and written to the other half of shared memory behind that. */
+#include "codegen/device_mma.h"
+
+#include <string.h>
+
+#include "codegen/device_tile.h"
+
+enum { WARPS = 4, THREADS = WARPS * DEVICE_WARP, PIECE = 16 /* bytes */, PIECE_WORDS = 4, STEP = 8 /* words of a product */ };
+enum { MAX_PIECES = 8, MAX_SUMS = 128, MAX_STAGES = 4, MAX_STEPS = MMA_MOST_WORDS / STEP, MASK_TAPS = 32 };
+
+const MmaKind *mma_kind(int capability, MloElem a, MloElem b)
+{
+	static const MmaKind kinds[] = {
+		{EL_f32, EL_f32, EL_f32, "llvm.nvvm.mma.m16n8k8.row.col.tf32", NULL},
+		{EL_f32, EL_f16, EL_f16, "llvm.nvvm.mma.m16n8k16.row.col.f32.f32", "llvm.nvvm.mma.m16n8k8.row.col.f32.f32"},
+		{EL_f16, EL_f16, EL_f16, "llvm.nvvm.mma.m16n8k16.row.col.f32.f32", "llvm.nvvm.mma.m16n8k8.row.col.f32.f32"},
+		{EL_f32, EL_bf16, EL_bf16, "llvm.nvvm.mma.m16n8k16.row.col.bf16", NULL},
+		{EL_bf16, EL_bf16, EL_bf16, "llvm.nvvm.mma.m16n8k16.row.col.bf16", NULL},
+		{EL_u8, EL_i8, EL_i8, "llvm.nvvm.mma.m16n8k32.row.col.u8.s8", "llvm.nvvm.mma.m8n8k16.row.col.u8.s8"},
+		{EL_i8, EL_i8, EL_i8, "llvm.nvvm.mma.m16n8k32.row.col.s8", "llvm.nvvm.mma.m8n8k16.row.col.s8"}};
+
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+		if (kinds[i].a == a && kinds[i].b == b && (capability >= 80 || kinds[i].half))
+			return &kinds[i];
+	return NULL;
+}
+
+typedef struct Mma {
+	DeviceTile t;
+	const MmaKind *kind;
+	bool async, quarters;          /* quarters: capability 7.5 */
+	int words, stages;             /* words of a row in a stage; stages in shared memory */
+	int warps_m, warps_n, mt, nt;  /* of the block; fragments of a warp */
+	int a_pieces, b_pieces;        /* of a thread */
+	int64_t per_tap, all;          /* stages */
+	LLVMTypeRef sum_type;
+	LLVMValueRef warp_m, warp_n, lane;
+	LLVMValueRef q;                /* the thread's piece of its rows */
+	LLVMValueRef a_to[MAX_PIECES], b_to[MAX_PIECES];    /* where pieces go, in bytes */
+	DeviceRow row[MAX_PIECES];
+	LLVMValueRef mask[MAX_PIECES]; /* of a row: a bit for each tap that lies inside; NULL: all do */
+	LLVMValueRef a_from[MAX_STEPS], b_from[MAX_STEPS];  /* where the warp's first fragments lie, step by step, in bytes */
+	LLVMValueRef a[MAX_PIECES], b[MAX_PIECES];          /* allocas: what is on its way */
+	LLVMValueRef sum[MAX_SUMS];                         /* allocas */
+} Mma;
+
+static LLVMTypeRef i32_type(const Mma *m)
+{
+	return LLVMInt32TypeInContext(m->t.e->ctx);
+}
+
+static LLVMValueRef word_const(const Mma *m, int64_t v)
+{
+	return emit_const_i(i32_type(m), v);
+}
+
+/* Bytes of A's and B's stage. */
+static int a_bytes(const Mma *m)
+{
+	return m->t.rows * m->words * 4;
+}
+
+static int stage_bytes(const Mma *m)
+{
+	return (m->t.rows + m->t.columns) * m->words * 4;
+}
+
+static LLVMValueRef byte_at(const Mma *m, LLVMValueRef at)
+{
+	Emit *e = m->t.e;
+
+	return LLVMBuildInBoundsGEP2(e->b, LLVMInt8TypeInContext(e->ctx), device_dynamic_shared(e), &at, 1, "");
+}
+
+/* -- places in shared memory ------------------------------------------------------------------------- */
+
+/* Piece `piece` of a row, in bytes. */
+static LLVMValueRef piece_at(const Mma *m, LLVMValueRef row, LLVMValueRef piece)
+{
+	Emit *e = m->t.e;
+	int pieces = m->words / PIECE_WORDS;
+	LLVMValueRef turn = pieces == 8 ? row : LLVMBuildLShr(e->b, row, emit_index(e, 1), "");
+
+	turn = LLVMBuildAnd(e->b, turn, emit_index(e, pieces - 1), "");
+	piece = LLVMBuildXor(e->b, piece, turn, "");
+	return tile_add(e, tile_mul(e, row, (int64_t)m->words * 4), tile_mul(e, piece, PIECE));
+}
+
+/* ldmatrix: each lane says where a row of 16 bytes lies, eight of which are a matrix.  Of A those are rows 0-7 and 8-15, then
+ * the next four words; of B columns 0-7 with their first and next four words, then columns 8-15. */
+static void plan_fragments(Mma *m)
+{
+	Emit *e = m->t.e;
+	LLVMValueRef in = LLVMBuildAnd(e->b, m->lane, emit_index(e, 7), ""), bit3 = tile_rem(e, tile_div(e, m->lane, 8), 2);
+	LLVMValueRef bit4 = tile_div(e, m->lane, 16), row, column;
+
+	row = tile_add(e, tile_mul(e, m->warp_m, (int64_t)m->mt * 16), tile_add(e, in, tile_mul(e, bit3, 8)));
+	column = tile_add(e, tile_mul(e, m->warp_n, (int64_t)m->nt * 8), tile_add(e, in, tile_mul(e, bit4, 8)));
+	for (int k = 0; k < m->words / STEP; k++) {
+		m->a_from[k] = piece_at(m, row, tile_addc(e, bit4, 2 * k));
+		m->b_from[k] = tile_addc(e, piece_at(m, column, tile_addc(e, bit3, 2 * k)), a_bytes(m));
+	}
+}
+
+static LLVMValueRef tap_mask(Mma *m, const DeviceRow *r)
+{
+	const KContract *c = m->t.c;
+	Emit *e = m->t.e;
+	LLVMValueRef mask = word_const(m, 0), in, y;
+
+	for (int64_t ky = 0; ky < c->nky; ky++) {
+		y = LLVMBuildICmp(e->b, LLVMIntULT, tile_addc(e, r->y, ky * c->dy), tile_num(e, c->in_y), "");
+		for (int64_t kx = 0; kx < c->nkx; kx++) {
+			in = LLVMBuildICmp(e->b, LLVMIntULT, tile_addc(e, r->x, kx * c->dx), tile_num(e, c->in_x), "");
+			in = LLVMBuildZExt(e->b, LLVMBuildAnd(e->b, in, y, ""), i32_type(m), "");
+			mask = LLVMBuildOr(e->b, mask, LLVMBuildShl(e->b, in, word_const(m, ky * c->nkx + kx), ""), "");
+		}
+	}
+	return mask;
+}
+
+static void plan_pieces(Mma *m)
+{
+	DeviceTile *t = &m->t;
+	Emit *e = t->e;
+	int along = m->words / PIECE_WORDS;
+	bool inside = t->c->nky * t->c->nkx == 1 && !t->c->py && !t->c->px;
+
+	m->q = tile_rem(e, t->thread, along);
+	for (int j = 0; j < m->a_pieces; j++) {
+		LLVMValueRef row = tile_addc(e, tile_div(e, t->thread, along), (int64_t)j * (THREADS / along));
+
+		m->row[j] = device_row(t, row);
+		m->mask[j] = inside ? NULL : tap_mask(m, &m->row[j]);
+		m->a_to[j] = piece_at(m, row, m->q);
+	}
+	for (int j = 0; j < m->b_pieces; j++) {
+		LLVMValueRef column = tile_addc(e, tile_div(e, t->thread, along), (int64_t)j * (THREADS / along));
+
+		m->b_to[j] = tile_addc(e, piece_at(m, column, m->q), a_bytes(m));
+	}
+}
+
+/* -- which terms ------------------------------------------------------------------------------------- */
+
+/* A stage: its tap and its first channel of the tap. */
+typedef struct Stage {
+	LLVMValueRef number, tap, k;
+} Stage;
+
+static Stage stage_of(Mma *m, LLVMValueRef number)
+{
+	Emit *e = m->t.e;
+
+	return (Stage){number, tile_div(e, number, m->per_tap), tile_mul(e, tile_rem(e, number, m->per_tap), m->t.depth)};
+}
+
+/* From the first tap of a row, at the first channel, to what the thread takes of it in a stage, in elements. */
+static LLVMValueRef stage_offset(Mma *m, const Stage *s)
+{
+	const KContract *c = m->t.c;
+	Emit *e = m->t.e;
+	LLVMValueRef y = tile_mul(e, tile_div(e, s->tap, c->nkx), c->dy), x = tile_mul(e, tile_rem(e, s->tap, c->nkx), c->dx);
+	LLVMValueRef k = tile_add(e, s->k, tile_mul(e, m->q, (int64_t)PIECE_WORDS * mma_word_elems(m->kind))), at;
+
+	k = tile_add(e, k, m->t.kk);
+	at = tile_add(e, tile_mul(e, y, c->a.y), tile_mul(e, x, c->a.x));
+	if (!c->group_k && c->a.block >= c->nk)
+		return tile_add(e, at, k);
+	at = tile_add(e, at, tile_rem(e, k, c->a.block));
+	return tile_add(e, at, tile_mul(e, tile_div(e, k, c->a.block), c->a.blk));
+}
+
+/* Elements of the thread's piece that are terms: all, but for the last ones of a tap.  NULL: always all. */
+static LLVMValueRef live_terms(Mma *m, const Stage *s)
+{
+	const KContract *c = m->t.c;
+	Emit *e = m->t.e;
+	int64_t n = (int64_t)PIECE_WORDS * mma_word_elems(m->kind);
+	LLVMValueRef left, zero = emit_index(e, 0), most = emit_index(e, n);
+
+	if (c->nk % m->t.depth == 0)
+		return NULL;
+	left = LLVMBuildSub(e->b, emit_index(e, c->nk), tile_add(e, s->k, tile_mul(e, m->q, n)), "");
+	left = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, left, most, ""), left, most, "");
+	return LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSGT, left, zero, ""), left, zero, "");
+}
+
+/* Is the tap inside, of row j? */
+static LLVMValueRef tap_bit(Mma *m, const Stage *s, int j)
+{
+	Emit *e = m->t.e;
+	LLVMValueRef tap = LLVMBuildIntCast2(e->b, s->tap, i32_type(m), false, "");
+
+	return LLVMBuildAnd(e->b, LLVMBuildLShr(e->b, m->mask[j], tap, ""), word_const(m, 1), "");
+}
+
+static LLVMValueRef global_at(Mma *m, int arg, LLVMTypeRef mem, LLVMValueRef at)
+{
+	Emit *e = m->t.e;
+
+	return LLVMBuildGEP2(e->b, mem, e->arg[arg], &at, 1, "");
+}
+
+/* Where the thread's first piece of B lies, for a stage; pieces behind it follow THREADS pieces later. */
+static LLVMValueRef weights_at(Mma *m, const Stage *s, int j)
+{
+	Emit *e = m->t.e;
+	LLVMTypeRef i8 = LLVMInt8TypeInContext(e->ctx);
+	int64_t bytes = (int64_t)m->t.columns * m->words * 4;
+	LLVMValueRef tile = tile_mul(e, tile_div(e, m->t.column, m->t.columns), m->all), at;
+
+	at = tile_mul(e, tile_add(e, tile, s->number), bytes);
+	at = tile_add(e, at, tile_mul(e, m->t.thread, PIECE));
+	return global_at(m, m->t.c->b_arg, i8, tile_addc(e, at, (int64_t)j * THREADS * PIECE));
+}
+
+/* -- cp.async ---------------------------------------------------------------------------------------- */
+
+static void copy_piece(Mma *m, LLVMValueRef to, LLVMValueRef from, LLVMValueRef bytes)
+{
+	Emit *e = m->t.e;
+	LLVMTypeRef global = LLVMPointerTypeInContext(e->ctx, 1);
+	LLVMValueRef arg[3] = {to, LLVMBuildAddrSpaceCast(e->b, from, global, ""), bytes};
+
+	emit_intrinsic(e, bytes ? "llvm.nvvm.cp.async.cg.shared.global.16.s" : "llvm.nvvm.cp.async.cg.shared.global.16", NULL, 0, arg,
+	               bytes ? 3 : 2);
+}
+
+/* Starts to bring a stage to `base`. */
+static void copy_stage(Mma *m, const Stage *s, LLVMValueRef base)
+{
+	Emit *e = m->t.e;
+	const KContract *c = m->t.c;
+	LLVMTypeRef mem = emit_mem_type(e, c->a.elem);
+	LLVMValueRef off = stage_offset(m, s), live = live_terms(m, s), bytes = NULL;
+
+	if (live)
+		live = LLVMBuildIntCast2(e->b, tile_mul(e, live, mlo_elem_bits(c->a.elem) / 8), i32_type(m), false, "");
+	for (int j = 0; j < m->a_pieces; j++) {
+		bytes = live;
+		if (m->mask[j])
+			bytes = LLVMBuildMul(e->b, tap_bit(m, s, j), live ? live : word_const(m, PIECE), "");
+		copy_piece(m, byte_at(m, tile_add(e, base, m->a_to[j])), global_at(m, c->a_arg, mem, tile_add(e, m->row[j].at, off)), bytes);
+	}
+	for (int j = 0; j < m->b_pieces; j++)
+		copy_piece(m, byte_at(m, tile_add(e, base, m->b_to[j])), weights_at(m, s, j), NULL);
+}
+
+/* -- through registers ------------------------------------------------------------------------------- */
+
+static LLVMTypeRef piece_type(const Mma *m)
+{
+	return LLVMVectorType(i32_type(m), PIECE_WORDS);
+}
+
+static LLVMValueRef load_words(Mma *m, LLVMValueRef from)
+{
+	LLVMValueRef v = LLVMBuildLoad2(m->t.e->b, piece_type(m), from, "");
+
+	LLVMSetAlignment(v, PIECE);
+	return v;
+}
+
+/* f32 as halves of words. */
+static LLVMValueRef narrowed(Mma *m, LLVMValueRef v)
+{
+	Emit *e = m->t.e;
+	LLVMTypeRef f16 = m->kind->word == EL_f16 ? LLVMHalfTypeInContext(e->ctx) : LLVMBFloatTypeInContext(e->ctx);
+
+	return LLVMBuildBitCast(e->b, LLVMBuildFPTrunc(e->b, v, emit_vec(f16, emit_lanes(v)), ""), piece_type(m), "");
+}
+
+/* A piece of A where it is f32 and multiplied as something shorter: twice 16 bytes. */
+static LLVMValueRef load_wide(Mma *m, LLVMValueRef at)
+{
+	enum { QUAD = 4 };
+	Emit *e = m->t.e;
+	LLVMTypeRef f32 = LLVMFloatTypeInContext(e->ctx);
+	LLVMValueRef half[2];
+
+	for (int i = 0; i < 2; i++) {
+		half[i] = LLVMBuildLoad2(e->b, LLVMVectorType(f32, QUAD), global_at(m, m->t.c->a_arg, f32, tile_addc(e, at, i * QUAD)), "");
+		LLVMSetAlignment(half[i], PIECE);
+	}
+	return narrowed(m, emit_joined(e, half, 2));
+}
+
+/* Words with those elements cleared that are no terms. */
+static LLVMValueRef only_live(Mma *m, LLVMValueRef v, LLVMValueRef live)
+{
+	Emit *e = m->t.e;
+	int n = PIECE_WORDS * mma_word_elems(m->kind);
+	LLVMTypeRef t = LLVMVectorType(LLVMIntTypeInContext(e->ctx, mlo_elem_bits(m->kind->word)), (unsigned)n);
+	LLVMTypeRef i32v = LLVMVectorType(i32_type(m), (unsigned)n);
+	LLVMValueRef there, bits = LLVMBuildBitCast(e->b, v, t, "");
+
+	there = emit_splat(e, LLVMBuildIntCast2(e->b, live, i32_type(m), false, ""), n);
+	there = LLVMBuildICmp(e->b, LLVMIntULT, emit_iota(e, LLVMGetElementType(i32v), n, 1), there, "");
+	return LLVMBuildBitCast(e->b, emit_select(e, there, bits, LLVMConstNull(t)), piece_type(m), "");
+}
+
+static void fetch(Mma *m, const Stage *s)
+{
+	Emit *e = m->t.e;
+	const KContract *c = m->t.c;
+	LLVMTypeRef mem = emit_mem_type(e, c->a.elem);
+	LLVMValueRef off = stage_offset(m, s), live = live_terms(m, s), v, in, at;
+
+	for (int j = 0; j < m->a_pieces; j++) {
+		at = tile_add(e, m->row[j].at, off);
+		in = m->mask[j] ? LLVMBuildICmp(e->b, LLVMIntNE, tap_bit(m, s, j), word_const(m, 0), "") : NULL;
+		if (live) {
+			v = LLVMBuildICmp(e->b, LLVMIntNE, live, emit_index(e, 0), "");
+			in = in ? LLVMBuildAnd(e->b, in, v, "") : v;
+		}
+		if (in)
+			at = LLVMBuildSelect(e->b, in, at, emit_index(e, 0), "");
+		v = c->a.elem == m->kind->word || mlo_elem_bits(c->a.elem) == 8 ? load_words(m, global_at(m, c->a_arg, mem, at)) : load_wide(m, at);
+		if (live && mlo_elem_is_float(c->a.elem))
+			v = only_live(m, v, live);
+		LLVMBuildStore(e->b, in ? emit_select(e, in, v, LLVMConstNull(piece_type(m))) : v, m->a[j]);
+	}
+	for (int j = 0; j < m->b_pieces; j++)
+		LLVMBuildStore(e->b, load_words(m, weights_at(m, s, j)), m->b[j]);
+}
+
+static void put(Mma *m, LLVMValueRef base)
+{
+	Emit *e = m->t.e;
+
+	for (int j = 0; j < m->a_pieces + m->b_pieces; j++) {
+		bool a = j < m->a_pieces;
+		LLVMValueRef to = a ? m->a_to[j] : m->b_to[j - m->a_pieces], v = a ? m->a[j] : m->b[j - m->a_pieces];
+
+		v = LLVMBuildStore(e->b, LLVMBuildLoad2(e->b, piece_type(m), v, ""), byte_at(m, tile_add(e, base, to)));
+		LLVMSetAlignment(v, PIECE);
+	}
+}
+
+/* -- products ---------------------------------------------------------------------------------------- */
+
+/* Four matrices of eight rows of 16 bytes, a word of each for each lane. */
+static void load_fragments(Mma *m, LLVMValueRef at, LLVMValueRef *out)
+{
+	Emit *e = m->t.e;
+	LLVMValueRef p = byte_at(m, at), v;
+	LLVMTypeRef over = LLVMTypeOf(p);
+
+	v = emit_intrinsic(e, "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x4.b16", &over, 1, &p, 1);
+	for (unsigned i = 0; i < 4; i++)
+		out[i] = LLVMBuildExtractValue(e->b, v, i, "");
+}
+
+/* tf32 is rounded, not cut. */
+static LLVMValueRef as_operand(Mma *m, LLVMValueRef v)
+{
+	Emit *e = m->t.e;
+
+	if (m->kind->word == EL_f16)
+		return LLVMBuildBitCast(e->b, v, LLVMVectorType(LLVMHalfTypeInContext(e->ctx), 2), "");
+	if (m->kind->word != EL_f32)
+		return v;
+	v = LLVMBuildBitCast(e->b, v, LLVMFloatTypeInContext(e->ctx), "");
+	return emit_intrinsic(e, "llvm.nvvm.f2tf32.rna", NULL, 0, &v, 1);
+}
+
+static void call_mma(Mma *m, const char *name, LLVMValueRef *a, int na, LLVMValueRef *b, int nb, LLVMValueRef *sum, int ns)
+{
+	Emit *e = m->t.e;
+	LLVMValueRef arg[10], r;
+	unsigned n = 0;
+
+	for (int i = 0; i < na; i++)
+		arg[n++] = a[i];
+	for (int i = 0; i < nb; i++)
+		arg[n++] = b[i];
+	for (int i = 0; i < ns; i++)
+		arg[n++] = LLVMBuildLoad2(e->b, m->sum_type, sum[i], "");
+	r = emit_intrinsic(e, name, NULL, 0, arg, n);
+	for (int i = 0; i < ns; i++)
+		LLVMBuildStore(e->b, LLVMBuildExtractValue(e->b, r, (unsigned)i, ""), sum[i]);
+}
+
+/* a: words (g, t), (g+8, t), (g, t+4), (g+8, t+4); b: (t, g), (t+4, g); sums: (g, 2t), (g, 2t+1), then row g+8. */
+static void multiply_fragment(Mma *m, LLVMValueRef *a, LLVMValueRef *b, LLVMValueRef *sum)
+{
+	if (!m->quarters) {
+		call_mma(m, m->kind->name, a, 4, b, 2, sum, 4);
+		return;
+	}
+	for (int h = 0; h < 2; h++) {
+		if (m->kind->word == EL_f16) {
+			call_mma(m, m->kind->half, a + 2 * h, 2, b + h, 1, sum, 4);
+			continue;
+		}
+		call_mma(m, m->kind->half, a + 2 * h, 1, b + h, 1, sum, 2);
+		call_mma(m, m->kind->half, a + 2 * h + 1, 1, b + h, 1, sum + 2, 2);
+	}
+}
+
+static void multiply(Mma *m, LLVMValueRef base)
+{
+	enum { MAX_M = 4, MAX_N = 8 };
+	Emit *e = m->t.e;
+	LLVMValueRef a[MAX_M * 4], b[MAX_N * 2];
+
+	for (int k = 0; k < m->words / STEP; k++) {
+		LLVMValueRef a_at = tile_add(e, base, m->a_from[k]), b_at = tile_add(e, base, m->b_from[k]);
+
+		for (int i = 0; i < m->mt; i++)
+			load_fragments(m, tile_addc(e, a_at, (int64_t)i * 16 * m->words * 4), a + 4 * i);
+		for (int j = 0; j < m->nt; j += 2)
+			load_fragments(m, tile_addc(e, b_at, (int64_t)j * 8 * m->words * 4), b + 2 * j);
+		for (int i = 0; i < 4 * m->mt; i++)
+			a[i] = as_operand(m, a[i]);
+		for (int j = 0; j < 2 * m->nt; j++)
+			b[j] = as_operand(m, b[j]);
+		for (int i = 0; i < m->mt; i++)
+			for (int j = 0; j < m->nt; j++)
+				multiply_fragment(m, a + 4 * i, b + 2 * j, m->sum + 4 * (i * m->nt + j));
+	}
+}
+
+/* -- stages ------------------------------------------------------------------------------------------ */
+
+static LLVMValueRef next_base(Mma *m, LLVMValueRef base)
+{
+	Emit *e = m->t.e;
+	LLVMValueRef n = tile_addc(e, base, stage_bytes(m)), end = emit_index(e, (int64_t)m->stages * stage_bytes(m));
+
+	return LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, n, end, ""), emit_index(e, 0), n, "");
+}
+
+static void async(Mma *m, const char *name)
+{
+	emit_intrinsic(m->t.e, name, NULL, 0, NULL, 0);
+}
+
+/* Copies are `stages - 1` stages ahead; each round ends a group of them, an empty one at the end. */
+static void stages_async(Mma *m)
+{
+	Emit *e = m->t.e;
+	LLVMValueRef from = emit_alloca(e, e->index, "from"), to = emit_alloca(e, e->index, "to"), ahead, round, base;
+	EmitLoop l;
+	DeviceIf more;
+
+	for (int i = 0; i < m->stages - 1; i++) {
+		Stage s = stage_of(m, emit_index(e, i));
+
+		if (i < m->all)
+			copy_stage(m, &s, emit_index(e, (int64_t)i * stage_bytes(m)));
+		async(m, "llvm.nvvm.cp.async.commit.group");
+	}
+	LLVMBuildStore(e->b, emit_index(e, 0), from);
+	LLVMBuildStore(e->b, emit_index(e, (int64_t)(m->stages - 1) * stage_bytes(m)), to);
+	round = emit_for(e, &l, emit_index(e, 0), emit_index(e, m->all), emit_index(e, 1), "stage");
+	ahead = word_const(m, m->stages - 2);
+	emit_intrinsic(e, "llvm.nvvm.cp.async.wait.group", NULL, 0, &ahead, 1);
+	device_block_barrier(e);
+	ahead = tile_addc(e, round, m->stages - 1);
+	device_if(e, &more, LLVMBuildICmp(e->b, LLVMIntSLT, ahead, emit_index(e, m->all), ""));
+	base = LLVMBuildLoad2(e->b, e->index, to, "");
+	Stage s = stage_of(m, ahead);
+	copy_stage(m, &s, base);
+	LLVMBuildStore(e->b, next_base(m, base), to);
+	device_endif(e, &more);
+	async(m, "llvm.nvvm.cp.async.commit.group");
+	base = LLVMBuildLoad2(e->b, e->index, from, "");
+	multiply(m, base);
+	LLVMBuildStore(e->b, next_base(m, base), from);
+	emit_end(e, &l);
+	async(m, "llvm.nvvm.cp.async.wait.all");
+	device_block_barrier(e);
+}
+
+static void stages_registers(Mma *m)
+{
+	Emit *e = m->t.e;
+	LLVMValueRef round, here, ahead, last = emit_index(e, m->all - 1);
+	Stage s = stage_of(m, emit_index(e, 0));
+	EmitLoop l;
+
+	fetch(m, &s);
+	put(m, emit_index(e, 0));
+	device_block_barrier(e);
+	round = emit_for(e, &l, emit_index(e, 0), emit_index(e, m->all), emit_index(e, 1), "stage");
+	here = tile_mul(e, LLVMBuildAnd(e->b, round, emit_index(e, 1), ""), stage_bytes(m));
+	ahead = tile_addc(e, round, 1); /* the last one again, in the end */
+	ahead = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, ahead, last, ""), ahead, last, "");
+	s = stage_of(m, ahead);
+	fetch(m, &s);
+	multiply(m, here);
+	put(m, LLVMBuildSub(e->b, emit_index(e, stage_bytes(m)), here, ""));
+	device_block_barrier(e);
+	emit_end(e, &l);
+}
+
+/* -- the kernel -------------------------------------------------------------------------------------- */
+
+/* Sums of the warps in rows of the block, to where the epilogue finds them. */
+static void store_sums(Mma *m)
+{
+	Emit *e = m->t.e;
+	LLVMValueRef g = tile_div(e, m->lane, 4), pair = tile_mul(e, tile_rem(e, m->lane, 4), 2), row, column, v;
+	LLVMTypeRef two = LLVMVectorType(m->sum_type, 2);
+
+	for (int i = 0; i < m->mt * m->nt * 2; i++) {
+		int fragment = i / 2, half = i % 2;
+
+		row = tile_addc(e, g, fragment / m->nt * 16 + half * 8);
+		column = tile_addc(e, tile_add(e, tile_mul(e, m->warp_n, (int64_t)m->nt * 8), pair), (int64_t)(fragment % m->nt) * 8);
+		v = LLVMGetPoison(two);
+		for (int k = 0; k < 2; k++) {
+			LLVMValueRef sum = LLVMBuildLoad2(e->b, m->sum_type, m->sum[fragment * 4 + half * 2 + k], "");
+
+			v = LLVMBuildInsertElement(e->b, v, sum, emit_index(e, k), "");
+		}
+		LLVMSetAlignment(LLVMBuildStore(e->b, v, device_word(e, device_sum_at(&m->t, row, column))), 8);
+	}
+}
+
+static void one_tile(Mma *m)
+{
+	Emit *e = m->t.e;
+	DeviceIf own;
+
+	plan_pieces(m);
+	for (int i = 0; i < m->mt * m->nt * 4; i++)
+		LLVMBuildStore(e->b, LLVMConstNull(m->sum_type), m->sum[i]);
+	if (m->async)
+		stages_async(m);
+	else
+		stages_registers(m);
+	for (int w = 0; w < m->warps_m; w++) {
+		device_if(e, &own, LLVMBuildICmp(e->b, LLVMIntEQ, m->warp_m, emit_index(e, w), ""));
+		store_sums(m);
+		device_endif(e, &own);
+		device_epilogue(&m->t, w * m->mt * 16, m->mt * 16);
+	}
+}
+
+static void begin(Mma *m)
+{
+	Emit *e = m->t.e;
+	LLVMValueRef warp = tile_div(e, m->t.thread, DEVICE_WARP);
+
+	m->sum_type = emit_type(e, mlo_contract_sum(m->t.c));
+	m->lane = tile_rem(e, m->t.thread, DEVICE_WARP);
+	m->warp_m = tile_div(e, warp, m->warps_n);
+	m->warp_n = tile_rem(e, warp, m->warps_n);
+	MLO_ASSERT(m->a_pieces <= MAX_PIECES && m->b_pieces <= MAX_PIECES && m->mt * m->nt * 4 <= MAX_SUMS);
+	for (int i = 0; i < m->mt * m->nt * 4; i++)
+		m->sum[i] = emit_alloca(e, m->sum_type, "sum");
+	for (int j = 0; j < m->a_pieces; j++)
+		m->a[j] = emit_alloca(e, piece_type(m), "a");
+	for (int j = 0; j < m->b_pieces; j++)
+		m->b[j] = emit_alloca(e, piece_type(m), "b");
+	plan_fragments(m);
+}
+
+/* Pieces of A: n elements that lie beside each other, at multiples of n. */
+static bool pieces_fit(const KContract *c, int64_t n)
+{
+	const int64_t whole[] = {c->a.b0, c->a.b1, c->a.y, c->a.x, c->group_k, c->a.block < c->nk || c->group_k ? c->a.blk : 0};
+
+	if (c->a.k != 1 || ((c->a.block < c->nk || c->group_k) && c->a.block % n) || (c->nk % n && c->a.block % n))
+		return false;
+	for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
+		if (whole[i] < 0 || whole[i] % n)
+			return false;
+	return true;
+}
+
+/* Shared memory for a few stages, of which two blocks have room on a multiprocessor. */
+static int choose_stages(const Mma *m, const MloGpu *gpu)
+{
+	int most = gpu->sm_shared / 2 - 1024, n;
+
+	if (!m->async)
+		return 2;
+	most = most < gpu->block_shared ? most : gpu->block_shared;
+	n = most / stage_bytes(m);
+	return n > MAX_STAGES ? MAX_STAGES : n < 2 ? 2 : n;
+}
+
+static void choose_shape(Mma *m, const MloKernel *k, const MloGpu *gpu)
+{
+	enum { MOST = 128, LEAST = 64 };
+	DeviceTile *t = &m->t;
+
+	t->rows = MOST;
+	while (t->rows > LEAST && device_tile_count(k, t->c, t->rows, t->columns) < gpu->sms)
+		t->rows /= 2;
+	m->warps_n = t->columns >= 64 ? 2 : 1;
+	m->warps_m = WARPS / m->warps_n;
+	m->mt = t->rows / m->warps_m / 16;
+	m->nt = t->columns / m->warps_n / 8;
+	m->a_pieces = t->rows * m->words / PIECE_WORDS / THREADS;
+	m->b_pieces = t->columns * m->words / PIECE_WORDS / THREADS;
+	m->stages = choose_stages(m, gpu);
+}
+
+static bool shape_fits(const KContract *c, const MmaKind *kind, int columns)
+{
+	int64_t n = (int64_t)PIECE_WORDS * mma_word_elems(kind);
+	int words = c->dot / mma_word_elems(kind);
+
+	return !c->wino && !c->depth && !c->sparse.spread && !c->scale.on && c->b.packed && c->nk > 0 && c->nc > 0 && !c->a_at && !c->y_lo &&
+	       c->nky * c->nkx <= MASK_TAPS && (words == MMA_LEAST_WORDS || words == MMA_MOST_WORDS) &&
+	       columns % 16 == 0 && columns <= 128 && columns * words >= PIECE_WORDS * THREADS && pieces_fit(c, n) &&
+	       (!c->group_k || (c->group_c > 0 && c->group_c % columns == 0));
+}
+
+static LLVMValueRef aligned(Mma *m)
+{
+	Emit *e = m->t.e;
+	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx);
+	LLVMValueRef a = LLVMBuildPtrToInt(e->b, e->arg[m->t.c->a_arg], i64, "");
+
+	return LLVMBuildICmp(e->b, LLVMIntEQ, LLVMBuildAnd(e->b, a, emit_const_i(i64, PIECE - 1), ""), emit_const_i(i64, 0), "");
+}
+
+bool device_mma(LLVMModuleRef module, const MloKernel *k, const MloTarget *target, const char *symbol, MloLaunch *launch)
+{
+	const KContract *c = k->body->contract;
+	int columns = c->vecs * c->lanes;
+	const MmaKind *kind = mma_kind(target->gpu->capability, c->a.elem, c->b.elem);
+	DeviceFrame f;
+	Mma m = {.t = {.f = &f, .e = &f.e, .s = k->body, .c = c, .columns = columns, .depth = c->dot, .threads = THREADS}, .kind = kind};
+	LLVMValueRef ok;
+	DeviceIf fast;
+	EmitLoop l;
+
+	if (!kind || !shape_fits(c, kind, columns))
+		return false;
+	m.words = c->dot / mma_word_elems(kind);
+	m.quarters = target->gpu->capability < 80;
+	m.async = !m.quarters && mlo_elem_bits(c->a.elem) == mlo_elem_bits(kind->word);
+	m.per_tap = (c->nk + c->dot - 1) / c->dot;
+	m.all = m.per_tap * c->nky * c->nkx;
+	choose_shape(&m, k, target->gpu);
+	device_begin(&f, module, k, target, symbol);
+	device_team(&f, 1, THREADS);
+	f.team.alone = true;
+	m.t.thread = f.team.thread;
+	*launch = (MloLaunch){.threads = THREADS, .blocks = (uint32_t)device_tile_count(k, c, m.t.rows, columns)};
+	launch->tasks_per_block = k->ntasks < 0 ? 1 : 0;
+	launch->shared_bytes = (uint32_t)(m.stages * stage_bytes(&m));
+	if (launch->shared_bytes < (uint32_t)(m.mt * 16 * columns * 4))
+		launch->shared_bytes = (uint32_t)(m.mt * 16 * columns * 4);
+	begin(&m);
+	ok = aligned(&m);
+	device_if(&f.e, &fast, ok);
+	device_tile_begin(&m.t, &l);
+	one_tile(&m);
+	device_tile_end(&m.t, &l);
+	device_endif(&f.e, &fast);
+	device_unaligned(&m.t, ok);
+	device_end(&f, launch);
+	return true;
+}
