@@ -4,7 +4,8 @@
 #   sh runtime/amalgamate.sh FOLDER      writes FOLDER/mlopt_rt.c and FOLDER/mlopt_rt.h
 #
 # They compile alone, cc -std=c11 -pthread -c mlopt_rt.c, and need nothing but the C library.  With
-# -DMLRT_WITH_SODIUM they can require signatures, and need libsodium.
+# -DMLRT_WITH_SODIUM they can require signatures, and need libsodium.  With -DMLRT_WITH_CUDA they run packages for GPUs
+# by themselves, else through libmlopt_rt_cuda.so.
 # The part of xxHash in use is taken from the header-only form installed on the machine that runs
 # this script (XXHASH_H names another file); its licence, BSD-2-Clause, is kept with it.
 set -eu
@@ -36,10 +37,15 @@ body() {
 		r $xxhash
 		d
 	}" "$top/runtime/xxh.h"
-	for f in format.h float_mode.h ticks.h internal.h json.h object.h session.h error.c hash.c json.c elem.c container.c manifest.c \
+	for f in format.h float_mode.h ticks.h internal.h json.h object.h session.h device.h error.c hash.c json.c elem.c container.c manifest.c \
 	         list.c list_check.c list_steps.c program.c memory.c cpu.c quota.c threads.c sets.c pace.c call.c object.c frame.c sizes.c \
-	         control.c object_ops.c steps.c state.c tensors.c session.c golden.c signature.c open.c version.c; do
+	         control.c object_ops.c steps.c state.c tensors.c session.c golden.c signature.c device.c launch.c open.c version.c; do
 		body "runtime/$f"
 	done
+	echo '#ifdef MLRT_WITH_CUDA'
+	for f in cuda.h cuda_driver.c cuda_model.c cuda_flat.c cuda_session.c; do
+		body "runtime/$f"
+	done
+	echo '#endif'
 } > "$out/mlopt_rt.c.tmp"
 mv "$out/mlopt_rt.c.tmp" "$out/mlopt_rt.c"

@@ -88,6 +88,12 @@ static bool flags_fit(const MlrtBlob *b)
 	return b->flags <= (b->kind == MLRT_WEIGHTS ? mlrt_chunks(b->bytes) : 0);
 }
 
+/* Of the kinds that the package's minor knows. */
+static uint32_t last_kind(const Container *c)
+{
+	return c->header.minor >= MLRT_GPU_MINOR ? MLRT_LAUNCHES : MLRT_GOLDEN;
+}
+
 /* What nothing reads before there is a session, and what most bytes are. */
 static bool may_wait(const MlrtBlob *b)
 {
@@ -127,7 +133,7 @@ static MlrtStatus check_blobs(const Container *c, int how, MlrtError *err)
 			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: blob %zu at %llu of %llu bytes", i,
 					 (unsigned long long)b->offset, (unsigned long long)b->bytes);
 		if (c->header.minor <= MLRT_FORMAT_MINOR &&
-		    (b->kind < MLRT_CODE || b->kind > MLRT_GOLDEN || !flags_fit(b)))
+		    (b->kind < MLRT_CODE || b->kind > last_kind(c) || !flags_fit(b)))
 			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: blob %zu has kind %u, flags %u", i,
 					 (unsigned)b->kind, (unsigned)b->flags);
 		if (!is_zero(c->file + end, at - end))

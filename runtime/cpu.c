@@ -12,7 +12,7 @@
 
 MLRT_LOCAL int mlrt_arch_misaligned(const char *arch)
 {
-	return strcmp(arch, "x86_64") == 0 ? 0 : strcmp(arch, "aarch64") == 0 ? 3 : strcmp(arch, "riscv64") == 0 ? 1 : -1;
+	return strcmp(arch, "x86_64") == 0 || strcmp(arch, "nvptx64") == 0 ? 0 : strcmp(arch, "aarch64") == 0 ? 3 : strcmp(arch, "riscv64") == 0 ? 1 : -1;
 }
 
 #if defined(__x86_64__)

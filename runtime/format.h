@@ -23,8 +23,9 @@
 
 #define MLRT_MAGIC "MLOPTPKG"
 #define MLRT_FORMAT_MAJOR 1 /* readers refuse another major */
-#define MLRT_FORMAT_MINOR 4 /* readers accept any minor, but not what they do not know; 3: sets of steps; 4: signatures */
+#define MLRT_FORMAT_MINOR 5 /* readers accept any minor, but not what they do not know; 3: sets of steps; 4: signatures; 5: GPUs */
 #define MLRT_SIGNED_MINOR 4 /* the first whose header has a place for signatures */
+#define MLRT_GPU_MINOR 5    /* the first with variants for GPUs */
 #define MLRT_MANIFEST_MAX (16 << 20) /* bytes */
 #define MLRT_PAGE 16384     /* blob alignment: a multiple of every page size in use here but 64 KiB */
 
@@ -67,7 +68,7 @@ enum MlrtBlobKind {
 	MLRT_GOLDEN = 4,
 	MLRT_PTX = 5,            /* of a variant of arch "nvptx64", in the place of CODE: the text of one PTX module, NUL-terminated */
 	MLRT_CUBIN = 6,          /* the same module, assembled; may be absent */
-	MLRT_LAUNCHES = 7        /* MlrtLaunches, nlaunches x MlrtLaunch, then NUL-terminated names of entries */
+	MLRT_LAUNCHES = 7        /* of such a variant: MlrtLaunches, nlaunches x MlrtLaunch, then NUL-terminated names of entries */
 };
 
 /* hash: of a blob of up to MLRT_HASH_CHUNK bytes its xxh3-64; of a longer one the xxh3-64 of the
@@ -126,7 +127,7 @@ typedef struct MlrtProgram {
 } MlrtProgram;
 
 typedef struct MlrtStep {
-	uint64_t code;           /* offset of the kernel in the CODE blob */
+	uint64_t code;           /* offset of the kernel in the CODE blob; of a GPU, the number of its MlrtLaunch */
 	uint32_t first_arg, nargs;
 	uint32_t ntasks;         /* size of the task space, at least 1 */
 	uint32_t flags;          /* enum MlrtStepFlags */
@@ -313,6 +314,7 @@ enum MlrtObjectOp {
  *   "inputs":[{"name":"x","elem":"f32","dims":[1,3,224,224],"bytes":602112}], "outputs":[likewise],
  *   "variants":[{"name":"x86_64-avx512","arch":"x86_64","needs":["avx512f",...],
  *                "code":0,"weights":1,"program":2,"golden":3, blob numbers; "weights", "golden" may be absent
+ *                "launches":4,"cubin":5,                      of arch "nvptx64" only; "cubin" may be absent
  *                "arena_bytes":N,"scratch_bytes":N,"precision":"f32",
  *                "steps":[{"name":"conv_relu","kernel":"hex key","nodes":["n1","n2"],"ops":["Conv","Relu"],
  *                          "flops":N,"bytes":N,"tier":"contract|loops|library","beside":true}]}],   best first

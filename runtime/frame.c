@@ -131,8 +131,9 @@ static void prepare_steps(Frame *f)
 		}
 		if (step->kind != MLRT_STEP_KERNEL)
 			continue;
-		out->call = (Call){(Kernel *)(uintptr_t)(s->model->code.data + step->code), f->arg + step->first,
-				   step->ntasks, step->flags & MLRT_STEP_WHOLE ? 1 : most, 0, 0, NULL};
+		out->call = (Call){.kernel = s->device ? NULL : (Kernel *)(uintptr_t)(s->model->code.data + step->code),
+				   .code = step->code, .nargs = step->n, .args = f->arg + step->first, .ntasks = step->ntasks,
+				   .parts = step->flags & MLRT_STEP_WHOLE ? 1 : most};
 		late = find_late(f, out, step, late);
 	}
 }
@@ -160,7 +161,7 @@ static void set_places(Frame *f)
 	const List *l = &m->program.list;
 
 	f->place[PLACE_ARENA] = (Place){f->arena.data, f->body->head->arena_bytes};
-	f->place[PLACE_WEIGHT] = (Place){(unsigned char *)(uintptr_t)m->weights.data, m->weights.bytes};
+	f->place[PLACE_WEIGHT] = (Place){(unsigned char *)(uintptr_t)f->session->weights, m->weights.bytes};
 	f->place[PLACE_SIZES] = (Place){(unsigned char *)f->slot, f->body->head->nslots * sizeof *f->slot};
 	for (uint32_t i = 0; i < l->head->nstrings; i++)
 		f->place[PLACE_FIXED + i] =

@@ -7,9 +7,21 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "mlopt/runtime.h"
 #include "runtime/format.h"
+
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+#ifndef MLRT_VERSION /* the amalgamation defines it */
+#ifdef PACKAGE_VERSION
+#define MLRT_VERSION PACKAGE_VERSION
+#else
+#define MLRT_VERSION "unknown"
+#endif
+#endif
 
 #ifndef MLRT_LOCAL
 #define MLRT_LOCAL __attribute__((visibility("hidden")))
@@ -125,6 +137,7 @@ typedef struct Variant {
 	const char *needs; /* nneeds strings, one behind the other */
 	size_t nneeds;
 	uint64_t code, weights, program, golden; /* blob numbers; weights, golden: UINT64_MAX if none */
+	uint64_t launches, cubin; /* of a GPU; cubin: UINT64_MAX if none */
 	uint64_t arena_bytes, scratch_bytes;
 } Variant;
 typedef struct StatePair {
@@ -143,6 +156,21 @@ MLRT_LOCAL MlrtStatus mlrt_manifest_read(Manifest *m, const Container *c, MlrtEr
 MLRT_LOCAL void mlrt_manifest_free(Manifest *m);
 /* What the user calls step `step` of a variant, for messages: the model's node, or the step's own name, or "". */
 MLRT_LOCAL void mlrt_manifest_step(const Container *c, const char *variant, uint64_t step, char *out, size_t n);
+
+/* How kernels of a GPU are started (format.h), as the file has it. */
+typedef struct Launches {
+	const unsigned char *record; /* n of them, at any address */
+	uint32_t n;
+	const char *names;
+	uint64_t name_bytes;
+} Launches;
+static inline MlrtLaunch mlrt_launch_at(const Launches *l, uint32_t i)
+{
+	MlrtLaunch out;
+
+	memcpy(&out, l->record + (size_t)i * sizeof out, sizeof out);
+	return out;
+}
 
 /* list.c, list_check.c: a program of a list, its tables. */
 typedef struct Body {
@@ -184,7 +212,8 @@ typedef struct Spaces {
 	const Manifest *manifest;
 	const Variant *variant;
 	const unsigned char *weight_data;
-	uint64_t arena, weights, code;
+	uint64_t arena, weights;
+	uint64_t code;   /* bytes, or kernels of a GPU */
 } Spaces;
 MLRT_LOCAL MlrtStatus mlrt_list_read(Program *p, size_t bytes, const Spaces *s, MlrtError *err);
 MLRT_LOCAL MlrtStatus mlrt_body_check(const List *l, uint32_t number, const Spaces *s, MlrtError *err);
@@ -209,6 +238,8 @@ struct MlrtModel {
 	Manifest manifest;
 	Program program;
 	const Variant *variant;
+	const struct DeviceApi *device; /* of a variant for GPUs, or NULL */
+	struct DeviceModel *on; /* what is on devices, under the lock */
 	int how;              /* as the container was read */
 	pthread_mutex_t lock; /* of `unchecked` */
 	bool unchecked;       /* CONTAINER_LATER, and nobody has looked since */

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/internal.h"
+#include "runtime/device.h"
 #include "runtime/json.h"
 
 typedef struct Reader {
@@ -188,6 +188,21 @@ static bool is_blob(const Container *c, uint64_t number, uint32_t kind)
 	return number < c->header.nblobs && c->blob[number].kind == kind;
 }
 
+static MlrtStatus read_code(const Reader *r, const Container *c, size_t i, uint32_t node, Variant *v)
+{
+	const bool gpu = mlrt_is_gpu(v);
+
+	if (!size_member(r, node, "code", &v->code) || !is_blob(c, v->code, gpu ? MLRT_PTX : MLRT_CODE))
+		return missing(r, "variant", i, "code");
+	if (gpu && (!size_member(r, node, "launches", &v->launches) || !is_blob(c, v->launches, MLRT_LAUNCHES)))
+		return missing(r, "variant", i, "launches");
+	v->cubin = UINT64_MAX;
+	if (gpu && mlrt_json_get(&r->json, node, "cubin") &&
+	    (!size_member(r, node, "cubin", &v->cubin) || !is_blob(c, v->cubin, MLRT_CUBIN)))
+		return missing(r, "variant", i, "cubin");
+	return MLRT_OK;
+}
+
 static MlrtStatus read_variant(Reader *r, const Container *c, size_t i, uint32_t node, Variant *v)
 {
 	v->name = text_member(r, node, "name");
@@ -196,8 +211,8 @@ static MlrtStatus read_variant(Reader *r, const Container *c, size_t i, uint32_t
 		return missing(r, "variant", i, v->name ? "arch" : "name");
 	if (!read_needs(r, mlrt_json_get(&r->json, node, "needs"), v))
 		return missing(r, "variant", i, "needs");
-	if (!size_member(r, node, "code", &v->code) || !is_blob(c, v->code, MLRT_CODE))
-		return missing(r, "variant", i, "code");
+	if (read_code(r, c, i, node, v))
+		return r->err ? r->err->status : MLRT_ERR_MANIFEST;
 	if (!size_member(r, node, "program", &v->program) || !is_blob(c, v->program, MLRT_PROGRAM))
 		return missing(r, "variant", i, "program");
 	v->weights = UINT64_MAX;

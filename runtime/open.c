@@ -6,13 +6,20 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "runtime/internal.h"
+#include "runtime/device.h"
+
+enum { WHY = 300 };
 
 /* What keeps `v` from running here, into `why`; MLRT_OK if nothing does. */
 static MlrtStatus misfit(const Variant *v, char *why, size_t n)
 {
 	const char *need = v->needs;
+	const DeviceApi *gpu;
 
+	if (mlrt_is_gpu(v)) {
+		gpu = mlrt_device_api(why, n);
+		return !gpu ? MLRT_ERR_NO_DRIVER : gpu->fits(v->nneeds == 1 ? need : "", why, n);
+	}
 	if (strcmp(v->arch, mlrt_cpu_arch()) != 0) {
 		snprintf(why, n, "is for %.40s, this is %s", v->arch, mlrt_cpu_arch());
 		return MLRT_ERR_ARCH;
@@ -31,7 +38,7 @@ static MlrtStatus misfit(const Variant *v, char *why, size_t n)
 
 static MlrtStatus choose_named(MlrtModel *m, const char *name, MlrtError *err)
 {
-	char why[128];
+	char why[WHY];
 
 	for (size_t i = 0; i < m->manifest.nvariants; i++) {
 		const Variant *v = &m->manifest.variant[i];
@@ -41,7 +48,8 @@ static MlrtStatus choose_named(MlrtModel *m, const char *name, MlrtError *err)
 			continue;
 		st = misfit(v, why, sizeof why);
 		if (st)
-			return mlrt_fail(err, st, "variant '%.80s' does not run on this CPU: it %s", name, why);
+			return mlrt_fail(err, st, "variant '%.80s' does not run on this %s: it %s", name,
+					 mlrt_is_gpu(v) ? "machine" : "CPU", why);
 		m->variant = v;
 		return MLRT_OK;
 	}
@@ -52,8 +60,9 @@ static MlrtStatus choose_named(MlrtModel *m, const char *name, MlrtError *err)
 /* The first that fits: they are listed best first. */
 static MlrtStatus choose_best(MlrtModel *m, MlrtError *err)
 {
-	char text[400] = "", why[128];
+	char text[400] = "", why[WHY];
 	MlrtStatus worst = MLRT_ERR_ARCH;
+	bool gpus = false;
 	size_t used = 0;
 
 	for (size_t i = 0; i < m->manifest.nvariants; i++) {
@@ -64,13 +73,16 @@ static MlrtStatus choose_best(MlrtModel *m, MlrtError *err)
 			m->variant = v;
 			return MLRT_OK;
 		}
-		if (st == MLRT_ERR_TARGET)
+		if (st != MLRT_ERR_ARCH)
 			worst = st;
+		if (gpus && (st == MLRT_ERR_NO_DRIVER || st == MLRT_ERR_DRIVER)) /* no variant's own fault: said once */
+			continue;
+		gpus |= mlrt_is_gpu(v);
 		if (used < sizeof text)
 			used += (size_t)snprintf(text + used, sizeof text - used, "%s'%.40s' %s",
 						 i ? "; " : "", v->name, why);
 	}
-	return mlrt_fail(err, worst, "no variant runs on this CPU: %s", text);
+	return mlrt_fail(err, worst, "no variant runs on this %s: %s", gpus ? "machine" : "CPU", text);
 }
 
 /* The program of each variant that we could ever run, so that a package is sound everywhere or nowhere. */
@@ -163,7 +175,10 @@ static MlrtStatus open_bytes(MlrtModel *m, int fd, const MlrtOpenOptions *opt, M
 	if (st)
 		return st;
 	code = &m->container.blob[m->variant->code];
-	st = mlrt_map_code(fd, code->offset, m->container.file + code->offset, code->bytes, &m->code, err);
+	if (mlrt_is_gpu(m->variant))
+		m->device = mlrt_device_api(NULL, 0);
+	else
+		st = mlrt_map_code(fd, code->offset, m->container.file + code->offset, code->bytes, &m->code, err);
 	if (!st)
 		st = place_weights(m, err);
 	return st ? st : place_strings(m, err);
@@ -251,6 +266,8 @@ void mlrt_model_close(MlrtModel *m)
 	for (uint32_t i = 0; m->strings && i < m->program.list.head->nstrings; i++)
 		free(m->strings[i]);
 	free(m->strings);
+	if (m->on)
+		m->device->model_free(m);
 	mlrt_program_free(&m->program);
 	mlrt_manifest_free(&m->manifest);
 	mlrt_container_free(&m->container);

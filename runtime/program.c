@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/internal.h"
+#include "runtime/device.h"
 
 static bool is_written(const MlrtArg *a)
 {
@@ -62,9 +62,9 @@ static MlrtStatus check_steps(const Program *p, const Spaces *s, const Variant *
 		if (step->code >= s->code || (step->code & misaligned))
 			return mlrt_fail(
 				err, MLRT_ERR_FORMAT,
-				"damaged: variant '%.80s': step %u starts at %llu of %llu code bytes",
+				"damaged: variant '%.80s': step %u starts at %llu of %llu %s",
 				v->name, (unsigned)i, (unsigned long long)step->code,
-				(unsigned long long)s->code);
+				(unsigned long long)s->code, mlrt_is_gpu(v) ? "kernels" : "code bytes");
 		if (step->first_arg > p->head->nargs || step->nargs > p->head->nargs - step->first_arg)
 			return mlrt_fail(err, MLRT_ERR_FORMAT,
 					 "damaged: variant '%.80s': step %u has arguments %u to %u of %u",
@@ -189,12 +189,18 @@ MLRT_LOCAL MlrtStatus mlrt_program_read(Program *p, const Container *c, const Ma
 {
 	const MlrtBlob *b = &c->blob[v->program];
 	const MlrtBlob *w = v->weights == UINT64_MAX ? NULL : &c->blob[v->weights];
-	const Spaces s = {m, v, w ? c->file + w->offset : NULL, v->arena_bytes, w ? w->bytes : 0,
-			  c->blob[v->code].bytes};
+	Spaces s = {m, v, w ? c->file + w->offset : NULL, v->arena_bytes, w ? w->bytes : 0, c->blob[v->code].bytes};
+	Launches launches;
 	uint32_t magic;
-	MlrtStatus st;
+	MlrtStatus st = MLRT_OK;
 
 	*p = (Program){0};
+	if (mlrt_is_gpu(v)) {
+		st = mlrt_launches_read(c, v, &launches, err);
+		s.code = st ? 0 : launches.n;
+	}
+	if (st)
+		return st;
 	/* A copy: small, aligned, and out of reach of whoever writes to the file later. */
 	p->copy = malloc(b->bytes + sizeof magic);
 	if (!p->copy)

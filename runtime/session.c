@@ -2,6 +2,7 @@
  *
  * Everything is prepared by mlrt_session_new().  A run of a flat program writes the application's pointers
  * into the argument table and then calls kernel after kernel; tensors.c does what is more than that. */
+#include "runtime/device.h"
 #include "runtime/session.h"
 
 #include <string.h>
@@ -63,10 +64,12 @@ static void *at(const void *base, uint64_t offset)
 	return (void *)((uintptr_t)base + (uintptr_t)offset);
 }
 
-MLRT_LOCAL void mlrt_run_flat(MlrtSession *s, const void *const *inputs, void *const *outputs)
+MLRT_LOCAL MlrtStatus mlrt_run_flat(MlrtSession *s, const void *const *inputs, void *const *outputs, MlrtError *err)
 {
 	uint64_t mode;
 
+	if (s->device)
+		return s->device->run(s, inputs, outputs, err);
 	for (size_t i = 0; i < s->ninputs; i++)
 		s->arg[s->input[i].slot] = at(inputs[s->input[i].index], s->input[i].offset);
 	for (size_t i = 0; i < s->noutputs; i++)
@@ -76,6 +79,7 @@ MLRT_LOCAL void mlrt_run_flat(MlrtSession *s, const void *const *inputs, void *c
 	mlrt_call_all(s);
 	mlrt_float_leave(mode);
 	mlrt_pace_end(s);
+	return MLRT_OK;
 }
 
 MlrtStatus mlrt_session_run(MlrtSession *s, const void *const *inputs, void *const *outputs, MlrtError *err)
@@ -89,9 +93,9 @@ MlrtStatus mlrt_session_run(MlrtSession *s, const void *const *inputs, void *con
 		return st;
 	if (!mlrt_session_enter(s, err))
 		return MLRT_ERR_ARGUMENT;
-	mlrt_run_flat(s, inputs, outputs);
+	st = mlrt_run_flat(s, inputs, outputs, err);
 	mlrt_session_leave(s);
-	return MLRT_OK;
+	return st;
 }
 
 /* Addresses that stay; those that follow inputs and outputs become patches. */
@@ -107,7 +111,7 @@ static void resolve_args(MlrtSession *s)
 		if (space == MLRT_ARENA)
 			s->arg[i] = s->memory + a->offset;
 		else if (space == MLRT_WEIGHT)
-			s->arg[i] = (void *)(uintptr_t)(s->model->weights.data + a->offset);
+			s->arg[i] = (void *)(uintptr_t)(s->weights + a->offset);
 		else if (space == MLRT_INPUT)
 			s->input[s->ninputs++] = (Patch){i, a->index, a->offset};
 		else if (space == MLRT_OUTPUT)
@@ -123,7 +127,9 @@ static void resolve_calls(MlrtSession *s)
 		const MlrtStep *step = &p->step[i];
 		const int most = step->ntasks < (uint32_t)s->threads ? (int)step->ntasks : s->threads;
 
-		s->call[i].kernel = (Kernel *)(uintptr_t)(s->model->code.data + step->code);
+		s->call[i].kernel = s->device ? NULL : (Kernel *)(uintptr_t)(s->model->code.data + step->code);
+		s->call[i].code = step->code;
+		s->call[i].nargs = step->nargs;
 		s->call[i].args = s->arg + step->first_arg;
 		s->call[i].ntasks = step->ntasks;
 		s->call[i].parts = step->flags & MLRT_STEP_WHOLE ? 1 : most;
@@ -207,6 +213,8 @@ static MlrtSession *new_tables(const MlrtModel *m, const MlrtAllocator *al, Mlrt
 	s->input = (Patch *)(s->ns + p->nsteps);
 	s->output = s->input + nin;
 	s->arg = (void **)(s->output + nout);
+	s->weights = m->weights.data;
+	s->device = m->device;
 	s->simple = p->head != NULL;
 	mlrt_pace_forget(s);
 	atomic_flag_clear(&s->running);
@@ -272,8 +280,28 @@ static MlrtStatus new_program(MlrtSession *s, MlrtError *err)
 		return mlrt_frames_new(s, err);
 	resolve_args(s);
 	resolve_calls(s);
-	mlrt_sets_deal(s);
+	if (!s->device)
+		mlrt_sets_deal(s);
 	return MLRT_OK;
+}
+
+static MlrtStatus new_host(MlrtSession *s, const MlrtSessionOptions *opt, MlrtError *err)
+{
+	const MlrtStatus st = set_threads(s, opt, err);
+
+	return st ? st : new_memory(s, err);
+}
+
+/* The arena is the device's, and so are threads. */
+static MlrtStatus new_device(MlrtModel *m, MlrtSession *s, const MlrtSessionOptions *opt, MlrtError *err)
+{
+	s->threads = 1;
+	return s->device->session_new(m, s, opt ? opt->device : 0, opt ? opt->stream : NULL, err);
+}
+
+MLRT_LOCAL MlrtStatus mlrt_session_wait(MlrtSession *s, MlrtError *err)
+{
+	return s->device ? s->device->wait(s, err) : MLRT_OK;
 }
 
 MlrtStatus mlrt_session_new(MlrtModel *m, const MlrtSessionOptions *opt, MlrtSession **out, MlrtError *err)
@@ -297,7 +325,7 @@ MlrtStatus mlrt_session_new(MlrtModel *m, const MlrtSessionOptions *opt, MlrtSes
 	s = new_tables(m, &al, err);
 	if (!s)
 		return err->status;
-	if (set_threads(s, opt, err) || new_memory(s, err) || new_program(s, err) || mlrt_states_new(s, err)) {
+	if ((s->device ? new_device(m, s, opt, err) : new_host(s, opt, err)) || new_program(s, err) || mlrt_states_new(s, err)) {
 		mlrt_session_free(s);
 		return err->status;
 	}
@@ -311,13 +339,15 @@ void mlrt_session_free(MlrtSession *s)
 
 	if (!s)
 		return;
-	al = s->allocator;
+	al = s->store.allocator;
 	mlrt_pool_free(s->pool);
 	mlrt_frames_free(s);
 	mlrt_tensors_free(s);
 	mlrt_states_free(s);
 	mlrt_store_free(&s->store);
-	if (s->memory)
+	if (s->on)
+		s->device->session_free(s);
+	else if (s->memory)
 		al.release(al.user, s->memory, s->memory_bytes);
 	al.release(al.user, s, s->bytes);
 }

@@ -23,7 +23,9 @@ enum { MAX_THREADS = 1024, SCRATCH_LINE = 128 };
 typedef void Kernel(void *const *args, int64_t begin, int64_t end, void *scratch);
 
 typedef struct Call {
-	Kernel *kernel;
+	Kernel *kernel;     /* NULL on a GPU */
+	uint64_t code;      /* as the step says */
+	uint32_t nargs;
 	void *const *args;
 	int64_t ntasks;
 	int parts;          /* threads that share the tasks */
@@ -135,6 +137,7 @@ typedef struct Tensors {
 	bool repeats;             /* the last run is one that another like it may repeat */
 	const void **in_data;
 	void **out_data;
+	Block *staged;            /* of a list on a GPU: inputs where kernels see them */
 	Block *result;            /* outputs that the application has no memory for */
 	Place *handed;            /* outputs of the last run that lie in our memory: they are no inputs */
 	State **state_of_input, **state_of_output; /* NULL: none */
@@ -173,6 +176,9 @@ struct MlrtSession {
 	uint64_t *ns;
 	Patch *input, *output;
 	size_t ninputs, noutputs; /* patches */
+	const struct DeviceApi *device; /* kernels run on a GPU, or NULL */
+	struct DeviceSession *on;
+	const unsigned char *weights; /* where kernels, and of a list also the host, see them */
 	bool simple;      /* a flat program without states: nothing of the rest matters */
 	/* Of a list of programs. */
 	Store store;      /* memory of objects */
@@ -208,7 +214,7 @@ MLRT_LOCAL void mlrt_block_free(const MlrtSession *s, Block *b);
 /* Begins or ends the use of a session by one thread; its program must be flat for the run in between. */
 MLRT_LOCAL bool mlrt_session_enter(MlrtSession *s, MlrtError *err);
 MLRT_LOCAL void mlrt_session_leave(MlrtSession *s);
-MLRT_LOCAL void mlrt_run_flat(MlrtSession *s, const void *const *inputs, void *const *outputs);
+MLRT_LOCAL MlrtStatus mlrt_run_flat(MlrtSession *s, const void *const *inputs, void *const *outputs, MlrtError *err);
 
 /* frame.c */
 MLRT_LOCAL MlrtStatus mlrt_frames_new(MlrtSession *s, MlrtError *err);
@@ -231,6 +237,9 @@ MLRT_LOCAL void mlrt_set_dims(Frame *f, uint32_t i, const int64_t *dims);
 MLRT_LOCAL MlrtStatus mlrt_exprs_run(Frame *f, uint32_t first, uint32_t n, MlrtError *err);
 /* Runs the prologue if it has to be, and places the PLANNED buffers. */
 MLRT_LOCAL MlrtStatus mlrt_frame_size(Frame *f, MlrtError *err);
+
+/* Before the host looks at what kernels of a GPU may have written. */
+MLRT_LOCAL MlrtStatus mlrt_session_wait(MlrtSession *s, MlrtError *err);
 
 /* steps.c: all steps of a frame whose inputs are set and whose prologue has run. */
 MLRT_LOCAL MlrtStatus mlrt_frame_run(Frame *f, MlrtError *err);

@@ -51,8 +51,13 @@ static MlrtStatus run_kernel(Frame *f, const MlrtBodyStep *step, FrameStep *p, M
 
 static MlrtStatus run_step(Frame *f, const MlrtBodyStep *step, FrameStep *p, MlrtError *err)
 {
-	MlrtStatus st = step->nexprs ? mlrt_exprs_run(f, step->first_expr, step->nexprs, err) : MLRT_OK;
+	MlrtStatus st = MLRT_OK;
 
+	/* Sizes that kernels find are looked at by expressions first. */
+	if (step->nexprs || step->kind != MLRT_STEP_KERNEL)
+		st = mlrt_session_wait(f->session, err);
+	if (!st && step->nexprs)
+		st = mlrt_exprs_run(f, step->first_expr, step->nexprs, err);
 	if (st)
 		return st;
 	switch (step->kind) {
@@ -77,6 +82,8 @@ static MlrtStatus run_timed(Frame *f, uint32_t i, MlrtError *err)
 
 	s->inner_ns = 0;
 	st = run_step(f, &f->body->step[i], &f->step[i], err);
+	if (!st)
+		st = mlrt_session_wait(s, err);
 	all = mlrt_profile_ns(s) - start;
 	s->ns[f->body->first_step + i] += all > s->inner_ns ? all - s->inner_ns : 0;
 	s->inner_ns = outer + all;
