@@ -14,7 +14,7 @@
 #include "codegen/device_tile.h"
 
 enum { WARPS = 4, THREADS = WARPS * DEVICE_WARP, PIECE = 16 /* bytes */, PIECE_WORDS = 4, STEP = 8 /* words of a product */ };
-enum { MAX_PIECES = 8, MAX_SUMS = 128, MAX_STAGES = 4, MAX_STEPS = MMA_MOST_WORDS / STEP, MASK_TAPS = 32 };
+enum { MAX_PIECES = 8, MAX_SUMS = 128, MAX_STAGES = 4, MAX_STEPS = MMA_MOST_WORDS / STEP, MASK_TAPS = 32, OTHER_REGISTERS = 96 };
 
 const MmaKind *mma_kind(int capability, MloElem a, MloElem b)
 {
@@ -43,6 +43,7 @@ typedef struct Mma {
 	int64_t per_tap, all;          /* stages */
 	LLVMTypeRef sum_type;
 	LLVMValueRef warp_m, warp_n, lane;
+	LLVMValueRef own;              /* where the slice's stages begin, in bytes */
 	LLVMValueRef q;                /* the thread's piece of its rows */
 	LLVMValueRef a_to[MAX_PIECES], b_to[MAX_PIECES];    /* where pieces go, in bytes */
 	DeviceRow row[MAX_PIECES];
@@ -105,8 +106,8 @@ static void plan_fragments(Mma *m)
 	row = tile_add(e, tile_mul(e, m->warp_m, (int64_t)m->mt * 16), tile_add(e, in, tile_mul(e, bit3, 8)));
 	column = tile_add(e, tile_mul(e, m->warp_n, (int64_t)m->nt * 8), tile_add(e, in, tile_mul(e, bit4, 8)));
 	for (int k = 0; k < m->words / STEP; k++) {
-		m->a_from[k] = piece_at(m, row, tile_addc(e, bit4, 2 * k));
-		m->b_from[k] = tile_addc(e, piece_at(m, column, tile_addc(e, bit3, 2 * k)), a_bytes(m));
+		m->a_from[k] = tile_add(e, m->own, piece_at(m, row, tile_addc(e, bit4, 2 * k)));
+		m->b_from[k] = tile_add(e, m->own, tile_addc(e, piece_at(m, column, tile_addc(e, bit3, 2 * k)), a_bytes(m)));
 	}
 }
 
@@ -140,12 +141,12 @@ static void plan_pieces(Mma *m)
 
 		m->row[j] = device_row(t, row);
 		m->mask[j] = inside ? NULL : tap_mask(m, &m->row[j]);
-		m->a_to[j] = piece_at(m, row, m->q);
+		m->a_to[j] = tile_add(e, m->own, piece_at(m, row, m->q));
 	}
 	for (int j = 0; j < m->b_pieces; j++) {
 		LLVMValueRef column = tile_addc(e, tile_div(e, t->thread, along), (int64_t)j * (THREADS / along));
 
-		m->b_to[j] = tile_addc(e, piece_at(m, column, m->q), a_bytes(m));
+		m->b_to[j] = tile_add(e, m->own, tile_addc(e, piece_at(m, column, m->q), a_bytes(m)));
 	}
 }
 
@@ -445,37 +446,65 @@ static void async(Mma *m, const char *name)
 	emit_intrinsic(m->t.e, name, NULL, 0, NULL, 0);
 }
 
+/* The number of the slice's stage in a round. */
+static LLVMValueRef number_of(Mma *m, LLVMValueRef round)
+{
+	return tile_add(m->t.e, tile_mul(m->t.e, round, m->t.slices), m->t.slice);
+}
+
+static int64_t rounds_of(const Mma *m)
+{
+	return (m->all + m->t.slices - 1) / m->t.slices;
+}
+
+/* Starts to bring the stage of a round, if there is one. */
+static void copy_round(Mma *m, LLVMValueRef round, LLVMValueRef base)
+{
+	Emit *e = m->t.e;
+	Stage s = stage_of(m, number_of(m, round));
+	DeviceIf there;
+
+	device_if(e, &there, LLVMBuildICmp(e->b, LLVMIntSLT, s.number, emit_index(e, m->all), ""));
+	copy_stage(m, &s, base);
+	device_endif(e, &there);
+	async(m, "llvm.nvvm.cp.async.commit.group");
+}
+
+/* In the last round some slices may have nothing left. */
+static void multiply_round(Mma *m, LLVMValueRef round, LLVMValueRef base)
+{
+	Emit *e = m->t.e;
+	DeviceIf there;
+
+	if (m->all % m->t.slices == 0) {
+		multiply(m, base);
+		return;
+	}
+	device_if(e, &there, LLVMBuildICmp(e->b, LLVMIntSLT, number_of(m, round), emit_index(e, m->all), ""));
+	multiply(m, base);
+	device_endif(e, &there);
+}
+
 /* Copies are `stages - 1` stages ahead; each round ends a group of them, an empty one at the end. */
 static void stages_async(Mma *m)
 {
 	Emit *e = m->t.e;
 	LLVMValueRef from = emit_alloca(e, e->index, "from"), to = emit_alloca(e, e->index, "to"), ahead, round, base;
 	EmitLoop l;
-	DeviceIf more;
 
-	for (int i = 0; i < m->stages - 1; i++) {
-		Stage s = stage_of(m, emit_index(e, i));
-
-		if (i < m->all)
-			copy_stage(m, &s, emit_index(e, (int64_t)i * stage_bytes(m)));
-		async(m, "llvm.nvvm.cp.async.commit.group");
-	}
+	for (int i = 0; i < m->stages - 1; i++)
+		copy_round(m, emit_index(e, i), emit_index(e, (int64_t)i * stage_bytes(m)));
 	LLVMBuildStore(e->b, emit_index(e, 0), from);
 	LLVMBuildStore(e->b, emit_index(e, (int64_t)(m->stages - 1) * stage_bytes(m)), to);
-	round = emit_for(e, &l, emit_index(e, 0), emit_index(e, m->all), emit_index(e, 1), "stage");
+	round = emit_for(e, &l, emit_index(e, 0), emit_index(e, rounds_of(m)), emit_index(e, 1), "stage");
 	ahead = word_const(m, m->stages - 2);
 	emit_intrinsic(e, "llvm.nvvm.cp.async.wait.group", NULL, 0, &ahead, 1);
 	device_block_barrier(e);
-	ahead = tile_addc(e, round, m->stages - 1);
-	device_if(e, &more, LLVMBuildICmp(e->b, LLVMIntSLT, ahead, emit_index(e, m->all), ""));
 	base = LLVMBuildLoad2(e->b, e->index, to, "");
-	Stage s = stage_of(m, ahead);
-	copy_stage(m, &s, base);
+	copy_round(m, tile_addc(e, round, m->stages - 1), base);
 	LLVMBuildStore(e->b, next_base(m, base), to);
-	device_endif(e, &more);
-	async(m, "llvm.nvvm.cp.async.commit.group");
 	base = LLVMBuildLoad2(e->b, e->index, from, "");
-	multiply(m, base);
+	multiply_round(m, round, base);
 	LLVMBuildStore(e->b, next_base(m, base), from);
 	emit_end(e, &l);
 	async(m, "llvm.nvvm.cp.async.wait.all");
@@ -486,19 +515,19 @@ static void stages_registers(Mma *m)
 {
 	Emit *e = m->t.e;
 	LLVMValueRef round, here, ahead, last = emit_index(e, m->all - 1);
-	Stage s = stage_of(m, emit_index(e, 0));
+	Stage s = stage_of(m, m->t.slice);
 	EmitLoop l;
 
 	fetch(m, &s);
 	put(m, emit_index(e, 0));
 	device_block_barrier(e);
-	round = emit_for(e, &l, emit_index(e, 0), emit_index(e, m->all), emit_index(e, 1), "stage");
+	round = emit_for(e, &l, emit_index(e, 0), emit_index(e, rounds_of(m)), emit_index(e, 1), "stage");
 	here = tile_mul(e, LLVMBuildAnd(e->b, round, emit_index(e, 1), ""), stage_bytes(m));
-	ahead = tile_addc(e, round, 1); /* the last one again, in the end */
+	ahead = number_of(m, tile_addc(e, round, 1)); /* in the end, the last one again */
 	ahead = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, ahead, last, ""), ahead, last, "");
 	s = stage_of(m, ahead);
 	fetch(m, &s);
-	multiply(m, here);
+	multiply_round(m, round, here);
 	put(m, LLVMBuildSub(e->b, emit_index(e, stage_bytes(m)), here, ""));
 	device_block_barrier(e);
 	emit_end(e, &l);
@@ -524,7 +553,7 @@ static void store_sums(Mma *m)
 
 			v = LLVMBuildInsertElement(e->b, v, sum, emit_index(e, k), "");
 		}
-		LLVMSetAlignment(LLVMBuildStore(e->b, v, device_word(e, device_sum_at(&m->t, row, column))), 8);
+		LLVMSetAlignment(LLVMBuildStore(e->b, v, device_word(e, device_sum_at(&m->t, m->t.slice, m->mt * 16, row, column))), 8);
 	}
 }
 
@@ -554,6 +583,7 @@ static void begin(Mma *m)
 	LLVMValueRef warp = tile_div(e, m->t.thread, DEVICE_WARP);
 
 	m->sum_type = emit_type(e, mlo_contract_sum(m->t.c));
+	m->own = tile_mul(e, m->t.slice, (int64_t)m->stages * stage_bytes(m));
 	m->lane = tile_rem(e, m->t.thread, DEVICE_WARP);
 	m->warp_m = tile_div(e, warp, m->warps_n);
 	m->warp_n = tile_rem(e, warp, m->warps_n);
@@ -607,6 +637,7 @@ static void choose_shape(Mma *m, const MloKernel *k, const MloGpu *gpu)
 	m->a_pieces = t->rows * m->words / PIECE_WORDS / THREADS;
 	m->b_pieces = t->columns * m->words / PIECE_WORDS / THREADS;
 	m->stages = choose_stages(m, gpu);
+	t->slices = device_tile_slices(t, k, gpu, m->all, (int64_t)m->stages * stage_bytes(m), m->mt * m->nt * 4 + OTHER_REGISTERS);
 }
 
 static bool shape_fits(const KContract *c, const MmaKind *kind, int columns)
@@ -648,15 +679,8 @@ bool device_mma(LLVMModuleRef module, const MloKernel *k, const MloTarget *targe
 	m.per_tap = (c->nk + c->dot - 1) / c->dot;
 	m.all = m.per_tap * c->nky * c->nkx;
 	choose_shape(&m, k, target->gpu);
-	device_begin(&f, module, k, target, symbol);
-	device_team(&f, 1, THREADS);
-	f.team.alone = true;
-	m.t.thread = f.team.thread;
-	*launch = (MloLaunch){.threads = THREADS, .blocks = (uint32_t)device_tile_count(k, c, m.t.rows, columns)};
-	launch->tasks_per_block = k->ntasks < 0 ? 1 : 0;
-	launch->shared_bytes = (uint32_t)(m.stages * stage_bytes(&m));
-	if (launch->shared_bytes < (uint32_t)(m.mt * 16 * columns * 4))
-		launch->shared_bytes = (uint32_t)(m.mt * 16 * columns * 4);
+	device_tile_kernel(&m.t, module, k, target, symbol);
+	*launch = device_tile_launch(&m.t, k, (int64_t)m.stages * stage_bytes(&m), (int64_t)m.mt * 16 * columns);
 	begin(&m);
 	ok = aligned(&m);
 	device_if(&f.e, &fast, ok);

@@ -11,6 +11,7 @@
 #include "targets/target.h"
 
 enum { MMA_LEAST_WORDS = 16, MMA_MOST_WORDS = 32 }; /* of a stage, for each row or column */
+enum { MMA_LEAST_PIECES = 512 };                    /* words of a stage of B: a piece for each thread */
 
 /* How elements are multiplied; LLVM's names of intrinsics. */
 typedef struct MmaKind {

@@ -9,24 +9,27 @@ enum { CHUNK = 128 };
 /* Widths of tiles, and what an output costs in them: narrow ones read A more often. */
 static const struct { int columns; double cost; } widths[] = {{128, 1}, {64, 1.08}, {32, 1.25}, {16, 1.6}};
 
-/* Channels that a tile makes: as wide as can be without making many that are not there. */
-static int choose_columns(const KContract *c)
+/* Channels that a tile makes: as wide as can be without leaving processors idle, or making many channels that are not there. */
+static int choose_columns(const MloTarget *t, const MloKernel *k, const KContract *c, int words)
 {
-	int best = widths[0].columns;
+	enum { ROWS = 64 };
+	int64_t rows = mlo_kernel_guess(k, c->nb0) * mlo_kernel_guess(k, c->nb1) * mlo_kernel_guess(k, c->ny) * mlo_kernel_guess(k, c->nx);
+	int64_t down = (rows + ROWS - 1) / ROWS, nc = mlo_kernel_guess(k, c->nc);
+	int best = 0;
 	double least = 0;
 
 	for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
-		int64_t w = widths[i].columns, nc = c->nc < 0 ? w : c->nc;
-		double cost = (double)((nc + w - 1) / w * w) * widths[i].cost;
+		int64_t w = widths[i].columns, tiles = down * ((nc + w - 1) / w);
+		double cost = (double)((tiles + t->gpu->sms - 1) / t->gpu->sms * w) * widths[i].cost;
 
-		if (c->group_k && c->group_c % w)
+		if ((c->group_k && c->group_c % w) || (words && w * words < MMA_LEAST_PIECES))
 			continue;
-		if (least == 0 || cost < least) {
+		if (!best || cost < least) {
 			least = cost;
 			best = (int)w;
 		}
 	}
-	return best;
+	return best ? best : words ? MMA_LEAST_PIECES / words : 16;
 }
 
 /* Terms of a stage where tensor cores multiply: long ones, unless that leaves more of them empty.  1: they do not. */
@@ -45,12 +48,13 @@ static int choose_depth(const MloTarget *t, const KContract *c)
 
 void mlo_schedule_device(const MloTarget *t, const MloKernel *k, KContract *c)
 {
-	(void)k;
-	c->lanes = contract_is_depthwise(c) ? t->block : choose_columns(c);
+	const MmaKind *kind = mma_kind(t->gpu->capability, c->a.elem, c->b.elem);
+
+	c->dot = choose_depth(t, c);
+	c->lanes = contract_is_depthwise(c) ? t->block : choose_columns(t, k, c, c->dot > 1 ? c->dot / mma_word_elems(kind) : 0);
 	c->vecs = c->cols = c->rows = 1;
 	c->y_chunk = mlo_contract_by_columns(c) ? CHUNK : 1;
 	c->c_outer = false;
-	c->dot = choose_depth(t, c);
 	c->a.flip = false;
 	c->zero.sums = c->zero.given || c->zero.at;
 }

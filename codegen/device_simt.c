@@ -7,7 +7,7 @@
  * of shared memory behind that. */
 #include "codegen/device_tile.h"
 
-enum { SUMS = 8, QUAD = 4, DEPTH = 8, MAX_PIECES = 32 };
+enum { SUMS = 8, QUAD = 4, DEPTH = 8, MAX_PIECES = 32, REGISTERS = 128 };
 
 typedef struct Simt {
 	DeviceTile t;
@@ -159,7 +159,7 @@ static void finish(Simt *s)
 	for (int h = 0; h < 2; h++) {
 		for (int i = 0; i < QUAD * 2; i++) {
 			int r = h * QUAD + i / 2;
-			LLVMValueRef at = device_sum_at(t, tile_addc(e, ty, i / 2), tile_addc(e, tx, i % 2 * t->columns / 2));
+			LLVMValueRef at = device_sum_at(t, t->slice, t->rows / 2, tile_addc(e, ty, i / 2), tile_addc(e, tx, i % 2 * t->columns / 2));
 			LLVMValueRef v = LLVMGetPoison(LLVMVectorType(f32, QUAD));
 
 			for (int k = 0; k < QUAD; k++) {
@@ -180,22 +180,22 @@ static void one_tile(Simt *s)
 	DeviceTile *t = &s->t;
 	Emit *e = t->e;
 	LLVMTypeRef f32 = LLVMFloatTypeInContext(e->ctx);
-	int64_t stages = (t->terms + DEPTH - 1) / DEPTH, words = stage_words(t);
-	LLVMValueRef stage, here, there;
+	int64_t all = t->slices * DEPTH, rounds = (t->terms + all - 1) / all, words = stage_words(t);
+	LLVMValueRef round, own = tile_mul(e, t->slice, 2 * words), here, there, first = tile_mul(e, t->slice, DEPTH);
 	EmitLoop l;
 
 	plan_pieces(s);
 	for (int i = 0; i < SUMS * SUMS; i++)
 		LLVMBuildStore(e->b, LLVMConstNull(f32), s->sum[i]);
-	fetch(s, emit_index(e, 0));
-	put(s, emit_index(e, 0));
+	fetch(s, first);
+	put(s, own);
 	device_block_barrier(e);
-	stage = emit_for(e, &l, emit_index(e, 0), emit_index(e, stages), emit_index(e, 1), "stage");
-	here = tile_mul(e, LLVMBuildAnd(e->b, stage, emit_index(e, 1), ""), words);
+	round = emit_for(e, &l, emit_index(e, 0), emit_index(e, rounds), emit_index(e, 1), "stage");
+	here = tile_mul(e, LLVMBuildAnd(e->b, round, emit_index(e, 1), ""), words);
 	there = LLVMBuildSub(e->b, emit_index(e, words), here, "");
-	fetch(s, tile_mul(e, tile_addc(e, stage, 1), DEPTH));
-	multiply(s, here);
-	put(s, there);
+	fetch(s, tile_add(e, first, tile_mul(e, tile_addc(e, round, 1), all)));
+	multiply(s, tile_add(e, own, here));
+	put(s, tile_add(e, own, there));
 	device_block_barrier(e);
 	emit_end(e, &l);
 	finish(s);
@@ -265,13 +265,9 @@ bool device_simt(LLVMModuleRef m, const MloKernel *k, const MloTarget *target, c
 	s.a_width = device_terms_adjacent(&s.t, QUAD) ? QUAD : 1;
 	s.b_width = b_adjacent(c) ? QUAD : 1;
 	s.down = s.a_width == 1 && c->a.k != 1;
-	device_begin(&f, m, k, target, symbol);
-	device_team(&f, 1, threads);
-	f.team.alone = true;
-	s.t.thread = f.team.thread;
-	*launch = (MloLaunch){.threads = (uint32_t)threads, .blocks = (uint32_t)device_tile_count(k, c, rows, columns)};
-	launch->tasks_per_block = k->ntasks < 0 ? 1 : 0;
-	launch->shared_bytes = (uint32_t)(2 * stage_words(&s.t) * 4);
+	s.t.slices = device_tile_slices(&s.t, k, target->gpu, s.t.terms / DEPTH, 8 * (int64_t)stage_words(&s.t), REGISTERS);
+	device_tile_kernel(&s.t, m, k, target, symbol);
+	*launch = device_tile_launch(&s.t, k, 8 * (int64_t)stage_words(&s.t), (int64_t)rows / 2 * columns);
 	begin(&s);
 	ok = aligned(&s);
 	device_if(&f.e, &fast, ok);

@@ -29,6 +29,39 @@ int64_t device_tile_count(const MloKernel *k, const KContract *c, int rows, int 
 	return (c->b.packed ? ceil_div(n * batches, rows) : batches * ceil_div(n, rows)) * ceil_div(c->nc, columns);
 }
 
+void device_tile_kernel(DeviceTile *t, LLVMModuleRef m, const MloKernel *k, const MloTarget *target, const char *symbol)
+{
+	device_begin(t->f, m, k, target, symbol);
+	device_team(t->f, 1, t->slices * t->threads);
+	t->f->team.alone = true;
+	t->thread = tile_rem(t->e, t->f->team.thread, t->threads);
+	t->slice = t->slices == 1 ? emit_index(t->e, 0) : tile_div(t->e, t->f->team.thread, t->threads);
+	if (t->slices == 1)
+		t->thread = t->f->team.thread;
+}
+
+MloLaunch device_tile_launch(const DeviceTile *t, const MloKernel *k, int64_t bytes, int64_t words)
+{
+	MloLaunch l = {.threads = (uint32_t)(t->slices * t->threads)};
+
+	l.blocks = (uint32_t)device_tile_count(k, t->c, t->rows, t->columns);
+	l.tasks_per_block = k->ntasks < 0 ? 1 : 0;
+	l.shared_bytes = (uint32_t)((bytes > 4 * words ? bytes : 4 * words) * t->slices);
+	return l;
+}
+
+int device_tile_slices(const DeviceTile *t, const MloKernel *k, const MloGpu *gpu, int64_t stages, int64_t bytes, int registers)
+{
+	enum { MOST = 8, LEAST_STAGES = 4, ENOUGH_WARPS = 8, MOST_THREADS = 512 };
+	int64_t tiles = device_tile_count(k, t->c, t->rows, t->columns), room = gpu->block_shared < 96 << 10 ? gpu->block_shared : 96 << 10;
+	int n = 1;
+
+	while (n < MOST && tiles * n * t->threads / DEVICE_WARP < (int64_t)gpu->sms * ENOUGH_WARPS && stages / (2 * n) >= LEAST_STAGES &&
+	       2 * n * t->threads <= MOST_THREADS && 2 * n * t->threads * registers <= gpu->sm_registers && 2 * n * bytes <= room)
+		n *= 2;
+	return n;
+}
+
 static LLVMValueRef split(DeviceTile *t, LLVMValueRef *i, LLVMValueRef n)
 {
 	LLVMValueRef r = LLVMBuildURem(t->e->b, *i, n, "");
@@ -197,7 +230,7 @@ LLVMValueRef device_word(Emit *e, LLVMValueRef at)
 
 /* Four columns lie beside each other.  Rows are turned: eight columns of four rows lie in different banks, and so do columns of
  * eight rows. */
-LLVMValueRef device_sum_at(DeviceTile *t, LLVMValueRef row, LLVMValueRef column)
+LLVMValueRef device_sum_at(DeviceTile *t, LLVMValueRef slice, int n, LLVMValueRef row, LLVMValueRef column)
 {
 	Emit *e = t->e;
 	int halves = t->columns / (2 * QUAD) < QUAD ? t->columns / (2 * QUAD) : QUAD;
@@ -205,6 +238,7 @@ LLVMValueRef device_sum_at(DeviceTile *t, LLVMValueRef row, LLVMValueRef column)
 	LLVMValueRef low = tile_mul(e, tile_rem(e, tile_div(e, row, QUAD), 2), QUAD);
 
 	turn = LLVMBuildOr(e->b, turn, low, "");
+	row = tile_add(e, tile_mul(e, slice, n), row);
 	return tile_add(e, tile_mul(e, row, t->columns), LLVMBuildXor(e->b, column, turn, ""));
 }
 
@@ -288,6 +322,21 @@ static void one_output(DeviceTile *t, LLVMValueRef row, LLVMValueRef column, LLV
 	emit_stmts(e, t->s->body);
 }
 
+/* Of the slices, in their order. */
+static LLVMValueRef sum_of(DeviceTile *t, int n, LLVMValueRef row, LLVMValueRef column)
+{
+	Emit *e = t->e;
+	MloElem type = mlo_contract_sum(t->c);
+	LLVMValueRef sum = NULL, v;
+
+	for (int i = 0; i < t->slices; i++) {
+		v = device_word(e, device_sum_at(t, emit_index(e, i), n, row, column));
+		v = LLVMBuildLoad2(e->b, emit_type(e, type), v, "sum");
+		sum = sum ? emit_combine(e, K_add, type, sum, v) : v;
+	}
+	return sum;
+}
+
 void device_epilogue(DeviceTile *t, int first, int n)
 {
 	Emit *e = t->e;
@@ -297,11 +346,10 @@ void device_epilogue(DeviceTile *t, int first, int n)
 	DeviceIf there;
 
 	device_block_barrier(e);
-	i = emit_for(e, &l, t->thread, emit_index(e, (int64_t)n * t->columns), emit_index(e, t->threads), "output");
+	i = emit_for(e, &l, t->f->team.thread, emit_index(e, (int64_t)n * t->columns), emit_index(e, t->f->team.threads), "output");
 	row = across ? tile_div(e, i, t->columns) : tile_rem(e, i, n);
 	column = across ? tile_rem(e, i, t->columns) : tile_div(e, i, n);
-	sum = device_word(e, device_sum_at(t, row, column));
-	sum = LLVMBuildLoad2(e->b, emit_type(e, mlo_contract_sum(t->c)), sum, "sum");
+	sum = sum_of(t, n, row, column);
 	row = tile_add(e, t->row, tile_addc(e, row, first));
 	column = tile_add(e, t->column, column);
 	in = LLVMBuildICmp(e->b, LLVMIntSLT, row, t->all_rows, "");
@@ -317,11 +365,11 @@ void device_epilogue(DeviceTile *t, int first, int n)
 void device_unaligned(DeviceTile *t, LLVMValueRef aligned)
 {
 	Emit *e = t->e;
-	LLVMValueRef first = LLVMBuildMul(e->b, device_special(e, "ctaid.x"), emit_index(e, t->threads), "");
-	LLVMValueRef step = LLVMBuildMul(e->b, device_special(e, "nctaid.x"), emit_index(e, t->threads), "");
+	LLVMValueRef first = LLVMBuildMul(e->b, device_special(e, "ctaid.x"), emit_index(e, t->f->team.threads), "");
+	LLVMValueRef step = LLVMBuildMul(e->b, device_special(e, "nctaid.x"), emit_index(e, t->f->team.threads), "");
 	DeviceIf slow;
 
 	device_if(e, &slow, LLVMBuildNot(e->b, aligned, ""));
-	device_direct(e, t->s, tile_add(e, first, t->thread), step);
+	device_direct(e, t->s, tile_add(e, first, t->f->team.thread), step);
 	device_endif(e, &slow);
 }

@@ -16,9 +16,11 @@ typedef struct DeviceTile {
 	const KStmt *s;
 	const KContract *c;
 	int rows, columns, depth; /* of a tile, of a stage */
-	int threads;
+	int slices;               /* parts of the block that take every so many-th stage each, with shared memory of their own */
+	int threads;              /* of a slice */
 	bool together;            /* rows are those of all batches */
-	LLVMValueRef thread;      /* of the block, an index */
+	LLVMValueRef thread;      /* of the slice */
+	LLVMValueRef slice;       /* the thread's */
 	LLVMValueRef b0, b1;      /* the batch, where rows are of one */
 	LLVMValueRef row, column; /* the tile's first output */
 	LLVMValueRef all_rows;    /* how many there are */
@@ -64,6 +66,12 @@ static inline LLVMValueRef tile_rem(Emit *e, LLVMValueRef a, int64_t n)
 
 /* Does c have a form that tiles can take: sizes, groups, places that they multiply with? */
 bool device_tile_fits(const KContract *c, int columns);
+/* Starts a kernel of such tiles, in blocks of t->slices * t->threads. */
+void device_tile_kernel(DeviceTile *t, LLVMModuleRef m, const MloKernel *k, const MloTarget *target, const char *symbol);
+/* Its launch; bytes: of a slice's stages, words: of its sums. */
+MloLaunch device_tile_launch(const DeviceTile *t, const MloKernel *k, int64_t bytes, int64_t words);
+/* How many slices are worth while, each of which has `stages` of a loop of so many: some more where there are few tiles. */
+int device_tile_slices(const DeviceTile *t, const MloKernel *k, const MloGpu *gpu, int64_t stages, int64_t bytes, int registers);
 /* A loop over the tiles of the grid, in which t speaks of one of them; and its end. */
 void device_tile_begin(DeviceTile *t, EmitLoop *l);
 void device_tile_end(DeviceTile *t, EmitLoop *l);
@@ -81,9 +89,10 @@ LLVMTypeRef device_load_type(DeviceTile *t, int arg, int n); /* of its result */
 
 /* The word at `at` of dynamic shared memory. */
 LLVMValueRef device_word(Emit *e, LLVMValueRef at);
-/* The epilogue for rows [first, first + n) of the tile, whose sums lie in shared memory at device_sum_at(): all threads have
- * written theirs, and all of them read.  Barriers stand before and behind. */
-LLVMValueRef device_sum_at(DeviceTile *t, LLVMValueRef row, LLVMValueRef column); /* word; row counts from `first` */
+/* Where a sum lies in shared memory for the epilogue of n rows, a word; row counts from the first of them. */
+LLVMValueRef device_sum_at(DeviceTile *t, LLVMValueRef slice, int n, LLVMValueRef row, LLVMValueRef column);
+/* The epilogue for rows [first, first + n) of the tile: each thread has written its sums, all of them read, and those of the slices are
+ * added.  Barriers stand before and behind. */
 void device_epilogue(DeviceTile *t, int first, int n);
 
 /* All outputs one by one, unless `aligned`: arguments lie where tiles cannot read them. */
