@@ -225,7 +225,7 @@ static Job *make_jobs(Plan *p)
 }
 
 /* One module of PTX; a kernel's place is the number of its record. */
-static MloStatus join_kernels(const Plan *p, MloBytes *objects, const char *const *symbols, MloVariant *out, uint64_t *code, MloDiag *d)
+static MloStatus join_kernels(Plan *p, MloBytes *objects, const char *const *symbols, MloVariant *out, uint64_t *code, MloDiag *d)
 {
 	MloLaunch *launch = MLO_NEWN(p->arena, MloLaunch, p->unique.n + 1);
 
@@ -235,11 +235,12 @@ static MloStatus join_kernels(const Plan *p, MloBytes *objects, const char *cons
 		objects[i].n -= sizeof *launch;
 		code[i] = i;
 	}
+	p->launch = launch;
 	MLO_TRY(mlo_ptx_join(p->target, objects, p->unique.n, &out->code, d));
 	return mlo_device_records(launch, symbols, p->unique.n, &out->launches, d);
 }
 
-static MloStatus link_kernels(const Plan *p, const Job *job, MloVariant *out, uint64_t *code, MloDiag *d)
+static MloStatus link_kernels(Plan *p, const Job *job, MloVariant *out, uint64_t *code, MloDiag *d)
 {
 	MloBytes *objects = MLO_NEWN(p->arena, MloBytes, p->unique.n + 1);
 	const char **symbols = MLO_NEWN(p->arena, const char *, p->unique.n + 1);
@@ -267,8 +268,11 @@ static void report_steps(const Plan *p, MloVariant *out)
 	for (size_t i = 0, at = 0; i < p->program.n; i++)
 		for (size_t j = 0; j < p->program.items[i]->step.n; j++)
 		{
-			out->steps[at] = p->program.items[i]->step.items[j].info;
-			out->steps[at++].beside = p->program.items[i]->step.items[j].beside;
+			const Step *s = &p->program.items[i]->step.items[j];
+
+			out->steps[at] = s->info;
+			out->steps[at].launch = s->kernel && p->launch ? &p->launch[s->unique] : NULL;
+			out->steps[at++].beside = s->beside;
 		}
 }
 
@@ -334,6 +338,7 @@ void mlo_variant_free(MloVariant *v)
 	free(v->code.data);
 	free(v->program.data);
 	free(v->launches.data);
+	free(v->cubin.data);
 	free(v->object.data);
 	mlo_arena_free(v->arena);
 	*v = (MloVariant){0};

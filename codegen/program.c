@@ -229,6 +229,16 @@ static MloStatus kernel_arg(Builder *b, const MloLowered *low, size_t i, int siz
 	return MLO_OK;
 }
 
+/* A string is a pointer to memory of the host's. */
+static MloStatus check_device(const Builder *b, const MloKernel *k, const MloOrigin *o)
+{
+	for (size_t i = 0; b->plan->target->gpu && i < k->arg.n; i++)
+		if (k->arg.items[i].elem == EL_str)
+			return mlo_error(b->plan->diag, MLO_ERR_UNSUPPORTED, "node '%s' (%s): strings cannot be computed with on a GPU",
+			                 o ? o->name : k->name, o ? o->op : "copy");
+	return MLO_OK;
+}
+
 MloStatus builder_kernel_step(Builder *b, const MloLowered *low, int result, MloStepInfo info)
 {
 	Program *p = b->p;
@@ -237,6 +247,7 @@ MloStatus builder_kernel_step(Builder *b, const MloLowered *low, int result, Mlo
 	int64_t scratch = (int64_t)mlo_kernel_scratch(k);
 	int sizes = 0;
 
+	MLO_TRY(check_device(b, k, info.origin));
 	if (k->sizes_arg >= 0)
 		MLO_TRY(sizes_of_kernel(b, low, &sizes));
 	for (size_t i = 0; i < k->arg.n; i++)

@@ -33,6 +33,10 @@ void mlo_ptx_local_names(LLVMModuleRef m, const char *prefix);
 /* The module, NUL-terminated (which module->n counts), that has everything in n texts of PTX. */
 MloStatus mlo_ptx_join(const MloTarget *t, const MloBytes *text, size_t n, MloBytes *module, MloDiag *d) MLO_CHECKED;
 
+/* targets/ptxas.c: NVIDIA's assembler, of CUDA's toolkit: MLOPT_PTXAS, or `ptxas` on the path or in /usr/local/cuda/bin.  What it
+ * makes of a module for the capability of t, and what -v says (malloc'ed; `cubin` or `said` may be NULL). */
+MloStatus mlo_ptxas(const MloTarget *t, const MloBytes *module, MloBytes *cubin, MloBytes *said, MloDiag *d) MLO_CHECKED;
+
 /* Links freestanding position-independent objects into one flat image without relocations, mapped
  * read+execute as it stands. offsets[i] receives the image offset of symbols[i]. */
 MloStatus mlo_image_link(const MloTarget *t, const MloBytes *objects, size_t nobjects, const char *const *symbols,

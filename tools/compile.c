@@ -173,6 +173,18 @@ static MloElem weights_of(Compiler *c, const MloTarget *t)
 	return EL_bf16;
 }
 
+static MloStatus add_device_blobs(Compiler *c, size_t i)
+{
+	MloVariant *v = &c->made[i];
+
+	c->listed[i].launches = add_blob(c, MLRT_LAUNCHES, &v->launches);
+	if (!c->opt->cubin)
+		return MLO_OK;
+	MLO_TRY(mlo_ptxas(c->target[i], &v->code, &v->cubin, NULL, c->d));
+	c->listed[i].cubin = add_blob(c, MLRT_CUBIN, &v->cubin);
+	return MLO_OK;
+}
+
 static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, const char *passes)
 {
 	const MloTarget *t = c->target[i];
@@ -214,7 +226,7 @@ static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, 
 	c->listed[i] = (MloManifestVariant){.target = t, .made = v, .precision = mlo_precision_name(c->precision)};
 	c->listed[i].code = add_blob(c, t->gpu ? MLRT_PTX : MLRT_CODE, &v->code);
 	if (t->gpu)
-		c->listed[i].launches = add_blob(c, MLRT_LAUNCHES, &v->launches);
+		MLO_TRY(add_device_blobs(c, i));
 	if (!v->pooled)
 		c->listed[i].weights = (size_t)mlo_package_pieces(c->package, MLRT_WEIGHTS, v->weight, v->nweight, v->lookup_bytes);
 	c->listed[i].program = add_blob(c, MLRT_PROGRAM, &v->program);

@@ -86,6 +86,14 @@ static bool computes(json_t *step, const char *node)
 	return false;
 }
 
+static void print_launch(json_t *launch)
+{
+	printf(" {%.0f blocks of %.0f threads", number_of(launch, "blocks"), number_of(launch, "threads"));
+	if (number_of(launch, "shared") > 0)
+		printf(", %s shared", cli_bytes(number_of(launch, "shared")));
+	putchar('}');
+}
+
 static size_t print_steps(json_t *variant, const char *node)
 {
 	json_t *steps = json_object_get(variant, "steps"), *s;
@@ -114,6 +122,8 @@ static size_t print_steps(json_t *variant, const char *node)
 		mlo_manifest_why(s, why, sizeof why);
 		if (*text_of(s, "schedule"))
 			printf(" [%s; %s]", text_of(s, "schedule"), why);
+		if (json_object_get(s, "launch"))
+			print_launch(json_object_get(s, "launch"));
 		putchar('\n');
 		shown++;
 	}
@@ -164,7 +174,7 @@ static json_t *pick_variant(json_t *list, const char *name)
 		for (size_t s = 0; mlo_target_at(s); s++) {
 			const MloTargetSet *set = mlo_target_at(s);
 
-			for (size_t k = 0; k < 8 && set->variant[k]; k++) {
+			for (size_t k = 0; set->variant[k]; k++) {
 				if (strcmp(set->variant[k]->name, text_of(v, "name")) == 0 &&
 				    mlo_target_runs_here(set->variant[k], NULL, 0))
 					return v;

@@ -142,7 +142,7 @@ static MloStatus list_graph(Model *m, const MloGraph *g, MloDiag *d)
 
 static MloStatus start_session(Model *m, const ModelOptions *opt, MloDiag *d)
 {
-	MlrtSessionOptions so = {.threads = opt->threads};
+	MlrtSessionOptions so = {.threads = opt->threads, .device = opt->device};
 	MlrtError e = {0};
 
 	MLO_TRY(list_package(m, d));

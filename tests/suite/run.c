@@ -8,6 +8,7 @@
  * `# tiles N` says how many kernels use a matrix unit where there is one, `# sparse N` how many leave out weights that are zero on
  * the same target at full precision, at least. */
 #include <dirent.h>
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,7 @@
 #include "tests/support/support.h"
 #include "tests/unit/kernel_fixture.h"
 
-typedef enum Kind { TEXT, INTERP, TILES, MEMORY, FILE_, EMULATED } Kind;
+typedef enum Kind { TEXT, INTERP, TILES, MEMORY, FILE_, EMULATED, GPU } Kind;
 #define FILE FILE_
 typedef struct Runtime {
 	const char *name;
@@ -279,8 +280,19 @@ static Machine machines[] = {
 	 NULL, NULL},
 };
 
+/* What keeps packages for GPUs from running; "": nothing. */
+static char no_gpu[256];
+
+static void find_gpu(void)
+{
+	void *driver = dlopen("libcuda.so.1", RTLD_NOW); /* stays open, as the runtime's will */
+
+	snprintf(no_gpu, sizeof no_gpu, "%.200s", driver ? "" : dlerror());
+}
+
 static void find_machines(void)
 {
+	find_gpu();
 	for (size_t i = 0; i < sizeof machines / sizeof *machines; i++) {
 		machines[i].emulator = support_tool(machines[i].qemu_env, machines[i].qemu);
 		machines[i].runner = getenv(machines[i].runner_env);
@@ -305,6 +317,8 @@ static const char *unavailable(const Runtime *r)
 
 	if (r->kind == TEXT || r->kind == INTERP || r->kind == TILES)
 		return NULL;
+	if (r->kind == GPU)
+		return *no_gpu ? no_gpu : NULL;
 	if (r->kind == EMULATED) {
 		const Machine *m = machine_of(r);
 
@@ -372,8 +386,8 @@ static bool has_control(const MloGraph *g)
 	return false;
 }
 
-/* Of the emulated machines, which are slow, half take a case, each half every second one; all of them with
- * MLOPT_TEST_LEVELS=all. */
+/* Of the emulated machines, which are slow, half take a case, each half every second one, of GPUs every third one; all of them
+ * with MLOPT_TEST_LEVELS=all. */
 static bool all_levels(void)
 {
 	const char *levels = getenv("MLOPT_TEST_LEVELS");
@@ -387,6 +401,8 @@ static bool in_turn(const Case *c, int row)
 
 	for (const char *p = c->name; *p; p++)
 		sum = sum * 31 + (unsigned char)*p; /* the sum's parity: of the row, and of all characters */
+	if (runtimes[row].kind == GPU)
+		return all_levels() || sum % 3 == 0;
 	return runtimes[row].kind != EMULATED || all_levels() || sum % 2 == 0;
 }
 
