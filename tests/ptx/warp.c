@@ -10,12 +10,18 @@ static bool members(PtxWarp *w, const PtxInst *i, uint32_t m, uint32_t *mask)
 {
 	const uint32_t *given = SLOT(uint32_t, i->list[0]);
 
-	*mask = given[__builtin_ctz(m)];
+	*mask = 0;
 	for (uint32_t left = m; left; left &= left - 1)
-		if (given[__builtin_ctz(left)] != *mask) {
-			ptx_finding(w, i, __builtin_ctz(left), PTX_LAUNCH_FAILED, "lanes name different members");
-			return false;
-		}
+		*mask |= given[__builtin_ctz(left)];
+	for (uint32_t left = m; left; left &= left - 1) {
+		const int l = __builtin_ctz(left);
+
+		for (uint32_t others = m & given[l]; others; others &= others - 1)
+			if (!(given[l] >> l & 1) || given[__builtin_ctz(others)] != given[l]) {
+				ptx_finding(w, i, l, PTX_LAUNCH_FAILED, "lanes name different members");
+				return false;
+			}
+	}
 	if ((*mask & m) != m || (*mask & w->live) & ~m) {
 		ptx_finding(w, i, -1, PTX_LAUNCH_FAILED, "members %#x, but lanes %#x are here", *mask, m);
 		return false;
