@@ -262,16 +262,14 @@ static void run_st_file(PtxWarp *w, const PtxInst *i, uint32_t m)
 /* -- decoding -- */
 
 /* What says how to cache, and for whom memory is in order: taken and not used. */
-static void take_hints(PtxStmt *s)
+static void take_hints(PtxParse *p)
 {
 	static const char *const hints[] = {"weak", "volatile", "relaxed", "acquire", "release", "cta", "gpu", "sys", "cluster", "ca",
 					    "cg", "cs", "lu", "cv", "wb", "wt", "nc", NULL};
 
-	while (ptx_take_one(s, hints) >= 0)
+	while (ptx_take_one(&p->stmt, hints) >= 0)
 		;
-	for (uint32_t k = 0; k < s->nmods; k++)
-		if (!strncmp(s->mods[k], "L1::", 4) || !strncmp(s->mods[k], "L2::", 4))
-			s->used[k] = true;
+	ptx_take_cache_levels(p);
 }
 
 static PtxClass class_of(PtxSpace space, bool store)
@@ -312,7 +310,7 @@ static void decode_access(PtxParse *p, PtxInst *i, const PtxOp *op)
 	const PtxOperand *at;
 
 	i->space = (uint8_t)ptx_take_space(s);
-	take_hints(s);
+	take_hints(p);
 	i->n = ptx_take(s, "v2") ? 2 : ptx_take(s, "v4") ? 4 : ptx_take(s, "v8") ? 8 : 1;
 	i->type = (uint8_t)ptx_take_type(p);
 	i->bytes = (uint8_t)ptx_type_bytes(i->type);

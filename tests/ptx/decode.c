@@ -45,6 +45,17 @@ PtxSpace ptx_take_space(PtxStmt *s)
 	return n < 0 ? PTX_GENERIC : spaces[n];
 }
 
+void ptx_take_cache_levels(PtxParse *p)
+{
+	PtxStmt *s = &p->stmt;
+
+	for (uint32_t k = 0; k < s->nmods; k++)
+		if (!strncmp(s->mods[k], "L1::", 4) || !strncmp(s->mods[k], "L2::", 4)) {
+			s->used[k] = true;
+			ptx_need(p, 75, 74, s->mods[k]);
+		}
+}
+
 void ptx_need(PtxParse *p, int sm, int version, const char *what)
 {
 	if (p->m->sm < sm)

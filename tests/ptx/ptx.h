@@ -272,6 +272,7 @@ bool ptx_take(PtxStmt *s, const char *mod);
 PtxType ptx_take_type(PtxParse *p);              /* fails if there is none */
 PtxType ptx_type_named(const char *text);        /* PTX_NOTYPE: none */
 int ptx_take_one(PtxStmt *s, const char *const *names); /* index of the first that is there, in names up to NULL; -1 */
+void ptx_take_cache_levels(PtxParse *p);         /* .L1::..., .L2::... */
 void ptx_need(PtxParse *p, int sm, int version, const char *what);
 
 /* Operands. Widths of registers must be those of the type, or, where `wider`, at least that. */

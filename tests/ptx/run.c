@@ -1,5 +1,5 @@
-/* tests/ptx/run.c -- the tests of the PTX interpreter.  usage: run CASES KERNELS: the folder of the hand-written PTX, and
- * kernels.c as a compiler has it. */
+/* tests/ptx/run.c -- the tests of the PTX interpreter.  usage: run CASES KERNELS WORK: the folder of the hand-written PTX,
+ * kernels.c as a compiler has it, and a folder for PTX that the tests write. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -107,20 +107,33 @@ CUresult test_run(void *module, const char *name, unsigned blocks, unsigned thre
 	return r ? r : cuCtxSynchronize();
 }
 
-int main(int argc, char **argv)
+/* A context anew, after an error of a kernel or at first. */
+void test_context(void)
 {
+	static bool had;
 	void *context = NULL;
-	char *kernels;
 
-	if (argc != 3)
-		return 2;
-	CALL(cuInit(0));
+	if (had)
+		CALL(cuDevicePrimaryCtxRelease_v2(0));
+	had = true;
 	CALL(cuDevicePrimaryCtxRetain(&context, 0));
 	CALL(cuCtxSetCurrent(context));
+}
+
+int main(int argc, char **argv)
+{
+	char *kernels;
+
+	if (argc != 4)
+		return 2;
+	CALL(cuInit(0));
+	test_context();
 	kernels = test_read(argv[2], NULL);
 	test_code(kernels);
 	free(kernels);
 	test_block(argv[1]);
+	test_mma(argv[3]);
+	test_faults(argv[1]);
 	CALL(cuDevicePrimaryCtxRelease_v2(0));
 	printf("%d passed, %d failed, 0 skipped\n", test_passed, test_failed);
 	return test_failed > 0;

@@ -13,7 +13,7 @@ if ! "$clang" --target=nvptx64-nvidia-cuda -march=sm_75 -O2 -ffp-contract=off -S
 	echo "FAIL kernels.c does not compile"
 	failed=1
 fi
-"$BUILD/tests/ptx/run" "$cases" "$work/kernels.ptx" >"$work/out" 2>"$work/err"
+"$BUILD/tests/ptx/run" "$cases" "$work/kernels.ptx" "$work" >"$work/out" 2>"$work/err"
 status=$?
 sed '$d' "$work/out"
 set -- $(sed -n '$s/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' "$work/out")
@@ -28,7 +28,7 @@ passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
 # the parser and the real assembler agree on what is legal
 ptxas=$(command -v ptxas || echo /usr/local/cuda/bin/ptxas)
 if [ -x "$ptxas" ]; then
-	for f in "$cases"/*.ptx "$work/kernels.ptx"; do
+	for f in "$cases"/*.ptx "$work"/*.ptx; do
 		target=$(sed -n 's/^\.target \(sm_[0-9]*\).*/\1/p' "$f")
 		for sm in 75 80 90; do
 			[ "$sm" -lt "${target#sm_}" ] && continue

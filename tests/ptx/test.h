@@ -30,8 +30,13 @@ void test_free(TestBuffer *b);
 /* Launches name of module with the n arguments (of 8 bytes each), waits; the error of the kernel. */
 CUresult test_run(void *module, const char *name, unsigned blocks, unsigned threads, unsigned shared, unsigned n, const uint64_t *args);
 
+void test_context(void);             /* everything of the device anew */
+
 void test_code(const char *kernels); /* compiled C: arithmetic, divergence, calls, local memory */
 
-void test_block(const char *cases);   /* reduce.ptx */
+void test_block(const char *cases);   /* reduce.ptx, async.ptx */
+
+void test_mma(const char *folder);    /* writes its kernels there */
+void test_faults(const char *cases);  /* faults.ptx */
 
 #endif
