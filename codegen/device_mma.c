@@ -9,12 +9,14 @@
  * hand is multiplied, and written to the other half of shared memory behind that. */
 #include "codegen/device_mma.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "codegen/device_tile.h"
 
 enum { WARPS = 4, THREADS = WARPS * DEVICE_WARP, PIECE = 16 /* bytes */, PIECE_WORDS = 4, STEP = 8 /* words of a product */ };
-enum { MAX_PIECES = 8, MAX_SUMS = 128, MAX_STAGES = 4, MAX_STEPS = MMA_MOST_WORDS / STEP, MASK_TAPS = 32, OTHER_REGISTERS = 96 };
+enum { MAX_PIECES = 8, MAX_SUMS = 128, MAX_STAGES = 4, MAX_STEPS = MMA_MOST_WORDS / STEP, MASK_TAPS = 28, OTHER_REGISTERS = 96 };
+enum { PIECE_SHIFT = 4 /* of PIECE */ };
 
 const MmaKind *mma_kind(int capability, MloElem a, MloElem b)
 {
@@ -45,9 +47,12 @@ typedef struct Mma {
 	LLVMValueRef warp_m, warp_n, lane;
 	LLVMValueRef own;              /* where the slice's stages begin, in bytes */
 	LLVMValueRef q;                /* the thread's piece of its rows */
-	LLVMValueRef a_to[MAX_PIECES], b_to[MAX_PIECES];    /* where pieces go, in bytes */
+	LLVMValueRef a_to, b_to;       /* where the first piece goes, in bytes */
+	int a_step, b_step;            /* bytes from one to the next */
 	DeviceRow row[MAX_PIECES];
-	LLVMValueRef mask[MAX_PIECES]; /* of a row: a bit for each tap that lies inside; NULL: all do */
+	LLVMValueRef from[MAX_PIECES]; /* pointers: the thread's piece at the first tap and channel of a row */
+	LLVMValueRef mask[MAX_PIECES]; /* of a row: a bit for each tap that lies inside, times PIECE; NULL: all do */
+	LLVMValueRef at_tap, at_kx, at_k, at_off; /* allocas: the stage that comes next (Stage) */
 	LLVMValueRef a_from[MAX_STEPS], b_from[MAX_STEPS];  /* where the warp's first fragments lie, step by step, in bytes */
 	LLVMValueRef a[MAX_PIECES], b[MAX_PIECES];          /* allocas: what is on its way */
 	LLVMValueRef sum[MAX_SUMS];                         /* allocas */
@@ -122,62 +127,125 @@ static LLVMValueRef tap_mask(Mma *m, const DeviceRow *r)
 		for (int64_t kx = 0; kx < c->nkx; kx++) {
 			in = LLVMBuildICmp(e->b, LLVMIntULT, tile_addc(e, r->x, kx * c->dx), tile_num(e, c->in_x), "");
 			in = LLVMBuildZExt(e->b, LLVMBuildAnd(e->b, in, y, ""), i32_type(m), "");
-			mask = LLVMBuildOr(e->b, mask, LLVMBuildShl(e->b, in, word_const(m, ky * c->nkx + kx), ""), "");
+			mask = LLVMBuildOr(e->b, mask, LLVMBuildShl(e->b, in, word_const(m, ky * c->nkx + kx + PIECE_SHIFT), ""), "");
 		}
 	}
 	return mask;
 }
 
+/* From the first channel to channel k of a group's, in elements, where that is the sum of this for a stage and for a piece of it. */
+static LLVMValueRef channel_at(Mma *m, LLVMValueRef k)
+{
+	const KContract *c = m->t.c;
+	Emit *e = m->t.e;
+
+	if (!c->group_k && c->a.block >= c->nk)
+		return k;
+	return tile_add(e, tile_rem(e, k, c->a.block), tile_mul(e, tile_div(e, k, c->a.block), c->a.blk));
+}
+
+/* The rows of a thread's pieces lie so far apart that they are turned alike. */
 static void plan_pieces(Mma *m)
 {
 	DeviceTile *t = &m->t;
 	Emit *e = t->e;
-	int along = m->words / PIECE_WORDS;
+	int along = m->words / PIECE_WORDS, step = THREADS / along;
 	bool inside = t->c->nky * t->c->nkx == 1 && !t->c->py && !t->c->px;
+	LLVMTypeRef mem = emit_mem_type(e, t->c->a.elem);
+	LLVMValueRef row = tile_div(e, t->thread, along), k, at;
 
 	m->q = tile_rem(e, t->thread, along);
+	k = tile_mul(e, m->q, (int64_t)PIECE_WORDS * mma_word_elems(m->kind));
+	k = tile_add(e, channel_at(m, k), channel_at(m, t->kk));
 	for (int j = 0; j < m->a_pieces; j++) {
-		LLVMValueRef row = tile_addc(e, tile_div(e, t->thread, along), (int64_t)j * (THREADS / along));
-
-		m->row[j] = device_row(t, row);
+		m->row[j] = device_row(t, tile_addc(e, row, (int64_t)j * step));
 		m->mask[j] = inside ? NULL : tap_mask(m, &m->row[j]);
-		m->a_to[j] = tile_add(e, m->own, piece_at(m, row, m->q));
+		at = tile_add(e, m->row[j].at, k);
+		m->from[j] = LLVMBuildGEP2(e->b, mem, e->arg[t->c->a_arg], &at, 1, "from");
 	}
-	for (int j = 0; j < m->b_pieces; j++) {
-		LLVMValueRef column = tile_addc(e, tile_div(e, t->thread, along), (int64_t)j * (THREADS / along));
-
-		m->b_to[j] = tile_add(e, m->own, tile_addc(e, piece_at(m, column, m->q), a_bytes(m)));
-	}
+	m->a_step = m->b_step = step * m->words * 4;
+	m->a_to = tile_add(e, m->own, piece_at(m, row, m->q));
+	m->b_to = tile_addc(e, m->a_to, a_bytes(m));
 }
 
 /* -- which terms ------------------------------------------------------------------------------------- */
 
-/* A stage: its tap and its first channel of the tap. */
+/* A stage: its tap, its first channel of the tap, and from the first tap and channel to these, in elements. */
 typedef struct Stage {
-	LLVMValueRef number, tap, k;
+	LLVMValueRef number, tap, k, off;
 } Stage;
 
-static Stage stage_of(Mma *m, LLVMValueRef number)
-{
-	Emit *e = m->t.e;
-
-	return (Stage){number, tile_div(e, number, m->per_tap), tile_mul(e, tile_rem(e, number, m->per_tap), m->t.depth)};
-}
-
-/* From the first tap of a row, at the first channel, to what the thread takes of it in a stage, in elements. */
-static LLVMValueRef stage_offset(Mma *m, const Stage *s)
+static LLVMValueRef tap_offset(Mma *m, LLVMValueRef ky, LLVMValueRef kx)
 {
 	const KContract *c = m->t.c;
 	Emit *e = m->t.e;
-	LLVMValueRef y = tile_mul(e, tile_div(e, s->tap, c->nkx), c->dy), x = tile_mul(e, tile_rem(e, s->tap, c->nkx), c->dx);
-	LLVMValueRef k = tile_add(e, s->k, tile_mul(e, m->q, (int64_t)PIECE_WORDS * mma_word_elems(m->kind))), at;
 
-	k = tile_add(e, k, m->t.kk);
-	at = tile_add(e, tile_mul(e, y, c->a.y), tile_mul(e, x, c->a.x));
-	if (!c->group_k && c->a.block >= c->nk)
-		return tile_add(e, at, k);
-	at = tile_add(e, at, tile_rem(e, k, c->a.block));
-	return tile_add(e, at, tile_mul(e, tile_div(e, k, c->a.block), c->a.blk));
+	return tile_add(e, tile_mul(e, tile_mul(e, ky, c->dy), c->a.y), tile_mul(e, tile_mul(e, kx, c->dx), c->a.x));
+}
+
+static Stage stage_of(Mma *m, LLVMValueRef number)
+{
+	const KContract *c = m->t.c;
+	Emit *e = m->t.e;
+	Stage s = {.number = number, .tap = emit_index(e, 0), .k = tile_mul(e, number, m->t.depth)};
+
+	if (c->nky * c->nkx == 1) {
+		s.off = channel_at(m, s.k);
+		return s;
+	}
+	s.tap = tile_div(e, number, m->per_tap);
+	s.k = tile_mul(e, tile_rem(e, number, m->per_tap), m->t.depth);
+	s.off = tile_add(e, tap_offset(m, tile_div(e, s.tap, c->nkx), tile_rem(e, s.tap, c->nkx)), channel_at(m, s.k));
+	return s;
+}
+
+/* Does the slice go through the taps one by one? */
+static bool steps_on(const Mma *m)
+{
+	return m->t.c->nky * m->t.c->nkx > 1 && m->per_tap % m->t.slices == 0;
+}
+
+static LLVMValueRef load_index(Mma *m, LLVMValueRef at)
+{
+	return LLVMBuildLoad2(m->t.e->b, m->t.e->index, at, "");
+}
+
+/* The stage that comes next is `s`. */
+static void walk_from(Mma *m, const Stage *s)
+{
+	Emit *e = m->t.e;
+	LLVMValueRef kx = tile_rem(e, s->tap, m->t.c->nkx);
+
+	LLVMBuildStore(e->b, s->tap, m->at_tap);
+	LLVMBuildStore(e->b, kx, m->at_kx);
+	LLVMBuildStore(e->b, s->k, m->at_k);
+	LLVMBuildStore(e->b, tap_offset(m, tile_div(e, s->tap, m->t.c->nkx), kx), m->at_off);
+}
+
+/* Takes the stage that comes next, without divisions where the slice goes through the taps one by one. */
+static Stage walk(Mma *m, LLVMValueRef number)
+{
+	const KContract *c = m->t.c;
+	Emit *e = m->t.e;
+	LLVMValueRef off, k, kx, tap, last, end, zero = emit_index(e, 0), row = tap_offset(m, emit_index(e, 1), emit_index(e, 1 - c->nkx));
+	LLVMValueRef next = tap_offset(m, zero, emit_index(e, 1));
+	Stage s;
+
+	if (!steps_on(m))
+		return stage_of(m, number);
+	off = load_index(m, m->at_off);
+	k = load_index(m, m->at_k);
+	kx = load_index(m, m->at_kx);
+	tap = load_index(m, m->at_tap);
+	s = (Stage){number, tap, k, tile_add(e, off, channel_at(m, k))};
+	k = tile_addc(e, k, (int64_t)m->t.slices * m->t.depth);
+	last = LLVMBuildICmp(e->b, LLVMIntSGE, k, emit_index(e, m->per_tap * m->t.depth), "");
+	end = LLVMBuildICmp(e->b, LLVMIntEQ, kx, emit_index(e, c->nkx - 1), "");
+	LLVMBuildStore(e->b, emit_select(e, last, LLVMBuildSub(e->b, k, emit_index(e, m->per_tap * m->t.depth), ""), k), m->at_k);
+	LLVMBuildStore(e->b, emit_select(e, last, tile_addc(e, tap, 1), tap), m->at_tap);
+	LLVMBuildStore(e->b, emit_select(e, last, emit_select(e, end, zero, tile_addc(e, kx, 1)), kx), m->at_kx);
+	LLVMBuildStore(e->b, tile_add(e, off, emit_select(e, last, emit_select(e, end, row, next), zero)), m->at_off);
+	return s;
 }
 
 /* Elements of the thread's piece that are terms: all, but for the last ones of a tap.  NULL: always all. */
@@ -195,20 +263,24 @@ static LLVMValueRef live_terms(Mma *m, const Stage *s)
 	return LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSGT, left, zero, ""), left, zero, "");
 }
 
-/* Is the tap inside, of row j? */
-static LLVMValueRef tap_bit(Mma *m, const Stage *s, int j)
+/* PIECE where the tap is inside, of row j; else 0. */
+static LLVMValueRef tap_bytes(Mma *m, const Stage *s, int j)
 {
 	Emit *e = m->t.e;
 	LLVMValueRef tap = LLVMBuildIntCast2(e->b, s->tap, i32_type(m), false, "");
 
-	return LLVMBuildAnd(e->b, LLVMBuildLShr(e->b, m->mask[j], tap, ""), word_const(m, 1), "");
+	return LLVMBuildAnd(e->b, LLVMBuildLShr(e->b, m->mask[j], tap, ""), word_const(m, PIECE), "");
 }
 
-static LLVMValueRef global_at(Mma *m, int arg, LLVMTypeRef mem, LLVMValueRef at)
+/* Where the thread's piece of row j lies. */
+static LLVMValueRef input_at(Mma *m, const Stage *s, int j)
 {
 	Emit *e = m->t.e;
+	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx), i8 = LLVMInt8TypeInContext(e->ctx);
+	LLVMValueRef bytes = LLVMBuildIntCast2(e->b, s->off, i64, true, "");
 
-	return LLVMBuildGEP2(e->b, mem, e->arg[arg], &at, 1, "");
+	bytes = LLVMBuildNSWMul(e->b, bytes, LLVMConstInt(i64, mlo_elem_bits(m->t.c->a.elem) / 8, false), "");
+	return LLVMBuildGEP2(e->b, i8, m->from[j], &bytes, 1, "");
 }
 
 /* Where the thread's first piece of B lies, for a stage; pieces behind it follow THREADS pieces later. */
@@ -221,19 +293,38 @@ static LLVMValueRef weights_at(Mma *m, const Stage *s, int j)
 
 	at = tile_mul(e, tile_add(e, tile, s->number), bytes);
 	at = tile_add(e, at, tile_mul(e, m->t.thread, PIECE));
-	return global_at(m, m->t.c->b_arg, i8, tile_addc(e, at, (int64_t)j * THREADS * PIECE));
+	at = LLVMBuildGEP2(e->b, i8, e->arg[m->t.c->b_arg], &at, 1, "");
+	return LLVMBuildGEP2(e->b, i8, at, (LLVMValueRef[]){emit_index(e, (int64_t)j * THREADS * PIECE)}, 1, "");
+}
+
+/* Where pieces go, in a stage that begins at `base`. */
+static LLVMValueRef piece_to(Mma *m, LLVMValueRef base, bool weights, int j)
+{
+	Emit *e = m->t.e;
+	LLVMValueRef first = byte_at(m, tile_add(e, base, weights ? m->b_to : m->a_to));
+
+	return LLVMBuildGEP2(e->b, LLVMInt8TypeInContext(e->ctx), first,
+	                     (LLVMValueRef[]){emit_index(e, (int64_t)j * (weights ? m->b_step : m->a_step))}, 1, "");
 }
 
 /* -- cp.async ---------------------------------------------------------------------------------------- */
 
-static void copy_piece(Mma *m, LLVMValueRef to, LLVMValueRef from, LLVMValueRef bytes)
+/* LLVM's intrinsic takes no addresses of two sizes.  to, from: and so many bytes behind; bytes: NULL: all of PIECE. */
+static void copy_piece(Mma *m, LLVMValueRef to, int64_t to_behind, LLVMValueRef from, int64_t from_behind, LLVMValueRef bytes)
 {
 	Emit *e = m->t.e;
-	LLVMTypeRef global = LLVMPointerTypeInContext(e->ctx, 1);
-	LLVMValueRef arg[3] = {to, LLVMBuildAddrSpaceCast(e->b, from, global, ""), bytes};
+	LLVMTypeRef nothing = LLVMVoidTypeInContext(e->ctx), global = LLVMPointerTypeInContext(e->ctx, 1), type;
+	LLVMValueRef arg[3] = {to, LLVMBuildAddrSpaceCast(e->b, from, global, ""), bytes}, code;
+	LLVMTypeRef param[3] = {LLVMTypeOf(to), global, i32_type(m)};
+	static const char with[] = "r,l,r,~{memory}", without[] = "r,l,~{memory}";
+	char text[96];
+	int n = snprintf(text, sizeof text, "cp.async.cg.shared.global [$0+%lld], [$1+%lld], 16%s;", (long long)to_behind,
+	                 (long long)from_behind, bytes ? ", $2" : "");
 
-	emit_intrinsic(e, bytes ? "llvm.nvvm.cp.async.cg.shared.global.16.s" : "llvm.nvvm.cp.async.cg.shared.global.16", NULL, 0, arg,
-	               bytes ? 3 : 2);
+	type = LLVMFunctionType(nothing, param, bytes ? 3 : 2, false);
+	code = LLVMGetInlineAsm(type, text, (size_t)n, bytes ? with : without, bytes ? sizeof with - 1 : sizeof without - 1, true, false,
+	                        LLVMInlineAsmDialectATT, false);
+	LLVMBuildCall2(e->b, type, code, arg, bytes ? 3 : 2, "");
 }
 
 /* Starts to bring a stage to `base`. */
@@ -241,19 +332,20 @@ static void copy_stage(Mma *m, const Stage *s, LLVMValueRef base)
 {
 	Emit *e = m->t.e;
 	const KContract *c = m->t.c;
-	LLVMTypeRef mem = emit_mem_type(e, c->a.elem);
-	LLVMValueRef off = stage_offset(m, s), live = live_terms(m, s), bytes = NULL;
+	LLVMValueRef live = live_terms(m, s), bytes, a_to = piece_to(m, base, false, 0), b_to = piece_to(m, base, true, 0);
+	LLVMValueRef weights = weights_at(m, s, 0);
 
 	if (live)
 		live = LLVMBuildIntCast2(e->b, tile_mul(e, live, mlo_elem_bits(c->a.elem) / 8), i32_type(m), false, "");
 	for (int j = 0; j < m->a_pieces; j++) {
 		bytes = live;
 		if (m->mask[j])
-			bytes = LLVMBuildMul(e->b, tap_bit(m, s, j), live ? live : word_const(m, PIECE), "");
-		copy_piece(m, byte_at(m, tile_add(e, base, m->a_to[j])), global_at(m, c->a_arg, mem, tile_add(e, m->row[j].at, off)), bytes);
+			bytes = live ? LLVMBuildMul(e->b, LLVMBuildLShr(e->b, tap_bytes(m, s, j), word_const(m, PIECE_SHIFT), ""), live, "")
+			             : tap_bytes(m, s, j);
+		copy_piece(m, a_to, (int64_t)j * m->a_step, input_at(m, s, j), 0, bytes);
 	}
 	for (int j = 0; j < m->b_pieces; j++)
-		copy_piece(m, byte_at(m, tile_add(e, base, m->b_to[j])), weights_at(m, s, j), NULL);
+		copy_piece(m, b_to, (int64_t)j * m->b_step, weights, (int64_t)j * THREADS * PIECE, NULL);
 }
 
 /* -- through registers ------------------------------------------------------------------------------- */
@@ -281,7 +373,7 @@ static LLVMValueRef narrowed(Mma *m, LLVMValueRef v)
 }
 
 /* A piece of A where it is f32 and multiplied as something shorter: twice 16 bytes. */
-static LLVMValueRef load_wide(Mma *m, LLVMValueRef at)
+static LLVMValueRef load_wide(Mma *m, LLVMValueRef from)
 {
 	enum { QUAD = 4 };
 	Emit *e = m->t.e;
@@ -289,7 +381,7 @@ static LLVMValueRef load_wide(Mma *m, LLVMValueRef at)
 	LLVMValueRef half[2];
 
 	for (int i = 0; i < 2; i++) {
-		half[i] = LLVMBuildLoad2(e->b, LLVMVectorType(f32, QUAD), global_at(m, m->t.c->a_arg, f32, tile_addc(e, at, i * QUAD)), "");
+		half[i] = LLVMBuildLoad2(e->b, LLVMVectorType(f32, QUAD), LLVMBuildGEP2(e->b, f32, from, (LLVMValueRef[]){emit_index(e, i * QUAD)}, 1, ""), "");
 		LLVMSetAlignment(half[i], PIECE);
 	}
 	return narrowed(m, emit_joined(e, half, 2));
@@ -313,19 +405,18 @@ static void fetch(Mma *m, const Stage *s)
 {
 	Emit *e = m->t.e;
 	const KContract *c = m->t.c;
-	LLVMTypeRef mem = emit_mem_type(e, c->a.elem);
-	LLVMValueRef off = stage_offset(m, s), live = live_terms(m, s), v, in, at;
+	bool wide = mlo_elem_bits(c->a.elem) != mlo_elem_bits(m->kind->word);
+	LLVMValueRef live = live_terms(m, s), v, in, from, some = NULL;
 
+	if (live)
+		some = LLVMBuildICmp(e->b, LLVMIntNE, live, emit_index(e, 0), "");
 	for (int j = 0; j < m->a_pieces; j++) {
-		at = tile_add(e, m->row[j].at, off);
-		in = m->mask[j] ? LLVMBuildICmp(e->b, LLVMIntNE, tap_bit(m, s, j), word_const(m, 0), "") : NULL;
-		if (live) {
-			v = LLVMBuildICmp(e->b, LLVMIntNE, live, emit_index(e, 0), "");
-			in = in ? LLVMBuildAnd(e->b, in, v, "") : v;
-		}
-		if (in)
-			at = LLVMBuildSelect(e->b, in, at, emit_index(e, 0), "");
-		v = c->a.elem == m->kind->word || mlo_elem_bits(c->a.elem) == 8 ? load_words(m, global_at(m, c->a_arg, mem, at)) : load_wide(m, at);
+		from = input_at(m, s, j);
+		in = m->mask[j] ? LLVMBuildICmp(e->b, LLVMIntNE, tap_bytes(m, s, j), word_const(m, 0), "") : NULL;
+		in = in && some ? LLVMBuildAnd(e->b, in, some, "") : in ? in : some;
+		if (in) /* what is left out reads the first elements, which are there */
+			from = emit_select(e, in, from, e->arg[c->a_arg]);
+		v = wide ? load_wide(m, from) : load_words(m, from);
 		if (live && mlo_elem_is_float(c->a.elem))
 			v = only_live(m, v, live);
 		LLVMBuildStore(e->b, in ? emit_select(e, in, v, LLVMConstNull(piece_type(m))) : v, m->a[j]);
@@ -339,23 +430,23 @@ static void put(Mma *m, LLVMValueRef base)
 	Emit *e = m->t.e;
 
 	for (int j = 0; j < m->a_pieces + m->b_pieces; j++) {
-		bool a = j < m->a_pieces;
-		LLVMValueRef to = a ? m->a_to[j] : m->b_to[j - m->a_pieces], v = a ? m->a[j] : m->b[j - m->a_pieces];
+		bool b = j >= m->a_pieces;
+		LLVMValueRef v = LLVMBuildLoad2(e->b, piece_type(m), b ? m->b[j - m->a_pieces] : m->a[j], "");
 
-		v = LLVMBuildStore(e->b, LLVMBuildLoad2(e->b, piece_type(m), v, ""), byte_at(m, tile_add(e, base, to)));
-		LLVMSetAlignment(v, PIECE);
+		LLVMSetAlignment(LLVMBuildStore(e->b, v, piece_to(m, base, b, b ? j - m->a_pieces : j)), PIECE);
 	}
 }
 
 /* -- products ---------------------------------------------------------------------------------------- */
 
 /* Four matrices of eight rows of 16 bytes, a word of each for each lane. */
-static void load_fragments(Mma *m, LLVMValueRef at, LLVMValueRef *out)
+static void load_fragments(Mma *m, LLVMValueRef p, int64_t behind, LLVMValueRef *out)
 {
 	Emit *e = m->t.e;
-	LLVMValueRef p = byte_at(m, at), v;
 	LLVMTypeRef over = LLVMTypeOf(p);
+	LLVMValueRef v;
 
+	p = LLVMBuildGEP2(e->b, LLVMInt8TypeInContext(e->ctx), p, (LLVMValueRef[]){emit_index(e, behind)}, 1, "");
 	v = emit_intrinsic(e, "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x4.b16", &over, 1, &p, 1);
 	for (unsigned i = 0; i < 4; i++)
 		out[i] = LLVMBuildExtractValue(e->b, v, i, "");
@@ -415,12 +506,12 @@ static void multiply(Mma *m, LLVMValueRef base)
 	LLVMValueRef a[MAX_M * 4], b[MAX_N * 2];
 
 	for (int k = 0; k < m->words / STEP; k++) {
-		LLVMValueRef a_at = tile_add(e, base, m->a_from[k]), b_at = tile_add(e, base, m->b_from[k]);
+		LLVMValueRef a_at = byte_at(m, tile_add(e, base, m->a_from[k])), b_at = byte_at(m, tile_add(e, base, m->b_from[k]));
 
 		for (int i = 0; i < m->mt; i++)
-			load_fragments(m, tile_addc(e, a_at, (int64_t)i * 16 * m->words * 4), a + 4 * i);
+			load_fragments(m, a_at, (int64_t)i * 16 * m->words * 4, a + 4 * i);
 		for (int j = 0; j < m->nt; j += 2)
-			load_fragments(m, tile_addc(e, b_at, (int64_t)j * 8 * m->words * 4), b + 2 * j);
+			load_fragments(m, b_at, (int64_t)j * 8 * m->words * 4, b + 2 * j);
 		for (int i = 0; i < 4 * m->mt; i++)
 			a[i] = as_operand(m, a[i]);
 		for (int j = 0; j < 2 * m->nt; j++)
@@ -461,10 +552,12 @@ static int64_t rounds_of(const Mma *m)
 static void copy_round(Mma *m, LLVMValueRef round, LLVMValueRef base)
 {
 	Emit *e = m->t.e;
-	Stage s = stage_of(m, number_of(m, round));
+	LLVMValueRef number = number_of(m, round);
 	DeviceIf there;
+	Stage s;
 
-	device_if(e, &there, LLVMBuildICmp(e->b, LLVMIntSLT, s.number, emit_index(e, m->all), ""));
+	device_if(e, &there, LLVMBuildICmp(e->b, LLVMIntSLT, number, emit_index(e, m->all), ""));
+	s = walk(m, number);
 	copy_stage(m, &s, base);
 	device_endif(e, &there);
 	async(m, "llvm.nvvm.cp.async.commit.group");
@@ -490,8 +583,10 @@ static void stages_async(Mma *m)
 {
 	Emit *e = m->t.e;
 	LLVMValueRef from = emit_alloca(e, e->index, "from"), to = emit_alloca(e, e->index, "to"), ahead, round, base;
+	Stage first = stage_of(m, m->t.slice);
 	EmitLoop l;
 
+	walk_from(m, &first);
 	for (int i = 0; i < m->stages - 1; i++)
 		copy_round(m, emit_index(e, i), emit_index(e, (int64_t)i * stage_bytes(m)));
 	LLVMBuildStore(e->b, emit_index(e, 0), from);
@@ -590,6 +685,10 @@ static void begin(Mma *m)
 	MLO_ASSERT(m->a_pieces <= MAX_PIECES && m->b_pieces <= MAX_PIECES && m->mt * m->nt * 4 <= MAX_SUMS);
 	for (int i = 0; i < m->mt * m->nt * 4; i++)
 		m->sum[i] = emit_alloca(e, m->sum_type, "sum");
+	m->at_tap = emit_alloca(e, e->index, "tap");
+	m->at_kx = emit_alloca(e, e->index, "kx");
+	m->at_k = emit_alloca(e, e->index, "k");
+	m->at_off = emit_alloca(e, e->index, "off");
 	for (int j = 0; j < m->a_pieces; j++)
 		m->a[j] = emit_alloca(e, piece_type(m), "a");
 	for (int j = 0; j < m->b_pieces; j++)
@@ -602,6 +701,9 @@ static bool pieces_fit(const KContract *c, int64_t n)
 {
 	const int64_t whole[] = {c->a.b0, c->a.b1, c->a.y, c->a.x, c->group_k, c->a.block < c->nk || c->group_k ? c->a.blk : 0};
 
+	/* channels of stages and pieces add up */
+	if ((c->a.block < c->nk || c->group_k) && ((c->a.block % c->dot && c->dot % c->a.block) || c->group_k % c->a.block))
+		return false;
 	if (c->a.k != 1 || ((c->a.block < c->nk || c->group_k) && c->a.block % n) || (c->nk % n && c->a.block % n))
 		return false;
 	for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)

@@ -12,15 +12,16 @@ static const struct { int columns; double cost; } widths[] = {{128, 1}, {64, 1.0
 /* Channels that a tile makes: as wide as can be without leaving processors idle, or making many channels that are not there. */
 static int choose_columns(const MloTarget *t, const MloKernel *k, const KContract *c, int words)
 {
-	enum { ROWS = 64 };
+	enum { ROWS = 64, SLICES = 4 /* that a block may have */ };
 	int64_t rows = mlo_kernel_guess(k, c->nb0) * mlo_kernel_guess(k, c->nb1) * mlo_kernel_guess(k, c->ny) * mlo_kernel_guess(k, c->nx);
 	int64_t down = (rows + ROWS - 1) / ROWS, nc = mlo_kernel_guess(k, c->nc);
+	int64_t fill = t->gpu->sms / SLICES;
 	int best = 0;
 	double least = 0;
 
 	for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
 		int64_t w = widths[i].columns, tiles = down * ((nc + w - 1) / w);
-		double cost = (double)((tiles + t->gpu->sms - 1) / t->gpu->sms * w) * widths[i].cost;
+		double cost = (double)((tiles + fill - 1) / fill * w) * widths[i].cost;
 
 		if ((c->group_k && c->group_c % w) || (words && w * words < MMA_LEAST_PIECES))
 			continue;
