@@ -548,28 +548,30 @@ static int64_t rounds_of(const Mma *m)
 	return (m->all + m->t.slices - 1) / m->t.slices;
 }
 
-/* Starts to bring the stage of a round, if there is one. */
-static void copy_round(Mma *m, LLVMValueRef round, LLVMValueRef base)
+/* Starts to bring the stage of a round, if there is one; all: there is. */
+static void copy_round(Mma *m, LLVMValueRef round, LLVMValueRef base, bool all)
 {
 	Emit *e = m->t.e;
 	LLVMValueRef number = number_of(m, round);
 	DeviceIf there;
 	Stage s;
 
-	device_if(e, &there, LLVMBuildICmp(e->b, LLVMIntSLT, number, emit_index(e, m->all), ""));
+	if (!all)
+		device_if(e, &there, LLVMBuildICmp(e->b, LLVMIntSLT, number, emit_index(e, m->all), ""));
 	s = walk(m, number);
 	copy_stage(m, &s, base);
-	device_endif(e, &there);
+	if (!all)
+		device_endif(e, &there);
 	async(m, "llvm.nvvm.cp.async.commit.group");
 }
 
 /* In the last round some slices may have nothing left. */
-static void multiply_round(Mma *m, LLVMValueRef round, LLVMValueRef base)
+static void multiply_round(Mma *m, LLVMValueRef round, LLVMValueRef base, bool all)
 {
 	Emit *e = m->t.e;
 	DeviceIf there;
 
-	if (m->all % m->t.slices == 0) {
+	if (all || m->all % m->t.slices == 0) {
 		multiply(m, base);
 		return;
 	}
@@ -578,30 +580,42 @@ static void multiply_round(Mma *m, LLVMValueRef round, LLVMValueRef base)
 	device_endif(e, &there);
 }
 
+/* Rounds lo .. hi: waits for the copies of each, starts those of a later one, and multiplies.  Those go where the round before has
+ * been read from.  all: does every slice have something to copy? */
+static void rounds_async(Mma *m, int64_t lo, int64_t hi, bool all, LLVMValueRef from, LLVMValueRef to)
+{
+	Emit *e = m->t.e;
+	LLVMValueRef round, pending = word_const(m, m->stages - 2), base;
+	EmitLoop l;
+
+	round = emit_for(e, &l, emit_index(e, lo), emit_index(e, hi), emit_index(e, 1), "stage");
+	emit_intrinsic(e, "llvm.nvvm.cp.async.wait.group", NULL, 0, &pending, 1);
+	device_block_barrier(e);
+	copy_round(m, tile_addc(e, round, m->stages - 1), LLVMBuildLoad2(e->b, e->index, to, ""), all);
+	base = LLVMBuildLoad2(e->b, e->index, from, "");
+	multiply_round(m, round, base, all);
+	LLVMBuildStore(e->b, base, to);
+	LLVMBuildStore(e->b, next_base(m, base), from);
+	emit_end(e, &l);
+}
+
 /* Copies are `stages - 1` stages ahead; each round ends a group of them, an empty one at the end. */
 static void stages_async(Mma *m)
 {
 	Emit *e = m->t.e;
-	LLVMValueRef from = emit_alloca(e, e->index, "from"), to = emit_alloca(e, e->index, "to"), ahead, round, base;
+	LLVMValueRef from = emit_alloca(e, e->index, "from"), to = emit_alloca(e, e->index, "to");
+	int64_t whole = m->all / m->t.slices - (m->stages - 1);
 	Stage first = stage_of(m, m->t.slice);
-	EmitLoop l;
 
 	walk_from(m, &first);
 	for (int i = 0; i < m->stages - 1; i++)
-		copy_round(m, emit_index(e, i), emit_index(e, (int64_t)i * stage_bytes(m)));
+		copy_round(m, emit_index(e, i), emit_index(e, (int64_t)i * stage_bytes(m)), whole >= 0);
 	LLVMBuildStore(e->b, emit_index(e, 0), from);
 	LLVMBuildStore(e->b, emit_index(e, (int64_t)(m->stages - 1) * stage_bytes(m)), to);
-	round = emit_for(e, &l, emit_index(e, 0), emit_index(e, rounds_of(m)), emit_index(e, 1), "stage");
-	ahead = word_const(m, m->stages - 2);
-	emit_intrinsic(e, "llvm.nvvm.cp.async.wait.group", NULL, 0, &ahead, 1);
-	device_block_barrier(e);
-	base = LLVMBuildLoad2(e->b, e->index, to, "");
-	copy_round(m, tile_addc(e, round, m->stages - 1), base);
-	LLVMBuildStore(e->b, next_base(m, base), to);
-	base = LLVMBuildLoad2(e->b, e->index, from, "");
-	multiply_round(m, round, base);
-	LLVMBuildStore(e->b, next_base(m, base), from);
-	emit_end(e, &l);
+	whole = whole < 0 ? 0 : whole;
+	if (whole)
+		rounds_async(m, 0, whole, true, from, to);
+	rounds_async(m, whole, rounds_of(m), false, from, to);
 	async(m, "llvm.nvvm.cp.async.wait.all");
 	device_block_barrier(e);
 }
@@ -622,7 +636,7 @@ static void stages_registers(Mma *m)
 	ahead = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, ahead, last, ""), ahead, last, "");
 	s = stage_of(m, ahead);
 	fetch(m, &s);
-	multiply_round(m, round, here);
+	multiply_round(m, round, here, false);
 	put(m, LLVMBuildSub(e->b, emit_index(e, stage_bytes(m)), here, ""));
 	device_block_barrier(e);
 	emit_end(e, &l);
