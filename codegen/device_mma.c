@@ -16,6 +16,7 @@
 
 enum { WARPS = 4, THREADS = WARPS * DEVICE_WARP, PIECE = 16 /* bytes */, PIECE_WORDS = 4, STEP = 8 /* words of a product */ };
 enum { MAX_PIECES = 8, MAX_SUMS = 128, MAX_STAGES = 4, MAX_STEPS = MMA_MOST_WORDS / STEP, MASK_TAPS = 28, OTHER_REGISTERS = 96 };
+enum { MOST_TABLE = 512, TABLE_BYTES = 16 };
 enum { PIECE_SHIFT = 4 /* of PIECE */ };
 
 const MmaKind *mma_kind(int capability, MloElem a, MloElem b)
@@ -52,7 +53,7 @@ typedef struct Mma {
 	DeviceRow row[MAX_PIECES];
 	LLVMValueRef from[MAX_PIECES]; /* pointers: the thread's piece at the first tap and channel of a row */
 	LLVMValueRef mask[MAX_PIECES]; /* of a row: a bit for each tap that lies inside, times PIECE; NULL: all do */
-	LLVMValueRef at_tap, at_kx, at_k, at_off; /* allocas: the stage that comes next (Stage) */
+	int64_t table;                 /* where a table of the stages lies, in bytes; -1: there is none */
 	LLVMValueRef a_from[MAX_STEPS], b_from[MAX_STEPS];  /* where the warp's first fragments lie, step by step, in bytes */
 	LLVMValueRef a[MAX_PIECES], b[MAX_PIECES];          /* allocas: what is on its way */
 	LLVMValueRef sum[MAX_SUMS];                         /* allocas */
@@ -199,52 +200,48 @@ static Stage stage_of(Mma *m, LLVMValueRef number)
 	return s;
 }
 
-/* Does the slice go through the taps one by one? */
-static bool steps_on(const Mma *m)
+/* Of several taps, what a stage is about is in a table, which threads fill in before the first tile. */
+static bool has_table(const Mma *m)
 {
-	return m->t.c->nky * m->t.c->nkx > 1 && m->per_tap % m->t.slices == 0;
+	return m->t.c->nky * m->t.c->nkx > 1 && m->all <= MOST_TABLE && LLVMGetIntTypeWidth(m->t.e->index) == 32;
 }
 
-static LLVMValueRef load_index(Mma *m, LLVMValueRef at)
+static LLVMValueRef table_at(Mma *m, LLVMValueRef number)
 {
-	return LLVMBuildLoad2(m->t.e->b, m->t.e->index, at, "");
+	return byte_at(m, tile_addc(m->t.e, tile_mul(m->t.e, number, TABLE_BYTES), m->table));
 }
 
-/* The stage that comes next is `s`. */
-static void walk_from(Mma *m, const Stage *s)
+static void make_table(Mma *m)
 {
 	Emit *e = m->t.e;
-	LLVMValueRef kx = tile_rem(e, s->tap, m->t.c->nkx);
-
-	LLVMBuildStore(e->b, s->tap, m->at_tap);
-	LLVMBuildStore(e->b, kx, m->at_kx);
-	LLVMBuildStore(e->b, s->k, m->at_k);
-	LLVMBuildStore(e->b, tap_offset(m, tile_div(e, s->tap, m->t.c->nkx), kx), m->at_off);
-}
-
-/* Takes the stage that comes next, without divisions where the slice goes through the taps one by one. */
-static Stage walk(Mma *m, LLVMValueRef number)
-{
-	const KContract *c = m->t.c;
-	Emit *e = m->t.e;
-	LLVMValueRef off, k, kx, tap, last, end, zero = emit_index(e, 0), row = tap_offset(m, emit_index(e, 1), emit_index(e, 1 - c->nkx));
-	LLVMValueRef next = tap_offset(m, zero, emit_index(e, 1));
+	LLVMTypeRef entry = LLVMVectorType(i32_type(m), TABLE_BYTES / 4);
+	LLVMValueRef v = LLVMGetUndef(entry);
+	EmitLoop l;
 	Stage s;
 
-	if (!steps_on(m))
+	s = stage_of(m, emit_for(e, &l, m->t.f->team.thread, emit_index(e, m->all), emit_index(e, m->t.f->team.threads), "entry"));
+	v = LLVMBuildInsertElement(e->b, v, s.off, emit_index(e, 0), "");
+	v = LLVMBuildInsertElement(e->b, v, s.tap, emit_index(e, 1), "");
+	v = LLVMBuildInsertElement(e->b, v, s.k, emit_index(e, 2), "");
+	LLVMSetAlignment(LLVMBuildStore(e->b, v, table_at(m, s.number)), TABLE_BYTES);
+	emit_end(e, &l);
+	device_block_barrier(e);
+}
+
+static Stage look_up(Mma *m, LLVMValueRef number)
+{
+	Emit *e = m->t.e;
+	LLVMTypeRef entry = LLVMVectorType(i32_type(m), TABLE_BYTES / 4);
+	Stage s = {.number = number};
+	LLVMValueRef v;
+
+	if (m->table < 0)
 		return stage_of(m, number);
-	off = load_index(m, m->at_off);
-	k = load_index(m, m->at_k);
-	kx = load_index(m, m->at_kx);
-	tap = load_index(m, m->at_tap);
-	s = (Stage){number, tap, k, tile_add(e, off, channel_at(m, k))};
-	k = tile_addc(e, k, (int64_t)m->t.slices * m->t.depth);
-	last = LLVMBuildICmp(e->b, LLVMIntSGE, k, emit_index(e, m->per_tap * m->t.depth), "");
-	end = LLVMBuildICmp(e->b, LLVMIntEQ, kx, emit_index(e, c->nkx - 1), "");
-	LLVMBuildStore(e->b, emit_select(e, last, LLVMBuildSub(e->b, k, emit_index(e, m->per_tap * m->t.depth), ""), k), m->at_k);
-	LLVMBuildStore(e->b, emit_select(e, last, tile_addc(e, tap, 1), tap), m->at_tap);
-	LLVMBuildStore(e->b, emit_select(e, last, emit_select(e, end, zero, tile_addc(e, kx, 1)), kx), m->at_kx);
-	LLVMBuildStore(e->b, tile_add(e, off, emit_select(e, last, emit_select(e, end, row, next), zero)), m->at_off);
+	v = LLVMBuildLoad2(e->b, entry, table_at(m, number), "");
+	LLVMSetAlignment(v, TABLE_BYTES);
+	s.off = LLVMBuildExtractElement(e->b, v, emit_index(e, 0), "");
+	s.tap = LLVMBuildExtractElement(e->b, v, emit_index(e, 1), "");
+	s.k = LLVMBuildExtractElement(e->b, v, emit_index(e, 2), "");
 	return s;
 }
 
@@ -558,7 +555,7 @@ static void copy_round(Mma *m, LLVMValueRef round, LLVMValueRef base, bool all)
 
 	if (!all)
 		device_if(e, &there, LLVMBuildICmp(e->b, LLVMIntSLT, number, emit_index(e, m->all), ""));
-	s = walk(m, number);
+	s = look_up(m, number);
 	copy_stage(m, &s, base);
 	if (!all)
 		device_endif(e, &there);
@@ -605,9 +602,7 @@ static void stages_async(Mma *m)
 	Emit *e = m->t.e;
 	LLVMValueRef from = emit_alloca(e, e->index, "from"), to = emit_alloca(e, e->index, "to");
 	int64_t whole = m->all / m->t.slices - (m->stages - 1);
-	Stage first = stage_of(m, m->t.slice);
 
-	walk_from(m, &first);
 	for (int i = 0; i < m->stages - 1; i++)
 		copy_round(m, emit_index(e, i), emit_index(e, (int64_t)i * stage_bytes(m)), whole >= 0);
 	LLVMBuildStore(e->b, emit_index(e, 0), from);
@@ -624,7 +619,7 @@ static void stages_registers(Mma *m)
 {
 	Emit *e = m->t.e;
 	LLVMValueRef round, here, ahead, last = emit_index(e, m->all - 1);
-	Stage s = stage_of(m, m->t.slice);
+	Stage s = look_up(m, m->t.slice);
 	EmitLoop l;
 
 	fetch(m, &s);
@@ -634,7 +629,7 @@ static void stages_registers(Mma *m)
 	here = tile_mul(e, LLVMBuildAnd(e->b, round, emit_index(e, 1), ""), stage_bytes(m));
 	ahead = number_of(m, tile_addc(e, round, 1)); /* in the end, the last one again */
 	ahead = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, ahead, last, ""), ahead, last, "");
-	s = stage_of(m, ahead);
+	s = look_up(m, ahead);
 	fetch(m, &s);
 	multiply_round(m, round, here, false);
 	put(m, LLVMBuildSub(e->b, emit_index(e, stage_bytes(m)), here, ""));
@@ -699,15 +694,13 @@ static void begin(Mma *m)
 	MLO_ASSERT(m->a_pieces <= MAX_PIECES && m->b_pieces <= MAX_PIECES && m->mt * m->nt * 4 <= MAX_SUMS);
 	for (int i = 0; i < m->mt * m->nt * 4; i++)
 		m->sum[i] = emit_alloca(e, m->sum_type, "sum");
-	m->at_tap = emit_alloca(e, e->index, "tap");
-	m->at_kx = emit_alloca(e, e->index, "kx");
-	m->at_k = emit_alloca(e, e->index, "k");
-	m->at_off = emit_alloca(e, e->index, "off");
 	for (int j = 0; j < m->a_pieces; j++)
 		m->a[j] = emit_alloca(e, piece_type(m), "a");
 	for (int j = 0; j < m->b_pieces; j++)
 		m->b[j] = emit_alloca(e, piece_type(m), "b");
 	plan_fragments(m);
+	if (m->table >= 0)
+		make_table(m);
 }
 
 /* Pieces of A: n elements that lie beside each other, at multiples of n. */
@@ -797,6 +790,8 @@ bool device_mma(LLVMModuleRef module, const MloKernel *k, const MloTarget *targe
 	choose_shape(&m, k, target->gpu);
 	device_tile_kernel(&m.t, module, k, target, symbol);
 	*launch = device_tile_launch(&m.t, k, (int64_t)m.stages * stage_bytes(&m), (int64_t)m.mt * 16 * columns);
+	m.table = has_table(&m) ? (int64_t)launch->shared_bytes : -1;
+	launch->shared_bytes += m.table < 0 ? 0 : (uint32_t)(m.all * TABLE_BYTES);
 	begin(&m);
 	ok = aligned(&m);
 	device_if(&f.e, &fast, ok);
