@@ -737,7 +737,7 @@ static void choose_shape(Mma *m, const MloKernel *k, const MloGpu *gpu)
 	DeviceTile *t = &m->t;
 
 	t->rows = MOST;
-	while (t->rows > LEAST && device_tile_count(k, t->c, t->rows, t->columns) < gpu->sms)
+	while (t->rows > LEAST && device_tile_count(k, t->c, t->rows, t->columns) < gpu->sms * 3 / 4)
 		t->rows /= 2;
 	m->warps_n = t->columns >= 64 ? 2 : 1;
 	m->warps_m = WARPS / m->warps_n;

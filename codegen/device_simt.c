@@ -7,7 +7,7 @@
  * of shared memory behind that. */
 #include "codegen/device_tile.h"
 
-enum { SUMS = 8, QUAD = 4, DEPTH = 8, MAX_PIECES = 32, REGISTERS = 128 };
+enum { SUMS = 8, QUAD = 4, DEPTH = 8, MAX_PIECES = 32, REGISTERS = 160 };
 
 typedef struct Simt {
 	DeviceTile t;
