@@ -91,14 +91,24 @@ void device_begin(DeviceFrame *f, LLVMModuleRef m, const MloKernel *k, const Mlo
 	f->tasks = k->ntasks < 0 ? LLVMGetParam(e->fn, (unsigned)k->arg.n) : emit_index(e, k->ntasks);
 }
 
-/* The most threads a block is started with: registers are given out accordingly (PTX ISA, .maxntid). */
-static void note_threads(Emit *e, unsigned threads)
+static void note(Emit *e, const char *what, unsigned n)
 {
 	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);
-	LLVMMetadataRef part[3] = {LLVMValueAsMetadata(e->fn), LLVMMDStringInContext2(e->ctx, "maxntidx", 8),
-	                           LLVMValueAsMetadata(LLVMConstInt(i32, threads, false))};
+	LLVMMetadataRef part[3] = {LLVMValueAsMetadata(e->fn), LLVMMDStringInContext2(e->ctx, what, strlen(what)),
+	                           LLVMValueAsMetadata(LLVMConstInt(i32, n, false))};
 
 	LLVMAddNamedMetadataOperand(e->mod, "nvvm.annotations", LLVMMetadataAsValue(e->ctx, LLVMMDNodeInContext2(e->ctx, part, 3)));
+}
+
+/* The most threads that a block is started with, and how many blocks are wanted at a time: registers are given out accordingly (PTX
+ * ISA, .maxntid, .minnctapersm).  A thread has as many as it can have: sums of a tile stay in them. */
+static void note_threads(Emit *e, unsigned threads)
+{
+	enum { REGISTERS = 255 };
+	unsigned blocks = (unsigned)e->t->gpu->sm_registers / (REGISTERS * threads);
+
+	note(e, "maxntidx", threads);
+	note(e, "minctasm", blocks ? blocks : 1);
 }
 
 void device_end(DeviceFrame *f, const MloLaunch *launch)
