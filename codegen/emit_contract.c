@@ -206,6 +206,25 @@ void contract_inside(const KContract *c, Edge edge, int cols, int64_t i, int64_t
 		--*hi;
 }
 
+/* The taps of a row of a copy in phases (strips.h): those of a remainder have the same phase.  One loop over all of them would have to
+ * divide, and LLVM then makes a pointer of each address.  row, b_off: of column x0, of the row's first tap. */
+static void emit_phases(Tile *t, int cols, LLVMValueRef row, LLVMValueRef b_off, int64_t tap)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	int64_t apart = t->phases;
+	EmitLoop l;
+
+	for (int64_t first = 0; first < apart && first < c->nkx; first++) {
+		LLVMValueRef n = emit_index(e, (c->nkx - first + apart - 1) / apart), at = addc(e, row, first * c->dx % apart * t->phase), i;
+
+		i = emit_for(e, &l, emit_index(e, 0), n, emit_index(e, 1), "tap");
+		emit_channels(t, cols, add(e, at, muln(e, addc(e, muln(e, i, c->dx), first * c->dx / apart), c->a.x)),
+		              add(e, b_off, muln(e, addc(e, muln(e, i, apart), first), tap)), NULL);
+		emit_end(e, &l);
+	}
+}
+
 /* Terms of the tap rows [ky_lo, ky_hi).  x0: first column. */
 static void emit_taps(Tile *t, int cols, LLVMValueRef x0, Edge edge, LLVMValueRef ky_lo, LLVMValueRef ky_hi)
 {
@@ -234,6 +253,8 @@ static void emit_taps(Tile *t, int cols, LLVMValueRef x0, Edge edge, LLVMValueRe
 		}
 	} else if (c->nkx == 1 && edge.kind == INNER) {
 		emit_channels(t, cols, add(e, row, muln(e, ix0, c->a.x)), add(e, t->b0, muln(e, ky, tap)), NULL);
+	} else if (t->phases > 1) {
+		emit_phases(t, cols, add(e, row, muln(e, ix0, c->a.x)), add(e, t->b0, muln(e, ky, c->nkx * tap)), tap);
 	} else {
 		bool any = edge.kind == ANY;
 		LLVMValueRef kx = emit_for(e, &lx, any ? t->kx_lo : emit_index(e, 0), any ? t->kx_hi : emit_index(e, c->nkx),
@@ -557,18 +578,12 @@ static void emit_row_range(Tile *t, LLVMValueRef lo, LLVMValueRef hi, int rows)
 	t->rows = 1;
 }
 
-static void emit_rows(Tile *t, LLVMValueRef chunk)
+void contract_rows(Tile *t, LLVMValueRef lo, LLVMValueRef hi)
 {
-	const KContract *c = t->c;
 	Emit *e = t->e;
-	LLVMValueRef lo = muln(e, chunk, c->y_chunk), hi, pairs;
+	LLVMValueRef pairs;
 
-	hi = pick(e, LLVMIntSLT, addc(e, lo, c->y_chunk), num(e, c->ny));
-	if (c->y_lo) {
-		lo = emit_idx(e, c->y_lo);
-		hi = emit_idx(e, c->y_hi);
-	}
-	if (c->rows == 2) {
+	if (t->c->rows == 2) {
 		pairs = LLVMBuildNSWSub(e->b, hi, remc(e, LLVMBuildNSWSub(e->b, hi, lo, ""), 2), "");
 		emit_row_range(t, lo, pairs, 2);
 		lo = pairs;
@@ -576,8 +591,22 @@ static void emit_rows(Tile *t, LLVMValueRef chunk)
 	emit_row_range(t, lo, hi, 1);
 }
 
-/* ny == 1, chunks of columns: whole tiles in a loop, the last chunk's rest behind it. */
-static void emit_columns(Tile *t, LLVMValueRef chunk)
+static void emit_rows(Tile *t, LLVMValueRef chunk)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMValueRef lo = muln(e, chunk, c->y_chunk), hi;
+
+	hi = pick(e, LLVMIntSLT, addc(e, lo, c->y_chunk), num(e, c->ny));
+	if (c->y_lo) {
+		lo = emit_idx(e, c->y_lo);
+		hi = emit_idx(e, c->y_hi);
+	}
+	contract_rows(t, lo, hi);
+}
+
+/* Whole tiles in a loop, the last chunk's rest behind it. */
+void contract_columns(Tile *t, LLVMValueRef chunk)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
@@ -692,6 +721,19 @@ static LLVMValueRef task_parts(Tile *t, LLVMValueRef task)
 	return chunk;
 }
 
+void contract_begin(Tile *t, LLVMValueRef *acc, size_t most)
+{
+	const KContract *c = t->c;
+	size_t n = (size_t)c->rows * (size_t)c->cols * (size_t)c->vecs;
+
+	MLO_ASSERT(c->rows >= 1 && c->rows <= 2 && n <= most && c->cols <= 64 && c->vecs <= 16 && c->lanes <= 64);
+	t->sum = emit_type(t->e, mlo_contract_sum(c));
+	t->vec = LLVMVectorType(t->sum, (unsigned)c->lanes);
+	t->acc = acc;
+	for (size_t i = 0; i < n; i++)
+		acc[i] = emit_alloca(t->e, t->vec, "");
+}
+
 static void emit_tasks(Emit *e, const KStmt *s, LLVMValueRef begin, LLVMValueRef end)
 {
 	const KContract *c = s->contract;
@@ -699,12 +741,7 @@ static void emit_tasks(Emit *e, const KStmt *s, LLVMValueRef begin, LLVMValueRef
 	LLVMValueRef chunk, acc[512];
 	EmitLoop l;
 
-	MLO_ASSERT(c->rows >= 1 && c->rows <= 2 && c->rows * c->cols * c->vecs <= 512 && c->cols <= 64 && c->vecs <= 16 && c->lanes <= 64);
-	t.sum = emit_type(e, mlo_contract_sum(c));
-	t.vec = LLVMVectorType(t.sum, (unsigned)c->lanes);
-	t.acc = acc;
-	for (int i = 0; i < c->rows * c->cols * c->vecs; i++)
-		acc[i] = emit_alloca(e, t.vec, "");
+	contract_begin(&t, acc, sizeof acc / sizeof *acc);
 	contract_zero_point(&t);
 	contract_scale_begin(&t);
 	chunk = task_parts(&t, emit_for(e, &l, begin, end, emit_index(e, 1), "task"));
@@ -713,7 +750,7 @@ static void emit_tasks(Emit *e, const KStmt *s, LLVMValueRef begin, LLVMValueRef
 	if (mlo_contract_by_columns(c) && c->nx < 0)
 		contract_open_columns(&t, chunk);
 	else if (mlo_contract_by_columns(c))
-		emit_columns(&t, chunk);
+		contract_columns(&t, chunk);
 	else
 		emit_rows(&t, chunk);
 	emit_end(e, &l);
@@ -727,6 +764,8 @@ void emit_contract(Emit *e, const KStmt *s)
 		emit_matrix(e, s);
 	else if (s->contract->sparse.spread)
 		emit_sparse(e, s);
+	else if (s->contract->strips)
+		emit_strips(e, s);
 	else
 		emit_tasks(e, s, e->begin, e->end);
 }

@@ -33,6 +33,7 @@ typedef struct Tile {
 	LLVMValueRef blk[16];       /* depthwise: from the channels of vector 0 to those of vector j in A */
 	int64_t wtile;              /* vecs * lanes */
 	bool depthwise;
+	int64_t phases, phase;      /* of a copy (strips.h): strips of a row, and elements from one to the next; 0: it is none */
 } Tile;
 
 /* What is known of a tile's columns.  INNER: all taps lie inside the image.  AT: the first column is `at`.
@@ -51,6 +52,12 @@ void contract_output(Tile *t, LLVMValueRef x, int j, LLVMValueRef product, int64
 /* Sets the tap rows that lie inside the image, for each row of the tiles that start at t->y, and what these tiles share. */
 void contract_begin_rows(Tile *t);
 
+/* Makes the accumulators of a tile, at most so many. */
+void contract_begin(Tile *t, LLVMValueRef *acc, size_t most);
+/* All columns of the rows [lo, hi); where ny is 1, those of a chunk of columns. */
+void contract_rows(Tile *t, LLVMValueRef lo, LLVMValueRef hi);
+void contract_columns(Tile *t, LLVMValueRef chunk);
+
 /* Taps [lo, hi) of a row that lie inside the image for column i of a tile at its edge (AT, LAST). */
 void contract_inside(const KContract *c, Edge edge, int cols, int64_t i, int64_t *lo, int64_t *hi);
 
@@ -68,6 +75,9 @@ typedef struct DotOperand {
 } DotOperand;
 LLVMValueRef contract_element(const Tile *t, int arg, MloElem elem, LLVMValueRef off); /* where an element of an argument lies */
 LLVMValueRef contract_widen(Tile *t, MloElem elem, LLVMValueRef v); /* elements as they are multiplied and added */
+/* The `live` elements of a step at off of A, side by side in a whole number, zeros behind them; those of bytes may be what lies there in
+ * the same block, for their weights are 0. */
+LLVMValueRef contract_step_word(Tile *t, LLVMValueRef off, int live);
 /* Where an element of A or of B (weights) lies. */
 LLVMValueRef contract_address(Tile *t, bool weights, LLVMValueRef off);
 /* Terms at off of A, `live` of them there, for all lanes; depthwise, a vector of them. */

@@ -197,9 +197,7 @@ static LLVMValueRef load_as(Tile *t, bool weights, LLVMValueRef off, LLVMTypeRef
 	return v;
 }
 
-/* The `live` elements of a step at off, side by side in an i32, or, where steps are products of matrices, in an i64.  Whole numbers behind them, of the same block, do no harm:
- * their weights are 0. */
-static LLVMValueRef load_step(Tile *t, LLVMValueRef off, int live)
+LLVMValueRef contract_step_word(Tile *t, LLVMValueRef off, int live)
 {
 	Emit *e = t->e;
 	const KContract *c = t->c;
@@ -235,7 +233,7 @@ DotOperand contract_input(Tile *t, LLVMValueRef off, int live)
 	if (t->lane >= 0 && emit_takes_lanes(e))
 		x = emit_load_lane(e, contract_address(t, false, addc(e, off, -t->lane * c->dot)), t->lane, c->lanes);
 	else
-		x = emit_broadcast(e, load_step(t, off, live), c->lanes);
+		x = emit_broadcast(e, contract_step_word(t, off, live), c->lanes);
 	if (c->a.flip)
 		x = LLVMBuildXor(e->b, x, emit_const_i(LLVMTypeOf(x), (int32_t)0x80808080), "");
 	return contract_split(t, x, contract_takes_signed(e->t, c->a.elem));
@@ -254,7 +252,7 @@ LLVMValueRef contract_pair_input(Tile *t, LLVMValueRef a, LLVMValueRef b, int li
 		v = c->a.flip ? LLVMBuildXor(e->b, v, emit_splat(e, flip, bytes / 8), "") : v;
 	} else {
 		for (int i = 0; i < 2; i++) {
-			v = x[i] ? load_step(t, x[i], live) : emit_index(e, 0);
+			v = x[i] ? contract_step_word(t, x[i], live) : emit_index(e, 0);
 			x[i] = x[i] && c->a.flip ? LLVMBuildXor(e->b, v, flip, "") : v;
 		}
 		v = emit_pair(e, x[0], x[1], bytes);

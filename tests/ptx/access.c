@@ -135,19 +135,39 @@ static bool global_at_once(PtxWarp *w, const PtxInst *i, uint32_t m, const uint6
 {
 	const PtxAllocation *a = ptx_memory_find(address[__builtin_ctz(m)]);
 	uint64_t bad = 0;
-	ptrdiff_t delta;
+	uintptr_t delta;
 
 	if (!a || a->size < bytes || a->kind == PTX_MEMORY_CONST)
 		return false;
 	EACH bad |= (IN(m, l) ? UINT64_MAX : 0) & ((address[l] & (bytes - 1)) | (address[l] - a->base > a->size - bytes));
 	if (bad)
 		return false;
-	delta = ptx_memory_host(a->base) - (uint8_t *)(uintptr_t)a->base;
-	EACH host[l] = (uint8_t *)(uintptr_t)address[l] + delta;
+	delta = (uintptr_t)ptx_memory_host(a->base) - (uintptr_t)a->base;
+	EACH host[l] = (uint8_t *)((uintptr_t)address[l] + delta); /* of lanes that are not in m, too: not followed */
 	for (uint32_t left = m; left; left &= left - 1) {
 		const int l = __builtin_ctz(left);
 
 		if (!ptx_check_global(w, i, l, address[l], bytes, access))
+			return true; /* the finding stops the warp */
+	}
+	return true;
+}
+
+/* Lanes in shared memory, all inside and aligned. */
+static bool shared_at_once(PtxWarp *w, const PtxInst *i, uint32_t m, const uint64_t *address, unsigned bytes, PtxAccess access,
+			   uint8_t **host)
+{
+	const uint64_t size = w->block->shared_bytes;
+	uint64_t bad = size < bytes;
+
+	EACH bad |= (IN(m, l) ? UINT64_MAX : 0) & ((address[l] & (bytes - 1)) | (address[l] > size - bytes));
+	if (bad)
+		return false;
+	EACH host[l] = (uint8_t *)((uintptr_t)w->block->shared + (uintptr_t)address[l]);
+	for (uint32_t left = m; left; left &= left - 1) {
+		const int l = __builtin_ctz(left);
+
+		if (!ptx_check_shared(w, i, l, (uint32_t)address[l], bytes, access))
 			return true; /* the finding stops the warp */
 	}
 	return true;
@@ -169,6 +189,8 @@ bool ptx_access(PtxWarp *w, const PtxInst *i, uint32_t m, PtxSpace space, const 
 	if (w->x->counts)
 		count_request(w, i, m, space, address, bytes);
 	if ((space == PTX_GLOBAL || space == PTX_GENERIC) && global_at_once(w, i, m, address, bytes, access, host))
+		return !w->x->error;
+	if (space == PTX_SHARED && shared_at_once(w, i, m, address, bytes, access, host))
 		return !w->x->error;
 	for (uint32_t left = m; left; left &= left - 1) {
 		const int l = __builtin_ctz(left);
@@ -265,7 +287,7 @@ static void run_st_file(PtxWarp *w, const PtxInst *i, uint32_t m)
 static void take_hints(PtxParse *p)
 {
 	static const char *const hints[] = {"weak", "volatile", "relaxed", "acquire", "release", "cta", "gpu", "sys", "cluster", "ca",
-					    "cg", "cs", "lu", "cv", "wb", "wt", "nc", NULL};
+					    "cg", "cs", "lu", "cv", "wb", "wt", NULL};
 
 	while (ptx_take_one(&p->stmt, hints) >= 0)
 		;
@@ -310,6 +332,7 @@ static void decode_access(PtxParse *p, PtxInst *i, const PtxOp *op)
 	const PtxOperand *at;
 
 	i->space = (uint8_t)ptx_take_space(s);
+	i->flags |= !store && ptx_take(s, "nc") ? PTX_READONLY : 0;
 	take_hints(p);
 	i->n = ptx_take(s, "v2") ? 2 : ptx_take(s, "v4") ? 4 : ptx_take(s, "v8") ? 8 : 1;
 	i->type = (uint8_t)ptx_take_type(p);

@@ -4,8 +4,6 @@
 
 #include "tests/ptx/block.h"
 
-#define STEPS_LIMIT (UINT64_C(1) << 36) /* warp instructions of one launch */
-
 /* -- preparing -- */
 
 static uint64_t shared_address(const PtxFunc *k, const PtxSymbol *s)
@@ -85,6 +83,7 @@ static void prepare(PtxExec *x)
 	const PtxFunc *k = x->kernel;
 	const uint32_t threads = x->threads[0] * x->threads[1] * x->threads[2];
 	const size_t below = ((size_t)k->module->device_bytes + 63) & ~(size_t)63;
+	char *aligned;
 
 	b->x = x;
 	b->nwarps = (threads + PTX_LANES - 1) / PTX_LANES;
@@ -93,11 +92,9 @@ static void prepare(PtxExec *x)
 	b->shadow = zeroed(b->shared_bytes / 4 + 4, sizeof *b->shadow);
 	b->warps = zeroed(b->nwarps, sizeof *b->warps);
 	x->file_bytes = below + ((k->file_bytes + 63) & ~63u);
-	x->files = aligned_alloc(64, x->file_bytes * b->nwarps);
-	if (!x->files)
-		abort();
-	memset(x->files, 0, x->file_bytes * b->nwarps);
-	x->steps_left = STEPS_LIMIT;
+	/* Registers of device functions that the kernel does not reach stay pages that nobody touches. */
+	x->files = zeroed(x->file_bytes * b->nwarps + 64, 1);
+	aligned = (char *)(((uintptr_t)x->files + 63) & ~(uintptr_t)63);
 	for (uint32_t n = 0; n < b->nwarps; n++) {
 		PtxWarp *w = &b->warps[n];
 		const uint32_t lanes = threads - n * PTX_LANES;
@@ -105,7 +102,7 @@ static void prepare(PtxExec *x)
 		w->x = x;
 		w->block = b;
 		w->number = n;
-		w->file = x->files + n * x->file_bytes + below;
+		w->file = aligned + n * x->file_bytes + below;
 		w->exists = lanes >= PTX_LANES ? PTX_FULL : (1u << lanes) - 1;
 		if (k->local_bytes)
 			w->local = zeroed(k->local_bytes, PTX_LANES);

@@ -14,6 +14,12 @@ static bool before(const PtxWarp *w, unsigned other, uint32_t clock)
 	return other == w->number || w->clock[other] >= clock;
 }
 
+/* Whether the last write is known to be over. Of several writers only the time is known. */
+static bool written_before(const PtxWarp *w, const PtxShadow *s)
+{
+	return s->writer == SEVERAL ? w->clock[w->number] > s->write_clock : before(w, s->writer, s->write_clock);
+}
+
 static bool race(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, const char *now, const char *then, unsigned other)
 {
 	ptx_finding(w, i, lane, PTX_LAUNCH_FAILED, "race: warp %u %s byte %u of shared memory that warp %u %s, with no barrier between",
@@ -27,7 +33,7 @@ static bool check_read(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, PtxS
 		ptx_finding(w, i, lane, PTX_LAUNCH_FAILED, "reads byte %u of shared memory, which was never written", at);
 		return false;
 	}
-	if ((bytes & s->bytes) && s->writer != SEVERAL && !before(w, s->writer, s->write_clock))
+	if ((bytes & s->bytes) && s->writer != SEVERAL && !written_before(w, s))
 		return race(w, i, lane, at, "reads", "wrote", s->writer);
 	if (s->readers && s->read_clock != w->clock[w->number]) {
 		/* earlier readers that this one comes after need not be remembered */
@@ -48,14 +54,14 @@ static bool check_write(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, Ptx
 {
 	const uint8_t me = (uint8_t)w->number;
 
-	if ((bytes & s->bytes) && s->writer != SEVERAL && !before(w, s->writer, s->write_clock))
+	if ((bytes & s->bytes) && s->writer != SEVERAL && !written_before(w, s))
 		return race(w, i, lane, at, "writes", "wrote", s->writer);
 	/* readers of other bytes of the same word may go on */
 	if (bytes == 15 || s->bytes == bytes)
 		for (uint32_t r = s->readers; r; r &= r - 1)
 			if (!before(w, (unsigned)__builtin_ctz(r), s->read_clock))
 				return race(w, i, lane, at, "writes", "read", (unsigned)__builtin_ctz(r));
-	if (s->bytes & ~bytes && s->writer != me && !before(w, s->writer, s->write_clock)) {
+	if ((s->bytes & ~bytes) && s->writer != me && !written_before(w, s)) {
 		s->writer = SEVERAL;
 		s->bytes |= bytes;
 	} else {
@@ -69,15 +75,34 @@ static bool check_write(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, Ptx
 	return true;
 }
 
+/* Words that this warp has read, or written, at this time already, with nobody between. */
+static inline bool seen(const PtxWarp *w, const PtxShadow *s, PtxAccess access)
+{
+	const uint32_t now = w->clock[w->number];
+
+	if (s->async || s->init != 15)
+		return false;
+	if (access == PTX_READ)
+		return s->readers >> w->number & 1 && s->read_clock == now;
+	return access == PTX_WRITE && s->writer == w->number && s->bytes == 15 && s->write_clock == now && !s->readers;
+}
+
 bool ptx_check_shared(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, unsigned bytes, PtxAccess access)
 {
 	const bool writes = access == PTX_WRITE || access == PTX_ASYNC_WRITE;
 
 	for (unsigned done = 0; done < bytes;) {
 		PtxShadow *s = &w->block->shadow[(at + done) / 4];
-		const unsigned first = (at + done) % 4, n = 4 - first < bytes - done ? 4 - first : bytes - done;
-		const uint8_t mask = (uint8_t)(((1u << n) - 1) << first);
+		unsigned first, n;
+		uint8_t mask;
 
+		if (seen(w, s, access)) {
+			done += 4 - (at + done) % 4;
+			continue;
+		}
+		first = (at + done) % 4;
+		n = 4 - first < bytes - done ? 4 - first : bytes - done;
+		mask = (uint8_t)(((1u << n) - 1) << first);
 		if (s->async & mask) {
 			ptx_finding(w, i, lane, PTX_LAUNCH_FAILED,
 				    "race: byte %u of shared memory is the goal of a cp.async that is not waited for", at + done);
@@ -132,6 +157,8 @@ static bool check_word(PtxWarp *w, const PtxInst *i, int lane, uint64_t at, unsi
 
 	if (*s >> 40 != launch)
 		how = 0;
+	if (!writes && how == WRITTEN && (touched & bytes) && (i->flags & PTX_READONLY))
+		return global_race(w, i, lane, at, "reads by .nc", "wrote", old);
 	if (!how || old == block) {
 		if (!(how == WRITTEN && !writes) && how != READ_BY_SEVERAL)
 			*s = mark(launch, how == WRITTEN || !writes ? touched | bytes : bytes, writes ? WRITTEN : READ, block);

@@ -315,10 +315,20 @@ static void require(PtxParse *p, const PtxInst *i)
 		ptx_need(p, 80, 70, ".relu");
 }
 
+/* Whether every value of one integer type is one of the other. */
+static bool holds_all(unsigned type, unsigned from)
+{
+	const unsigned bits = ptx_type_bytes(type), of = ptx_type_bytes(from);
+
+	return is_signed(type) == is_signed(from) ? bits >= of : is_signed(type) && bits > of;
+}
+
 static void choose_cvt(PtxParse *p, PtxInst *i)
 {
 	const bool to_float = is_float(i->type), from_float = is_float(i->from);
 
+	if ((i->flags & PTX_SAT) && !to_float && !from_float && holds_all(i->type, i->from))
+		ptx_fail(p, "%s: .sat where nothing saturates", p->stmt.text);
 	i->run = usual(i);
 	if (i->run)
 		return;

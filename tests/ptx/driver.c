@@ -35,6 +35,7 @@ static CUresult injected(const char *name)
 		     {"cuModuleLoad", CUDA_ERROR_INVALID_PTX}, {"cuModuleGetFunction", CUDA_ERROR_NOT_FOUND},
 		     {"cuLaunchKernel", CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES}, {"cuStreamSynchronize", CUDA_ERROR_LAUNCH_FAILED},
 		     {"cuGraphInstantiate", CUDA_ERROR_OUT_OF_MEMORY}, {"cuStreamEndCapture", CUDA_ERROR_STREAM_CAPTURE_INVALIDATED}};
+	static char *told; /* what calls are counted for */
 	static unsigned calls;
 	const char *fail = getenv("PTX_TEST_FAIL"), *colon = fail ? strchr(fail, ':') : NULL;
 	size_t n = strlen(name);
@@ -42,6 +43,11 @@ static CUresult injected(const char *name)
 
 	if (!colon)
 		return 0;
+	if (!told || strcmp(told, fail)) {
+		free(told);
+		told = strdup(fail);
+		calls = 0;
+	}
 	if (n > 3 && !strncmp(name + n - 3, "_v", 2) && (size_t)(colon - fail) == n - 3)
 		n -= 3;
 	if ((size_t)(colon - fail) != n || strncmp(fail, name, n) || ++calls != strtoul(colon + 1, &end, 10))
@@ -114,24 +120,29 @@ void cu_finding(const char *format, ...)
 
 /* -- initialisation -- */
 
-static const char *setting(const char *name, const char *otherwise)
+uint64_t cu_setting(const char *name, uint64_t otherwise)
 {
 	const char *v = getenv(name);
 
-	return v && *v ? v : otherwise;
+	return v && *v ? strtoull(v, NULL, 0) : otherwise;
+}
+
+static int driver_version(void)
+{
+	return (int)cu_setting("PTX_TEST_DRIVER", 12060);
 }
 
 static CUresult initialise(void)
 {
-	const int sm = atoi(setting("PTX_TEST_SM", "80"));
+	const int sm = (int)cu_setting("PTX_TEST_SM", 80);
 
 	if (cu_state.initialised)
 		return 0;
-	cu_state.version = atoi(setting("PTX_TEST_DRIVER", "12060"));
+	cu_state.version = driver_version();
 	for (unsigned k = 0; k < sizeof devices / sizeof *devices; k++)
 		if (devices[k].sm == sm)
 			cu_state.device = &devices[k];
-	if (!cu_state.device || !ptx_memory_init(strtoull(setting("PTX_TEST_MEMORY", "17179869184"), NULL, 0)))
+	if (!cu_state.device || !ptx_memory_init(cu_setting("PTX_TEST_MEMORY", UINT64_C(16) << 30)))
 		return CUDA_ERROR_NO_DEVICE;
 	cu_state.context.kind = CU_CONTEXT;
 	cu_state.initialised = true;
@@ -155,7 +166,7 @@ CU_API CUresult cuDriverGetVersion(int *version)
 	if (r == CUDA_ERROR_NOT_INITIALIZED) /* may be called before cuInit */
 		r = 0;
 	if (!r)
-		*version = atoi(setting("PTX_TEST_DRIVER", "12060"));
+		*version = driver_version();
 	return cu_leave(r);
 }
 
@@ -237,6 +248,7 @@ CU_API CUresult cuDeviceTotalMem_v2(size_t *bytes, CUdevice device)
 static CUresult attribute(int *value, int which)
 {
 	const CuDeviceFacts *d = cu_state.device;
+	const int managed = (int)cu_setting("PTX_TEST_MANAGED", 1); /* host and device may touch managed memory at a time */
 	const struct {
 		int which, value;
 	} values[] = {
@@ -244,7 +256,7 @@ static CUresult attribute(int *value, int which)
 		{8, 49152}, {9, 65536}, {10, PTX_LANES}, {11, INT32_MAX}, {12, 65536}, {13, d->clock_khz}, {14, 512},
 		{15, 1}, {16, d->multiprocessors}, {17, 0}, {18, 0}, {19, 1}, {20, 0}, {31, 1}, {32, 1}, {33, 0}, {34, 0}, {35, 0},
 		{36, d->memory_khz}, {37, d->bus}, {38, d->l2}, {39, d->threads_per_sm}, {40, 2}, {41, 1}, {50, 0},
-		{75, d->sm / 10}, {76, d->sm % 10}, {78, 1}, {81, d->shared_per_sm}, {82, 65536}, {83, 0}, {88, 0}, {89, 0},
+		{75, d->sm / 10}, {76, d->sm % 10}, {78, 1}, {81, d->shared_per_sm}, {82, 65536}, {83, managed}, {88, 0}, {89, managed},
 		{95, 1}, {97, d->shared_optin}, {106, d->blocks_per_sm}, {111, d->sm >= 80 ? 1024 : 0}, {115, 0},
 	};
 
@@ -284,13 +296,10 @@ CU_API CUresult cuDevicePrimaryCtxRetain(void **context, CUdevice device)
 /* Everything of the context goes with it; the device works again. */
 static void destroy_context(void)
 {
-	unsigned modules = 0;
-
 	for (CuObject *o = cu_state.objects; o; o = o->next) {
 		if (o->kind == CU_MODULE && o->alive) {
 			CuModule *m = (CuModule *)o;
 
-			modules++;
 			cu_stats_add(&m->ptx, m->counts);
 			ptx_module_free(&m->ptx);
 			free(m->counts);

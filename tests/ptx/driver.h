@@ -2,9 +2,11 @@
  * interpreter. Names, types and numbers are those of NVIDIA's "CUDA Driver API" documentation; work is done at once, errors of
  * kernels come from the calls behind, as they do from a driver.
  *
- * Environment: PTX_TEST_SM (75, 80, 86, 89, 90: the device; 80 if unset), PTX_TEST_DRIVER (CUDA version of the driver: 12040),
- * PTX_TEST_MEMORY (bytes of device memory), PTX_TEST_FAIL=function:n[:error] (the n-th call of that function fails),
- * PTX_TEST_REPORT (a file that gets what was counted and found, as JSON; %p in its name becomes the process's number). */
+ * Environment: PTX_TEST_SM (75, 80, 86, 89, 90: the device; 80 if unset), PTX_TEST_DRIVER (CUDA version of the driver: 12060),
+ * PTX_TEST_MEMORY (bytes of device memory), PTX_TEST_MANAGED (0: host and device may not touch managed memory at a time),
+ * PTX_TEST_STEPS (instructions of warps until a kernel counts as endless), PTX_TEST_FAIL=function:n[:error] (the n-th call of that
+ * function fails), PTX_TEST_VERBOSE (texts that do not load say why on stderr), PTX_TEST_REPORT (a file that gets what was counted and
+ * found, as JSON; %p in its name becomes the process's number). */
 #ifndef MLOPT_TESTS_PTX_DRIVER_H
 #define MLOPT_TESTS_PTX_DRIVER_H
 
@@ -142,6 +144,7 @@ CUresult cu_leave(CUresult r);
 void *cu_object_new(CuKind kind, size_t bytes);
 /* NULL where the handle is none of that kind or was destroyed. */
 void *cu_object(const void *handle, CuKind kind);
+uint64_t cu_setting(const char *name, uint64_t otherwise); /* a number of the environment */
 void cu_finding(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* A stream by its handle; 0, 1 and 2 are the default ones. False: no such stream. *stream may be NULL. */
@@ -152,7 +155,6 @@ CUresult cu_run(const CuNode *node);
 CUresult cu_run_kernel(const CuNode *node);
 CUresult cu_run_copy(const CuNode *node);
 void cu_node_free(CuNode *node);
-bool cu_host_range(const void *p, uint64_t *base, uint64_t *size); /* of cuMemHostAlloc */
 void cu_memory_release(void); /* all of the context's, with a finding for what was not freed */
 
 /* report.c */

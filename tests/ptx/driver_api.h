@@ -38,6 +38,7 @@ CUresult cuMemFree_v2(CUdeviceptr p);
 CUresult cuMemGetInfo_v2(size_t *available, size_t *total);
 CUresult cuMemHostAlloc(void **p, size_t bytes, unsigned flags);
 CUresult cuMemFreeHost(void *p);
+CUresult cuMemAllocManaged(CUdeviceptr *p, size_t bytes, unsigned flags);
 CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t bytes, void *stream);
 CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t bytes, void *stream);
 CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes, void *stream);

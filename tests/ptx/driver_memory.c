@@ -7,58 +7,40 @@
 
 /* -- pinned memory -- */
 
-typedef struct Pinned {
-	struct Pinned *next;
-	void *p;
-	size_t bytes;
-} Pinned;
-
-static Pinned *pinned;
-
-bool cu_host_range(const void *p, uint64_t *base, uint64_t *size)
-{
-	for (const Pinned *h = pinned; h; h = h->next)
-		if ((uintptr_t)p - (uintptr_t)h->p < h->bytes) {
-			*base = (uint64_t)(uintptr_t)h->p;
-			*size = h->bytes;
-			return true;
-		}
-	return false;
-}
-
 CU_API CUresult cuMemHostAlloc(void **p, size_t bytes, unsigned flags)
 {
 	CUresult r = cu_enter("cuMemHostAlloc", true);
-	Pinned *h = r ? NULL : calloc(1, sizeof *h);
+	uint64_t at = 0;
 
 	if (!r)
-		r = !p || !bytes || flags > 7 ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
-	if (!r && (!h || posix_memalign(&h->p, 4096, bytes)))
-		r = CUDA_ERROR_OUT_OF_MEMORY;
-	if (r) {
-		free(h);
-		return cu_leave(r);
-	}
-	h->bytes = bytes;
-	h->next = pinned;
-	pinned = h;
-	*p = h->p;
-	return cu_leave(0);
+		r = !p || !bytes || flags > 7 ? CUDA_ERROR_INVALID_VALUE : ptx_memory_alloc(bytes, PTX_MEMORY_PINNED, &at) ? CUDA_ERROR_OUT_OF_MEMORY : 0;
+	if (!r)
+		*p = (void *)(uintptr_t)at;
+	return cu_leave(r);
+}
+
+CU_API CUresult cuMemAllocManaged(CUdeviceptr *p, size_t bytes, unsigned flags)
+{
+	CUresult r = cu_enter("cuMemAllocManaged", true);
+
+	if (!r && cu_state.capturing)
+		r = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+	if (!r)
+		r = !p || !bytes || flags != 1 ? CUDA_ERROR_INVALID_VALUE
+		    : ptx_memory_alloc(bytes, PTX_MEMORY_MANAGED, p) ? CUDA_ERROR_OUT_OF_MEMORY : 0;
+	return cu_leave(r);
 }
 
 static CUresult host_free(const void *p)
 {
-	for (Pinned **h = &pinned; *h; h = &(*h)->next)
-		if ((*h)->p == p) {
-			Pinned *gone = *h;
+	const PtxAllocation *a = ptx_memory_find((uint64_t)(uintptr_t)p);
 
-			*h = gone->next;
-			free(gone->p);
-			free(gone);
-			return 0;
-		}
-	cu_finding("cuMemFreeHost of %p, which cuMemHostAlloc did not give", p);
-	return CUDA_ERROR_INVALID_VALUE;
+	if (!a || a->base != (uint64_t)(uintptr_t)p || a->kind != PTX_MEMORY_PINNED) {
+		cu_finding("cuMemFreeHost of %p, which cuMemHostAlloc did not give", p);
+		return CUDA_ERROR_INVALID_VALUE;
+	}
+	ptx_memory_free(a->base);
+	return 0;
 }
 
 CU_API CUresult cuMemFreeHost(void *p)
@@ -93,7 +75,7 @@ static CUresult device_free(CUdeviceptr p)
 		return 0;
 	if (cu_state.capturing)
 		return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
-	if (!a || a->base != p || a->kind != PTX_MEMORY_USER) {
+	if (!a || a->base != p || (a->kind != PTX_MEMORY_USER && a->kind != PTX_MEMORY_MANAGED)) {
 		cu_finding("cuMemFree of %#llx, where no allocation begins: freed twice?", (unsigned long long)p);
 		return CUDA_ERROR_INVALID_VALUE;
 	}
@@ -220,32 +202,33 @@ enum { CONTEXT = 1, MEMORY_TYPE, DEVICE_POINTER, HOST_POINTER, IS_MANAGED = 8, O
 static CUresult pointer_attribute(void *value, int which, uint64_t p)
 {
 	const PtxAllocation *a = ptx_memory_find(p);
-	uint64_t base = a ? a->base : 0, size = a ? a->size : 0;
 
-	if (!a && !cu_host_range((const void *)(uintptr_t)p, &base, &size))
+	if (!a)
 		return CUDA_ERROR_INVALID_VALUE;
 	switch (which) {
 	case CONTEXT:
 		*(void **)value = &cu_state.context;
 		return 0;
 	case MEMORY_TYPE:
-		*(unsigned *)value = a ? 2 : 1; /* CU_MEMORYTYPE_DEVICE, _HOST */
+		*(unsigned *)value = a->kind == PTX_MEMORY_PINNED ? 1 : 2; /* CU_MEMORYTYPE_HOST, _DEVICE */
 		return 0;
 	case DEVICE_POINTER:
 		*(uint64_t *)value = p;
-		return a ? 0 : CUDA_ERROR_INVALID_VALUE;
+		return 0;
 	case HOST_POINTER:
 		*(uint64_t *)value = p;
-		return a ? CUDA_ERROR_INVALID_VALUE : 0;
+		return ptx_memory_shared(a->kind) ? 0 : CUDA_ERROR_INVALID_VALUE;
 	case IS_MANAGED:
+		*(int *)value = a->kind == PTX_MEMORY_MANAGED;
+		return 0;
 	case ORDINAL:
 		*(int *)value = 0;
 		return 0;
 	case RANGE_START:
-		*(uint64_t *)value = base;
+		*(uint64_t *)value = a->base;
 		return 0;
 	case RANGE_SIZE:
-		*(uint64_t *)value = size;
+		*(uint64_t *)value = a->size;
 		return 0;
 	default:
 		return CUDA_ERROR_INVALID_VALUE;

@@ -101,13 +101,14 @@ struct PtxExec {
 	PtxError error;
 	char finding[512];       /* what the error is */
 	uint64_t launch;         /* number of the launch */
-	uint64_t steps_left;
+	uint64_t steps_left;     /* instructions of warps until the launch counts as endless */
 	PtxBlock block;
 	char *files;
 	size_t file_bytes;
 };
 
-/* Runs a kernel: the grid's blocks, one after the other. x->kernel, grid, threads, dynamic_shared, params and counts are given. */
+/* Runs a kernel: the grid's blocks, one after the other. x->kernel, grid, threads, dynamic_shared,
+ * params, counts and steps_left are given. */
 void ptx_exec_run(PtxExec *x);
 void ptx_exec_free(PtxExec *x);
 

@@ -4,9 +4,7 @@
 #include <math.h>
 
 #include "tests/ptx/ops.h"
-
-/* PtxInst.mode: how to round. */
-enum { RN, RZ, RM, RP };
+#include "tests/ptx/round.h"
 
 static inline float canonical(float x)
 {
@@ -81,80 +79,44 @@ FMA(fma_f64_unit, WITH_FMA, double, __builtin_fma(a[l], b[l], c[l]))
 enum { ADD, SUB, MUL, DIV, FMA, MIN, MAX, SQRT, RCP, RSQRT, SIN, COS, LG2, EX2, TANH, ABS, NEG, COPYSIGN };
 
 /* Volatile: what is computed must be computed between changes of the mode. */
-static float exact32(int op, float x, float y, float z)
-{
-	volatile float a = x, b = y, c = z, r;
-
-	switch (op) {
-	case ADD:
-		r = a + b;
-		break;
-	case SUB:
-		r = a - b;
-		break;
-	case MUL:
-		r = a * b;
-		break;
-	case DIV:
-		r = a / b;
-		break;
-	case FMA:
-		r = fmaf(a, b, c);
-		break;
-	case SQRT:
-		r = sqrtf(a);
-		break;
-	default:
-		r = 1 / a;
+#define EXACT(NAME, T, FMA_OF, SQRT_OF)                                                                        \
+	static T NAME(int op, T x, T y, T z)                                                                   \
+	{                                                                                                      \
+		volatile T a = x, b = y, c = z, r;                                                             \
+		switch (op) {                                                                                  \
+		case ADD:                                                                                      \
+			r = a + b;                                                                             \
+			break;                                                                                 \
+		case SUB:                                                                                      \
+			r = a - b;                                                                             \
+			break;                                                                                 \
+		case MUL:                                                                                      \
+			r = a * b;                                                                             \
+			break;                                                                                 \
+		case DIV:                                                                                      \
+			r = a / b;                                                                             \
+			break;                                                                                 \
+		case FMA:                                                                                      \
+			r = FMA_OF(a, b, c);                                                                   \
+			break;                                                                                 \
+		case SQRT:                                                                                     \
+			r = SQRT_OF(a);                                                                        \
+			break;                                                                                 \
+		default:                                                                                       \
+			r = 1 / a;                                                                             \
+		}                                                                                              \
+		return r;                                                                                      \
 	}
-	return r;
-}
-
-static double exact64(int op, double x, double y, double z)
-{
-	volatile double a = x, b = y, c = z, r;
-
-	switch (op) {
-	case ADD:
-		r = a + b;
-		break;
-	case SUB:
-		r = a - b;
-		break;
-	case MUL:
-		r = a * b;
-		break;
-	case DIV:
-		r = a / b;
-		break;
-	case FMA:
-		r = fma(a, b, c);
-		break;
-	case SQRT:
-		r = sqrt(a);
-		break;
-	default:
-		r = 1 / a;
-	}
-	return r;
-}
-
-static double least(double x, double y, bool want_nan)
-{
-	if (x != x || y != y)
-		return want_nan || (x != x && y != y) ? NAN : x != x ? y : x;
-	if (x == y)
-		return signbit(x) ? x : y;
-	return x < y ? x : y;
-}
+EXACT(exact32, float, fmaf, sqrtf)
+EXACT(exact64, double, fma, sqrt)
 
 static double other(int op, double x, double y, bool want_nan)
 {
 	switch (op) {
 	case MIN:
-		return least(x, y, want_nan);
+		return ptx_least(x, y, want_nan);
 	case MAX:
-		return -least(-x, -y, want_nan);
+		return -ptx_least(-x, -y, want_nan);
 	case RSQRT:
 		return 1 / sqrt(x);
 	case SIN:
@@ -181,7 +143,7 @@ static bool is_exact(int op)
 	return op <= FMA || op == SQRT || op == RCP;
 }
 
-static const int rounding[] = {[RN] = FE_TONEAREST, [RZ] = FE_TOWARDZERO, [RM] = FE_DOWNWARD, [RP] = FE_UPWARD};
+static const int rounding[] = {[PTX_RN] = FE_TONEAREST, [PTX_RZ] = FE_TOWARDZERO, [PTX_RM] = FE_DOWNWARD, [PTX_RP] = FE_UPWARD};
 
 static void any_f32(PtxWarp *w, const PtxInst *i, uint32_t m)
 {
@@ -190,7 +152,7 @@ static void any_f32(PtxWarp *w, const PtxInst *i, uint32_t m)
 	const bool ftz = i->flags & PTX_FTZ;
 	float t[PTX_LANES];
 
-	if (i->mode != RN)
+	if (i->mode != PTX_RN)
 		fesetround(rounding[i->mode]);
 	for (uint32_t left = m; left; left &= left - 1) {
 		const int l = __builtin_ctz(left);
@@ -205,7 +167,7 @@ static void any_f32(PtxWarp *w, const PtxInst *i, uint32_t m)
 			r = 0;
 		t[l] = op == COPYSIGN ? r : canonical(r);
 	}
-	if (i->mode != RN)
+	if (i->mode != PTX_RN)
 		fesetround(FE_TONEAREST);
 	ptx_put(w, i->d, t, 4, m);
 }
@@ -216,14 +178,14 @@ static void any_f64(PtxWarp *w, const PtxInst *i, uint32_t m)
 	const int op = (int)i->imm;
 	double t[PTX_LANES];
 
-	if (i->mode != RN)
+	if (i->mode != PTX_RN)
 		fesetround(rounding[i->mode]);
 	for (uint32_t left = m; left; left &= left - 1) {
 		const int l = __builtin_ctz(left);
 
 		t[l] = is_exact(op) ? exact64(op, a[l], b[l], c[l]) : other(op, a[l], b[l], i->flags & PTX_NAN);
 	}
-	if (i->mode != RN)
+	if (i->mode != PTX_RN)
 		fesetround(FE_TONEAREST);
 	ptx_put(w, i->d, t, 8, m);
 }
@@ -292,7 +254,7 @@ static void take_rounding(PtxParse *p, PtxInst *i, int op)
 		ptx_fail(p, "%s: a rounding mode or .approx is missing", s->text);
 	if (must_approx != approx && (must_approx || !(op == DIV || op == SQRT || op == RCP)))
 		ptx_fail(p, "%s: .approx %s", s->text, must_approx ? "is missing" : "is not possible here");
-	i->mode = (uint8_t)(mode < 0 ? RN : mode);
+	i->mode = (uint8_t)(mode < 0 ? PTX_RN : mode);
 }
 
 static void decode_float(PtxParse *p, PtxInst *i, const PtxOp *op)

@@ -45,16 +45,11 @@ uint64_t ptx_narrow(double x, PtxFormat f, int mode)
 	return q | (uint64_t)minus << (f.bits - 1);
 }
 
-float ptx_f16_to_f32(uint16_t h)
+double ptx_least(double x, double y, bool want_nan)
 {
-	const uint32_t e = h >> 10 & 31, m = h & 1023, sign = (uint32_t)(h >> 15) << 31;
-	float f;
-
-	if (e == 0) {
-		f = (float)m * 0x1p-24f;
-		return ptx_bits_f32(ptx_f32_bits(f) | sign);
-	}
-	return ptx_bits_f32(sign | (e == 31 ? 255u << 23 : (e + 112) << 23) | m << 13);
+	if (x != x || y != y)
+		return want_nan || (x != x && y != y) ? NAN : x != x ? y : x;
+	return x < y || (x == y && signbit(x)) ? x : y;
 }
 
 uint16_t ptx_f64_to_f16(double x)
@@ -87,13 +82,6 @@ static double fma_odd(double x, double y, double z)
 
 enum { ADD, SUB, MUL, FMA, MIN, MAX, ABS, NEG, EX2, TANH };
 
-static double least(double x, double y, bool want_nan)
-{
-	if (x != x || y != y)
-		return want_nan || (x != x && y != y) ? NAN : x != x ? y : x;
-	return x < y || (x == y && signbit(x)) ? x : y;
-}
-
 static double compute(int op, double x, double y, double z, bool want_nan)
 {
 	switch (op) {
@@ -106,9 +94,9 @@ static double compute(int op, double x, double y, double z, bool want_nan)
 	case FMA:
 		return fma_odd(x, y, z);
 	case MIN:
-		return least(x, y, want_nan);
+		return ptx_least(x, y, want_nan);
 	case MAX:
-		return -least(-x, -y, want_nan);
+		return -ptx_least(-x, -y, want_nan);
 	case EX2:
 		return exp2(x);
 	default:

@@ -470,21 +470,34 @@ static PtxType wide_type(PtxParse *p, PtxType t)
 	}
 }
 
+/* mul, and mad, which may have a carry. */
+static void product(PtxParse *p, PtxInst *i, PtxRun *const runs[][NTYPES], PtxRun *const carry[][NTYPES])
+{
+	const int half = ptx_take_one(&p->stmt, halves);
+	const PtxType t = ptx_take_type(p);
+	PtxType d;
+
+	if (half < 0)
+		ptx_fail(p, "%s: .lo, .hi or .wide is missing", p->stmt.text);
+	if (i->flags && half == 2)
+		ptx_fail(p, "%s: no .wide with a carry", p->stmt.text);
+	ptx_operands(p, carry ? 4 : 3);
+	d = half == 2 ? wide_type(p, t) : t;
+	i->run = choose(p, i->flags ? carry[half] : runs[half], t);
+	i->cls = PTX_CLASS_INT;
+	i->d = ptx_dest(p, ptx_operand(p, 0), d, false);
+	i->a = ptx_source(p, ptx_operand(p, 1), t, false);
+	i->b = ptx_source(p, ptx_operand(p, 2), t, false);
+	if (carry)
+		i->c = ptx_source(p, ptx_operand(p, 3), d, false);
+}
+
 static void decode_mul(PtxParse *p, PtxInst *i, const PtxOp *op)
 {
 	static PtxRun *const runs[3][NTYPES] = {
 		SAME(mul_lo), BOTH(mul_hi), {mul_wide_16, mul_wide_32, NULL, mul_wide_s16, mul_wide_s32, NULL}};
-	const int half = ptx_take_one(&p->stmt, halves);
-	const PtxType t = ptx_take_type(p);
 
-	if (half < 0)
-		ptx_fail(p, "%s: .lo, .hi or .wide is missing", p->stmt.text);
-	ptx_operands(p, 3);
-	i->run = choose(p, runs[half], t);
-	i->cls = PTX_CLASS_INT;
-	i->d = ptx_dest(p, ptx_operand(p, 0), half == 2 ? wide_type(p, t) : t, false);
-	i->a = ptx_source(p, ptx_operand(p, 1), t, false);
-	i->b = ptx_source(p, ptx_operand(p, 2), t, false);
+	product(p, i, runs, NULL);
 }
 
 static void decode_mad(PtxParse *p, PtxInst *i, const PtxOp *op)
@@ -493,24 +506,9 @@ static void decode_mad(PtxParse *p, PtxInst *i, const PtxOp *op)
 		SAME(mad_lo), BOTH(mad_hi), {mad_wide_16, mad_wide_32, NULL, mad_wide_s16, mad_wide_s32, NULL}};
 	static PtxRun *const carry[2][NTYPES] = {{NULL, madc_lo_32, madc_lo_64, NULL, madc_lo_32, madc_lo_64},
 						 {NULL, madc_hi_32, madc_hi_64, NULL, NULL, NULL}};
-	const int half = ptx_take_one(&p->stmt, halves);
-	const PtxType t = ptx_take_type(p);
 
-	if (half < 0)
-		ptx_fail(p, "%s: .lo, .hi or .wide is missing", p->stmt.text);
-	if (op->variant)
-		i->flags |= PTX_CARRY;
-	if (ptx_take(&p->stmt, "cc"))
-		i->flags |= PTX_CC;
-	ptx_operands(p, 4);
-	if (i->flags && half == 2)
-		ptx_fail(p, "%s: no .wide with a carry", p->stmt.text);
-	i->run = choose(p, i->flags ? carry[half] : runs[half], t);
-	i->cls = PTX_CLASS_INT;
-	i->d = ptx_dest(p, ptx_operand(p, 0), half == 2 ? wide_type(p, t) : t, false);
-	i->a = ptx_source(p, ptx_operand(p, 1), t, false);
-	i->b = ptx_source(p, ptx_operand(p, 2), t, false);
-	i->c = ptx_source(p, ptx_operand(p, 3), half == 2 ? wide_type(p, t) : t, false);
+	i->flags |= (op->variant ? PTX_CARRY : 0) | (ptx_take(&p->stmt, "cc") ? PTX_CC : 0);
+	product(p, i, runs, carry);
 }
 
 static void decode_24(PtxParse *p, PtxInst *i, const PtxOp *op)

@@ -1,7 +1,11 @@
 /* tests/ptx/memory.c -- device memory. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "tests/ptx/memory.h"
 
@@ -17,13 +21,19 @@ static struct {
 bool ptx_memory_init(uint64_t total)
 {
 	void *device, *host, *shadow;
+	int fd;
 
 	if (mem.device)
 		return true;
 	/* Addresses are not used twice at once: freed ones stay unused as long as there are others. */
 	mem.range = total * 2 + (UINT64_C(1) << 30);
-	device = mmap(NULL, mem.range, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	host = mmap(NULL, mem.range, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	fd = memfd_create("device", MFD_CLOEXEC);
+	if (fd < 0 || ftruncate(fd, (off_t)mem.range))
+		return false;
+	/* the same bytes twice: where the device sees them, the host may only where they are shared */
+	device = mmap(NULL, mem.range, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	host = mmap(NULL, mem.range, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	close(fd);
 	shadow = mmap(NULL, mem.range * 2, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (device == MAP_FAILED || host == MAP_FAILED || shadow == MAP_FAILED)
 		return false;
@@ -50,29 +60,31 @@ static size_t above(uint64_t address)
 	return lo;
 }
 
-static uint64_t rounded(uint64_t size)
+static uint64_t up(uint64_t n, uint64_t align)
 {
-	return (size + PTX_MEMORY_ALIGN - 1) / PTX_MEMORY_ALIGN * PTX_MEMORY_ALIGN;
+	return (n + align - 1) / align * align;
+}
+
+/* Where the next allocation may begin: a hole behind each, so that small overruns meet nothing. */
+static uint64_t behind(const PtxAllocation *a, uint64_t align)
+{
+	return up(a->base + up(a->size, ptx_memory_shared(a->kind) ? PTX_MEMORY_PAGE : PTX_MEMORY_ALIGN) + PTX_MEMORY_ALIGN, align);
 }
 
 int ptx_memory_alloc(uint64_t size, PtxMemoryKind kind, uint64_t *address)
 {
-	/* a hole behind each, so that small overruns meet nothing */
-	const uint64_t need = rounded(size) + PTX_MEMORY_ALIGN;
+	const uint64_t align = ptx_memory_shared(kind) ? PTX_MEMORY_PAGE : PTX_MEMORY_ALIGN, need = up(size, align) + PTX_MEMORY_ALIGN;
 	uint64_t at = mem.device;
 	size_t k;
 
-	if (!mem.device || size > mem.total - mem.used || need > mem.range)
+	if (!mem.device || (kind != PTX_MEMORY_PINNED && size > mem.total - mem.used) || need > mem.range)
 		return 1;
-	if (mem.n) {
-		const PtxAllocation *last = &mem.list[mem.n - 1];
-
-		at = last->base + rounded(last->size) + PTX_MEMORY_ALIGN;
-	}
+	if (mem.n)
+		at = behind(&mem.list[mem.n - 1], align);
 	if (at + need > mem.device + mem.range) { /* the first gap that is large enough */
 		at = mem.device;
-		for (k = 0; k < mem.n && mem.list[k].base - at < need; k++)
-			at = mem.list[k].base + rounded(mem.list[k].size) + PTX_MEMORY_ALIGN;
+		for (k = 0; k < mem.n && (mem.list[k].base < at || mem.list[k].base - at < need); k++)
+			at = behind(&mem.list[k], align);
 		if (at + need > mem.device + mem.range)
 			return 1;
 	}
@@ -84,11 +96,13 @@ int ptx_memory_alloc(uint64_t size, PtxMemoryKind kind, uint64_t *address)
 		mem.list = more;
 		mem.room = 2 * mem.room + 64;
 	}
+	if (ptx_memory_shared(kind) && mprotect((void *)(uintptr_t)at, up(size, align), PROT_READ | PROT_WRITE))
+		return 1;
 	k = above(at);
 	memmove(mem.list + k + 1, mem.list + k, sizeof *mem.list * (mem.n - k));
 	mem.list[k] = (PtxAllocation){at, size, kind};
 	mem.n++;
-	mem.used += size;
+	mem.used += kind == PTX_MEMORY_PINNED ? 0 : size;
 	*address = at;
 	return 0;
 }
@@ -106,18 +120,20 @@ bool ptx_memory_free(uint64_t address)
 {
 	const size_t k = above(address);
 	PtxAllocation *a = k ? &mem.list[k - 1] : NULL;
-	const uint64_t page = 4096;
+	const uint64_t page = PTX_MEMORY_PAGE;
 
 	if (!a || a->base != address)
 		return false;
+	if (ptx_memory_shared(a->kind))
+		(void)mprotect((void *)(uintptr_t)address, up(a->size, page), PROT_NONE);
 	if (a->size >= 16 * page) { /* the pages go back; what is read there afterwards is zero, and a finding */
 		const uint64_t from = (address - mem.device + page - 1) / page * page;
 		const uint64_t to = (address - mem.device + a->size) / page * page;
 
-		madvise(mem.host + from, to - from, MADV_DONTNEED);
+		madvise(mem.host + from, to - from, MADV_REMOVE);
 		madvise((char *)mem.shadow + 2 * from, 2 * (to - from), MADV_DONTNEED);
 	}
-	mem.used -= a->size;
+	mem.used -= a->kind == PTX_MEMORY_PINNED ? 0 : a->size;
 	memmove(a, a + 1, sizeof *a * (mem.n - k));
 	mem.n--;
 	return true;

@@ -7,14 +7,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum PtxMemoryKind { PTX_MEMORY_USER, PTX_MEMORY_MODULE, PTX_MEMORY_CONST } PtxMemoryKind;
+/* PINNED: the host's, where the host sees it at the same address; it counts as none of the device's.  MANAGED: likewise, and counts. */
+typedef enum PtxMemoryKind { PTX_MEMORY_USER, PTX_MEMORY_MODULE, PTX_MEMORY_CONST, PTX_MEMORY_PINNED, PTX_MEMORY_MANAGED } PtxMemoryKind;
 
 typedef struct PtxAllocation {
 	uint64_t base, size;
 	PtxMemoryKind kind;
 } PtxAllocation;
 
-enum { PTX_MEMORY_ALIGN = 512 };
+enum { PTX_MEMORY_ALIGN = 512, PTX_MEMORY_PAGE = 4096 };
+
+static inline bool ptx_memory_shared(PtxMemoryKind kind)
+{
+	return kind == PTX_MEMORY_PINNED || kind == PTX_MEMORY_MANAGED;
+}
 
 bool ptx_memory_init(uint64_t total);
 /* 0, or an error: 1: too little memory. */

@@ -17,25 +17,36 @@ static bool whole_numbers(unsigned type)
 	return strchr("us", ptx_type_kind(type));
 }
 
-/* Element e of a register. */
-static inline float float_part(uint32_t reg, unsigned e, unsigned type)
-{
-	const uint16_t h = (uint16_t)(reg >> 16 * e);
-
-	return type == PTX_F16 ? ptx_f16_to_f32(h) : type == PTX_BF16 ? ptx_bf16_to_f32(h) : ptx_bits_f32(reg & ~0x1fffu);
-}
-
-static inline int32_t int_part(uint32_t reg, unsigned e, unsigned type)
+/* Elements of a register, as bits of float32 or as whole numbers. */
+static inline void unpack(uint32_t reg, unsigned type, int32_t *to)
 {
 	switch (type) {
+	case PTX_F16:
+		for (unsigned e = 0; e < 2; e++)
+			to[e] = (int32_t)ptx_f32_bits(ptx_f16_to_f32((uint16_t)(reg >> 16 * e)));
+		break;
+	case PTX_BF16:
+		to[0] = (int32_t)(reg << 16);
+		to[1] = (int32_t)(reg & 0xffff0000);
+		break;
+	case PTX_TF32: /* the hardware does not look at the bits below */
+		to[0] = (int32_t)(reg & ~0x1fffu);
+		break;
 	case PTX_S8:
-		return (int8_t)(reg >> 8 * e);
+		for (unsigned e = 0; e < 4; e++)
+			to[e] = (int8_t)(reg >> 8 * e);
+		break;
 	case PTX_U8:
-		return (uint8_t)(reg >> 8 * e);
+		for (unsigned e = 0; e < 4; e++)
+			to[e] = (uint8_t)(reg >> 8 * e);
+		break;
 	case PTX_S4:
-		return (int32_t)(reg << (28 - 4 * e)) >> 28;
+		for (unsigned e = 0; e < 8; e++)
+			to[e] = (int32_t)(reg << (28 - 4 * e)) >> 28;
+		break;
 	default:
-		return (int32_t)(reg >> 4 * e & 15);
+		for (unsigned e = 0; e < 8; e++)
+			to[e] = (int32_t)(reg >> 4 * e & 15);
 	}
 }
 
@@ -46,15 +57,8 @@ static void gather_a(const PtxWarp *w, const PtxMma *s, const int32_t *list, Ptx
 	for (unsigned r = 0; r < s->regs[1]; r++) {
 		const uint32_t *reg = SLOT(const uint32_t, list[r]);
 
-		for (unsigned l = 0; l < PTX_LANES; l++) {
-			const unsigned row = l / 4 + 8 * (r % down), col = v * (l % 4 + 4 * (r / down));
-
-			for (unsigned e = 0; e < v; e++)
-				if (whole_numbers(type))
-					t->a.i[row][col + e] = int_part(reg[l], e, type);
-				else
-					t->a.f[row][col + e] = float_part(reg[l], e, type);
-		}
+		for (unsigned l = 0; l < PTX_LANES; l++)
+			unpack(reg[l], type, &t->a.i[l / 4 + 8 * (r % down)][v * (l % 4 + 4 * (r / down))]);
 	}
 }
 
@@ -65,15 +69,13 @@ static void gather_b(const PtxWarp *w, const PtxMma *s, const int32_t *list, Ptx
 	for (unsigned r = 0; r < s->regs[2]; r++) {
 		const uint32_t *reg = SLOT(const uint32_t, list[r]);
 
-		for (unsigned l = 0; l < PTX_LANES; l++)
-			for (unsigned e = 0; e < v; e++) {
-				const unsigned row = v * (l % 4 + 4 * r) + e;
+		for (unsigned l = 0; l < PTX_LANES; l++) {
+			int32_t part[8];
 
-				if (whole_numbers(type))
-					t->b.i[row][l / 4] = int_part(reg[l], e, type);
-				else
-					t->b.f[row][l / 4] = float_part(reg[l], e, type);
-			}
+			unpack(reg[l], type, part);
+			for (unsigned e = 0; e < v; e++)
+				t->b.i[v * (l % 4 + 4 * r) + e][l / 4] = part[e];
+		}
 	}
 }
 
@@ -84,8 +86,7 @@ static void gather_c(const PtxWarp *w, const PtxMma *s, const int32_t *list, Ptx
 
 		for (unsigned l = 0; l < PTX_LANES; l++)
 			if (s->type[3] == PTX_F16) {
-				t->c.f[l / 4 + 8 * r][l % 4 * 2] = float_part(reg[l], 0, PTX_F16);
-				t->c.f[l / 4 + 8 * r][l % 4 * 2 + 1] = float_part(reg[l], 1, PTX_F16);
+				unpack(reg[l], PTX_F16, &t->c.i[l / 4 + 8 * r][l % 4 * 2]);
 			} else {
 				t->c.i[l / 4 + 8 * (r / 2)][l % 4 * 2 + r % 2] = (int32_t)reg[l];
 			}

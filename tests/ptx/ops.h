@@ -20,7 +20,6 @@ const PtxOperand *ptx_operand(PtxParse *p, unsigned n);
 void ptx_operands(PtxParse *p, unsigned n); /* fails unless there are n */
 
 /* float16 and bfloat16 as bits */
-float ptx_f16_to_f32(uint16_t h);
 uint16_t ptx_f64_to_f16(double x);
 static inline float ptx_bf16_to_f32(uint16_t h)
 {
@@ -46,6 +45,17 @@ static inline float ptx_bits_f32(uint32_t bits)
 
 	memcpy(&f, &bits, sizeof f);
 	return f;
+}
+
+static inline float ptx_f16_to_f32(uint16_t h)
+{
+	/* the mantissa and exponent in their places are a float32 whose exponent is too small by 112 */
+	const uint32_t bits = (uint32_t)(h & 0x7fff) << 13, sign = (uint32_t)(h & 0x8000) << 16;
+	float f;
+
+	memcpy(&f, &bits, sizeof f);
+	f *= 0x1p112f;
+	return (h & 0x7c00) == 0x7c00 ? ptx_bits_f32(sign | 0x7f800000 | bits) : ptx_bits_f32(ptx_f32_bits(f) | sign);
 }
 
 #endif

@@ -157,8 +157,13 @@ void ptx_close_scope(PtxParse *p)
 
 	if (p->func)
 		resolve(p, s);
-	for (PtxSymbol *y = s->symbols; y; y = y->scope)
-		p->names[hash(y->name)] = y->chain;
+	for (PtxSymbol *y = s->symbols; y; y = y->scope) {
+		PtxSymbol **at = &p->names[hash(y->name)];
+
+		while (*at != y) /* names of outer scopes may have been added meanwhile: a function's, from inside of it */
+			at = &(*at)->chain;
+		*at = y->chain;
+	}
 	p->scope = s->up;
 }
 
@@ -604,6 +609,17 @@ static void top(PtxParse *p)
 		ptx_fail(p, "unexpected '%.20s'", p->p);
 }
 
+/* What every device bounds. */
+static void check_sizes(PtxParse *p, const PtxFunc *f)
+{
+	const uint32_t params = p->m->version >= 81 ? 32764 : 4352;
+
+	if (f->param_bytes > params)
+		ptx_fail(p, "%s has %u bytes of parameters, at most %u are possible", f->name, f->param_bytes, params);
+	if (f->shared_bytes > 49152)
+		ptx_fail(p, "%s uses too much shared data (%u bytes, 49152 max)", f->name, f->shared_bytes);
+}
+
 static void read_module(PtxParse *p)
 {
 	version(p);
@@ -619,8 +635,10 @@ static void read_module(PtxParse *p)
 	}
 	ptx_link_calls(p);
 	for (PtxFunc *f = p->m->funcs; f; f = f->next)
-		if (f->entry)
+		if (f->entry) {
 			ptx_func_finish(p->m, f);
+			check_sizes(p, f);
+		}
 }
 
 bool ptx_module_load(PtxModule *m, const char *text)

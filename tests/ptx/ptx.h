@@ -71,7 +71,7 @@ enum {
 	PTX_NOT = 32,     /* the predicate operand counts negated */
 	PTX_CC = 64,      /* writes the carry */
 	PTX_CARRY = 128,  /* reads the carry */
-	PTX_ALIGNED = 256 /* all lanes of the warp must be here */
+	PTX_READONLY = 256 /* what is read is not written by the same launch */
 };
 
 /* A copy between parameters of a call, both in the file: `size` bytes of each lane. */

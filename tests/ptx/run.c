@@ -122,18 +122,23 @@ void test_context(void)
 
 int main(int argc, char **argv)
 {
-	char *kernels;
+	char *kernels, report[4096];
 
 	if (argc != 4)
 		return 2;
+	snprintf(report, sizeof report, "%s/report.json", argv[3]);
+	setenv("PTX_TEST_REPORT", report, 1);
+	setenv("PTX_TEST_MEMORY", "268435456", 1);
 	CALL(cuInit(0));
 	test_context();
+	test_driver(argv[1]);
 	kernels = test_read(argv[2], NULL);
 	test_code(kernels);
 	free(kernels);
 	test_block(argv[1]);
+	test_scalar(argv[3]);
 	test_mma(argv[3]);
-	test_faults(argv[1]);
+	test_faults(argv[1], argv[3]);
 	CALL(cuDevicePrimaryCtxRelease_v2(0));
 	printf("%d passed, %d failed, 0 skipped\n", test_passed, test_failed);
 	return test_failed > 0;

@@ -41,6 +41,15 @@ if [ -x "$ptxas" ]; then
 			fi
 		done
 	done
+	for f in "$work"/refused_*.txt; do
+		if "$ptxas" -arch=sm_80 "$f" -o "$work/out.cubin" >"$work/log" 2>&1; then
+			echo "FAIL ptxas takes what the interpreter refuses:"
+			cat "$f"
+			failed=$((failed + 1))
+		else
+			passed=$((passed + 1))
+		fi
+	done
 else
 	echo "SKIP ptx: no ptxas to assemble the kernels with"
 	skipped=$((skipped + 1))

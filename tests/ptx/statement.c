@@ -29,7 +29,11 @@ static void declare_registers(PtxParse *p)
 
 		s->type = type;
 		if (ptx_accept(p, '<')) {
-			s->count = (uint32_t)ptx_integer(p);
+			const int64_t count = ptx_integer(p);
+
+			if (count < 1 || count > 1 << 20)
+				ptx_fail(p, "%lld registers", (long long)count);
+			s->count = (uint32_t)count;
 			s->slots = ptx_alloc(p->m, sizeof *s->slots * (s->count + 1));
 			ptx_expect(p, '>');
 		}
@@ -43,6 +47,8 @@ static void declare_variable(PtxParse *p, PtxSpace space)
 	PtxSymbol *s = ptx_variable(p, space, false, &type);
 	PtxFunc *f = p->func;
 
+	if (s->size > 1 << 24)
+		ptx_fail(p, "%s has %llu bytes", s->name, (unsigned long long)s->size);
 	if (space == PTX_LOCAL) {
 		uint32_t *bytes = f->entry ? &f->local_bytes : &p->m->device_local;
 

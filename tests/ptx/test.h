@@ -34,9 +34,11 @@ void test_context(void);             /* everything of the device anew */
 
 void test_code(const char *kernels); /* compiled C: arithmetic, divergence, calls, local memory */
 
-void test_block(const char *cases);   /* reduce.ptx, async.ptx */
+void test_block(const char *cases);   /* reduce.ptx, async.ptx, warp.ptx, control.ptx */
 
 void test_mma(const char *folder);    /* writes its kernels there */
-void test_faults(const char *cases);  /* faults.ptx */
+void test_scalar(const char *folder); /* as above */
+void test_driver(const char *cases);  /* count.ptx */
+void test_faults(const char *cases, const char *folder); /* faults.ptx; modules that are refused */
 
 #endif

@@ -96,6 +96,138 @@ static void matrices(void *m)
 	test_free(&y);
 }
 
+/* What lane l should have got of the 16 words of `exchange`. */
+static void exchanged(const uint32_t *x, unsigned l, uint32_t *e)
+{
+	const unsigned half = l & 16;
+	uint32_t sum = 0, least = UINT32_MAX, all = 0, odd = 0, alike = 0;
+
+	for (unsigned k = half; k < half + 16; k++) {
+		sum += x[k];
+		least = x[k] < least ? x[k] : least;
+		odd |= (x[k] & 1) << k;
+		alike |= (uint32_t)((x[k] & 3) == (x[l] & 3)) << k;
+	}
+	for (unsigned k = 0; k < 32; k++)
+		all ^= x[k];
+	e[0] = x[l >= 3 ? l - 3 : l];
+	e[1] = x[l + 5 < 32 ? l + 5 : l];
+	e[2] = x[l ^ 9];
+	e[3] = x[(l & 24) + 3];
+	e[5] = l % 8 + 2 < 8;
+	e[4] = x[e[5] ? l + 2 : l];
+	e[6] = odd;
+	e[7] = sum;
+	e[8] = least;
+	e[9] = all;
+	e[10] = alike;
+	e[11] = 1;
+	e[12] = 0xffffu << half;
+	e[13] = UINT32_MAX;
+	e[14] = l % 3 ? 0 : l / 3;
+	e[15] = UINT32_MAX << l;
+}
+
+static void exchange(void *m)
+{
+	TestBuffer x = test_buffer(128), y = test_buffer(32 * 64);
+	const uint64_t args[] = {x.device, y.device};
+
+	for (unsigned k = 0; k < 32; k++)
+		((uint32_t *)x.host)[k] = k * k * 2654435761u >> 7;
+	test_put(&x);
+	CALL(test_run(m, "exchange", 1, 32, 0, 2, args));
+	test_get(&y);
+	for (unsigned l = 0; l < 32; l++) {
+		const uint32_t *got = (uint32_t *)y.host + 16 * l;
+		uint32_t want[16];
+
+		exchanged(x.host, l, want);
+		for (unsigned k = 0; k < 16; k++)
+			if (got[k] != want[k])
+				CHECK_THAT(false, "lane %u, word %u: %#x, not %#x", l, k, got[k], want[k]);
+	}
+	CHECK(true);
+	test_free(&x);
+	test_free(&y);
+}
+
+static void atomics(void *m)
+{
+	enum { THREADS = 128 };
+	TestBuffer x = test_buffer(8), y = test_buffer(1024);
+	const uint64_t args[] = {x.device, y.device};
+	const uint32_t *r = y.host;
+	bool once[THREADS] = {0};
+	int bad = 0;
+
+	*(uint64_t *)x.host = 1234567890123;
+	test_put(&x);
+	CALL(test_run(m, "atomics", 1, THREADS, 0, 2, args));
+	test_get(&x);
+	test_get(&y);
+	for (int k = 0; k < THREADS; k++) {
+		bad += r[k] >= THREADS || once[r[k]];
+		if (r[k] < THREADS)
+			once[r[k]] = true;
+	}
+	CHECK(!bad && r[128] == THREADS && r[129] == THREADS - 1 && r[130] == THREADS % 7);
+	CHECK(r[131] == 1 && ((const uint64_t *)y.host)[66] == 1234567890123 && *(uint64_t *)x.host == 77);
+	test_free(&x);
+	test_free(&y);
+}
+
+static void warps(const char *cases)
+{
+	char *text = test_read(cases, "warp.ptx");
+	void *m = test_load(text);
+
+	free(text);
+	if (!m)
+		return;
+	exchange(m);
+	atomics(m);
+	CALL(cuModuleUnload(m));
+}
+
+static void ways(void *m)
+{
+	enum { THREADS = 96 };
+	TestBuffer x = test_buffer(THREADS * 4), y = test_buffer(THREADS * 16);
+	const uint64_t args[] = {x.device, y.device};
+	uint32_t above = 0;
+
+	for (uint32_t k = 0; k < THREADS; k++) {
+		((uint32_t *)x.host)[k] = k * 7 % 4;
+		above += k * 7 % 4 > 1;
+	}
+	test_put(&x);
+	CALL(test_run(m, "ways", 1, THREADS, 0, 2, args));
+	test_get(&y);
+	for (uint32_t k = 0; k < THREADS; k++) {
+		const uint32_t *got = (uint32_t *)y.host + 4 * k;
+		const uint32_t way[] = {100, k + 1000, 1000, 0};
+
+		CHECK(got[0] == way[k * 7 % 4]);
+		CHECK(got[1] == (k % 2 == 0 ? 7 : k > 20 ? UINT32_MAX : 3 * k + 1));
+		CHECK(got[2] == above && got[3] == 10 * (k % 4 + 1) + 30 - 5);
+	}
+	test_free(&x);
+	test_free(&y);
+}
+
+static void control(const char *cases)
+{
+	char *text = test_read(cases, "control.ptx");
+	void *m = test_load(text);
+
+	free(text);
+	if (!m)
+		return;
+	ways(m);
+	CALL(cuModuleUnload(m));
+}
+
 static void asynchronous(const char *cases)
 {
 	char *text = test_read(cases, "async.ptx");
@@ -121,4 +253,6 @@ void test_block(const char *cases)
 	reverse(m);
 	CALL(cuModuleUnload(m));
 	asynchronous(cases);
+	warps(cases);
+	control(cases);
 }

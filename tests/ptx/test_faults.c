@@ -39,7 +39,9 @@ static const Fault faults[] = {
 	{"blocks", 0, 1, 0, 0},
 	{"blocks", CUDA_ERROR_LAUNCH_FAILED, 2, 0, 0},
 	{"blocks_read", CUDA_ERROR_LAUNCH_FAILED, 2, 0, 0},
+	{"readonly", CUDA_ERROR_LAUNCH_FAILED, 1, 0, 0},
 	{"good_last", 0, 3, 0, 0},
+	{"endless", CUDA_ERROR_LAUNCH_TIMEOUT, 1, 0, 0},
 	{"stop", CUDA_ERROR_ILLEGAL_INSTRUCTION, 1, 0, 0},
 };
 
@@ -83,6 +85,7 @@ static const struct {
 	{"sm_80", "add.s32 %r1, %r2, %rd1;", CUDA_ERROR_INVALID_PTX, "8 bytes"},
 	{"sm_80", "add.f32.rn %r9, %r2, %r3;", CUDA_ERROR_INVALID_PTX, "unknown name"},
 	{"sm_80", "add.sat.u32 %r1, %r2, %r3;", CUDA_ERROR_INVALID_PTX, ".sat"},
+	{"sm_80", ".shared .b8 much[49153]; ld.shared.u8 %r1, [much];", CUDA_ERROR_INVALID_PTX, "too much shared"},
 	{"sm_80", "frobnicate.s32 %r1;", CUDA_ERROR_INVALID_PTX, "unknown instruction"},
 	{"sm_80", "bra nowhere;", CUDA_ERROR_INVALID_PTX, "no label"},
 	{"sm_80", "mma.sync.aligned.m16n8k8.row.col.f32.s8.s8.f32 %r1, %r1, %r1, %r1;", CUDA_ERROR_INVALID_PTX, "no such shape"},
@@ -91,7 +94,21 @@ static const struct {
 	{"sm_80", "cvt.s32.f32 %r1, %f1;", CUDA_ERROR_INVALID_PTX, "whole number"},
 };
 
-static void test_module(size_t k)
+/* What is refused for another reason than the device is also written down, for an assembler to refuse. */
+static void write_module(const char *folder, size_t k, const char *text)
+{
+	char path[4096];
+	FILE *o;
+
+	snprintf(path, sizeof path, "%s/refused_%zu.txt", folder, k);
+	o = fopen(path, "w");
+	if (!CHECK(o))
+		return;
+	fputs(text, o);
+	fclose(o);
+}
+
+static void test_module(const char *folder, size_t k)
 {
 	enum { ERROR_LOG = 5, ERROR_LOG_SIZE = 6 };
 	char text[1024], log[512] = "";
@@ -107,16 +124,20 @@ static void test_module(size_t k)
 	CHECK_THAT(r == modules[k].error && strstr(log, modules[k].says), "%s: error %d: %s", modules[k].body, r, log);
 	if (!r)
 		CALL(cuModuleUnload(module));
+	else if (strcmp(modules[k].target, "sm_90"))
+		write_module(folder, k, text);
 }
 
-void test_faults(const char *cases)
+void test_faults(const char *cases, const char *folder)
 {
 	char *text = test_read(cases, "faults.ptx");
 
+	setenv("PTX_TEST_STEPS", "1000000", 1);
 	for (size_t k = 0; text && k < sizeof faults / sizeof *faults; k++)
 		test_fault(text, &faults[k]);
 	CHECK(text);
 	free(text);
 	for (size_t k = 0; k < sizeof modules / sizeof *modules; k++)
-		test_module(k);
+		test_module(folder, k);
+	unsetenv("PTX_TEST_STEPS");
 }

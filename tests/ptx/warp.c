@@ -55,43 +55,70 @@ static void run_shfl(PtxWarp *w, const PtxInst *i, uint32_t m)
 		ptx_put_pred(w, i->list[1], good, m);
 }
 
+/* The lanes of *left that are members together with its first one; takes them away. */
+static uint32_t next_group(const PtxWarp *w, const PtxInst *i, uint32_t *left)
+{
+	const uint32_t group = SLOT(const uint32_t, i->list[0])[__builtin_ctz(*left)] & *left;
+
+	*left &= ~group;
+	return group;
+}
+
+static void put_same(PtxWarp *w, int32_t slot, uint32_t value, uint32_t m)
+{
+	uint32_t t[PTX_LANES];
+
+	EACH t[l] = value;
+	ptx_put(w, slot, t, 4, m);
+}
+
 static void run_vote(PtxWarp *w, const PtxInst *i, uint32_t m)
 {
-	const uint32_t p = (i->flags & PTX_NOT ? ~PRED(i->a) : PRED(i->a)) & m;
-	uint32_t mask, t[PTX_LANES];
+	const uint32_t yes = i->flags & PTX_NOT ? ~PRED(i->a) : PRED(i->a);
+	uint32_t mask, left = m;
 
 	if (!members(w, i, m, &mask))
 		return;
-	if (i->mode == BALLOT) {
-		EACH t[l] = p;
-		ptx_put(w, i->d, t, 4, m);
-	} else {
-		const bool r = i->mode == ALL ? p == m : i->mode == ANY ? p != 0 : p == m || !p;
+	while (left) {
+		const uint32_t group = next_group(w, i, &left), p = yes & group;
+		const bool r = i->mode == ALL ? p == group : i->mode == ANY ? p != 0 : p == group || !p;
 
-		ptx_put_pred(w, i->d, r ? PTX_FULL : 0, m);
+		if (i->mode == BALLOT)
+			put_same(w, i->d, p, group);
+		else
+			ptx_put_pred(w, i->d, r ? PTX_FULL : 0, group);
 	}
+}
+
+/* Lanes of a group whose values are that of lane l. */
+static uint32_t alike(const PtxWarp *w, const PtxInst *i, uint32_t group, unsigned l)
+{
+	uint32_t r = 0;
+
+	for (uint32_t left = group; left; left &= left - 1) {
+		const unsigned k = (unsigned)__builtin_ctz(left);
+
+		r |= (uint32_t)!memcmp(w->file + i->a + l * i->bytes, w->file + i->a + k * i->bytes, i->bytes) << k;
+	}
+	return r;
 }
 
 static void run_match(PtxWarp *w, const PtxInst *i, uint32_t m)
 {
-	uint32_t mask, t[PTX_LANES], same = 0;
+	uint32_t mask, t[PTX_LANES] = {0}, left = m, good = 0;
 
 	if (!members(w, i, m, &mask))
 		return;
-	EACH {
-		t[l] = 0;
-		for (unsigned k = 0; k < PTX_LANES; k++)
-			t[l] |= (uint32_t)(IN(m, k) && !memcmp(w->file + i->a + l * i->bytes, w->file + i->a + k * i->bytes, i->bytes))
-				<< k;
-		same |= (uint32_t)(t[l] == m) << l;
-	}
-	if (i->mode == ALL) {
-		const bool all = (same & m) == m;
+	while (left) {
+		const uint32_t group = next_group(w, i, &left);
+		const bool all = alike(w, i, group, (unsigned)__builtin_ctz(group)) == group;
 
-		EACH t[l] = all ? m : 0;
-		if (i->list[1])
-			ptx_put_pred(w, i->list[1], all ? PTX_FULL : 0, m);
+		good |= all ? group : 0;
+		EACH if (IN(group, l))
+			t[l] = i->mode == ANY ? alike(w, i, group, (unsigned)l) : all ? group : 0;
 	}
+	if (i->mode == ALL && i->list[1])
+		ptx_put_pred(w, i->list[1], good, m);
 	ptx_put(w, i->d, t, 4, m);
 }
 
@@ -116,35 +143,39 @@ static uint32_t reduce(int op, bool is_signed, uint32_t x, uint32_t y)
 static void run_redux(PtxWarp *w, const PtxInst *i, uint32_t m)
 {
 	const uint32_t *a = SLOT(uint32_t, i->a);
-	uint32_t mask, r = a[__builtin_ctz(m)], t[PTX_LANES];
+	uint32_t mask, left = m, t[PTX_LANES] = {0};
 
 	if (!members(w, i, m, &mask))
 		return;
-	for (uint32_t left = m & (m - 1); left; left &= left - 1)
-		r = reduce(i->mode, i->type == PTX_S32, r, a[__builtin_ctz(left)]);
-	EACH t[l] = r;
+	while (left) {
+		const uint32_t group = next_group(w, i, &left);
+		uint32_t r = a[__builtin_ctz(group)];
+
+		for (uint32_t others = group & (group - 1); others; others &= others - 1)
+			r = reduce(i->mode, i->type == PTX_S32, r, a[__builtin_ctz(others)]);
+		EACH t[l] = IN(group, l) ? r : t[l];
+	}
 	ptx_put(w, i->d, t, 4, m);
 }
 
 static void run_activemask(PtxWarp *w, const PtxInst *i, uint32_t m)
 {
-	uint32_t t[PTX_LANES];
-
-	EACH t[l] = m;
-	ptx_put(w, i->d, t, 4, m);
+	put_same(w, i->d, m, m);
 }
 
 static void run_elect(PtxWarp *w, const PtxInst *i, uint32_t m)
 {
-	const uint32_t first = (uint32_t)__builtin_ctz(m);
-	uint32_t mask, t[PTX_LANES];
+	uint32_t mask, left = m;
 
 	if (!members(w, i, m, &mask))
 		return;
-	EACH t[l] = first;
-	if (i->d)
-		ptx_put(w, i->d, t, 4, m);
-	ptx_put_pred(w, i->list[1], 1u << first, m);
+	while (left) {
+		const uint32_t group = next_group(w, i, &left), first = (uint32_t)__builtin_ctz(group);
+
+		if (i->d)
+			put_same(w, i->d, first, group);
+		ptx_put_pred(w, i->list[1], 1u << first, group);
+	}
 }
 
 /* -- decoding -- */
