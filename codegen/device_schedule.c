@@ -42,6 +42,8 @@ static int choose_depth(const MloTarget *t, const KContract *c)
 	if (!kind || !c->b.packed || contract_is_depthwise(c) || c->scale.on || c->nk < 1 || kind->word == EL_f32)
 		return 1;
 	n = mma_word_elems(kind);
+	if (mlo_elem_bits(c->a.elem) != mlo_elem_bits(kind->word)) /* pieces that are converted take twice the registers */
+		return (int)n * MMA_LEAST_WORDS;
 	least = (c->nk + MMA_LEAST_WORDS * n - 1) / (MMA_LEAST_WORDS * n) * MMA_LEAST_WORDS;
 	most = (c->nk + MMA_MOST_WORDS * n - 1) / (MMA_MOST_WORDS * n) * MMA_MOST_WORDS;
 	return (int)n * (most == least ? MMA_MOST_WORDS : MMA_LEAST_WORDS);

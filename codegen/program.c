@@ -229,16 +229,6 @@ static MloStatus kernel_arg(Builder *b, const MloLowered *low, size_t i, int siz
 	return MLO_OK;
 }
 
-/* A string is a pointer to memory of the host's. */
-static MloStatus check_device(const Builder *b, const MloKernel *k, const MloOrigin *o)
-{
-	for (size_t i = 0; b->plan->target->gpu && i < k->arg.n; i++)
-		if (k->arg.items[i].elem == EL_str)
-			return mlo_error(b->plan->diag, MLO_ERR_UNSUPPORTED, "node '%s' (%s): strings cannot be computed with on a GPU",
-			                 o ? o->name : k->name, o ? o->op : "copy");
-	return MLO_OK;
-}
-
 MloStatus builder_kernel_step(Builder *b, const MloLowered *low, int result, MloStepInfo info)
 {
 	Program *p = b->p;
@@ -247,7 +237,6 @@ MloStatus builder_kernel_step(Builder *b, const MloLowered *low, int result, Mlo
 	int64_t scratch = (int64_t)mlo_kernel_scratch(k);
 	int sizes = 0;
 
-	MLO_TRY(check_device(b, k, info.origin));
 	if (k->sizes_arg >= 0)
 		MLO_TRY(sizes_of_kernel(b, low, &sizes));
 	for (size_t i = 0; i < k->arg.n; i++)
@@ -434,12 +423,26 @@ static MloStatus check_view(Builder *b, const MloNode *n)
 	return MLO_OK;
 }
 
+/* A string is a pointer to memory of the host's. */
+static MloStatus check_device(const Builder *b, const MloNode *n)
+{
+	for (uint32_t i = 0; b->plan->target->gpu && !mlo_op_has(n->op, TR_OBJECT) && i < n->nin + n->nout; i++) {
+		const MloValue *v = i < n->nin ? n->in[i] : n->out[i - n->nin];
+
+		if (v && v->type.elem == EL_str)
+			return mlo_node_error(b->cx.diag, MLO_ERR_UNSUPPORTED, n, "strings cannot be computed with on a GPU (%s)",
+			                      b->plan->target->name);
+	}
+	return MLO_OK;
+}
+
 static MloStatus lower_group(Builder *b, MloNode *first, MloNode *last)
 {
 	MloLowered low;
 	MloTier tier;
 	MloStatus st;
 
+	MLO_TRY(check_device(b, first));
 	if (!b->plan->flat && control_is(first))
 		return control_step(b, first);
 	for (MloNode *n = first; !b->plan->flat && n; n = n == last ? NULL : n->next) {

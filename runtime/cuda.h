@@ -19,7 +19,7 @@ typedef struct CuGraph_ *CuGraph;
 typedef struct CuGraphExec_ *CuGraphExec;
 
 enum {
-	CU_OK = 0, CU_OUT_OF_MEMORY = 2, CU_NO_DEVICE = 100, CU_NO_BINARY = 209, CU_INVALID_PTX = 218, CU_NO_JIT = 221,
+	CU_OK = 0, CU_OUT_OF_MEMORY = 2, CU_NO_DEVICE = 100, CU_INVALID_IMAGE = 200, CU_NO_BINARY = 209, CU_INVALID_PTX = 218, CU_NO_JIT = 221,
 	CU_UNSUPPORTED_PTX = 222, CU_NOT_READY = 600
 };
 enum { /* CUdevice_attribute */
@@ -108,7 +108,6 @@ typedef struct DeviceModel {
 	unsigned char *weights;  /* the device's; of a list, memory that the host sees, too */
 	size_t weight_bytes;
 	bool shares;             /* host and device may use managed memory at a time (CU_CONCURRENT_MANAGED) */
-	CuResult lost;           /* what took the context out of use; CU_OK: nothing has */
 	char name[64];
 } DeviceModel;
 
@@ -146,12 +145,11 @@ typedef struct DeviceSession {
 /* cuda_model.c */
 MLRT_LOCAL MlrtStatus mlrt_cuda_model(MlrtModel *m, int ordinal, DeviceModel **out, MlrtError *err); /* makes it, if it is not there */
 MLRT_LOCAL void mlrt_cuda_model_free(MlrtModel *m);
-MLRT_LOCAL CuResult mlrt_cuda_alloc(const DeviceModel *d, size_t bytes, CuPointer *out);
 /* Failures of driver calls: what was being done. */
-MLRT_LOCAL MlrtStatus mlrt_cuda_fail(DeviceModel *d, CuResult r, MlrtError *err, const char *doing);
+MLRT_LOCAL MlrtStatus mlrt_cuda_fail(const DeviceModel *d, CuResult r, MlrtError *err, const char *doing);
 MLRT_LOCAL MlrtStatus mlrt_cuda_no_memory(const DeviceModel *d, size_t bytes, const char *what, MlrtError *err);
 /* Makes the context current, and what was before again. */
-MLRT_LOCAL MlrtStatus mlrt_cuda_enter(DeviceModel *d, MlrtError *err);
+MLRT_LOCAL MlrtStatus mlrt_cuda_enter(const DeviceModel *d, MlrtError *err);
 MLRT_LOCAL void mlrt_cuda_leave(const DeviceModel *d);
 /* Memory that host and device see at one address. */
 MLRT_LOCAL void *mlrt_cuda_shared_alloc(const DeviceModel *d, size_t bytes);

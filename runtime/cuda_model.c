@@ -7,14 +7,13 @@
 
 enum { MANAGED_FROM = 64 << 10 }; /* bytes: less is page-locked, for it is touched by both sides all the time */
 
-MLRT_LOCAL MlrtStatus mlrt_cuda_fail(DeviceModel *d, CuResult r, MlrtError *err, const char *doing)
+MLRT_LOCAL MlrtStatus mlrt_cuda_fail(const DeviceModel *d, CuResult r, MlrtError *err, const char *doing)
 {
 	char text[160];
 
 	mlrt_cuda_error(d->cu, r, text, sizeof text);
 	if (r == CU_OUT_OF_MEMORY)
 		return mlrt_fail(err, MLRT_ERR_DEVICE_MEMORY, "device %d (%s): %s: no memory left", d->ordinal, d->name, doing);
-	d->lost = r;
 	return mlrt_fail(err, MLRT_ERR_KERNEL, "device %d (%s): %s: %s", d->ordinal, d->name, doing, text);
 }
 
@@ -27,13 +26,11 @@ MLRT_LOCAL MlrtStatus mlrt_cuda_no_memory(const DeviceModel *d, size_t bytes, co
 			 bytes, what, left, total);
 }
 
-MLRT_LOCAL MlrtStatus mlrt_cuda_enter(DeviceModel *d, MlrtError *err)
+MLRT_LOCAL MlrtStatus mlrt_cuda_enter(const DeviceModel *d, MlrtError *err)
 {
-	CuResult r = d->lost;
+	const CuResult r = d->cu->context_push(d->context);
 
-	if (r == CU_OK)
-		r = d->cu->context_push(d->context);
-	return r == CU_OK ? MLRT_OK : mlrt_cuda_fail(d, r, err, "an earlier kernel has failed: close all models on it");
+	return r == CU_OK ? MLRT_OK : mlrt_cuda_fail(d, r, err, "its context");
 }
 
 MLRT_LOCAL void mlrt_cuda_leave(const DeviceModel *d)
@@ -81,6 +78,8 @@ static MlrtStatus module_failed(DeviceModel *d, const MlrtModel *m, CuResult r, 
 	mlrt_cuda_error(d->cu, r, text, sizeof text);
 	if (r == CU_OUT_OF_MEMORY)
 		return mlrt_cuda_no_memory(d, strlen(ptx), "PTX and the code made of it", err);
+	if (r < CU_INVALID_IMAGE || r > CU_NO_JIT + 9) /* of no image */
+		return mlrt_cuda_fail(d, r, err, "a module");
 	if (r == CU_UNSUPPORTED_PTX || r == CU_NO_JIT)
 		return mlrt_fail(err, MLRT_ERR_DRIVER, "variant '%.80s' is PTX %d.%d, which the driver, of CUDA %d.%d, does not take: install a newer one (%s)",
 				 variant, version / 10, version % 10, d->cu->version / 1000, d->cu->version % 1000 / 10, text);

@@ -254,16 +254,16 @@ static void device_session_free(MlrtSession *s)
 		}
 		if (on->graph)
 			cu->graph_exec_destroy(on->graph);
-		if (on->memory)
-			cu->memory_free(on->memory);
-		if (on->pinned)
-			cu->host_free(on->pinned);
 		if (on->start)
 			cu->event_destroy(on->start);
 		if (on->done)
 			cu->event_destroy(on->done);
-		if (on->own)
+		if (on->own) /* with a capture that never ended, during which memory is not freed */
 			cu->stream_destroy(on->own);
+		if (on->memory)
+			cu->memory_free(on->memory);
+		if (on->pinned)
+			cu->host_free(on->pinned);
 		mlrt_cuda_leave(on->model);
 	}
 	free(on);

@@ -190,7 +190,7 @@ MLRT_LOCAL MlrtStatus mlrt_program_read(Program *p, const Container *c, const Ma
 	const MlrtBlob *b = &c->blob[v->program];
 	const MlrtBlob *w = v->weights == UINT64_MAX ? NULL : &c->blob[v->weights];
 	Spaces s = {m, v, w ? c->file + w->offset : NULL, v->arena_bytes, w ? w->bytes : 0, c->blob[v->code].bytes};
-	Launches launches;
+	Launches launches = {0};
 	uint32_t magic;
 	MlrtStatus st = MLRT_OK;
 

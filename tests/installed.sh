@@ -64,6 +64,7 @@ int main(int argc, char **argv)
 END
 
 check "the runtime exports what runtime.h declares" exports "$lib/libmlopt_rt.so" "$SRC/include/mlopt/runtime.h"
+check "its part for GPUs exports one function" exports "$lib/libmlopt_rt_cuda.so" "$SRC/runtime/device.h"
 check "the compiler exports what mlopt.h declares" exports "$lib/libmlopt.so" "$SRC/include/mlopt/mlopt.h"
 check "the interface of DLR is what dlr.h declares" exports "$lib/libdlr.so" "$(pkg-config --variable=includedir mlopt_dlr)/dlr.h"
 check "programs linked to DLR's library find this one" sh -c "readelf -d '$lib/libdlr.so' | grep -q 'SONAME.*\\[libdlr.so\\]'"

@@ -91,6 +91,8 @@ static void print_launch(json_t *launch)
 	printf(" {%.0f blocks of %.0f threads", number_of(launch, "blocks"), number_of(launch, "threads"));
 	if (number_of(launch, "shared") > 0)
 		printf(", %s shared", cli_bytes(number_of(launch, "shared")));
+	if (json_object_get(launch, "registers"))
+		printf(", %.0f registers, %.0f bytes spilled", number_of(launch, "registers"), number_of(launch, "spills"));
 	putchar('}');
 }
 
@@ -184,8 +186,8 @@ static json_t *pick_variant(json_t *list, const char *name)
 	return json_array_get(list, 0);
 }
 
-MloStatus inspect_package(json_t *manifest, size_t file_bytes, const char *variant, const char *node,
-			  bool json, MloDiag *d)
+MloStatus inspect_package(json_t *manifest, const MloPackageFile *file, const char *variant, const char *node,
+			  bool json, bool ptxas, MloDiag *d)
 {
 	json_t *variants = json_object_get(manifest, "variants"), *v = pick_variant(variants, variant), *each;
 	json_t *meta = json_object_get(manifest, "meta");
@@ -193,13 +195,15 @@ MloStatus inspect_package(json_t *manifest, size_t file_bytes, const char *varia
 
 	if (!v)
 		return mlo_error(d, MLO_ERR_USAGE, "the package has no variant '%s'", variant ? variant : "");
+	if (ptxas)
+		MLO_TRY(inspect_device(file, v, d));
 	if (json) {
 		json_dumpf(manifest, stdout, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
 		putchar('\n');
 		return MLO_OK;
 	}
 	printf("%s: package of %s, made by %s for target %s\n", text_of(manifest, "name"),
-	       cli_bytes((double)file_bytes), text_of(manifest, "tool"),
+	       cli_bytes((double)file->nbytes), text_of(manifest, "tool"),
 	       text_of(json_object_get(manifest, "options"), "target"));
 	printf("model    xxh3 %s, %s parameters, %s multiply-adds\n", text_of(manifest, "model_hash"),
 	       cli_count(number_of(meta, "mlopt.parameters")), cli_count(number_of(meta, "mlopt.macs")));

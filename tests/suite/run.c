@@ -8,7 +8,6 @@
  * `# tiles N` says how many kernels use a matrix unit where there is one, `# sparse N` how many leave out weights that are zero on
  * the same target at full precision, at least. */
 #include <dirent.h>
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -280,19 +279,8 @@ static Machine machines[] = {
 	 NULL, NULL},
 };
 
-/* What keeps packages for GPUs from running; "": nothing. */
-static char no_gpu[256];
-
-static void find_gpu(void)
-{
-	void *driver = dlopen("libcuda.so.1", RTLD_NOW); /* stays open, as the runtime's will */
-
-	snprintf(no_gpu, sizeof no_gpu, "%.200s", driver ? "" : dlerror());
-}
-
 static void find_machines(void)
 {
-	find_gpu();
 	for (size_t i = 0; i < sizeof machines / sizeof *machines; i++) {
 		machines[i].emulator = support_tool(machines[i].qemu_env, machines[i].qemu);
 		machines[i].runner = getenv(machines[i].runner_env);
@@ -318,7 +306,7 @@ static const char *unavailable(const Runtime *r)
 	if (r->kind == TEXT || r->kind == INTERP || r->kind == TILES)
 		return NULL;
 	if (r->kind == GPU)
-		return *no_gpu ? no_gpu : NULL;
+		return support_no_gpu();
 	if (r->kind == EMULATED) {
 		const Machine *m = machine_of(r);
 
@@ -406,6 +394,25 @@ static bool in_turn(const Case *c, int row)
 	return runtimes[row].kind != EMULATED || all_levels() || sum % 2 == 0;
 }
 
+/* Kernels of GPUs do not compute with these. */
+static bool has_strings(const MloGraph *g)
+{
+	for (const MloNode *n = g->first; n; n = n->next)
+		for (uint32_t i = 0; i < n->nin + n->nout; i++) {
+			const MloValue *v = i < n->nin ? n->in[i] : n->out[i - n->nin];
+
+			if (v && v->type.elem == EL_str && !mlo_op_has(n->op, TR_OBJECT))
+				return true;
+		}
+	return false;
+}
+
+/* Is the case none for this row? */
+static bool unfit(const Case *c, const Runtime *r)
+{
+	return ((r->kind == INTERP || r->kind == TILES) && has_control(c->g)) || (r->kind == GPU && has_strings(c->g));
+}
+
 static void run_round(Case *c, const char *only, const char *scratch, Score *score)
 {
 	for (int i = 0; i < NRUNTIMES; i++) {
@@ -415,7 +422,7 @@ static void run_round(Case *c, const char *only, const char *scratch, Score *sco
 
 		if (only ? strcmp(only, r->name) != 0 : !why && !in_turn(c, i))
 			continue;
-		if (why || ((r->kind == INTERP || r->kind == TILES) && has_control(c->g))) {
+		if (why || unfit(c, r)) {
 			score->skipped++;
 		} else if (run_on(c, r, scratch, &rd) == MLO_OK) {
 			score->passed++;
