@@ -145,6 +145,7 @@ typedef struct DeviceSession {
 /* cuda_model.c */
 MLRT_LOCAL MlrtStatus mlrt_cuda_model(MlrtModel *m, int ordinal, DeviceModel **out, MlrtError *err); /* makes it, if it is not there */
 MLRT_LOCAL void mlrt_cuda_model_free(MlrtModel *m);
+MLRT_LOCAL CuResult mlrt_cuda_upload(const DeviceModel *d, CuPointer to, const void *from, size_t bytes);
 /* Failures of driver calls: what was being done. */
 MLRT_LOCAL MlrtStatus mlrt_cuda_fail(const DeviceModel *d, CuResult r, MlrtError *err, const char *doing);
 MLRT_LOCAL MlrtStatus mlrt_cuda_no_memory(const DeviceModel *d, size_t bytes, const char *what, MlrtError *err);

@@ -58,6 +58,14 @@ MLRT_LOCAL void mlrt_cuda_shared_free(const DeviceModel *d, void *p, size_t byte
 		d->cu->host_free(p);
 }
 
+/* A copy of memory that is not page-locked returns when it has been read, not when it has arrived; our streams do not wait for that. */
+MLRT_LOCAL CuResult mlrt_cuda_upload(const DeviceModel *d, CuPointer to, const void *from, size_t bytes)
+{
+	const CuResult r = d->cu->to_device(to, from, bytes);
+
+	return r == CU_OK ? d->cu->stream_wait(NULL) : r;
+}
+
 /* -- the module -------------------------------------------------------------------------------------- */
 
 /* ".version 7.4" -> 74 */
@@ -152,7 +160,7 @@ static MlrtStatus upload_weights(DeviceModel *d, const MlrtModel *m, MlrtError *
 		return mlrt_cuda_no_memory(d, d->weight_bytes, "weights", err);
 	d->weights = (unsigned char *)(uintptr_t)p;
 	if (r == CU_OK)
-		r = d->cu->to_device(p, m->weights.data, d->weight_bytes);
+		r = mlrt_cuda_upload(d, p, m->weights.data, d->weight_bytes);
 	return r == CU_OK ? MLRT_OK : mlrt_cuda_fail(d, r, err, "upload of weights");
 }
 

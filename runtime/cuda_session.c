@@ -101,7 +101,7 @@ static MlrtStatus device_copy(MlrtSession *s, void *to, const void *from, size_t
 	if (how != END_DEVICE && how != END_COPIED)
 		memcpy(to, from, bytes);
 	else if (given == to)
-		r = d->cu->to_device((CuPointer)(uintptr_t)to, from, bytes);
+		r = mlrt_cuda_upload(d, (CuPointer)(uintptr_t)to, from, bytes);
 	else
 		r = d->cu->to_host(to, (CuPointer)(uintptr_t)from, bytes);
 	mlrt_cuda_leave(d);

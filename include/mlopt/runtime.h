@@ -152,7 +152,8 @@ MLRT_API int mlrt_session_threads(const MlrtSession *s);
  * row-major tensors of exactly the sizes that the infos state, aligned to their element type; an input
  * and an output must not overlap.  Those of a state (below) may be NULL. */
 MLRT_API MlrtStatus mlrt_session_run(MlrtSession *s, const void *const *inputs, void *const *outputs, MlrtError *err);
-/* On a GPU: pointers may be such of the session's device, and page-locked memory is copied from where it lies.  With a stream of the
+/* On a GPU: pointers may be such of the session's device, and page-locked memory is copied from where it lies.  What lies in inputs on
+ * the device must be there when the call is made, or be written before by the session's stream.  With a stream of the
  * application's, a run is put on it and the call returns, if all outputs are of one of these kinds: then they, and inputs of these kinds,
  * belong to the run until the stream has passed it, and what goes wrong is told by a later call.  Else the run is over on return.
  * mlrt_session_run_tensors() always is. */
