@@ -189,7 +189,8 @@ static void term(Direct *d, LLVMValueRef pixel, LLVMValueRef tap, LLVMValueRef k
 }
 
 /* Input row or column of a tap, and whether it lies inside (NULL: always). */
-static LLVMValueRef input_at(Direct *d, LLVMValueRef out, LLVMValueRef tap, int64_t s, int64_t step, int64_t pad, int64_t n, LLVMValueRef *in)
+static LLVMValueRef input_at(Direct *d, LLVMValueRef out, LLVMValueRef tap, int64_t s, int64_t step, int64_t pad, int64_t n,
+                             LLVMValueRef *in)
 {
 	Emit *e = d->e;
 	LLVMValueRef at = LLVMBuildNSWSub(e->b, add(e, mul(e, out, s), mul(e, tap, step)), emit_index(e, pad), "");

@@ -1,10 +1,10 @@
 /* codegen/device_simt.c -- contractions of f32 on a GPU's multiply-add units.
  *
  * A thread has 8 x 8 sums, in quarters of 4 x 4 that lie half a tile apart, so that the threads of a warp read operands
- * that lie beside each other: 16 words from shared memory for 64 multiply-adds.  Of a stage, A lies term by term, rows beside each other, a row
- * of terms turned by which four it belongs to: threads that bring four terms of some rows then write to different banks.  B lies as it
- * is packed.  The next stage is read from global memory into registers before this one is multiplied, and written to the other half
- * of shared memory behind that. */
+ * that lie beside each other: 16 words from shared memory for 64 multiply-adds.  Of a stage, A lies term by term, rows
+ * beside each other, a row of terms turned by which four it belongs to: threads that bring four terms of some rows then
+ * write to different banks.  B lies as it is packed.  The next stage is read from global memory into registers before this
+ * one is multiplied, and written to the other half of shared memory behind that. */
 #include "codegen/device_tile.h"
 
 enum { SUMS = 8, QUAD = 4, DEPTH = 8, MAX_PIECES = 32, REGISTERS = 160 };

@@ -53,7 +53,8 @@ MloLaunch device_tile_launch(const DeviceTile *t, const MloKernel *k, int64_t by
 int device_tile_slices(const DeviceTile *t, const MloKernel *k, const MloGpu *gpu, int64_t stages, int64_t bytes, int registers)
 {
 	enum { MOST = 8, LEAST_STAGES = 4, ENOUGH_WARPS = 8, MOST_THREADS = 512 };
-	int64_t tiles = device_tile_count(k, t->c, t->rows, t->columns), room = gpu->block_shared < 96 << 10 ? gpu->block_shared : 96 << 10;
+	int64_t tiles = device_tile_count(k, t->c, t->rows, t->columns), most = 96 << 10;
+	int64_t room = gpu->block_shared < most ? gpu->block_shared : most;
 	int n = 1;
 
 	while (n < MOST && tiles * n * t->threads / DEVICE_WARP < (int64_t)gpu->sms * ENOUGH_WARPS && stages / (2 * n) >= LEAST_STAGES &&

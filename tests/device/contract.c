@@ -47,7 +47,7 @@ static void place_output(MloKernel *k, KCursor *at, const DeviceContract *s, con
 	kb_store(at, arg, kx_add(k, to, kx_mul(k, v[0], c->ny * c->nx * all)), NULL, value);
 }
 
-/* A scale per channel, and a part of it added. */
+/* A number per channel is added. */
 static int epilogue(MloKernel *k, KCursor *at, const KContract *c, const KIdx *channel)
 {
 	int value = kb_let(at, (KInst){.op = K_product, .type = mlo_contract_sum(c), .a = -1, .b = -1, .c = -1});
@@ -95,7 +95,8 @@ void device_weights(const MloKernel *k, void *const *arg)
 	if (sum)
 		memset(sum, 0, (size_t)(rows * c->lanes) * sizeof *sum);
 	for (int64_t i = 0; i < rows * steps * c->lanes * c->dot; i++) {
-		int64_t term = i / c->dot / c->lanes % steps * c->dot + i % c->dot, lane = i / c->dot % c->lanes, row = i / c->dot / c->lanes / steps;
+		int64_t term = i / c->dot / c->lanes % steps * c->dot + i % c->dot, lane = i / c->dot % c->lanes;
+		int64_t row = i / c->dot / c->lanes / steps;
 		char *w = (char *)arg[c->b_arg] + (size_t)i * size;
 
 		if (term >= c->nk || row / (c->nky * c->nkx) * c->lanes + lane >= c->nc)

@@ -27,7 +27,6 @@ typedef struct DeviceContract {
 	int64_t groups, taps, stride, pad, zero;
 	enum { DEVICE_BLOCKS, DEVICE_DENSE, DEVICE_ROWS } layout; /* channel blocks, NCHW, rows of channels */
 	double most;                 /* of device_same() */
-	bool counted;                /* what it takes is judged, too */
 } DeviceContract;
 MloKernel *device_contract(MloArena *a, const MloTarget *t, const DeviceContract *c);
 /* What packed weights have to be beyond the contraction's terms, and sums of the weights where there are any. */

@@ -54,25 +54,25 @@ static bool try_random(MloArena *a, const MloTarget *t, uint64_t seed)
 #define SHORT 1e-6 /* of products that are exact, of f16 and bf16: sums of f32; else of what is rounded to them */
 #define ROUNDED 1e-4
 static const DeviceContract contracts[] = {
-	{"f32 3x3", EL_f32, EL_f32, 2, 9, 11, 40, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, F32, false},
-	{"f32 3x3 dense strides", EL_f32, EL_f32, 1, 15, 13, 3, 20, 1, 3, 2, 1, 0, DEVICE_DENSE, F32, false},
-	{"f32 rows", EL_f32, EL_f32, 1, 1, 130, 96, 128, 1, 1, 1, 0, 0, DEVICE_ROWS, F32, true},
-	{"f32 odd rows", EL_f32, EL_f32, 1, 1, 33, 37, 19, 1, 1, 1, 0, 0, DEVICE_ROWS, F32, false},
-	{"f32 groups", EL_f32, EL_f32, 1, 7, 7, 32, 32, 3, 3, 1, 1, 0, DEVICE_BLOCKS, F32, false},
-	{"f32 depthwise", EL_f32, EL_f32, 1, 9, 9, 1, 1, 64, 3, 1, 1, 0, DEVICE_BLOCKS, F32, false},
-	{"f32 long", EL_f32, EL_f32, 1, 1, 5, 512, 40, 1, 1, 1, 0, 0, DEVICE_ROWS, F32, false},
-	{"bf16 3x3", EL_bf16, EL_bf16, 2, 9, 11, 64, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, SHORT, true},
-	{"bf16 tails", EL_bf16, EL_bf16, 1, 9, 11, 40, 33, 1, 3, 2, 1, 0, DEVICE_BLOCKS, SHORT, false},
-	{"bf16 rows", EL_bf16, EL_bf16, 1, 1, 200, 192, 256, 1, 1, 1, 0, 0, DEVICE_ROWS, SHORT, true},
-	{"bf16 long", EL_bf16, EL_bf16, 1, 1, 5, 1024, 64, 1, 1, 1, 0, 0, DEVICE_ROWS, SHORT, false},
-	{"bf16 groups", EL_bf16, EL_bf16, 1, 7, 7, 64, 64, 2, 3, 1, 1, 0, DEVICE_BLOCKS, SHORT, false},
-	{"f32 by f16", EL_f32, EL_f16, 1, 9, 9, 64, 64, 1, 3, 1, 1, 0, DEVICE_BLOCKS, ROUNDED, false},
-	{"f32 by bf16", EL_f32, EL_bf16, 1, 1, 70, 96, 40, 1, 1, 1, 0, 0, DEVICE_ROWS, ROUNDED, false},
-	{"u8 3x3", EL_u8, EL_i8, 2, 9, 11, 64, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, 0, true},
-	{"u8 zero point", EL_u8, EL_i8, 1, 9, 11, 48, 33, 1, 3, 1, 1, 117, DEVICE_BLOCKS, 0, false},
-	{"i8 zero point", EL_i8, EL_i8, 1, 1, 90, 128, 64, 1, 1, 1, 0, -5, DEVICE_ROWS, 0, false},
-	{"i8 rows", EL_i8, EL_i8, 1, 1, 200, 256, 128, 1, 1, 1, 0, 0, DEVICE_ROWS, 0, true},
-	{"u8 depthwise", EL_u8, EL_i8, 1, 9, 9, 1, 1, 64, 3, 1, 1, 3, DEVICE_BLOCKS, 0, false},
+	{"f32 3x3", EL_f32, EL_f32, 2, 9, 11, 40, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, F32},
+	{"f32 3x3 dense strides", EL_f32, EL_f32, 1, 15, 13, 3, 20, 1, 3, 2, 1, 0, DEVICE_DENSE, F32},
+	{"f32 rows", EL_f32, EL_f32, 1, 1, 130, 96, 128, 1, 1, 1, 0, 0, DEVICE_ROWS, F32},
+	{"f32 odd rows", EL_f32, EL_f32, 1, 1, 33, 37, 19, 1, 1, 1, 0, 0, DEVICE_ROWS, F32},
+	{"f32 groups", EL_f32, EL_f32, 1, 7, 7, 32, 32, 3, 3, 1, 1, 0, DEVICE_BLOCKS, F32},
+	{"f32 depthwise", EL_f32, EL_f32, 1, 9, 9, 1, 1, 64, 3, 1, 1, 0, DEVICE_BLOCKS, F32},
+	{"f32 long", EL_f32, EL_f32, 1, 1, 5, 512, 40, 1, 1, 1, 0, 0, DEVICE_ROWS, F32},
+	{"bf16 3x3", EL_bf16, EL_bf16, 2, 9, 11, 64, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, SHORT},
+	{"bf16 tails", EL_bf16, EL_bf16, 1, 9, 11, 40, 33, 1, 3, 2, 1, 0, DEVICE_BLOCKS, SHORT},
+	{"bf16 rows", EL_bf16, EL_bf16, 1, 1, 200, 192, 256, 1, 1, 1, 0, 0, DEVICE_ROWS, SHORT},
+	{"bf16 long", EL_bf16, EL_bf16, 1, 1, 5, 1024, 64, 1, 1, 1, 0, 0, DEVICE_ROWS, SHORT},
+	{"bf16 groups", EL_bf16, EL_bf16, 1, 7, 7, 64, 64, 2, 3, 1, 1, 0, DEVICE_BLOCKS, SHORT},
+	{"f32 by f16", EL_f32, EL_f16, 1, 9, 9, 64, 64, 1, 3, 1, 1, 0, DEVICE_BLOCKS, ROUNDED},
+	{"f32 by bf16", EL_f32, EL_bf16, 1, 1, 70, 96, 40, 1, 1, 1, 0, 0, DEVICE_ROWS, ROUNDED},
+	{"u8 3x3", EL_u8, EL_i8, 2, 9, 11, 64, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, 0},
+	{"u8 zero point", EL_u8, EL_i8, 1, 9, 11, 48, 33, 1, 3, 1, 1, 117, DEVICE_BLOCKS, 0},
+	{"i8 zero point", EL_i8, EL_i8, 1, 1, 90, 128, 64, 1, 1, 1, 0, -5, DEVICE_ROWS, 0},
+	{"i8 rows", EL_i8, EL_i8, 1, 1, 200, 256, 128, 1, 1, 1, 0, 0, DEVICE_ROWS, 0},
+	{"u8 depthwise", EL_u8, EL_i8, 1, 9, 9, 1, 1, 64, 3, 1, 1, 3, DEVICE_BLOCKS, 0},
 };
 
 static void fill(KernelRandom *r, MloElem t, void *p, size_t bytes)
@@ -85,7 +85,8 @@ static void fill(KernelRandom *r, MloElem t, void *p, size_t bytes)
 
 		memcpy(&bits, &f, 4);
 		/* the sign, exponents and a few bits of f16, of numbers between 1/16 and 2 */
-		h = t == EL_bf16 ? (uint16_t)(bits >> 16) : (uint16_t)((bits >> 16 & 0x8000) | (11 + kernel_random(r, 5)) << 10 | kernel_random(r, 1024));
+		h = (uint16_t)(bits >> 16 & 0x8000);
+		h = t == EL_bf16 ? (uint16_t)(bits >> 16) : (uint16_t)(h | (11 + kernel_random(r, 5)) << 10 | kernel_random(r, 1024));
 		memcpy((char *)p + i, t == EL_f32 ? (void *)&f : mlo_elem_is_float(t) ? (void *)&h : (void *)&whole, mlo_elem_bits(t) / 8);
 	}
 }
