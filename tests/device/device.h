@@ -16,7 +16,6 @@ bool device_run(const MloKernel *k, const MloTarget *t, const char *name, Device
 
 /* Results of both kinds of run: bytes alike, floats with a normalised mean squared difference of at most `most`. */
 bool device_same(const MloKernel *k, const char *name, const DeviceBuffer *got, void *const *want, double most);
-double device_number(MloElem t, const void *p);
 
 /* A contraction to try, of weights packed at compile time. */
 typedef struct DeviceContract {

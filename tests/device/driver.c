@@ -8,6 +8,7 @@
 
 #include "targets/object.h"
 #include "tests/device/device.h"
+#include "tests/unit/kernel_random.h"
 
 /* The functions that are used, as in cuda.h. */
 #define DRIVER(X)                                                                                                       \
@@ -155,32 +156,6 @@ bool device_run(const MloKernel *k, const MloTarget *t, const char *name, Device
 
 /* -- comparing --------------------------------------------------------------------------------------- */
 
-double device_number(MloElem t, const void *p)
-{
-	uint32_t w = 0;
-	uint16_t h;
-	double d;
-	float f;
-
-	if (t == EL_f64) {
-		memcpy(&d, p, 8);
-		return d;
-	}
-	if (t == EL_f32) {
-		memcpy(&f, p, 4);
-		return f;
-	}
-	memcpy(&h, p, 2);
-	if (t == EL_bf16) {
-		w = (uint32_t)h << 16;
-		memcpy(&f, &w, 4);
-		return f;
-	}
-	d = (h >> 10 & 31) == 31 ? (h & 1023 ? NAN : INFINITY)
-	    : h >> 10 & 31 ? ldexp((h & 1023) + 1024, (h >> 10 & 31) - 25) : ldexp(h & 1023, -24);
-	return h >> 15 ? -d : d;
-}
-
 /* Numbers that count as the same whatever the bound is; denormals of bf16 may be zeros (Intel SDM, VCVTNEPS2BF16, of which the
  * interpreter of kernels is a model). */
 static bool alike(MloElem t, double x, double y)
@@ -194,7 +169,7 @@ static bool same_floats(const char *name, MloElem t, const char *got, const char
 	double error = 0, all = 0;
 
 	for (size_t i = 0; i < bytes; i += size) {
-		double x = device_number(t, got + i), y = device_number(t, want + i);
+		double x = kernel_number(t, got + i), y = kernel_number(t, want + i);
 
 		if (!alike(t, x, y) && (most == 0 || !isfinite(x) || !isfinite(y))) {
 			printf("FAIL %s: element %zu is %g, expected %g\n", name, i / size, x, y);
