@@ -8,7 +8,7 @@
 
 #include "runtime/internal.h"
 
-enum { MAX_HEADER = 4096, MAX_BLOBS = 1 << 16 };
+enum { MAX_BLOBS = 1 << 16 };
 
 static bool is_zero(const unsigned char *p, size_t n)
 {
@@ -38,7 +38,7 @@ static MlrtStatus check_header(Container *c, MlrtError *err)
 	if (h->major != MLRT_FORMAT_MAJOR)
 		return mlrt_fail(err, MLRT_ERR_VERSION, "package of format %u.%u, this runtime reads %d.x",
 				 h->major, h->minor, MLRT_FORMAT_MAJOR);
-	if (h->header_bytes < sizeof *h || h->header_bytes > MAX_HEADER)
+	if (h->header_bytes < sizeof *h || h->header_bytes > MLRT_MAX_HEADER)
 		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: header of %u bytes", (unsigned)h->header_bytes);
 	if (h->header_bytes > c->file_bytes)
 		return mlrt_fail(err, MLRT_ERR_TRUNCATED, "cut off: has %zu bytes, its header alone %u", c->file_bytes,
@@ -104,8 +104,11 @@ static MlrtStatus check_hash(const Container *c, size_t i, int how, MlrtError *e
 {
 	const MlrtBlob *b = &c->blob[i];
 	const size_t forget = how & CONTAINER_MAPPED && b->kind == MLRT_WEIGHTS && flags_fit(b) ? b->flags : 0;
+	uint64_t hash;
 
-	if (mlrt_blob_hash(c->file + b->offset, b->bytes, forget) != b->hash)
+	if (!mlrt_blob_hash(c->file + b->offset, b->bytes, forget, &hash))
+		return mlrt_no_memory(err);
+	if (hash != b->hash)
 		return mlrt_fail(err, MLRT_ERR_DAMAGED, "damaged: hash of blob %zu differs", i);
 	return MLRT_OK;
 }
@@ -170,7 +173,7 @@ MLRT_LOCAL MlrtStatus mlrt_container_read(Container *c, const void *file, size_t
 	c->blob = malloc(c->header.nblobs * sizeof *c->blob + 1);
 	if (!c->manifest || !c->blob) {
 		mlrt_container_free(c);
-		return mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+		return mlrt_no_memory(err);
 	}
 	memcpy(c->manifest, c->file + c->header.manifest_offset, c->header.manifest_bytes);
 	c->manifest[c->header.manifest_bytes] = 0;

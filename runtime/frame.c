@@ -331,6 +331,20 @@ MLRT_LOCAL MlrtStatus mlrt_store(Frame *f, uint32_t value, const View *src, Mlrt
 	return st;
 }
 
+MLRT_LOCAL MlrtStatus mlrt_take_value(Frame *f, uint32_t to, const Frame *other, uint32_t from, MlrtError *err)
+{
+	const MlrtValue *v = &other->body->value[from];
+	View x;
+	MlrtStatus st;
+
+	if (v->kind != MLRT_V_TENSOR)
+		return mlrt_object_assign(&f->object[f->body->value[to].object], &other->object[v->object])
+			       ? MLRT_OK
+			       : mlrt_fail(err, MLRT_ERR_NOMEM, "no memory for a sequence");
+	st = mlrt_view(other, from, &x, err);
+	return st ? st : mlrt_store(f, to, &x, err);
+}
+
 MLRT_LOCAL void mlrt_set_dims(Frame *f, uint32_t i, const int64_t *dims)
 {
 	const MlrtValue *v = &f->body->value[f->body->ref[i]];

@@ -27,6 +27,10 @@
 #define MLRT_LOCAL __attribute__((visibility("hidden")))
 #endif
 
+#if defined(MLRT_MORE_LIBRARY) && defined(PIC) /* libtool's word for objects of the shared library */
+#define MLRT_MORE_APART 1 /* what few need is apart: runtime/more.h */
+#endif
+
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "packages are little-endian and read in place"
 #endif
@@ -36,19 +40,24 @@ enum { MLRT_MAX_RANK = 16, MLRT_ALIGN = 64 };
 /* error.c: fill `err` (may be NULL) and return st. */
 MLRT_LOCAL MlrtStatus mlrt_fail(MlrtError *err, MlrtStatus st, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* MLRT_ERR_FORMAT, "damaged: variant 'NAME': " and the rest. */
+MLRT_LOCAL MlrtStatus mlrt_damaged(MlrtError *err, const char *variant, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+MLRT_LOCAL MlrtStatus mlrt_no_memory(MlrtError *err); /* MLRT_ERR_NOMEM, "out of memory" */
 /* Puts "prefix: " before the text of an error. */
 MLRT_LOCAL void mlrt_error_prefix(MlrtError *err, const char *prefix);
 
-/* hash.c: xxh3-64. */
+/* xxh3.c: xxh3-64. */
 MLRT_LOCAL uint64_t mlrt_hash(const void *p, size_t n);
-/* Of a blob (format.h says how chunks are combined); large ones by as many threads as may run.  The last `forget`
- * chunks do not stay in memory: they are mapped from a file. */
-MLRT_LOCAL uint64_t mlrt_blob_hash(const void *p, size_t n, size_t forget);
+/* hash.c: of a blob (format.h says how chunks are combined); large ones by as many threads as may run.  The last
+ * `forget` chunks do not stay in memory: they are mapped from a file.  False: no memory for it. */
+MLRT_LOCAL bool mlrt_blob_hash(const void *p, size_t n, size_t forget, uint64_t *hash);
 /* Digests of the chunks of MLRT_HASH_CHUNK bytes that p consists of, by as many threads as may run. */
 typedef void ChunkHash(const void *p, size_t n, void *digest);
 MLRT_LOCAL size_t mlrt_chunks(size_t n);
 MLRT_LOCAL void mlrt_hash_chunks(const void *p, size_t n, size_t forget, ChunkHash *one, void *digests, size_t digest_bytes);
-/* Of a header whose hash field counts as zero. */
+/* Of a header of up to MLRT_MAX_HEADER bytes, whose hash field counts as zero. */
+enum { MLRT_MAX_HEADER = 4096 };
 MLRT_LOCAL uint64_t mlrt_header_hash(const void *header, size_t n);
 
 /* cpu.c: does this CPU (and its operating system) have feature `name`, spelled as LLVM does? */
@@ -100,7 +109,7 @@ MLRT_LOCAL MlrtStatus mlrt_container_check_rest(const Container *c, int how, Mlr
 MLRT_LOCAL void mlrt_container_free(Container *c);
 
 /* signature.c: before anything in a file is read. */
-/* MLRT_OK if enough of the keys of `opt` have signed these bytes, or it has none. */
+/* MLRT_OK if enough of the keys of `opt`, which asks for some, have signed these bytes. */
 MLRT_LOCAL MlrtStatus mlrt_signatures_check(const void *file, size_t n, const MlrtOpenOptions *opt, MlrtError *err);
 #ifdef MLRT_WITH_SODIUM
 /* What signatures of the file are made of, MLRT_SIGNED_TEXT and its hash; n is at least what a header takes. */
@@ -110,9 +119,9 @@ MLRT_LOCAL MlrtStatus mlrt_signed_message(const void *file, size_t n, unsigned c
 
 /* elem.c: element types by storage. */
 typedef struct Elem {
-	const char *name;
-	uint32_t code;        /* TensorProto.DataType */
-	unsigned bits, align; /* of an element; alignment in bytes */
+	char name[11];
+	unsigned char code;        /* TensorProto.DataType */
+	unsigned char bits, align; /* of an element; alignment in bytes */
 } Elem;
 enum { ELEM_I32 = 6, ELEM_I64 = 7, ELEM_STR = 8, ELEM_BOOL = 9 };
 MLRT_LOCAL const Elem *mlrt_elem_named(const char *name); /* NULL: there is none */
@@ -230,6 +239,10 @@ MLRT_LOCAL bool mlrt_pool_start(Pool *p, void (*task)(void *arg, int i), void *a
 MLRT_LOCAL bool mlrt_pool_nudge(Pool *p, void (*task)(void *arg, int i), void *arg, int n);
 /* Returns when all threads that have begun have returned; no other will begin.  asleep: what the calls above said. */
 MLRT_LOCAL void mlrt_pool_finish(Pool *p, int n, bool asleep);
+
+/* golden.c: mlrt_model_replay() */
+MLRT_LOCAL MlrtStatus mlrt_replay(MlrtModel *m, const MlrtSessionOptions *opt, MlrtReplayFn *each, void *user,
+				  MlrtReplay *summary, MlrtError *err);
 
 struct MlrtModel {
 	Mapping file, code, weights;

@@ -137,7 +137,7 @@ static MlrtStatus read_tensors(Reader *r, const char *key, const char *what, Ten
 	*n = r->json.node[list].n;
 	*out = calloc(*n + 1, sizeof **out);
 	if (!*out)
-		return mlrt_fail(r->err, MLRT_ERR_NOMEM, "out of memory");
+		return mlrt_no_memory(r->err);
 	for (uint32_t node = r->json.node[list].child; node; node = r->json.node[node].next, i++) {
 		MlrtStatus st = read_tensor(r, what, i, node, &(*out)[i]);
 
@@ -160,7 +160,7 @@ static MlrtStatus read_states(Reader *r, Manifest *m)
 	m->nstates = r->json.node[list].n;
 	m->state = calloc(m->nstates + 1, sizeof *m->state);
 	if (!m->state)
-		return mlrt_fail(r->err, MLRT_ERR_NOMEM, "out of memory");
+		return mlrt_no_memory(r->err);
 	for (uint32_t node = r->json.node[list].child; node; node = r->json.node[node].next, i++) {
 		StatePair *p = &m->state[i];
 
@@ -240,7 +240,7 @@ static MlrtStatus read_variants(Reader *r, Manifest *m, const Container *c)
 	m->nvariants = r->json.node[list].n;
 	m->variant = calloc(m->nvariants, sizeof *m->variant);
 	if (!m->variant)
-		return mlrt_fail(r->err, MLRT_ERR_NOMEM, "out of memory");
+		return mlrt_no_memory(r->err);
 	for (uint32_t node = r->json.node[list].child; node; node = r->json.node[node].next, i++) {
 		MlrtStatus st = read_variant(r, c, i, node, &m->variant[i]);
 
@@ -279,7 +279,7 @@ MLRT_LOCAL MlrtStatus mlrt_manifest_read(Manifest *m, const Container *c, MlrtEr
 
 	*m = (Manifest){.strings = malloc(c->header.manifest_bytes + 1)};
 	if (!m->strings)
-		return mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+		return mlrt_no_memory(err);
 	r.text = m->strings;
 	st = read_all(&r, m, c);
 	mlrt_json_free(&r.json);

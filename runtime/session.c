@@ -9,14 +9,29 @@
 
 #include "runtime/float_mode.h"
 
-static MlrtStatus check_pointer(const Tensor *t, const char *what, const void *p, MlrtError *err)
+MLRT_LOCAL MlrtStatus mlrt_check_pointer(const Tensor *t, const char *what, const void *p, uint64_t bytes, MlrtError *err)
 {
-	if (!p && t->info.bytes > 0)
+	if (!p && bytes > 0)
 		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "%s '%.200s' is NULL", what, t->info.name);
 	if ((uintptr_t)p % t->elem->align != 0)
 		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "%s '%.200s' at %p is not aligned to %u bytes",
 				 what, t->info.name, p, t->elem->align);
 	return MLRT_OK;
+}
+
+MLRT_LOCAL MlrtStatus mlrt_check_overlap(const Tensor *in, Place from, const Tensor *out, Place to, MlrtError *err)
+{
+	const uintptr_t x = (uintptr_t)from.data, y = (uintptr_t)to.data;
+
+	return x < y + to.bytes && y < x + from.bytes
+		       ? mlrt_fail(err, MLRT_ERR_ARGUMENT, "input '%.200s' and output '%.200s' overlap", in->info.name,
+				   out->info.name)
+		       : MLRT_OK;
+}
+
+static Place place_of_tensor(const Tensor *t, const void *p)
+{
+	return (Place){(unsigned char *)(uintptr_t)p, t->info.bytes};
 }
 
 static MlrtStatus check_pointers(const Manifest *m, const void *const *inputs, void *const *outputs,
@@ -27,20 +42,14 @@ static MlrtStatus check_pointers(const Manifest *m, const void *const *inputs, v
 	if ((!inputs && m->ninputs) || (!outputs && m->noutputs))
 		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "no list of inputs or outputs");
 	for (size_t i = 0; !st && i < m->ninputs; i++)
-		st = check_pointer(&m->input[i], "input", inputs[i], err);
+		st = mlrt_check_pointer(&m->input[i], "input", inputs[i], m->input[i].info.bytes, err);
 	for (size_t o = 0; !st && o < m->noutputs; o++) {
-		const uintptr_t out = (uintptr_t)outputs[o];
-		const size_t out_bytes = m->output[o].info.bytes;
+		const Tensor *out = &m->output[o];
 
-		st = check_pointer(&m->output[o], "output", outputs[o], err);
-		for (size_t i = 0; !st && i < m->ninputs; i++) {
-			const uintptr_t in = (uintptr_t)inputs[i];
-
-			if (in < out + out_bytes && out < in + m->input[i].info.bytes)
-				return mlrt_fail(err, MLRT_ERR_ARGUMENT,
-						 "input '%.200s' and output '%.200s' overlap",
-						 m->input[i].info.name, m->output[o].info.name);
-		}
+		st = mlrt_check_pointer(out, "output", outputs[o], out->info.bytes, err);
+		for (size_t i = 0; !st && i < m->ninputs; i++)
+			st = mlrt_check_overlap(&m->input[i], place_of_tensor(&m->input[i], inputs[i]), out,
+						place_of_tensor(out, outputs[o]), err);
 	}
 	return st;
 }

@@ -1,8 +1,8 @@
 /* runtime/session.h -- a session and its frames: what the files that run a model share.
  *
  * A flat program is a table of calls (call.c, sets.c).  A list of programs runs on frames (frame.c, steps.c):
- * sizes.c computes sizes, control.c does IF, LOOP and COPY, object_ops.c sequences and their kin,
- * tensors.c meets the application, state.c keeps what one run leaves for the next. */
+ * sizes.c computes sizes, lists.h leads to control flow and sequences, tensors.c meets the application, state.c keeps
+ * what one run leaves for the next. */
 #ifndef MLRT_SESSION_H
 #define MLRT_SESSION_H
 #include <stdatomic.h>
@@ -211,6 +211,9 @@ MLRT_LOCAL void *mlrt_allocate(const MlrtAllocator *al, size_t bytes, MlrtError 
 MLRT_LOCAL MlrtStatus mlrt_block_reserve(const MlrtSession *s, Block *b, uint64_t bytes, uint64_t keep,
 					 MlrtError *err);
 MLRT_LOCAL void mlrt_block_free(const MlrtSession *s, Block *b);
+/* Memory of `bytes` for an input or output (`what`): there, and aligned. */
+MLRT_LOCAL MlrtStatus mlrt_check_pointer(const Tensor *t, const char *what, const void *p, uint64_t bytes, MlrtError *err);
+MLRT_LOCAL MlrtStatus mlrt_check_overlap(const Tensor *in, Place from, const Tensor *out, Place to, MlrtError *err);
 /* Begins or ends the use of a session by one thread; its program must be flat for the run in between. */
 MLRT_LOCAL bool mlrt_session_enter(MlrtSession *s, MlrtError *err);
 MLRT_LOCAL void mlrt_session_leave(MlrtSession *s);
@@ -230,6 +233,8 @@ MLRT_LOCAL MlrtStatus mlrt_result(Frame *f, uint32_t value, int rank, const int6
 				  unsigned char **out, MlrtError *err);
 /* A copy of `src`, characters of strings included, becomes the value. */
 MLRT_LOCAL MlrtStatus mlrt_store(Frame *f, uint32_t value, const View *src, MlrtError *err);
+/* Value `to` of f becomes value `from` of `other`, which may be f. */
+MLRT_LOCAL MlrtStatus mlrt_take_value(Frame *f, uint32_t to, const Frame *other, uint32_t from, MlrtError *err);
 /* The sizes of input `i`; the frame forgets what it knew if they are new. */
 MLRT_LOCAL void mlrt_set_dims(Frame *f, uint32_t i, const int64_t *dims);
 
@@ -247,15 +252,6 @@ MLRT_LOCAL MlrtStatus mlrt_frame_run(Frame *f, MlrtError *err);
 MLRT_LOCAL bool mlrt_frame_repeats(const Frame *f);
 /* The steps again, with everything as the last run, which went well, has resolved it. */
 MLRT_LOCAL void mlrt_frame_repeat(Frame *f);
-
-/* control.c, object_ops.c */
-MLRT_LOCAL MlrtStatus mlrt_step_if(Frame *f, const MlrtBodyStep *step, MlrtError *err);
-MLRT_LOCAL MlrtStatus mlrt_step_loop(Frame *f, const MlrtBodyStep *step, Loop *loop, MlrtError *err);
-MLRT_LOCAL MlrtStatus mlrt_step_copy(Frame *f, const MlrtBodyStep *step, MlrtError *err);
-MLRT_LOCAL MlrtStatus mlrt_step_object(Frame *f, const MlrtBodyStep *step, MlrtError *err);
-/* The items of a sequence one behind the other along `axis`, or stacked on it. */
-MLRT_LOCAL MlrtStatus mlrt_concat(Frame *f, const MlrtObject *seq, int64_t axis, bool stack, uint32_t result,
-				  MlrtError *err);
 
 /* state.c */
 MLRT_LOCAL MlrtStatus mlrt_states_new(MlrtSession *s, MlrtError *err); /* those of the manifest */

@@ -1,6 +1,5 @@
 /* runtime/steps.c -- running a frame: step after step, kernels with their arguments, all else by kind. */
-
-#include "runtime/session.h"
+#include "runtime/more.h"
 
 static MlrtStatus reserve(Frame *f, const FrameStep *p, MlrtError *err)
 {
@@ -62,13 +61,11 @@ static MlrtStatus run_step(Frame *f, const MlrtBodyStep *step, FrameStep *p, Mlr
 		return st;
 	switch (step->kind) {
 	case MLRT_STEP_KERNEL: return run_kernel(f, step, p, err);
-	case MLRT_STEP_IF: return mlrt_step_if(f, step, err);
-	case MLRT_STEP_LOOP: return mlrt_step_loop(f, step, p->loop, err);
-	case MLRT_STEP_OBJECT: return mlrt_step_object(f, step, err);
-	case MLRT_STEP_COPY: return mlrt_step_copy(f, step, err);
-	default: /* NEVER */
+	case MLRT_STEP_COPY: return mlrt_take_value(f, f->body->ref[step->first + 1], f, f->body->ref[step->first], err);
+	case MLRT_STEP_NEVER:
 		return mlrt_fail(err, MLRT_ERR_ARGUMENT,
 				 "this branch cannot run with the sizes that the model was compiled for");
+	default: return mlrt_more("", err)->list_run(f, step, p->loop, err); /* it is there: the package is open */
 	}
 }
 

@@ -131,36 +131,25 @@ static MlrtStatus check_input(const Tensor *info, const MlrtTensor *t, MlrtError
 					 (long long)(info->dims[k] >= 0 ? info->dims[k] : 0));
 	if (!mlrt_tensor_bytes(info->elem, t->rank, t->dims, &bytes))
 		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "input '%.200s' is too large", info->info.name);
-	if (!t->data && bytes > 0)
-		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "input '%.200s' is NULL", info->info.name);
-	if (t->bytes < bytes)
+	if (t->data && t->bytes < bytes)
 		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "input '%.200s' has %zu bytes, its sizes need %llu",
 				 info->info.name, t->bytes, (unsigned long long)bytes);
-	if ((uintptr_t)t->data % info->elem->align != 0)
-		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "input '%.200s' at %p is not aligned to %u bytes",
-				 info->info.name, t->data, info->elem->align);
-	return MLRT_OK;
+	return mlrt_check_pointer(info, "input", t->data, bytes, err);
 }
 
-static MlrtStatus check_overlap(const MlrtSession *s, size_t o, MlrtError *err)
+static MlrtStatus check_output(const MlrtSession *s, size_t o, MlrtError *err)
 {
 	const Manifest *m = &s->model->manifest;
 	const MlrtTensor *t = &s->tensors->out[o];
-	const uintptr_t out = (uintptr_t)t->data;
+	MlrtStatus st;
 
 	if (m->output[o].kind || !t->data)
 		return MLRT_OK;
-	if (out % m->output[o].elem->align != 0)
-		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "output '%.200s' at %p is not aligned to %u bytes",
-				 m->output[o].info.name, t->data, m->output[o].elem->align);
-	for (size_t i = 0; i < m->ninputs; i++) {
-		const uintptr_t in = (uintptr_t)s->tensors->in[i].data;
-
-		if (in && in < out + t->bytes && out < in + s->tensors->in[i].bytes)
-			return mlrt_fail(err, MLRT_ERR_ARGUMENT, "input '%.200s' and output '%.200s' overlap",
-					 m->input[i].info.name, m->output[o].info.name);
-	}
-	return MLRT_OK;
+	st = mlrt_check_pointer(&m->output[o], "output", t->data, 0, err);
+	for (size_t i = 0; !st && i < m->ninputs; i++)
+		st = mlrt_check_overlap(&m->input[i], (Place){s->tensors->in[i].data, s->tensors->in[i].bytes}, &m->output[o],
+					(Place){t->data, t->bytes}, err);
+	return st;
 }
 
 /* Given inputs first: states may take sizes from them. */
@@ -177,7 +166,7 @@ static MlrtStatus take_inputs(MlrtSession *s, MlrtError *err)
 			st = check_foreign(s, i, err);
 	}
 	for (size_t o = 0; !st && o < m->noutputs; o++)
-		st = check_overlap(s, o, err);
+		st = check_output(s, o, err);
 	for (size_t i = 0; !st && i < m->ninputs; i++) {
 		if (t->in[i].data || t->in[i].object || !t->state_of_input[i])
 			continue;
