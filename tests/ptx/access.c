@@ -45,8 +45,9 @@ static uint8_t *global_host(PtxWarp *w, const PtxInst *i, int lane, uint64_t at,
 		return NULL;
 	}
 	if (!in_range(at - a->base, bytes, a->size)) {
-		ptx_finding(w, i, lane, PTX_ILLEGAL_ADDRESS, "%s %u bytes at %#llx, offset %llu of an allocation of %llu", what(access),
-			    bytes, (unsigned long long)at, (unsigned long long)(at - a->base), (unsigned long long)a->size);
+		ptx_finding(w, i, lane, PTX_ILLEGAL_ADDRESS,
+			    "%s %u bytes at %#llx, offset %llu of an allocation of %llu", what(access), bytes,
+			    (unsigned long long)at, (unsigned long long)(at - a->base), (unsigned long long)a->size);
 		return NULL;
 	}
 	if (a->kind == PTX_MEMORY_CONST && (access == PTX_WRITE || access == PTX_ATOMIC)) {
@@ -63,8 +64,8 @@ static uint8_t *shared_host(PtxWarp *w, const PtxInst *i, int lane, uint64_t at,
 	const PtxBlock *b = w->block;
 
 	if (!in_range(at, bytes, b->shared_bytes)) {
-		ptx_finding(w, i, lane, PTX_ILLEGAL_ADDRESS, "%s %u bytes at %#llx of %u bytes of shared memory", what(access), bytes,
-			    (unsigned long long)at, b->shared_bytes);
+		ptx_finding(w, i, lane, PTX_ILLEGAL_ADDRESS, "%s %u bytes at %#llx of %u bytes of shared memory",
+			    what(access), bytes, (unsigned long long)at, b->shared_bytes);
 		return NULL;
 	}
 	return ptx_check_shared(w, i, lane, (uint32_t)at, bytes, access) ? b->shared + at : NULL;
@@ -75,8 +76,8 @@ static uint8_t *param_host(PtxWarp *w, const PtxInst *i, int lane, uint64_t at, 
 	const PtxFunc *k = w->x->kernel;
 
 	if (access != PTX_READ || !in_range(at, bytes, k->param_bytes)) {
-		ptx_finding(w, i, lane, PTX_ILLEGAL_ADDRESS, "%s %u bytes at %llu of %u bytes of parameters", what(access), bytes,
-			    (unsigned long long)at, k->param_bytes);
+		ptx_finding(w, i, lane, PTX_ILLEGAL_ADDRESS, "%s %u bytes at %llu of %u bytes of parameters",
+			    what(access), bytes, (unsigned long long)at, k->param_bytes);
 		return NULL;
 	}
 	return (uint8_t *)(uintptr_t)w->x->params + at;
@@ -102,7 +103,8 @@ static PtxSpace resolve(PtxSpace space, uint64_t *at)
 	return PTX_GLOBAL;
 }
 
-static uint8_t *host_of(PtxWarp *w, const PtxInst *i, int lane, PtxSpace space, uint64_t at, unsigned bytes, PtxAccess access)
+static uint8_t *host_of(PtxWarp *w, const PtxInst *i, int lane, PtxSpace space, uint64_t at, unsigned bytes,
+			PtxAccess access)
 {
 	uint8_t *host;
 
@@ -119,8 +121,8 @@ static uint8_t *host_of(PtxWarp *w, const PtxInst *i, int lane, PtxSpace space, 
 	case PTX_LOCAL:
 		host = local_host(w, lane, at, bytes);
 		if (!host)
-			ptx_finding(w, i, lane, PTX_ILLEGAL_ADDRESS, "%s %u bytes at %#llx of local memory", what(access), bytes,
-				    (unsigned long long)at);
+			ptx_finding(w, i, lane, PTX_ILLEGAL_ADDRESS, "%s %u bytes at %#llx of local memory",
+				    what(access), bytes, (unsigned long long)at);
 		return host;
 	default:
 		return global_host(w, i, lane, at, bytes, access);
@@ -130,8 +132,8 @@ static uint8_t *host_of(PtxWarp *w, const PtxInst *i, int lane, PtxSpace space, 
 /* -- a warp -- */
 
 /* Lanes of one allocation, the usual case: one search for all. */
-static bool global_at_once(PtxWarp *w, const PtxInst *i, uint32_t m, const uint64_t *address, unsigned bytes, PtxAccess access,
-			   uint8_t **host)
+static bool global_at_once(PtxWarp *w, const PtxInst *i, uint32_t m, const uint64_t *address, unsigned bytes,
+			   PtxAccess access, uint8_t **host)
 {
 	const PtxAllocation *a = ptx_memory_find(address[__builtin_ctz(m)]);
 	uint64_t bad = 0;
@@ -139,7 +141,8 @@ static bool global_at_once(PtxWarp *w, const PtxInst *i, uint32_t m, const uint6
 
 	if (!a || a->size < bytes || a->kind == PTX_MEMORY_CONST)
 		return false;
-	EACH bad |= (IN(m, l) ? UINT64_MAX : 0) & ((address[l] & (bytes - 1)) | (address[l] - a->base > a->size - bytes));
+	EACH bad |=
+		(IN(m, l) ? UINT64_MAX : 0) & ((address[l] & (bytes - 1)) | (address[l] - a->base > a->size - bytes));
 	if (bad)
 		return false;
 	delta = (uintptr_t)ptx_memory_host(a->base) - (uintptr_t)a->base;
@@ -154,8 +157,8 @@ static bool global_at_once(PtxWarp *w, const PtxInst *i, uint32_t m, const uint6
 }
 
 /* Lanes in shared memory, all inside and aligned. */
-static bool shared_at_once(PtxWarp *w, const PtxInst *i, uint32_t m, const uint64_t *address, unsigned bytes, PtxAccess access,
-			   uint8_t **host)
+static bool shared_at_once(PtxWarp *w, const PtxInst *i, uint32_t m, const uint64_t *address, unsigned bytes,
+			   PtxAccess access, uint8_t **host)
 {
 	const uint64_t size = w->block->shared_bytes;
 	uint64_t bad = size < bytes;
@@ -167,13 +170,16 @@ static bool shared_at_once(PtxWarp *w, const PtxInst *i, uint32_t m, const uint6
 	for (uint32_t left = m; left; left &= left - 1) {
 		const int l = __builtin_ctz(left);
 
+		if (bytes == 4 && ptx_shadow_seen(w, &w->block->shadow[address[l] / 4], access))
+			continue;
 		if (!ptx_check_shared(w, i, l, (uint32_t)address[l], bytes, access))
 			return true; /* the finding stops the warp */
 	}
 	return true;
 }
 
-static void count_request(PtxWarp *w, const PtxInst *i, uint32_t m, PtxSpace space, const uint64_t *address, unsigned bytes)
+static void count_request(PtxWarp *w, const PtxInst *i, uint32_t m, PtxSpace space, const uint64_t *address,
+			  unsigned bytes)
 {
 	const PtxSpace real = space == PTX_GENERIC ? resolve(space, &(uint64_t){address[__builtin_ctz(m)]}) : space;
 
@@ -183,8 +189,8 @@ static void count_request(PtxWarp *w, const PtxInst *i, uint32_t m, PtxSpace spa
 		ptx_count_global(w, i, m, address, bytes);
 }
 
-bool ptx_access(PtxWarp *w, const PtxInst *i, uint32_t m, PtxSpace space, const uint64_t *address, unsigned bytes, PtxAccess access,
-		uint8_t **host)
+bool ptx_access(PtxWarp *w, const PtxInst *i, uint32_t m, PtxSpace space, const uint64_t *address, unsigned bytes,
+		PtxAccess access, uint8_t **host)
 {
 	if (w->x->counts)
 		count_request(w, i, m, space, address, bytes);
@@ -286,8 +292,9 @@ static void run_st_file(PtxWarp *w, const PtxInst *i, uint32_t m)
 /* What says how to cache, and for whom memory is in order: taken and not used. */
 static void take_hints(PtxParse *p)
 {
-	static const char *const hints[] = {"weak", "volatile", "relaxed", "acquire", "release", "cta", "gpu", "sys", "cluster", "ca",
-					    "cg", "cs", "lu", "cv", "wb", "wt", NULL};
+	static const char *const hints[] = {"weak", "volatile", "relaxed", "acquire", "release", "cta",
+					    "gpu",  "sys",      "cluster", "ca",      "cg",      "cs",
+					    "lu",   "cv",       "wb",      "wt",      NULL};
 
 	while (ptx_take_one(&p->stmt, hints) >= 0)
 		;

@@ -32,8 +32,8 @@ static bool check_source(PtxWarp *w, const PtxInst *i, uint32_t m, const uint64_
 		uint64_t each[PTX_LANES];
 
 		if (from[l] % i->bytes) {
-			ptx_finding(w, i, (int)l, PTX_MISALIGNED, "copies from %#llx, not a multiple of %u", (unsigned long long)from[l],
-				    i->bytes);
+			ptx_finding(w, i, (int)l, PTX_MISALIGNED, "copies from %#llx, not a multiple of %u",
+				    (unsigned long long)from[l], i->bytes);
 			return false;
 		}
 		for (unsigned k = 0; k < size[l]; k++) {
@@ -145,7 +145,8 @@ static void decode_copy(PtxParse *p, PtxInst *i)
 	const bool all = ptx_take(s, "ca");
 	const PtxOperand *o;
 
-	if ((!all && !ptx_take(s, "cg")) || (!ptx_take(s, "shared") && !ptx_take(s, "shared::cta")) || !ptx_take(s, "global"))
+	if ((!all && !ptx_take(s, "cg")) || (!ptx_take(s, "shared") && !ptx_take(s, "shared::cta")) ||
+	    !ptx_take(s, "global"))
 		ptx_fail(p, "%s: .ca or .cg, .shared.global is expected", s->text);
 	ptx_take_cache_levels(p);
 	o = ptx_operand(p, 2);

@@ -24,11 +24,14 @@ static uint64_t update_float(const PtxInst *i, uint64_t old, uint64_t b)
 		return ptx_f64_to_bf16((double)ptx_bf16_to_f32((uint16_t)old) + ptx_bf16_to_f32((uint16_t)b));
 	case PTX_F16X2:
 		return (uint64_t)ptx_f64_to_f16((double)ptx_f16_to_f32((uint16_t)old) + ptx_f16_to_f32((uint16_t)b)) |
-		       (uint64_t)ptx_f64_to_f16((double)ptx_f16_to_f32((uint16_t)(old >> 16)) + ptx_f16_to_f32((uint16_t)(b >> 16)))
+		       (uint64_t)ptx_f64_to_f16((double)ptx_f16_to_f32((uint16_t)(old >> 16)) +
+						ptx_f16_to_f32((uint16_t)(b >> 16)))
 			       << 16;
 	default:
-		return (uint64_t)ptx_f64_to_bf16((double)ptx_bf16_to_f32((uint16_t)old) + ptx_bf16_to_f32((uint16_t)b)) |
-		       (uint64_t)ptx_f64_to_bf16((double)ptx_bf16_to_f32((uint16_t)(old >> 16)) + ptx_bf16_to_f32((uint16_t)(b >> 16)))
+		return (uint64_t)ptx_f64_to_bf16((double)ptx_bf16_to_f32((uint16_t)old) +
+						 ptx_bf16_to_f32((uint16_t)b)) |
+		       (uint64_t)ptx_f64_to_bf16((double)ptx_bf16_to_f32((uint16_t)(old >> 16)) +
+						 ptx_bf16_to_f32((uint16_t)(b >> 16)))
 			       << 16;
 	}
 }
@@ -95,7 +98,8 @@ static void run_atom(PtxWarp *w, const PtxInst *i, uint32_t m)
 static void decode_atom(PtxParse *p, PtxInst *i, const PtxOp *op)
 {
 	static const char *const names[] = {"add", "min", "max", "inc", "dec", "and", "or", "xor", "exch", "cas", NULL};
-	static const char *const hints[] = {"relaxed", "acquire", "release", "acq_rel", "cta", "gpu", "sys", "cluster", "noftz", NULL};
+	static const char *const hints[] = {"relaxed", "acquire", "release", "acq_rel", "cta",
+					    "gpu",     "sys",     "cluster", "noftz",   NULL};
 	const unsigned d = op->variant ? 0 : 1; /* red has no result */
 	PtxStmt *s = &p->stmt;
 	int mode;

@@ -1,4 +1,5 @@
-/* tests/ptx/block.c -- blocks of a grid, one after the other; the warps of a block take turns, barriers bring them together. */
+/* tests/ptx/block.c -- blocks of a grid, one after the other; the warps of a block take turns, barriers bring them
+ * together. */
 #include <fenv.h>
 #include <stdlib.h>
 
@@ -135,8 +136,8 @@ PTX_RUNNER(warp_sync)
 		const int l = __builtin_ctz(left);
 
 		if ((mask[l] & w->live) & ~m) {
-			ptx_finding(w, i, l, PTX_LAUNCH_FAILED, "bar.warp.sync waits for lanes %#x, of which only %#x are here",
-				    mask[l], m);
+			ptx_finding(w, i, l, PTX_LAUNCH_FAILED,
+				    "bar.warp.sync waits for lanes %#x, of which only %#x are here", mask[l], m);
 			return;
 		}
 	}

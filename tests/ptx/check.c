@@ -1,9 +1,10 @@
 /* tests/ptx/check.c -- who touched which memory, and whether something orders them.
  *
- * Shared memory: each 4 bytes remember their last writer and its clock, the warps that have read since, which bytes have a value,
- * and whether a copy is under way. A warp's clock advances at barriers, where warps learn each other's clocks; an access that is not
- * known to have happened before another one of a different warp, one of them a write, is a race. Within a warp order is taken for
- * granted. Global memory: each 4 bytes remember which block of which launch touched them. */
+ * Shared memory: each 4 bytes remember their last writer and its clock, the warps that have read since, which bytes
+ * have a value, and whether a copy is under way. A warp's clock advances at barriers, where warps learn each other's
+ * clocks; an access that is not known to have happened before another one of a different warp, one of them a write, is
+ * a race. Within a warp order is taken for granted. Global memory: each 4 bytes remember which block of which launch
+ * touched them. */
 #include "tests/ptx/exec.h"
 #include "tests/ptx/memory.h"
 
@@ -22,15 +23,17 @@ static bool written_before(const PtxWarp *w, const PtxShadow *s)
 
 static bool race(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, const char *now, const char *then, unsigned other)
 {
-	ptx_finding(w, i, lane, PTX_LAUNCH_FAILED, "race: warp %u %s byte %u of shared memory that warp %u %s, with no barrier between",
-		    w->number, now, at, other, then);
+	ptx_finding(w, i, lane, PTX_LAUNCH_FAILED,
+		    "race: warp %u %s byte %u of shared memory that warp %u %s, with no barrier between", w->number,
+		    now, at, other, then);
 	return false;
 }
 
 static bool check_read(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, PtxShadow *s, uint8_t bytes)
 {
 	if (bytes & ~s->init) {
-		ptx_finding(w, i, lane, PTX_LAUNCH_FAILED, "reads byte %u of shared memory, which was never written", at);
+		ptx_finding(w, i, lane, PTX_LAUNCH_FAILED, "reads byte %u of shared memory, which was never written",
+			    at);
 		return false;
 	}
 	if ((bytes & s->bytes) && s->writer != SEVERAL && !written_before(w, s))
@@ -75,18 +78,6 @@ static bool check_write(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, Ptx
 	return true;
 }
 
-/* Words that this warp has read, or written, at this time already, with nobody between. */
-static inline bool seen(const PtxWarp *w, const PtxShadow *s, PtxAccess access)
-{
-	const uint32_t now = w->clock[w->number];
-
-	if (s->async || s->init != 15)
-		return false;
-	if (access == PTX_READ)
-		return s->readers >> w->number & 1 && s->read_clock == now;
-	return access == PTX_WRITE && s->writer == w->number && s->bytes == 15 && s->write_clock == now && !s->readers;
-}
-
 bool ptx_check_shared(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, unsigned bytes, PtxAccess access)
 {
 	const bool writes = access == PTX_WRITE || access == PTX_ASYNC_WRITE;
@@ -96,7 +87,7 @@ bool ptx_check_shared(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, unsig
 		unsigned first, n;
 		uint8_t mask;
 
-		if (seen(w, s, access)) {
+		if (ptx_shadow_seen(w, s, access)) {
 			done += 4 - (at + done) % 4;
 			continue;
 		}
@@ -105,12 +96,14 @@ bool ptx_check_shared(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, unsig
 		mask = (uint8_t)(((1u << n) - 1) << first);
 		if (s->async & mask) {
 			ptx_finding(w, i, lane, PTX_LAUNCH_FAILED,
-				    "race: byte %u of shared memory is the goal of a cp.async that is not waited for", at + done);
+				    "race: byte %u of shared memory is the goal of a cp.async that is not waited for",
+				    at + done);
 			return false;
 		}
 		if (access == PTX_ATOMIC) { /* ordered by themselves, but need a value */
 			if (mask & ~s->init) {
-				ptx_finding(w, i, lane, PTX_LAUNCH_FAILED, "updates byte %u of shared memory, which was never written", at);
+				ptx_finding(w, i, lane, PTX_LAUNCH_FAILED,
+					    "updates byte %u of shared memory, which was never written", at);
 				return false;
 			}
 		} else if (writes ? !check_write(w, i, lane, at + done, s, mask, access == PTX_ASYNC_WRITE)
@@ -142,10 +135,11 @@ static uint64_t mark(uint64_t launch, unsigned bytes, unsigned how, uint64_t blo
 	return (launch & 0xffffff) << 40 | (uint64_t)bytes << 36 | (uint64_t)how << 34 | block;
 }
 
-static bool global_race(PtxWarp *w, const PtxInst *i, int lane, uint64_t at, const char *now, const char *then, uint64_t block)
+static bool global_race(PtxWarp *w, const PtxInst *i, int lane, uint64_t at, const char *now, const char *then,
+			uint64_t block)
 {
-	ptx_finding(w, i, lane, PTX_LAUNCH_FAILED, "race: %s %#llx, which block %llu of the same launch %s", now, (unsigned long long)at,
-		    (unsigned long long)block, then);
+	ptx_finding(w, i, lane, PTX_LAUNCH_FAILED, "race: %s %#llx, which block %llu of the same launch %s", now,
+		    (unsigned long long)at, (unsigned long long)block, then);
 	return false;
 }
 
@@ -161,7 +155,8 @@ static bool check_word(PtxWarp *w, const PtxInst *i, int lane, uint64_t at, unsi
 		return global_race(w, i, lane, at, "reads by .nc", "wrote", old);
 	if (!how || old == block) {
 		if (!(how == WRITTEN && !writes) && how != READ_BY_SEVERAL)
-			*s = mark(launch, how == WRITTEN || !writes ? touched | bytes : bytes, writes ? WRITTEN : READ, block);
+			*s = mark(launch, how == WRITTEN || !writes ? touched | bytes : bytes, writes ? WRITTEN : READ,
+				  block);
 		else if (how == READ_BY_SEVERAL && writes)
 			return global_race(w, i, lane, at, "writes", "and others read", old);
 		return true;
@@ -173,7 +168,9 @@ static bool check_word(PtxWarp *w, const PtxInst *i, int lane, uint64_t at, unsi
 	/* a block that has taken part in atomic operations may know that others are done */
 	if (!writes && how == WRITTEN && (touched & bytes) && !w->block->acquired)
 		return global_race(w, i, lane, at, "reads", "wrote", old);
-	*s = writes ? mark(launch, bytes, WRITTEN, block) : how == WRITTEN ? *s : mark(launch, touched | bytes, READ_BY_SEVERAL, old);
+	*s = writes           ? mark(launch, bytes, WRITTEN, block)
+	     : how == WRITTEN ? *s
+			      : mark(launch, touched | bytes, READ_BY_SEVERAL, old);
 	return true;
 }
 
@@ -186,7 +183,8 @@ bool ptx_check_global(PtxWarp *w, const PtxInst *i, int lane, uint64_t at, unsig
 		return true;
 	}
 	for (unsigned done = 0; done < bytes;) {
-		const unsigned first = (unsigned)(at + done) % 4, n = 4 - first < bytes - done ? 4 - first : bytes - done;
+		const unsigned first = (unsigned)(at + done) % 4,
+			       n = 4 - first < bytes - done ? 4 - first : bytes - done;
 
 		if (!check_word(w, i, lane, at + done, ((1u << n) - 1) << first, writes, ptx_memory_shadow(at + done)))
 			return false;

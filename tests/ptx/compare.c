@@ -202,9 +202,10 @@ static void run_slct(PtxWarp *w, const PtxInst *i, uint32_t m)
 	uint32_t first = 0;
 	uint8_t t[8 * PTX_LANES];
 
-	EACH first |= (uint32_t)(i->from == PTX_F32 ? f[l] >= 0 || (f[l] > -0x1p-126f && f[l] < 0 && (i->flags & PTX_FTZ))
-						    : c[l] >= 0)
-		      << l;
+	EACH first |=
+		(uint32_t)(i->from == PTX_F32 ? f[l] >= 0 || (f[l] > -0x1p-126f && f[l] < 0 && (i->flags & PTX_FTZ))
+					      : c[l] >= 0)
+		<< l;
 	EACH memcpy(t + l * i->bytes, w->file + (IN(first, l) ? i->a : i->b) + l * i->bytes, i->bytes);
 	ptx_put(w, i->d, t, i->bytes, m);
 }
@@ -213,8 +214,8 @@ static void run_slct(PtxWarp *w, const PtxInst *i, uint32_t m)
 
 static void take_comparison(PtxParse *p, PtxInst *i)
 {
-	static const char *const names[] = {"eq", "ne", "lt", "le", "gt", "ge", "lo", "ls", "hi", "hs", "equ", "neu", "ltu", "leu",
-					    "gtu", "geu", "num", "nan", NULL};
+	static const char *const names[] = {"eq",  "ne",  "lt",  "le",  "gt",  "ge",  "lo",  "ls",  "hi", "hs",
+					    "equ", "neu", "ltu", "leu", "gtu", "geu", "num", "nan", NULL};
 	static const char *const bools[] = {"and", "or", "xor", NULL};
 	PtxStmt *s = &p->stmt;
 	const int op = ptx_take_one(s, names);

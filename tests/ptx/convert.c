@@ -91,7 +91,9 @@ static int rounding_of(unsigned mode)
 static uint64_t saturate(uint64_t x, unsigned from, unsigned to)
 {
 	const unsigned bits = 8 * ptx_type_bytes(to);
-	const uint64_t top = is_signed(to) ? ((UINT64_C(1) << (bits - 1)) - 1) : bits == 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1;
+	const uint64_t top = is_signed(to) ? ((UINT64_C(1) << (bits - 1)) - 1)
+			     : bits == 64  ? UINT64_MAX
+					   : (UINT64_C(1) << bits) - 1;
 	const int64_t low = is_signed(to) ? -(int64_t)top - 1 : 0, s = (int64_t)x;
 
 	if (!is_signed(from))
@@ -123,7 +125,9 @@ static uint64_t whole(double x, const PtxInst *i)
 	if (x != x)
 		return 0;
 	if (is_signed(i->type))
-		return r >= top ? (UINT64_C(1) << (bits - 1)) - 1 : r < -top ? -(UINT64_C(1) << (bits - 1)) : (uint64_t)(int64_t)r;
+		return r >= top   ? (UINT64_C(1) << (bits - 1)) - 1
+		       : r < -top ? -(UINT64_C(1) << (bits - 1))
+				  : (uint64_t)(int64_t)r;
 	return r >= top ? (bits == 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1) : r < 0 ? 0 : (uint64_t)r;
 }
 
@@ -140,7 +144,9 @@ static void float_to_int(PtxWarp *w, const PtxInst *i, uint32_t m)
 /* Doubles as floats of the result's type. */
 static void put_floats(PtxWarp *w, const PtxInst *i, const double *x, uint32_t m)
 {
-	const PtxFormat f = i->type == PTX_F16 ? PTX_FORMAT_F16 : i->type == PTX_BF16 ? PTX_FORMAT_BF16 : PTX_FORMAT_F32;
+	const PtxFormat f = i->type == PTX_F16    ? PTX_FORMAT_F16
+			    : i->type == PTX_BF16 ? PTX_FORMAT_BF16
+						  : PTX_FORMAT_F32;
 	double t[PTX_LANES];
 	uint32_t t32[PTX_LANES];
 	uint16_t h[PTX_LANES];
@@ -342,12 +348,14 @@ static void choose_cvt(PtxParse *p, PtxInst *i)
 static void decode_cvt(PtxParse *p, PtxInst *i, const PtxOp *op)
 {
 	static const char *const modes[] = {"rn", "rz", "rm", "rp", "rna", "rni", "rzi", "rmi", "rpi", NULL};
-	static const uint8_t values[] = {PTX_RN, PTX_RZ, PTX_RM, PTX_RP, PTX_RNA, WHOLE_RN, WHOLE_RZ, WHOLE_RM, WHOLE_RP};
+	static const uint8_t values[] = {PTX_RN,   PTX_RZ,   PTX_RM,   PTX_RP,  PTX_RNA,
+					 WHOLE_RN, WHOLE_RZ, WHOLE_RM, WHOLE_RP};
 	PtxStmt *s = &p->stmt;
 	const int mode = ptx_take_one(s, modes);
 	bool narrows;
 
-	i->flags |= (ptx_take(s, "ftz") ? PTX_FTZ : 0) | (ptx_take(s, "sat") ? PTX_SAT : 0) | (ptx_take(s, "relu") ? PTX_RELU : 0);
+	i->flags |= (ptx_take(s, "ftz") ? PTX_FTZ : 0) | (ptx_take(s, "sat") ? PTX_SAT : 0) |
+		    (ptx_take(s, "relu") ? PTX_RELU : 0);
 	i->type = (uint8_t)ptx_take_type(p);
 	i->from = (uint8_t)ptx_take_type(p);
 	i->cls = PTX_CLASS_CONVERT;

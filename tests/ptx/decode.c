@@ -36,8 +36,8 @@ PtxType ptx_take_type(PtxParse *p)
 
 PtxSpace ptx_take_space(PtxStmt *s)
 {
-	static const char *const names[] = {"global", "const", "shared", "local", "param", "shared::cta", "param::entry",
-					    "param::func", NULL};
+	static const char *const names[] = {"global",      "const",        "shared",      "local", "param",
+					    "shared::cta", "param::entry", "param::func", NULL};
 	static const PtxSpace spaces[] = {PTX_GLOBAL, PTX_CONST, PTX_SHARED, PTX_LOCAL,
 					  PTX_PARAM, PTX_SHARED, PTX_PARAM, PTX_PARAM};
 	const int n = ptx_take_one(s, names);
@@ -61,7 +61,8 @@ void ptx_need(PtxParse *p, int sm, int version, const char *what)
 	if (p->m->sm < sm)
 		ptx_fail(p, "%s: %s requires .target sm_%d or higher", p->stmt.text, what, sm);
 	if (p->m->version < version)
-		ptx_fail(p, "%s: %s requires PTX ISA .version %d.%d or later", p->stmt.text, what, version / 10, version % 10);
+		ptx_fail(p, "%s: %s requires PTX ISA .version %d.%d or later", p->stmt.text, what, version / 10,
+			 version % 10);
 }
 
 /* -- operands -- */
@@ -194,7 +195,8 @@ void ptx_address(PtxParse *p, PtxInst *i, const PtxOperand *o, PtxSpace space)
 
 		if (o->sym->kind == PTX_SYM_VAR && o->sym->space != space && space != PTX_GENERIC)
 			ptx_fail(p, "%s: %s is in another space", p->stmt.text, o->sym->name);
-		if (o->sym->kind == PTX_SYM_VAR && space == PTX_GENERIC && o->sym->space != PTX_GLOBAL && o->sym->space != PTX_CONST)
+		if (o->sym->kind == PTX_SYM_VAR && space == PTX_GENERIC && o->sym->space != PTX_GLOBAL &&
+		    o->sym->space != PTX_CONST)
 			ptx_fail(p, "%s: %s has no generic address without cvta", p->stmt.text, o->sym->name);
 		base.value = 0;
 		i->a = symbol(p, &base, 8);
@@ -218,14 +220,25 @@ void ptx_special_slots(PtxParse *p)
 		int32_t slot;
 		PtxType type;
 	} specials[] = {
-		{"%tid", PTX_TID, PTX_U32}, {"%ntid", PTX_NTID, PTX_U32}, {"%ctaid", PTX_CTAID, PTX_U32},
-		{"%nctaid", PTX_NCTAID, PTX_U32}, {"%laneid", PTX_LANEID, PTX_U32}, {"%warpid", PTX_WARPID, PTX_U32},
-		{"%nwarpid", PTX_NWARPID, PTX_U32}, {"%lanemask_eq", PTX_MASK_EQ, PTX_U32},
-		{"%lanemask_le", PTX_MASK_EQ + PTX_SLOT, PTX_U32}, {"%lanemask_lt", PTX_MASK_EQ + 2 * PTX_SLOT, PTX_U32},
-		{"%lanemask_ge", PTX_MASK_EQ + 3 * PTX_SLOT, PTX_U32}, {"%lanemask_gt", PTX_MASK_EQ + 4 * PTX_SLOT, PTX_U32},
-		{"%dynamic_smem_size", PTX_DYNAMIC_SIZE, PTX_U32}, {"%total_smem_size", PTX_TOTAL_SIZE, PTX_U32},
-		{"%clock", PTX_CLOCK, PTX_U32}, {"%clock64", PTX_CLOCK, PTX_U64}, {"%globaltimer", PTX_CLOCK, PTX_U64},
-		{"%smid", PTX_ZERO, PTX_U32}, {"%gridid", PTX_ZERO, PTX_U64},
+		{"%tid", PTX_TID, PTX_U32},
+		{"%ntid", PTX_NTID, PTX_U32},
+		{"%ctaid", PTX_CTAID, PTX_U32},
+		{"%nctaid", PTX_NCTAID, PTX_U32},
+		{"%laneid", PTX_LANEID, PTX_U32},
+		{"%warpid", PTX_WARPID, PTX_U32},
+		{"%nwarpid", PTX_NWARPID, PTX_U32},
+		{"%lanemask_eq", PTX_MASK_EQ, PTX_U32},
+		{"%lanemask_le", PTX_MASK_EQ + PTX_SLOT, PTX_U32},
+		{"%lanemask_lt", PTX_MASK_EQ + 2 * PTX_SLOT, PTX_U32},
+		{"%lanemask_ge", PTX_MASK_EQ + 3 * PTX_SLOT, PTX_U32},
+		{"%lanemask_gt", PTX_MASK_EQ + 4 * PTX_SLOT, PTX_U32},
+		{"%dynamic_smem_size", PTX_DYNAMIC_SIZE, PTX_U32},
+		{"%total_smem_size", PTX_TOTAL_SIZE, PTX_U32},
+		{"%clock", PTX_CLOCK, PTX_U32},
+		{"%clock64", PTX_CLOCK, PTX_U64},
+		{"%globaltimer", PTX_CLOCK, PTX_U64},
+		{"%smid", PTX_ZERO, PTX_U32},
+		{"%gridid", PTX_ZERO, PTX_U64},
 	};
 	PtxSymbol *s;
 

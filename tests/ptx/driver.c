@@ -30,11 +30,16 @@ static CUresult injected(const char *name)
 	static const struct {
 		const char *name;
 		CUresult error;
-	} usual[] = {{"cuInit", CUDA_ERROR_NO_DEVICE}, {"cuDevice", CUDA_ERROR_INVALID_DEVICE},
-		     {"cuMemAlloc", CUDA_ERROR_OUT_OF_MEMORY}, {"cuMemHostAlloc", CUDA_ERROR_OUT_OF_MEMORY},
-		     {"cuModuleLoad", CUDA_ERROR_INVALID_PTX}, {"cuModuleGetFunction", CUDA_ERROR_NOT_FOUND},
-		     {"cuLaunchKernel", CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES}, {"cuStreamSynchronize", CUDA_ERROR_LAUNCH_FAILED},
-		     {"cuGraphInstantiate", CUDA_ERROR_OUT_OF_MEMORY}, {"cuStreamEndCapture", CUDA_ERROR_STREAM_CAPTURE_INVALIDATED}};
+	} usual[] = {{"cuInit", CUDA_ERROR_NO_DEVICE},
+		     {"cuDevice", CUDA_ERROR_INVALID_DEVICE},
+		     {"cuMemAlloc", CUDA_ERROR_OUT_OF_MEMORY},
+		     {"cuMemHostAlloc", CUDA_ERROR_OUT_OF_MEMORY},
+		     {"cuModuleLoad", CUDA_ERROR_INVALID_PTX},
+		     {"cuModuleGetFunction", CUDA_ERROR_NOT_FOUND},
+		     {"cuLaunchKernel", CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES},
+		     {"cuStreamSynchronize", CUDA_ERROR_LAUNCH_FAILED},
+		     {"cuGraphInstantiate", CUDA_ERROR_OUT_OF_MEMORY},
+		     {"cuStreamEndCapture", CUDA_ERROR_STREAM_CAPTURE_INVALIDATED}};
 	static char *told; /* what calls are counted for */
 	static unsigned calls;
 	const char *fail = getenv("PTX_TEST_FAIL"), *colon = fail ? strchr(fail, ':') : NULL;
@@ -248,16 +253,56 @@ CU_API CUresult cuDeviceTotalMem_v2(size_t *bytes, CUdevice device)
 static CUresult attribute(int *value, int which)
 {
 	const CuDeviceFacts *d = cu_state.device;
-	const int managed = (int)cu_setting("PTX_TEST_MANAGED", 1); /* host and device may touch managed memory at a time */
+	const int managed =
+		(int)cu_setting("PTX_TEST_MANAGED", 1); /* host and device may touch managed memory at a time */
 	const struct {
 		int which, value;
 	} values[] = {
-		{1, 1024}, {2, 1024}, {3, 1024}, {4, 64}, {5, INT32_MAX}, {6, 65535}, {7, 65535}, /* threads, grid */
-		{8, 49152}, {9, 65536}, {10, PTX_LANES}, {11, INT32_MAX}, {12, 65536}, {13, d->clock_khz}, {14, 512},
-		{15, 1}, {16, d->multiprocessors}, {17, 0}, {18, 0}, {19, 1}, {20, 0}, {31, 1}, {32, 1}, {33, 0}, {34, 0}, {35, 0},
-		{36, d->memory_khz}, {37, d->bus}, {38, d->l2}, {39, d->threads_per_sm}, {40, 2}, {41, 1}, {50, 0},
-		{75, d->sm / 10}, {76, d->sm % 10}, {78, 1}, {81, d->shared_per_sm}, {82, 65536}, {83, managed}, {88, 0}, {89, managed},
-		{95, 1}, {97, d->shared_optin}, {106, d->blocks_per_sm}, {111, d->sm >= 80 ? 1024 : 0}, {115, 0},
+		{1, 1024},
+		{2, 1024},
+		{3, 1024},
+		{4, 64},
+		{5, INT32_MAX},
+		{6, 65535},
+		{7, 65535}, /* threads, grid */
+		{8, 49152},
+		{9, 65536},
+		{10, PTX_LANES},
+		{11, INT32_MAX},
+		{12, 65536},
+		{13, d->clock_khz},
+		{14, 512},
+		{15, 1},
+		{16, d->multiprocessors},
+		{17, 0},
+		{18, 0},
+		{19, 1},
+		{20, 0},
+		{31, 1},
+		{32, 1},
+		{33, 0},
+		{34, 0},
+		{35, 0},
+		{36, d->memory_khz},
+		{37, d->bus},
+		{38, d->l2},
+		{39, d->threads_per_sm},
+		{40, 2},
+		{41, 1},
+		{50, 0},
+		{75, d->sm / 10},
+		{76, d->sm % 10},
+		{78, 1},
+		{81, d->shared_per_sm},
+		{82, 65536},
+		{83, managed},
+		{88, 0},
+		{89, managed},
+		{95, 1},
+		{97, d->shared_optin},
+		{106, d->blocks_per_sm},
+		{111, d->sm >= 80 ? 1024 : 0},
+		{115, 0},
 	};
 
 	for (unsigned k = 0; k < sizeof values / sizeof *values; k++)

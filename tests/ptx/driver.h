@@ -1,12 +1,12 @@
-/* tests/ptx/driver.h -- the tests' CUDA driver: the part of the driver API that the runtime uses, for one device that is the
- * interpreter. Names, types and numbers are those of NVIDIA's "CUDA Driver API" documentation; work is done at once, errors of
- * kernels come from the calls behind, as they do from a driver.
+/* tests/ptx/driver.h -- the tests' CUDA driver: the part of the driver API that the runtime uses, for one device that
+ * is the interpreter. Names, types and numbers are those of NVIDIA's "CUDA Driver API" documentation; work is done at
+ * once, errors of kernels come from the calls behind, as they do from a driver.
  *
- * Environment: PTX_TEST_SM (75, 80, 86, 89, 90: the device; 80 if unset), PTX_TEST_DRIVER (CUDA version of the driver: 12060),
- * PTX_TEST_MEMORY (bytes of device memory), PTX_TEST_MANAGED (0: host and device may not touch managed memory at a time),
- * PTX_TEST_STEPS (instructions of warps until a kernel counts as endless), PTX_TEST_FAIL=function:n[:error] (the n-th call of that
- * function fails), PTX_TEST_VERBOSE (texts that do not load say why on stderr), PTX_TEST_REPORT (a file that gets what was counted and
- * found, as JSON; %p in its name becomes the process's number). */
+ * Environment: PTX_TEST_SM (75, 80, 86, 89, 90: the device; 80 if unset), PTX_TEST_DRIVER (CUDA version of the driver:
+ * 12060), PTX_TEST_MEMORY (bytes of device memory), PTX_TEST_MANAGED (0: host and device may not touch managed memory
+ * at a time), PTX_TEST_STEPS (instructions of warps until a kernel counts as endless), PTX_TEST_FAIL=function:n[:error]
+ * (the n-th call of that function fails), PTX_TEST_VERBOSE (texts that do not load say why on stderr), PTX_TEST_REPORT
+ * (a file that gets what was counted and found, as JSON; %p in its name becomes the process's number). */
 #ifndef MLOPT_TESTS_PTX_DRIVER_H
 #define MLOPT_TESTS_PTX_DRIVER_H
 
@@ -19,35 +19,36 @@
 typedef int CUresult, CUdevice;
 typedef uint64_t CUdeviceptr;
 
-#define CU_ERRORS(X)                                                                                           \
-	X(SUCCESS, 0, "no error")                                                                              \
-	X(ERROR_INVALID_VALUE, 1, "invalid argument")                                                          \
-	X(ERROR_OUT_OF_MEMORY, 2, "out of memory")                                                             \
-	X(ERROR_NOT_INITIALIZED, 3, "initialization error")                                                    \
-	X(ERROR_NO_DEVICE, 100, "no CUDA-capable device is detected")                                          \
-	X(ERROR_INVALID_DEVICE, 101, "invalid device ordinal")                                                 \
-	X(ERROR_INVALID_IMAGE, 200, "device kernel image is invalid")                                          \
-	X(ERROR_INVALID_CONTEXT, 201, "invalid device context")                                                \
-	X(ERROR_NO_BINARY_FOR_GPU, 209, "no kernel image is available for execution on the device")            \
-	X(ERROR_INVALID_PTX, 218, "a PTX JIT compilation failed")                                              \
-	X(ERROR_UNSUPPORTED_PTX_VERSION, 222, "the provided PTX was compiled with an unsupported toolchain.")  \
-	X(ERROR_INVALID_HANDLE, 400, "invalid resource handle")                                                \
-	X(ERROR_ILLEGAL_STATE, 401, "the operation cannot be performed in the present state")                  \
-	X(ERROR_NOT_FOUND, 500, "named symbol not found")                                                      \
-	X(ERROR_NOT_READY, 600, "device not ready")                                                            \
-	X(ERROR_ILLEGAL_ADDRESS, 700, "an illegal memory access was encountered")                              \
-	X(ERROR_LAUNCH_OUT_OF_RESOURCES, 701, "too many resources requested for launch")                       \
-	X(ERROR_LAUNCH_TIMEOUT, 702, "the launch timed out and was terminated")                                \
-	X(ERROR_ILLEGAL_INSTRUCTION, 715, "an illegal instruction was encountered")                            \
-	X(ERROR_MISALIGNED_ADDRESS, 716, "misaligned address")                                                 \
-	X(ERROR_LAUNCH_FAILED, 719, "unspecified launch failure")                                              \
-	X(ERROR_NOT_SUPPORTED, 801, "operation not supported")                                                 \
-	X(ERROR_STREAM_CAPTURE_UNSUPPORTED, 900, "operation not permitted when stream is capturing")           \
-	X(ERROR_STREAM_CAPTURE_INVALIDATED, 901, "operation failed due to a previous error during capture")    \
-	X(ERROR_STREAM_CAPTURE_UNMATCHED, 903, "capture was not ended in the same stream as it began")         \
-	X(ERROR_STREAM_CAPTURE_UNJOINED, 904, "capturing stream has unjoined work")                            \
-	X(ERROR_STREAM_CAPTURE_IMPLICIT, 906, "operation would make the legacy stream depend on a capturing blocking stream") \
-	X(ERROR_CAPTURED_EVENT, 907, "operation not permitted on an event last recorded in a capturing stream") \
+#define CU_ERRORS(X)                                                                                                   \
+	X(SUCCESS, 0, "no error")                                                                                      \
+	X(ERROR_INVALID_VALUE, 1, "invalid argument")                                                                  \
+	X(ERROR_OUT_OF_MEMORY, 2, "out of memory")                                                                     \
+	X(ERROR_NOT_INITIALIZED, 3, "initialization error")                                                            \
+	X(ERROR_NO_DEVICE, 100, "no CUDA-capable device is detected")                                                  \
+	X(ERROR_INVALID_DEVICE, 101, "invalid device ordinal")                                                         \
+	X(ERROR_INVALID_IMAGE, 200, "device kernel image is invalid")                                                  \
+	X(ERROR_INVALID_CONTEXT, 201, "invalid device context")                                                        \
+	X(ERROR_NO_BINARY_FOR_GPU, 209, "no kernel image is available for execution on the device")                    \
+	X(ERROR_INVALID_PTX, 218, "a PTX JIT compilation failed")                                                      \
+	X(ERROR_UNSUPPORTED_PTX_VERSION, 222, "the provided PTX was compiled with an unsupported toolchain.")          \
+	X(ERROR_INVALID_HANDLE, 400, "invalid resource handle")                                                        \
+	X(ERROR_ILLEGAL_STATE, 401, "the operation cannot be performed in the present state")                          \
+	X(ERROR_NOT_FOUND, 500, "named symbol not found")                                                              \
+	X(ERROR_NOT_READY, 600, "device not ready")                                                                    \
+	X(ERROR_ILLEGAL_ADDRESS, 700, "an illegal memory access was encountered")                                      \
+	X(ERROR_LAUNCH_OUT_OF_RESOURCES, 701, "too many resources requested for launch")                               \
+	X(ERROR_LAUNCH_TIMEOUT, 702, "the launch timed out and was terminated")                                        \
+	X(ERROR_ILLEGAL_INSTRUCTION, 715, "an illegal instruction was encountered")                                    \
+	X(ERROR_MISALIGNED_ADDRESS, 716, "misaligned address")                                                         \
+	X(ERROR_LAUNCH_FAILED, 719, "unspecified launch failure")                                                      \
+	X(ERROR_NOT_SUPPORTED, 801, "operation not supported")                                                         \
+	X(ERROR_STREAM_CAPTURE_UNSUPPORTED, 900, "operation not permitted when stream is capturing")                   \
+	X(ERROR_STREAM_CAPTURE_INVALIDATED, 901, "operation failed due to a previous error during capture")            \
+	X(ERROR_STREAM_CAPTURE_UNMATCHED, 903, "capture was not ended in the same stream as it began")                 \
+	X(ERROR_STREAM_CAPTURE_UNJOINED, 904, "capturing stream has unjoined work")                                    \
+	X(ERROR_STREAM_CAPTURE_IMPLICIT, 906,                                                                          \
+	  "operation would make the legacy stream depend on a capturing blocking stream")                              \
+	X(ERROR_CAPTURED_EVENT, 907, "operation not permitted on an event last recorded in a capturing stream")        \
 	X(ERROR_UNKNOWN, 999, "unknown error")
 
 enum {
@@ -121,7 +122,8 @@ typedef struct CuModule {
 } CuModule;
 
 typedef struct CuDeviceFacts {
-	int sm, multiprocessors, threads_per_sm, blocks_per_sm, shared_per_sm, shared_optin, l2, clock_khz, memory_khz, bus;
+	int sm, multiprocessors, threads_per_sm, blocks_per_sm, shared_per_sm, shared_optin, l2, clock_khz, memory_khz,
+		bus;
 	const char *name;
 } CuDeviceFacts;
 

@@ -30,8 +30,8 @@ CUresult cuModuleGetFunction(void **function, void *module, const char *name);
 CUresult cuFuncGetAttribute(int *value, int which, void *function);
 CUresult cuFuncSetAttribute(void *function, int which, int value);
 CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, void *function, int threads, size_t shared);
-CUresult cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
-			void *stream, void **params, void **extra);
+CUresult cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+			unsigned shared, void *stream, void **params, void **extra);
 
 CUresult cuMemAlloc_v2(CUdeviceptr *p, size_t bytes);
 CUresult cuMemFree_v2(CUdeviceptr p);

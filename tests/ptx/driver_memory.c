@@ -13,7 +13,9 @@ CU_API CUresult cuMemHostAlloc(void **p, size_t bytes, unsigned flags)
 	uint64_t at = 0;
 
 	if (!r)
-		r = !p || !bytes || flags > 7 ? CUDA_ERROR_INVALID_VALUE : ptx_memory_alloc(bytes, PTX_MEMORY_PINNED, &at) ? CUDA_ERROR_OUT_OF_MEMORY : 0;
+		r = !p || !bytes || flags > 7                         ? CUDA_ERROR_INVALID_VALUE
+		    : ptx_memory_alloc(bytes, PTX_MEMORY_PINNED, &at) ? CUDA_ERROR_OUT_OF_MEMORY
+								      : 0;
 	if (!r)
 		*p = (void *)(uintptr_t)at;
 	return cu_leave(r);
@@ -61,7 +63,9 @@ CU_API CUresult cuMemAlloc_v2(CUdeviceptr *p, size_t bytes)
 	if (!r && cu_state.capturing)
 		r = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
 	if (!r)
-		r = !p || !bytes ? CUDA_ERROR_INVALID_VALUE : ptx_memory_alloc(bytes, PTX_MEMORY_USER, p) ? CUDA_ERROR_OUT_OF_MEMORY : 0;
+		r = !p || !bytes                                  ? CUDA_ERROR_INVALID_VALUE
+		    : ptx_memory_alloc(bytes, PTX_MEMORY_USER, p) ? CUDA_ERROR_OUT_OF_MEMORY
+								  : 0;
 	if (!r) /* what was never written is recognised by its value: NaN of every type */
 		memset(ptx_memory_host(*p), 0xff, bytes < 1 << 20 ? bytes : 1 << 20);
 	return cu_leave(r);
@@ -126,7 +130,8 @@ static bool device_range(uint64_t p, uint64_t bytes, const char *what)
 
 	if (a && bytes <= a->size - (p - a->base))
 		return true;
-	cu_finding("%s: %llu bytes at %#llx, which are not allocated", what, (unsigned long long)bytes, (unsigned long long)p);
+	cu_finding("%s: %llu bytes at %#llx, which are not allocated", what, (unsigned long long)bytes,
+		   (unsigned long long)p);
 	return false;
 }
 
@@ -148,7 +153,8 @@ CUresult cu_run_copy(const CuNode *n)
 	return 0;
 }
 
-static CUresult copy(const char *name, CuCopyKind kind, uint64_t to, uint64_t from, size_t bytes, void *stream, bool waits)
+static CUresult copy(const char *name, CuCopyKind kind, uint64_t to, uint64_t from, size_t bytes, void *stream,
+		     bool waits)
 {
 	const CuNode n = {.kind = CU_NODE_COPY, .copy = kind, .to = to, .from = from, .bytes = bytes};
 	CUresult r = cu_enter(name, true);

@@ -9,9 +9,10 @@
 /* The newest PTX that a driver of this CUDA version reads. */
 static int newest_ptx(int driver)
 {
-	static const int table[][2] = {{13000, 90}, {12090, 88}, {12080, 87}, {12070, 86}, {12050, 85}, {12040, 84}, {12030, 83},
-				       {12020, 82}, {12010, 81}, {12000, 80}, {11080, 78}, {11070, 77}, {11060, 76}, {11050, 75},
-				       {11040, 74}, {11030, 73}, {11020, 72}, {11010, 71}, {11000, 70}, {10020, 65}, {10010, 64}};
+	static const int table[][2] = {{13000, 90}, {12090, 88}, {12080, 87}, {12070, 86}, {12050, 85}, {12040, 84},
+				       {12030, 83}, {12020, 82}, {12010, 81}, {12000, 80}, {11080, 78}, {11070, 77},
+				       {11060, 76}, {11050, 75}, {11040, 74}, {11030, 73}, {11020, 72}, {11010, 71},
+				       {11000, 70}, {10020, 65}, {10010, 64}};
 
 	for (unsigned k = 0; k < sizeof table / sizeof *table; k++)
 		if (driver >= table[k][0])
@@ -50,22 +51,24 @@ static CUresult load(CuModule *m, const char *text, const Log *log)
 		return CUDA_ERROR_INVALID_IMAGE;
 	}
 	if (sscanf(v, ".version %d.%d", &version, &minor) == 2 && version * 10 + minor > newest_ptx(cu_state.version)) {
-		snprintf(message, sizeof message, "ptxas fatal   : Unsupported .version %d.%d; current version is '%d.%d'", version, minor,
+		snprintf(message, sizeof message,
+			 "ptxas fatal   : Unsupported .version %d.%d; current version is '%d.%d'", version, minor,
 			 newest_ptx(cu_state.version) / 10, newest_ptx(cu_state.version) % 10);
 		write_log(log, message);
 		return CUDA_ERROR_UNSUPPORTED_PTX_VERSION;
 	}
 	good = ptx_module_load(&m->ptx, text);
 	if (!good) {
-		snprintf(message, sizeof message, "ptxas application ptx input, line %d; error   : %s", m->ptx.error_line, m->ptx.error);
+		snprintf(message, sizeof message, "ptxas application ptx input, line %d; error   : %s",
+			 m->ptx.error_line, m->ptx.error);
 		write_log(log, message);
 		if (getenv("PTX_TEST_VERBOSE"))
 			fprintf(stderr, "ptx: %s\n", message);
 		return CUDA_ERROR_INVALID_PTX;
 	}
 	if (m->ptx.sm > cu_state.device->sm) {
-		snprintf(message, sizeof message, "SM version %d of the module is newer than the device's %d", m->ptx.sm,
-			 cu_state.device->sm);
+		snprintf(message, sizeof message, "SM version %d of the module is newer than the device's %d",
+			 m->ptx.sm, cu_state.device->sm);
 		write_log(log, message);
 		return CUDA_ERROR_INVALID_PTX;
 	}
@@ -99,7 +102,8 @@ static CUresult module_load(void **module, const void *image, const Log *log)
 	return 0;
 }
 
-CU_API CUresult cuModuleLoadDataEx(void **module, const void *image, unsigned n, const int *options, void *const *values)
+CU_API CUresult cuModuleLoadDataEx(void **module, const void *image, unsigned n, const int *options,
+				   void *const *values)
 {
 	CUresult r = cu_enter("cuModuleLoadDataEx", true);
 	Log log = {0};
@@ -187,7 +191,18 @@ CU_API CUresult cuModuleGetFunction(void **function, void *module, const char *n
 
 /* -- functions -- */
 
-enum { MAX_THREADS, SHARED_SIZE, CONST_SIZE, LOCAL_SIZE, NUM_REGS, PTX_VERSION, BINARY_VERSION, CACHE_MODE, MAX_DYNAMIC, CARVEOUT };
+enum {
+	MAX_THREADS,
+	SHARED_SIZE,
+	CONST_SIZE,
+	LOCAL_SIZE,
+	NUM_REGS,
+	PTX_VERSION,
+	BINARY_VERSION,
+	CACHE_MODE,
+	MAX_DYNAMIC,
+	CARVEOUT
+};
 
 static int max_threads(const PtxFunc *f)
 {
@@ -198,7 +213,9 @@ static int max_threads(const PtxFunc *f)
 
 static int max_dynamic(const CuFunction *c)
 {
-	return c->max_dynamic >= 0 ? c->max_dynamic : c->func->shared_bytes < 49152 ? 49152 - (int)c->func->shared_bytes : 0;
+	return c->max_dynamic >= 0             ? c->max_dynamic
+	       : c->func->shared_bytes < 49152 ? 49152 - (int)c->func->shared_bytes
+					       : 0;
 }
 
 /* Registers of the text: more than an assembler would leave. */
@@ -239,9 +256,10 @@ CU_API CUresult cuFuncSetAttribute(void *function, int which, int value)
 	CuFunction *c = r ? NULL : cu_object(function, CU_FUNCTION);
 
 	if (!r)
-		r = !c ? CUDA_ERROR_INVALID_HANDLE
+		r = !c                  ? CUDA_ERROR_INVALID_HANDLE
 		    : which == CARVEOUT ? CUDA_SUCCESS
-		    : which != MAX_DYNAMIC || value < 0 || value + (int)c->func->shared_bytes > cu_state.device->shared_optin
+		    : which != MAX_DYNAMIC || value < 0 ||
+				    value + (int)c->func->shared_bytes > cu_state.device->shared_optin
 			    ? CUDA_ERROR_INVALID_VALUE
 			    : CUDA_SUCCESS;
 	if (!r && which == MAX_DYNAMIC)
@@ -271,7 +289,8 @@ CU_API CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, void *f
 	if (!r)
 		r = !c ? CUDA_ERROR_INVALID_HANDLE : threads < 1 ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
 	if (!r)
-		*blocks = threads > max_threads(c->func) || (int)shared > max_dynamic(c) ? 0 : resident(c, threads, shared);
+		*blocks = threads > max_threads(c->func) || (int)shared > max_dynamic(c) ? 0
+											 : resident(c, threads, shared);
 	return cu_leave(r);
 }
 
@@ -316,7 +335,8 @@ static CUresult check_launch(const CuFunction *c, const CuNode *n)
 	const uint64_t threads = (uint64_t)n->threads[0] * n->threads[1] * n->threads[2];
 
 	for (int d = 0; d < 3; d++)
-		if (!n->grid[d] || !n->threads[d] || (d && n->grid[d] > 65535) || (f->req_threads[0] && n->threads[d] != f->req_threads[d]))
+		if (!n->grid[d] || !n->threads[d] || (d && n->grid[d] > 65535) ||
+		    (f->req_threads[0] && n->threads[d] != f->req_threads[d]))
 			return CUDA_ERROR_INVALID_VALUE;
 	if (threads > 1024 || n->threads[2] > 64 || n->grid[0] > INT32_MAX || (int)n->shared > max_dynamic(c))
 		return CUDA_ERROR_INVALID_VALUE;
@@ -354,12 +374,13 @@ static void *gather_params(const PtxFunc *f, void **params, void **extra)
 	return block;
 }
 
-CU_API CUresult cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
-			       unsigned shared, void *stream, void **params, void **extra)
+CU_API CUresult cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
+			       unsigned bz, unsigned shared, void *stream, void **params, void **extra)
 {
 	CUresult r = cu_enter("cuLaunchKernel", true);
 	CuFunction *c = r ? NULL : cu_object(function, CU_FUNCTION);
-	CuNode n = {.kind = CU_NODE_KERNEL, .function = c, .grid = {gx, gy, gz}, .threads = {bx, by, bz}, .shared = shared};
+	CuNode n = {
+		.kind = CU_NODE_KERNEL, .function = c, .grid = {gx, gy, gz}, .threads = {bx, by, bz}, .shared = shared};
 
 	if (!r)
 		r = c ? check_launch(c, &n) : CUDA_ERROR_INVALID_HANDLE;

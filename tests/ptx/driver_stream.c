@@ -318,7 +318,8 @@ CU_API CUresult cuEventElapsedTime(float *ms, void *from, void *to)
 	const CuEvent *a = r ? NULL : cu_object(from, CU_EVENT), *b = r ? NULL : cu_object(to, CU_EVENT);
 
 	if (!r)
-		r = !a || !b || !a->recorded || !b->recorded || !a->timing || !b->timing ? CUDA_ERROR_INVALID_HANDLE : CUDA_SUCCESS;
+		r = !a || !b || !a->recorded || !b->recorded || !a->timing || !b->timing ? CUDA_ERROR_INVALID_HANDLE
+											 : CUDA_SUCCESS;
 	if (!r)
 		*ms = (float)(b->ms - a->ms);
 	return cu_leave(r);
@@ -371,7 +372,8 @@ static CUresult graph_launch(void *exec, void *stream)
 		const CUresult r = cu_run(&x->nodes[k]);
 
 		if (r)
-			cu_state.sticky = x->nodes[k].kind == CU_NODE_KERNEL ? cu_state.sticky : CUDA_ERROR_ILLEGAL_ADDRESS;
+			cu_state.sticky =
+				x->nodes[k].kind == CU_NODE_KERNEL ? cu_state.sticky : CUDA_ERROR_ILLEGAL_ADDRESS;
 	}
 	return 0;
 }

@@ -20,7 +20,8 @@ void ptx_finding(PtxWarp *w, const PtxInst *i, int lane, PtxError error, const c
 	x->error = error;
 	snprintf(x->finding, sizeof x->finding, "%s, line %u (%s), block %u,%u,%u, thread %u: %s", x->kernel->name,
 		 i ? i->line : 0, i ? i->text : "", b->id[0], b->id[1], b->id[2],
-		 w->number * PTX_LANES + (uint32_t)(lane < 0 ? __builtin_ctz(w->now.mask ? w->now.mask : 1) : lane), what);
+		 w->number * PTX_LANES + (uint32_t)(lane < 0 ? __builtin_ctz(w->now.mask ? w->now.mask : 1) : lane),
+		 what);
 }
 
 /* -- groups of lanes -- */
@@ -58,7 +59,8 @@ PTX_RUNNER(bra)
 	if (!m)
 		return;
 	/* those that wait where both ways meet; those that go on; the others jump now */
-	if (i->join && i->join != w->now.join && !push(w, i, (PtxFrame){i->join, w->now.join, w->now.mask, w->now.call}))
+	if (i->join && i->join != w->now.join &&
+	    !push(w, i, (PtxFrame){i->join, w->now.join, w->now.mask, w->now.call}))
 		return;
 	if (i->target == i->join) {
 		w->now = (PtxFrame){w->now.pc, i->join, rest, w->now.call};

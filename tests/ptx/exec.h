@@ -67,13 +67,15 @@ struct PtxWarp {
 	uint64_t steps;
 	PtxPending *pending;     /* of all groups, oldest first */
 	uint32_t npending, pending_room;
-	uint32_t groups[PTX_MAX_GROUPS], ngroups; /* copies in each committed group; those behind them belong to the open one */
+	uint32_t groups[PTX_MAX_GROUPS],
+		ngroups;               /* copies in each committed group; those behind them belong to the open one */
 	uint32_t clock[PTX_MAX_WARPS]; /* what of each warp is known to have happened before */
 };
 
 typedef struct PtxShadow { /* of 4 bytes of shared memory */
 	uint32_t write_clock, read_clock, readers;
-	uint8_t writer, bytes, init, async; /* bytes: written by the writer since; writer 255: several, of different bytes */
+	uint8_t writer, bytes, init,
+		async; /* bytes: written by the writer since; writer 255: several, of different bytes */
 } PtxShadow;
 
 struct PtxBlock {
@@ -90,7 +92,8 @@ struct PtxBlock {
 
 typedef struct PtxCount { /* of one instruction */
 	uint64_t warps, lanes;
-	uint64_t requests, sectors, ideal, conflicts; /* warp requests; sectors of 32 bytes; cycles lost to bank conflicts */
+	uint64_t requests, sectors, ideal,
+		conflicts; /* warp requests; sectors of 32 bytes; cycles lost to bank conflicts */
 } PtxCount;
 
 struct PtxExec {
@@ -120,8 +123,8 @@ void ptx_finding(PtxWarp *w, const PtxInst *i, int lane, PtxError error, const c
 typedef enum PtxAccess { PTX_READ, PTX_WRITE, PTX_ATOMIC, PTX_ASYNC_READ, PTX_ASYNC_WRITE } PtxAccess;
 
 /* Where the bytes of each lane in m are; false after a finding. Checks bounds, alignment, races; counts. */
-bool ptx_access(PtxWarp *w, const PtxInst *i, uint32_t m, PtxSpace space, const uint64_t *address, unsigned bytes, PtxAccess access,
-		uint8_t **host);
+bool ptx_access(PtxWarp *w, const PtxInst *i, uint32_t m, PtxSpace space, const uint64_t *address, unsigned bytes,
+		PtxAccess access, uint8_t **host);
 void ptx_addresses(const PtxWarp *w, const PtxInst *i, uint64_t *address);
 
 /* Windows of generic addresses; global memory lies at addresses of ptx_memory_alloc(). */
@@ -135,6 +138,19 @@ void ptx_addresses(const PtxWarp *w, const PtxInst *i, uint64_t *address);
 
 
 /* check.c */
+/* Whether this warp has read, or written, these 4 bytes at this time already, with nobody between: the usual case,
+ * asked for first. */
+static inline bool ptx_shadow_seen(const PtxWarp *w, const PtxShadow *s, PtxAccess access)
+{
+	const uint32_t now = w->clock[w->number];
+
+	if (s->async || s->init != 15)
+		return false;
+	if (access == PTX_READ)
+		return s->readers >> w->number & 1 && s->read_clock == now;
+	return access == PTX_WRITE && s->writer == w->number && s->bytes == 15 && s->write_clock == now && !s->readers;
+}
+
 bool ptx_check_shared(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, unsigned bytes, PtxAccess access);
 void ptx_check_landed(PtxWarp *w, uint32_t at, unsigned bytes);
 bool ptx_check_global(PtxWarp *w, const PtxInst *i, int lane, uint64_t at, unsigned bytes, PtxAccess access);

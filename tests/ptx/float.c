@@ -1,5 +1,5 @@
-/* tests/ptx/float.c -- arithmetic of float32 and float64. Results that are approximate on the hardware are those of the C library,
- * rounded, here: well within the errors that the PTX ISA states. */
+/* tests/ptx/float.c -- arithmetic of float32 and float64. Results that are approximate on the hardware are those of the
+ * C library, rounded, here: well within the errors that the PTX ISA states. */
 #include <fenv.h>
 #include <math.h>
 
@@ -143,7 +143,8 @@ static bool is_exact(int op)
 	return op <= FMA || op == SQRT || op == RCP;
 }
 
-static const int rounding[] = {[PTX_RN] = FE_TONEAREST, [PTX_RZ] = FE_TOWARDZERO, [PTX_RM] = FE_DOWNWARD, [PTX_RP] = FE_UPWARD};
+static const int rounding[] = {
+	[PTX_RN] = FE_TONEAREST, [PTX_RZ] = FE_TOWARDZERO, [PTX_RM] = FE_DOWNWARD, [PTX_RP] = FE_UPWARD};
 
 static void any_f32(PtxWarp *w, const PtxInst *i, uint32_t m)
 {
@@ -225,10 +226,11 @@ FAST(max_f32, float, max32(x, y))
 
 static PtxRun *fast(int op, PtxType t)
 {
-	static PtxRun *const f32[] = {[ADD] = add_f32, [SUB] = sub_f32, [MUL] = mul_f32, [DIV] = div_f32, [MIN] = min_f32,
-				      [MAX] = max_f32, [ABS] = abs_f32, [NEG] = neg_f32, [COPYSIGN] = NULL};
-	static PtxRun *const f64[] = {[ADD] = add_f64, [SUB] = sub_f64, [MUL] = mul_f64, [DIV] = div_f64, [ABS] = abs_f64,
-				      [NEG] = neg_f64, [COPYSIGN] = NULL};
+	static PtxRun *const f32[] = {
+		[ADD] = add_f32, [SUB] = sub_f32, [MUL] = mul_f32, [DIV] = div_f32,  [MIN] = min_f32,
+		[MAX] = max_f32, [ABS] = abs_f32, [NEG] = neg_f32, [COPYSIGN] = NULL};
+	static PtxRun *const f64[] = {[ADD] = add_f64, [SUB] = sub_f64, [MUL] = mul_f64,  [DIV] = div_f64,
+				      [ABS] = abs_f64, [NEG] = neg_f64, [COPYSIGN] = NULL};
 
 	if (op == FMA) {
 #ifdef __x86_64__
@@ -265,7 +267,8 @@ static void decode_float(PtxParse *p, PtxInst *i, const PtxOp *op)
 	PtxType t;
 
 	take_rounding(p, i, what);
-	i->flags |= (ptx_take(s, "ftz") ? PTX_FTZ : 0) | (ptx_take(s, "sat") ? PTX_SAT : 0) | (ptx_take(s, "NaN") ? PTX_NAN : 0);
+	i->flags |= (ptx_take(s, "ftz") ? PTX_FTZ : 0) | (ptx_take(s, "sat") ? PTX_SAT : 0) |
+		    (ptx_take(s, "NaN") ? PTX_NAN : 0);
 	t = ptx_take_type(p);
 	if (t != PTX_F32 && t != PTX_F64)
 		ptx_fail(p, "%s: no such type", s->text);

@@ -1,8 +1,8 @@
 /* tests/ptx/flow.c -- where the ways of a branch meet, and which instructions are in loops.
  *
  * Lanes that part at a branch join at the nearest instruction that all ways to the function's end pass: the immediate
- * post-dominator of its block. Sources: Fung and others, "Dynamic Warp Formation and Scheduling" (2007); Cooper, Harvey, Kennedy,
- * "A Simple, Fast Dominance Algorithm". */
+ * post-dominator of its block. Sources: Fung and others, "Dynamic Warp Formation and Scheduling" (2007); Cooper,
+ * Harvey, Kennedy, "A Simple, Fast Dominance Algorithm". */
 #include <stdlib.h>
 #include <string.h>
 

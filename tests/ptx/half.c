@@ -1,4 +1,5 @@
-/* tests/ptx/half.c -- arithmetic of float16 and bfloat16, one or two of them; their conversion from and to wider floats. */
+/* tests/ptx/half.c -- arithmetic of float16 and bfloat16, one or two of them; their conversion from and to wider
+ * floats. */
 #include <math.h>
 
 #include "tests/ptx/ops.h"
@@ -62,7 +63,8 @@ uint16_t ptx_f64_to_bf16(double x)
 	return (uint16_t)ptx_narrow(x, PTX_FORMAT_BF16, PTX_RN);
 }
 
-/* x * y + z so that rounding it once more to a narrower format gives what rounding once would give: inexact sums are odd. */
+/* x * y + z so that rounding it once more to a narrower format gives what rounding once would give: inexact sums are
+ * odd. */
 static double fma_odd(double x, double y, double z)
 {
 	const double p = x * y; /* exact: both are of at most 11 bits */

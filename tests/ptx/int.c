@@ -666,10 +666,12 @@ static void decode_pred_logic(PtxParse *p, PtxInst *i, const PtxOp *op)
 		i->b = ptx_source(p, ptx_operand(p, 2), PTX_PRED, false);
 }
 
-static PtxRun *const div_runs[NTYPES] = BOTH(div), *const rem_runs[NTYPES] = BOTH(rem), *const min_runs[NTYPES] = BOTH(min),
-	*const max_runs[NTYPES] = BOTH(max), *const and_runs[NTYPES] = SAME(and), *const or_runs[NTYPES] = SAME(or),
-	*const xor_runs[NTYPES] = SAME(xor), *const not_runs[NTYPES] = SAME(not), *const cnot_runs[NTYPES] = SAME(cnot),
-	*const sad_runs[NTYPES] = BOTH(sad), *const shl_runs[NTYPES] = SAME(shl), *const shr_runs[NTYPES] = BOTH(shr);
+static PtxRun *const div_runs[NTYPES] = BOTH(div), *const rem_runs[NTYPES] = BOTH(rem),
+		     *const min_runs[NTYPES] = BOTH(min), *const max_runs[NTYPES] = BOTH(max),
+		     *const and_runs[NTYPES] = SAME(and), *const or_runs[NTYPES] = SAME(or),
+		     *const xor_runs[NTYPES] = SAME(xor), *const not_runs[NTYPES] = SAME(not ),
+		     *const cnot_runs[NTYPES] = SAME(cnot), *const sad_runs[NTYPES] = BOTH(sad),
+		     *const shl_runs[NTYPES] = SAME(shl), *const shr_runs[NTYPES] = BOTH(shr);
 static PtxRun *const neg_runs[NTYPES] = {NULL, NULL, NULL, neg_16, neg_32, neg_64},
 	*const abs_runs[NTYPES] = {NULL, NULL, NULL, abs_16, abs_32, abs_64},
 	*const brev_runs[NTYPES] = {NULL, brev_32, brev_64}, *const popc_runs[NTYPES] = {NULL, popc_32, popc_64},

@@ -1,5 +1,5 @@
-/* tests/ptx/kernels.c -- kernels in C that run.sh compiles to PTX: what compilers make of loops, branches, calls, arrays. Also
- * compiled for the host, where `kernel` is empty, for the results to expect. */
+/* tests/ptx/kernels.c -- kernels in C that run.sh compiles to PTX: what compilers make of loops, branches, calls,
+ * arrays. Also compiled for the host, where `kernel` is empty, for the results to expect. */
 #ifdef __NVPTX__
 #define kernel __attribute__((nvptx_kernel))
 #define thread ((long)__nvvm_read_ptx_sreg_ctaid_x() * __nvvm_read_ptx_sreg_ntid_x() + __nvvm_read_ptx_sreg_tid_x())

@@ -1,5 +1,6 @@
-/* tests/ptx/matrix.c -- ldmatrix, stmatrix: matrices of 8 x 8 halves between shared memory and fragments. Lane 8j + r has the address
- * of row r of matrix j; lane 4r + c holds columns 2c and 2c + 1 of row r, or, transposed, rows 2c and 2c + 1 of column r. */
+/* tests/ptx/matrix.c -- ldmatrix, stmatrix: matrices of 8 x 8 halves between shared memory and fragments. Lane 8j + r
+ * has the address of row r of matrix j; lane 4r + c holds columns 2c and 2c + 1 of row r, or, transposed, rows 2c and
+ * 2c + 1 of column r. */
 #include "tests/ptx/mma.h"
 
 enum { ROW = 16 }; /* bytes */
@@ -30,7 +31,8 @@ static void run_ldmatrix(PtxWarp *w, const PtxInst *i, uint32_t m)
 			for (unsigned e = 0; e < 2; e++) {
 				const unsigned row = l / 4, col = l % 4 * 2 + e;
 
-				memcpy(&t[2 * l + e], host[8 * j + (i->mode ? col : row)] + 2 * (i->mode ? row : col), 2);
+				memcpy(&t[2 * l + e], host[8 * j + (i->mode ? col : row)] + 2 * (i->mode ? row : col),
+				       2);
 			}
 		if (i->list[j])
 			ptx_put(w, i->list[j], t, 4, m);

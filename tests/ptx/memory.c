@@ -68,12 +68,15 @@ static uint64_t up(uint64_t n, uint64_t align)
 /* Where the next allocation may begin: a hole behind each, so that small overruns meet nothing. */
 static uint64_t behind(const PtxAllocation *a, uint64_t align)
 {
-	return up(a->base + up(a->size, ptx_memory_shared(a->kind) ? PTX_MEMORY_PAGE : PTX_MEMORY_ALIGN) + PTX_MEMORY_ALIGN, align);
+	return up(a->base + up(a->size, ptx_memory_shared(a->kind) ? PTX_MEMORY_PAGE : PTX_MEMORY_ALIGN) +
+			  PTX_MEMORY_ALIGN,
+		  align);
 }
 
 int ptx_memory_alloc(uint64_t size, PtxMemoryKind kind, uint64_t *address)
 {
-	const uint64_t align = ptx_memory_shared(kind) ? PTX_MEMORY_PAGE : PTX_MEMORY_ALIGN, need = up(size, align) + PTX_MEMORY_ALIGN;
+	const uint64_t align = ptx_memory_shared(kind) ? PTX_MEMORY_PAGE : PTX_MEMORY_ALIGN,
+		       need = up(size, align) + PTX_MEMORY_ALIGN;
 	uint64_t at = mem.device;
 	size_t k;
 

@@ -1,5 +1,5 @@
-/* tests/ptx/memory.h -- device memory: one range of addresses that the host cannot touch by mistake; what lies there is kept
- * somewhere else. One device, one process: the state is the process's. */
+/* tests/ptx/memory.h -- device memory: one range of addresses that the host cannot touch by mistake; what lies there is
+ * kept somewhere else. One device, one process: the state is the process's. */
 #ifndef MLOPT_TESTS_PTX_MEMORY_H
 #define MLOPT_TESTS_PTX_MEMORY_H
 
@@ -7,8 +7,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* PINNED: the host's, where the host sees it at the same address; it counts as none of the device's.  MANAGED: likewise, and counts. */
-typedef enum PtxMemoryKind { PTX_MEMORY_USER, PTX_MEMORY_MODULE, PTX_MEMORY_CONST, PTX_MEMORY_PINNED, PTX_MEMORY_MANAGED } PtxMemoryKind;
+/* PINNED: the host's, where the host sees it at the same address; it counts as none of the device's.  MANAGED:
+ * likewise, and counts. */
+typedef enum PtxMemoryKind {
+	PTX_MEMORY_USER,
+	PTX_MEMORY_MODULE,
+	PTX_MEMORY_CONST,
+	PTX_MEMORY_PINNED,
+	PTX_MEMORY_MANAGED
+} PtxMemoryKind;
 
 typedef struct PtxAllocation {
 	uint64_t base, size;

@@ -1,8 +1,8 @@
 /* tests/ptx/mma.c -- products of matrices on tensor cores.
  *
- * Fragments, of the PTX ISA's section on mma: lane 4g + q holds, of A, in register r the v = 32 / bits columns from v (q + 4 (r / 2))
- * on of row g + 8 (r % 2); of B, the v rows from v (q + 4 r) on of column g; of C and D, columns 2q and 2q + 1 of rows g and g + 8.
- * Sums of floats are of float32, in order of depth: tensor cores leave theirs open. */
+ * Fragments, of the PTX ISA's section on mma: lane 4g + q holds, of A, in register r the v = 32 / bits columns from v
+ * (q + 4 (r / 2)) on of row g + 8 (r % 2); of B, the v rows from v (q + 4 r) on of column g; of C and D, columns 2q and
+ * 2q + 1 of rows g and g + 8. Sums of floats are of float32, in order of depth: tensor cores leave theirs open. */
 #include "tests/ptx/mma.h"
 
 /* -- fragments -- */
@@ -194,7 +194,8 @@ static const Shape *find_shape(PtxParse *p, const PtxMma *s)
 
 	if (a == b)
 		for (unsigned k = 0; k < sizeof shapes / sizeof *shapes; k++)
-			if (shapes[k].type == a && !shapes[k].sparse == !s->sparse && ptx_take(&p->stmt, shapes[k].name))
+			if (shapes[k].type == a && !shapes[k].sparse == !s->sparse &&
+			    ptx_take(&p->stmt, shapes[k].name))
 				return &shapes[k];
 	ptx_fail(p, "%s: no such shape of these types", p->stmt.text);
 }
@@ -202,8 +203,9 @@ static const Shape *find_shape(PtxParse *p, const PtxMma *s)
 static void check_sums(PtxParse *p, const PtxMma *s)
 {
 	const PtxType d = s->type[0], c = s->type[3];
-	const bool good = whole_numbers(s->type[1]) ? d == PTX_S32 && c == PTX_S32
-						    : c == d && (d == PTX_F32 || (d == PTX_F16 && s->type[1] == PTX_F16));
+	const bool good = whole_numbers(s->type[1])
+				  ? d == PTX_S32 && c == PTX_S32
+				  : c == d && (d == PTX_F32 || (d == PTX_F16 && s->type[1] == PTX_F16));
 
 	if (!good)
 		ptx_fail(p, "%s: sums of such a type", p->stmt.text);
@@ -212,7 +214,8 @@ static void check_sums(PtxParse *p, const PtxMma *s)
 /* All registers, one list behind the other. */
 static int32_t *take_registers(PtxParse *p, const PtxMma *s)
 {
-	int32_t *all = ptx_alloc(p->m, sizeof *all * (s->regs[0] + s->regs[1] + s->regs[2] + s->regs[3] + 1u)), *at = all;
+	int32_t *all = ptx_alloc(p->m, sizeof *all * (s->regs[0] + s->regs[1] + s->regs[2] + s->regs[3] + 1u)),
+		*at = all;
 
 	for (unsigned o = 0; o < 4; o++) {
 		const PtxType t = o == 0 || o == 3 ? (s->type[o] == PTX_F32 ? PTX_F32 : PTX_B32) : PTX_B32;

@@ -1,9 +1,10 @@
 /* tests/ptx/mma_sparse.c -- A of which half of each row is zero: which half, says the metadata.
  *
- * Each 4 columns keep two (2:4), each 2 columns of float32 one (1:2); each is told by 4 bits. Lanes 4g ... 4g + 3 hold those of rows g
- * and g + 8. Words of 16 and 8 bit elements differ: of floats a word has 16 bits of row g and, above them, 16 bits of row g + 8; of
- * bytes a word has 32 bits of one row, words of rows g and g + 8 lie in neighbouring lanes. The selector says which lane, or which
- * pair of lanes, has them. */
+ * Each 4 columns keep two (2:4), each 2 columns of float32 one (1:2); each is told by 4 bits. Lanes 4g ... 4g + 3 hold
+ * those of rows g and g + 8. Words of 16 and 8 bit elements differ: of floats a word has 16 bits of row g and, above
+ * them, 16 bits of row g + 8; of bytes a word has 32 bits of one row, words of rows g and g + 8 lie in neighbouring
+ * lanes. The selector says which lane, or which pair of lanes, has them. Sources: the PTX ISA on mma.sp; where words of
+ * bytes lie, the order in which NVIDIA's CUTLASS stores metadata for ldmatrix. */
 #include "tests/ptx/mma.h"
 
 /* 4 bits of metadata for group n of 4 columns (of 2, of float32) of a row. */
@@ -52,8 +53,8 @@ bool ptx_mma_expand(PtxWarp *w, const PtxInst *i, const PtxMma *s, PtxTile *t)
 			const unsigned bits = indices(w, s, row, n);
 
 			if (!expand_group(s, bits, kept + take * n, t->a.i[row] + 2 * take * n)) {
-				ptx_finding(w, i, -1, PTX_ILLEGAL_INSTRUCTION, "metadata %#x of row %u, group %u is not valid", bits,
-					    row, n);
+				ptx_finding(w, i, -1, PTX_ILLEGAL_INSTRUCTION,
+					    "metadata %#x of row %u, group %u is not valid", bits, row, n);
 				return false;
 			}
 		}

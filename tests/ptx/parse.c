@@ -160,7 +160,8 @@ void ptx_close_scope(PtxParse *p)
 	for (PtxSymbol *y = s->symbols; y; y = y->scope) {
 		PtxSymbol **at = &p->names[hash(y->name)];
 
-		while (*at != y) /* names of outer scopes may have been added meanwhile: a function's, from inside of it */
+		while (*at !=
+		       y) /* names of outer scopes may have been added meanwhile: a function's, from inside of it */
 			at = &(*at)->chain;
 		*at = y->chain;
 	}
@@ -308,7 +309,8 @@ static void add_device_var(PtxParse *p, PtxSymbol *s)
 
 	if (s->align < 256)
 		s->align = 256;
-	if (ptx_memory_alloc(s->size ? s->size : 1, s->space == PTX_CONST ? PTX_MEMORY_CONST : PTX_MEMORY_MODULE, &s->address))
+	if (ptx_memory_alloc(s->size ? s->size : 1, s->space == PTX_CONST ? PTX_MEMORY_CONST : PTX_MEMORY_MODULE,
+			     &s->address))
 		ptx_fail(p, "no device memory for %s of %llu bytes", s->name, (unsigned long long)s->size);
 	more = ptx_alloc(m, sizeof *more * (m->nvars + 1));
 	if (m->nvars)
@@ -356,8 +358,8 @@ PtxSymbol *ptx_variable(PtxParse *p, PtxSpace space, bool external, PtxType *typ
 
 		if (!strcmp(word, "align"))
 			(void)ptx_integer(p);
-		else if (strcmp(word, "ptr") && strcmp(word, "global") && strcmp(word, "shared") && strcmp(word, "const") &&
-			 strcmp(word, "local"))
+		else if (strcmp(word, "ptr") && strcmp(word, "global") && strcmp(word, "shared") &&
+			 strcmp(word, "const") && strcmp(word, "local"))
 			ptx_fail(p, "unexpected .%s", word);
 		ptx_space(p);
 	}

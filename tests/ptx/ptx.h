@@ -1,9 +1,10 @@
 /* tests/ptx/ptx.h -- PTX modules as the tests' interpreter holds them.
  *
- * Text becomes, once, an array of decoded instructions for each function: a function to run, slots of registers and what else that
- * function needs. Registers of a warp lie in one block of memory, its file; a slot is an offset in it and holds the values
- * of 32 lanes side by side (a predicate: one bit for each lane). Immediates and addresses of variables are slots too, filled once
- * for a launch, so that instructions know nothing but slots. Source of what instructions do: NVIDIA's "PTX ISA" 8.5. */
+ * Text becomes, once, an array of decoded instructions for each function: a function to run, slots of registers and
+ * what else that function needs. Registers of a warp lie in one block of memory, its file; a slot is an offset in it
+ * and holds the values of 32 lanes side by side (a predicate: one bit for each lane). Immediates and addresses of
+ * variables are slots too, filled once for a launch, so that instructions know nothing but slots. Source of what
+ * instructions do: NVIDIA's "PTX ISA" 8.5. */
 #ifndef MLOPT_TESTS_PTX_PTX_H
 #define MLOPT_TESTS_PTX_PTX_H
 
@@ -111,7 +112,7 @@ typedef struct PtxSymbol {
 	uint32_t align, count;           /* count: registers of a range (name<count>); 0: a single one */
 	uint64_t size, address;          /* of variables; address in their space, of shared ones given by kernel */
 	bool external, dynamic;          /* dynamic: extern shared array without a size */
-	bool in_file;                    /* a parameter of a device function or call: `slot`, one block of `stride` for each lane */
+	bool in_file; /* a parameter of a device function or call: `slot`, one block of `stride` for each lane */
 	int32_t slot, *slots;
 	uint32_t stride;
 	PtxFunc *func;
@@ -180,8 +181,8 @@ struct PtxModule {
 /* What device memory is to a module: allocates and frees addresses that ptx_memory_host() knows. */
 void *ptx_alloc(PtxModule *m, size_t bytes); /* zeroed, lives as long as the module */
 
-/* Reads a module; false: m->error says why, with its line. m is zeroed by the caller and freed by ptx_module_free() in either case.
- * `driver` is the CUDA version of the driver (12040), which bounds the version of the text; 0: any. */
+/* Reads a module; false: m->error says why, with its line. m is zeroed by the caller and freed by ptx_module_free() in
+ * either case. `driver` is the CUDA version of the driver (12040), which bounds the version of the text; 0: any. */
 bool ptx_module_load(PtxModule *m, const char *text);
 void ptx_module_free(PtxModule *m);
 PtxFunc *ptx_module_entry(const PtxModule *m, const char *name);

@@ -134,18 +134,21 @@ static void print_sums(FILE *f, const Sums *s, const char *indent)
 			fprintf(f, "%s\"%s\": %llu", n++ ? ", " : "", names[k], (unsigned long long)s->classes[k]);
 	fprintf(f, "},\n%s\"lane_operations\": %llu,\n", indent, (unsigned long long)s->lanes);
 	fprintf(f, "%s\"global\": {\"requests\": %llu, \"sectors\": %llu, \"ideal_sectors\": %llu},\n", indent,
-		(unsigned long long)s->global_requests, (unsigned long long)s->global_sectors, (unsigned long long)s->global_ideal);
-	fprintf(f, "%s\"shared\": {\"requests\": %llu, \"conflicts\": %llu}", indent, (unsigned long long)s->shared_requests,
-		(unsigned long long)s->shared_conflicts);
+		(unsigned long long)s->global_requests, (unsigned long long)s->global_sectors,
+		(unsigned long long)s->global_ideal);
+	fprintf(f, "%s\"shared\": {\"requests\": %llu, \"conflicts\": %llu}", indent,
+		(unsigned long long)s->shared_requests, (unsigned long long)s->shared_conflicts);
 }
 
 static void print_kernel(FILE *f, const CuKernelStats *s)
 {
-	fprintf(f, "    {\n      \"name\": \"%s\",\n      \"launches\": %llu,\n", s->name, (unsigned long long)s->launches);
+	fprintf(f, "    {\n      \"name\": \"%s\",\n      \"launches\": %llu,\n", s->name,
+		(unsigned long long)s->launches);
 	print_sums(f, &s->sums, "      ");
 	fprintf(f, ",\n      \"loops\": [");
 	for (const Loop *l = s->loops; l; l = l->next) {
-		fprintf(f, "%s\n        {\n          \"line\": %u,\n          \"loop\": %u,\n          \"inside\": %u,\n",
+		fprintf(f,
+			"%s\n        {\n          \"line\": %u,\n          \"loop\": %u,\n          \"inside\": %u,\n",
 			l == s->loops ? "" : ",", l->line, l->number, l->parent);
 		print_sums(f, &l->sums, "          ");
 		fprintf(f, "\n        }");

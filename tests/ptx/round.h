@@ -16,7 +16,8 @@ typedef struct PtxFormat {
 #define PTX_FORMAT_BF16 ((PtxFormat){16, 7, -126, 127})
 #define PTX_FORMAT_F32 ((PtxFormat){32, 23, -126, 127})
 
-uint64_t ptx_narrow(double x, PtxFormat f, int mode); /* its bits; NaN becomes the one whose bits are all set but the sign */
+uint64_t ptx_narrow(double x, PtxFormat f,
+		    int mode); /* its bits; NaN becomes the one whose bits are all set but the sign */
 
 /* The minimum: a number beats NaN, unless want_nan; -0 is below 0. */
 double ptx_least(double x, double y, bool want_nan);

@@ -1,5 +1,5 @@
-/* tests/ptx/run.c -- the tests of the PTX interpreter.  usage: run CASES KERNELS WORK: the folder of the hand-written PTX,
- * kernels.c as a compiler has it, and a folder for PTX that the tests write. */
+/* tests/ptx/run.c -- the tests of the PTX interpreter.  usage: run CASES KERNELS WORK: the folder of the hand-written
+ * PTX, kernels.c as a compiler has it, and a folder for PTX that the tests write. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,7 +95,8 @@ void test_free(TestBuffer *b)
 	free(b->host);
 }
 
-CUresult test_run(void *module, const char *name, unsigned blocks, unsigned threads, unsigned shared, unsigned n, const uint64_t *args)
+CUresult test_run(void *module, const char *name, unsigned blocks, unsigned threads, unsigned shared, unsigned n,
+		  const uint64_t *args)
 {
 	void *params[32], *function;
 	CUresult r = cuModuleGetFunction(&function, module, name);

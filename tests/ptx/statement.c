@@ -278,7 +278,8 @@ static void label(PtxParse *p, const char *name)
 			targets[l->ntargets++] = ptx_word(p);
 		} while (ptx_accept(p, ','));
 		ptx_expect(p, ';');
-		l->targets = memcpy(ptx_alloc(p->m, sizeof *targets * l->ntargets), targets, sizeof *targets * l->ntargets);
+		l->targets =
+			memcpy(ptx_alloc(p->m, sizeof *targets * l->ntargets), targets, sizeof *targets * l->ntargets);
 	} else if (ptx_accept_word(p, ".callprototype") || ptx_accept_word(p, ".calltargets")) {
 		ptx_skip_to(p, ';');
 	}

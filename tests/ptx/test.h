@@ -28,7 +28,8 @@ void test_get(TestBuffer *b);
 void test_free(TestBuffer *b);
 
 /* Launches name of module with the n arguments (of 8 bytes each), waits; the error of the kernel. */
-CUresult test_run(void *module, const char *name, unsigned blocks, unsigned threads, unsigned shared, unsigned n, const uint64_t *args);
+CUresult test_run(void *module, const char *name, unsigned blocks, unsigned threads, unsigned shared, unsigned n,
+		  const uint64_t *args);
 
 void test_context(void);             /* everything of the device anew */
 

@@ -31,8 +31,8 @@ static void compare(void *module, const char *name, TestBuffer *in, const void *
 	test_get(&out);
 	for (size_t k = 0; k < bytes; k++)
 		if (((const u8 *)out.host)[k] != ((const u8 *)expected)[k]) {
-			CHECK_THAT(false, "%s: byte %zu of %zu is %#x, not %#x", name, k, bytes, ((const u8 *)out.host)[k],
-				   ((const u8 *)expected)[k]);
+			CHECK_THAT(false, "%s: byte %zu of %zu is %#x, not %#x", name, k, bytes,
+				   ((const u8 *)out.host)[k], ((const u8 *)expected)[k]);
 			test_free(&out);
 			return;
 		}

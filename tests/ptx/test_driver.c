@@ -1,4 +1,5 @@
-/* tests/ptx/test_driver.c -- the driver around the interpreter: memory, streams, graphs, limits, errors that are asked for, the report. */
+/* tests/ptx/test_driver.c -- the driver around the interpreter: memory, streams, graphs, limits, errors that are asked
+ * for, the report. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -150,8 +151,10 @@ static void images(void)
 
 	CHECK(cuModuleLoadDataEx(&module, "\177ELF and more", 0, NULL, NULL) == CUDA_ERROR_NO_BINARY_FOR_GPU);
 	CHECK(cuModuleLoadDataEx(&module, "no module", 0, NULL, NULL) == CUDA_ERROR_INVALID_IMAGE);
-	CHECK(cuModuleLoadDataEx(&module, ".version 9.5\n.target sm_75\n", 0, NULL, NULL) == CUDA_ERROR_UNSUPPORTED_PTX_VERSION);
-	CHECK(cuModuleLoadDataEx(&module, ".version 7.0\n.target sm_75\n.entry k( {", 0, NULL, NULL) == CUDA_ERROR_INVALID_PTX);
+	CHECK(cuModuleLoadDataEx(&module, ".version 9.5\n.target sm_75\n", 0, NULL, NULL) ==
+	      CUDA_ERROR_UNSUPPORTED_PTX_VERSION);
+	CHECK(cuModuleLoadDataEx(&module, ".version 7.0\n.target sm_75\n.entry k( {", 0, NULL, NULL) ==
+	      CUDA_ERROR_INVALID_PTX);
 }
 
 static void injection(void)

@@ -1,5 +1,5 @@
-/* tests/ptx/test_faults.c -- kernels that are wrong are found to be, those that only look so are not; modules that no device of their
- * target could run do not load. */
+/* tests/ptx/test_faults.c -- kernels that are wrong are found to be, those that only look so are not; modules that no
+ * device of their target could run do not load. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -88,7 +88,8 @@ static const struct {
 	{"sm_80", ".shared .b8 much[49153]; ld.shared.u8 %r1, [much];", CUDA_ERROR_INVALID_PTX, "too much shared"},
 	{"sm_80", "frobnicate.s32 %r1;", CUDA_ERROR_INVALID_PTX, "unknown instruction"},
 	{"sm_80", "bra nowhere;", CUDA_ERROR_INVALID_PTX, "no label"},
-	{"sm_80", "mma.sync.aligned.m16n8k8.row.col.f32.s8.s8.f32 %r1, %r1, %r1, %r1;", CUDA_ERROR_INVALID_PTX, "no such shape"},
+	{"sm_80", "mma.sync.aligned.m16n8k8.row.col.f32.s8.s8.f32 %r1, %r1, %r1, %r1;", CUDA_ERROR_INVALID_PTX,
+	 "no such shape"},
 	{"sm_80", "ld.global.v4.f64 {%rd1, %rd2, %rd3, %rd4}, [%rd5];", CUDA_ERROR_INVALID_PTX, "16 bytes"},
 	{"sm_80", "div.f32 %f1, %f2, %f3;", CUDA_ERROR_INVALID_PTX, "rounding"},
 	{"sm_80", "cvt.s32.f32 %r1, %f1;", CUDA_ERROR_INVALID_PTX, "whole number"},
@@ -117,7 +118,8 @@ static void test_module(const char *folder, size_t k)
 	CUresult r;
 
 	snprintf(text, sizeof text,
-		 ".version 7.8\n.target %s\n.address_size 64\n.visible .entry k()\n{\n.reg .b32 %%r<6>;\n.reg .b64 %%rd<6>;\n"
+		 ".version 7.8\n.target %s\n.address_size 64\n.visible .entry k()\n{\n.reg .b32 %%r<6>;\n.reg .b64 "
+		 "%%rd<6>;\n"
 		 ".reg .f32 %%f<6>;\n%s\nret;\n}\n",
 		 modules[k].target, modules[k].body);
 	r = cuModuleLoadDataEx(&module, text, 2, options, values);

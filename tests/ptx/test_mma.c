@@ -1,5 +1,5 @@
-/* tests/ptx/test_mma.c -- every shape of mma and mma.sp against plain products of matrices. The kernels are written here, one for each
- * shape and type, and into a file, so that an assembler can judge them, too. */
+/* tests/ptx/test_mma.c -- every shape of mma and mma.sp against plain products of matrices. The kernels are written
+ * here, one for each shape and type, and into a file, so that an assembler can judge them, too. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,15 +83,19 @@ static void print_kernel(FILE *o, const Form *f, int selector)
 	char name[128];
 
 	form_name(f, selector, name);
-	fprintf(o, "\n.visible .entry %s(.param .u64 a, .param .u64 b, .param .u64 c, .param .u64 d, .param .u64 e)\n{\n", name);
-	fprintf(o, "\t.reg .b32 %%l, %%a<8>, %%b<8>, %%e<1>;\n\t.reg .b64 %%p, %%offset;\n\t.reg .%s %%c<4>, %%d<4>;\n", sum);
+	fprintf(o,
+		"\n.visible .entry %s(.param .u64 a, .param .u64 b, .param .u64 c, .param .u64 d, .param .u64 e)\n{\n",
+		name);
+	fprintf(o, "\t.reg .b32 %%l, %%a<8>, %%b<8>, %%e<1>;\n\t.reg .b64 %%p, %%offset;\n\t.reg .%s %%c<4>, %%d<4>;\n",
+		sum);
 	fprintf(o, "\tmov.u32 %%l, %%laneid;\n\tmul.wide.u32 %%offset, %%l, 4;\n");
 	print_loads(o, "a", "b32", "a", regs_a(f));
 	print_loads(o, "b", "b32", "b", regs_b(f));
 	print_loads(o, "c", sum, "c", regs_c(f));
 	if (f->selectors)
 		print_loads(o, "e", "b32", "e", 1);
-	fprintf(o, "\tmma%s.sync.aligned.%s.row.col.%s.%s.%s.%s ", f->selectors ? ".sp" : "", f->shape, f->sum, f->a, f->b, f->sum);
+	fprintf(o, "\tmma%s.sync.aligned.%s.row.col.%s.%s.%s.%s ", f->selectors ? ".sp" : "", f->shape, f->sum, f->a,
+		f->b, f->sum);
 	print_list(o, "d", regs_c(f));
 	fputs(", ", o);
 	print_list(o, "a", regs_a(f));
@@ -268,14 +272,16 @@ static void pack_metadata(const Form *f, const Matrices *m, int selector, TestBu
 			else if (f->bits >= 16)
 				words[quad + 2 * selector + g / 4] |= m->places[r][g] << (r / 8 * 16 + g % 4 * 4);
 			else
-				words[quad + (groups == 8 ? 2 * selector : g / 8 * 2) + r / 8] |= m->places[r][g] << g % 8 * 4;
+				words[quad + (groups == 8 ? 2 * selector : g / 8 * 2) + r / 8] |= m->places[r][g]
+												  << g % 8 * 4;
 		}
 }
 
 static double result(const Form *f, const TestBuffer *d, int r, int c)
 {
 	const uint32_t *words = d->host;
-	const uint32_t half = words[r / 8 * LANES + r % 8 * 4 + c / 2], word = words[(r / 8 * 2 + c % 2) * LANES + r % 8 * 4 + c / 2];
+	const uint32_t half = words[r / 8 * LANES + r % 8 * 4 + c / 2],
+		       word = words[(r / 8 * 2 + c % 2) * LANES + r % 8 * 4 + c / 2];
 	float v;
 
 	if (!strcmp(f->sum, "f16"))

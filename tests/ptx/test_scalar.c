@@ -1,5 +1,5 @@
-/* tests/ptx/test_scalar.c -- each instruction of scalar.def on all values of 16 bits, or on many of more, against the same in C. Kernels
- * are written here, into a file that an assembler judges, too. */
+/* tests/ptx/test_scalar.c -- each instruction of scalar.def on all values of 16 bits, or on many of more, against the
+ * same in C. Kernels are written here, into a file that an assembler judges, too. */
 #include <fenv.h>
 #include <math.h>
 #include <stdio.h>
@@ -77,7 +77,12 @@ static float rounded32(int mode, char op, float x, float y, float z)
 	volatile float a = x, b = y, c = z, r;
 
 	fesetround(mode);
-	r = op == '+' ? a + b : op == '-' ? a - b : op == '*' ? a * b : op == '/' ? a / b : op == 'f' ? fmaf(a, b, c) : sqrtf(a);
+	r = op == '+'   ? a + b
+	    : op == '-' ? a - b
+	    : op == '*' ? a * b
+	    : op == '/' ? a / b
+	    : op == 'f' ? fmaf(a, b, c)
+			: sqrtf(a);
 	fesetround(FE_TONEAREST);
 	return r;
 }
@@ -142,7 +147,8 @@ static uint16_t bf16(float x)
 	return x != x ? 0x7fff : (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
-/* float32 has 24 bits, three times those of bfloat16, but sums may reach further down: then they are odd, so that no tie is made. */
+/* float32 has 24 bits, three times those of bfloat16, but sums may reach further down: then they are odd, so that no
+ * tie is made. */
 static uint16_t bf16_fma(uint16_t x, uint16_t y, uint16_t z)
 {
 	volatile double p = (double)from_bf16(x) * from_bf16(y), c = from_bf16(z), down, up;
@@ -266,9 +272,13 @@ static char *write_kernels(const char *folder)
 		const Scalar *s = &scalars[k];
 
 		fprintf(o, "\n.visible .entry k%zu(.param .u64 x, .param .u64 r)\n{\n", k);
-		fprintf(o, "\t.reg .b32 %%t, %%u, %%v, %%n;\n\t.reg .b64 %%x, %%r;\n\t.reg .%s %%a, %%b, %%c;\n\t.reg .%s %%d;\n", s->from,
-			s->to);
-		fputs("\tmov.u32 %t, %ctaid.x;\n\tmov.u32 %u, %ntid.x;\n\tmov.u32 %v, %tid.x;\n\tmad.lo.u32 %t, %t, %u, %v;\n", o);
+		fprintf(o,
+			"\t.reg .b32 %%t, %%u, %%v, %%n;\n\t.reg .b64 %%x, %%r;\n\t.reg .%s %%a, %%b, %%c;\n\t.reg .%s "
+			"%%d;\n",
+			s->from, s->to);
+		fputs("\tmov.u32 %t, %ctaid.x;\n\tmov.u32 %u, %ntid.x;\n\tmov.u32 %v, %tid.x;\n\tmad.lo.u32 %t, %t, "
+		      "%u, %v;\n",
+		      o);
 		fputs("\tld.param.u64 %x, [x];\n\tld.param.u64 %r, [r];\n\tmad.wide.u32 %x, %t, 32, %x;\n", o);
 		fputs("\tmad.wide.u32 %r, %t, 8, %r;\n\tld.global.u32 %n, [%x+24];\n", o);
 		for (int v = 0; v < 3; v++)
@@ -361,9 +371,9 @@ static void test_one(void *module, size_t k, TestBuffer *in, TestBuffer *out)
 		expected(k, x, (uint32_t)x[3], &want);
 		if (same(s, got, want) || bad++)
 			continue;
-		CHECK_THAT(false, "%s of %#llx, %#llx, %#llx (%llu): %#llx, not %#llx", s->text, (unsigned long long)x[0],
-			   (unsigned long long)x[1], (unsigned long long)x[2], (unsigned long long)x[3], (unsigned long long)got,
-			   (unsigned long long)want);
+		CHECK_THAT(false, "%s of %#llx, %#llx, %#llx (%llu): %#llx, not %#llx", s->text,
+			   (unsigned long long)x[0], (unsigned long long)x[1], (unsigned long long)x[2],
+			   (unsigned long long)x[3], (unsigned long long)got, (unsigned long long)want);
 	}
 	test_passed += !bad;
 }

@@ -39,12 +39,16 @@ static void run_shfl(PtxWarp *w, const PtxInst *i, uint32_t m)
 	for (int l = 0; l < PTX_LANES; l++) {
 		const int bound = c[l] & 31, segment = c[l] >> 8 & 31, n = b[l] & 31;
 		const int low = l & segment, high = low | (bound & ~segment);
-		const int from = i->mode == UP ? l - n : i->mode == DOWN ? l + n : i->mode == BFLY ? (l ^ n) : (low | (n & ~segment));
+		const int from = i->mode == UP     ? l - n
+				 : i->mode == DOWN ? l + n
+				 : i->mode == BFLY ? (l ^ n)
+						   : (low | (n & ~segment));
 		const bool valid = i->mode == UP ? from >= high : from <= high;
 		const int source = valid ? from & 31 : l;
 
 		if (IN(m, l) && valid && !IN(m, source) && i->list[1] == 0) {
-			ptx_finding(w, i, l, PTX_LAUNCH_FAILED, "takes the value of lane %d, which is not here", source);
+			ptx_finding(w, i, l, PTX_LAUNCH_FAILED, "takes the value of lane %d, which is not here",
+				    source);
 			return;
 		}
 		good |= (uint32_t)valid << l;
