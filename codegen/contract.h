@@ -10,6 +10,9 @@ static inline bool contract_is_depthwise(const KContract *c)
 	return c->nk == 1 && c->group_c == 1 && c->group_k == 1;
 }
 
+/* Steps of more terms than that are stages of tensor cores (codegen/device_mma.h). */
+enum { CONTRACT_MOST_DOT = 8 };
+
 /* Are steps products of matrices: two columns of outputs by two channels in each 128 bits, of 64 bits of terms?  (Arm ARM, SMMLA,
  * BFMMLA.)  The sums of two columns are then woven together while terms are added: 64 bits of the one, 64 of the other. */
 static inline bool contract_pairs(const KContract *c)

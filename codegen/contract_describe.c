@@ -1,6 +1,7 @@
 /* codegen/contract_describe.c -- convolutions and matrix products as sums of products (KContract). */
 #include "codegen/contract_lower.h"
 #include "codegen/matrix.h"
+#include "codegen/device_schedule.h"
 #include "codegen/sparse.h"
 #include "codegen/strips.h"
 #include "codegen/winograd.h"
@@ -249,6 +250,11 @@ static void schedule(MloLowerCx *cx, ContractPlan *p, int64_t shortest, const Co
 	KContract *c = &p->c;
 	bool stay = wino_weights_stay(cx->target, cx->weight_bytes);
 
+	if (cx->target->gpu) {
+		p->winograd = false;
+		mlo_schedule_device(cx->target, p->k, c);
+		return;
+	}
 	contract_choose_pairs(cx->target, c);
 	contract_choose_sign(cx->target, c);
 	if (p->band) {
@@ -297,7 +303,7 @@ static void image_strides(ContractPlan *p, const MloValue *x, int64_t ch, MloDim
 static bool conv_groups(const MloTarget *t, const MloValue *x, int64_t ch, int64_t oc, int64_t groups, KContract *c,
                         ContractWeights *w)
 {
-	int64_t lanes = t->vector_bytes / 4;
+	int64_t lanes = mlo_target_lanes(t);
 
 	w->tile_groups = 1;
 	if (groups == 1) {
@@ -429,7 +435,7 @@ static MloStatus describe_conv_transpose(MloLowerCx *cx, const MloNode *first, c
 	const MloType *xt = &n->in[0]->type, *yt = &n->out[0]->type;
 	ContractWeights w = {.kind = CW_TRANSPOSED, .w = n->in[1]->data};
 	MloGeometry g;
-	int64_t lanes = cx->target->vector_bytes / 4, ch;
+	int64_t lanes = mlo_target_lanes(cx->target), ch;
 	MloValue *bias = !is_integer(n) && n->nin > 2 ? n->in[2] : NULL;
 	MloDim h, ww, oh, ow;
 	int two;

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "codegen/device_internal.h"
 #include "codegen/emit_internal.h"
 #include "targets/object.h"
 
@@ -172,6 +173,8 @@ LLVMValueRef emit_alloca(Emit *e, LLVMTypeRef t, const char *name)
 
 static void emit_stmt(Emit *e, const KStmt *s)
 {
+	if (e->team && device_stmt(e, s))
+		return;
 	switch (s->kind) {
 	case KS_LET:
 		e->val[s->value] = emit_value(e, &e->k->value.items[s->value]);
@@ -227,7 +230,7 @@ static void bind_args(Emit *e, LLVMValueRef args)
 	}
 }
 
-static void bind_sizes(Emit *e)
+void emit_bind_sizes(Emit *e)
 {
 	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx);
 
@@ -239,8 +242,7 @@ static void bind_sizes(Emit *e)
 	}
 }
 
-/* Task number to loop variables, the last one fastest. */
-static void bind_task(Emit *e, LLVMValueRef task, const KStmt **par, int n)
+void emit_bind_task(Emit *e, LLVMValueRef task, const KStmt **par, int n)
 {
 	for (int i = n - 1; i > 0; i--) {
 		LLVMValueRef k = emit_idx(e, par[i]->extent);
@@ -262,7 +264,7 @@ static void emit_tasks(Emit *e)
 	if (n)
 		for (const KStmt *s = e->k->body; s->kind == KS_LET; s = s->next)
 			emit_stmt(e, s);
-	bind_task(e, emit_for(e, &l, e->begin, e->end, emit_index(e, 1), "task"), par, n);
+	emit_bind_task(e, emit_for(e, &l, e->begin, e->end, emit_index(e, 1), "task"), par, n);
 	emit_stmts(e, body);
 	emit_end(e, &l);
 }
@@ -315,6 +317,20 @@ static void dispose_builder(void *b)
 	LLVMDisposeBuilder(b);
 }
 
+void emit_tables(Emit *e)
+{
+	const MloKernel *k = e->k;
+
+	e->arg = MLO_NEWN(e->arena, LLVMValueRef, k->arg.n + 1);
+	e->size = MLO_NEWN(e->arena, LLVMValueRef, k->size.n + 1);
+	e->var = MLO_NEWN(e->arena, LLVMValueRef, (size_t)k->nvar + 1);
+	e->val = MLO_NEWN(e->arena, LLVMValueRef, k->value.n + 1);
+	e->acc = MLO_NEWN(e->arena, LLVMValueRef, (size_t)k->nacc + 1);
+	e->acc_lanes = MLO_NEWN(e->arena, int, (size_t)k->nacc + 1);
+	e->b = LLVMCreateBuilderInContext(e->ctx);
+	mlo_defer(e->arena, dispose_builder, e->b);
+}
+
 static MloStatus emit_function(LLVMModuleRef m, const MloTarget *t, const MloKernel *k, const char *symbol, bool direct, MloDiag *d)
 {
 	MloArena *a = mlo_arena_new();
@@ -325,20 +341,13 @@ static MloStatus emit_function(LLVMModuleRef m, const MloTarget *t, const MloKer
 	if (!a)
 		return mlo_error(d, MLO_ERR_NOMEM, "out of memory for code generation");
 	e.index = LLVMIntTypeInContext(e.ctx, 8 * mlo_target_pointer_bytes(t));
-	e.arg = MLO_NEWN(a, LLVMValueRef, k->arg.n + 1);
-	e.size = MLO_NEWN(a, LLVMValueRef, k->size.n + 1);
-	e.var = MLO_NEWN(a, LLVMValueRef, (size_t)k->nvar + 1);
-	e.val = MLO_NEWN(a, LLVMValueRef, k->value.n + 1);
-	e.acc = MLO_NEWN(a, LLVMValueRef, (size_t)k->nacc + 1);
-	e.acc_lanes = MLO_NEWN(a, int, (size_t)k->nacc + 1);
+	emit_tables(&e);
 	new_function(&e, symbol, direct ? mlo_emit_pointers(k) : 1);
-	e.b = LLVMCreateBuilderInContext(e.ctx);
-	mlo_defer(a, dispose_builder, e.b);
 	entry = LLVMAppendBasicBlockInContext(e.ctx, e.fn, "entry");
 	body = LLVMAppendBasicBlockInContext(e.ctx, e.fn, "start");
 	LLVMPositionBuilderAtEnd(e.b, body);
 	bind_args(&e, direct ? NULL : LLVMGetParam(e.fn, 0));
-	bind_sizes(&e);
+	emit_bind_sizes(&e);
 	emit_body(&e);
 	LLVMBuildRetVoid(e.b);
 	LLVMPositionBuilderAtEnd(e.b, entry);

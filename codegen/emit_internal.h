@@ -31,6 +31,7 @@ LLVMValueRef emit_fmod(Emit *e, LLVMValueRef x, LLVMValueRef y);
 LLVMValueRef emit_minmax(Emit *e, MloElem type, bool max, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef emit_combine(Emit *e, KOp accop, MloElem type, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef emit_alloca(Emit *e, LLVMTypeRef t, const char *name); /* in the entry block */
+LLVMValueRef emit_identity(Emit *e, KOp accop, MloElem type, int lanes); /* what combines with any value to that value */
 LLVMTypeRef emit_mem_type(Emit *e, MloElem elem);    /* as stored: bool is i8, f16 and bf16 are i16 */
 
 LLVMValueRef emit_from_memory(Emit *e, MloElem elem, LLVMValueRef v); /* such an element, or a vector of them, as a value */
@@ -83,6 +84,10 @@ void emit_transpose_pieces(Emit *e, LLVMValueRef *r, int n);
 void emit_acc_init(Emit *e, const KStmt *s);
 void emit_acc(Emit *e, const KStmt *s);
 LLVMValueRef emit_accum(Emit *e, int acc);
+void emit_tables(Emit *e);                           /* emit.c: the tables of values and the builder, in e->arena */
+void emit_bind_sizes(Emit *e);                       /* loads the sizes of the run */
+/* Task number to the variables of the n loops of the task space, the last one fastest. */
+void emit_bind_task(Emit *e, LLVMValueRef task, const KStmt **par, int n);
 void emit_forest(Emit *e, const KStmt *s);           /* emit_forest.c; runs tasks begin..end itself */
 void emit_call(Emit *e, const KStmt *s);             /* emit_call.c */
 void emit_winograd(Emit *e, const KStmt *s);         /* emit_winograd.c; runs tasks begin..end itself */

@@ -52,7 +52,7 @@ LLVMValueRef emit_accum(Emit *e, int acc)
 	return LLVMBuildLoad2(e->b, LLVMGetAllocatedType(e->acc[acc]), e->acc[acc], "");
 }
 
-static LLVMValueRef identity(Emit *e, KOp op, MloElem type, int lanes)
+LLVMValueRef emit_identity(Emit *e, KOp op, MloElem type, int lanes)
 {
 	LLVMTypeRef t = emit_vec(emit_type(e, type), lanes);
 	unsigned bits = type == EL_bool ? 1 : mlo_elem_bits(type);
@@ -105,7 +105,7 @@ void emit_acc(Emit *e, const KStmt *s)
 	}
 	v = emit_splat(e, v, e->acc_lanes[s->acc]);
 	if (e->mask && e->acc_lanes[s->acc])
-		v = emit_select(e, e->mask, v, identity(e, s->accop, type, e->lanes));
+		v = emit_select(e, e->mask, v, emit_identity(e, s->accop, type, e->lanes));
 	LLVMBuildStore(e->b, emit_combine(e, s->accop, type, old, v), e->acc[s->acc]);
 }
 
@@ -212,7 +212,7 @@ static void outer_begin(Emit *e, VecLoop *v)
 		o->scalar = e->acc[o->update->acc];
 		for (int u = 0; u < v->unroll; u++) {
 			o->vec[u] = emit_alloca(e, t, "acc");
-			LLVMBuildStore(e->b, identity(e, o->update->accop, type, v->lanes), o->vec[u]);
+			LLVMBuildStore(e->b, emit_identity(e, o->update->accop, type, v->lanes), o->vec[u]);
 		}
 	}
 }

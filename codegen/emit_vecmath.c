@@ -290,7 +290,10 @@ static V exp_normal_f32(Emit *e, V x, bool minus)
 	p = bits_of(e, exp_poly(e, r, minus));
 	/* the magic sum's bits above n are shifted out */
 	p = LLVMBuildAdd(e->b, p, LLVMBuildShl(e->b, bits_of(e, t), int_k(p, 23), ""), "");
-	return from_bits(e, p, LLVMTypeOf(x));
+	p = from_bits(e, p, LLVMTypeOf(x));
+	if (e->t->gpu) /* whose NaN has all bits set, and would become a number by that sum */
+		p = emit_select(e, LLVMBuildFCmp(e->b, LLVMRealUNO, x, x, ""), x, p);
+	return p;
 }
 
 /* a / b where the machine's reciprocal estimate and a Newton step may stand for the division. */

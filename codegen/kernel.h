@@ -117,6 +117,7 @@ typedef struct KStmt {
  *   f32 or bf16 with f32, f16 or bf16 f32, `dot` 1
  *   bf16 with bf16                    f32, `dot` 2 or 4
  *   u8 or i8 with i8                  i32, `dot` 4 or 8; 1 when depthwise
+ *   any of these, on a GPU            `dot` 16 to 128: the terms of a stage (codegen/device_mma.h), of f32 with f32 as tf32
  * `dot` terms k that follow each other are one step: a lane of 32 bits takes as many products at once; or, with the larger
  * number, 128 bits take 2 columns by 2 channels of them (contract_pairs; tiles have an even number of columns).  They lie
  * beside each other in A (a.k = 1; a.block, but for a single one, and group_k are multiples of dot) and in B, which

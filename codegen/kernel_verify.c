@@ -334,10 +334,10 @@ static void check_elements(Scope *s, const KContract *c)
 
 	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
 		any |= known[i].a == c->a.elem && known[i].b == c->b.elem &&
-		       (known[i].dot == dot || (contract_is_depthwise(c) && dot == 1));
+		       (known[i].dot == dot || dot > CONTRACT_MOST_DOT || (contract_is_depthwise(c) && dot == 1));
 	if (!any)
 		wrong(s, "contraction of %s and %s, %d at once", mlo_elem_text(c->a.elem), mlo_elem_text(c->b.elem), dot);
-	else if (dot > 1 && (c->nk < 1 || c->a.k != 1 || !c->b.packed || (c->a.block % dot && c->a.block < c->nk) ||
+	else if (dot > 1 && dot <= CONTRACT_MOST_DOT && (c->nk < 1 || c->a.k != 1 || !c->b.packed || (c->a.block % dot && c->a.block < c->nk) ||
 	                     c->group_k % dot))
 		wrong(s, "contraction of %d at once that do not lie beside each other", dot);
 	if (contract_pairs(c) && (c->cols % 2 || c->wino || c->depth || c->sparse.spread || contract_is_depthwise(c)))

@@ -84,6 +84,8 @@ static bool describe(MloLowerCx *cx, const MloNode *first, Attention *a)
 	int64_t lanes = cx->target->vector_bytes / 4, room = cx->target->l2 / 2 / 4 / TILE, others;
 
 	a->nbatch = s->rank - 2;
+	if (cx->target->gpu)
+		return false;
 	if (s->elem != EL_f32 || y->elem != EL_f32 || s->rank < 2 || y->rank != s->rank || s->rank > 6 ||
 	    !last_axis(a->softmax) || !mlo_can_attend(cx, first, a->qk, 0, false) ||
 	    !mlo_can_attend(cx, first, a->qk, 1, false) || !mlo_can_attend(cx, first, a->pv, 1, true))

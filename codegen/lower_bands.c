@@ -298,7 +298,7 @@ double mlo_bands_gain(MloLowerCx *cx, MloNode *const *conv, MloNode *const *last
 		b.stage[i].conv = conv[i];
 		b.stage[i].last = last[i];
 	}
-	if (!check_stages(cx, &b))
+	if (cx->target->gpu || !check_stages(cx, &b))
 		return 0;
 	for (int i = 0; i < n; i++)
 		if (b.stage[i].wino)

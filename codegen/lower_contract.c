@@ -449,12 +449,12 @@ MloStatus mlo_lower_contract(MloLowerCx *cx, MloNode *first, MloNode *last, MloL
 	MloTunable t = {.target = cx->target, .weights_stay = wino_weights_stay(cx->target, cx->weight_bytes)};
 	MloChoice choice = {.from = MLO_CHOICE_MODEL};
 
-	if (cx->chooser) {
+	if (cx->chooser && !cx->target->gpu) {
 		own.probe = true;
 		MLO_TRY(lower(&own, first, last, out, &t));
 		own.probe = false;
 	}
-	if (cx->chooser && !out->kernel->size.n) {
+	if (cx->chooser && !cx->target->gpu && !out->kernel->size.n) {
 		t.key = key_of(cx, out->kernel, &t);
 		t.name = out->kernel->name;
 		t.c = out->kernel->body->contract;
@@ -484,7 +484,7 @@ bool mlo_scale_pays(MloLowerCx *cx, const MloNode *first, const MloNode *anchor)
 	int64_t pixels, readings;
 
 	p.k->syms = cx->graph->syms;
-	if (contract_describe(cx, first, anchor, &p) != MLO_OK || !p.gate || c->nx < 0 || c->ny < 0)
+	if (cx->target->gpu || contract_describe(cx, first, anchor, &p) != MLO_OK || !p.gate || c->nx < 0 || c->ny < 0)
 		return false;
 	pixels = c->ny * c->nx;
 	readings = c->c_outer ? 1 : mlo_contract_chunks(c);

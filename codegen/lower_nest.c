@@ -414,6 +414,8 @@ static int64_t good_chunk(int64_t n, int64_t want, int64_t of)
  * stay in the first-level cache.  Answers the run, -1: none. */
 static int crossing_run(const Lower *p, const LwNest *s)
 {
+	if (p->cx->target && p->cx->target->gpu) /* threads have no lanes to turn around */
+		return -1;
 	if (s->vec < 0 || s->vec >= s->nout || run_extent(p, s, s->vec) < 64)
 		return -1;
 	for (size_t i = 0; i < p->access.n; i++) {
@@ -446,10 +448,19 @@ static MloDim run_chunk(const Lower *w, const LwNest *s, int64_t want, int64_t o
 	return mlo_dim(mlo_dim_known(n) ? good_chunk(n.k, want, of) : (want + of - 1) / of * of);
 }
 
-static void plan_tasks(const Lower *w, LwNest *s, int64_t lanes)
+/* Tasks that keep threads busy for a while; of a GPU, whose tasks are shared out among threads, all there are. */
+static int64_t wanted_tasks(const Lower *w, const LwNest *s)
 {
 	double wanted = lw_nest_work(w, s) / 4096;
-	int64_t want = wanted < 1 ? 1 : wanted > 256 ? 256 : (int64_t)wanted, t = 1;
+
+	if (w->cx->target && w->cx->target->gpu)
+		return INT32_MAX;
+	return wanted < 1 ? 1 : wanted > 256 ? 256 : (int64_t)wanted;
+}
+
+static void plan_tasks(const Lower *w, LwNest *s, int64_t lanes)
+{
+	int64_t want = wanted_tasks(w, s), t = 1;
 	for (int i = 0; i < s->norder && t < want; i++) {
 		int64_t n = run_extent(w, s, s->order[i]), parts = (want + t - 1) / t;
 		bool vec = s->order[i] == s->vec;
@@ -481,7 +492,7 @@ void lw_nest_plan(Lower *w, LwNest *s, int64_t ntasks)
 {
 	Lower p, q;
 	const MloTarget *t = w->cx->target;
-	int64_t lanes = (t ? t->vector_bytes : 16) / 4;
+	int64_t lanes = t ? mlo_target_lanes(t) : 4;
 	probe(w, s, &p);
 	join_dims(&p, s);
 	probe(w, s, &q);

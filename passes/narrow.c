@@ -66,7 +66,7 @@ MloStatus mlo_pass_narrow(MloGraph *g, MloPassCx *cx)
 {
 	Narrower w = {.g = g, .lower = {.arena = cx->arena, .graph = g, .target = cx->target}};
 
-	if (cx->precision != EL_bf16 || (!cx->target->dots->bf16 && !(cx->target->matrix && cx->target->matrix->bf16)))
+	if (cx->precision != EL_bf16 || !mlo_target_bf16(cx->target))
 		return MLO_OK;
 	for (MloNode *n = g->last; n; n = n->prev) {
 		MloValue *v = n->nout == 1 ? n->out[0] : NULL;

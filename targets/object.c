@@ -4,6 +4,7 @@
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Core.h>
 #include <llvm-c/Error.h>
+#include <llvm-c/Support.h>
 #include <llvm-c/Target.h>
 #include <llvm-c/TargetMachine.h>
 #include <llvm-c/Transforms/PassBuilder.h>
@@ -38,6 +39,8 @@ static void init_llvm(void)
 	LLVMInitializeNVPTXTarget();
 	LLVMInitializeNVPTXTargetMC();
 	LLVMInitializeNVPTXAsmPrinter();
+	/* addresses of shared memory are of 32 bits; no other target takes notice */
+	LLVMParseCommandLineOptions(2, (const char *const[]){"mlopt", "-nvptx-short-ptr"}, NULL);
 }
 
 static LLVMTargetMachineRef machine_new(const MloTarget *t, MloDiag *d)

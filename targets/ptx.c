@@ -62,7 +62,7 @@ MloStatus mlo_ptx_join(const MloTarget *t, const MloBytes *text, size_t n, MloBy
 		size_t bytes = 0;
 		const unsigned char *body = body_of(&text[i], &bytes);
 
-		if (!body || memmem(body, bytes, ".extern", 7)) {
+		if (!body || memmem(body, bytes, ".extern .func", 13)) {
 			free(module->data);
 			*module = (MloBytes){0};
 			return mlo_error(d, MLO_ERR_INTERNAL, "a kernel's PTX is unusable: %s",

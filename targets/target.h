@@ -84,6 +84,18 @@ static inline double mlo_target_divides_ns(const MloTarget *t)
 	return 4 * t->fork_ns;
 }
 
+/* Channels side by side that layouts and schedules are made for: those of a vector, of a GPU those of a block. */
+static inline int mlo_target_lanes(const MloTarget *t)
+{
+	return t->gpu ? t->block : t->vector_bytes / 4;
+}
+
+/* Does it multiply numbers of bf16? */
+static inline bool mlo_target_bf16(const MloTarget *t)
+{
+	return t->dots->bf16 || (t->matrix && t->matrix->bf16) || (t->gpu && t->gpu->capability >= 80);
+}
+
 /* No system is there that loads packages: only objects are made for it, and their code is to be small. */
 bool mlo_target_bare(const MloTarget *t);
 unsigned mlo_target_pointer_bytes(const MloTarget *t);

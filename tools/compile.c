@@ -167,7 +167,7 @@ static MloElem weights_of(Compiler *c, const MloTarget *t)
 {
 	if (c->precision != EL_bf16)
 		return c->precision;
-	if (t->dots->bf16)
+	if (mlo_target_bf16(t))
 		return EL_f32;
 	mlo_note(c->d, "%s has no products of bf16: weights are stored as bf16, arithmetic stays float32", t->name);
 	return EL_bf16;

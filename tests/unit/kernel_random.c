@@ -423,3 +423,29 @@ void kernel_buffers_free(KernelBuffers *b)
 	for (int i = 0; i < b->n; i++)
 		munmap(b->map[i], b->bytes[i] + 2 * page);
 }
+
+double kernel_number(MloElem t, const void *p)
+{
+	uint32_t w = 0;
+	uint16_t h = 0;
+	double d;
+	float f;
+
+	if (t == EL_f64) {
+		memcpy(&d, p, 8);
+		return d;
+	}
+	if (t == EL_f32) {
+		memcpy(&f, p, 4);
+		return f;
+	}
+	memcpy(&h, p, 2);
+	if (t == EL_bf16) {
+		w = (uint32_t)h << 16;
+		memcpy(&f, &w, 4);
+		return f;
+	}
+	d = (h >> 10 & 31) == 31 ? (h & 1023 ? NAN : INFINITY)
+	    : h >> 10 & 31 ? ldexp((h & 1023) + 1024, (h >> 10 & 31) - 25) : ldexp(h & 1023, -24);
+	return h >> 15 ? -d : d;
+}

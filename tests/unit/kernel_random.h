@@ -13,4 +13,6 @@ MloKernel *kernel_random_new(MloArena *a, uint64_t seed, bool fma, bool *approx)
 typedef struct KernelBuffers { void **arg; void **map; size_t *bytes; int n; } KernelBuffers;
 KernelBuffers kernel_buffers_new(MloArena *a, const MloKernel *k, uint64_t seed, bool low);
 void kernel_buffers_free(KernelBuffers *b);
+/* A float element as it lies in memory. */
+double kernel_number(MloElem t, const void *p);
 #endif

@@ -12,40 +12,14 @@
 
 enum { KERNELS = 80 };
 
-static double as_number(MloElem t, const unsigned char *p)
-{
-	uint32_t w = 0;
-	uint16_t h = 0;
-	double d;
-	float f;
-
-	if (t == EL_f64) {
-		memcpy(&d, p, 8);
-		return d;
-	}
-	if (t == EL_f32) {
-		memcpy(&f, p, 4);
-		return f;
-	}
-	memcpy(&h, p, 2);
-	if (t == EL_bf16) {
-		w = (uint32_t)h << 16;
-		memcpy(&f, &w, 4);
-		return f;
-	}
-	d = (h >> 10 & 31) == 31 ? (h & 1023 ? NAN : INFINITY)
-	    : h >> 10 & 31 ? ldexp((h & 1023) + 1024, (h >> 10 & 31) - 25) : ldexp(h & 1023, -24);
-	return h >> 15 ? -d : d;
-}
-
 static bool same(MloElem t, bool approx, const unsigned char *a, const unsigned char *b)
 {
 	double x, y, e;
 
 	if (!mlo_elem_is_float(t))
 		return memcmp(a, b, mlo_elem_bits(t) / 8) == 0;
-	x = as_number(t, a);
-	y = as_number(t, b);
+	x = kernel_number(t, a);
+	y = kernel_number(t, b);
 	if (t == EL_bf16 && fabs(x) < 0x1p-126 && fabs(y) < 0x1p-126)
 		return true; /* VCVTNEPS2BF16 takes denormals for zeros (Intel SDM volume 2), as all arithmetic of a run does */
 	if (x == y || (isnan(x) && isnan(y)))

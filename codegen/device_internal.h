@@ -1,0 +1,64 @@
+/* codegen/device_internal.h -- what the files that emit device code share.
+ *
+ * Statements are emitted as scalar code of one thread by the emitter of CPUs (codegen/emit.c) where nothing else is said:
+ * Emit.team says which threads run a task together.  All of them run what stands outside of vec loops, with the same
+ * values; the rounds of vec loops are shared out, neighbouring ones to neighbouring threads, and so are the outputs of
+ * contractions inside of loops. */
+#ifndef MLO_CODEGEN_DEVICE_INTERNAL_H
+#define MLO_CODEGEN_DEVICE_INTERNAL_H
+#include "codegen/device.h"
+#include "codegen/emit_internal.h"
+
+enum { DEVICE_WARP = 32 };
+
+typedef struct Team {
+	int size;             /* threads: a power of two; beyond a warp, all of a block */
+	int threads;          /* of a block */
+	LLVMValueRef thread;  /* of its block; these are of the type Emit.index */
+	LLVMValueRef lane;    /* of its team */
+	LLVMValueRef number;  /* of the team in its block */
+	LLVMValueRef members; /* i32, a bit for each thread of its warp that is of the team; beyond a warp all */
+	bool alone;           /* in a share of a vec loop: each thread has values of its own */
+	const bool *shared;   /* per argument: threads read what others write */
+	LLVMValueRef parts;   /* shared memory for what warps have reduced, or NULL */
+} Team;
+
+/* device_frame.c.  Starts the function of a kernel with what each has: arguments, sizes; the builder stands in its
+ * body.  e: filled but for what device_begin() adds.  End: the return, and facts for the assembler. */
+typedef struct DeviceFrame {
+	Emit e;
+	Team team;
+	LLVMValueRef tasks; /* their number */
+	LLVMBasicBlockRef entry, body;
+} DeviceFrame;
+void device_begin(DeviceFrame *f, LLVMModuleRef m, const MloKernel *k, const MloTarget *t, const char *symbol);
+void device_end(DeviceFrame *f, const MloLaunch *launch);
+/* Teams of `size` threads in blocks of `threads`. */
+void device_team(DeviceFrame *f, int size, int threads);
+/* Places of KA_SCRATCH arguments: `teams` times their bytes for each block, in shared memory where they are few. */
+void device_scratch(DeviceFrame *f, int teams, MloLaunch *launch);
+LLVMValueRef device_special(Emit *e, const char *name); /* a special register, as an index: "ctaid.x" */
+LLVMValueRef device_dynamic_shared(Emit *e);            /* where the block's dynamic shared memory begins: ptr addrspace(3) */
+LLVMValueRef device_static_shared(Emit *e, LLVMTypeRef t, const char *name);
+/* Is all that k computes with indices within 32 bits? */
+bool device_index_fits(const MloKernel *k);
+
+/* device_team.c */
+void device_block_barrier(Emit *e);
+void device_barrier(Emit *e);                           /* of the team: what its threads have written is seen by all of them */
+LLVMValueRef device_reduce(Emit *e, KOp op, MloElem type, LLVMValueRef v); /* of all threads' v, in each of them */
+LLVMValueRef device_shuffle(Emit *e, LLVMValueRef v, int flip); /* v of the thread whose number differs in bits `flip` */
+
+/* if (cond) { ... } */
+typedef struct DeviceIf { LLVMBasicBlockRef join; } DeviceIf;
+void device_if(Emit *e, DeviceIf *i, LLVMValueRef cond);
+void device_endif(Emit *e, DeviceIf *i);
+
+/* device_loops.c: emits s where threads share it out; false: it is as on a CPU. */
+bool device_stmt(Emit *e, const KStmt *s);
+
+/* device_direct.c: outputs number first, first + step, ... of a contraction, each by the thread at hand. */
+bool device_direct_takes(const KContract *c);
+void device_direct(Emit *e, const KStmt *s, LLVMValueRef first, LLVMValueRef step);
+int64_t device_direct_outputs(const MloKernel *k, const KContract *c); /* plausible where it is open */
+#endif

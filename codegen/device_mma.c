@@ -1,0 +1,413 @@
+/* codegen/device_mma.c -- contractions on tensor cores.
+ *
+ * A block has four warps; a warp makes a part of the tile, fragments of 16 x 8 sums that stay in registers.  In shared memory
+ * a row of A, or a column of B, is 64 or 128 bytes of a stage, in pieces of 16 bytes which are turned by the number of the row: the
+ * eight pieces that a phase of ldmatrix or of a store touches then lie in different banks.
+ *
+ * From capability 8.0 on, pieces are brought by cp.async, several stages ahead; what lies outside of the image are copies
+ * of no bytes, which leave zeros.  Where A has to be converted, or before 8.0, a stage is read into registers before the one at
+ * hand is multiplied, and written to the other half of shared memory behind that. */
+#include "codegen/device_mma_stage.h"
+
+const MmaKind *mma_kind(int capability, MloElem a, MloElem b)
+{
+	static const MmaKind kinds[] = {
+		{EL_f32, EL_f32, EL_f32, "llvm.nvvm.mma.m16n8k8.row.col.tf32", NULL},
+		{EL_f32, EL_f16, EL_f16, "llvm.nvvm.mma.m16n8k16.row.col.f32.f32", "llvm.nvvm.mma.m16n8k8.row.col.f32.f32"},
+		{EL_f16, EL_f16, EL_f16, "llvm.nvvm.mma.m16n8k16.row.col.f32.f32", "llvm.nvvm.mma.m16n8k8.row.col.f32.f32"},
+		{EL_f32, EL_bf16, EL_bf16, "llvm.nvvm.mma.m16n8k16.row.col.bf16", NULL},
+		{EL_bf16, EL_bf16, EL_bf16, "llvm.nvvm.mma.m16n8k16.row.col.bf16", NULL},
+		{EL_u8, EL_i8, EL_i8, "llvm.nvvm.mma.m16n8k32.row.col.u8.s8", "llvm.nvvm.mma.m8n8k16.row.col.u8.s8"},
+		{EL_i8, EL_i8, EL_i8, "llvm.nvvm.mma.m16n8k32.row.col.s8", "llvm.nvvm.mma.m8n8k16.row.col.s8"}};
+
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+		if (kinds[i].a == a && kinds[i].b == b && (capability >= 80 || kinds[i].half))
+			return &kinds[i];
+	return NULL;
+}
+
+/* ldmatrix: each lane says where a row of 16 bytes lies, eight of which are a matrix.  Of A those are rows 0-7 and 8-15, then
+ * the next four words; of B columns 0-7 with their first and next four words, then columns 8-15. */
+static void plan_fragments(Mma *m)
+{
+	Emit *e = m->t.e;
+	LLVMValueRef in = LLVMBuildAnd(e->b, m->lane, emit_index(e, 7), ""), bit3 = tile_rem(e, tile_div(e, m->lane, 8), 2);
+	LLVMValueRef bit4 = tile_div(e, m->lane, 16), row, column;
+
+	row = tile_add(e, tile_mul(e, m->warp_m, (int64_t)m->mt * 16), tile_add(e, in, tile_mul(e, bit3, 8)));
+	column = tile_add(e, tile_mul(e, m->warp_n, (int64_t)m->nt * 8), tile_add(e, in, tile_mul(e, bit4, 8)));
+	for (int k = 0; k < m->words / STEP; k++) {
+		m->a_from[k] = tile_add(e, m->own, mma_piece_at(m, row, tile_addc(e, bit4, 2 * k)));
+		m->b_from[k] = tile_add(e, m->own, tile_addc(e, mma_piece_at(m, column, tile_addc(e, bit3, 2 * k)), a_bytes(m)));
+	}
+}
+/* -- products ---------------------------------------------------------------------------------------- */
+
+/* Four matrices of eight rows of 16 bytes, a word of each for each lane. */
+static void load_fragments(Mma *m, LLVMValueRef p, int64_t behind, LLVMValueRef *out)
+{
+	Emit *e = m->t.e;
+	LLVMTypeRef over = LLVMTypeOf(p);
+	LLVMValueRef v;
+
+	p = LLVMBuildGEP2(e->b, LLVMInt8TypeInContext(e->ctx), p, (LLVMValueRef[]){emit_index(e, behind)}, 1, "");
+	v = emit_intrinsic(e, "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x4.b16", &over, 1, &p, 1);
+	for (unsigned i = 0; i < 4; i++)
+		out[i] = LLVMBuildExtractValue(e->b, v, i, "");
+}
+
+/* tf32 is rounded, not cut. */
+static LLVMValueRef as_operand(Mma *m, LLVMValueRef v)
+{
+	Emit *e = m->t.e;
+
+	if (m->kind->word == EL_f16)
+		return LLVMBuildBitCast(e->b, v, LLVMVectorType(LLVMHalfTypeInContext(e->ctx), 2), "");
+	if (m->kind->word != EL_f32)
+		return v;
+	v = LLVMBuildBitCast(e->b, v, LLVMFloatTypeInContext(e->ctx), "");
+	return emit_intrinsic(e, "llvm.nvvm.f2tf32.rna", NULL, 0, &v, 1);
+}
+
+static void call_mma(Mma *m, const char *name, LLVMValueRef *a, int na, LLVMValueRef *b, int nb, LLVMValueRef *sum, int ns)
+{
+	Emit *e = m->t.e;
+	LLVMValueRef arg[10], r;
+	unsigned n = 0;
+
+	for (int i = 0; i < na; i++)
+		arg[n++] = a[i];
+	for (int i = 0; i < nb; i++)
+		arg[n++] = b[i];
+	for (int i = 0; i < ns; i++)
+		arg[n++] = LLVMBuildLoad2(e->b, m->sum_type, sum[i], "");
+	r = emit_intrinsic(e, name, NULL, 0, arg, n);
+	for (int i = 0; i < ns; i++)
+		LLVMBuildStore(e->b, LLVMBuildExtractValue(e->b, r, (unsigned)i, ""), sum[i]);
+}
+
+/* a: words (g, t), (g+8, t), (g, t+4), (g+8, t+4); b: (t, g), (t+4, g); sums: (g, 2t), (g, 2t+1), then row g+8. */
+static void multiply_fragment(Mma *m, LLVMValueRef *a, LLVMValueRef *b, LLVMValueRef *sum)
+{
+	if (!m->quarters) {
+		call_mma(m, m->kind->name, a, 4, b, 2, sum, 4);
+		return;
+	}
+	for (int h = 0; h < 2; h++) {
+		if (m->kind->word == EL_f16) {
+			call_mma(m, m->kind->half, a + 2 * h, 2, b + h, 1, sum, 4);
+			continue;
+		}
+		call_mma(m, m->kind->half, a + 2 * h, 1, b + h, 1, sum, 2);
+		call_mma(m, m->kind->half, a + 2 * h + 1, 1, b + h, 1, sum + 2, 2);
+	}
+}
+
+static void multiply(Mma *m, LLVMValueRef base)
+{
+	enum { MAX_M = 4, MAX_N = 8 };
+	Emit *e = m->t.e;
+	LLVMValueRef a[MAX_M * 4], b[MAX_N * 2];
+
+	for (int k = 0; k < m->words / STEP; k++) {
+		LLVMValueRef a_at = byte_at(m, tile_add(e, base, m->a_from[k])), b_at = byte_at(m, tile_add(e, base, m->b_from[k]));
+
+		for (int i = 0; i < m->mt; i++)
+			load_fragments(m, a_at, (int64_t)i * 16 * m->words * 4, a + 4 * i);
+		for (int j = 0; j < m->nt; j += 2)
+			load_fragments(m, b_at, (int64_t)j * 8 * m->words * 4, b + 2 * j);
+		for (int i = 0; i < 4 * m->mt; i++)
+			a[i] = as_operand(m, a[i]);
+		for (int j = 0; j < 2 * m->nt; j++)
+			b[j] = as_operand(m, b[j]);
+		for (int i = 0; i < m->mt; i++)
+			for (int j = 0; j < m->nt; j++)
+				multiply_fragment(m, a + 4 * i, b + 2 * j, m->sum + 4 * (i * m->nt + j));
+	}
+}
+
+/* -- stages ------------------------------------------------------------------------------------------ */
+
+static LLVMValueRef next_base(Mma *m, LLVMValueRef base)
+{
+	Emit *e = m->t.e;
+	LLVMValueRef n = tile_addc(e, base, stage_bytes(m)), end = emit_index(e, (int64_t)m->stages * stage_bytes(m));
+
+	return LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, n, end, ""), emit_index(e, 0), n, "");
+}
+
+static void async(Mma *m, const char *name)
+{
+	emit_intrinsic(m->t.e, name, NULL, 0, NULL, 0);
+}
+
+/* The number of the slice's stage in a round. */
+static LLVMValueRef number_of(Mma *m, LLVMValueRef round)
+{
+	return tile_add(m->t.e, tile_mul(m->t.e, round, m->t.slices), m->t.slice);
+}
+
+static int64_t rounds_of(const Mma *m)
+{
+	return (m->all + m->t.slices - 1) / m->t.slices;
+}
+
+/* Starts to bring the stage of a round, if there is one; all: there is. */
+static void copy_round(Mma *m, LLVMValueRef round, LLVMValueRef base, bool all)
+{
+	Emit *e = m->t.e;
+	LLVMValueRef number = number_of(m, round);
+	DeviceIf there;
+	Stage s;
+
+	if (!all)
+		device_if(e, &there, LLVMBuildICmp(e->b, LLVMIntSLT, number, emit_index(e, m->all), ""));
+	s = mma_stage(m, number);
+	mma_copy(m, &s, base);
+	if (!all)
+		device_endif(e, &there);
+	async(m, "llvm.nvvm.cp.async.commit.group");
+}
+
+/* In the last round some slices may have nothing left. */
+static void multiply_round(Mma *m, LLVMValueRef round, LLVMValueRef base, bool all)
+{
+	Emit *e = m->t.e;
+	DeviceIf there;
+
+	if (all || m->all % m->t.slices == 0) {
+		multiply(m, base);
+		return;
+	}
+	device_if(e, &there, LLVMBuildICmp(e->b, LLVMIntSLT, number_of(m, round), emit_index(e, m->all), ""));
+	multiply(m, base);
+	device_endif(e, &there);
+}
+
+/* Rounds lo .. hi: waits for the copies of each, starts those of a later one, and multiplies.  Those go where the round before has
+ * been read from.  all: does every slice have something to copy? */
+static void rounds_async(Mma *m, int64_t lo, int64_t hi, bool all, LLVMValueRef from, LLVMValueRef to)
+{
+	Emit *e = m->t.e;
+	LLVMValueRef round, pending = word_const(m, m->stages - 2), base;
+	EmitLoop l;
+
+	round = emit_for(e, &l, emit_index(e, lo), emit_index(e, hi), emit_index(e, 1), "stage");
+	emit_intrinsic(e, "llvm.nvvm.cp.async.wait.group", NULL, 0, &pending, 1);
+	device_block_barrier(e);
+	copy_round(m, tile_addc(e, round, m->stages - 1), LLVMBuildLoad2(e->b, e->index, to, ""), all);
+	base = LLVMBuildLoad2(e->b, e->index, from, "");
+	multiply_round(m, round, base, all);
+	LLVMBuildStore(e->b, base, to);
+	LLVMBuildStore(e->b, next_base(m, base), from);
+	emit_end(e, &l);
+}
+
+/* Copies are `stages - 1` stages ahead; each round ends a group of them, an empty one at the end. */
+static void stages_async(Mma *m)
+{
+	Emit *e = m->t.e;
+	LLVMValueRef from = emit_alloca(e, e->index, "from"), to = emit_alloca(e, e->index, "to");
+	int64_t whole = m->all / m->t.slices - (m->stages - 1);
+
+	for (int i = 0; i < m->stages - 1; i++)
+		copy_round(m, emit_index(e, i), emit_index(e, (int64_t)i * stage_bytes(m)), whole >= 0);
+	LLVMBuildStore(e->b, emit_index(e, 0), from);
+	LLVMBuildStore(e->b, emit_index(e, (int64_t)(m->stages - 1) * stage_bytes(m)), to);
+	whole = whole < 0 ? 0 : whole;
+	if (whole)
+		rounds_async(m, 0, whole, true, from, to);
+	rounds_async(m, whole, rounds_of(m), false, from, to);
+	async(m, "llvm.nvvm.cp.async.wait.all");
+	device_block_barrier(e);
+}
+
+static void stages_registers(Mma *m)
+{
+	Emit *e = m->t.e;
+	LLVMValueRef round, here, ahead, last = emit_index(e, m->all - 1);
+	Stage s = mma_stage(m, m->t.slice);
+	EmitLoop l;
+
+	mma_fetch(m, &s);
+	mma_put(m, emit_index(e, 0));
+	device_block_barrier(e);
+	round = emit_for(e, &l, emit_index(e, 0), emit_index(e, rounds_of(m)), emit_index(e, 1), "stage");
+	here = tile_mul(e, LLVMBuildAnd(e->b, round, emit_index(e, 1), ""), stage_bytes(m));
+	ahead = number_of(m, tile_addc(e, round, 1)); /* in the end, the last one again */
+	ahead = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, ahead, last, ""), ahead, last, "");
+	s = mma_stage(m, ahead);
+	mma_fetch(m, &s);
+	multiply_round(m, round, here, false);
+	mma_put(m, LLVMBuildSub(e->b, emit_index(e, stage_bytes(m)), here, ""));
+	device_block_barrier(e);
+	emit_end(e, &l);
+}
+
+/* -- the kernel -------------------------------------------------------------------------------------- */
+
+/* Sums of the warps in rows of the block, to where the epilogue finds them. */
+static void store_sums(Mma *m)
+{
+	Emit *e = m->t.e;
+	LLVMValueRef g = tile_div(e, m->lane, 4), pair = tile_mul(e, tile_rem(e, m->lane, 4), 2), row, column, v;
+	LLVMTypeRef two = LLVMVectorType(m->sum_type, 2);
+
+	for (int i = 0; i < m->mt * m->nt * 2; i++) {
+		int fragment = i / 2, half = i % 2;
+
+		row = tile_addc(e, g, fragment / m->nt * 16 + half * 8);
+		column = tile_addc(e, tile_add(e, tile_mul(e, m->warp_n, (int64_t)m->nt * 8), pair), (int64_t)(fragment % m->nt) * 8);
+		v = LLVMGetPoison(two);
+		for (int k = 0; k < 2; k++) {
+			LLVMValueRef sum = LLVMBuildLoad2(e->b, m->sum_type, m->sum[fragment * 4 + half * 2 + k], "");
+
+			v = LLVMBuildInsertElement(e->b, v, sum, emit_index(e, k), "");
+		}
+		LLVMSetAlignment(LLVMBuildStore(e->b, v, device_word(e, device_sum_at(&m->t, m->t.slice, m->mt * 16, row, column))), 8);
+	}
+}
+
+static void one_tile(Mma *m)
+{
+	Emit *e = m->t.e;
+	DeviceIf own;
+
+	mma_plan_pieces(m);
+	for (int i = 0; i < m->mt * m->nt * 4; i++)
+		LLVMBuildStore(e->b, LLVMConstNull(m->sum_type), m->sum[i]);
+	if (m->async)
+		stages_async(m);
+	else
+		stages_registers(m);
+	for (int w = 0; w < m->warps_m; w++) {
+		device_if(e, &own, LLVMBuildICmp(e->b, LLVMIntEQ, m->warp_m, emit_index(e, w), ""));
+		store_sums(m);
+		device_endif(e, &own);
+		device_epilogue(&m->t, w * m->mt * 16, m->mt * 16);
+	}
+}
+
+static void begin(Mma *m)
+{
+	Emit *e = m->t.e;
+	LLVMValueRef warp = tile_div(e, m->t.thread, DEVICE_WARP);
+
+	m->sum_type = emit_type(e, mlo_contract_sum(m->t.c));
+	m->own = tile_mul(e, m->t.slice, (int64_t)m->stages * stage_bytes(m));
+	m->lane = tile_rem(e, m->t.thread, DEVICE_WARP);
+	m->warp_m = tile_div(e, warp, m->warps_n);
+	m->warp_n = tile_rem(e, warp, m->warps_n);
+	MLO_ASSERT(m->a_pieces <= MAX_PIECES && m->b_pieces <= MAX_PIECES && m->mt * m->nt * 4 <= MAX_SUMS);
+	for (int i = 0; i < m->mt * m->nt * 4; i++)
+		m->sum[i] = emit_alloca(e, m->sum_type, "sum");
+	for (int j = 0; j < m->a_pieces; j++)
+		m->a[j] = emit_alloca(e, mma_piece_type(m), "a");
+	for (int j = 0; j < m->b_pieces; j++)
+		m->b[j] = emit_alloca(e, mma_piece_type(m), "b");
+	plan_fragments(m);
+	if (m->table >= 0)
+		mma_make_table(m);
+}
+
+/* Pieces of A: n elements that lie beside each other, at multiples of n. */
+static bool pieces_fit(const KContract *c, int64_t n)
+{
+	const int64_t whole[] = {c->a.b0, c->a.b1, c->a.y, c->a.x, c->group_k, c->a.block < c->nk || c->group_k ? c->a.blk : 0};
+
+	/* channels of stages and pieces add up */
+	if ((c->a.block < c->nk || c->group_k) && ((c->a.block % c->dot && c->dot % c->a.block) || c->group_k % c->a.block))
+		return false;
+	if (c->a.k != 1 || ((c->a.block < c->nk || c->group_k) && c->a.block % n) || (c->nk % n && c->a.block % n))
+		return false;
+	for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
+		if (whole[i] < 0 || whole[i] % n)
+			return false;
+	return true;
+}
+
+/* Shared memory for a few stages, of which two blocks have room on a multiprocessor. */
+static int choose_stages(const Mma *m, const MloGpu *gpu)
+{
+	int most = gpu->sm_shared / 2 - 1024, n;
+
+	if (!m->async)
+		return 2;
+	most = most < gpu->block_shared ? most : gpu->block_shared;
+	n = most / stage_bytes(m);
+	return n > MAX_STAGES ? MAX_STAGES : n < 2 ? 2 : n;
+}
+
+static void choose_shape(Mma *m, const MloKernel *k, const MloGpu *gpu)
+{
+	enum { MOST = 128, LEAST = 64 };
+	DeviceTile *t = &m->t;
+
+	t->rows = MOST;
+	while (t->rows > LEAST && device_tile_count(k, t->c, t->rows, t->columns) < gpu->sms * 3 / 4)
+		t->rows /= 2;
+	m->warps_n = t->columns >= 64 ? 2 : 1;
+	m->warps_m = WARPS / m->warps_n;
+	m->mt = t->rows / m->warps_m / 16;
+	m->nt = t->columns / m->warps_n / 8;
+	m->a_pieces = t->rows * m->words / PIECE_WORDS / THREADS;
+	m->b_pieces = t->columns * m->words / PIECE_WORDS / THREADS;
+	m->stages = choose_stages(m, gpu);
+	t->slices = device_tile_slices(t, k, gpu, m->all, (int64_t)m->stages * stage_bytes(m), m->mt * m->nt * 4 + OTHER_REGISTERS);
+}
+
+static bool shape_fits(const KContract *c, const MmaKind *kind, int columns)
+{
+	int64_t n = (int64_t)PIECE_WORDS * mma_word_elems(kind);
+	int words = c->dot / mma_word_elems(kind);
+
+	return !c->wino && !c->depth && !c->sparse.spread && !c->scale.on && c->b.packed && c->nk > 0 && c->nc > 0 &&
+	       !c->a_at && !c->y_lo &&
+	       c->nky * c->nkx <= MASK_TAPS && (words == MMA_LEAST_WORDS || words == MMA_MOST_WORDS) &&
+	       columns % 16 == 0 && columns <= 128 && columns * words >= PIECE_WORDS * THREADS && pieces_fit(c, n) &&
+	       (!c->group_k || (c->group_c > 0 && c->group_c % columns == 0));
+}
+
+static LLVMValueRef aligned(Mma *m)
+{
+	Emit *e = m->t.e;
+	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx);
+	LLVMValueRef a = LLVMBuildPtrToInt(e->b, e->arg[m->t.c->a_arg], i64, "");
+
+	return LLVMBuildICmp(e->b, LLVMIntEQ, LLVMBuildAnd(e->b, a, emit_const_i(i64, PIECE - 1), ""), emit_const_i(i64, 0), "");
+}
+
+bool device_mma(LLVMModuleRef module, const MloKernel *k, const MloTarget *target, const char *symbol, MloLaunch *launch)
+{
+	const KContract *c = k->body->contract;
+	int columns = c->vecs * c->lanes;
+	const MmaKind *kind = mma_kind(target->gpu->capability, c->a.elem, c->b.elem);
+	DeviceFrame f;
+	Mma m = {.t = {.f = &f, .e = &f.e, .s = k->body, .c = c, .columns = columns, .depth = c->dot, .threads = THREADS}, .kind = kind};
+	LLVMValueRef ok;
+	DeviceIf fast;
+	EmitLoop l;
+
+	if (!kind || !shape_fits(c, kind, columns))
+		return false;
+	m.words = c->dot / mma_word_elems(kind);
+	m.quarters = target->gpu->capability < 80;
+	m.async = !m.quarters && mlo_elem_bits(c->a.elem) == mlo_elem_bits(kind->word);
+	m.per_tap = (c->nk + c->dot - 1) / c->dot;
+	m.all = m.per_tap * c->nky * c->nkx;
+	choose_shape(&m, k, target->gpu);
+	device_tile_kernel(&m.t, module, k, target, symbol);
+	*launch = device_tile_launch(&m.t, k, (int64_t)m.stages * stage_bytes(&m), (int64_t)m.mt * 16 * columns);
+	m.table = mma_has_table(&m) ? (int64_t)launch->shared_bytes : -1;
+	launch->shared_bytes += m.table < 0 ? 0 : (uint32_t)(m.all * TABLE_BYTES);
+	begin(&m);
+	ok = aligned(&m);
+	device_if(&f.e, &fast, ok);
+	device_tile_begin(&m.t, &l);
+	one_tile(&m);
+	device_tile_end(&m.t, &l);
+	device_endif(&f.e, &fast);
+	device_unaligned(&m.t, ok);
+	device_end(&f, launch);
+	return true;
+}

@@ -1,0 +1,81 @@
+/* codegen/device_mma_stage.h -- contractions on tensor cores: what bringing stages and multiplying them share. */
+#ifndef MLO_CODEGEN_DEVICE_MMA_STAGE_H
+#define MLO_CODEGEN_DEVICE_MMA_STAGE_H
+#include "codegen/device_mma.h"
+#include "codegen/device_tile.h"
+
+enum { WARPS = 4, THREADS = WARPS * DEVICE_WARP, PIECE = 16 /* bytes */, PIECE_WORDS = 4, STEP = 8 /* words of a product */ };
+enum { MAX_PIECES = 8, MAX_SUMS = 128, MAX_STAGES = 4, MAX_STEPS = MMA_MOST_WORDS / STEP, MASK_TAPS = 28, OTHER_REGISTERS = 96 };
+enum { MOST_TABLE = 512, TABLE_BYTES = 16 };
+enum { PIECE_SHIFT = 4 /* of PIECE */ };
+
+typedef struct Mma {
+	DeviceTile t;
+	const MmaKind *kind;
+	bool async, quarters;          /* quarters: capability 7.5 */
+	int words, stages;             /* words of a row in a stage; stages in shared memory */
+	int warps_m, warps_n, mt, nt;  /* of the block; fragments of a warp */
+	int a_pieces, b_pieces;        /* of a thread */
+	int64_t per_tap, all;          /* stages */
+	LLVMTypeRef sum_type;
+	LLVMValueRef warp_m, warp_n, lane;
+	LLVMValueRef own;              /* where the slice's stages begin, in bytes */
+	LLVMValueRef q;                /* the thread's piece of its rows */
+	LLVMValueRef a_to, b_to;       /* where the first piece goes, in bytes */
+	int a_step, b_step;            /* bytes from one to the next */
+	DeviceRow row[MAX_PIECES];
+	LLVMValueRef from[MAX_PIECES]; /* pointers: the thread's piece at the first tap and channel of a row */
+	LLVMValueRef mask[MAX_PIECES]; /* of a row: a bit for each tap that lies inside, times PIECE; NULL: all do */
+	int64_t table;                 /* where a table of the stages lies, in bytes; -1: there is none */
+	LLVMValueRef a_from[MAX_STEPS], b_from[MAX_STEPS];  /* where the warp's first fragments lie, step by step, in bytes */
+	LLVMValueRef a[MAX_PIECES], b[MAX_PIECES];          /* allocas: what is on its way */
+	LLVMValueRef sum[MAX_SUMS];                         /* allocas */
+} Mma;
+
+
+static inline LLVMTypeRef i32_type(const Mma *m)
+{
+	return LLVMInt32TypeInContext(m->t.e->ctx);
+}
+
+static inline LLVMValueRef word_const(const Mma *m, int64_t v)
+{
+	return emit_const_i(i32_type(m), v);
+}
+
+/* Bytes of A's and B's stage. */
+static inline int a_bytes(const Mma *m)
+{
+	return m->t.rows * m->words * 4;
+}
+
+static inline int stage_bytes(const Mma *m)
+{
+	return (m->t.rows + m->t.columns) * m->words * 4;
+}
+
+static inline LLVMValueRef byte_at(const Mma *m, LLVMValueRef at)
+{
+	Emit *e = m->t.e;
+
+	return LLVMBuildInBoundsGEP2(e->b, LLVMInt8TypeInContext(e->ctx), device_dynamic_shared(e), &at, 1, "");
+}
+
+/* A stage: its tap, its first channel of the tap, and from the first tap and channel to these, in elements. */
+typedef struct Stage {
+	LLVMValueRef number, tap, k, off;
+} Stage;
+
+/* Piece `piece` of a row of a stage, in bytes. */
+LLVMValueRef mma_piece_at(const Mma *m, LLVMValueRef row, LLVMValueRef piece);
+/* Which pieces of the tile at hand the thread brings. */
+void mma_plan_pieces(Mma *m);
+/* Of several taps, what a stage is about is in a table, which threads fill in before the first tile. */
+bool mma_has_table(const Mma *m);
+void mma_make_table(Mma *m);
+Stage mma_stage(Mma *m, LLVMValueRef number); /* out of the table, where there is one */
+void mma_copy(Mma *m, const Stage *s, LLVMValueRef base);  /* starts to bring a stage to `base`, by cp.async */
+LLVMTypeRef mma_piece_type(const Mma *m);
+void mma_fetch(Mma *m, const Stage *s);        /* a stage into registers */
+void mma_put(Mma *m, LLVMValueRef base);       /* and from there to `base` */
+#endif

@@ -1,0 +1,376 @@
+/* codegen/device_tile.c -- tiles of contractions: which outputs, where their terms lie, and what becomes of their sums. */
+#include "codegen/device_tile.h"
+
+enum { QUAD = 4 };
+
+bool device_tile_fits(const KContract *c, int columns)
+{
+	if (c->wino || c->depth || c->sparse.spread || c->nk < 1 || c->nc < 1 || c->a_at || c->y_lo)
+		return false;
+	if (c->group_k && (c->group_c < 1 || c->group_c % columns))
+		return false;
+	if (c->b.packed)
+		return c->dot == 1 && c->vecs * c->lanes == columns;
+	return c->dot == 1;
+}
+
+/* -- which tile -------------------------------------------------------------------------------------- */
+
+static int64_t ceil_div(int64_t a, int64_t b)
+{
+	return (a + b - 1) / b;
+}
+
+int64_t device_tile_count(const MloKernel *k, const KContract *c, int rows, int columns)
+{
+	int64_t n = mlo_kernel_guess(k, c->ny) * mlo_kernel_guess(k, c->nx), batches;
+
+	batches = mlo_kernel_guess(k, c->nb0) * mlo_kernel_guess(k, c->nb1);
+	return (c->b.packed ? ceil_div(n * batches, rows) : batches * ceil_div(n, rows)) * ceil_div(c->nc, columns);
+}
+
+void device_tile_kernel(DeviceTile *t, LLVMModuleRef m, const MloKernel *k, const MloTarget *target, const char *symbol)
+{
+	device_begin(t->f, m, k, target, symbol);
+	device_team(t->f, 1, t->slices * t->threads);
+	t->f->team.alone = true;
+	t->thread = tile_rem(t->e, t->f->team.thread, t->threads);
+	t->slice = t->slices == 1 ? emit_index(t->e, 0) : tile_div(t->e, t->f->team.thread, t->threads);
+	if (t->slices == 1)
+		t->thread = t->f->team.thread;
+}
+
+MloLaunch device_tile_launch(const DeviceTile *t, const MloKernel *k, int64_t bytes, int64_t words)
+{
+	MloLaunch l = {.threads = (uint32_t)(t->slices * t->threads)};
+
+	l.blocks = (uint32_t)device_tile_count(k, t->c, t->rows, t->columns);
+	l.tasks_per_block = k->ntasks < 0 ? 1 : 0;
+	l.shared_bytes = (uint32_t)((bytes > 4 * words ? bytes : 4 * words) * t->slices);
+	return l;
+}
+
+int device_tile_slices(const DeviceTile *t, const MloKernel *k, const MloGpu *gpu, int64_t stages, int64_t bytes, int registers)
+{
+	enum { MOST = 8, LEAST_STAGES = 4, ENOUGH_WARPS = 8, MOST_THREADS = 512 };
+	int64_t tiles = device_tile_count(k, t->c, t->rows, t->columns), most = 96 << 10;
+	int64_t room = gpu->block_shared < most ? gpu->block_shared : most;
+	int n = 1;
+
+	while (n < MOST && tiles * n * t->threads / DEVICE_WARP < (int64_t)gpu->sms * ENOUGH_WARPS && stages / (2 * n) >= LEAST_STAGES &&
+	       2 * n * t->threads <= MOST_THREADS && 2 * n * t->threads * registers <= gpu->sm_registers && 2 * n * bytes <= room)
+		n *= 2;
+	return n;
+}
+
+static LLVMValueRef split(DeviceTile *t, LLVMValueRef *i, LLVMValueRef n)
+{
+	LLVMValueRef r = LLVMBuildURem(t->e->b, *i, n, "");
+
+	*i = LLVMBuildUDiv(t->e->b, *i, n, "");
+	return r;
+}
+
+/* Where B begins for the tile. */
+static LLVMValueRef weights_at(DeviceTile *t)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+
+	if (c->b.packed)
+		return tile_mul(e, t->column, t->terms);
+	return tile_add(e, tile_add(e, tile_mul(e, t->b0, c->b.b0), tile_mul(e, t->b1, c->b.b1)), t->column);
+}
+
+void device_tile_begin(DeviceTile *t, EmitLoop *l)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	int64_t across = ceil_div(c->nc, t->columns);
+	LLVMValueRef down, all, i;
+
+	t->together = c->b.packed;
+	t->terms = c->nky * c->nkx * c->nk;
+	t->all_rows = tile_mul(e, tile_num(e, c->ny), c->nx);
+	if (t->together)
+		t->all_rows = tile_mul(e, tile_mul(e, t->all_rows, c->nb0), c->nb1);
+	down = tile_div(e, tile_addc(e, t->all_rows, t->rows - 1), t->rows);
+	all = tile_mul(e, down, across);
+	if (!t->together)
+		all = tile_mul(e, tile_mul(e, all, c->nb0), c->nb1);
+	i = emit_for(e, l, device_special(e, "ctaid.x"), all, device_special(e, "nctaid.x"), "tile");
+	t->column = tile_mul(e, split(t, &i, emit_index(e, across)), t->columns);
+	t->row = i;
+	if (!t->together) {
+		t->row = split(t, &i, down);
+		t->b1 = split(t, &i, tile_num(e, c->nb1));
+		t->b0 = i;
+	}
+	t->row = tile_mul(e, t->row, t->rows);
+	t->kk = c->group_k ? tile_mul(e, tile_div(e, t->column, c->group_c), c->group_k) : emit_index(e, 0);
+	t->b_at = weights_at(t);
+}
+
+void device_tile_end(DeviceTile *t, EmitLoop *l)
+{
+	emit_end(t->e, l);
+}
+
+/* -- where terms lie --------------------------------------------------------------------------------- */
+
+typedef struct Position { LLVMValueRef b0, b1, y, x; } Position;
+
+static Position position(DeviceTile *t, LLVMValueRef row)
+{
+	const KContract *c = t->c;
+	Position p = {.b0 = t->b0, .b1 = t->b1};
+
+	p.x = split(t, &row, tile_num(t->e, c->nx));
+	p.y = t->together ? split(t, &row, tile_num(t->e, c->ny)) : row;
+	if (t->together) {
+		p.b1 = split(t, &row, tile_num(t->e, c->nb1));
+		p.b0 = row;
+	}
+	return p;
+}
+
+/* Rows behind the last one are like it: what comes of them is not stored. */
+DeviceRow device_row(DeviceTile *t, LLVMValueRef row)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMValueRef last = tile_addc(e, t->all_rows, -1), at = tile_add(e, t->row, row);
+	DeviceRow r;
+	Position p;
+
+	at = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, at, last, ""), at, last, "");
+	p = position(t, at);
+	r.y = tile_addc(e, tile_mul(e, p.y, c->sy), -c->py);
+	r.x = tile_addc(e, tile_mul(e, p.x, c->sx), -c->px);
+	r.at = tile_add(e, tile_mul(e, p.b0, c->a.b0), tile_mul(e, p.b1, c->a.b1));
+	r.at = tile_add(e, r.at, tile_add(e, tile_mul(e, r.y, c->a.y), tile_mul(e, r.x, c->a.x)));
+	return r;
+}
+
+static LLVMValueRef both(Emit *e, LLVMValueRef a, LLVMValueRef b)
+{
+	return a ? LLVMBuildAnd(e->b, a, b, "") : b;
+}
+
+static bool always_inside(const KContract *c)
+{
+	return c->nky == 1 && c->nkx == 1 && !c->py && !c->px;
+}
+
+LLVMValueRef device_term(DeviceTile *t, const DeviceRow *r, LLVMValueRef term, LLVMValueRef *inside)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMValueRef tap = tile_div(e, term, c->nk), k = tile_rem(e, term, c->nk), y, x, at, kk;
+
+	if (c->nky == 1 && c->nkx == 1) {
+		tap = emit_index(e, 0);
+		k = term;
+	}
+	y = tile_mul(e, tile_div(e, tap, c->nkx), c->dy);
+	x = tile_mul(e, tile_rem(e, tap, c->nkx), c->dx);
+	if (!always_inside(c)) {
+		*inside = both(e, *inside, LLVMBuildICmp(e->b, LLVMIntULT, tile_add(e, r->y, y), tile_num(e, c->in_y), ""));
+		*inside = both(e, *inside, LLVMBuildICmp(e->b, LLVMIntULT, tile_add(e, r->x, x), tile_num(e, c->in_x), ""));
+	}
+	at = tile_add(e, r->at, tile_add(e, tile_mul(e, y, c->a.y), tile_mul(e, x, c->a.x)));
+	kk = tile_add(e, t->kk, k);
+	if (!c->group_k && c->a.block >= c->nk)
+		return tile_add(e, at, tile_mul(e, k, c->a.k));
+	at = tile_add(e, at, tile_mul(e, tile_rem(e, kk, c->a.block), c->a.k));
+	return tile_add(e, at, tile_mul(e, tile_div(e, kk, c->a.block), c->a.blk));
+}
+
+bool device_terms_adjacent(const DeviceTile *t, int n)
+{
+	const KContract *c = t->c;
+	const int64_t whole[] = {c->nk, c->a.b0, c->a.b1, c->a.y, c->a.x, c->group_k, c->a.block < c->nk || c->group_k ? c->a.blk : 0};
+
+	if (c->a.k != 1 || (c->a.block % n && (c->a.block < c->nk || c->group_k)))
+		return false;
+	for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
+		if (whole[i] < 0 || whole[i] % n)
+			return false;
+	return true;
+}
+
+/* -- memory ------------------------------------------------------------------------------------------ */
+
+LLVMTypeRef device_load_type(DeviceTile *t, int arg, int n)
+{
+	return emit_vec(emit_type(t->e, t->e->k->arg.items[arg].elem), n > 1 ? n : 0);
+}
+
+LLVMValueRef device_load(DeviceTile *t, int arg, LLVMValueRef at, int n, LLVMValueRef inside)
+{
+	Emit *e = t->e;
+	MloElem elem = e->k->arg.items[arg].elem;
+	LLVMTypeRef mem = emit_mem_type(e, elem);
+	LLVMValueRef v;
+
+	if (inside) /* what is left out reads the first elements, which are there */
+		at = LLVMBuildSelect(e->b, inside, at, emit_index(e, 0), "");
+	v = LLVMBuildInBoundsGEP2(e->b, mem, e->arg[arg], &at, 1, "");
+	v = LLVMBuildLoad2(e->b, emit_vec(mem, n > 1 ? n : 0), v, "");
+	LLVMSetAlignment(v, (unsigned)n * mlo_elem_bits(elem) / 8);
+	v = emit_from_memory(e, elem, v);
+	return inside ? LLVMBuildSelect(e->b, inside, v, LLVMConstNull(LLVMTypeOf(v)), "") : v;
+}
+
+LLVMValueRef device_word(Emit *e, LLVMValueRef at)
+{
+	return LLVMBuildInBoundsGEP2(e->b, LLVMInt32TypeInContext(e->ctx), device_dynamic_shared(e), &at, 1, "");
+}
+
+/* -- sums -------------------------------------------------------------------------------------------- */
+
+/* Four columns lie beside each other.  Rows are turned: eight columns of four rows lie in different banks, and so do columns of
+ * eight rows. */
+LLVMValueRef device_sum_at(DeviceTile *t, LLVMValueRef slice, int n, LLVMValueRef row, LLVMValueRef column)
+{
+	Emit *e = t->e;
+	int halves = t->columns / (2 * QUAD) < QUAD ? t->columns / (2 * QUAD) : QUAD;
+	LLVMValueRef turn = tile_mul(e, LLVMBuildAnd(e->b, row, emit_index(e, halves - 1), ""), 2 * QUAD);
+	LLVMValueRef low = tile_mul(e, tile_rem(e, tile_div(e, row, QUAD), 2), QUAD);
+
+	turn = LLVMBuildOr(e->b, turn, low, "");
+	row = tile_add(e, tile_mul(e, slice, n), row);
+	return tile_add(e, tile_mul(e, row, t->columns), LLVMBuildXor(e->b, column, turn, ""));
+}
+
+/* The value of x where all variables are 0, but for one. */
+static int64_t value_at(const KIdx *x, int var, int64_t v)
+{
+	int64_t a, b;
+
+	if (x->op == KI_CONST)
+		return x->k;
+	if (x->op == KI_VAR)
+		return x->k == var ? v : 0;
+	if (x->op == KI_VALUE || x->op == KI_SIZE)
+		return 0;
+	a = value_at(x->a, var, v);
+	b = x->b ? value_at(x->b, var, v) : x->k;
+	switch (x->op) {
+	case KI_ADD:
+		return a + b;
+	case KI_MUL:
+		return a * b;
+	case KI_MIN:
+		return a < b ? a : b;
+	case KI_MAX:
+		return a > b ? a : b;
+	default:
+		return b <= 0 ? 0 : x->op == KI_DIV ? a / b : a % b;
+	}
+}
+
+/* Do columns of the result lie beside each other rather than rows? */
+static bool columns_adjacent(const DeviceTile *t)
+{
+	for (const KStmt *s = t->s->body; s; s = s->next)
+		if (s->kind == KS_STORE)
+			return value_at(s->idx, t->c->var[4], 1) - value_at(s->idx, t->c->var[4], 0) == 1;
+	return true;
+}
+
+/* What the zero point of A has added to a sum: so many times the weights of those taps that lie inside. */
+static LLVMValueRef zero_share(DeviceTile *t, const Position *p, LLVMValueRef column)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);
+	LLVMValueRef total = emit_const_i(i32, 0), at, v, zero = emit_const_i(i32, c->zero.at), y, x, in;
+	int64_t taps = c->nky * c->nkx;
+
+	at = tile_mul(e, tile_div(e, column, t->columns), taps * t->columns);
+	at = tile_add(e, at, tile_rem(e, column, t->columns));
+	for (int64_t i = 0; i < taps; i++) {
+		v = device_load(t, c->zero.s_arg, tile_addc(e, at, i * t->columns), 1, NULL);
+		if (!always_inside(c)) {
+			y = tile_addc(e, tile_mul(e, p->y, c->sy), i / c->nkx * c->dy - c->py);
+			x = tile_addc(e, tile_mul(e, p->x, c->sx), i % c->nkx * c->dx - c->px);
+			in = LLVMBuildICmp(e->b, LLVMIntULT, y, tile_num(e, c->in_y), "");
+			in = LLVMBuildAnd(e->b, in, LLVMBuildICmp(e->b, LLVMIntULT, x, tile_num(e, c->in_x), ""), "");
+			v = LLVMBuildSelect(e->b, in, v, emit_const_i(i32, 0), "");
+		}
+		total = LLVMBuildAdd(e->b, total, v, "");
+	}
+	if (c->zero.given) {
+		v = device_load(t, c->zero.z_arg, emit_index(e, 0), 1, NULL);
+		zero = LLVMBuildAdd(e->b, zero, LLVMBuildIntCast2(e->b, v, i32, c->a.elem == EL_i8, ""), "");
+	}
+	return LLVMBuildMul(e->b, total, zero, "");
+}
+
+static void one_output(DeviceTile *t, LLVMValueRef row, LLVMValueRef column, LLVMValueRef sum)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	Position p = position(t, row);
+
+	e->var[c->var[0]] = p.b0;
+	e->var[c->var[1]] = p.b1;
+	e->var[c->var[2]] = p.y;
+	e->var[c->var[3]] = p.x;
+	e->var[c->var[4]] = column;
+	e->product = c->zero.sums ? LLVMBuildSub(e->b, sum, zero_share(t, &p, column), "") : sum;
+	emit_stmts(e, t->s->body);
+}
+
+/* Of the slices, in their order. */
+static LLVMValueRef sum_of(DeviceTile *t, int n, LLVMValueRef row, LLVMValueRef column)
+{
+	Emit *e = t->e;
+	MloElem type = mlo_contract_sum(t->c);
+	LLVMValueRef sum = NULL, v;
+
+	for (int i = 0; i < t->slices; i++) {
+		v = device_word(e, device_sum_at(t, emit_index(e, i), n, row, column));
+		v = LLVMBuildLoad2(e->b, emit_type(e, type), v, "sum");
+		sum = sum ? emit_combine(e, K_add, type, sum, v) : v;
+	}
+	return sum;
+}
+
+void device_epilogue(DeviceTile *t, int first, int n)
+{
+	Emit *e = t->e;
+	bool across = columns_adjacent(t);
+	LLVMValueRef i, row, column, in, sum;
+	EmitLoop l;
+	DeviceIf there;
+
+	device_block_barrier(e);
+	i = emit_for(e, &l, t->f->team.thread, emit_index(e, (int64_t)n * t->columns), emit_index(e, t->f->team.threads), "output");
+	row = across ? tile_div(e, i, t->columns) : tile_rem(e, i, n);
+	column = across ? tile_rem(e, i, t->columns) : tile_div(e, i, n);
+	sum = sum_of(t, n, row, column);
+	row = tile_add(e, t->row, tile_addc(e, row, first));
+	column = tile_add(e, t->column, column);
+	in = LLVMBuildICmp(e->b, LLVMIntSLT, row, t->all_rows, "");
+	if (t->c->nc % t->columns)
+		in = LLVMBuildAnd(e->b, in, LLVMBuildICmp(e->b, LLVMIntSLT, column, emit_index(e, t->c->nc), ""), "");
+	device_if(e, &there, in);
+	one_output(t, row, column, sum);
+	device_endif(e, &there);
+	emit_end(e, &l);
+	device_block_barrier(e);
+}
+
+void device_unaligned(DeviceTile *t, LLVMValueRef aligned)
+{
+	Emit *e = t->e;
+	LLVMValueRef first = LLVMBuildMul(e->b, device_special(e, "ctaid.x"), emit_index(e, t->f->team.threads), "");
+	LLVMValueRef step = LLVMBuildMul(e->b, device_special(e, "nctaid.x"), emit_index(e, t->f->team.threads), "");
+	DeviceIf slow;
+
+	device_if(e, &slow, LLVMBuildNot(e->b, aligned, ""));
+	device_direct(e, t->s, tile_add(e, first, t->f->team.thread), step);
+	device_endif(e, &slow);
+}

@@ -1,0 +1,105 @@
+/* codegen/device_tile.h -- contractions in tiles of shared memory: what the ways to multiply them share.
+ *
+ * A contraction is a product of matrices: rows are the output positions (b0, b1, y, x), or of B in place those of one batch;
+ * columns are channels; terms are the taps' channels, tap after tap.  A block makes a tile of rows x columns outputs.  It goes
+ * through the terms in stages: `depth` terms of its rows of A and of its columns of B are brought into shared memory while the
+ * stage before is multiplied out of it.  Sums are in registers, and go through shared memory to the epilogue, which a loop
+ * runs for one output at a time: neighbouring threads have outputs that lie beside each other in the result. */
+#ifndef MLO_CODEGEN_DEVICE_TILE_H
+#define MLO_CODEGEN_DEVICE_TILE_H
+#include "codegen/contract.h"
+#include "codegen/device_internal.h"
+
+typedef struct DeviceTile {
+	DeviceFrame *f;
+	Emit *e;
+	const KStmt *s;
+	const KContract *c;
+	int rows, columns, depth; /* of a tile, of a stage */
+	int slices;               /* parts of the block that take every so many-th stage each, with shared memory of their own */
+	int threads;              /* of a slice */
+	bool together;            /* rows are those of all batches */
+	LLVMValueRef thread;      /* of the slice */
+	LLVMValueRef slice;       /* the thread's */
+	LLVMValueRef b0, b1;      /* the batch, where rows are of one */
+	LLVMValueRef row, column; /* the tile's first output */
+	LLVMValueRef all_rows;    /* how many there are */
+	LLVMValueRef kk;          /* first channel of the tile's group in A */
+	LLVMValueRef b_at;        /* where the tile's columns begin in B */
+	int64_t terms;            /* taps * nk */
+} DeviceTile;
+
+/* Row `row` of the tile in A: where its first tap lies, which may be outside. */
+typedef struct DeviceRow {
+	LLVMValueRef at, y, x;
+} DeviceRow;
+
+static inline LLVMValueRef tile_num(Emit *e, int64_t n)
+{
+	return n < 0 ? e->size[-1 - n] : emit_index(e, n);
+}
+
+static inline LLVMValueRef tile_add(Emit *e, LLVMValueRef a, LLVMValueRef b)
+{
+	return LLVMBuildNSWAdd(e->b, a, b, "");
+}
+
+static inline LLVMValueRef tile_addc(Emit *e, LLVMValueRef a, int64_t n)
+{
+	return n ? LLVMBuildNSWAdd(e->b, a, emit_index(e, n), "") : a;
+}
+
+static inline LLVMValueRef tile_mul(Emit *e, LLVMValueRef a, int64_t n)
+{
+	return n == 1 ? a : LLVMBuildNSWMul(e->b, a, tile_num(e, n), "");
+}
+
+static inline LLVMValueRef tile_div(Emit *e, LLVMValueRef a, int64_t n)
+{
+	return n == 1 ? a : LLVMBuildUDiv(e->b, a, tile_num(e, n), "");
+}
+
+static inline LLVMValueRef tile_rem(Emit *e, LLVMValueRef a, int64_t n)
+{
+	return n == 1 ? emit_index(e, 0) : LLVMBuildURem(e->b, a, tile_num(e, n), "");
+}
+
+/* Does c have a form that tiles can take: sizes, groups, places that they multiply with? */
+bool device_tile_fits(const KContract *c, int columns);
+/* Starts a kernel of such tiles, in blocks of t->slices * t->threads. */
+void device_tile_kernel(DeviceTile *t, LLVMModuleRef m, const MloKernel *k, const MloTarget *target, const char *symbol);
+/* Its launch; bytes: of a slice's stages, words: of its sums. */
+MloLaunch device_tile_launch(const DeviceTile *t, const MloKernel *k, int64_t bytes, int64_t words);
+/* How many slices are worth while, each of which has `stages` of a loop of so many: some more where there are few tiles. */
+int device_tile_slices(const DeviceTile *t, const MloKernel *k, const MloGpu *gpu, int64_t stages, int64_t bytes, int registers);
+/* A loop over the tiles of the grid, in which t speaks of one of them; and its end. */
+void device_tile_begin(DeviceTile *t, EmitLoop *l);
+void device_tile_end(DeviceTile *t, EmitLoop *l);
+int64_t device_tile_count(const MloKernel *k, const KContract *c, int rows, int columns);
+
+DeviceRow device_row(DeviceTile *t, LLVMValueRef row);
+/* Where term number `term` of a row lies in A; *inside: is it there (NULL: it always is)? */
+LLVMValueRef device_term(DeviceTile *t, const DeviceRow *r, LLVMValueRef term, LLVMValueRef *inside);
+/* Can `n` terms from a multiple of n on be one access?  Then they lie beside each other, at a multiple of n elements. */
+bool device_terms_adjacent(const DeviceTile *t, int n);
+
+/* n elements of an argument from `at` on as values, 0 unless `inside`. */
+LLVMValueRef device_load(DeviceTile *t, int arg, LLVMValueRef at, int n, LLVMValueRef inside);
+LLVMTypeRef device_load_type(DeviceTile *t, int arg, int n); /* of its result */
+
+/* The word at `at` of dynamic shared memory. */
+LLVMValueRef device_word(Emit *e, LLVMValueRef at);
+/* Where a sum lies in shared memory for the epilogue of n rows, a word; row counts from the first of them. */
+LLVMValueRef device_sum_at(DeviceTile *t, LLVMValueRef slice, int n, LLVMValueRef row, LLVMValueRef column);
+/* The epilogue for rows [first, first + n) of the tile: each thread has written its sums, all of them read, and those of the slices are
+ * added.  Barriers stand before and behind. */
+void device_epilogue(DeviceTile *t, int first, int n);
+
+/* All outputs one by one, unless `aligned`: arguments lie where tiles cannot read them. */
+void device_unaligned(DeviceTile *t, LLVMValueRef aligned);
+
+/* device_simt.c: f32 by the threads' multiply-adds. */
+/* device_mma.c: on tensor cores. */
+bool device_mma(LLVMModuleRef m, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch);
+bool device_simt(LLVMModuleRef m, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch);
+#endif

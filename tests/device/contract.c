@@ -1,0 +1,107 @@
+/* tests/device/contract.c -- kernels of contractions, and weights for them. */
+#include <string.h>
+
+#include "codegen/contract.h"
+#include "codegen/device_schedule.h"
+#include "targets/target.h"
+#include "tests/device/device.h"
+
+enum { BLOCK = 32 };
+
+static int64_t up(int64_t n, int64_t by)
+{
+	return (n + by - 1) / by * by;
+}
+
+/* Where A lies. */
+static void place_input(const DeviceContract *s, KContract *c)
+{
+	int64_t all = s->terms * s->groups, image = s->y * s->x;
+
+	if (s->layout == DEVICE_DENSE) {
+		c->a.block = s->terms;
+		c->a.blk = image * s->terms;
+		c->a.k = image;
+		c->a.x = 1;
+		c->a.b0 = image * all;
+	} else {
+		c->a.block = s->layout == DEVICE_BLOCKS ? BLOCK : all;
+		c->a.k = 1;
+		c->a.x = c->a.block;
+		c->a.blk = image * c->a.block;
+		c->a.b0 = image * up(all, c->a.block);
+	}
+	c->a.y = s->x * c->a.x;
+	if (s->y == 1)
+		c->a.y = 0;
+}
+
+static void place_output(MloKernel *k, KCursor *at, const DeviceContract *s, const KContract *c, const KIdx *const *v, int value)
+{
+	int64_t block = s->layout == DEVICE_BLOCKS ? BLOCK : s->layout == DEVICE_DENSE ? 1 : c->nc, all = up(c->nc, block);
+	const KIdx *pixel = kx_add(k, kx_mul(k, v[2], c->nx), v[3]), *to;
+	int arg = mlo_kernel_arg(k, KA_OUT, k->value.items[value].type, s->images * c->ny * c->nx * all);
+
+	to = kx_add(k, kx_mul(k, pixel, block), kx_mod(k, v[4], block));
+	to = kx_add(k, to, kx_mul(k, kx_div(k, v[4], block), c->ny * c->nx * block));
+	kb_store(at, arg, kx_add(k, to, kx_mul(k, v[0], c->ny * c->nx * all)), NULL, value);
+}
+
+/* A number per channel is added. */
+static int epilogue(MloKernel *k, KCursor *at, const KContract *c, const KIdx *channel)
+{
+	int value = kb_let(at, (KInst){.op = K_product, .type = mlo_contract_sum(c), .a = -1, .b = -1, .c = -1});
+	int bias = mlo_kernel_arg(k, KA_IN, mlo_contract_sum(c), c->nc);
+
+	return kb_op(at, K_add, mlo_contract_sum(c), value, kb_load(at, bias, channel, NULL, 0), -1);
+}
+
+MloKernel *device_contract(MloArena *a, const MloTarget *t, const DeviceContract *s)
+{
+	MloKernel *k = mlo_kernel_new(a, s->name);
+	int64_t oy = (s->y + 2 * (s->y > 1 ? s->pad : 0) - (s->y > 1 ? s->taps : 1)) / s->stride + 1;
+	int64_t ox = (s->x + 2 * s->pad - s->taps) / s->stride + 1, extent[5];
+	KContract c = {.nb0 = s->images, .nb1 = 1, .ny = oy, .nx = ox, .nc = s->channels * s->groups, .nk = s->terms,
+	               .nky = s->y > 1 ? s->taps : 1, .nkx = s->taps, .sy = s->stride, .sx = s->stride, .dy = 1, .dx = 1,
+	               .py = s->y > 1 ? s->pad : 0, .px = s->pad, .in_y = s->y, .in_x = s->x, .qx = s->pad, .group_c = s->channels,
+	               .group_k = s->groups > 1 ? s->terms : 0, .dot = 1, .a.elem = s->a, .b = {.elem = s->b, .packed = true}};
+	const KIdx *v[5];
+	KCursor top, at;
+
+	place_input(s, &c);
+	c.zero.at = s->zero;
+	mlo_schedule_device(t, k, &c);
+	c.a_arg = mlo_kernel_arg(k, KA_IN, s->a, s->images * c.a.b0);
+	c.b_arg = mlo_kernel_arg(k, KA_IN, s->b, mlo_contract_ctiles(&c) * c.nky * c.nkx * mlo_contract_steps(&c) * c.lanes * c.dot);
+	if (contract_has_sums(&c))
+		c.zero.s_arg = mlo_kernel_arg(k, KA_IN, EL_i32, mlo_contract_ctiles(&c) * c.nky * c.nkx * c.lanes);
+	memcpy(extent, (int64_t[]){c.nb0, 1, c.ny, c.nx, c.nc}, sizeof extent);
+	for (int i = 0; i < 5; i++)
+		v[i] = kx_var(k, c.var[i] = mlo_kernel_var(k, extent[i]));
+	top = kb_top(k);
+	at = kb_contract(&top, &c);
+	place_output(k, &at, s, &c, v, epilogue(k, &at, &c, v[4]));
+	kb_finish(k);
+	return k;
+}
+
+void device_weights(const MloKernel *k, void *const *arg)
+{
+	const KContract *c = k->body->contract;
+	int64_t steps = mlo_contract_steps(c), rows = mlo_contract_ctiles(c) * c->nky * c->nkx;
+	size_t size = mlo_elem_bits(c->b.elem) / 8;
+	int32_t *sum = contract_has_sums(c) ? arg[c->zero.s_arg] : NULL;
+
+	if (sum)
+		memset(sum, 0, (size_t)(rows * c->lanes) * sizeof *sum);
+	for (int64_t i = 0; i < rows * steps * c->lanes * c->dot; i++) {
+		int64_t term = i / c->dot / c->lanes % steps * c->dot + i % c->dot, lane = i / c->dot % c->lanes;
+		int64_t row = i / c->dot / c->lanes / steps;
+		char *w = (char *)arg[c->b_arg] + (size_t)i * size;
+
+		if (term >= c->nk || row / (c->nky * c->nkx) * c->lanes + lane >= c->nc)
+			memset(w, 0, size);
+		else if (sum)
+			sum[row * c->lanes + lane] += *(int8_t *)w;
+	}
+}

@@ -1,0 +1,34 @@
+#!/bin/sh
+# tests/device/run.sh -- kernels of GPUs for each capability, on the PTX interpreter of tests/ptx.  BUILD and SRC are set.
+passed=0 failed=0 skipped=0
+export LD_LIBRARY_PATH="$BUILD/tests/ptx/.libs${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+
+for sm in 75 80 90; do
+	out=$(PTX_TEST_SM=$sm MLO_TEST_SM=$sm "$BUILD/tests/device/run" 2>&1)
+	printf '%s\n' "$out" | sed '$d'
+	set -- $(printf '%s\n' "$out" | sed -n '$s/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p')
+	if [ $# -ne 3 ]; then
+		echo "FAIL sm_$sm: the tests died: $out"
+		set -- 0 1 0
+	fi
+	passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+done
+# What the loops over stages take, inside of those over tiles: no bank conflicts, and no more sectors than their elements fill.
+report=$(mktemp) || exit 2
+for case in "f32 rows" "bf16 3x3" "bf16 rows" "u8 3x3" "i8 rows"; do
+	PTX_TEST_REPORT=$report PTX_TEST_SM=80 MLO_TEST_SM=80 "$BUILD/tests/device/run" "$case" >/dev/null 2>&1
+	if awk '/"inside"/ { inner = !/: 0,/ }
+		inner && /"instructions"/ { hot = /"mma"|"fma"/; seen += hot }
+		inner && hot && /"global"/ { gsub(/[^0-9 ]/, ""); bad += $2 != $3 }
+		inner && hot && /"shared"/ { gsub(/[^0-9 ]/, ""); bad += $2 != 0 }
+		END { exit bad || !seen }' "$report"; then
+		passed=$((passed + 1))
+	else
+		echo "FAIL $case: bank conflicts, or sectors that are not filled"
+		cat "$report"
+		failed=$((failed + 1))
+	fi
+done
+rm -f "$report"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]
