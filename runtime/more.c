@@ -4,7 +4,8 @@
 #ifndef MLRT_MORE_APART
 MLRT_LOCAL const More *mlrt_more(const char *what, MlrtError *err)
 {
-	static const More here = {mlrt_list_check, mlrt_list_run, mlrt_signatures_check, mlrt_replay};
+	static const More here = {mlrt_list_check, mlrt_list_run, mlrt_signatures_check, mlrt_replay, mlrt_state_add,
+	                          mlrt_state_input};
 
 	(void)what;
 	(void)err;

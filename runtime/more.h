@@ -1,4 +1,4 @@
-/* runtime/more.h -- what few need: control flow and sequences, signatures, golden vectors.
+/* runtime/more.h -- what few need: control flow and sequences, signatures, golden vectors, states.
  *
  * Beside the shared library these are a library of their own, libmlopt_rt_more.so, which is loaded when something needs
  * it for the first time (more_load.c); what it calls of the other one comes in a table (more_module.c).  In the static
@@ -13,6 +13,8 @@ typedef struct More {
 	MlrtStatus (*signatures_check)(const void *file, size_t n, const MlrtOpenOptions *opt, MlrtError *err);
 	MlrtStatus (*replay)(MlrtModel *m, const MlrtSessionOptions *opt, MlrtReplayFn *each, void *user, MlrtReplay *summary,
 			     MlrtError *err);
+	MlrtStatus (*state_add)(MlrtSession *s, size_t input, size_t output, MlrtError *err); /* session.h */
+	MlrtStatus (*state_input)(MlrtSession *s, State *state, const MlrtTensor *in, MlrtTensor *t, MlrtError *err);
 } More;
 
 /* NULL: the library that has them cannot be loaded; `what` for, says the error. */

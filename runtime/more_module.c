@@ -18,7 +18,8 @@ __attribute__((visibility("default"))) MoreEnter mlrt_more_enter;
 
 const More *mlrt_more_enter(const char *version, const MoreCalls *from, size_t bytes)
 {
-	static const More here = {mlrt_list_check, mlrt_list_run, mlrt_signatures_check, mlrt_replay};
+	static const More here = {mlrt_list_check, mlrt_list_run, mlrt_signatures_check, mlrt_replay, mlrt_state_add,
+	                          mlrt_state_input};
 
 	if (bytes != sizeof calls || strcmp(version, mlrt_version()) != 0)
 		return NULL;

@@ -253,7 +253,8 @@ MLRT_LOCAL bool mlrt_frame_repeats(const Frame *f);
 /* The steps again, with everything as the last run, which went well, has resolved it. */
 MLRT_LOCAL void mlrt_frame_repeat(Frame *f);
 
-/* state.c */
+/* state.c; state_set.c has the next two, which lie apart (more.h) */
+MLRT_LOCAL MlrtStatus mlrt_state_add(MlrtSession *s, size_t input, size_t output, MlrtError *err); /* output of a run is input of the next */
 MLRT_LOCAL MlrtStatus mlrt_states_new(MlrtSession *s, MlrtError *err); /* those of the manifest */
 MLRT_LOCAL void mlrt_states_free(MlrtSession *s);
 /* Into t: what the input of a state is in a run where the application gives none; in[]: the other inputs. */

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "runtime/device.h"
+#include "runtime/more.h"
 #include "runtime/float_mode.h"
 #include "runtime/session.h"
 
@@ -170,7 +171,7 @@ static MlrtStatus take_inputs(MlrtSession *s, MlrtError *err)
 	for (size_t i = 0; !st && i < m->ninputs; i++) {
 		if (t->in[i].data || t->in[i].object || !t->state_of_input[i])
 			continue;
-		st = mlrt_state_input(s, t->state_of_input[i], t->in, &t->in[i], err);
+		st = mlrt_more("", err)->state_input(s, t->state_of_input[i], t->in, &t->in[i], err); /* it is there: a state was added */
 		if (!st)
 			st = check_input(&m->input[i], &t->in[i], err);
 	}
