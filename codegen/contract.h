@@ -69,6 +69,10 @@ static inline int64_t contract_tap_bytes(const KContract *c)
 /* How a step of `dot` terms is done on the target (emit_dot.c): does its instruction take bytes of A as signed ones?
  * In how many pieces are operands, and how many instructions as long as a multiply-add take them? */
 bool contract_takes_signed(const MloTarget *t, MloElem a);
+/* Are products of bytes made half a register at a time, in 16 bits?  (emit_halves.c) */
+bool contract_by_halves(const MloTarget *t, const KContract *c);
+/* Packs B for that, where it is so for c's steps. */
+void contract_choose_part(const MloTarget *t, KContract *c);
 /* Takes products of matrices for c's steps where the target has them and there is more than a column to share a step. */
 void contract_choose_pairs(const MloTarget *t, KContract *c);
 /* How the sign of A and its zero point are dealt with, for the schedule that c has. */

@@ -18,8 +18,7 @@ enum { UNROLL = CONTRACT_UNROLL };
 
 /* -- the terms ------------------------------------------------------------------------------ */
 
-/* A fence inside the thread, which is no instruction: loads behind it are not done, and not remembered, before it. */
-static void keep_order(Emit *e)
+void contract_keep_order(Emit *e)
 {
 	LLVMBuildFence(e->b, LLVMAtomicOrderingSequentiallyConsistent, 1, "");
 }
@@ -44,7 +43,7 @@ static void emit_position(Tile *t, int r, int i, int to, LLVMValueRef a_off, int
 	}
 	/* LLVM's scheduler would load the inputs of several steps before it multiplies the first ones, and spill them */
 	if (c->dot > 1)
-		keep_order(e);
+		contract_keep_order(e);
 }
 
 /* One step of `live` terms for `cols` columns: a_off is where the first column reads, skip[i] leaves one out. */
@@ -59,6 +58,10 @@ static void emit_step(Tile *t, int cols, LLVMValueRef a_off, int live, const boo
 		contract_pair_step(t, cols, a_off, live, skip, b_off);
 		return;
 	}
+	if (c->b.part) {
+		contract_half_step(t, cols, a_off, live, skip, b_off);
+		return;
+	}
 	for (int j = 0; j < c->vecs; j++)
 		w[j] = contract_weights(t, b_off, j);
 	for (int r = t->row; r < t->row + t->nrow; r++)
@@ -66,7 +69,7 @@ static void emit_step(Tile *t, int cols, LLVMValueRef a_off, int live, const boo
 			if (!skip || !skip[i])
 				emit_position(t, r, i, i + t->turn * cols, a_off, live, w);
 	if (contract_taps_overflow(t->e->t, c, t->nrow * cols, c->vecs))
-		keep_order(t->e);
+		contract_keep_order(t->e);
 }
 
 /* The next step is number k, from an even one on, of `whole` whole ones. */

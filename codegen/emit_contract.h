@@ -48,6 +48,8 @@ void contract_tile(Tile *t, int cols, LLVMValueRef x0, Edge edge);
 /* The epilogue at rows t->y, column x, for vector j of the tile, of whose lanes `real` are channels; -1: known when the
  * kernel runs. */
 void contract_output(Tile *t, LLVMValueRef x, int j, LLVMValueRef product, int64_t real);
+/* A fence inside the thread, which is no instruction: loads behind it are not done, and not remembered, before it. */
+void contract_keep_order(Emit *e);
 /* Sets the tap rows that lie inside the image, for each row of the tiles that start at t->y, and what these tiles share. */
 void contract_begin_rows(Tile *t);
 
@@ -82,6 +84,12 @@ LLVMValueRef contract_multiply(Tile *t, const DotOperand *a, const DotOperand *b
 LLVMValueRef contract_pair_input(Tile *t, LLVMValueRef a, LLVMValueRef b, int live);
 LLVMValueRef contract_pair_weights(Tile *t, LLVMValueRef off, int h);
 void contract_multiply_pair(Tile *t, LLVMValueRef a, LLVMValueRef b, LLVMValueRef acc);
+
+LLVMValueRef contract_step_word(Tile *t, LLVMValueRef off, int live); /* the bits of a step of A */
+
+/* emit_halves.c, where contract_by_halves().  A step, as of contract_pair_step; depthwise, as contract_slide. */
+void contract_half_step(Tile *t, int cols, LLVMValueRef a_off, int live, const bool *skip, LLVMValueRef b_off);
+void contract_half_slide(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, Edge edge);
 
 /* emit_pairs.c.  A step of `live` terms for the tile's columns, of which skip[i] leaves one out, by such products. */
 void contract_pair_step(Tile *t, int cols, LLVMValueRef a_off, int live, const bool *skip, LLVMValueRef b_off);

@@ -19,9 +19,13 @@ static double max_of(double a, double b)
 /* As tile_cycles, of columns that share their inputs (contract_slides). */
 static double slide_cycles(const MloTarget *t, const KContract *c, int cols, int vecs)
 {
-	double taps = (double)c->nkx, inputs = (double)((cols - 1) * c->sx + c->nkx);
-	double adds = cols * vecs * taps * contract_dot_cost(t, c);
-	double row = max_of(adds / t->fma_per_cycle, (inputs + taps) * vecs / LOADS_PER_CYCLE);
+	double taps, inputs, adds, row;
+
+	cols += contract_by_halves(t, c) ? cols % 2 : 0;
+	taps = (double)c->nkx;
+	inputs = (double)((cols - 1) * c->sx + c->nkx);
+	adds = cols * vecs * taps * contract_dot_cost(t, c);
+	row = max_of(adds / t->fma_per_cycle, (inputs + taps) * vecs / LOADS_PER_CYCLE);
 
 	/* the sums of a column wait for each other */
 	row = max_of(row, FMA_LATENCY * taps);
@@ -39,6 +43,16 @@ static double splits(const MloTarget *t, const KContract *c, int cols, int vecs)
 	int pieces = contract_dot_pieces(t, c);
 
 	return c->dot == 4 && pieces > 1 ? pieces * cols + 1.5 * pieces * vecs : 0;
+}
+
+/* A step where products come in halves: one unit makes them, two take everything else; and what waits for neither takes its place in
+ * the queue. */
+static double half_cycles(const MloTarget *t, const KContract *c, int cols, int vecs)
+{
+	const double in_queue = 0.05;
+	double products = 2 * cols * vecs, all = contract_dot_cost(t, c) * cols * vecs + 2 * cols;
+
+	return max_of(products, all / 2) / t->fma_per_cycle + in_queue * (all + vecs + cols);
 }
 
 /* Vectors that a step of a tile loads, and instructions beside its products. */
@@ -66,6 +80,8 @@ static double tile_cycles(const MloTarget *t, const KContract *c, int cols, int 
 	if (contract_slides(c))
 		return slide_cycles(t, c, cols, vecs);
 	cols += contract_pairs(c) ? cols % 2 : 0;
+	if (c->b.part)
+		return terms * half_cycles(t, c, cols, vecs) + TILE_OVERHEAD + cols * vecs;
 	term = max_of((cols * vecs * contract_dot_cost(t, c) + beside(t, c, cols, vecs)) / t->fma_per_cycle, loads_of(t, c, cols, vecs) / LOADS_PER_CYCLE);
 	/* weights that do not stay in the first-level cache between tiles come from the second */
 	if (terms * vecs * vector > (double)t->l1d / 2)
@@ -112,6 +128,8 @@ bool contract_tile_fits(const MloTarget *t, const KContract *c, int cols, int ve
 
 		return cols % 2 == 0 && cols * vecs + pair * cols / 2 + 3 + c->a.flip <= t->vector_regs;
 	}
+	if (c->b.part) /* one input, and products */
+		return cols * vecs + (vecs + 1) * 2 + 1 + c->a.flip < t->vector_regs;
 	return cols * vecs + (vecs + 2) * contract_dot_pieces(t, c) + c->a.flip < t->vector_regs;
 }
 
