@@ -137,6 +137,11 @@ bool emit_takes_lanes(const Emit *e)
 	return !strcmp(e->t->arch, "aarch64") && !emit_scalable(e);
 }
 
+bool emit_converts_nan(const Emit *e)
+{
+	return emit_takes_lanes(e);
+}
+
 LLVMValueRef emit_load_lane(Emit *e, LLVMValueRef at, int lane, int lanes)
 {
 	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);
