@@ -78,15 +78,15 @@ static void set_lane(Tile *t, int64_t k, int64_t whole)
 	t->lane = k < whole && (k % 2 == 1 || k + 1 < whole) ? (int)(k % 2) : -1;
 }
 
-/* UNROLL steps from k on. */
+/* The steps of a turn, from k on. */
 static void emit_turns(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, int live, LLVMValueRef k, int64_t step,
                        int64_t bstep, const bool *skip)
 {
 	Emit *e = t->e;
 
-	for (int u = 0; u < UNROLL; u++) {
+	for (int u = 0; u < t->unroll; u++) {
 		t->turn = u % t->ways;
-		set_lane(t, u, UNROLL);
+		set_lane(t, u, t->unroll);
 		emit_step(t, cols, add(e, a_off, muln(e, addc(e, k, u), step)), live, skip,
 		          add(e, b_off, muln(e, addc(e, k, u), bstep)));
 	}
@@ -98,10 +98,10 @@ static void emit_turns(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off
 static void emit_open_run(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, int64_t n, int64_t step, int64_t bstep)
 {
 	Emit *e = t->e;
-	LLVMValueRef main_n = LLVMBuildAnd(e->b, num(e, n), emit_index(e, -UNROLL), ""), k;
+	LLVMValueRef main_n = LLVMBuildAnd(e->b, num(e, n), emit_index(e, -t->unroll), ""), k;
 	EmitLoop l;
 
-	k = emit_for(e, &l, emit_index(e, 0), main_n, emit_index(e, UNROLL), "k");
+	k = emit_for(e, &l, emit_index(e, 0), main_n, emit_index(e, t->unroll), "k");
 	emit_turns(t, cols, a_off, b_off, 1, k, step, bstep, NULL);
 	emit_end(e, &l);
 	k = emit_for(e, &l, main_n, num(e, n), emit_index(e, 1), "k");
@@ -115,13 +115,13 @@ static void emit_run(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, 
 {
 	Emit *e = t->e;
 	int dot = t->c->dot;
-	int64_t steps = (n + dot - 1) / dot, main_n = n / dot / UNROLL * UNROLL;
+	int64_t steps = (n + dot - 1) / dot, main_n = n / dot / t->unroll * t->unroll;
 	EmitLoop l;
 
 	step *= dot; /* an open step has no dot but 1 */
 
-	if (main_n > UNROLL) {
-		LLVMValueRef k = emit_for(e, &l, emit_index(e, 0), emit_index(e, main_n), emit_index(e, UNROLL), "k");
+	if (main_n > t->unroll) {
+		LLVMValueRef k = emit_for(e, &l, emit_index(e, 0), emit_index(e, main_n), emit_index(e, t->unroll), "k");
 
 		if (t->share)
 			contract_prefetch_share(t, add(e, b_off, muln(e, k, bstep)));
@@ -164,7 +164,7 @@ static void emit_channels(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_
 		emit_open_run(t, cols, a_off, b_off, c->nk, c->a.k, bstep);
 	} else if (contract_group_aligned(c)) {
 		/* channels start at a block's first lane: whole blocks, several of a few steps at once, then the rest */
-		many = block < UNROLL * c->dot ? UNROLL * c->dot / block : 1;
+		many = block < t->unroll * c->dot ? t->unroll * c->dot / block : 1;
 		if (whole / many > 1) {
 			LLVMValueRef kb = emit_for(e, &l, emit_index(e, 0), emit_index(e, whole / many * many), emit_index(e, many), "kb");
 
@@ -208,14 +208,46 @@ void contract_inside(const KContract *c, Edge edge, int cols, int64_t i, int64_t
 		--*hi;
 }
 
+/* The first tap behind kx that lies outside for other columns. */
+static int64_t same_taps(const KContract *c, Edge edge, int cols, int64_t kx)
+{
+	int64_t next = kx + 1;
+
+	for (; next < c->nkx; next++)
+		for (int i = 0; i < cols; i++)
+			if (contract_outside(c, edge, cols, next, i) != contract_outside(c, edge, cols, kx, i))
+				return next;
+	return next;
+}
+
+/* From one tap to the next in B. */
+static int64_t tap_size(const KContract *c)
+{
+	return c->b.packed ? mlo_contract_steps(c) * contract_step(c) : 0;
+}
+
+/* Taps [lo, hi) of row ky, whose pixels lie in row `row` of A, the first column's first one at ix0. */
+static void emit_tap_range(Tile *t, int cols, LLVMValueRef row, LLVMValueRef ix0, LLVMValueRef ky, LLVMValueRef lo, LLVMValueRef hi,
+                           const bool *skip)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	EmitLoop l;
+	LLVMValueRef kx = emit_for(e, &l, lo, hi, emit_index(e, 1), "kx");
+
+	emit_channels(t, cols, add(e, row, muln(e, add(e, ix0, muln(e, kx, c->dx)), c->a.x)),
+	              add(e, t->b0, muln(e, add(e, muln(e, ky, c->nkx), kx), tap_size(c))), skip);
+	emit_end(e, &l);
+}
+
 /* Terms of the tap rows [ky_lo, ky_hi).  x0: first column. */
 static void emit_taps(Tile *t, int cols, LLVMValueRef x0, Edge edge, LLVMValueRef ky_lo, LLVMValueRef ky_hi)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	EmitLoop ly, lx;
+	EmitLoop ly;
 	LLVMValueRef ky, row, ix0 = addc(e, muln(e, x0, c->sx), -c->px);
-	int64_t tap = c->b.packed ? mlo_contract_steps(c) * contract_step(c) : 0;
+	int64_t tap = tap_size(c);
 	bool one_ky = c->nky == 1 && c->py == 0;
 
 	ky = one_ky ? emit_index(e, 0) : emit_for(e, &ly, ky_lo, ky_hi, emit_index(e, 1), "ky");
@@ -223,30 +255,46 @@ static void emit_taps(Tile *t, int cols, LLVMValueRef x0, Edge edge, LLVMValueRe
 	if (contract_slides(c) && edge.kind != ANY) {
 		contract_slide(t, cols, add(e, row, muln(e, ix0, c->a.x)), add(e, t->b0, muln(e, ky, c->nkx * tap)), edge);
 	} else if (edge.kind == AT || edge.kind == LAST) {
-		for (int64_t kx = 0; kx < c->nkx; kx++) {
+		for (int64_t kx = 0, next; kx < c->nkx; kx = next) {
 			bool skip[64], any = false;
 
 			for (int i = 0; i < cols; i++) {
 				skip[i] = contract_outside(c, edge, cols, kx, i);
 				any |= !skip[i];
 			}
+			next = same_taps(c, edge, cols, kx);
 			if (any)
-				emit_channels(t, cols, add(e, row, muln(e, addc(e, ix0, kx * c->dx), c->a.x)),
-				              add(e, t->b0, muln(e, addc(e, muln(e, ky, c->nkx), kx), tap)), skip);
+				emit_tap_range(t, cols, row, ix0, ky, emit_index(e, kx), emit_index(e, next), skip);
 		}
 	} else if (c->nkx == 1 && edge.kind == INNER) {
 		emit_channels(t, cols, add(e, row, muln(e, ix0, c->a.x)), add(e, t->b0, muln(e, ky, tap)), NULL);
 	} else {
 		bool any = edge.kind == ANY;
-		LLVMValueRef kx = emit_for(e, &lx, any ? t->kx_lo : emit_index(e, 0), any ? t->kx_hi : emit_index(e, c->nkx),
-		                           emit_index(e, 1), "kx");
 
-		emit_channels(t, cols, add(e, row, muln(e, add(e, ix0, muln(e, kx, c->dx)), c->a.x)),
-		              add(e, t->b0, muln(e, add(e, muln(e, ky, c->nkx), kx), tap)), NULL);
-		emit_end(e, &lx);
+		emit_tap_range(t, cols, row, ix0, ky, any ? t->kx_lo : emit_index(e, 0), any ? t->kx_hi : emit_index(e, c->nkx), NULL);
 	}
 	if (!one_ky)
 		emit_end(e, &ly);
+}
+
+/* Loops over channels take several steps in a turn where a tile lies inside; at the edges, which are many pieces of code for few tiles, as
+ * many as hide what the loop itself takes. */
+static int unroll_of(const Tile *t, int cols, Edge edge)
+{
+	enum { ENOUGH = 16 };
+	int products = t->nrow * cols * t->c->vecs, least = emit_takes_lanes(t->e) && t->c->dot > 1 ? 2 : 1;
+	int enough = (ENOUGH + products - 1) / products;
+
+	if ((edge.kind == INNER && t->nrow == t->rows) || t->share || enough > UNROLL)
+		return UNROLL;
+	return enough > least ? enough : least;
+}
+
+/* As emit_taps, for t->nrow rows from t->row on. */
+static void emit_rows_taps(Tile *t, int cols, LLVMValueRef x0, Edge edge, LLVMValueRef ky_lo, LLVMValueRef ky_hi)
+{
+	t->unroll = unroll_of(t, cols, edge);
+	emit_taps(t, cols, x0, edge, ky_lo, ky_hi);
 }
 
 /* Sums of one register tile.  Of two rows the upper one may lack taps at the top that the lower one
@@ -258,21 +306,21 @@ static void emit_sums(Tile *t, int cols, LLVMValueRef x0, Edge edge)
 	t->row = 0;
 	t->nrow = 1;
 	if (t->rows == 1) {
-		emit_taps(t, cols, x0, edge, t->ky_lo[0], t->ky_hi[0]);
+		emit_rows_taps(t, cols, x0, edge, t->ky_lo[0], t->ky_hi[0]);
 		return;
 	}
 	if (t->c->nky == 1 && t->c->py == 0) {
 		t->nrow = 2;
-		emit_taps(t, cols, x0, edge, t->ky_lo[0], t->ky_hi[0]);
+		emit_rows_taps(t, cols, x0, edge, t->ky_lo[0], t->ky_hi[0]);
 		return;
 	}
 	t->row = 1;
-	emit_taps(t, cols, x0, edge, t->ky_lo[1], pick(e, LLVMIntSLT, t->ky_lo[0], t->ky_hi[1]));
+	emit_rows_taps(t, cols, x0, edge, t->ky_lo[1], pick(e, LLVMIntSLT, t->ky_lo[0], t->ky_hi[1]));
 	t->row = 0;
 	t->nrow = 2;
-	emit_taps(t, cols, x0, edge, t->ky_lo[0], t->ky_hi[1]);
+	emit_rows_taps(t, cols, x0, edge, t->ky_lo[0], t->ky_hi[1]);
 	t->nrow = 1;
-	emit_taps(t, cols, x0, edge, pick(e, LLVMIntSGT, t->ky_hi[1], t->ky_lo[0]), t->ky_hi[0]);
+	emit_rows_taps(t, cols, x0, edge, pick(e, LLVMIntSGT, t->ky_hi[1], t->ky_lo[0]), t->ky_hi[0]);
 }
 
 /* -- the epilogue --------------------------------------------------------------------------- */
@@ -575,7 +623,8 @@ static void emit_rows(Tile *t, LLVMValueRef chunk)
 		emit_row_range(t, lo, pairs, 2);
 		lo = pairs;
 	}
-	emit_row_range(t, lo, hi, 1);
+	if (c->rows != 2 || c->y_lo || c->ny % 2 || c->y_chunk % 2)
+		emit_row_range(t, lo, hi, 1);
 }
 
 /* ny == 1, chunks of columns: whole tiles in a loop, the last chunk's rest behind it. */
@@ -697,7 +746,7 @@ static LLVMValueRef task_parts(Tile *t, LLVMValueRef task)
 static void emit_tasks(Emit *e, const KStmt *s, LLVMValueRef begin, LLVMValueRef end)
 {
 	const KContract *c = s->contract;
-	Tile t = {.e = e, .s = s, .c = c, .b_arg = c->b_arg, .wtile = (int64_t)c->vecs * c->lanes, .rows = 1, .ways = 1, .lane = -1, .depthwise = contract_is_depthwise(c)};
+	Tile t = {.e = e, .s = s, .c = c, .b_arg = c->b_arg, .wtile = (int64_t)c->vecs * c->lanes, .rows = 1, .ways = 1, .unroll = UNROLL, .lane = -1, .depthwise = contract_is_depthwise(c)};
 	LLVMValueRef chunk, acc[512];
 	EmitLoop l;
 

@@ -13,6 +13,7 @@ typedef struct Tile {
 	int rows;                   /* rows of the tile at hand, 1 or 2 */
 	int row, nrow;              /* those that take the terms emitted now */
 	int lane;                   /* of the step at hand in two that follow each other in A and are both whole; -1: not known */
+	int unroll;                 /* steps of a turn of loops over channels */
 	int ways, turn;             /* sums per output that take terms in turn; whose turn it is */
 	LLVMValueRef a0;            /* A at this batch (element offset) */
 	LLVMValueRef b0;            /* B at this batch and channel tile */
