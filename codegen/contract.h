@@ -89,6 +89,12 @@ static inline bool contract_taps_overflow(const MloTarget *t, const KContract *c
 	       positions * (vecs + 1) + vecs > t->vector_regs;
 }
 
+/* Do taps of columns [x0, x0 + cols) lie outside the image? */
+static inline bool contract_at_edge(const KContract *c, int64_t x0, int64_t cols)
+{
+	return x0 * c->sx - c->px < 0 || (x0 + cols - 1) * c->sx + (c->nkx - 1) * c->dx - c->px >= c->in_x;
+}
+
 /* Copies of A in scratch memory: along an axis of one tap they hold only the pixels that are read.  From one output to the next, and
  * from one copied pixel to the next one in A. */
 static inline int64_t contract_copy_stride_x(const KContract *c) { return c->nkx == 1 ? 1 : c->sx; }

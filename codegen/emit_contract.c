@@ -277,17 +277,19 @@ static void emit_taps(Tile *t, int cols, LLVMValueRef x0, Edge edge, LLVMValueRe
 		emit_end(e, &ly);
 }
 
-/* Loops over channels take several steps in a turn where a tile lies inside; at the edges, which are many pieces of code for few tiles, as
- * many as hide what the loop itself takes. */
+/* Loops over channels take as many steps in a turn as hide what the loop itself takes; at the edges of images, which are many pieces of
+ * code for few tiles, as few as nearly do. */
 static int unroll_of(const Tile *t, int cols, Edge edge)
 {
-	enum { ENOUGH = 16 };
-	int products = t->nrow * cols * t->c->vecs, least = emit_takes_lanes(t->e) && t->c->dot > 1 ? 2 : 1;
-	int enough = (ENOUGH + products - 1) / products;
+	enum { ENOUGH = 96, AT_EDGES = 16 }; /* instructions that multiply */
+	double step = t->nrow * cols * t->c->vecs * contract_dot_cost(t->e->t, t->c);
+	bool inside = edge.kind == INNER && t->nrow == t->rows;
+	bool lanes = emit_takes_lanes(t->e); /* of what one load has brought serve several steps */
+	int n = lanes && t->c->dot > 1 ? 2 : 1;
 
-	if ((edge.kind == INNER && t->nrow == t->rows) || t->share || enough > UNROLL)
-		return UNROLL;
-	return enough > least ? enough : least;
+	while (n < UNROLL && (t->share || (inside && lanes) || n * step < (inside ? ENOUGH : AT_EDGES)))
+		n *= 2;
+	return n;
 }
 
 /* As emit_taps, for t->nrow rows from t->row on. */
@@ -405,8 +407,8 @@ void contract_output(Tile *t, LLVMValueRef x, int j, LLVMValueRef product, int64
 	e->product = NULL;
 }
 
-/* Heavy epilogues (vector math), and all where code is to be small, are emitted once per vector and looped over the
- * columns. */
+/* Heavy epilogues (vector math), all where code is to be small, and long ones behind many terms are emitted once per vector and looped
+ * over the columns. */
 static void epilogue_loop(Tile *t, int cols, LLVMValueRef x0, int64_t real_channels)
 {
 	const KContract *c = t->c;
@@ -433,12 +435,32 @@ static void epilogue_loop(Tile *t, int cols, LLVMValueRef x0, int64_t real_chann
 	}
 }
 
+/* More than a bias and an activation? */
+static bool long_epilogue(const Tile *t)
+{
+	enum { SHORT = 6 };
+	int n = 0;
+
+	for (const KStmt *s = t->s->body; s; s = s->next)
+		n += s->kind != KS_LET || t->e->k->value.items[s->value].op >= K_accum;
+	return n > SHORT;
+}
+
+/* Does what a loop adds to the epilogue of a vector, a store and a load mostly, take next to no time beside its terms? */
+static bool many_terms(const Tile *t)
+{
+	enum { MANY = 120 }; /* instructions */
+	const KContract *c = t->c;
+
+	return c->nk > 0 && (double)(mlo_contract_steps(c) * c->nky * c->nkx) * contract_dot_cost(t->e->t, c) >= MANY && long_epilogue(t);
+}
+
 static void epilogue_cols(Tile *t, int cols, LLVMValueRef x0, int64_t real_channels)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
 
-	if ((contract_heavy_epilogue(e->k, t->s) || mlo_target_bare(e->t)) && cols > 1) {
+	if (cols > 1 && (contract_heavy_epilogue(e->k, t->s) || mlo_target_bare(e->t) || many_terms(t))) {
 		epilogue_loop(t, cols, x0, real_channels);
 		return;
 	}
@@ -537,11 +559,6 @@ void contract_tile(Tile *t, int cols, LLVMValueRef x0, Edge edge)
 	t->y = y;
 }
 
-static bool tile_at_edge(const KContract *c, int64_t x0, int64_t cols)
-{
-	return x0 * c->sx - c->px < 0 || (x0 + cols - 1) * c->sx + (c->nkx - 1) * c->dx - c->px >= c->in_x;
-}
-
 /* All columns of one row: border tiles one by one, inner ones in a loop. */
 static void emit_row(Tile *t)
 {
@@ -560,7 +577,7 @@ static void emit_row(Tile *t)
 	while (x < c->nx) {
 		int64_t cols = c->nx - x < c->cols ? c->nx - x : c->cols, n = 0;
 
-		while (x + (n + 1) * c->cols <= c->nx && !tile_at_edge(c, x + n * c->cols, c->cols))
+		while (x + (n + 1) * c->cols <= c->nx && !contract_at_edge(c, x + n * c->cols, c->cols))
 			n++;
 		if (n > 1) {
 			EmitLoop l;
@@ -570,7 +587,7 @@ static void emit_row(Tile *t)
 			emit_end(e, &l);
 			x += n * c->cols;
 		} else {
-			contract_tile(t, (int)cols, emit_index(e, x), tile_at_edge(c, x, cols) ? (Edge){AT, x} : inner);
+			contract_tile(t, (int)cols, emit_index(e, x), contract_at_edge(c, x, cols) ? (Edge){AT, x} : inner);
 			x += cols;
 		}
 	}

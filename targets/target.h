@@ -91,6 +91,8 @@ typedef struct MloTargetSet {
 /* By name: "native" included, and the name of a variant that no target has; NULL + known names. */
 /* Are registers those of SVE, at the length that the target fixes? */
 bool mlo_target_sve(const MloTarget *t);
+/* Do multiplications take one lane of an operand for all lanes (NEON)?  Bringing an element into all lanes takes a unit that multiplies. */
+bool mlo_target_lanes(const MloTarget *t);
 
 const MloTargetSet *mlo_target_find(const char *name, MloDiag *d);
 const MloTargetSet *mlo_target_at(size_t i);                      /* NULL past the end */
