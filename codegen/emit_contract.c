@@ -407,32 +407,30 @@ void contract_output(Tile *t, LLVMValueRef x, int j, LLVMValueRef product, int64
 	e->product = NULL;
 }
 
-/* Heavy epilogues (vector math), all where code is to be small, and long ones behind many terms are emitted once per vector and looped
- * over the columns. */
-static void epilogue_loop(Tile *t, int cols, LLVMValueRef x0, int64_t real_channels)
+/* Heavy epilogues (vector math), all where code is to be small, and long ones behind many terms are loops over the columns, of vectors [from, to)
+ * of the tile. */
+static void epilogue_loop(Tile *t, int cols, LLVMValueRef x0, int64_t real_channels, int from, int to)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
+	LLVMValueRef buf = emit_alloca(e, LLVMArrayType(t->vec, (unsigned)(cols * (to - from))), ""), i, first, at;
+	EmitLoop l;
 
-	for (int j = 0; j < c->vecs; j++) {
-		int64_t real = real_of(t, real_channels, j);
-		LLVMValueRef buf, i, v;
-		EmitLoop l;
+	for (int k = 0; k < cols; k++)
+		for (int j = from; j < to; j++) {
+			LLVMValueRef v = LLVMBuildLoad2(e->b, t->vec, t->acc[k * c->vecs + j], "");
 
-		if (real == 0)
-			break;
-		buf = emit_alloca(e, LLVMArrayType(t->vec, (unsigned)cols), "");
-		for (int k = 0; k < cols; k++) {
-			LLVMValueRef at = emit_index(e, k);
-
-			v = LLVMBuildLoad2(e->b, t->vec, t->acc[k * c->vecs + j], "");
+			at = emit_index(e, (int64_t)k * (to - from) + j - from);
 			LLVMBuildStore(e->b, v, LLVMBuildInBoundsGEP2(e->b, t->vec, buf, &at, 1, ""));
 		}
-		i = emit_for(e, &l, emit_index(e, 0), emit_index(e, cols), emit_index(e, 1), "col");
-		v = LLVMBuildLoad2(e->b, t->vec, LLVMBuildInBoundsGEP2(e->b, t->vec, buf, &i, 1, ""), "");
-		contract_output(t, add(e, x0, i), j, v, real);
-		emit_end(e, &l);
+	i = emit_for(e, &l, emit_index(e, 0), emit_index(e, cols), emit_index(e, 1), "col");
+	first = muln(e, i, to - from);
+	for (int j = from; j < to; j++) {
+		at = addc(e, first, j - from);
+		contract_output(t, add(e, x0, i), j, LLVMBuildLoad2(e->b, t->vec, LLVMBuildInBoundsGEP2(e->b, t->vec, buf, &at, 1, ""), ""),
+		                real_of(t, real_channels, j));
 	}
+	emit_end(e, &l);
 }
 
 /* More than a bias and an activation? */
@@ -449,7 +447,7 @@ static bool long_epilogue(const Tile *t)
 /* Does what a loop adds to the epilogue of a vector, a store and a load mostly, take next to no time beside its terms? */
 static bool many_terms(const Tile *t)
 {
-	enum { MANY = 120 }; /* instructions */
+	enum { MANY = 64 }; /* instructions */
 	const KContract *c = t->c;
 
 	return c->nk > 0 && (double)(mlo_contract_steps(c) * c->nky * c->nkx) * contract_dot_cost(t->e->t, c) >= MANY && long_epilogue(t);
@@ -459,9 +457,15 @@ static void epilogue_cols(Tile *t, int cols, LLVMValueRef x0, int64_t real_chann
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
+	bool alone = contract_heavy_epilogue(e->k, t->s) || mlo_target_bare(e->t); /* each vector in a loop of its own */
 
-	if (cols > 1 && (contract_heavy_epilogue(e->k, t->s) || mlo_target_bare(e->t) || many_terms(t))) {
-		epilogue_loop(t, cols, x0, real_channels);
+	if (cols > 1 && (alone || many_terms(t))) {
+		for (int j = 0, to; j < c->vecs && real_of(t, real_channels, j); j = to) {
+			to = j + 1;
+			while (to < c->vecs && real_of(t, real_channels, to) && !alone)
+				to++;
+			epilogue_loop(t, cols, x0, real_channels, j, to);
+		}
 		return;
 	}
 	for (int i = 0; i < cols; i++) {
@@ -537,12 +541,9 @@ static void add_ways(Tile *t, int cols)
 	t->ways = 1;
 }
 
-void contract_tile(Tile *t, int cols, LLVMValueRef x0, Edge edge)
+/* The sums of a register tile. */
+static void tile_sums(Tile *t, int cols, LLVMValueRef x0, Edge edge)
 {
-	Emit *e = t->e;
-
-	LLVMValueRef *all = t->acc, y = t->y;
-
 	contract_start(t, cols, edge);
 	contract_prefetch_tile(t, x0);
 	t->ways = ways_of(t, cols);
@@ -550,21 +551,68 @@ void contract_tile(Tile *t, int cols, LLVMValueRef x0, Edge edge)
 	emit_sums(t, cols, x0, edge);
 	contract_unweave(t, cols);
 	add_ways(t, cols);
+}
+
+/* What becomes of them. */
+static void tile_results(Tile *t, int cols, LLVMValueRef x0)
+{
+	LLVMValueRef *all = t->acc, y = t->y;
+
 	for (int r = 0; r < t->rows; r++) {
 		t->acc = all + r * t->c->cols * t->c->vecs;
-		t->y = addc(e, y, r);
+		t->y = addc(t->e, y, r);
 		emit_epilogue(t, cols, x0);
 	}
 	t->acc = all;
 	t->y = y;
 }
 
-/* All columns of one row: border tiles one by one, inner ones in a loop. */
+void contract_tile(Tile *t, int cols, LLVMValueRef x0, Edge edge)
+{
+	tile_sums(t, cols, x0, edge);
+	tile_results(t, cols, x0);
+}
+
+/* The sums of the whole tile at x0, one of `n`: at an edge by code of its own. */
+static void whole_tile_sums(Tile *t, LLVMValueRef x0, int64_t n)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMBasicBlockRef join = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "summed");
+	int64_t inside = n;
+
+	for (int64_t x = 0; x < n * c->cols; x += c->cols)
+		inside -= contract_at_edge(c, x, c->cols);
+	for (int64_t x = 0, left = n - inside; x < n * c->cols; x += c->cols) {
+		LLVMBasicBlockRef at, other;
+
+		if (!contract_at_edge(c, x, c->cols))
+			continue;
+		at = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "edge");
+		other = --left || inside ? LLVMAppendBasicBlockInContext(e->ctx, e->fn, "other") : NULL;
+		if (other)
+			LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, x0, emit_index(e, x), ""), at, other);
+		else
+			LLVMBuildBr(e->b, at);
+		LLVMPositionBuilderAtEnd(e->b, at);
+		tile_sums(t, c->cols, emit_index(e, x), (Edge){AT, x});
+		LLVMBuildBr(e->b, join);
+		if (other)
+			LLVMPositionBuilderAtEnd(e->b, other);
+	}
+	if (inside) {
+		tile_sums(t, c->cols, x0, inner);
+		LLVMBuildBr(e->b, join);
+	}
+	LLVMPositionBuilderAtEnd(e->b, join);
+}
+
+/* All columns of one row: whole tiles in a loop, which have their epilogue in common, then what is left. */
 static void emit_row(Tile *t)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	int64_t x = 0;
+	int64_t x = 0, whole = c->nx / c->cols;
 
 	if (c->nx < 0) {
 		contract_open_row(t);
@@ -574,22 +622,20 @@ static void emit_row(Tile *t)
 		contract_small_row(t);
 		return;
 	}
+	if (whole > 1) {
+		EmitLoop l;
+		LLVMValueRef x0 = emit_for(e, &l, emit_index(e, 0), emit_index(e, whole * c->cols), emit_index(e, c->cols), "x");
+
+		whole_tile_sums(t, x0, whole);
+		tile_results(t, c->cols, x0);
+		emit_end(e, &l);
+		x = whole * c->cols;
+	}
 	while (x < c->nx) {
-		int64_t cols = c->nx - x < c->cols ? c->nx - x : c->cols, n = 0;
+		int64_t cols = c->nx - x < c->cols ? c->nx - x : c->cols;
 
-		while (x + (n + 1) * c->cols <= c->nx && !contract_at_edge(c, x + n * c->cols, c->cols))
-			n++;
-		if (n > 1) {
-			EmitLoop l;
-			LLVMValueRef x0 = emit_for(e, &l, emit_index(e, x), emit_index(e, x + n * c->cols), emit_index(e, c->cols), "x");
-
-			contract_tile(t, c->cols, x0, inner);
-			emit_end(e, &l);
-			x += n * c->cols;
-		} else {
-			contract_tile(t, (int)cols, emit_index(e, x), contract_at_edge(c, x, cols) ? (Edge){AT, x} : inner);
-			x += cols;
-		}
+		contract_tile(t, (int)cols, emit_index(e, x), contract_at_edge(c, x, cols) ? (Edge){AT, x} : inner);
+		x += cols;
 	}
 }
 
