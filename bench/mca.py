@@ -48,6 +48,9 @@ def build(path, layer, form):
                  helper.make_node("DequantizeLinear", ["w", "ws", "wz"], ["wd"])]
         a, w = "xd", "wd"
     if k == 0:
+        if form == "bf16":  # what a layer in front stores rounded
+            nodes.append(helper.make_node("Relu", ["x"], ["r"]))
+            a = "r"
         nodes.append(helper.make_node("MatMul", [a, w], ["y"]))
         out = [1, size, outputs]
     else:
@@ -104,7 +107,7 @@ def measure(mlopt, layer, form, core, folder):
                         "--precision", "bf16" if form == "bf16" else "f32"], capture_output=True, text=True)
     if r.returncode:
         sys.exit(r.stderr)
-    tile = re.search(r"\[tile ([^,]*),", subprocess.run([mlopt, "inspect", package], capture_output=True, text=True).stdout)
+    tile = re.search(r"\[(?:strips, )?tile ([^,]*),", subprocess.run([mlopt, "inspect", package], capture_output=True, text=True).stdout)
     found = [x for x in loops(r.stdout) if sum(1 for y in x if MULTIPLY.match(y)) >= 8]
     if not found or not tile:
         return None

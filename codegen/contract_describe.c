@@ -2,6 +2,7 @@
 #include "codegen/contract_lower.h"
 #include "codegen/matrix.h"
 #include "codegen/sparse.h"
+#include "codegen/strips.h"
 #include "codegen/winograd.h"
 #include "ir/geometry.h"
 
@@ -268,6 +269,7 @@ static void schedule(MloLowerCx *cx, ContractPlan *p, int64_t shortest, const Co
 		mlo_schedule_set(c, cx->forced);
 	} else {
 		mlo_schedule_matrix(cx->target, p->k, c);
+		mlo_schedule_strips(cx->target, p->k, c);
 		if (!c->depth && p->winograd)
 			mlo_schedule_winograd(cx->target, stay, c);
 		mlo_schedule_sparse(cx->target, p->k, &p->weights, stay, c);

@@ -240,6 +240,25 @@ static void emit_tap_range(Tile *t, int cols, LLVMValueRef row, LLVMValueRef ix0
 	emit_end(e, &l);
 }
 
+/* The taps of a row of a copy in phases (strips.h): those of a remainder have the same phase.  One loop over all of them would have to
+ * divide, and LLVM then makes a pointer of each address.  row, b_off: of column x0, of the row's first tap. */
+static void emit_phases(Tile *t, int cols, LLVMValueRef row, LLVMValueRef b_off, int64_t tap)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	int64_t apart = t->phases;
+	EmitLoop l;
+
+	for (int64_t first = 0; first < apart && first < c->nkx; first++) {
+		LLVMValueRef n = emit_index(e, (c->nkx - first + apart - 1) / apart), at = addc(e, row, first * c->dx % apart * t->phase), i;
+
+		i = emit_for(e, &l, emit_index(e, 0), n, emit_index(e, 1), "tap");
+		emit_channels(t, cols, add(e, at, muln(e, addc(e, muln(e, i, c->dx), first * c->dx / apart), c->a.x)),
+		              add(e, b_off, muln(e, addc(e, muln(e, i, apart), first), tap)), NULL);
+		emit_end(e, &l);
+	}
+}
+
 /* Terms of the tap rows [ky_lo, ky_hi).  x0: first column. */
 static void emit_taps(Tile *t, int cols, LLVMValueRef x0, Edge edge, LLVMValueRef ky_lo, LLVMValueRef ky_hi)
 {
@@ -268,6 +287,8 @@ static void emit_taps(Tile *t, int cols, LLVMValueRef x0, Edge edge, LLVMValueRe
 		}
 	} else if (c->nkx == 1 && edge.kind == INNER) {
 		emit_channels(t, cols, add(e, row, muln(e, ix0, c->a.x)), add(e, t->b0, muln(e, ky, tap)), NULL);
+	} else if (t->phases > 1) {
+		emit_phases(t, cols, add(e, row, muln(e, ix0, c->a.x)), add(e, t->b0, muln(e, ky, c->nkx * tap)), tap);
 	} else {
 		bool any = edge.kind == ANY;
 
@@ -325,191 +346,6 @@ static void emit_sums(Tile *t, int cols, LLVMValueRef x0, Edge edge)
 	emit_rows_taps(t, cols, x0, edge, pick(e, LLVMIntSGT, t->ky_hi[1], t->ky_lo[0]), t->ky_hi[0]);
 }
 
-/* -- the epilogue --------------------------------------------------------------------------- */
-
-static LLVMValueRef tail_mask(Tile *t, int64_t real)
-{
-	LLVMValueRef bit[64];
-	LLVMTypeRef i1 = LLVMInt1TypeInContext(t->e->ctx);
-
-	for (int i = 0; i < t->c->lanes; i++)
-		bit[i] = LLVMConstInt(i1, i < real, 0);
-	return LLVMConstVector(bit, (unsigned)t->c->lanes);
-}
-
-LLVMValueRef contract_mask(Tile *t, int j)
-{
-	const KContract *c = t->c;
-	Emit *e = t->e;
-	LLVMValueRef left = LLVMBuildNSWSub(e->b, num(e, c->nc), addc(e, t->c_first, (int64_t)j * c->lanes), "");
-
-	return LLVMBuildICmp(e->b, LLVMIntSLT, emit_iota(e, e->index, c->lanes, 1),
-	                     emit_splat(e, left, c->lanes), "");
-}
-
-/* Lanes of vector j that are channels: all, a constant mask, or where the channels are a size, whatever
- * is left. */
-static LLVMValueRef channel_mask(Tile *t, int j, int64_t real)
-{
-	if (real >= 0)
-		return real < t->c->lanes ? tail_mask(t, real) : NULL;
-	return contract_mask(t, j);
-}
-
-/* Channels that vector j of a tile with `real` of them has; SOME: known when the kernel runs. */
-enum { SOME = -1 };
-static int64_t real_of(const Tile *t, int64_t real, int j)
-{
-	int64_t left = real - (int64_t)j * t->c->lanes;
-
-	return real == SOME ? SOME : left < 0 ? 0 : left;
-}
-
-void contract_lanes(Tile *t, int j)
-{
-	const KContract *c = t->c;
-	Emit *e = t->e;
-
-	e->var[c->var[4]] = addc(e, t->c_first, (int64_t)j * c->lanes);
-	e->lanes = c->lanes;
-	e->vec_var = c->var[4];
-	e->vec_aligned = true;
-}
-
-void contract_lanes_end(Tile *t)
-{
-	t->e->lanes = 0;
-	t->e->vec_var = -1;
-	t->e->mask = NULL;
-}
-
-void contract_output(Tile *t, LLVMValueRef x, int j, LLVMValueRef product, int64_t real)
-{
-	const KContract *c = t->c;
-	const KStmt *body;
-	const KInst *bias;
-	Emit *e = t->e;
-
-	e->var[c->var[0]] = t->b[0];
-	e->var[c->var[1]] = t->b[1];
-	e->var[c->var[2]] = t->y;
-	e->var[c->var[3]] = x;
-	contract_lanes(t, j);
-	e->product = product;
-	e->mask = channel_mask(t, j, real);
-	body = contract_bias(t, &bias);
-	if (bias) { /* products started from it */
-		e->val[body->value] = product;
-		body = body->next;
-	}
-	emit_stmts(e, body);
-	contract_lanes_end(t);
-	e->product = NULL;
-}
-
-/* Heavy epilogues (vector math), all where code is to be small, and long ones behind many terms are loops over the columns, of vectors [from, to)
- * of the tile. */
-static void epilogue_loop(Tile *t, int cols, LLVMValueRef x0, int64_t real_channels, int from, int to)
-{
-	const KContract *c = t->c;
-	Emit *e = t->e;
-	LLVMValueRef buf = emit_alloca(e, LLVMArrayType(t->vec, (unsigned)(cols * (to - from))), ""), i, first, at;
-	EmitLoop l;
-
-	for (int k = 0; k < cols; k++)
-		for (int j = from; j < to; j++) {
-			LLVMValueRef v = LLVMBuildLoad2(e->b, t->vec, t->acc[k * c->vecs + j], "");
-
-			at = emit_index(e, (int64_t)k * (to - from) + j - from);
-			LLVMBuildStore(e->b, v, LLVMBuildInBoundsGEP2(e->b, t->vec, buf, &at, 1, ""));
-		}
-	i = emit_for(e, &l, emit_index(e, 0), emit_index(e, cols), emit_index(e, 1), "col");
-	first = muln(e, i, to - from);
-	for (int j = from; j < to; j++) {
-		at = addc(e, first, j - from);
-		contract_output(t, add(e, x0, i), j, LLVMBuildLoad2(e->b, t->vec, LLVMBuildInBoundsGEP2(e->b, t->vec, buf, &at, 1, ""), ""),
-		                real_of(t, real_channels, j));
-	}
-	emit_end(e, &l);
-}
-
-/* More than a bias and an activation? */
-static bool long_epilogue(const Tile *t)
-{
-	enum { SHORT = 6 };
-	int n = 0;
-
-	for (const KStmt *s = t->s->body; s; s = s->next)
-		n += s->kind != KS_LET || t->e->k->value.items[s->value].op >= K_accum;
-	return n > SHORT;
-}
-
-/* Does what a loop adds to the epilogue of a vector, a store and a load mostly, take next to no time beside its terms? */
-static bool many_terms(const Tile *t)
-{
-	enum { MANY = 64 }; /* instructions */
-	const KContract *c = t->c;
-
-	return c->nk > 0 && (double)(mlo_contract_steps(c) * c->nky * c->nkx) * contract_dot_cost(t->e->t, c) >= MANY && long_epilogue(t);
-}
-
-static void epilogue_cols(Tile *t, int cols, LLVMValueRef x0, int64_t real_channels)
-{
-	const KContract *c = t->c;
-	Emit *e = t->e;
-	bool alone = contract_heavy_epilogue(e->k, t->s) || mlo_target_bare(e->t); /* each vector in a loop of its own */
-
-	if (cols > 1 && (alone || many_terms(t))) {
-		for (int j = 0, to; j < c->vecs && real_of(t, real_channels, j); j = to) {
-			to = j + 1;
-			while (to < c->vecs && real_of(t, real_channels, to) && !alone)
-				to++;
-			epilogue_loop(t, cols, x0, real_channels, j, to);
-		}
-		return;
-	}
-	for (int i = 0; i < cols; i++) {
-		for (int j = 0; j < c->vecs; j++) {
-			int64_t real = real_of(t, real_channels, j);
-
-			if (real)
-				contract_output(t, addc(e, x0, i), j,
-				                LLVMBuildLoad2(e->b, t->vec, t->acc[i * c->vecs + j], ""), real);
-		}
-	}
-}
-
-/* The last channel tile may be partial: its stores are masked, in code of their own. */
-static void emit_epilogue(Tile *t, int cols, LLVMValueRef x0)
-{
-	const KContract *c = t->c;
-	Emit *e = t->e;
-	int64_t tiles = (c->nc + t->wtile - 1) / t->wtile, rest = c->nc - (tiles - 1) * t->wtile;
-	LLVMBasicBlockRef part, full, join;
-	LLVMValueRef partial = LLVMBuildICmp(e->b, LLVMIntEQ, t->ct, emit_index(e, tiles - 1), "");
-
-	if (c->nc < 0) {
-		partial = LLVMBuildICmp(e->b, LLVMIntSGT, addc(e, t->c_first, t->wtile), num(e, c->nc), "");
-		rest = SOME;
-		tiles = 2;
-	}
-	if (rest == t->wtile || tiles == 1) {
-		epilogue_cols(t, cols, x0, rest);
-		return;
-	}
-	part = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "partial");
-	full = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "full");
-	join = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "stored");
-	LLVMBuildCondBr(e->b, partial, part, full);
-	LLVMPositionBuilderAtEnd(e->b, part);
-	epilogue_cols(t, cols, x0, rest);
-	LLVMBuildBr(e->b, join);
-	LLVMPositionBuilderAtEnd(e->b, full);
-	epilogue_cols(t, cols, x0, t->wtile);
-	LLVMBuildBr(e->b, join);
-	LLVMPositionBuilderAtEnd(e->b, join);
-}
-
 /* -- tiles, rows, tasks --------------------------------------------------------------------- */
 
 /* Few sums would wait for each other's multiply-adds: those of columns that the tile does not have take turns with
@@ -561,7 +397,7 @@ static void tile_results(Tile *t, int cols, LLVMValueRef x0)
 	for (int r = 0; r < t->rows; r++) {
 		t->acc = all + r * t->c->cols * t->c->vecs;
 		t->y = addc(t->e, y, r);
-		emit_epilogue(t, cols, x0);
+		contract_results(t, cols, x0);
 	}
 	t->acc = all;
 	t->y = y;
@@ -670,17 +506,12 @@ static void emit_row_range(Tile *t, LLVMValueRef lo, LLVMValueRef hi, int rows)
 	t->rows = 1;
 }
 
-static void emit_rows(Tile *t, LLVMValueRef chunk)
+void contract_rows(Tile *t, LLVMValueRef lo, LLVMValueRef hi)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	LLVMValueRef lo = muln(e, chunk, c->y_chunk), hi, pairs;
+	LLVMValueRef pairs;
 
-	hi = pick(e, LLVMIntSLT, addc(e, lo, c->y_chunk), num(e, c->ny));
-	if (c->y_lo) {
-		lo = emit_idx(e, c->y_lo);
-		hi = emit_idx(e, c->y_hi);
-	}
 	if (c->rows == 2) {
 		pairs = LLVMBuildNSWSub(e->b, hi, remc(e, LLVMBuildNSWSub(e->b, hi, lo, ""), 2), "");
 		emit_row_range(t, lo, pairs, 2);
@@ -690,8 +521,22 @@ static void emit_rows(Tile *t, LLVMValueRef chunk)
 		emit_row_range(t, lo, hi, 1);
 }
 
-/* ny == 1, chunks of columns: whole tiles in a loop, the last chunk's rest behind it. */
-static void emit_columns(Tile *t, LLVMValueRef chunk)
+static void emit_rows(Tile *t, LLVMValueRef chunk)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMValueRef lo = muln(e, chunk, c->y_chunk), hi;
+
+	hi = pick(e, LLVMIntSLT, addc(e, lo, c->y_chunk), num(e, c->ny));
+	if (c->y_lo) {
+		lo = emit_idx(e, c->y_lo);
+		hi = emit_idx(e, c->y_hi);
+	}
+	contract_rows(t, lo, hi);
+}
+
+/* Whole tiles in a loop, the last chunk's rest behind it. */
+void contract_columns(Tile *t, LLVMValueRef chunk)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
@@ -806,6 +651,19 @@ static LLVMValueRef task_parts(Tile *t, LLVMValueRef task)
 	return chunk;
 }
 
+void contract_begin(Tile *t, LLVMValueRef *acc, size_t most)
+{
+	const KContract *c = t->c;
+	size_t n = (size_t)c->rows * (size_t)c->cols * (size_t)c->vecs;
+
+	MLO_ASSERT(c->rows >= 1 && c->rows <= 2 && n <= most && c->cols <= 64 && c->vecs <= 16 && c->lanes <= 64);
+	t->sum = emit_type(t->e, mlo_contract_sum(c));
+	t->vec = LLVMVectorType(t->sum, (unsigned)c->lanes);
+	t->acc = acc;
+	for (size_t i = 0; i < n; i++)
+		acc[i] = emit_alloca(t->e, t->vec, "");
+}
+
 static void emit_tasks(Emit *e, const KStmt *s, LLVMValueRef begin, LLVMValueRef end)
 {
 	const KContract *c = s->contract;
@@ -813,12 +671,7 @@ static void emit_tasks(Emit *e, const KStmt *s, LLVMValueRef begin, LLVMValueRef
 	LLVMValueRef chunk, acc[512];
 	EmitLoop l;
 
-	MLO_ASSERT(c->rows >= 1 && c->rows <= 2 && c->rows * c->cols * c->vecs <= 512 && c->cols <= 64 && c->vecs <= 16 && c->lanes <= 64);
-	t.sum = emit_type(e, mlo_contract_sum(c));
-	t.vec = LLVMVectorType(t.sum, (unsigned)c->lanes);
-	t.acc = acc;
-	for (int i = 0; i < c->rows * c->cols * c->vecs; i++)
-		acc[i] = emit_alloca(e, t.vec, "");
+	contract_begin(&t, acc, sizeof acc / sizeof *acc);
 	contract_zero_point(&t);
 	contract_scale_begin(&t);
 	chunk = task_parts(&t, emit_for(e, &l, begin, end, emit_index(e, 1), "task"));
@@ -827,7 +680,7 @@ static void emit_tasks(Emit *e, const KStmt *s, LLVMValueRef begin, LLVMValueRef
 	if (mlo_contract_by_columns(c) && c->nx < 0)
 		contract_open_columns(&t, chunk);
 	else if (mlo_contract_by_columns(c))
-		emit_columns(&t, chunk);
+		contract_columns(&t, chunk);
 	else
 		emit_rows(&t, chunk);
 	emit_end(e, &l);
@@ -841,6 +694,8 @@ void emit_contract(Emit *e, const KStmt *s)
 		emit_matrix(e, s);
 	else if (s->contract->sparse.spread)
 		emit_sparse(e, s);
+	else if (s->contract->strips)
+		emit_strips(e, s);
 	else
 		emit_tasks(e, s, e->begin, e->end);
 }

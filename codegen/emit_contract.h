@@ -34,6 +34,7 @@ typedef struct Tile {
 	LLVMValueRef blk[16];       /* depthwise: from the channels of vector 0 to those of vector j in A */
 	int64_t wtile;              /* vecs * lanes */
 	bool depthwise;
+	int64_t phases, phase;      /* of a copy (strips.h): strips of a row, and elements from one to the next; 0: it is none */
 } Tile;
 
 /* What is known of a tile's columns.  INNER: all taps lie inside the image.  AT: the first column is `at`.
@@ -54,6 +55,12 @@ void contract_keep_order(Emit *e);
 /* Sets the tap rows that lie inside the image, for each row of the tiles that start at t->y, and what these tiles share. */
 void contract_begin_rows(Tile *t);
 
+/* Makes the accumulators of a tile, at most so many. */
+void contract_begin(Tile *t, LLVMValueRef *acc, size_t most);
+/* All columns of the rows [lo, hi); where ny is 1, those of a chunk of columns. */
+void contract_rows(Tile *t, LLVMValueRef lo, LLVMValueRef hi);
+void contract_columns(Tile *t, LLVMValueRef chunk);
+
 /* Taps [lo, hi) of a row that lie inside the image for column i of a tile at its edge (AT, LAST). */
 void contract_inside(const KContract *c, Edge edge, int cols, int64_t i, int64_t *lo, int64_t *hi);
 
@@ -71,6 +78,9 @@ typedef struct DotOperand {
 } DotOperand;
 LLVMValueRef contract_element(const Tile *t, int arg, MloElem elem, LLVMValueRef off); /* where an element of an argument lies */
 LLVMValueRef contract_widen(Tile *t, MloElem elem, LLVMValueRef v); /* elements as they are multiplied and added */
+/* The `live` elements of a step at off of A, side by side in a whole number, zeros behind them; those of bytes may be what lies there in
+ * the same block, for their weights are 0. */
+LLVMValueRef contract_step_word(Tile *t, LLVMValueRef off, int live);
 /* Where an element of A or of B (weights) lies. */
 LLVMValueRef contract_address(Tile *t, bool weights, LLVMValueRef off);
 /* Terms at off of A, `live` of them there, for all lanes; depthwise, a vector of them. */
@@ -85,8 +95,6 @@ LLVMValueRef contract_multiply(Tile *t, const DotOperand *a, const DotOperand *b
 LLVMValueRef contract_pair_input(Tile *t, LLVMValueRef a, LLVMValueRef b, int live);
 LLVMValueRef contract_pair_weights(Tile *t, LLVMValueRef off, int h);
 void contract_multiply_pair(Tile *t, LLVMValueRef a, LLVMValueRef b, LLVMValueRef acc);
-
-LLVMValueRef contract_step_word(Tile *t, LLVMValueRef off, int live); /* the bits of a step of A */
 
 /* emit_halves.c, where contract_by_halves().  A step, as of contract_pair_step; depthwise, as contract_slide. */
 void contract_half_step(Tile *t, int cols, LLVMValueRef a_off, int live, const bool *skip, LLVMValueRef b_off);
@@ -120,7 +128,9 @@ void contract_start_inside(Tile *t, LLVMValueRef *start);
  * answered: accumulators start from it.  Else NULL, and the epilogue. */
 const KStmt *contract_bias(const Tile *t, const KInst **bias);
 
-/* emit_contract.c: statements from here to contract_lanes_end() are about vector j of the tile's channels. */
+/* emit_epilogue.c: what becomes of the sums of a register tile of `cols` columns from x0 on, in row t->y. */
+void contract_results(Tile *t, int cols, LLVMValueRef x0);
+/* Statements from here to contract_lanes_end() are about vector j of the tile's channels. */
 void contract_lanes(Tile *t, int j);
 void contract_lanes_end(Tile *t);
 LLVMValueRef contract_mask(Tile *t, int j); /* lanes of vector j that are channels */

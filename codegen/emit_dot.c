@@ -210,8 +210,6 @@ static LLVMValueRef load_as(Tile *t, bool weights, LLVMValueRef off, LLVMTypeRef
 	return v;
 }
 
-/* The `live` elements of a step at off, side by side in an i32, or, where steps are products of matrices, in an i64.  Whole numbers behind them, of the same block, do no harm:
- * their weights are 0. */
 LLVMValueRef contract_step_word(Tile *t, LLVMValueRef off, int live)
 {
 	Emit *e = t->e;

@@ -89,4 +89,5 @@ void emit_call(Emit *e, const KStmt *s);             /* emit_call.c */
 void emit_winograd(Emit *e, const KStmt *s);         /* emit_winograd.c; runs tasks begin..end itself */
 void emit_matrix(Emit *e, const KStmt *s);           /* emit_matrix.c; likewise */
 void emit_sparse(Emit *e, const KStmt *s);           /* emit_sparse.c; likewise */
+void emit_strips(Emit *e, const KStmt *s);           /* emit_strips.c; likewise */
 #endif

@@ -7,6 +7,7 @@
 
 #include "codegen/matrix.h"
 #include "codegen/sparse.h"
+#include "codegen/strips.h"
 #include "codegen/winograd.h"
 
 /* Cycles of an operation on a vector, where it is one instruction and where it is a polynomial. */
@@ -72,6 +73,8 @@ double mlo_contract_cycles(const MloTarget *t, const KContract *c, int64_t weigh
 		return matrix_cycles(t, c);
 	if (c->sparse.spread)
 		return sparse_cycles(t, c, weights);
+	if (c->strips)
+		return strips_cycles(t, c);
 	if (c->wino)
 		return wino_schedule(t, &w, weights_stay, c->wino, (c->y_chunk + wino_my(c) - 1) / wino_my(c));
 	return contract_row_cycles(t, c, c->cols, c->vecs) * (double)(c->ny * contract_images(c));

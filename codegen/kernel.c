@@ -299,7 +299,7 @@ int64_t mlo_contract_ctiles(const KContract *c)
 
 int64_t mlo_contract_crun(const KContract *c)
 {
-	return c->wino || c->depth || c->sparse.spread ? c->c_chunk : 1;
+	return c->wino || c->depth || c->sparse.spread || c->strips ? c->c_chunk : 1;
 }
 
 int64_t mlo_contract_csplits(const KContract *c)

@@ -166,6 +166,9 @@ typedef struct KContract {
 	 * tiles of a chunk from its input, which it has copied into the scratch argument w_arg.  A tile is then `rows` by `vecs`
 	 * registers of sums, each `cols` outputs by `lanes` channels, and B has as many steps as mlo_contract_steps() says. */
 	int depth;
+	/* Steps that are products of matrices, from a copy of A (codegen/strips.h): a task makes c_chunk channel tiles of a chunk from it, in
+	 * the scratch argument w_arg. */
+	bool strips;
 	/* Weights that are mostly zero (codegen/sparse.h): lanes of a register side by side, or 0 where all weights are there.  B is
 	 * then a stream of steps that are not zero for each `group` channels, [weights][group][dot], u8 i_arg[weights] says where they
 	 * find their input, counted from the one before, and i32 n_arg[rows + 1] which of them belong to a row, that is, a group.  A task makes c_chunk channel tiles of a chunk from its input, which it

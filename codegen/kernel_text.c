@@ -35,7 +35,7 @@ const KField mlo_kcontract_fields[] = {
 	FIELD(KF_INT, lanes) FIELD(KF_INT, vecs) FIELD(KF_INT, cols) FIELD(KF_INT, rows)
 	FIELD(KF_I64, y_chunk) FIELD(KF_BOOL, c_outer)
 	FIELD(KF_INT, wino) FIELD(KF_INT, w_arg) FIELD(KF_I64, c_chunk)
-	FIELD(KF_INT, depth)
+	FIELD(KF_INT, depth) FIELD(KF_BOOL, strips)
 	FIELD(KF_INT, sparse.spread) FIELD(KF_INT, sparse.group) FIELD(KF_I64, sparse.runs) FIELD(KF_INT, sparse.i_arg) FIELD(KF_INT, sparse.n_arg)
 #undef FIELD
 	{0},

@@ -4,6 +4,7 @@
 #include "codegen/kernel_text.h"
 #include "codegen/matrix.h"
 #include "codegen/sparse.h"
+#include "codegen/strips.h"
 #include "codegen/winograd.h"
 #include "ir/ref/ref.h"
 
@@ -300,6 +301,19 @@ static void check_matrix(Scope *s, const KContract *c)
 		wrong(s, "a matrix unit needs %lld bytes of scratch memory", (long long)matrix_scratch_bytes(c));
 }
 
+static void check_strips(Scope *s, const KContract *c)
+{
+	if (c->sx < 1 || c->sy < 1 || c->dx < 1 || c->dy < 1 || !strips_can(c)) {
+		wrong(s, "contraction that takes no strips");
+		return;
+	}
+	if (c->wino || c->depth || c->sparse.spread || c->c_outer || c->scale.on || c->c_chunk < 1)
+		wrong(s, "contraction by strips and in another way");
+	else if (arg_ok(s, c->w_arg, "contraction") && (s->k->arg.items[c->w_arg].dir != KA_SCRATCH ||
+	         s->k->arg.items[c->w_arg].count * mlo_elem_bits(s->k->arg.items[c->w_arg].elem) / 8 < strips_scratch_bytes(c)))
+		wrong(s, "strips need %lld bytes of scratch memory", (long long)strips_scratch_bytes(c));
+}
+
 /* An argument of a contraction that only reads it. */
 static void check_input(Scope *s, int arg, MloElem elem, const char *what)
 {
@@ -397,7 +411,7 @@ static void check_contract(Scope *s, const KStmt *st)
 	const KContract *c = st->contract;
 	const int64_t *open[] = {MLO_CONTRACT_OPEN(*c)};
 
-	if (s->depth ? c->wino || c->depth || s->vec_var >= 0 || s->contract : st != s->k->body || st->next || s->contract)
+	if (s->depth ? c->wino || c->depth || c->strips || s->vec_var >= 0 || s->contract : st != s->k->body || st->next || s->contract)
 		wrong(s, "a contraction is neither alone in the kernel nor plain in loops");
 	check_places(s, c);
 	for (size_t i = 0; i < sizeof open / sizeof *open; i++)
@@ -424,6 +438,8 @@ static void check_contract(Scope *s, const KStmt *st)
 		check_winograd(s, c);
 	if (c->depth)
 		check_matrix(s, c);
+	if (c->strips)
+		check_strips(s, c);
 	if (c->sparse.spread)
 		check_sparse(s, c);
 	if (c->scale.on)

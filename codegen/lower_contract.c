@@ -10,6 +10,7 @@
 #include "codegen/contract_lower.h"
 #include "codegen/matrix.h"
 #include "codegen/sparse.h"
+#include "codegen/strips.h"
 #include "codegen/winograd.h"
 
 typedef ContractLower Lower;
@@ -402,6 +403,8 @@ static MloStatus lower(MloLowerCx *cx, MloNode *first, MloNode *last, MloLowered
 		c->w_arg = contract_scratch(&l, wino_scratch_elems(c));
 	if (c->depth && !cx->probe)
 		c->w_arg = contract_scratch(&l, (matrix_scratch_bytes(c) + 3) / 4);
+	if (c->strips && !cx->probe)
+		c->w_arg = contract_scratch(&l, strips_scratch_bytes(c) / 4);
 	if (c->sparse.spread && !cx->probe) {
 		c->sparse.i_arg = contract_bind(&l, KA_IN, NULL, l.plan.places);
 		c->sparse.n_arg = contract_bind(&l, KA_IN, NULL, l.plan.starts);

@@ -118,7 +118,9 @@ static bool columns_reached(const MloTarget *t, const KContract *c, int cols)
 
 bool contract_tile_fits(const MloTarget *t, const KContract *c, int cols, int vecs)
 {
-	if (cols == 1 && vecs == 1) /* nothing is smaller */
+	if (contract_pairs(c) && cols % 2)
+		return false;
+	if (cols == (contract_pairs(c) ? 2 : 1) && vecs == 1) /* nothing is smaller */
 		return true;
 	if (!columns_reached(t, c, cols))
 		return false;
@@ -127,7 +129,7 @@ bool contract_tile_fits(const MloTarget *t, const KContract *c, int cols, int ve
 	if (contract_pairs(c)) { /* an operand of each pair of columns, and the weights that they are multiplied by */
 		double pair = (double)t->register_bytes / t->vector_bytes;
 
-		return cols % 2 == 0 && cols * vecs + pair * cols / 2 + 3 + c->a.flip <= t->vector_regs;
+		return cols * vecs + pair * cols / 2 + 3 + c->a.flip <= t->vector_regs;
 	}
 	if (c->b.part) /* one input, and products */
 		return cols * vecs + (vecs + 1) * 2 + 1 + c->a.flip < t->vector_regs;
@@ -444,6 +446,11 @@ void mlo_schedule_text(MloStr *out, const KContract *c)
 	if (c->sparse.spread) {
 		mlo_str_add(out, "sparse, groups of %d, tile %dx%d of %dx%d lanes, %lld runs, chunk %lld", c->sparse.group, c->rows, c->cols,
 		            c->lanes / c->sparse.spread, c->sparse.spread, (long long)c->sparse.runs, (long long)c->c_chunk * c->lanes);
+		return;
+	}
+	if (c->strips) {
+		mlo_str_add(out, "strips, tile %dx%d, chunk %lldx%lld", c->rows * c->cols, c->vecs * c->lanes, (long long)c->y_chunk,
+		            (long long)c->c_chunk * c->vecs * c->lanes);
 		return;
 	}
 	mlo_str_add(out, "tile %dx%d, chunk %lld, %s outer", c->cols, c->vecs * c->lanes, (long long)c->y_chunk,

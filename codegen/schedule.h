@@ -16,8 +16,9 @@ typedef struct MloSchedule {
 	int64_t y_chunk;
 	bool c_outer;
 	int wino;
-	int64_t c_chunk; /* Winograd, matrix unit, sparse weights; else 0 */
+	int64_t c_chunk; /* Winograd, matrix unit, strips, sparse weights; else 0 */
 	int depth;
+	bool strips;
 	int spread;      /* of sparse weights, lanes side by side; else 0, and so are the others */
 	int group;
 	int64_t runs;
@@ -26,7 +27,7 @@ typedef struct MloSchedule {
 MloSchedule mlo_schedule_of(const KContract *c);
 void mlo_schedule_set(KContract *c, const MloSchedule *s);
 bool mlo_schedule_same(const MloSchedule *a, const MloSchedule *b);
-/* "vecs=2 cols=14 rows=1 y_chunk=28 c_outer=1 wino=0 c_chunk=0 depth=0 spread=0 group=0 runs=0", and back: false where it is not that. */
+/* "vecs=2 cols=14 rows=1 y_chunk=28 c_outer=1 wino=0 c_chunk=0 depth=0 spread=0 group=0 runs=0 strips=0", and back: false where it is not that. */
 void mlo_schedule_write(MloStr *out, const MloSchedule *s);
 bool mlo_schedule_read(const char *text, MloSchedule *out);
 

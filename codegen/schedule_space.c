@@ -9,19 +9,20 @@
 #include "codegen/contract.h"
 #include "codegen/matrix.h"
 #include "codegen/sparse.h"
+#include "codegen/strips.h"
 #include "codegen/winograd.h"
 
 /* Tiles that the cost model expects to take longer than this many times its best are left out. */
 #define TILE_SLACK 1.35
-enum { MAX_TILES = 24, WINO_PER_SIZE = 3, WANTED_TASKS = 32, WANTED_SPLITS = 6 };
+enum { MAX_TILES = 24, WINO_PER_SIZE = 3, WANTED_TASKS = 32, WANTED_SPLITS = 6, STRIPS_TILES = 4 };
 
 /* -- schedules as values ------------------------------------------------------------------------ */
 
 MloSchedule mlo_schedule_of(const KContract *c)
 {
 	return (MloSchedule){.vecs = c->vecs, .cols = c->cols, .rows = c->rows, .y_chunk = c->y_chunk,
-	                     .c_outer = c->c_outer, .wino = c->wino, .depth = c->depth,
-	                     .c_chunk = c->wino || c->depth || c->sparse.spread ? c->c_chunk : 0,
+	                     .c_outer = c->c_outer, .wino = c->wino, .depth = c->depth, .strips = c->strips,
+	                     .c_chunk = c->wino || c->depth || c->strips || c->sparse.spread ? c->c_chunk : 0,
 	                     .spread = c->sparse.spread, .group = c->sparse.group, .runs = c->sparse.runs};
 }
 
@@ -37,6 +38,7 @@ void mlo_schedule_set(KContract *c, const MloSchedule *s)
 		wino_elements(c);
 	c->c_chunk = s->c_chunk;
 	c->depth = s->depth;
+	c->strips = s->strips;
 	if (s->spread)
 		c->dot = contract_lane_dot(c);
 	c->sparse.spread = s->spread;
@@ -48,14 +50,14 @@ bool mlo_schedule_same(const MloSchedule *a, const MloSchedule *b)
 {
 	return a->vecs == b->vecs && a->cols == b->cols && a->rows == b->rows && a->y_chunk == b->y_chunk &&
 	       a->c_outer == b->c_outer && a->wino == b->wino && a->c_chunk == b->c_chunk &&
-	       a->depth == b->depth && a->spread == b->spread && a->group == b->group && a->runs == b->runs;
+	       a->depth == b->depth && a->strips == b->strips && a->spread == b->spread && a->group == b->group && a->runs == b->runs;
 }
 
 void mlo_schedule_write(MloStr *out, const MloSchedule *s)
 {
-	mlo_str_add(out, "vecs=%d cols=%d rows=%d y_chunk=%lld c_outer=%d wino=%d c_chunk=%lld depth=%d spread=%d group=%d runs=%lld",
+	mlo_str_add(out, "vecs=%d cols=%d rows=%d y_chunk=%lld c_outer=%d wino=%d c_chunk=%lld depth=%d spread=%d group=%d runs=%lld strips=%d",
 	            s->vecs, s->cols, s->rows, (long long)s->y_chunk, s->c_outer, s->wino, (long long)s->c_chunk, s->depth,
-	            s->spread, s->group, (long long)s->runs);
+	            s->spread, s->group, (long long)s->runs, s->strips);
 }
 
 /* "NAME=VALUE", VALUE a whole number from 0 on; answers what follows, or NULL. */
@@ -74,18 +76,18 @@ static const char *read_member(const char *at, const char *name, int64_t most, i
 bool mlo_schedule_read(const char *text, MloSchedule *out)
 {
 	static const char *const name[] = {"vecs", "cols", "rows", "y_chunk", "c_outer", "wino", "c_chunk", "depth", "spread",
-	                                   "group", "runs"};
-	static const int64_t most[] = {64, 64, 64, INT64_MAX - 1, 1, WINO_MAX_M, INT64_MAX - 1, 64, 64, 64, INT64_MAX - 1};
-	int64_t v[11];
+	                                   "group", "runs", "strips"};
+	static const int64_t most[] = {64, 64, 64, INT64_MAX - 1, 1, WINO_MAX_M, INT64_MAX - 1, 64, 64, 64, INT64_MAX - 1, 1};
+	int64_t v[12];
 
-	for (int i = 0; i < 11; i++) {
+	for (int i = 0; i < 12; i++) {
 		text = read_member(text, name[i], most[i], &v[i]);
 		if (!text)
 			return false;
 	}
 	*out = (MloSchedule){.vecs = (int)v[0], .cols = (int)v[1], .rows = (int)v[2], .y_chunk = v[3],
 	                     .c_outer = v[4] != 0, .wino = (int)v[5], .c_chunk = v[6], .depth = (int)v[7],
-	                     .spread = (int)v[8], .group = (int)v[9], .runs = v[10]};
+	                     .spread = (int)v[8], .group = (int)v[9], .runs = v[10], .strips = v[11] != 0};
 	return *text == 0 || *text == '\n';
 }
 
@@ -130,9 +132,11 @@ bool mlo_schedule_fits(const MloTunable *k, const MloSchedule *s)
 	mlo_schedule_set(&c, s);
 	contract_choose_sign(k->target, &c);
 	if (s->spread || s->group || s->runs)
-		return s->spread && !s->depth && k->weights.n[0] && sparse_can(k->target, &c) && sparse_fits(k->target, &c);
+		return s->spread && !s->depth && !s->strips && k->weights.n[0] && sparse_can(k->target, &c) && sparse_fits(k->target, &c);
 	if (s->depth)
-		return fits_matrix(k, &c);
+		return !s->strips && fits_matrix(k, &c);
+	if (s->strips)
+		return strips_can(&c) && strips_fits(k->target, &c);
 	return s->rows <= 2 && contract_tile_fits(k->target, &c, s->cols, s->vecs) &&
 	       (s->wino ? fits_winograd(k, &c) : fits_direct(k, &c));
 }
@@ -160,6 +164,7 @@ static Space space_of(MloArena *a, const MloTunable *k, MloScheduleList *out)
 	s.direct.wino = 0;
 	s.direct.c_chunk = 0;
 	s.direct.depth = 0;
+	s.direct.strips = false;
 	s.direct.sparse.spread = 0;
 	s.direct.sparse.group = 0;
 	s.direct.sparse.runs = 0;
@@ -171,7 +176,7 @@ static Space space_of(MloArena *a, const MloTunable *k, MloScheduleList *out)
 static bool feeds_threads(const Space *f, const MloSchedule *s)
 {
 	KContract c = f->direct;
-	int64_t wanted = s->wino || s->depth || s->spread ? WANTED_SPLITS : WANTED_TASKS;
+	int64_t wanted = s->wino || s->depth || s->strips || s->spread ? WANTED_SPLITS : WANTED_TASKS;
 
 	mlo_schedule_set(&c, s);
 	return tasks_of(&c) >= (wanted < f->tasks ? wanted : f->tasks);
@@ -201,18 +206,25 @@ static int faster(const void *x, const void *y)
 	return a->vecs != b->vecs ? a->vecs - b->vecs : a->cols - b->cols;
 }
 
-/* Tiles for direct sums, the fastest by the cost model first. */
+/* All tiles for direct sums, the fastest by the cost model first. */
+static size_t tiles_of(const Space *f, const KContract *c, Tile *tile)
+{
+	size_t n = 0;
+
+	for (int vecs = 1; vecs <= CONTRACT_MAX_VECS; vecs++)
+		for (int cols = 1; cols <= CONTRACT_MAX_COLS && cols <= c->nx; cols++)
+			if (contract_tile_fits(f->k->target, c, cols, vecs) && !contract_splits_group(c, vecs))
+				tile[n++] = (Tile){cols, vecs, contract_row_cycles(f->k->target, c, cols, vecs)};
+	qsort(tile, n, sizeof *tile, faster);
+	return n;
+}
+
 static void offer_tiles(Space *f, size_t most)
 {
 	Tile tile[CONTRACT_MAX_VECS * CONTRACT_MAX_COLS];
 	KContract c = f->direct;
-	size_t n = 0;
+	size_t n = tiles_of(f, &c, tile);
 
-	for (int vecs = 1; vecs <= CONTRACT_MAX_VECS; vecs++)
-		for (int cols = 1; cols <= CONTRACT_MAX_COLS && cols <= c.nx; cols++)
-			if (contract_tile_fits(f->k->target, &c, cols, vecs) && !contract_splits_group(&c, vecs))
-				tile[n++] = (Tile){cols, vecs, contract_row_cycles(f->k->target, &c, cols, vecs)};
-	qsort(tile, n, sizeof *tile, faster);
 	for (size_t i = 0; i < n && i < most && tile[i].cycles <= TILE_SLACK * tile[0].cycles; i++) {
 		c.cols = tile[i].cols;
 		c.vecs = tile[i].vecs;
@@ -263,6 +275,29 @@ static void offer_matrix(Space *f)
 	}
 }
 
+/* The best with copies, for each of the fastest tiles. */
+static void offer_strips(Space *f, size_t most)
+{
+	KContract form;
+	Tile tile[CONTRACT_MAX_VECS * CONTRACT_MAX_COLS];
+	size_t n;
+
+	if (!strips_can(&f->direct))
+		return;
+	form = strips_form(&f->direct);
+	n = tiles_of(f, &form, tile);
+	for (size_t i = 0; i < n && i < most && tile[i].cycles <= TILE_SLACK * tile[0].cycles; i++) {
+		KContract c = f->direct;
+
+		form.cols = c.cols = tile[i].cols;
+		form.vecs = c.vecs = tile[i].vecs;
+		contract_schedule_rows(f->k->target, &form);
+		c.rows = form.rows;
+		if (isfinite(strips_schedule(f->k->target, &c)))
+			offer(f, mlo_schedule_of(&c));
+	}
+}
+
 /* The best for sparse weights with tiles of at most so many registers. */
 static void offer_sparse(Space *f)
 {
@@ -285,6 +320,7 @@ void mlo_schedule_candidates(MloArena *a, const MloTunable *k, MloScheduleList *
 
 	/* the best of each kind, then the others */
 	offer_matrix(&f);
+	offer_strips(&f, STRIPS_TILES);
 	offer_sparse(&f);
 	offer_winograd(&f, 4, 1);
 	offer_winograd(&f, 2, 1);
@@ -305,7 +341,7 @@ static void offer_tile(Space *f, const MloSchedule *s, int cols, int vecs)
 	mlo_schedule_set(&c, &o);
 	if (cols > 0 && mlo_contract_by_columns(&c))
 		o.y_chunk = (s->y_chunk + cols - 1) / cols * cols;
-	if (o.wino && vecs > 0)
+	if ((o.wino || o.strips) && vecs > 0)
 		o.c_chunk = (s->c_chunk * s->vecs + vecs - 1) / vecs;
 	offer(f, o);
 }
@@ -348,7 +384,7 @@ void mlo_schedule_neighbours(MloArena *a, const MloTunable *k, const MloSchedule
 	       : s->depth                    ? 1
 	                                     : s->rows;
 	units = (s->y_chunk + unit - 1) / unit;
-	if (!s->wino && !s->depth) { /* their tasks make all channel tiles of a chunk */
+	if (!s->wino && !s->depth && !s->strips) { /* their tasks make all channel tiles of a chunk */
 		o.c_outer = !s->c_outer;
 		offer(&f, o);
 		o = *s;
@@ -357,7 +393,7 @@ void mlo_schedule_neighbours(MloArena *a, const MloTunable *k, const MloSchedule
 	}
 	offer_chunk(&f, s, (units + 1) / 2 * unit, s->c_chunk);
 	offer_chunk(&f, s, units * 2 * unit, s->c_chunk);
-	if (s->wino || s->depth) {
+	if (s->wino || s->depth || s->strips) {
 		offer_chunk(&f, s, (units - 1) * unit, s->c_chunk);
 		offer_chunk(&f, s, (units + 1) * unit, s->c_chunk);
 		offer_chunk(&f, s, s->y_chunk, (s->c_chunk + 1) / 2);

@@ -174,6 +174,7 @@ double sparse_schedule(const MloTarget *t, int registers, int64_t weights, KCont
 
 	w.vecs = w.rows = 1;
 	w.wino = w.depth = 0;
+	w.strips = false;
 	w.c_outer = false;
 	if (mlo_contract_by_columns(&w)) {
 		w.sparse.spread = w.lanes;

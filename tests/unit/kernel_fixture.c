@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "codegen/emit.h"
+#include "tests/unit/pairs.h"
 #include "tests/unit/tiles.h"
 
 static bool link_object(KernelImage *im, const MloTarget *t, const MloBytes *object, int n, MloDiag *d)
@@ -56,6 +57,8 @@ bool kernel_image_load(KernelImage *im, const MloTarget *t, MloKernel *const *k,
 	}
 	if (ok && t == kernel_tile_target())
 		tiles_emulate(m, t->matrix);
+	if (ok && t == kernel_pair_target())
+		pairs_emulate(m, t->dots);
 	if (getenv("MLO_TEST_DUMP") && ok)
 		LLVMDumpModule(m);
 	ok = ok && mlo_object_emit(t, m, &object, NULL, d) == MLO_OK && link_object(im, t, &object, n, d);
@@ -102,6 +105,28 @@ const MloTarget *kernel_tile_target(void)
 	t.features = native->features;
 	t.needs = native->needs;
 	t.dots = native->vector_bytes == t.vector_bytes ? native->dots : &none;
+	return &t;
+}
+
+const MloTarget *kernel_pair_target(void)
+{
+	static MloDots dots;
+	static MloTarget t;
+	const MloTarget *native = mlo_target_native(), *arm;
+
+	if (t.name)
+		return &t;
+	arm = mlo_target_find("graviton4", NULL)->variant[0];
+	dots = (MloDots){.s8s8 = arm->dots->s8s8, .mm_u8s8 = arm->dots->mm_u8s8, .mm_s8s8 = arm->dots->mm_s8s8,
+	                 .mm_bf16 = arm->dots->mm_bf16};
+	t = *arm;
+	t.arch = native->arch;
+	t.triple = native->triple;
+	t.cpu = native->cpu;
+	t.features = native->features;
+	t.tune = native->tune;
+	t.needs = native->needs;
+	t.dots = &dots;
 	return &t;
 }
 

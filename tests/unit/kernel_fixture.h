@@ -22,6 +22,8 @@ const MloTarget *kernel_test_target(int i);
 
 /* A target with a matrix unit whose code runs here: this machine's instructions, and tiles.h for the unit. */
 const MloTarget *kernel_tile_target(void);
+/* One with products of matrices in registers: pairs.h does them. */
+const MloTarget *kernel_pair_target(void);
 
 /* Random numbers that replay from a seed. */
 typedef struct KernelRandom { uint64_t s; } KernelRandom;

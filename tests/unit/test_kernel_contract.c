@@ -12,6 +12,7 @@
 #include "codegen/emit.h"
 #include "codegen/matrix.h"
 #include "codegen/schedule.h"
+#include "codegen/strips.h"
 #include "tests/unit/kernel_random.h"
 
 enum { KERNELS = 60 };
@@ -123,7 +124,7 @@ static void zero_points(KernelRandom *r, KContract *c, MloKernel *k, const MloTa
 		return;
 	c->zero.at = pick(r, 0, 1) ? pick(r, 0, 127) : 0;
 	c->zero.given = pick(r, 0, 3) == 0;
-	if (c->depth && c->zero.given)
+	if ((c->depth || c->strips) && c->zero.given)
 		c->zero.at = 0;
 	contract_choose_sign(t, c);
 	if (c->zero.given)
@@ -166,6 +167,25 @@ static void unit_schedule(KernelRandom *r, const MloTarget *t, KContract *c)
 	mlo_schedule_set(c, &s);
 }
 
+/* Mostly, in place of a schedule without a copy, any with one. */
+static void strips_schedule_of(KernelRandom *r, const MloTarget *t, KContract *c)
+{
+	const KContract model = *c;
+	const MloTunable tunable = {.target = t, .c = &model};
+	MloSchedule s = {.strips = true};
+
+	if (!strips_can(c) || kernel_random(r, 8) == 0)
+		return;
+	do {
+		s.vecs = (int)pick(r, 1, 3);
+		s.rows = (int)pick(r, 1, 2);
+		s.cols = (int)pick(r, 1, 4) * 2;
+		s.y_chunk = mlo_contract_by_columns(c) ? s.cols * pick(r, 1, 3) : pick(r, 1, c->ny);
+		s.c_chunk = pick(r, 1, 3);
+	} while (!mlo_schedule_fits(&tunable, &s));
+	mlo_schedule_set(c, &s);
+}
+
 /* A factor for each term. */
 static void scale(KernelRandom *r, KContract *c, MloKernel *k)
 {
@@ -199,7 +219,7 @@ static MloKernel *random_contract(MloArena *a, uint64_t seed, const MloTarget *t
 	KCursor top = kb_top(k);
 	int bias, out;
 
-	if (t->matrix && kernel_random(&r, 12) == 0) /* several products of a run, lines of the cache per pixel */
+	if ((t->matrix || t->dots->mm_s8s8) && kernel_random(&r, 12) == 0) /* several products of a run, lines of the cache per pixel */
 		channels = c.nk = pick(&r, 40, 300);
 	c.a.elem = of.a;
 	c.b.elem = of.b;
@@ -215,12 +235,17 @@ static MloKernel *random_contract(MloArena *a, uint64_t seed, const MloTarget *t
 		channels = groups(&r, &c, form == 3, t);
 	na = layout(&r, &c, channels, t->block);
 	c.b.packed = form != 1;
+	contract_choose_pairs(t, &c);
+	contract_choose_sign(t, &c);
 	mlo_schedule_contract(t, NULL, 1, &c);
 	another_schedule(a, &r, t, &c);
+	strips_schedule_of(&r, t, &c);
 	if (t->matrix)
 		unit_schedule(&r, t, &c);
 	if (c.depth)
 		c.w_arg = mlo_kernel_arg(k, KA_SCRATCH, EL_u8, matrix_scratch_bytes(&c));
+	if (c.strips)
+		c.w_arg = mlo_kernel_arg(k, KA_SCRATCH, EL_u8, strips_scratch_bytes(&c));
 	nb = mlo_contract_ctiles(&c) * c.nky * c.nkx * mlo_contract_steps(&c) * contract_step(&c);
 	if (!c.b.packed) {
 		c.b.k = c.nc + pick(&r, 0, 3);
@@ -435,6 +460,8 @@ static void check_text(MloArena *a, const MloKernel *k)
 
 	mlo_kernel_print(&s, k, true);
 	back = mlo_kernel_parse(a, s.s, s.n, &d);
+	if (!back)
+		mlo_diag_print(&d, mlo_str_text(&s), stdout);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(back);
 	mlo_kernel_print(&again, back, true);
 	CU_ASSERT_STRING_EQUAL(mlo_str_text(&s), mlo_str_text(&again));
@@ -481,6 +508,12 @@ static void tiles(void)
 {
 	for (uint64_t i = 0; i < 4; i++)
 		differential(kernel_tile_target(), kernel_test_seed(500) + i * KERNELS, random_contract);
+}
+
+static void pairs(void)
+{
+	for (uint64_t i = 0; i < 4; i++)
+		differential(kernel_pair_target(), kernel_test_seed(900) + i * KERNELS, random_contract);
 }
 
 /* For the target itself: instructions of the unit between its configuration and release, that LLVM's assembler takes. */
@@ -537,7 +570,7 @@ static void misplaced(void)
 		" contract nb0=1 nb1=1 ny=1 nx=2 nc=2 nk=2 nky=1 nkx=1 sy=1 sx=1 dy=1 dx=1 py=0 px=0 in_y=1 in_x=2 qx=0"
 		" group_c=2 group_k=0 dot=1 a_arg=0 b_arg=1 a.elem=f32 a.flip=0 a.b0=0 a.b1=0 a.y=0 a.x=2 a.block=2 a.blk=0 a.k=1 b.elem=f32 b.packed=0"
 		" b.b0=0 b.b1=0 b.k=2 zero.sums=0 zero.given=0 zero.s_arg=0 zero.z_arg=0 zero.at=0 scale.on=0 scale.g_arg=0 scale.b0=0 var[0]=%d var[1]=2 var[2]=3 var[3]=4 var[4]=5 lanes=4 vecs=1 cols=2 rows=1"
-		" y_chunk=2 c_outer=1 wino=0 w_arg=0 c_chunk=0 depth=0 sparse.spread=0 sparse.group=0 sparse.runs=0 sparse.i_arg=0 sparse.n_arg=0 %s { %%%%0 = product.f32 a2[v4*2 + v5] = %%%%0 } %%s }";
+		" y_chunk=2 c_outer=1 wino=0 w_arg=0 c_chunk=0 depth=0 strips=0 sparse.spread=0 sparse.group=0 sparse.runs=0 sparse.i_arg=0 sparse.n_arg=0 %s { %%%%0 = product.f32 a2[v4*2 + v5] = %%%%0 } %%s }";
 	static const struct { const char *open, *at, *close; int var; bool fine; } cases[] = {
 		{"", "", "", 1, true},
 		{"par v0 < 2 {", "a_at=v0*4 b_at=v0", "}", 1, true},
@@ -586,7 +619,7 @@ static void interpreter(void)
 		" contract nb0=1 nb1=1 ny=4 nx=5 nc=2 nk=3 nky=3 nkx=3 sy=1 sx=1 dy=1 dx=1 py=1 px=1 in_y=4 in_x=5 qx=0"
 		" group_c=2 group_k=0 dot=1 a_arg=0 b_arg=1 a.elem=f32 a.flip=0 a.b0=0 a.b1=0 a.y=15 a.x=3 a.block=3 a.blk=0 a.k=1 b.elem=f32 b.packed=1"
 		" b.b0=0 b.b1=0 b.k=0 zero.sums=0 zero.given=0 zero.s_arg=0 zero.z_arg=0 zero.at=0 scale.on=0 scale.g_arg=0 scale.b0=0 var[0]=0 var[1]=1 var[2]=2 var[3]=3 var[4]=4 lanes=4 vecs=1 cols=4 rows=1"
-		" y_chunk=3 c_outer=1 wino=0 w_arg=0 c_chunk=0 depth=0 sparse.spread=0 sparse.group=0 sparse.runs=0 sparse.i_arg=0 sparse.n_arg=0 { %0 = product.f32 a2[v2*10 + v3*2 + v4] = %0 } }";
+		" y_chunk=3 c_outer=1 wino=0 w_arg=0 c_chunk=0 depth=0 strips=0 sparse.spread=0 sparse.group=0 sparse.runs=0 sparse.i_arg=0 sparse.n_arg=0 { %0 = product.f32 a2[v2*10 + v3*2 + v4] = %0 } }";
 	MloArena *a = mlo_arena_new();
 	MloDiag d = {0};
 	MloKernel *k = mlo_kernel_parse(a, text, sizeof text - 1, &d);
@@ -624,6 +657,7 @@ void suite_kernel_contract(void)
 	CU_add_test(s, "random contractions, levels between", levels);
 	CU_add_test(s, "random contractions, matrix unit", tiles);
 	CU_add_test(s, "instructions of the matrix unit", tiles_assemble);
+	CU_add_test(s, "random contractions, products of matrices in registers", pairs);
 	CU_add_test(s, "contractions inside of loops, native", inside_native);
 	CU_add_test(s, "contractions inside of loops, baseline", inside_baseline);
 	CU_add_test(s, "bands of rows, native", bands_native);
