@@ -208,12 +208,24 @@ void contract_inside(const KContract *c, Edge edge, int cols, int64_t i, int64_t
 		--*hi;
 }
 
-/* The first tap behind kx that lies outside for other columns. */
-static int64_t same_taps(const KContract *c, Edge edge, int cols, int64_t kx)
+/* Does it take so long that code does not matter? */
+static bool takes_long(const MloTarget *t, const KContract *c)
 {
+	const double much = 1e6; /* cycles */
+	double steps = (double)(mlo_contract_steps(c) * c->nky * c->nkx) * (double)c->nc / c->lanes;
+
+	if (c->nk < 0 || c->nc < 0 || c->nx < 0 || c->ny < 0)
+		return true;
+	return (double)contract_images(c) * (double)(c->ny * c->nx) * steps * contract_dot_cost(t, c) / t->fma_per_cycle > much;
+}
+
+/* The first tap behind kx that lies outside for other columns; the next one where each has code of its own. */
+static int64_t same_taps(const Tile *t, Edge edge, int cols, int64_t kx)
+{
+	const KContract *c = t->c;
 	int64_t next = kx + 1;
 
-	for (; next < c->nkx; next++)
+	for (; next < c->nkx && !takes_long(t->e->t, c); next++)
 		for (int i = 0; i < cols; i++)
 			if (contract_outside(c, edge, cols, next, i) != contract_outside(c, edge, cols, kx, i))
 				return next;
@@ -281,7 +293,7 @@ static void emit_taps(Tile *t, int cols, LLVMValueRef x0, Edge edge, LLVMValueRe
 				skip[i] = contract_outside(c, edge, cols, kx, i);
 				any |= !skip[i];
 			}
-			next = same_taps(c, edge, cols, kx);
+			next = same_taps(t, edge, cols, kx);
 			if (any)
 				emit_tap_range(t, cols, row, ix0, ky, emit_index(e, kx), emit_index(e, next), skip);
 		}
@@ -304,7 +316,7 @@ static int unroll_of(const Tile *t, int cols, Edge edge)
 {
 	enum { ENOUGH = 96, AT_EDGES = 16 }; /* instructions that multiply */
 	double step = t->nrow * cols * t->c->vecs * contract_dot_cost(t->e->t, t->c);
-	bool inside = edge.kind == INNER && t->nrow == t->rows;
+	bool inside = (edge.kind == INNER && t->nrow == t->rows) || takes_long(t->e->t, t->c);
 	bool lanes = emit_takes_lanes(t->e); /* of what one load has brought serve several steps */
 	int n = lanes && t->c->dot > 1 ? 2 : 1;
 
@@ -443,7 +455,8 @@ static void whole_tile_sums(Tile *t, LLVMValueRef x0, int64_t n)
 	LLVMPositionBuilderAtEnd(e->b, join);
 }
 
-/* All columns of one row: whole tiles in a loop, which have their epilogue in common, then what is left. */
+/* All columns of one row: whole tiles in a loop, which have their epilogue in common, then what is left; or, where code does not matter,
+ * border tiles one by one, inner ones in a loop. */
 static void emit_row(Tile *t)
 {
 	const KContract *c = t->c;
@@ -458,7 +471,7 @@ static void emit_row(Tile *t)
 		contract_small_row(t);
 		return;
 	}
-	if (whole > 1) {
+	if (whole > 1 && !takes_long(e->t, c)) {
 		EmitLoop l;
 		LLVMValueRef x0 = emit_for(e, &l, emit_index(e, 0), emit_index(e, whole * c->cols), emit_index(e, c->cols), "x");
 
@@ -468,10 +481,21 @@ static void emit_row(Tile *t)
 		x = whole * c->cols;
 	}
 	while (x < c->nx) {
-		int64_t cols = c->nx - x < c->cols ? c->nx - x : c->cols;
+		int64_t cols = c->nx - x < c->cols ? c->nx - x : c->cols, n = 0;
 
-		contract_tile(t, (int)cols, emit_index(e, x), contract_at_edge(c, x, cols) ? (Edge){AT, x} : inner);
-		x += cols;
+		while (x + (n + 1) * c->cols <= c->nx && !contract_at_edge(c, x + n * c->cols, c->cols))
+			n++;
+		if (n > 1) {
+			EmitLoop l;
+			LLVMValueRef x0 = emit_for(e, &l, emit_index(e, x), emit_index(e, x + n * c->cols), emit_index(e, c->cols), "x");
+
+			contract_tile(t, c->cols, x0, inner);
+			emit_end(e, &l);
+			x += n * c->cols;
+		} else {
+			contract_tile(t, (int)cols, emit_index(e, x), contract_at_edge(c, x, cols) ? (Edge){AT, x} : inner);
+			x += cols;
+		}
 	}
 }
 
