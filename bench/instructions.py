@@ -9,8 +9,7 @@ single steps. Only kernels are
 counted: QEMU is told to leave out the program around them, so that loading and checking are not in it.
 
 MODEL: GROUP/NAME, a folder in MLOPT_MODELS, or an ONNX file; without one, small models of the former. Models whose sizes are open
-cannot be counted. Needed: qemu-aarch64-static and a cross compiler; XXHASH_H names xxhash.h where it is
-not in /usr/include. --update rewrites the table in docs/PERFORMANCE.md.
+cannot be counted. Needed: qemu-aarch64-static and a cross compiler. --update rewrites the table in docs/PERFORMANCE.md.
 """
 import argparse
 import ast

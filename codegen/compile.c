@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "codegen/cache.h"
+#include "codegen/device.h"
 #include "codegen/emit.h"
 #include "codegen/program.h"
 #include "runtime/format.h"
@@ -19,7 +20,7 @@ typedef struct Job {
 	const char *symbol;
 	const char *text;      /* the kernel's text without its name */
 	size_t ntext;
-	MloBytes object;
+	MloBytes object;       /* of a GPU: MloLaunch, then PTX */
 	MloBytes asm_text;
 	char *llvm_text;
 	bool hit;
@@ -44,6 +45,7 @@ typedef struct Emission {
 	LLVMModuleRef m;
 	const MloTarget *target;
 	const Job *job;
+	MloLaunch launch;      /* of a GPU */
 	MloDiag *diag;
 	MloStatus status;
 } Emission;
@@ -52,15 +54,35 @@ static void emit(void *arg)
 {
 	Emission *e = arg;
 
-	e->status = mlo_emit_kernel(e->m, e->target, e->job->kernel, e->job->symbol, e->diag);
+	e->status = e->target->gpu ? mlo_device_emit(e->m, e->job->kernel, e->target, e->job->symbol, &e->launch, e->diag)
+	                           : mlo_emit_kernel(e->m, e->target, e->job->kernel, e->job->symbol, e->diag);
+	if (e->target->gpu && e->status == MLO_OK)
+		mlo_ptx_local_names(e->m, e->job->symbol);
 }
 
 /* A worker thread is outside the guard of the compilation, and LLVM's objects must be given back. */
-static MloStatus emit_guarded(const Work *w, const Job *j, LLVMModuleRef m, MloDiag *d)
+static MloStatus emit_guarded(const Work *w, const Job *j, LLVMModuleRef m, MloLaunch *launch, MloDiag *d)
 {
 	Emission e = {.m = m, .target = w->target, .job = j, .diag = d};
 
-	return mlo_guarded(emit, &e) ? e.status : mlo_error(d, MLO_ERR_NOMEM, "out of memory");
+	if (!mlo_guarded(emit, &e))
+		return mlo_error(d, MLO_ERR_NOMEM, "out of memory");
+	*launch = e.launch;
+	return e.status;
+}
+
+/* How a kernel is started belongs to its code: they are made and kept together. */
+static MloStatus put_launch(MloBytes *object, const MloLaunch *launch, MloDiag *d)
+{
+	unsigned char *both = malloc(sizeof *launch + object->n + 1);
+
+	if (!both)
+		return mlo_error(d, MLO_ERR_NOMEM, "out of memory");
+	memcpy(both, launch, sizeof *launch);
+	memcpy(both + sizeof *launch, object->data, object->n + 1);
+	free(object->data);
+	*object = (MloBytes){both, object->n + sizeof *launch};
+	return MLO_OK;
 }
 
 static MloStatus compile_kernel(Work *w, Job *j, MloDiag *d)
@@ -68,13 +90,16 @@ static MloStatus compile_kernel(Work *w, Job *j, MloDiag *d)
 	LLVMContextRef ctx = LLVMContextCreate();
 	LLVMModuleRef m = LLVMModuleCreateWithNameInContext(j->symbol, ctx);
 	MloStatus st = mlo_object_prepare(w->target, m, d);
+	MloLaunch launch;
 
 	if (st == MLO_OK)
-		st = emit_guarded(w, j, m, d);
+		st = emit_guarded(w, j, m, &launch, d);
 	if (st == MLO_OK && w->opt->dump_llvm)
 		j->llvm_text = LLVMPrintModuleToString(m);
 	if (st == MLO_OK)
 		st = mlo_object_emit(w->target, m, &j->object, w->opt->dump_asm ? &j->asm_text : NULL, d);
+	if (st == MLO_OK && w->target->gpu)
+		st = put_launch(&j->object, &launch, d);
 	LLVMDisposeModule(m);
 	LLVMContextDispose(ctx);
 	return st;
@@ -199,7 +224,23 @@ static Job *make_jobs(Plan *p)
 	return job;
 }
 
-static MloStatus link_kernels(const Plan *p, const Job *job, MloVariant *out, uint64_t *code, MloDiag *d)
+/* One module of PTX; a kernel's place is the number of its record. */
+static MloStatus join_kernels(Plan *p, MloBytes *objects, const char *const *symbols, MloVariant *out, uint64_t *code, MloDiag *d)
+{
+	MloLaunch *launch = MLO_NEWN(p->arena, MloLaunch, p->unique.n + 1);
+
+	for (size_t i = 0; i < p->unique.n; i++) {
+		memcpy(&launch[i], objects[i].data, sizeof *launch);
+		objects[i].data += sizeof *launch;
+		objects[i].n -= sizeof *launch;
+		code[i] = i;
+	}
+	p->launch = launch;
+	MLO_TRY(mlo_ptx_join(p->target, objects, p->unique.n, &out->code, d));
+	return mlo_device_records(launch, symbols, p->unique.n, &out->launches, d);
+}
+
+static MloStatus link_kernels(Plan *p, const Job *job, MloVariant *out, uint64_t *code, MloDiag *d)
 {
 	MloBytes *objects = MLO_NEWN(p->arena, MloBytes, p->unique.n + 1);
 	const char **symbols = MLO_NEWN(p->arena, const char *, p->unique.n + 1);
@@ -209,6 +250,8 @@ static MloStatus link_kernels(const Plan *p, const Job *job, MloVariant *out, ui
 		symbols[i] = job[i].symbol;
 		out->cache_hits += job[i].hit;
 	}
+	if (p->target->gpu)
+		return join_kernels(p, objects, symbols, out, code, d);
 	if (p->unique.n == 0)
 		return MLO_OK;
 	return mlo_image_link(p->target, objects, p->unique.n, symbols, p->unique.n, &out->code, code, d);
@@ -225,8 +268,11 @@ static void report_steps(const Plan *p, MloVariant *out)
 	for (size_t i = 0, at = 0; i < p->program.n; i++)
 		for (size_t j = 0; j < p->program.items[i]->step.n; j++)
 		{
-			out->steps[at] = p->program.items[i]->step.items[j].info;
-			out->steps[at++].beside = p->program.items[i]->step.items[j].beside;
+			const Step *s = &p->program.items[i]->step.items[j];
+
+			out->steps[at] = s->info;
+			out->steps[at].launch = s->kernel && p->launch ? &p->launch[s->unique] : NULL;
+			out->steps[at++].beside = s->beside;
 		}
 }
 
@@ -291,6 +337,8 @@ void mlo_variant_free(MloVariant *v)
 {
 	free(v->code.data);
 	free(v->program.data);
+	free(v->launches.data);
+	free(v->cubin.data);
 	free(v->object.data);
 	mlo_arena_free(v->arena);
 	*v = (MloVariant){0};

@@ -1,6 +1,7 @@
 /* codegen/compile.h -- one optimised graph to the code, weights and program of one variant. */
 #ifndef MLO_CODEGEN_COMPILE_H
 #define MLO_CODEGEN_COMPILE_H
+#include "codegen/device.h"
 #include "codegen/pool.h"
 #include "codegen/schedule.h"
 #include "ir/base/piece.h"
@@ -39,12 +40,15 @@ typedef struct MloStepInfo {
 	const char *schedule;    /* text of the schedule chosen, "" when there is no choice */
 	MloChoice choice;        /* where it comes from */
 	CacheKey tunable;        /* MloTunable.key, if the chooser was asked; else 0 */
+	const MloLaunch *launch; /* of a GPU, or NULL */
 } MloStepInfo;
 
 /* What goes into the package for one variant. Freed by mlo_variant_free. */
 typedef struct MloVariant {
 	MloArena *arena;         /* owns steps and their strings */
-	MloBytes code, program; /* program: MlrtProgram and what follows it (runtime/format.h) */
+	MloBytes code, program; /* program: MlrtProgram and what follows it (runtime/format.h); code of a GPU: PTX */
+	MloBytes launches;       /* of a GPU: MlrtLaunches and what follows it */
+	MloBytes cubin;          /* of a GPU, where somebody has made one of the code; goes with the rest */
 	MloBytes object;         /* MloCodegenOptions.function: relocatable, weights in it, void FUNCTION(inputs, outputs, arena),
 	                          * where the arena takes arena_bytes and then scratch_bytes, and starts at a multiple of 64 */
 	MloObjectFacts facts;    /* of the object: constants without the weights */

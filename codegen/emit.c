@@ -14,6 +14,8 @@ bool emit_has(const Emit *e, const char *need)
 
 	if (strcmp(e->t->arch, "arm") == 0)
 		return strcmp(need, "fma") == 0;
+	if (e->t->gpu)
+		return strcmp(need, "lrint") != 0;
 	if (strcmp(e->t->arch, "riscv64") == 0)
 		return strcmp(need, "f16c") != 0;
 	if (e->t->arch[0] != 'x' || strcmp(need, "lrint") == 0)

@@ -20,7 +20,8 @@ enum { UNROLL = CONTRACT_UNROLL };
 
 void contract_keep_order(Emit *e)
 {
-	LLVMBuildFence(e->b, LLVMAtomicOrderingSequentiallyConsistent, 1, "");
+	if (!e->t->gpu) /* LLVM has no such thing for these */
+		LLVMBuildFence(e->b, LLVMAtomicOrderingSequentiallyConsistent, 1, "");
 }
 
 /* One step at row r, column i of the tile, into the sums of column `to`: `live` inputs times `vecs` weight vectors. */

@@ -74,7 +74,7 @@ void contract_prefetch_plan(Tile *t, LLVMValueRef chunk, LLVMValueRef chunks)
 	int64_t tile = c->nky * c->nkx * mlo_contract_steps(c) * contract_step(c), extent = c->c_outer ? c->nx : c->y_chunk, readings;
 	LLVMValueRef last, next = emit_index(e, tile);
 
-	if (!c->b.packed || t->depthwise || c->scale.on || c->nky * c->nkx * contract_tap_bytes(c) * mlo_contract_ctiles(c) < e->t->l2 / 2)
+	if (e->t->gpu || !c->b.packed || t->depthwise || c->scale.on || c->nky * c->nkx * contract_tap_bytes(c) * mlo_contract_ctiles(c) < e->t->l2 / 2)
 		return;
 	readings = (extent + c->cols - 1) / c->cols;
 	if (mlo_contract_by_columns(c) && c->nx >= 0 && readings > 1 && c->nky == 1 && mlo_contract_steps(c) > UNROLL && !c->group_k) {

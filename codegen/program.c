@@ -423,12 +423,26 @@ static MloStatus check_view(Builder *b, const MloNode *n)
 	return MLO_OK;
 }
 
+/* A string is a pointer to memory of the host's. */
+static MloStatus check_device(const Builder *b, const MloNode *n)
+{
+	for (uint32_t i = 0; b->plan->target->gpu && !mlo_op_has(n->op, TR_OBJECT) && i < n->nin + n->nout; i++) {
+		const MloValue *v = i < n->nin ? n->in[i] : n->out[i - n->nin];
+
+		if (v && v->type.elem == EL_str)
+			return mlo_node_error(b->cx.diag, MLO_ERR_UNSUPPORTED, n, "strings cannot be computed with on a GPU (%s)",
+			                      b->plan->target->name);
+	}
+	return MLO_OK;
+}
+
 static MloStatus lower_group(Builder *b, MloNode *first, MloNode *last)
 {
 	MloLowered low;
 	MloTier tier;
 	MloStatus st;
 
+	MLO_TRY(check_device(b, first));
 	if (!b->plan->flat && control_is(first))
 		return control_step(b, first);
 	for (MloNode *n = first; !b->plan->flat && n; n = n == last ? NULL : n->next) {
@@ -548,7 +562,7 @@ MloStatus program_new(Plan *plan, const MloGraph *g, Program **out)
 		MLO_TRY(control_inputs(&b));
 	MLO_TRY(lower_all(&b));
 	MLO_TRY(plan->flat ? copy_outputs(&b) : control_outputs(&b));
-	if (plan->flat)
+	if (plan->flat && !plan->target->gpu)
 		program_find_sets(plan, b.p);
 	else
 		program_plan_memory(plan, b.p);

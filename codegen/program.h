@@ -90,6 +90,7 @@ struct Plan {
 	struct { Program **items; size_t n, cap; } program; /* main first, bodies behind whoever names them */
 	struct { const MloKernel **items; size_t n, cap; } unique;
 	struct { uint64_t *items; size_t n, cap; } key;     /* of unique[] */
+	const MloLaunch *launch; /* of a GPU: of unique[], once they are emitted */
 	struct { Weight *items; size_t n, cap; } weight;
 	uint32_t nstrings;
 	int64_t weight_bytes, scratch_bytes;

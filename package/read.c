@@ -12,6 +12,7 @@
 #include "runtime/hash.c"
 #include "runtime/quota.c"
 #include "runtime/signature.c"
+#include "runtime/xxh3.c"
 
 #include "package/package.h"
 
@@ -38,7 +39,7 @@ MloStatus mlo_package_open_signed(MloArena *a, const char *path, const MlrtOpenO
 	if (fd >= 0)
 		close(fd);
 	mlo_defer(a, close_opened, o);
-	if (!st)
+	if (!st && keys && (keys->nkeys > 0 || keys->keys_needed > 0))
 		st = mlrt_signatures_check(o->file.data, o->file.bytes, keys, &err);
 	if (!st)
 		st = mlrt_container_read(&o->container, o->file.data, o->file.bytes, CONTAINER_MAPPED, &err);

@@ -1,6 +1,7 @@
 /* runtime/call.c -- calls of kernels, shared among threads. */
 #include <time.h>
 
+#include "runtime/device.h"
 #include "runtime/float_mode.h"
 #include "runtime/session.h"
 
@@ -128,6 +129,10 @@ MLRT_LOCAL uint64_t mlrt_profile_ns(const MlrtSession *s)
 
 MLRT_LOCAL void mlrt_call(MlrtSession *s, const Call *c)
 {
+	if (s->device) {
+		s->device->call(s, c->code, c->args, c->nargs, c->ntasks);
+		return;
+	}
 	run_call(s, c);
 }
 

@@ -8,7 +8,7 @@
 
 #include "runtime/internal.h"
 
-enum { MAX_HEADER = 4096, MAX_BLOBS = 1 << 16 };
+enum { MAX_BLOBS = 1 << 16 };
 
 static bool is_zero(const unsigned char *p, size_t n)
 {
@@ -38,7 +38,7 @@ static MlrtStatus check_header(Container *c, MlrtError *err)
 	if (h->major != MLRT_FORMAT_MAJOR)
 		return mlrt_fail(err, MLRT_ERR_VERSION, "package of format %u.%u, this runtime reads %d.x",
 				 h->major, h->minor, MLRT_FORMAT_MAJOR);
-	if (h->header_bytes < sizeof *h || h->header_bytes > MAX_HEADER)
+	if (h->header_bytes < sizeof *h || h->header_bytes > MLRT_MAX_HEADER)
 		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: header of %u bytes", (unsigned)h->header_bytes);
 	if (h->header_bytes > c->file_bytes)
 		return mlrt_fail(err, MLRT_ERR_TRUNCATED, "cut off: has %zu bytes, its header alone %u", c->file_bytes,
@@ -88,6 +88,12 @@ static bool flags_fit(const MlrtBlob *b)
 	return b->flags <= (b->kind == MLRT_WEIGHTS ? mlrt_chunks(b->bytes) : 0);
 }
 
+/* Of the kinds that the package's minor knows. */
+static uint32_t last_kind(const Container *c)
+{
+	return c->header.minor >= MLRT_GPU_MINOR ? MLRT_LAUNCHES : MLRT_GOLDEN;
+}
+
 /* What nothing reads before there is a session, and what most bytes are. */
 static bool may_wait(const MlrtBlob *b)
 {
@@ -98,8 +104,11 @@ static MlrtStatus check_hash(const Container *c, size_t i, int how, MlrtError *e
 {
 	const MlrtBlob *b = &c->blob[i];
 	const size_t forget = how & CONTAINER_MAPPED && b->kind == MLRT_WEIGHTS && flags_fit(b) ? b->flags : 0;
+	uint64_t hash;
 
-	if (mlrt_blob_hash(c->file + b->offset, b->bytes, forget) != b->hash)
+	if (!mlrt_blob_hash(c->file + b->offset, b->bytes, forget, &hash))
+		return mlrt_no_memory(err);
+	if (hash != b->hash)
 		return mlrt_fail(err, MLRT_ERR_DAMAGED, "damaged: hash of blob %zu differs", i);
 	return MLRT_OK;
 }
@@ -127,7 +136,7 @@ static MlrtStatus check_blobs(const Container *c, int how, MlrtError *err)
 			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: blob %zu at %llu of %llu bytes", i,
 					 (unsigned long long)b->offset, (unsigned long long)b->bytes);
 		if (c->header.minor <= MLRT_FORMAT_MINOR &&
-		    (b->kind < MLRT_CODE || b->kind > MLRT_GOLDEN || !flags_fit(b)))
+		    (b->kind < MLRT_CODE || b->kind > last_kind(c) || !flags_fit(b)))
 			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: blob %zu has kind %u, flags %u", i,
 					 (unsigned)b->kind, (unsigned)b->flags);
 		if (!is_zero(c->file + end, at - end))
@@ -164,7 +173,7 @@ MLRT_LOCAL MlrtStatus mlrt_container_read(Container *c, const void *file, size_t
 	c->blob = malloc(c->header.nblobs * sizeof *c->blob + 1);
 	if (!c->manifest || !c->blob) {
 		mlrt_container_free(c);
-		return mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+		return mlrt_no_memory(err);
 	}
 	memcpy(c->manifest, c->file + c->header.manifest_offset, c->header.manifest_bytes);
 	c->manifest[c->header.manifest_bytes] = 0;

@@ -1,11 +1,11 @@
-/* runtime/control.c -- IF, LOOP and COPY: values that pass between a program and its bodies.
+/* runtime/control.c -- IF and LOOP: values that pass between a program and its bodies.
  *
  * A body reads what it is given where it lies; what it gives back is copied, because its memory is used
  * again when it runs again.  A loop's carried values lie in blocks of the loop, two for each: one is
  * read while the other is written. */
 #include <string.h>
 
-#include "runtime/session.h"
+#include "runtime/lists.h"
 
 enum { SCAN_AHEAD = 64 << 20 }; /* bytes that a loop may take at once for iterations to come */
 
@@ -34,21 +34,6 @@ static MlrtStatus pass(Frame *f, uint32_t value, Frame *body, uint32_t i, MlrtEr
 	return MLRT_OK;
 }
 
-/* Value `to` of f becomes value `from` of `other`, which may be f. */
-static MlrtStatus take_value(Frame *f, uint32_t to, const Frame *other, uint32_t from, MlrtError *err)
-{
-	const MlrtValue *v = &other->body->value[from];
-	View x;
-	MlrtStatus st;
-
-	if (v->kind != MLRT_V_TENSOR)
-		return mlrt_object_assign(&f->object[f->body->value[to].object], &other->object[v->object])
-			       ? MLRT_OK
-			       : mlrt_fail(err, MLRT_ERR_NOMEM, "no memory for a sequence");
-	st = mlrt_view(other, from, &x, err);
-	return st ? st : mlrt_store(f, to, &x, err);
-}
-
 /* The one element of a condition or a trip count. */
 static MlrtStatus scalar(const Frame *f, uint32_t value, void *out, MlrtError *err)
 {
@@ -64,14 +49,7 @@ static MlrtStatus scalar(const Frame *f, uint32_t value, void *out, MlrtError *e
 	return MLRT_OK;
 }
 
-MLRT_LOCAL MlrtStatus mlrt_step_copy(Frame *f, const MlrtBodyStep *step, MlrtError *err)
-{
-	const uint32_t *ref = f->body->ref + step->first;
-
-	return take_value(f, ref[1], f, ref[0], err);
-}
-
-MLRT_LOCAL MlrtStatus mlrt_step_if(Frame *f, const MlrtBodyStep *step, MlrtError *err)
+static MlrtStatus step_if(Frame *f, const MlrtBodyStep *step, MlrtError *err)
 {
 	const uint32_t *ref = f->body->ref + step->first, nin = step->n - step->nresults;
 	unsigned char condition = 0;
@@ -86,7 +64,7 @@ MLRT_LOCAL MlrtStatus mlrt_step_if(Frame *f, const MlrtBodyStep *step, MlrtError
 		st = mlrt_frame_run(body, err);
 	for (uint32_t i = 0; !st && i < step->nresults; i++)
 		if (ref[nin + i] != MLRT_ABSENT)
-			st = take_value(f, ref[nin + i], body, body->body->ref[nin - 1 + i], err);
+			st = mlrt_take_value(f, ref[nin + i], body, body->body->ref[nin - 1 + i], err);
 	return st;
 }
 
@@ -319,7 +297,7 @@ static void give_counters(LoopRun *r)
 	mlrt_set_dims(r->body, 1, dims);
 }
 
-MLRT_LOCAL MlrtStatus mlrt_step_loop(Frame *f, const MlrtBodyStep *step, Loop *loop, MlrtError *err)
+static MlrtStatus step_loop(Frame *f, const MlrtBodyStep *step, Loop *loop, MlrtError *err)
 {
 	const uint32_t *ref = f->body->ref + step->first, nin = step->n - step->nresults;
 	Frame *body = &f->session->frame[step->program[0]];
@@ -342,4 +320,13 @@ MLRT_LOCAL MlrtStatus mlrt_step_loop(Frame *f, const MlrtBodyStep *step, Loop *l
 		loop->iteration += !st;
 	}
 	return st ? st : end(&r, err);
+}
+
+MLRT_LOCAL MlrtStatus mlrt_list_run(Frame *f, const MlrtBodyStep *step, Loop *loop, MlrtError *err)
+{
+	switch (step->kind) {
+	case MLRT_STEP_IF: return step_if(f, step, err);
+	case MLRT_STEP_LOOP: return step_loop(f, step, loop, err);
+	default: return mlrt_step_object(f, step, err);
+	}
 }

@@ -28,7 +28,7 @@ MLRT_LOCAL const Elem *mlrt_elem_code(uint32_t code)
 }
 
 /* By MlrtValueKind. */
-static const char *const kinds[] = {"tensor", "seq", "opt", "opt_seq", "map", "seq_map"};
+static const char kinds[][8] = {"tensor", "seq", "opt", "opt_seq", "map", "seq_map"};
 
 MLRT_LOCAL const char *mlrt_kind_text(uint32_t kind)
 {

@@ -5,20 +5,45 @@
 
 #include "runtime/internal.h"
 
-MLRT_LOCAL MlrtStatus mlrt_fail(MlrtError *err, MlrtStatus st, const char *fmt, ...)
+/* `head`, which has place for one string, then the rest. */
+static MlrtStatus fill(MlrtError *err, MlrtStatus st, const char *head, const char *name, const char *fmt, va_list ap)
 {
-	va_list ap;
+	int n;
 
 	if (!err)
 		return st;
 	err->status = st;
-	va_start(ap, fmt);
-	vsnprintf(err->text, sizeof err->text, fmt, ap);
-	va_end(ap);
+	n = snprintf(err->text, sizeof err->text, head, name);
+	vsnprintf(err->text + n, sizeof err->text - (size_t)n, fmt, ap);
 	for (char *p = err->text; *p; p++) /* one line, whatever a name holds */
 		if ((unsigned char)*p < ' ')
 			*p = '?';
 	return st;
+}
+
+MLRT_LOCAL MlrtStatus mlrt_fail(MlrtError *err, MlrtStatus st, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	fill(err, st, "", NULL, fmt, ap);
+	va_end(ap);
+	return st;
+}
+
+MLRT_LOCAL MlrtStatus mlrt_damaged(MlrtError *err, const char *variant, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	fill(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': ", variant, fmt, ap);
+	va_end(ap);
+	return MLRT_ERR_FORMAT;
+}
+
+MLRT_LOCAL MlrtStatus mlrt_no_memory(MlrtError *err)
+{
+	return mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
 }
 
 MLRT_LOCAL void mlrt_error_prefix(MlrtError *err, const char *prefix)

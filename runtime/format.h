@@ -23,8 +23,9 @@
 
 #define MLRT_MAGIC "MLOPTPKG"
 #define MLRT_FORMAT_MAJOR 1 /* readers refuse another major */
-#define MLRT_FORMAT_MINOR 4 /* readers accept any minor, but not what they do not know; 3: sets of steps; 4: signatures */
+#define MLRT_FORMAT_MINOR 5 /* readers accept any minor, but not what they do not know; 3: sets of steps; 4: signatures; 5: GPUs */
 #define MLRT_SIGNED_MINOR 4 /* the first whose header has a place for signatures */
+#define MLRT_GPU_MINOR 5    /* the first with variants for GPUs */
 #define MLRT_MANIFEST_MAX (16 << 20) /* bytes */
 #define MLRT_PAGE 16384     /* blob alignment: a multiple of every page size in use here but 64 KiB */
 
@@ -60,7 +61,15 @@ typedef struct MlrtSignatures {
 	MlrtSignature item[MLRT_MAX_SIGNATURES]; /* zeros from `count` on */
 } MlrtSignatures;
 
-enum MlrtBlobKind { MLRT_CODE = 1, MLRT_WEIGHTS = 2, MLRT_PROGRAM = 3, MLRT_GOLDEN = 4 };
+enum MlrtBlobKind {
+	MLRT_CODE = 1,
+	MLRT_WEIGHTS = 2,
+	MLRT_PROGRAM = 3,
+	MLRT_GOLDEN = 4,
+	MLRT_PTX = 5,            /* of a variant of arch "nvptx64", in the place of CODE: the text of one PTX module, NUL-terminated */
+	MLRT_CUBIN = 6,          /* the same module, assembled; may be absent */
+	MLRT_LAUNCHES = 7        /* of such a variant: MlrtLaunches, nlaunches x MlrtLaunch, then NUL-terminated names of entries */
+};
 
 /* hash: of a blob of up to MLRT_HASH_CHUNK bytes its xxh3-64; of a longer one the xxh3-64 of the
  * xxh3-64 values of its chunks of that size (the last may be shorter), little-endian, in order.  So
@@ -72,6 +81,26 @@ typedef struct MlrtBlob {
 	uint32_t kind, flags;
 	uint64_t offset, bytes, hash;
 } MlrtBlob;
+
+/* How kernels of a GPU are started.  A variant of arch "nvptx64" has one record for each, and MlrtStep.code (MlrtBodyStep.code) is
+ * the number of a record.  An entry takes as many 64-bit parameters as the step has arguments (device addresses; 0 for
+ * MLRT_NONE), then the number of tasks and the address of scratch memory.  Grid and blocks have one dimension. */
+#define MLRT_LAUNCHES_MAGIC 0x434c4c4du /* "MLLC" */
+typedef struct MlrtLaunches {
+	uint32_t magic, nlaunches;
+	uint64_t bytes;          /* of the whole blob */
+} MlrtLaunches;
+
+typedef struct MlrtLaunch {
+	uint32_t name;           /* offset of the entry's name in the text behind the records */
+	uint32_t threads;        /* of a block: a multiple of 32, at most MLRT_MAX_THREADS */
+	uint32_t blocks;         /* at least 1 */
+	uint32_t tasks_per_block; /* not 0: the grid has ceil(tasks / tasks_per_block) blocks instead */
+	uint32_t shared_bytes;   /* dynamic shared memory of a block */
+	uint32_t reserved;       /* 0 */
+	uint64_t scratch_bytes;  /* of a block, in global memory */
+} MlrtLaunch;
+enum { MLRT_MAX_THREADS = 1024, MLRT_MAX_SHARED = 256 << 10 };
 
 /* A GOLDEN blob: inputs, and the outputs that the reference executor computes from them.  Behind MlrtGolden comes
  * a table of nvectors x (ninputs + noutputs) MlrtGoldenTensor: inputs and then outputs of each vector, in the order of the
@@ -98,7 +127,7 @@ typedef struct MlrtProgram {
 } MlrtProgram;
 
 typedef struct MlrtStep {
-	uint64_t code;           /* offset of the kernel in the CODE blob */
+	uint64_t code;           /* offset of the kernel in the CODE blob; of a GPU, the number of its MlrtLaunch */
 	uint32_t first_arg, nargs;
 	uint32_t ntasks;         /* size of the task space, at least 1 */
 	uint32_t flags;          /* enum MlrtStepFlags */
@@ -285,6 +314,7 @@ enum MlrtObjectOp {
  *   "inputs":[{"name":"x","elem":"f32","dims":[1,3,224,224],"bytes":602112}], "outputs":[likewise],
  *   "variants":[{"name":"x86_64-avx512","arch":"x86_64","needs":["avx512f",...],
  *                "code":0,"weights":1,"program":2,"golden":3, blob numbers; "weights", "golden" may be absent
+ *                "launches":4,"cubin":5,                      of arch "nvptx64" only; "cubin" may be absent
  *                "arena_bytes":N,"scratch_bytes":N,"precision":"f32",
  *                "steps":[{"name":"conv_relu","kernel":"hex key","nodes":["n1","n2"],"ops":["Conv","Relu"],
  *                          "flops":N,"bytes":N,"tier":"contract|loops|library","beside":true}]}],   best first

@@ -131,8 +131,9 @@ static void prepare_steps(Frame *f)
 		}
 		if (step->kind != MLRT_STEP_KERNEL)
 			continue;
-		out->call = (Call){(Kernel *)(uintptr_t)(s->model->code.data + step->code), f->arg + step->first,
-				   step->ntasks, step->flags & MLRT_STEP_WHOLE ? 1 : most, 0, 0, NULL};
+		out->call = (Call){.kernel = s->device ? NULL : (Kernel *)(uintptr_t)(s->model->code.data + step->code),
+				   .code = step->code, .nargs = step->n, .args = f->arg + step->first, .ntasks = step->ntasks,
+				   .parts = step->flags & MLRT_STEP_WHOLE ? 1 : most};
 		late = find_late(f, out, step, late);
 	}
 }
@@ -160,7 +161,7 @@ static void set_places(Frame *f)
 	const List *l = &m->program.list;
 
 	f->place[PLACE_ARENA] = (Place){f->arena.data, f->body->head->arena_bytes};
-	f->place[PLACE_WEIGHT] = (Place){(unsigned char *)(uintptr_t)m->weights.data, m->weights.bytes};
+	f->place[PLACE_WEIGHT] = (Place){(unsigned char *)(uintptr_t)f->session->weights, m->weights.bytes};
 	f->place[PLACE_SIZES] = (Place){(unsigned char *)f->slot, f->body->head->nslots * sizeof *f->slot};
 	for (uint32_t i = 0; i < l->head->nstrings; i++)
 		f->place[PLACE_FIXED + i] =
@@ -328,6 +329,20 @@ MLRT_LOCAL MlrtStatus mlrt_store(Frame *f, uint32_t value, const View *src, Mlrt
 	if (!st)
 		mlrt_deep_copy(src->elem, to, src->data, src->bytes);
 	return st;
+}
+
+MLRT_LOCAL MlrtStatus mlrt_take_value(Frame *f, uint32_t to, const Frame *other, uint32_t from, MlrtError *err)
+{
+	const MlrtValue *v = &other->body->value[from];
+	View x;
+	MlrtStatus st;
+
+	if (v->kind != MLRT_V_TENSOR)
+		return mlrt_object_assign(&f->object[f->body->value[to].object], &other->object[v->object])
+			       ? MLRT_OK
+			       : mlrt_fail(err, MLRT_ERR_NOMEM, "no memory for a sequence");
+	st = mlrt_view(other, from, &x, err);
+	return st ? st : mlrt_store(f, to, &x, err);
 }
 
 MLRT_LOCAL void mlrt_set_dims(Frame *f, uint32_t i, const int64_t *dims)

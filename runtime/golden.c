@@ -60,8 +60,7 @@ static MlrtStatus find_golden(const MlrtModel *m, Golden *g, MlrtError *err)
 		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: golden vectors of %llu bytes", (unsigned long long)b->bytes);
 	g->data = m->container.file + b->offset;
 	if ((uintptr_t)g->data % MLRT_ALIGN) {
-		g->copy = aligned_alloc(MLRT_ALIGN, (b->bytes + MLRT_ALIGN - 1) / MLRT_ALIGN * MLRT_ALIGN);
-		if (!g->copy)
+		if (posix_memalign(&g->copy, MLRT_ALIGN, b->bytes) != 0)
 			return mlrt_fail(err, MLRT_ERR_NOMEM, "no memory for %llu bytes of golden vectors",
 					 (unsigned long long)b->bytes);
 		g->data = memcpy(g->copy, g->data, b->bytes);
@@ -73,23 +72,20 @@ static MlrtStatus find_golden(const MlrtModel *m, Golden *g, MlrtError *err)
 
 /* -- distances ------------------------------------------------------------------------------------------- */
 
-static double of_half(uint16_t h)
+static double of_bits(uint32_t bits)
 {
-	const int exponent = h >> 10 & 31, fraction = h & 1023;
-	const double v = exponent == 31 ? (fraction ? NAN : INFINITY)
-			 : exponent     ? ldexp(1024 + fraction, exponent - 25)
-					: ldexp(fraction, -24);
-
-	return h >> 15 ? -v : v;
-}
-
-static double of_bf16(uint16_t h)
-{
-	const uint32_t bits = (uint32_t)h << 16;
 	float f;
 
 	memcpy(&f, &bits, sizeof f);
 	return f;
+}
+
+/* A float32 with the exponent of a half: smaller by what their biases differ. */
+static double of_half(uint16_t h)
+{
+	const double v = (h & 0x7c00) == 0x7c00 ? (h & 0x3ff ? NAN : INFINITY) : of_bits((h & 0x7fffu) << 13) * 0x1p112;
+
+	return h >> 15 ? -v : v;
 }
 
 /* One case of number_at(): an element of type T. */
@@ -117,7 +113,7 @@ static bool number_at(uint32_t code, const void *p, uint64_t i, double *out)
 	case 11: NUMBER(double, v)
 	case 12: NUMBER(uint32_t, v)
 	case 13: NUMBER(uint64_t, v)
-	case 16: NUMBER(uint16_t, of_bf16(v))
+	case 16: NUMBER(uint16_t, of_bits((uint32_t)v << 16))
 	default: return false;
 	}
 }
@@ -208,7 +204,7 @@ static MlrtStatus replay(MlrtModel *m, const MlrtSessionOptions *opt, Replayed *
 
 	r->in = calloc((size_t)h->ninputs + h->noutputs + 1, sizeof *r->in);
 	if (!r->in)
-		return mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+		return mlrt_no_memory(err);
 	r->out = r->in + h->ninputs;
 	st = mlrt_session_new(m, opt, &s, err);
 	for (uint32_t v = 0; !st && v < h->nvectors; v++)
@@ -224,8 +220,8 @@ static MlrtStatus replay(MlrtModel *m, const MlrtSessionOptions *opt, Replayed *
 	return st;
 }
 
-MlrtStatus mlrt_model_replay(MlrtModel *m, const MlrtSessionOptions *opt, MlrtReplayFn *each, void *user, MlrtReplay *summary,
-			     MlrtError *err)
+MLRT_LOCAL MlrtStatus mlrt_replay(MlrtModel *m, const MlrtSessionOptions *opt, MlrtReplayFn *each, void *user,
+				  MlrtReplay *summary, MlrtError *err)
 {
 	MlrtReplay unwanted;
 	Golden g;

@@ -1,61 +1,20 @@
-/* runtime/hash.c -- the hash of packages: xxh3-64, from the header-only form of xxHash. */
+/* runtime/hash.c -- hashes of the parts of a package: chunk by chunk, by several threads. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "runtime/internal.h"
-#include "runtime/xxh.h"
 
 enum { HASH_THREADS = 8, HASH_ALONE = 8 }; /* at most; chunks that are not worth a second thread */
 
-#if XXH_DISPATCH_AVX2
-#if XXH_VERSION_NUMBER < 802 /* the step of that loop got another name */
-#define XXH3_accumulate_avx2 XXH3_accumulate_512_avx2
-#endif
-static XXH_TARGET_AVX2 void hash_avx2(const void *p, size_t n, void *digest)
-{
-	uint64_t h = n <= XXH3_MIDSIZE_MAX ? XXH3_64bits(p, n)
-					   : XXH3_hashLong_64b_internal(p, n, XXH3_kSecret, sizeof XXH3_kSecret,
-									XXH3_accumulate_avx2, XXH3_scrambleAcc_avx2);
-
-	memcpy(digest, &h, sizeof h);
-}
-#endif
-
-static void hash_baseline(const void *p, size_t n, void *digest)
-{
-	uint64_t h = XXH3_64bits(p, n);
-
-	memcpy(digest, &h, sizeof h);
-}
-
-/* What hashes chunks fastest here; the loop for AVX2 takes two thirds of the baseline's time. */
-static ChunkHash *hash_choose(void)
-{
-#if XXH_DISPATCH_AVX2
-	if (mlrt_cpu_has("avx2") == CPU_YES)
-		return hash_avx2;
-#endif
-	return hash_baseline;
-}
-
-MLRT_LOCAL uint64_t mlrt_hash(const void *p, size_t n)
-{
-	return XXH3_64bits(p, n);
-}
-
 MLRT_LOCAL uint64_t mlrt_header_hash(const void *header, size_t n)
 {
-	static const unsigned char zero[sizeof(uint64_t)];
-	const size_t at = offsetof(MlrtHeader, header_hash);
-	XXH3_state_t state;
+	unsigned char copy[MLRT_MAX_HEADER];
 
-	XXH3_64bits_reset(&state);
-	XXH3_64bits_update(&state, header, at);
-	XXH3_64bits_update(&state, zero, sizeof zero);
-	XXH3_64bits_update(&state, (const char *)header + at + sizeof zero, n - at - sizeof zero);
-	return XXH3_64bits_digest(&state);
+	memcpy(copy, header, n);
+	memset(copy + offsetof(MlrtHeader, header_hash), 0, sizeof(uint64_t));
+	return mlrt_hash(copy, n);
 }
 
 typedef struct ChunkWork {
@@ -106,28 +65,27 @@ MLRT_LOCAL void mlrt_hash_chunks(const void *p, size_t n, size_t forget, ChunkHa
 		pthread_join(thread[--started], NULL);
 }
 
-MLRT_LOCAL uint64_t mlrt_blob_hash(const void *p, size_t n, size_t forget)
+static void hash_chunk64(const void *p, size_t n, void *digest)
+{
+	const uint64_t h = mlrt_hash(p, n);
+
+	memcpy(digest, &h, sizeof h);
+}
+
+MLRT_LOCAL bool mlrt_blob_hash(const void *p, size_t n, size_t forget, uint64_t *hash)
 {
 	const size_t chunks = mlrt_chunks(n);
-	ChunkHash *one = hash_choose();
-	uint64_t hash, *each;
+	uint64_t *each;
 
-	if (chunks <= 1)
-		return XXH3_64bits(p, n);
-	each = malloc(chunks * sizeof *each);
-	if (!each) {
-		const unsigned char *at = p;
-		XXH3_state_t all;
-
-		XXH3_64bits_reset(&all);
-		for (size_t left = n; left > 0; left -= left < MLRT_HASH_CHUNK ? left : MLRT_HASH_CHUNK) {
-			one(at + (n - left), left < MLRT_HASH_CHUNK ? left : MLRT_HASH_CHUNK, &hash);
-			XXH3_64bits_update(&all, &hash, sizeof hash);
-		}
-		return XXH3_64bits_digest(&all);
+	if (chunks <= 1) {
+		*hash = mlrt_hash(p, n);
+		return true;
 	}
-	mlrt_hash_chunks(p, n, forget, one, each, sizeof *each);
-	hash = XXH3_64bits(each, chunks * sizeof *each);
+	each = malloc(chunks * sizeof *each);
+	if (!each)
+		return false;
+	mlrt_hash_chunks(p, n, forget, hash_chunk64, each, sizeof *each);
+	*hash = mlrt_hash(each, chunks * sizeof *each);
 	free(each);
-	return hash;
+	return true;
 }

@@ -7,12 +7,28 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "mlopt/runtime.h"
 #include "runtime/format.h"
 
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+#ifndef MLRT_VERSION /* the amalgamation defines it */
+#ifdef PACKAGE_VERSION
+#define MLRT_VERSION PACKAGE_VERSION
+#else
+#define MLRT_VERSION "unknown"
+#endif
+#endif
+
 #ifndef MLRT_LOCAL
 #define MLRT_LOCAL __attribute__((visibility("hidden")))
+#endif
+
+#if defined(MLRT_MORE_LIBRARY) && defined(PIC) /* libtool's word for objects of the shared library */
+#define MLRT_MORE_APART 1 /* what few need is apart: runtime/more.h */
 #endif
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -24,19 +40,24 @@ enum { MLRT_MAX_RANK = 16, MLRT_ALIGN = 64 };
 /* error.c: fill `err` (may be NULL) and return st. */
 MLRT_LOCAL MlrtStatus mlrt_fail(MlrtError *err, MlrtStatus st, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* MLRT_ERR_FORMAT, "damaged: variant 'NAME': " and the rest. */
+MLRT_LOCAL MlrtStatus mlrt_damaged(MlrtError *err, const char *variant, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+MLRT_LOCAL MlrtStatus mlrt_no_memory(MlrtError *err); /* MLRT_ERR_NOMEM, "out of memory" */
 /* Puts "prefix: " before the text of an error. */
 MLRT_LOCAL void mlrt_error_prefix(MlrtError *err, const char *prefix);
 
-/* hash.c: xxh3-64. */
+/* xxh3.c: xxh3-64. */
 MLRT_LOCAL uint64_t mlrt_hash(const void *p, size_t n);
-/* Of a blob (format.h says how chunks are combined); large ones by as many threads as may run.  The last `forget`
- * chunks do not stay in memory: they are mapped from a file. */
-MLRT_LOCAL uint64_t mlrt_blob_hash(const void *p, size_t n, size_t forget);
+/* hash.c: of a blob (format.h says how chunks are combined); large ones by as many threads as may run.  The last
+ * `forget` chunks do not stay in memory: they are mapped from a file.  False: no memory for it. */
+MLRT_LOCAL bool mlrt_blob_hash(const void *p, size_t n, size_t forget, uint64_t *hash);
 /* Digests of the chunks of MLRT_HASH_CHUNK bytes that p consists of, by as many threads as may run. */
 typedef void ChunkHash(const void *p, size_t n, void *digest);
 MLRT_LOCAL size_t mlrt_chunks(size_t n);
 MLRT_LOCAL void mlrt_hash_chunks(const void *p, size_t n, size_t forget, ChunkHash *one, void *digests, size_t digest_bytes);
-/* Of a header whose hash field counts as zero. */
+/* Of a header of up to MLRT_MAX_HEADER bytes, whose hash field counts as zero. */
+enum { MLRT_MAX_HEADER = 4096 };
 MLRT_LOCAL uint64_t mlrt_header_hash(const void *header, size_t n);
 
 /* cpu.c: does this CPU (and its operating system) have feature `name`, spelled as LLVM does? */
@@ -88,7 +109,7 @@ MLRT_LOCAL MlrtStatus mlrt_container_check_rest(const Container *c, int how, Mlr
 MLRT_LOCAL void mlrt_container_free(Container *c);
 
 /* signature.c: before anything in a file is read. */
-/* MLRT_OK if enough of the keys of `opt` have signed these bytes, or it has none. */
+/* MLRT_OK if enough of the keys of `opt`, which asks for some, have signed these bytes. */
 MLRT_LOCAL MlrtStatus mlrt_signatures_check(const void *file, size_t n, const MlrtOpenOptions *opt, MlrtError *err);
 #ifdef MLRT_WITH_SODIUM
 /* What signatures of the file are made of, MLRT_SIGNED_TEXT and its hash; n is at least what a header takes. */
@@ -98,9 +119,9 @@ MLRT_LOCAL MlrtStatus mlrt_signed_message(const void *file, size_t n, unsigned c
 
 /* elem.c: element types by storage. */
 typedef struct Elem {
-	const char *name;
-	uint32_t code;        /* TensorProto.DataType */
-	unsigned bits, align; /* of an element; alignment in bytes */
+	char name[11];
+	unsigned char code;        /* TensorProto.DataType */
+	unsigned char bits, align; /* of an element; alignment in bytes */
 } Elem;
 enum { ELEM_I32 = 6, ELEM_I64 = 7, ELEM_STR = 8, ELEM_BOOL = 9 };
 MLRT_LOCAL const Elem *mlrt_elem_named(const char *name); /* NULL: there is none */
@@ -125,6 +146,7 @@ typedef struct Variant {
 	const char *needs; /* nneeds strings, one behind the other */
 	size_t nneeds;
 	uint64_t code, weights, program, golden; /* blob numbers; weights, golden: UINT64_MAX if none */
+	uint64_t launches, cubin; /* of a GPU; cubin: UINT64_MAX if none */
 	uint64_t arena_bytes, scratch_bytes;
 } Variant;
 typedef struct StatePair {
@@ -143,6 +165,21 @@ MLRT_LOCAL MlrtStatus mlrt_manifest_read(Manifest *m, const Container *c, MlrtEr
 MLRT_LOCAL void mlrt_manifest_free(Manifest *m);
 /* What the user calls step `step` of a variant, for messages: the model's node, or the step's own name, or "". */
 MLRT_LOCAL void mlrt_manifest_step(const Container *c, const char *variant, uint64_t step, char *out, size_t n);
+
+/* How kernels of a GPU are started (format.h), as the file has it. */
+typedef struct Launches {
+	const unsigned char *record; /* n of them, at any address */
+	uint32_t n;
+	const char *names;
+	uint64_t name_bytes;
+} Launches;
+static inline MlrtLaunch mlrt_launch_at(const Launches *l, uint32_t i)
+{
+	MlrtLaunch out;
+
+	memcpy(&out, l->record + (size_t)i * sizeof out, sizeof out);
+	return out;
+}
 
 /* list.c, list_check.c: a program of a list, its tables. */
 typedef struct Body {
@@ -184,7 +221,8 @@ typedef struct Spaces {
 	const Manifest *manifest;
 	const Variant *variant;
 	const unsigned char *weight_data;
-	uint64_t arena, weights, code;
+	uint64_t arena, weights;
+	uint64_t code;   /* bytes, or kernels of a GPU */
 } Spaces;
 MLRT_LOCAL MlrtStatus mlrt_list_read(Program *p, size_t bytes, const Spaces *s, MlrtError *err);
 MLRT_LOCAL MlrtStatus mlrt_body_check(const List *l, uint32_t number, const Spaces *s, MlrtError *err);
@@ -202,6 +240,10 @@ MLRT_LOCAL bool mlrt_pool_nudge(Pool *p, void (*task)(void *arg, int i), void *a
 /* Returns when all threads that have begun have returned; no other will begin.  asleep: what the calls above said. */
 MLRT_LOCAL void mlrt_pool_finish(Pool *p, int n, bool asleep);
 
+/* golden.c: mlrt_model_replay() */
+MLRT_LOCAL MlrtStatus mlrt_replay(MlrtModel *m, const MlrtSessionOptions *opt, MlrtReplayFn *each, void *user,
+				  MlrtReplay *summary, MlrtError *err);
+
 struct MlrtModel {
 	Mapping file, code, weights;
 	MlrtText **strings; /* per MlrtStrings of the program: its elements, relocated */
@@ -209,6 +251,8 @@ struct MlrtModel {
 	Manifest manifest;
 	Program program;
 	const Variant *variant;
+	const struct DeviceApi *device; /* of a variant for GPUs, or NULL */
+	struct DeviceModel *on; /* what is on devices, under the lock */
 	int how;              /* as the container was read */
 	pthread_mutex_t lock; /* of `unchecked` */
 	bool unchecked;       /* CONTAINER_LATER, and nobody has looked since */

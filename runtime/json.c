@@ -6,6 +6,7 @@
 
 typedef struct JsonReader {
 	Json *j;
+	const char *text; /* text[n] is 0 */
 	uint32_t at, n;
 	MlrtError *err;
 } JsonReader;
@@ -36,6 +37,7 @@ static size_t utf8_length(const unsigned char *s, size_t n)
 static uint32_t new_node(JsonReader *r, JsonKind kind, uint32_t start)
 {
 	Json *j = r->j;
+	JsonNode *node;
 
 	if (j->n == j->cap) {
 		uint32_t cap = j->cap * 2;
@@ -46,19 +48,23 @@ static uint32_t new_node(JsonReader *r, JsonKind kind, uint32_t start)
 		j->node = bigger;
 		j->cap = cap;
 	}
-	j->node[j->n] = (JsonNode){.start = start, .kind = kind};
+	node = &j->node[j->n];
+	node->start = start;
+	node->kind = kind;
+	node->end = node->next = node->child = node->n = 0;
 	return j->n++;
+}
+
+/* The next byte; 0 also behind the last one. */
+static int peek(const JsonReader *r)
+{
+	return (unsigned char)r->text[r->at];
 }
 
 static void skip_space(JsonReader *r)
 {
-	while (r->at < r->n && memchr(" \t\r\n", r->j->text[r->at], 4))
+	for (int c = peek(r); c == ' ' || c == '\n' || c == '\t' || c == '\r'; c = peek(r))
 		r->at++;
-}
-
-static int peek(const JsonReader *r)
-{
-	return r->at < r->n ? (unsigned char)r->j->text[r->at] : -1;
 }
 
 /* The four digits at s, or -1. */
@@ -101,23 +107,24 @@ static int32_t unicode_escape(const char *s, size_t left, size_t *len)
 
 static MlrtStatus read_string(JsonReader *r, uint32_t *out)
 {
-	const char *text = r->j->text;
 	uint32_t node = new_node(r, JSON_STRING, r->at + 1);
 
 	if (!node)
-		return mlrt_fail(r->err, MLRT_ERR_NOMEM, "out of memory");
+		return mlrt_no_memory(r->err);
 	for (r->at++;;) {
-		int c = peek(r);
+		int c;
 		size_t len;
 
-		if (c < 0)
+		while (c = peek(r), c >= ' ' && c < 0x80 && c != '"' && c != '\\')
+			r->at++;
+		if (r->at == r->n)
 			return bad(r, "string without end");
 		if (c == '"')
 			break;
 		if (c < 0x20)
 			return bad(r, "control character in a string");
 		if (c == '\\') {
-			const char *s = text + r->at + 1;
+			const char *s = r->text + r->at + 1;
 			size_t left = r->n - r->at - 1;
 
 			len = 1;
@@ -127,7 +134,7 @@ static MlrtStatus read_string(JsonReader *r, uint32_t *out)
 				return bad(r, "escape that is no character");
 			r->at += 1 + (uint32_t)len;
 		} else {
-			len = utf8_length((const unsigned char *)text + r->at, r->n - r->at);
+			len = utf8_length((const unsigned char *)r->text + r->at, r->n - r->at);
 			if (len == 0)
 				return bad(r, "text that is not UTF-8");
 			r->at += (uint32_t)len;
@@ -221,7 +228,7 @@ static MlrtStatus check_keys(const JsonReader *r, uint32_t node)
 	uint32_t i = 0;
 
 	if (!key)
-		return mlrt_fail(r->err, MLRT_ERR_NOMEM, "out of memory");
+		return mlrt_no_memory(r->err);
 	for (uint32_t k = j->node[node].child; k; k = j->node[k].next)
 		key[i++] = (Key){j->text + j->node[k].start, j->node[k].end - j->node[k].start};
 	qsort(key, n, sizeof *key, compare_keys);
@@ -268,8 +275,7 @@ static MlrtStatus read_container(JsonReader *r, uint32_t node, bool object, int 
 static MlrtStatus read_value(JsonReader *r, int depth, uint32_t *out)
 {
 	static const struct {
-		const char *word;
-		JsonKind kind;
+		char word[6], kind;
 	} words[] = {{"true", JSON_BOOL}, {"false", JSON_BOOL}, {"null", JSON_NULL}};
 	uint32_t node;
 	int c;
@@ -280,15 +286,15 @@ static MlrtStatus read_value(JsonReader *r, int depth, uint32_t *out)
 		return read_string(r, out);
 	node = new_node(r, c == '{' ? JSON_OBJECT : c == '[' ? JSON_ARRAY : JSON_NUMBER, r->at);
 	if (!node)
-		return mlrt_fail(r->err, MLRT_ERR_NOMEM, "out of memory");
+		return mlrt_no_memory(r->err);
 	*out = node;
 	if (c == '{' || c == '[')
 		return read_container(r, node, c == '{', depth);
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
 		size_t len = strlen(words[i].word);
 
-		if (r->n - r->at >= len && memcmp(r->j->text + r->at, words[i].word, len) == 0) {
-			r->j->node[node].kind = words[i].kind;
+		if (r->n - r->at >= len && memcmp(r->text + r->at, words[i].word, len) == 0) {
+			r->j->node[node].kind = (uint32_t)words[i].kind;
 			r->at += (uint32_t)len;
 			r->j->node[node].end = r->at;
 			return MLRT_OK;
@@ -299,7 +305,7 @@ static MlrtStatus read_value(JsonReader *r, int depth, uint32_t *out)
 
 MLRT_LOCAL MlrtStatus mlrt_json_parse(Json *j, const char *text, size_t n, MlrtError *err)
 {
-	JsonReader r = {j, 0, (uint32_t)n, err};
+	JsonReader r = {j, text, 0, (uint32_t)n, err};
 	uint32_t root;
 	MlrtStatus st;
 
@@ -311,7 +317,7 @@ MLRT_LOCAL MlrtStatus mlrt_json_parse(Json *j, const char *text, size_t n, MlrtE
 	j->n = 1; /* number 0 is "none" */
 	j->node = calloc(j->cap, sizeof *j->node);
 	if (!j->node)
-		return mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+		return mlrt_no_memory(err);
 	st = read_value(&r, 0, &root);
 	if (st)
 		return st;
@@ -366,28 +372,15 @@ MLRT_LOCAL bool mlrt_json_int(const Json *j, uint32_t node, int64_t *v)
 	return true;
 }
 
+/* The first byte tells how many follow, with six bits each. */
 static size_t put_utf8(int32_t c, char *out)
 {
-	if (c < 0x80) {
-		out[0] = (char)c;
-		return 1;
-	}
-	if (c < 0x800) {
-		out[0] = (char)(0xc0 | c >> 6);
-		out[1] = (char)(0x80 | (c & 63));
-		return 2;
-	}
-	if (c < 0x10000) {
-		out[0] = (char)(0xe0 | c >> 12);
-		out[1] = (char)(0x80 | (c >> 6 & 63));
-		out[2] = (char)(0x80 | (c & 63));
-		return 3;
-	}
-	out[0] = (char)(0xf0 | c >> 18);
-	out[1] = (char)(0x80 | (c >> 12 & 63));
-	out[2] = (char)(0x80 | (c >> 6 & 63));
-	out[3] = (char)(0x80 | (c & 63));
-	return 4;
+	const size_t more = c < 0x80 ? 0 : c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+
+	for (size_t i = more; i > 0; i--, c >>= 6)
+		out[i] = (char)(0x80 | (c & 63));
+	out[0] = (char)(more ? (0xff00 >> (more + 1) & 0xff) | c : c);
+	return more + 1;
 }
 
 MLRT_LOCAL size_t mlrt_json_string(const Json *j, uint32_t node, char *out)
@@ -405,7 +398,7 @@ MLRT_LOCAL size_t mlrt_json_string(const Json *j, uint32_t node, char *out)
 			n += put_utf8(c, out + n);
 			s += 1 + len;
 		} else {
-			out[n++] = to[strchr(from, s[1]) - from];
+			out[n++] = to[(const char *)memchr(from, s[1], sizeof from) - from];
 			s += 2;
 		}
 	}

@@ -33,7 +33,8 @@ typedef struct Json {
 
 enum { JSON_MAX_DEPTH = 64 };
 
-/* Parses text[0, n), which must outlive `j`; an object with a key twice is refused.  Release with mlrt_json_free, also after a failure. */
+/* Parses text[0, n), behind which there is a 0, and which must outlive `j`; an object with a key twice is refused.
+ * Release with mlrt_json_free, also after a failure. */
 MLRT_LOCAL MlrtStatus mlrt_json_parse(Json *j, const char *text, size_t n, MlrtError *err);
 MLRT_LOCAL void mlrt_json_free(Json *j);
 

@@ -26,8 +26,7 @@ static MlrtStatus read_body(Body *b, uint32_t number, const unsigned char **at, 
 	const void *t[7];
 
 	if (!table(at, end, 1, sizeof(MlrtBody), &t[0]))
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': program %u ends early",
-				 s->variant->name, (unsigned)number);
+		return mlrt_damaged(err, s->variant->name, "program %u ends early", (unsigned)number);
 	b->head = t[0];
 	if (!table(at, end, b->head->nsteps, sizeof *b->step, &t[1]) ||
 	    !table(at, end, b->head->nargs, sizeof *b->arg, &t[2]) ||
@@ -36,8 +35,8 @@ static MlrtStatus read_body(Body *b, uint32_t number, const unsigned char **at, 
 	    !table(at, end, b->head->nvalues, sizeof *b->value, &t[5]) ||
 	    !table(at, end, b->head->nrefs, sizeof *b->ref, &t[6]) ||
 	    b->head->bytes != (uint64_t)(*at - start))
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': program %u of %llu bytes",
-				 s->variant->name, (unsigned)number, (unsigned long long)b->head->bytes);
+		return mlrt_damaged(err, s->variant->name, "program %u of %llu bytes", (unsigned)number,
+				    (unsigned long long)b->head->bytes);
 	b->step = t[1];
 	b->arg = t[2];
 	b->expr = t[3];
@@ -53,19 +52,17 @@ static MlrtStatus check_strings(const List *l, const Spaces *s, MlrtError *err)
 		const MlrtStrings *t = &l->strings[i];
 
 		if (t->offset > s->weights || t->count > (s->weights - t->offset) / sizeof(MlrtStringRef))
-			return mlrt_fail(err, MLRT_ERR_FORMAT,
-					 "damaged: variant '%.80s': %llu strings at %llu of %llu weight bytes",
-					 s->variant->name, (unsigned long long)t->count,
-					 (unsigned long long)t->offset, (unsigned long long)s->weights);
+			return mlrt_damaged(err, s->variant->name, "%llu strings at %llu of %llu weight bytes",
+					    (unsigned long long)t->count, (unsigned long long)t->offset,
+					    (unsigned long long)s->weights);
 		for (uint64_t k = 0; k < t->count; k++) {
 			MlrtStringRef r;
 
 			memcpy(&r, s->weight_data + t->offset + k * sizeof r, sizeof r);
 			if (r.offset < 0 || r.n < 0 || (uint64_t)r.offset > s->weights ||
 			    (uint64_t)r.n > s->weights - (uint64_t)r.offset)
-				return mlrt_fail(err, MLRT_ERR_FORMAT,
-						 "damaged: variant '%.80s': string %llu of table %u lies outside",
-						 s->variant->name, (unsigned long long)k, (unsigned)i);
+				return mlrt_damaged(err, s->variant->name, "string %llu of table %u lies outside",
+						    (unsigned long long)k, (unsigned)i);
 		}
 	}
 	return MLRT_OK;
@@ -82,22 +79,19 @@ static MlrtStatus check_totals(const Program *p, const Spaces *s, MlrtError *err
 		slots += h->nslots;
 		objects += h->nobjects;
 		if (h->arena_bytes > INT64_MAX / 2 - arena)
-			return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': program %u needs %llu bytes",
-					 s->variant->name, (unsigned)i, (unsigned long long)h->arena_bytes);
+			return mlrt_damaged(err, s->variant->name, "program %u needs %llu bytes", (unsigned)i,
+					    (unsigned long long)h->arena_bytes);
 		arena += h->arena_bytes;
 	}
 	if (slots > MAX_SLOTS || objects > MAX_OBJECTS)
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': %llu sizes, %llu objects",
-				 s->variant->name, (unsigned long long)slots, (unsigned long long)objects);
+		return mlrt_damaged(err, s->variant->name, "%llu sizes, %llu objects", (unsigned long long)slots,
+				    (unsigned long long)objects);
 	if (arena != l->head->arena_bytes || arena != s->variant->arena_bytes ||
 	    l->head->scratch_bytes != s->variant->scratch_bytes)
-		return mlrt_fail(
-			err, MLRT_ERR_FORMAT,
-			"damaged: variant '%.80s': program and manifest state different memory sizes",
-			s->variant->name);
+		return mlrt_damaged(err, s->variant->name, "program and manifest state different memory sizes");
 	if (l->head->scratch_bytes > INT64_MAX / (1 << 16))
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': needs %llu bytes per thread",
-				 s->variant->name, (unsigned long long)l->head->scratch_bytes);
+		return mlrt_damaged(err, s->variant->name, "needs %llu bytes per thread",
+				    (unsigned long long)l->head->scratch_bytes);
 	return MLRT_OK;
 }
 
@@ -105,7 +99,7 @@ static MlrtStatus check_totals(const Program *p, const Spaces *s, MlrtError *err
 static MlrtStatus check_nesting(const List *l, const Spaces *s, MlrtError *err)
 {
 	unsigned char *depth = calloc(l->head->nprograms, 1);
-	MlrtStatus st = depth ? MLRT_OK : mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+	MlrtStatus st = depth ? MLRT_OK : mlrt_no_memory(err);
 
 	for (uint32_t i = 0; !st && i < l->head->nprograms; i++) {
 		const Body *b = &l->body[i];
@@ -119,8 +113,7 @@ static MlrtStatus check_nesting(const List *l, const Spaces *s, MlrtError *err)
 					depth[step->program[q]] = depth[i] + 1;
 		}
 		if (depth[i] >= MLRT_MAX_NESTING)
-			st = mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': program %u is nested too deep",
-				       s->variant->name, (unsigned)i);
+			st = mlrt_damaged(err, s->variant->name, "program %u is nested too deep", (unsigned)i);
 	}
 	free(depth);
 	return st;
@@ -134,7 +127,7 @@ static MlrtStatus read_bodies(Program *p, const unsigned char *at, const unsigne
 
 	l->body = calloc(l->head->nprograms, sizeof *l->body);
 	if (!l->body)
-		return mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+		return mlrt_no_memory(err);
 	for (uint32_t i = 0; !st && i < l->head->nprograms; i++) {
 		st = read_body(&l->body[i], i, &at, end, s, err);
 		if (!st) {
@@ -143,8 +136,7 @@ static MlrtStatus read_bodies(Program *p, const unsigned char *at, const unsigne
 		}
 	}
 	if (!st && at != end)
-		st = mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': bytes behind the last program",
-			       s->variant->name);
+		st = mlrt_damaged(err, s->variant->name, "bytes behind the last program");
 	return st;
 }
 
@@ -156,15 +148,13 @@ MLRT_LOCAL MlrtStatus mlrt_list_read(Program *p, size_t bytes, const Spaces *s, 
 	MlrtStatus st;
 
 	if (!table(&at, end, 1, sizeof *l->head, &t))
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': program of %zu bytes",
-				 s->variant->name, bytes);
+		return mlrt_damaged(err, s->variant->name, "program of %zu bytes", bytes);
 	l->head = t;
 	if (l->head->bytes != bytes || l->head->reserved || l->head->nprograms == 0 ||
 	    l->head->nprograms > MLRT_MAX_PROGRAMS ||
 	    !table(&at, end, l->head->nstrings, sizeof *l->strings, &t))
-		return mlrt_fail(err, MLRT_ERR_FORMAT,
-				 "damaged: variant '%.80s': %u programs, %u tables of strings in %zu bytes",
-				 s->variant->name, (unsigned)l->head->nprograms, (unsigned)l->head->nstrings, bytes);
+		return mlrt_damaged(err, s->variant->name, "%u programs, %u tables of strings in %zu bytes",
+				    (unsigned)l->head->nprograms, (unsigned)l->head->nstrings, bytes);
 	l->strings = t;
 	st = read_bodies(p, at, end, s, err);
 	if (!st)

@@ -1,5 +1,5 @@
-/* runtime/list_check.c -- the tables of one program of a list: every index and every constant extent. */
-#include "runtime/internal.h"
+/* runtime/list_check.c -- the tables of one program of a list: every index and every constant extent; its steps. */
+#include "runtime/more.h"
 
 typedef struct Checked {
 	const List *list;
@@ -11,8 +11,8 @@ typedef struct Checked {
 
 static MlrtStatus damaged(const Checked *c, const char *what, uint32_t i)
 {
-	return mlrt_fail(c->err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': %s %u of program %u is malformed",
-			 c->spaces->variant->name, what, (unsigned)i, (unsigned)c->number);
+	return mlrt_damaged(c->err, c->spaces->variant->name, "%s %u of program %u is malformed", what, (unsigned)i,
+			    (unsigned)c->number);
 }
 
 static bool is_slot(const Checked *c, uint32_t slot)
@@ -152,10 +152,8 @@ static MlrtStatus check_body_ends(const Checked *c)
 	const uint64_t n = (uint64_t)h->ninputs + h->noutputs;
 
 	if (n > h->nrefs || (c->number == 0 && (h->ninputs != m->ninputs || h->noutputs != m->noutputs)))
-		return mlrt_fail(c->err, MLRT_ERR_FORMAT,
-				 "damaged: variant '%.80s': program %u has %u inputs, %u outputs",
-				 c->spaces->variant->name, (unsigned)c->number, (unsigned)h->ninputs,
-				 (unsigned)h->noutputs);
+		return mlrt_damaged(c->err, c->spaces->variant->name, "program %u has %u inputs, %u outputs",
+				    (unsigned)c->number, (unsigned)h->ninputs, (unsigned)h->noutputs);
 	for (uint32_t i = 0; i < n; i++) {
 		const bool in = i < h->ninputs;
 		const MlrtValue *v;
@@ -196,4 +194,110 @@ MLRT_LOCAL MlrtStatus mlrt_body_check(const List *l, uint32_t number, const Spac
 		if (!is_expr(&c, &c.body->expr[i]))
 			st = damaged(&c, "expression", i);
 	return st;
+}
+
+/* -- steps ------------------------------------------------------------------------------------------------- */
+
+static bool in_space(const StepCheck *c, const MlrtValue *v, uint32_t space)
+{
+	return is_tensor(v) && v->arg != MLRT_ABSENT && c->body->arg[v->arg].space == space;
+}
+
+/* What a body gives need not be of use to anyone. */
+static bool may_lack_results(const StepCheck *c)
+{
+	return c->step->kind == MLRT_STEP_IF || c->step->kind == MLRT_STEP_LOOP;
+}
+
+/* Operands have a place to be read; results one to be written, and no operand lies in their buffers. */
+static bool are_usable(const StepCheck *c)
+{
+	for (uint32_t i = 0; i < c->step->n; i++) {
+		const MlrtValue *v = value_at(c, i);
+		const bool result = i >= noperands(c);
+
+		if (v && is_tensor(v) && v->arg == MLRT_ABSENT)
+			return false;
+		if (!result || (!v && may_lack_results(c)))
+			continue;
+		if (!v || in_space(c, v, MLRT_WEIGHT) || in_space(c, v, MLRT_INPUT) || in_space(c, v, MLRT_STRINGS) ||
+		    in_space(c, v, MLRT_SIZES) || in_space(c, v, MLRT_NONE))
+			return false;
+		for (uint32_t k = 0; k < i && is_tensor(v) && v->buffer != MLRT_ABSENT; k++) {
+			const MlrtValue *other = value_at(c, k);
+
+			if (in_space(c, other, MLRT_BUFFER) && c->body->arg[other->arg].index == v->buffer)
+				return false;
+		}
+	}
+	return true;
+}
+
+static bool check_copy(const StepCheck *c)
+{
+	return noperands(c) == 1 && c->step->nresults == 1 && same_type(value_at(c, 0), value_at(c, 1));
+}
+
+static bool check_kernel(const StepCheck *c, const Spaces *s)
+{
+	const MlrtBodyStep *step = c->step;
+	const uint64_t misaligned = (uint64_t)mlrt_arch_misaligned(s->variant->arch);
+
+	if (step->code >= s->code || (step->code & misaligned) || step->flags > MLRT_STEP_WHOLE || step->nresults > 0)
+		return false;
+	if (step->first > c->body->head->nargs || step->n > c->body->head->nargs - step->first)
+		return false;
+	return step->ntasks_slot == MLRT_ABSENT ? step->ntasks > 0 : step->ntasks_slot < c->body->head->nslots;
+}
+
+static bool check_refs(const StepCheck *c)
+{
+	const MlrtBodyStep *s = c->step;
+
+	return s->flags == 0 && s->first <= c->body->head->nrefs && s->n <= c->body->head->nrefs - s->first &&
+	       s->nresults <= s->n && are_usable(c);
+}
+
+static bool check_step(const StepCheck *c, const Spaces *s, const More *more)
+{
+	const MlrtBody *h = c->body->head;
+
+	if (c->step->first_expr > h->nexprs || c->step->nexprs > h->nexprs - c->step->first_expr)
+		return false;
+	switch (c->step->kind) {
+	case MLRT_STEP_KERNEL: return check_kernel(c, s);
+	case MLRT_STEP_IF:
+	case MLRT_STEP_LOOP:
+	case MLRT_STEP_OBJECT: return check_refs(c) && more->list_check(c);
+	case MLRT_STEP_COPY: return check_refs(c) && check_copy(c);
+	case MLRT_STEP_NEVER: return check_refs(c) && noperands(c) == 0;
+	default: return false;
+	}
+}
+
+MLRT_LOCAL MlrtStatus mlrt_steps_check(const List *l, uint32_t number, const Spaces *s, MlrtError *err)
+{
+	const Body *b = &l->body[number];
+	const More *more = NULL;
+	uint32_t end = 0; /* of the arguments used so far */
+
+	for (uint32_t i = 0; i < b->head->nsteps; i++) {
+		const StepCheck c = {l, b, number, &b->step[i]};
+		const uint32_t kind = b->step[i].kind;
+		const bool kernel = kind == MLRT_STEP_KERNEL;
+		bool right;
+
+		if (!more && (kind == MLRT_STEP_IF || kind == MLRT_STEP_LOOP || kind == MLRT_STEP_OBJECT)) {
+			more = mlrt_more("control flow and sequences", err);
+			if (!more)
+				return MLRT_ERR_IO;
+		}
+		right = check_step(&c, s, more) && (!kernel || b->step[i].first >= end);
+		if (right && kernel)
+			end = b->step[i].first + b->step[i].n;
+		if (!right)
+			return mlrt_damaged(err, s->variant->name, "step %u of program %u is malformed", (unsigned)i,
+					    (unsigned)number);
+	}
+	return MLRT_OK;
 }

@@ -1,32 +1,5 @@
-/* runtime/list_steps.c -- the steps of one program of a list: operands and results of the right types. */
-#include <string.h>
-
-#include "runtime/internal.h"
-
-typedef struct StepCheck {
-	const List *list;
-	const Body *body;
-	uint32_t number;
-	const MlrtBodyStep *step;
-} StepCheck;
-
-/* Operand or result i of the step; NULL: absent, or not there. */
-static const MlrtValue *value_at(const StepCheck *c, uint32_t i)
-{
-	const uint32_t ref = i < c->step->n ? c->body->ref[c->step->first + i] : MLRT_ABSENT;
-
-	return ref == MLRT_ABSENT ? NULL : &c->body->value[ref];
-}
-
-static uint32_t noperands(const StepCheck *c)
-{
-	return c->step->n - c->step->nresults;
-}
-
-static bool is_tensor(const MlrtValue *v)
-{
-	return v && v->kind == MLRT_V_TENSOR;
-}
+/* runtime/list_steps.c -- control flow and objects in a list: operands and results of the right types. */
+#include "runtime/lists.h"
 
 static bool is_number(const MlrtValue *v, uint32_t elem)
 {
@@ -36,47 +9,6 @@ static bool is_number(const MlrtValue *v, uint32_t elem)
 static bool is_position(const MlrtValue *v)
 {
 	return is_number(v, ELEM_I64) || is_number(v, ELEM_I32);
-}
-
-static bool same_type(const MlrtValue *a, const MlrtValue *b)
-{
-	return a && b && a->kind == b->kind && a->elem == b->elem && a->key == b->key &&
-	       (a->kind != MLRT_V_TENSOR || a->rank == b->rank);
-}
-
-static bool in_space(const StepCheck *c, const MlrtValue *v, uint32_t space)
-{
-	return is_tensor(v) && v->arg != MLRT_ABSENT && c->body->arg[v->arg].space == space;
-}
-
-/* What a body gives need not be of use to anyone. */
-static bool may_lack_results(const StepCheck *c)
-{
-	return c->step->kind == MLRT_STEP_IF || c->step->kind == MLRT_STEP_LOOP;
-}
-
-/* Operands have a place to be read; results one to be written, and no operand lies in their buffers. */
-static bool are_usable(const StepCheck *c)
-{
-	for (uint32_t i = 0; i < c->step->n; i++) {
-		const MlrtValue *v = value_at(c, i);
-		const bool result = i >= noperands(c);
-
-		if (v && is_tensor(v) && v->arg == MLRT_ABSENT)
-			return false;
-		if (!result || (!v && may_lack_results(c)))
-			continue;
-		if (!v || in_space(c, v, MLRT_WEIGHT) || in_space(c, v, MLRT_INPUT) || in_space(c, v, MLRT_STRINGS) ||
-		    in_space(c, v, MLRT_SIZES) || in_space(c, v, MLRT_NONE))
-			return false;
-		for (uint32_t k = 0; k < i && is_tensor(v) && v->buffer != MLRT_ABSENT; k++) {
-			const MlrtValue *other = value_at(c, k);
-
-			if (in_space(c, other, MLRT_BUFFER) && c->body->arg[other->arg].index == v->buffer)
-				return false;
-		}
-	}
-	return true;
 }
 
 static bool is_later(const StepCheck *c, uint32_t program)
@@ -244,66 +176,11 @@ static bool check_object_step(const StepCheck *c)
 	}
 }
 
-static bool check_copy(const StepCheck *c)
+MLRT_LOCAL bool mlrt_list_check(const StepCheck *c)
 {
-	return noperands(c) == 1 && c->step->nresults == 1 && same_type(value_at(c, 0), value_at(c, 1));
-}
-
-/* -- steps ----------------------------------------------------------------------------------- */
-
-static bool check_kernel(const StepCheck *c, const Spaces *s)
-{
-	const MlrtBodyStep *step = c->step;
-	const uint64_t misaligned = (uint64_t)mlrt_arch_misaligned(s->variant->arch);
-
-	if (step->code >= s->code || (step->code & misaligned) || step->flags > MLRT_STEP_WHOLE || step->nresults > 0)
-		return false;
-	if (step->first > c->body->head->nargs || step->n > c->body->head->nargs - step->first)
-		return false;
-	return step->ntasks_slot == MLRT_ABSENT ? step->ntasks > 0 : step->ntasks_slot < c->body->head->nslots;
-}
-
-static bool check_refs(const StepCheck *c)
-{
-	const MlrtBodyStep *s = c->step;
-
-	return s->flags == 0 && s->first <= c->body->head->nrefs && s->n <= c->body->head->nrefs - s->first &&
-	       s->nresults <= s->n && are_usable(c);
-}
-
-static bool check_step(const StepCheck *c, const Spaces *s)
-{
-	const MlrtBody *h = c->body->head;
-
-	if (c->step->first_expr > h->nexprs || c->step->nexprs > h->nexprs - c->step->first_expr)
-		return false;
 	switch (c->step->kind) {
-	case MLRT_STEP_KERNEL: return check_kernel(c, s);
-	case MLRT_STEP_IF: return check_refs(c) && check_if(c);
-	case MLRT_STEP_LOOP: return check_refs(c) && check_loop(c);
-	case MLRT_STEP_OBJECT: return check_refs(c) && check_object_step(c);
-	case MLRT_STEP_COPY: return check_refs(c) && check_copy(c);
-	case MLRT_STEP_NEVER: return check_refs(c) && noperands(c) == 0;
-	default: return false;
+	case MLRT_STEP_IF: return check_if(c);
+	case MLRT_STEP_LOOP: return check_loop(c);
+	default: return check_object_step(c);
 	}
-}
-
-MLRT_LOCAL MlrtStatus mlrt_steps_check(const List *l, uint32_t number, const Spaces *s, MlrtError *err)
-{
-	const Body *b = &l->body[number];
-	uint32_t end = 0; /* of the arguments used so far */
-
-	for (uint32_t i = 0; i < b->head->nsteps; i++) {
-		const StepCheck c = {l, b, number, &b->step[i]};
-		const bool kernel = b->step[i].kind == MLRT_STEP_KERNEL;
-		const bool right = check_step(&c, s) && (!kernel || b->step[i].first >= end);
-
-		if (right && kernel)
-			end = b->step[i].first + b->step[i].n;
-		if (!right)
-			return mlrt_fail(err, MLRT_ERR_FORMAT,
-					 "damaged: variant '%.80s': step %u of program %u is malformed",
-					 s->variant->name, (unsigned)i, (unsigned)number);
-	}
-	return MLRT_OK;
 }

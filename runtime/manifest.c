@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/internal.h"
+#include "runtime/device.h"
 #include "runtime/json.h"
 
 typedef struct Reader {
@@ -137,7 +137,7 @@ static MlrtStatus read_tensors(Reader *r, const char *key, const char *what, Ten
 	*n = r->json.node[list].n;
 	*out = calloc(*n + 1, sizeof **out);
 	if (!*out)
-		return mlrt_fail(r->err, MLRT_ERR_NOMEM, "out of memory");
+		return mlrt_no_memory(r->err);
 	for (uint32_t node = r->json.node[list].child; node; node = r->json.node[node].next, i++) {
 		MlrtStatus st = read_tensor(r, what, i, node, &(*out)[i]);
 
@@ -160,7 +160,7 @@ static MlrtStatus read_states(Reader *r, Manifest *m)
 	m->nstates = r->json.node[list].n;
 	m->state = calloc(m->nstates + 1, sizeof *m->state);
 	if (!m->state)
-		return mlrt_fail(r->err, MLRT_ERR_NOMEM, "out of memory");
+		return mlrt_no_memory(r->err);
 	for (uint32_t node = r->json.node[list].child; node; node = r->json.node[node].next, i++) {
 		StatePair *p = &m->state[i];
 
@@ -188,6 +188,21 @@ static bool is_blob(const Container *c, uint64_t number, uint32_t kind)
 	return number < c->header.nblobs && c->blob[number].kind == kind;
 }
 
+static MlrtStatus read_code(const Reader *r, const Container *c, size_t i, uint32_t node, Variant *v)
+{
+	const bool gpu = mlrt_is_gpu(v);
+
+	if (!size_member(r, node, "code", &v->code) || !is_blob(c, v->code, gpu ? MLRT_PTX : MLRT_CODE))
+		return missing(r, "variant", i, "code");
+	if (gpu && (!size_member(r, node, "launches", &v->launches) || !is_blob(c, v->launches, MLRT_LAUNCHES)))
+		return missing(r, "variant", i, "launches");
+	v->cubin = UINT64_MAX;
+	if (gpu && mlrt_json_get(&r->json, node, "cubin") &&
+	    (!size_member(r, node, "cubin", &v->cubin) || !is_blob(c, v->cubin, MLRT_CUBIN)))
+		return missing(r, "variant", i, "cubin");
+	return MLRT_OK;
+}
+
 static MlrtStatus read_variant(Reader *r, const Container *c, size_t i, uint32_t node, Variant *v)
 {
 	v->name = text_member(r, node, "name");
@@ -196,8 +211,8 @@ static MlrtStatus read_variant(Reader *r, const Container *c, size_t i, uint32_t
 		return missing(r, "variant", i, v->name ? "arch" : "name");
 	if (!read_needs(r, mlrt_json_get(&r->json, node, "needs"), v))
 		return missing(r, "variant", i, "needs");
-	if (!size_member(r, node, "code", &v->code) || !is_blob(c, v->code, MLRT_CODE))
-		return missing(r, "variant", i, "code");
+	if (read_code(r, c, i, node, v))
+		return r->err ? r->err->status : MLRT_ERR_MANIFEST;
 	if (!size_member(r, node, "program", &v->program) || !is_blob(c, v->program, MLRT_PROGRAM))
 		return missing(r, "variant", i, "program");
 	v->weights = UINT64_MAX;
@@ -225,7 +240,7 @@ static MlrtStatus read_variants(Reader *r, Manifest *m, const Container *c)
 	m->nvariants = r->json.node[list].n;
 	m->variant = calloc(m->nvariants, sizeof *m->variant);
 	if (!m->variant)
-		return mlrt_fail(r->err, MLRT_ERR_NOMEM, "out of memory");
+		return mlrt_no_memory(r->err);
 	for (uint32_t node = r->json.node[list].child; node; node = r->json.node[node].next, i++) {
 		MlrtStatus st = read_variant(r, c, i, node, &m->variant[i]);
 
@@ -264,7 +279,7 @@ MLRT_LOCAL MlrtStatus mlrt_manifest_read(Manifest *m, const Container *c, MlrtEr
 
 	*m = (Manifest){.strings = malloc(c->header.manifest_bytes + 1)};
 	if (!m->strings)
-		return mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+		return mlrt_no_memory(err);
 	r.text = m->strings;
 	st = read_all(&r, m, c);
 	mlrt_json_free(&r.json);

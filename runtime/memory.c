@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -74,14 +75,14 @@ static void *copy_to_memfd(const unsigned char *src, size_t bytes)
 MLRT_LOCAL MlrtStatus mlrt_map_code(int fd, uint64_t offset, const unsigned char *src, size_t bytes,
 				    Mapping *m, MlrtError *err)
 {
-	const long page = sysconf(_SC_PAGESIZE);
+	const uint64_t page = getauxval(AT_PAGESZ);
 	void *p = NULL;
 
 	*m = (Mapping){0};
 	if (bytes == 0)
 		return MLRT_OK;
 	/* Pages of 64 KiB do not divide every blob's place, and a file system may be mounted noexec. */
-	if (fd >= 0 && page > 0 && offset % (uint64_t)page == 0) {
+	if (fd >= 0 && page > 0 && offset % page == 0) {
 		p = mmap(NULL, bytes, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, (off_t)offset);
 		if (p == MAP_FAILED)
 			p = NULL;
@@ -114,7 +115,7 @@ enum { MOST_POPULATED = 64 << 20 };
 
 MLRT_LOCAL void mlrt_populate(void *p, size_t bytes)
 {
-	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	const uintptr_t page = getauxval(AT_PAGESZ);
 	const uintptr_t from = (uintptr_t)p / page * page, to = (uintptr_t)p + bytes;
 
 	if (bytes >= 4 * page && bytes <= MOST_POPULATED)

@@ -4,7 +4,7 @@
  * be an operand's object. */
 #include <string.h>
 
-#include "runtime/session.h"
+#include "runtime/lists.h"
 
 typedef struct ObjectStep {
 	Frame *f;

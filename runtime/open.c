@@ -6,13 +6,21 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "runtime/internal.h"
+#include "runtime/device.h"
+#include "runtime/more.h"
+
+enum { WHY = 300 };
 
 /* What keeps `v` from running here, into `why`; MLRT_OK if nothing does. */
 static MlrtStatus misfit(const Variant *v, char *why, size_t n)
 {
 	const char *need = v->needs;
+	const DeviceApi *gpu;
 
+	if (mlrt_is_gpu(v)) {
+		gpu = mlrt_device_api(why, n);
+		return !gpu ? MLRT_ERR_NO_DRIVER : gpu->fits(v->nneeds == 1 ? need : "", why, n);
+	}
 	if (strcmp(v->arch, mlrt_cpu_arch()) != 0) {
 		snprintf(why, n, "is for %.40s, this is %s", v->arch, mlrt_cpu_arch());
 		return MLRT_ERR_ARCH;
@@ -31,7 +39,7 @@ static MlrtStatus misfit(const Variant *v, char *why, size_t n)
 
 static MlrtStatus choose_named(MlrtModel *m, const char *name, MlrtError *err)
 {
-	char why[128];
+	char why[WHY];
 
 	for (size_t i = 0; i < m->manifest.nvariants; i++) {
 		const Variant *v = &m->manifest.variant[i];
@@ -41,7 +49,8 @@ static MlrtStatus choose_named(MlrtModel *m, const char *name, MlrtError *err)
 			continue;
 		st = misfit(v, why, sizeof why);
 		if (st)
-			return mlrt_fail(err, st, "variant '%.80s' does not run on this CPU: it %s", name, why);
+			return mlrt_fail(err, st, "variant '%.80s' does not run on this %s: it %s", name,
+					 mlrt_is_gpu(v) ? "machine" : "CPU", why);
 		m->variant = v;
 		return MLRT_OK;
 	}
@@ -52,8 +61,9 @@ static MlrtStatus choose_named(MlrtModel *m, const char *name, MlrtError *err)
 /* The first that fits: they are listed best first. */
 static MlrtStatus choose_best(MlrtModel *m, MlrtError *err)
 {
-	char text[400] = "", why[128];
+	char text[400] = "", why[WHY];
 	MlrtStatus worst = MLRT_ERR_ARCH;
+	bool gpus = false;
 	size_t used = 0;
 
 	for (size_t i = 0; i < m->manifest.nvariants; i++) {
@@ -64,13 +74,16 @@ static MlrtStatus choose_best(MlrtModel *m, MlrtError *err)
 			m->variant = v;
 			return MLRT_OK;
 		}
-		if (st == MLRT_ERR_TARGET)
+		if (st != MLRT_ERR_ARCH)
 			worst = st;
+		if (gpus && (st == MLRT_ERR_NO_DRIVER || st == MLRT_ERR_DRIVER)) /* no variant's own fault: said once */
+			continue;
+		gpus |= mlrt_is_gpu(v);
 		if (used < sizeof text)
 			used += (size_t)snprintf(text + used, sizeof text - used, "%s'%.40s' %s",
 						 i ? "; " : "", v->name, why);
 	}
-	return mlrt_fail(err, worst, "no variant runs on this CPU: %s", text);
+	return mlrt_fail(err, worst, "no variant runs on this %s: %s", gpus ? "machine" : "CPU", text);
 }
 
 /* The program of each variant that we could ever run, so that a package is sound everywhere or nowhere. */
@@ -124,13 +137,13 @@ static MlrtStatus place_strings(MlrtModel *m, MlrtError *err)
 		return MLRT_OK;
 	m->strings = calloc(n, sizeof *m->strings);
 	if (!m->strings)
-		return mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+		return mlrt_no_memory(err);
 	for (uint32_t i = 0; i < n; i++) {
 		const MlrtStrings *t = &l->strings[i];
 
 		m->strings[i] = malloc(t->count * sizeof **m->strings + 1);
 		if (!m->strings[i])
-			return mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+			return mlrt_no_memory(err);
 		for (uint64_t k = 0; k < t->count; k++) {
 			MlrtStringRef r;
 
@@ -141,11 +154,22 @@ static MlrtStatus place_strings(MlrtModel *m, MlrtError *err)
 	return MLRT_OK;
 }
 
+/* Before anything in a file is looked at. */
+static MlrtStatus check_signatures_of(const MlrtModel *m, const MlrtOpenOptions *opt, MlrtError *err)
+{
+	const More *more;
+
+	if (!opt || (opt->nkeys == 0 && opt->keys_needed == 0))
+		return MLRT_OK;
+	more = mlrt_more("signatures", err);
+	return more ? more->signatures_check(m->file.data, m->file.bytes, opt, err) : MLRT_ERR_IO;
+}
+
 static MlrtStatus open_bytes(MlrtModel *m, int fd, const MlrtOpenOptions *opt, MlrtError *err)
 {
 	const int later = opt && (opt->skip_hashes || opt->check_all) ? 0 : CONTAINER_LATER;
 	const int how = (opt && opt->skip_hashes ? CONTAINER_TRUSTED : 0) | (fd >= 0 ? CONTAINER_MAPPED : 0) | later;
-	MlrtStatus st = mlrt_signatures_check(m->file.data, m->file.bytes, opt, err);
+	MlrtStatus st = check_signatures_of(m, opt, err);
 	const MlrtBlob *code;
 
 	if (!st)
@@ -163,7 +187,10 @@ static MlrtStatus open_bytes(MlrtModel *m, int fd, const MlrtOpenOptions *opt, M
 	if (st)
 		return st;
 	code = &m->container.blob[m->variant->code];
-	st = mlrt_map_code(fd, code->offset, m->container.file + code->offset, code->bytes, &m->code, err);
+	if (mlrt_is_gpu(m->variant))
+		m->device = mlrt_device_api(NULL, 0);
+	else
+		st = mlrt_map_code(fd, code->offset, m->container.file + code->offset, code->bytes, &m->code, err);
 	if (!st)
 		st = place_weights(m, err);
 	return st ? st : place_strings(m, err);
@@ -173,11 +200,11 @@ static MlrtModel *new_model(MlrtError *err)
 {
 	MlrtModel *m = calloc(1, sizeof *m);
 
-	if (m && pthread_mutex_init(&m->lock, NULL) == 0)
-		return m;
-	free(m);
-	mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
-	return NULL;
+	if (m)
+		m->lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+	else
+		mlrt_no_memory(err);
+	return m;
 }
 
 MLRT_LOCAL MlrtStatus mlrt_model_check(MlrtModel *m, MlrtError *err)
@@ -193,55 +220,50 @@ MLRT_LOCAL MlrtStatus mlrt_model_check(MlrtModel *m, MlrtError *err)
 	return st;
 }
 
-MlrtStatus mlrt_model_open_memory(const void *bytes, size_t n, const MlrtOpenOptions *opt, MlrtModel **out,
-				  MlrtError *err)
+/* The file of that name, or `bytes` where there is none. */
+static MlrtStatus open_model(const char *path, Mapping bytes, const MlrtOpenOptions *opt, MlrtModel **out, MlrtError *err)
 {
-	MlrtModel *m;
-	MlrtStatus st;
-
-	if (err)
-		*err = (MlrtError){0};
-	if (!out || !bytes)
-		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "no bytes, or nowhere to put the model");
-	*out = NULL;
-	m = new_model(err);
-	if (!m)
-		return MLRT_ERR_NOMEM;
-	m->file = (Mapping){.data = bytes, .bytes = n};
-	st = open_bytes(m, -1, opt, err);
-	if (st)
-		mlrt_model_close(m);
-	else
-		*out = m;
-	return st;
-}
-
-MlrtStatus mlrt_model_open(const char *path, const MlrtOpenOptions *opt, MlrtModel **out, MlrtError *err)
-{
-	MlrtModel *m;
+	MlrtModel *m = new_model(err);
 	int fd = -1;
-	MlrtStatus st;
+	MlrtStatus st = MLRT_OK;
 
-	if (err)
-		*err = (MlrtError){0};
-	if (!out || !path)
-		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "no path, or nowhere to put the model");
 	*out = NULL;
-	m = new_model(err);
 	if (!m)
 		return MLRT_ERR_NOMEM;
-	st = mlrt_map_file(path, &fd, &m->file, err);
+	m->file = bytes;
+	if (path)
+		st = mlrt_map_file(path, &fd, &m->file, err);
 	if (!st)
 		st = open_bytes(m, fd, opt, err);
 	if (fd >= 0)
 		close(fd);
-	if (st) {
-		mlrt_error_prefix(err, path);
-		mlrt_model_close(m);
-	} else {
+	if (!st) {
 		*out = m;
+		return MLRT_OK;
 	}
+	if (path)
+		mlrt_error_prefix(err, path);
+	mlrt_model_close(m);
 	return st;
+}
+
+MlrtStatus mlrt_model_open_memory(const void *bytes, size_t n, const MlrtOpenOptions *opt, MlrtModel **out,
+				  MlrtError *err)
+{
+	if (err)
+		*err = (MlrtError){0};
+	if (!out || !bytes)
+		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "no bytes, or nowhere to put the model");
+	return open_model(NULL, (Mapping){.data = bytes, .bytes = n}, opt, out, err);
+}
+
+MlrtStatus mlrt_model_open(const char *path, const MlrtOpenOptions *opt, MlrtModel **out, MlrtError *err)
+{
+	if (err)
+		*err = (MlrtError){0};
+	if (!out || !path)
+		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "no path, or nowhere to put the model");
+	return open_model(path, (Mapping){0}, opt, out, err);
 }
 
 void mlrt_model_close(MlrtModel *m)
@@ -251,14 +273,23 @@ void mlrt_model_close(MlrtModel *m)
 	for (uint32_t i = 0; m->strings && i < m->program.list.head->nstrings; i++)
 		free(m->strings[i]);
 	free(m->strings);
+	if (m->on)
+		m->device->model_free(m);
 	mlrt_program_free(&m->program);
 	mlrt_manifest_free(&m->manifest);
 	mlrt_container_free(&m->container);
 	mlrt_unmap(&m->weights);
 	mlrt_unmap(&m->code);
 	mlrt_unmap(&m->file);
-	pthread_mutex_destroy(&m->lock);
 	free(m);
+}
+
+MlrtStatus mlrt_model_replay(MlrtModel *m, const MlrtSessionOptions *opt, MlrtReplayFn *each, void *user, MlrtReplay *summary,
+			     MlrtError *err)
+{
+	const More *more = mlrt_more("golden vectors", err);
+
+	return more ? more->replay(m, opt, each, user, summary, err) : MLRT_ERR_IO;
 }
 
 const char *mlrt_model_manifest(const MlrtModel *m, size_t *n)

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/internal.h"
+#include "runtime/device.h"
 
 static bool is_written(const MlrtArg *a)
 {
@@ -39,15 +39,12 @@ static MlrtStatus check_args(const Program *p, const Spaces *s, const char *vari
 		uint64_t bytes;
 
 		if (!space_of(s, a, &bytes))
-			return mlrt_fail(err, MLRT_ERR_FORMAT,
-					 "damaged: variant '%.80s': argument %u is in space %u, index %u",
-					 variant, (unsigned)i, (unsigned)a->space, (unsigned)a->index);
+			return mlrt_damaged(err, variant, "argument %u is in space %u, index %u", (unsigned)i,
+					    (unsigned)a->space, (unsigned)a->index);
 		if (a->offset > bytes || a->bytes > bytes - a->offset)
-			return mlrt_fail(
-				err, MLRT_ERR_FORMAT,
-				"damaged: variant '%.80s': argument %u touches %llu bytes at %llu of %llu",
-				variant, (unsigned)i, (unsigned long long)a->bytes,
-				(unsigned long long)a->offset, (unsigned long long)bytes);
+			return mlrt_damaged(err, variant, "argument %u touches %llu bytes at %llu of %llu",
+					    (unsigned)i, (unsigned long long)a->bytes, (unsigned long long)a->offset,
+					    (unsigned long long)bytes);
 	}
 	return MLRT_OK;
 }
@@ -60,20 +57,16 @@ static MlrtStatus check_steps(const Program *p, const Spaces *s, const Variant *
 		const MlrtStep *step = &p->step[i];
 
 		if (step->code >= s->code || (step->code & misaligned))
-			return mlrt_fail(
-				err, MLRT_ERR_FORMAT,
-				"damaged: variant '%.80s': step %u starts at %llu of %llu code bytes",
-				v->name, (unsigned)i, (unsigned long long)step->code,
-				(unsigned long long)s->code);
+			return mlrt_damaged(err, v->name, "step %u starts at %llu of %llu %s", (unsigned)i,
+					    (unsigned long long)step->code, (unsigned long long)s->code,
+					    mlrt_is_gpu(v) ? "kernels" : "code bytes");
 		if (step->first_arg > p->head->nargs || step->nargs > p->head->nargs - step->first_arg)
-			return mlrt_fail(err, MLRT_ERR_FORMAT,
-					 "damaged: variant '%.80s': step %u has arguments %u to %u of %u",
-					 v->name, (unsigned)i, (unsigned)step->first_arg,
-					 (unsigned)(step->first_arg + step->nargs), (unsigned)p->head->nargs);
+			return mlrt_damaged(err, v->name, "step %u has arguments %u to %u of %u", (unsigned)i,
+					    (unsigned)step->first_arg, (unsigned)(step->first_arg + step->nargs),
+					    (unsigned)p->head->nargs);
 		if (step->ntasks == 0 || (step->flags & 0xffu) > (MLRT_STEP_WHOLE | MLRT_STEP_BESIDE))
-			return mlrt_fail(err, MLRT_ERR_FORMAT,
-					 "damaged: variant '%.80s': step %u has %u tasks, flags %u", v->name,
-					 (unsigned)i, (unsigned)step->ntasks, (unsigned)step->flags);
+			return mlrt_damaged(err, v->name, "step %u has %u tasks, flags %u", (unsigned)i,
+					    (unsigned)step->ntasks, (unsigned)step->flags);
 	}
 	return MLRT_OK;
 }
@@ -99,13 +92,11 @@ static MlrtStatus check_member(const Program *p, uint32_t first, uint32_t i, con
 	const MlrtStep *step = &p->step[i];
 
 	if (i - first >= MLRT_MAX_SET || step->flags >> MLRT_STEP_COST == 0 || p->step[first].flags >> MLRT_STEP_COST == 0)
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': step %u cannot run beside step %u",
-				 v->name, (unsigned)i, (unsigned)first);
+		return mlrt_damaged(err, v->name, "step %u cannot run beside step %u", (unsigned)i, (unsigned)first);
 	for (uint32_t k = first; k < i; k++)
 		if (meet(p, &p->step[k], step))
-			return mlrt_fail(err, MLRT_ERR_FORMAT,
-					 "damaged: variant '%.80s': steps %u and %u run side by side on the same memory",
-					 v->name, (unsigned)k, (unsigned)i);
+			return mlrt_damaged(err, v->name, "steps %u and %u run side by side on the same memory",
+					    (unsigned)k, (unsigned)i);
 	return MLRT_OK;
 }
 
@@ -117,8 +108,7 @@ static MlrtStatus check_sets(const Program *p, const Variant *v, MlrtError *err)
 		if (!(p->step[i].flags & MLRT_STEP_BESIDE))
 			first = i;
 		else if (i == 0)
-			st = mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': step 0 runs beside none before it",
-				       v->name);
+			st = mlrt_damaged(err, v->name, "step 0 runs beside none before it");
 		else
 			st = check_member(p, first, i, v, err);
 	}
@@ -131,18 +121,13 @@ static MlrtStatus check_head(const MlrtProgram *h, size_t bytes, const Variant *
 		sizeof *h + (uint64_t)h->nsteps * sizeof(MlrtStep) + (uint64_t)h->nargs * sizeof(MlrtArg);
 
 	if (h->magic != MLRT_PROGRAM_MAGIC || h->reserved != 0 || need != bytes)
-		return mlrt_fail(err, MLRT_ERR_FORMAT,
-				 "damaged: variant '%.80s': program of %u steps, %u arguments in %zu bytes",
-				 v->name, (unsigned)h->nsteps, (unsigned)h->nargs, bytes);
+		return mlrt_damaged(err, v->name, "program of %u steps, %u arguments in %zu bytes",
+				    (unsigned)h->nsteps, (unsigned)h->nargs, bytes);
 	if (h->arena_bytes != v->arena_bytes || h->scratch_bytes != v->scratch_bytes)
-		return mlrt_fail(
-			err, MLRT_ERR_FORMAT,
-			"damaged: variant '%.80s': program and manifest state different memory sizes",
-			v->name);
+		return mlrt_damaged(err, v->name, "program and manifest state different memory sizes");
 	if (h->arena_bytes > INT64_MAX / 2 || h->scratch_bytes > INT64_MAX / (1 << 16))
-		return mlrt_fail(err, MLRT_ERR_FORMAT,
-				 "damaged: variant '%.80s': needs %llu bytes and %llu per thread", v->name,
-				 (unsigned long long)h->arena_bytes, (unsigned long long)h->scratch_bytes);
+		return mlrt_damaged(err, v->name, "needs %llu bytes and %llu per thread",
+				    (unsigned long long)h->arena_bytes, (unsigned long long)h->scratch_bytes);
 	return MLRT_OK;
 }
 
@@ -153,9 +138,8 @@ static MlrtStatus check_ends(const Manifest *m, const Variant *v, MlrtError *err
 		const Tensor *t = i < m->ninputs ? &m->input[i] : &m->output[i - m->ninputs];
 
 		if (t->kind || t->open || t->elem->code == ELEM_STR)
-			return mlrt_fail(err, MLRT_ERR_FORMAT,
-					 "damaged: variant '%.80s': a flat program with '%.80s', whose size is open",
-					 v->name, t->info.name);
+			return mlrt_damaged(err, v->name, "a flat program with '%.80s', whose size is open",
+					    t->info.name);
 	}
 	return MLRT_OK;
 }
@@ -166,8 +150,7 @@ static MlrtStatus read_flat(Program *p, size_t bytes, const Spaces *s, MlrtError
 
 	p->head = p->copy;
 	if (bytes < sizeof *p->head)
-		return mlrt_fail(err, MLRT_ERR_FORMAT, "damaged: variant '%.80s': program of %zu bytes",
-				 s->variant->name, bytes);
+		return mlrt_damaged(err, s->variant->name, "program of %zu bytes", bytes);
 	st = check_head(p->head, bytes, s->variant, err);
 	if (!st)
 		st = check_ends(s->manifest, s->variant, err);
@@ -189,16 +172,22 @@ MLRT_LOCAL MlrtStatus mlrt_program_read(Program *p, const Container *c, const Ma
 {
 	const MlrtBlob *b = &c->blob[v->program];
 	const MlrtBlob *w = v->weights == UINT64_MAX ? NULL : &c->blob[v->weights];
-	const Spaces s = {m, v, w ? c->file + w->offset : NULL, v->arena_bytes, w ? w->bytes : 0,
-			  c->blob[v->code].bytes};
+	Spaces s = {m, v, w ? c->file + w->offset : NULL, v->arena_bytes, w ? w->bytes : 0, c->blob[v->code].bytes};
+	Launches launches = {0};
 	uint32_t magic;
-	MlrtStatus st;
+	MlrtStatus st = MLRT_OK;
 
 	*p = (Program){0};
+	if (mlrt_is_gpu(v)) {
+		st = mlrt_launches_read(c, v, &launches, err);
+		s.code = st ? 0 : launches.n;
+	}
+	if (st)
+		return st;
 	/* A copy: small, aligned, and out of reach of whoever writes to the file later. */
 	p->copy = malloc(b->bytes + sizeof magic);
 	if (!p->copy)
-		return mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+		return mlrt_no_memory(err);
 	memcpy(p->copy, c->file + b->offset, b->bytes);
 	memset((char *)p->copy + b->bytes, 0, sizeof magic);
 	memcpy(&magic, p->copy, sizeof magic);

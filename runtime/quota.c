@@ -9,40 +9,37 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "runtime/internal.h"
 
-enum { MAX_PATH = 4096, MAX_CPUS = 1 << 16 };
+enum { MAX_PATH = 4096, MAX_CPUS = 1 << 16, WORD = 8 * sizeof(unsigned long) };
 
 static int affinity_count(void)
 {
-	for (int cpus = 1024; cpus <= MAX_CPUS; cpus *= 4) {
-		const size_t bytes = CPU_ALLOC_SIZE(cpus);
-		cpu_set_t *set = CPU_ALLOC(cpus);
-		int n = 0;
+	unsigned long set[MAX_CPUS / WORD] = {0};
+	int n = 0;
 
-		if (!set)
-			break;
-		if (sched_getaffinity(0, bytes, set) == 0)
-			n = CPU_COUNT_S(bytes, set);
-		CPU_FREE(set);
-		if (n > 0)
-			return n;
-	}
-	return 1;
+	if (sched_getaffinity(0, sizeof set, (cpu_set_t *)(void *)set) != 0)
+		return 1;
+	for (size_t i = 0; i < MAX_CPUS / WORD; i++)
+		for (unsigned long w = set[i]; w; w &= w - 1)
+			n++;
+	return n > 0 ? n : 1;
+}
+
+static FILE *open_text(const char *root, const char *dir, const char *name)
+{
+	char path[3 * MAX_PATH];
+
+	return snprintf(path, sizeof path, "%s%s/%s", root, dir, name) < (int)sizeof path ? fopen(path, "re") : NULL;
 }
 
 /* First line of root/dir/name into `line`. */
 static bool read_line(const char *root, const char *dir, const char *name, char *line, int n)
 {
-	char path[3 * MAX_PATH];
-	FILE *f;
+	FILE *f = open_text(root, dir, name);
 	bool ok;
 
-	if (snprintf(path, sizeof path, "%s%s/%s", root, dir, name) >= (int)sizeof path)
-		return false;
-	f = fopen(path, "re");
 	if (!f)
 		return false;
 	ok = fgets(line, n, f) != NULL;
@@ -53,20 +50,15 @@ static bool read_line(const char *root, const char *dir, const char *name, char 
 /* Quota of one cgroup folder in whole CPUs; 0: none stated. */
 static long quota_at(const char *root, const char *dir, bool v2)
 {
-	char line[128];
+	char line[128], *end = line;
 	long long quota, period;
 
-	if (v2) {
-		if (!read_line(root, dir, "cpu.max", line, sizeof line) ||
-		    sscanf(line, "%lld %lld", &quota, &period) != 2)
-			return 0;
-	} else {
-		if (!read_line(root, dir, "cpu.cfs_quota_us", line, sizeof line) ||
-		    sscanf(line, "%lld", &quota) != 1 ||
-		    !read_line(root, dir, "cpu.cfs_period_us", line, sizeof line) ||
-		    sscanf(line, "%lld", &period) != 1)
-			return 0;
-	}
+	if (!read_line(root, dir, v2 ? "cpu.max" : "cpu.cfs_quota_us", line, sizeof line))
+		return 0;
+	quota = strtoll(line, &end, 10); /* "max" is none */
+	if (!v2 && !read_line(root, dir, "cpu.cfs_period_us", end = line, sizeof line))
+		return 0;
+	period = strtoll(end, NULL, 10);
 	if (quota <= 0 || period <= 0)
 		return 0;
 	return quota < period ? 1 : (long)(quota / period);
@@ -94,82 +86,53 @@ static long quota_up(const char *root, const char *mount, const char *path, bool
 	}
 }
 
-/* Is `word` one of the comma-separated words of `list`? */
-static bool has_word(const char *list, const char *word)
+/* Is "cpu" one of the comma-separated words of `list`, which is taken apart? */
+static bool has_cpu(char *list)
 {
-	const size_t len = strlen(word);
-
-	for (; list; list = strchr(list, ',') ? strchr(list, ',') + 1 : NULL)
-		if (strncmp(list, word, len) == 0 && (list[len] == 0 || list[len] == ','))
+	while (list)
+		if (strcmp(strsep(&list, ","), "cpu") == 0)
 			return true;
 	return false;
 }
 
-typedef struct Mounts {
-	char v1[MAX_PATH], v2[MAX_PATH]; /* "": not mounted */
-} Mounts;
-
-/* Where the hierarchies that count CPU time are mounted. */
-static void find_mounts(const char *root, Mounts *m)
+/* Where the hierarchy that counts CPU time is mounted (a line of mounts: "device place type options ..."), or this
+ * process's folder in it (of cgroup: "number:controllers:path"); false: there is none. */
+static bool find(const char *root, bool v2, bool mount, char out[MAX_PATH])
 {
-	char path[MAX_PATH], line[3 * MAX_PATH], where[MAX_PATH], type[64], opts[1024];
-	FILE *f;
-
-	m->v1[0] = m->v2[0] = 0;
-	snprintf(path, sizeof path, "%s/proc/self/mounts", root);
-	f = fopen(path, "re");
-	if (!f)
-		return;
-	while (fgets(line, sizeof line, f)) {
-		if (sscanf(line, "%*s %4095s %63s %1023s", where, type, opts) != 3)
-			continue;
-		if (!m->v2[0] && strcmp(type, "cgroup2") == 0)
-			strcpy(m->v2, where);
-		if (!m->v1[0] && strcmp(type, "cgroup") == 0 && has_word(opts, "cpu"))
-			strcpy(m->v1, where);
-	}
-	fclose(f);
-}
-
-/* This process's folder in that hierarchy: a line "number:controllers:path". */
-static bool find_path(const char *root, bool v2, char *out)
-{
-	char path[MAX_PATH], line[2 * MAX_PATH];
+	FILE *f = open_text(root, "/proc/self", mount ? "mounts" : "cgroup");
+	char line[3 * MAX_PATH];
 	bool found = false;
-	FILE *f;
 
-	snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
-	f = fopen(path, "re");
-	if (!f)
-		return false;
-	while (!found && fgets(line, sizeof line, f)) {
-		char *list = strchr(line, ':'), *where = list ? strchr(list + 1, ':') : NULL;
+	while (f && !found && fgets(line, sizeof line, f)) {
+		char *rest = line, *where, *list;
 
-		if (!where)
-			continue;
-		*where++ = 0;
-		where[strcspn(where, "\n")] = 0;
-		if (v2 ? list[1] != 0 : !has_word(list + 1, "cpu"))
-			continue;
-		found = true;
-		snprintf(out, MAX_PATH, "%.*s", MAX_PATH - 1, strcmp(where, "/") == 0 ? "" : where);
+		strsep(&rest, mount ? " " : ":");
+		if (mount) {
+			where = strsep(&rest, " ");
+			list = strsep(&rest, " ");
+			found = list && strcmp(list, v2 ? "cgroup2" : "cgroup") == 0 && (v2 || has_cpu(strsep(&rest, " ")));
+		} else {
+			list = strsep(&rest, ":");
+			where = strsep(&rest, "\n");
+			found = where && (v2 ? *list == 0 : has_cpu(list));
+		}
+		if (found)
+			found = snprintf(out, MAX_PATH, "%s", where[0] && where[1] ? where : "") < MAX_PATH; /* not "/" */
 	}
-	fclose(f);
+	if (f)
+		fclose(f);
 	return found;
 }
 
 MLRT_LOCAL int mlrt_cpu_count(const char *root)
 {
-	char path[MAX_PATH];
+	char mount[MAX_PATH], path[MAX_PATH];
 	int n = affinity_count();
-	Mounts m;
 
-	find_mounts(root, &m);
 	for (int v2 = 0; v2 <= 1; v2++) {
-		const char *mount = v2 ? m.v2 : m.v1;
 		long q;
 
-		if (!mount[0] || !find_path(root, v2, path))
+		if (!find(root, v2, true, mount) || !find(root, v2, false, path))
 			continue;
 		q = quota_up(root, mount, path, v2);
 		if (q > 0 && q < n)

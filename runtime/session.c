@@ -2,20 +2,36 @@
  *
  * Everything is prepared by mlrt_session_new().  A run of a flat program writes the application's pointers
  * into the argument table and then calls kernel after kernel; tensors.c does what is more than that. */
+#include "runtime/device.h"
 #include "runtime/session.h"
 
 #include <string.h>
 
 #include "runtime/float_mode.h"
 
-static MlrtStatus check_pointer(const Tensor *t, const char *what, const void *p, MlrtError *err)
+MLRT_LOCAL MlrtStatus mlrt_check_pointer(const Tensor *t, const char *what, const void *p, uint64_t bytes, MlrtError *err)
 {
-	if (!p && t->info.bytes > 0)
+	if (!p && bytes > 0)
 		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "%s '%.200s' is NULL", what, t->info.name);
 	if ((uintptr_t)p % t->elem->align != 0)
 		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "%s '%.200s' at %p is not aligned to %u bytes",
 				 what, t->info.name, p, t->elem->align);
 	return MLRT_OK;
+}
+
+MLRT_LOCAL MlrtStatus mlrt_check_overlap(const Tensor *in, Place from, const Tensor *out, Place to, MlrtError *err)
+{
+	const uintptr_t x = (uintptr_t)from.data, y = (uintptr_t)to.data;
+
+	return x < y + to.bytes && y < x + from.bytes
+		       ? mlrt_fail(err, MLRT_ERR_ARGUMENT, "input '%.200s' and output '%.200s' overlap", in->info.name,
+				   out->info.name)
+		       : MLRT_OK;
+}
+
+static Place place_of_tensor(const Tensor *t, const void *p)
+{
+	return (Place){(unsigned char *)(uintptr_t)p, t->info.bytes};
 }
 
 static MlrtStatus check_pointers(const Manifest *m, const void *const *inputs, void *const *outputs,
@@ -26,20 +42,14 @@ static MlrtStatus check_pointers(const Manifest *m, const void *const *inputs, v
 	if ((!inputs && m->ninputs) || (!outputs && m->noutputs))
 		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "no list of inputs or outputs");
 	for (size_t i = 0; !st && i < m->ninputs; i++)
-		st = check_pointer(&m->input[i], "input", inputs[i], err);
+		st = mlrt_check_pointer(&m->input[i], "input", inputs[i], m->input[i].info.bytes, err);
 	for (size_t o = 0; !st && o < m->noutputs; o++) {
-		const uintptr_t out = (uintptr_t)outputs[o];
-		const size_t out_bytes = m->output[o].info.bytes;
+		const Tensor *out = &m->output[o];
 
-		st = check_pointer(&m->output[o], "output", outputs[o], err);
-		for (size_t i = 0; !st && i < m->ninputs; i++) {
-			const uintptr_t in = (uintptr_t)inputs[i];
-
-			if (in < out + out_bytes && out < in + m->input[i].info.bytes)
-				return mlrt_fail(err, MLRT_ERR_ARGUMENT,
-						 "input '%.200s' and output '%.200s' overlap",
-						 m->input[i].info.name, m->output[o].info.name);
-		}
+		st = mlrt_check_pointer(out, "output", outputs[o], out->info.bytes, err);
+		for (size_t i = 0; !st && i < m->ninputs; i++)
+			st = mlrt_check_overlap(&m->input[i], place_of_tensor(&m->input[i], inputs[i]), out,
+						place_of_tensor(out, outputs[o]), err);
 	}
 	return st;
 }
@@ -63,10 +73,12 @@ static void *at(const void *base, uint64_t offset)
 	return (void *)((uintptr_t)base + (uintptr_t)offset);
 }
 
-MLRT_LOCAL void mlrt_run_flat(MlrtSession *s, const void *const *inputs, void *const *outputs)
+MLRT_LOCAL MlrtStatus mlrt_run_flat(MlrtSession *s, const void *const *inputs, void *const *outputs, MlrtError *err)
 {
 	uint64_t mode;
 
+	if (s->device)
+		return s->device->run(s, inputs, outputs, err);
 	for (size_t i = 0; i < s->ninputs; i++)
 		s->arg[s->input[i].slot] = at(inputs[s->input[i].index], s->input[i].offset);
 	for (size_t i = 0; i < s->noutputs; i++)
@@ -76,6 +88,7 @@ MLRT_LOCAL void mlrt_run_flat(MlrtSession *s, const void *const *inputs, void *c
 	mlrt_call_all(s);
 	mlrt_float_leave(mode);
 	mlrt_pace_end(s);
+	return MLRT_OK;
 }
 
 MlrtStatus mlrt_session_run(MlrtSession *s, const void *const *inputs, void *const *outputs, MlrtError *err)
@@ -89,9 +102,9 @@ MlrtStatus mlrt_session_run(MlrtSession *s, const void *const *inputs, void *con
 		return st;
 	if (!mlrt_session_enter(s, err))
 		return MLRT_ERR_ARGUMENT;
-	mlrt_run_flat(s, inputs, outputs);
+	st = mlrt_run_flat(s, inputs, outputs, err);
 	mlrt_session_leave(s);
-	return MLRT_OK;
+	return st;
 }
 
 /* Addresses that stay; those that follow inputs and outputs become patches. */
@@ -107,7 +120,7 @@ static void resolve_args(MlrtSession *s)
 		if (space == MLRT_ARENA)
 			s->arg[i] = s->memory + a->offset;
 		else if (space == MLRT_WEIGHT)
-			s->arg[i] = (void *)(uintptr_t)(s->model->weights.data + a->offset);
+			s->arg[i] = (void *)(uintptr_t)(s->weights + a->offset);
 		else if (space == MLRT_INPUT)
 			s->input[s->ninputs++] = (Patch){i, a->index, a->offset};
 		else if (space == MLRT_OUTPUT)
@@ -123,7 +136,9 @@ static void resolve_calls(MlrtSession *s)
 		const MlrtStep *step = &p->step[i];
 		const int most = step->ntasks < (uint32_t)s->threads ? (int)step->ntasks : s->threads;
 
-		s->call[i].kernel = (Kernel *)(uintptr_t)(s->model->code.data + step->code);
+		s->call[i].kernel = s->device ? NULL : (Kernel *)(uintptr_t)(s->model->code.data + step->code);
+		s->call[i].code = step->code;
+		s->call[i].nargs = step->nargs;
 		s->call[i].args = s->arg + step->first_arg;
 		s->call[i].ntasks = step->ntasks;
 		s->call[i].parts = step->flags & MLRT_STEP_WHOLE ? 1 : most;
@@ -207,6 +222,8 @@ static MlrtSession *new_tables(const MlrtModel *m, const MlrtAllocator *al, Mlrt
 	s->input = (Patch *)(s->ns + p->nsteps);
 	s->output = s->input + nin;
 	s->arg = (void **)(s->output + nout);
+	s->weights = m->weights.data;
+	s->device = m->device;
 	s->simple = p->head != NULL;
 	mlrt_pace_forget(s);
 	atomic_flag_clear(&s->running);
@@ -272,8 +289,28 @@ static MlrtStatus new_program(MlrtSession *s, MlrtError *err)
 		return mlrt_frames_new(s, err);
 	resolve_args(s);
 	resolve_calls(s);
-	mlrt_sets_deal(s);
+	if (!s->device)
+		mlrt_sets_deal(s);
 	return MLRT_OK;
+}
+
+static MlrtStatus new_host(MlrtSession *s, const MlrtSessionOptions *opt, MlrtError *err)
+{
+	const MlrtStatus st = set_threads(s, opt, err);
+
+	return st ? st : new_memory(s, err);
+}
+
+/* The arena is the device's, and so are threads. */
+static MlrtStatus new_device(MlrtModel *m, MlrtSession *s, const MlrtSessionOptions *opt, MlrtError *err)
+{
+	s->threads = 1;
+	return s->device->session_new(m, s, opt ? opt->device : 0, opt ? opt->stream : NULL, err);
+}
+
+MLRT_LOCAL MlrtStatus mlrt_session_wait(MlrtSession *s, MlrtError *err)
+{
+	return s->device ? s->device->wait(s, err) : MLRT_OK;
 }
 
 MlrtStatus mlrt_session_new(MlrtModel *m, const MlrtSessionOptions *opt, MlrtSession **out, MlrtError *err)
@@ -297,7 +334,7 @@ MlrtStatus mlrt_session_new(MlrtModel *m, const MlrtSessionOptions *opt, MlrtSes
 	s = new_tables(m, &al, err);
 	if (!s)
 		return err->status;
-	if (set_threads(s, opt, err) || new_memory(s, err) || new_program(s, err) || mlrt_states_new(s, err)) {
+	if ((s->device ? new_device(m, s, opt, err) : new_host(s, opt, err)) || new_program(s, err) || mlrt_states_new(s, err)) {
 		mlrt_session_free(s);
 		return err->status;
 	}
@@ -311,13 +348,15 @@ void mlrt_session_free(MlrtSession *s)
 
 	if (!s)
 		return;
-	al = s->allocator;
+	al = s->store.allocator;
 	mlrt_pool_free(s->pool);
 	mlrt_frames_free(s);
 	mlrt_tensors_free(s);
 	mlrt_states_free(s);
 	mlrt_store_free(&s->store);
-	if (s->memory)
+	if (s->on)
+		s->device->session_free(s);
+	else if (s->memory)
 		al.release(al.user, s->memory, s->memory_bytes);
 	al.release(al.user, s, s->bytes);
 }

@@ -1,8 +1,8 @@
 /* runtime/session.h -- a session and its frames: what the files that run a model share.
  *
  * A flat program is a table of calls (call.c, sets.c).  A list of programs runs on frames (frame.c, steps.c):
- * sizes.c computes sizes, control.c does IF, LOOP and COPY, object_ops.c sequences and their kin,
- * tensors.c meets the application, state.c keeps what one run leaves for the next. */
+ * sizes.c computes sizes, lists.h leads to control flow and sequences, tensors.c meets the application, state.c keeps
+ * what one run leaves for the next. */
 #ifndef MLRT_SESSION_H
 #define MLRT_SESSION_H
 #include <stdatomic.h>
@@ -23,7 +23,9 @@ enum { MAX_THREADS = 1024, SCRATCH_LINE = 128 };
 typedef void Kernel(void *const *args, int64_t begin, int64_t end, void *scratch);
 
 typedef struct Call {
-	Kernel *kernel;
+	Kernel *kernel;     /* NULL on a GPU */
+	uint64_t code;      /* as the step says */
+	uint32_t nargs;
 	void *const *args;
 	int64_t ntasks;
 	int parts;          /* threads that share the tasks */
@@ -135,6 +137,7 @@ typedef struct Tensors {
 	bool repeats;             /* the last run is one that another like it may repeat */
 	const void **in_data;
 	void **out_data;
+	Block *staged;            /* of a list on a GPU: inputs where kernels see them */
 	Block *result;            /* outputs that the application has no memory for */
 	Place *handed;            /* outputs of the last run that lie in our memory: they are no inputs */
 	State **state_of_input, **state_of_output; /* NULL: none */
@@ -173,6 +176,9 @@ struct MlrtSession {
 	uint64_t *ns;
 	Patch *input, *output;
 	size_t ninputs, noutputs; /* patches */
+	const struct DeviceApi *device; /* kernels run on a GPU, or NULL */
+	struct DeviceSession *on;
+	const unsigned char *weights; /* where kernels, and of a list also the host, see them */
 	bool simple;      /* a flat program without states: nothing of the rest matters */
 	/* Of a list of programs. */
 	Store store;      /* memory of objects */
@@ -205,10 +211,13 @@ MLRT_LOCAL void *mlrt_allocate(const MlrtAllocator *al, size_t bytes, MlrtError 
 MLRT_LOCAL MlrtStatus mlrt_block_reserve(const MlrtSession *s, Block *b, uint64_t bytes, uint64_t keep,
 					 MlrtError *err);
 MLRT_LOCAL void mlrt_block_free(const MlrtSession *s, Block *b);
+/* Memory of `bytes` for an input or output (`what`): there, and aligned. */
+MLRT_LOCAL MlrtStatus mlrt_check_pointer(const Tensor *t, const char *what, const void *p, uint64_t bytes, MlrtError *err);
+MLRT_LOCAL MlrtStatus mlrt_check_overlap(const Tensor *in, Place from, const Tensor *out, Place to, MlrtError *err);
 /* Begins or ends the use of a session by one thread; its program must be flat for the run in between. */
 MLRT_LOCAL bool mlrt_session_enter(MlrtSession *s, MlrtError *err);
 MLRT_LOCAL void mlrt_session_leave(MlrtSession *s);
-MLRT_LOCAL void mlrt_run_flat(MlrtSession *s, const void *const *inputs, void *const *outputs);
+MLRT_LOCAL MlrtStatus mlrt_run_flat(MlrtSession *s, const void *const *inputs, void *const *outputs, MlrtError *err);
 
 /* frame.c */
 MLRT_LOCAL MlrtStatus mlrt_frames_new(MlrtSession *s, MlrtError *err);
@@ -224,6 +233,8 @@ MLRT_LOCAL MlrtStatus mlrt_result(Frame *f, uint32_t value, int rank, const int6
 				  unsigned char **out, MlrtError *err);
 /* A copy of `src`, characters of strings included, becomes the value. */
 MLRT_LOCAL MlrtStatus mlrt_store(Frame *f, uint32_t value, const View *src, MlrtError *err);
+/* Value `to` of f becomes value `from` of `other`, which may be f. */
+MLRT_LOCAL MlrtStatus mlrt_take_value(Frame *f, uint32_t to, const Frame *other, uint32_t from, MlrtError *err);
 /* The sizes of input `i`; the frame forgets what it knew if they are new. */
 MLRT_LOCAL void mlrt_set_dims(Frame *f, uint32_t i, const int64_t *dims);
 
@@ -232,21 +243,15 @@ MLRT_LOCAL MlrtStatus mlrt_exprs_run(Frame *f, uint32_t first, uint32_t n, MlrtE
 /* Runs the prologue if it has to be, and places the PLANNED buffers. */
 MLRT_LOCAL MlrtStatus mlrt_frame_size(Frame *f, MlrtError *err);
 
+/* Before the host looks at what kernels of a GPU may have written. */
+MLRT_LOCAL MlrtStatus mlrt_session_wait(MlrtSession *s, MlrtError *err);
+
 /* steps.c: all steps of a frame whose inputs are set and whose prologue has run. */
 MLRT_LOCAL MlrtStatus mlrt_frame_run(Frame *f, MlrtError *err);
 /* Whether all that a run resolves follows from its inputs' sizes and from where inputs and outputs lie. */
 MLRT_LOCAL bool mlrt_frame_repeats(const Frame *f);
 /* The steps again, with everything as the last run, which went well, has resolved it. */
 MLRT_LOCAL void mlrt_frame_repeat(Frame *f);
-
-/* control.c, object_ops.c */
-MLRT_LOCAL MlrtStatus mlrt_step_if(Frame *f, const MlrtBodyStep *step, MlrtError *err);
-MLRT_LOCAL MlrtStatus mlrt_step_loop(Frame *f, const MlrtBodyStep *step, Loop *loop, MlrtError *err);
-MLRT_LOCAL MlrtStatus mlrt_step_copy(Frame *f, const MlrtBodyStep *step, MlrtError *err);
-MLRT_LOCAL MlrtStatus mlrt_step_object(Frame *f, const MlrtBodyStep *step, MlrtError *err);
-/* The items of a sequence one behind the other along `axis`, or stacked on it. */
-MLRT_LOCAL MlrtStatus mlrt_concat(Frame *f, const MlrtObject *seq, int64_t axis, bool stack, uint32_t result,
-				  MlrtError *err);
 
 /* state.c */
 MLRT_LOCAL MlrtStatus mlrt_states_new(MlrtSession *s, MlrtError *err); /* those of the manifest */

@@ -6,6 +6,8 @@
 
 #include "runtime/internal.h"
 
+#ifndef MLRT_MORE_APART
+
 #ifdef MLRT_WITH_SODIUM
 #include <sodium.h>
 
@@ -30,7 +32,7 @@ MLRT_LOCAL MlrtStatus mlrt_signed_message(const void *file, size_t n, unsigned c
 	crypto_generichash_blake2b_state root;
 
 	if (!digest)
-		return mlrt_fail(err, MLRT_ERR_NOMEM, "out of memory");
+		return mlrt_no_memory(err);
 	if (sodium_init() < 0) {
 		free(digest);
 		return mlrt_fail(err, MLRT_ERR_NO_CRYPTO, "libsodium cannot be used");
@@ -152,9 +154,8 @@ static MlrtStatus check_signatures(const void *file, size_t n, const MlrtOpenOpt
 
 MLRT_LOCAL MlrtStatus mlrt_signatures_check(const void *file, size_t n, const MlrtOpenOptions *opt, MlrtError *err)
 {
-	if (!opt || (opt->nkeys == 0 && opt->keys_needed == 0))
-		return MLRT_OK;
 	if (opt->nkeys == 0 || !opt->keys)
 		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "%zu keys shall have signed, and none is given", opt->keys_needed);
 	return check_signatures(file, n, opt, err);
 }
+#endif

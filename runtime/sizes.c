@@ -2,6 +2,7 @@
 #include "runtime/session.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static bool floor_div(int64_t a, int64_t b, int64_t *q)
 {
@@ -52,7 +53,7 @@ static void name_size(const Frame *f, int64_t about, char *text, size_t n)
 			return;
 		}
 	}
-	snprintf(text, n, "a size");
+	memcpy(text, "a size", sizeof "a size");
 }
 
 static MlrtStatus check_failed(const Frame *f, const MlrtExpr *x, int64_t a, int64_t b, MlrtError *err)

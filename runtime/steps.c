@@ -1,6 +1,5 @@
 /* runtime/steps.c -- running a frame: step after step, kernels with their arguments, all else by kind. */
-
-#include "runtime/session.h"
+#include "runtime/more.h"
 
 static MlrtStatus reserve(Frame *f, const FrameStep *p, MlrtError *err)
 {
@@ -51,19 +50,22 @@ static MlrtStatus run_kernel(Frame *f, const MlrtBodyStep *step, FrameStep *p, M
 
 static MlrtStatus run_step(Frame *f, const MlrtBodyStep *step, FrameStep *p, MlrtError *err)
 {
-	MlrtStatus st = step->nexprs ? mlrt_exprs_run(f, step->first_expr, step->nexprs, err) : MLRT_OK;
+	MlrtStatus st = MLRT_OK;
 
+	/* Sizes that kernels find are looked at by expressions first. */
+	if (step->nexprs || step->kind != MLRT_STEP_KERNEL)
+		st = mlrt_session_wait(f->session, err);
+	if (!st && step->nexprs)
+		st = mlrt_exprs_run(f, step->first_expr, step->nexprs, err);
 	if (st)
 		return st;
 	switch (step->kind) {
 	case MLRT_STEP_KERNEL: return run_kernel(f, step, p, err);
-	case MLRT_STEP_IF: return mlrt_step_if(f, step, err);
-	case MLRT_STEP_LOOP: return mlrt_step_loop(f, step, p->loop, err);
-	case MLRT_STEP_OBJECT: return mlrt_step_object(f, step, err);
-	case MLRT_STEP_COPY: return mlrt_step_copy(f, step, err);
-	default: /* NEVER */
+	case MLRT_STEP_COPY: return mlrt_take_value(f, f->body->ref[step->first + 1], f, f->body->ref[step->first], err);
+	case MLRT_STEP_NEVER:
 		return mlrt_fail(err, MLRT_ERR_ARGUMENT,
 				 "this branch cannot run with the sizes that the model was compiled for");
+	default: return mlrt_more("", err)->list_run(f, step, p->loop, err); /* it is there: the package is open */
 	}
 }
 
@@ -77,6 +79,8 @@ static MlrtStatus run_timed(Frame *f, uint32_t i, MlrtError *err)
 
 	s->inner_ns = 0;
 	st = run_step(f, &f->body->step[i], &f->step[i], err);
+	if (!st)
+		st = mlrt_session_wait(s, err);
 	all = mlrt_profile_ns(s) - start;
 	s->ns[f->body->first_step + i] += all > s->inner_ns ? all - s->inner_ns : 0;
 	s->inner_ns = outer + all;

@@ -1,6 +1,7 @@
 /* runtime/tensors.c -- runs on tensors of any size: inputs checked, states put in, results handed out. */
 #include <string.h>
 
+#include "runtime/device.h"
 #include "runtime/float_mode.h"
 #include "runtime/session.h"
 
@@ -24,7 +25,7 @@ static bool may_repeat(const MlrtSession *s)
 {
 	const Manifest *m = &s->model->manifest;
 
-	if (!s->frame || s->model->program.list.head->nprograms > 1 || !mlrt_frame_repeats(s->frame))
+	if (!s->frame || s->device || s->model->program.list.head->nprograms > 1 || !mlrt_frame_repeats(s->frame))
 		return false;
 	for (size_t i = 0; i < m->ninputs; i++)
 		if (m->input[i].kind)
@@ -38,8 +39,8 @@ static bool may_repeat(const MlrtSession *s)
 MLRT_LOCAL MlrtStatus mlrt_tensors_new(MlrtSession *s, MlrtError *err)
 {
 	const size_t nin = s->model->manifest.ninputs, nout = s->model->manifest.noutputs;
-	const size_t bytes = sizeof(Tensors) + (nin + nout) * (sizeof(MlrtTensor) + sizeof(void *) + sizeof(State *)) +
-			     nout * (sizeof(MlrtTensor) + sizeof(Block) + sizeof(Place));
+	const size_t bytes = sizeof(Tensors) + (nin + nout) * (sizeof(MlrtTensor) + sizeof(void *) + sizeof(State *) + sizeof(Block)) +
+			     nout * (sizeof(MlrtTensor) + sizeof(Place));
 	Tensors *t;
 
 	if (s->tensors)
@@ -52,7 +53,8 @@ MLRT_LOCAL MlrtStatus mlrt_tensors_new(MlrtSession *s, MlrtError *err)
 	t->in = (MlrtTensor *)(t + 1);
 	t->out = t->in + nin;
 	t->given = t->out + nout;
-	t->result = (Block *)(t->given + nout);
+	t->staged = (Block *)(t->given + nout);
+	t->result = t->staged + nin;
 	t->handed = (Place *)(t->result + nout);
 	t->in_data = (const void **)(t->handed + nout);
 	t->out_data = (void **)(t->in_data + nin);
@@ -69,8 +71,8 @@ MLRT_LOCAL void mlrt_tensors_free(MlrtSession *s)
 
 	if (!t)
 		return;
-	for (size_t i = 0; i < s->model->manifest.noutputs; i++)
-		mlrt_block_free(s, &t->result[i]);
+	for (size_t i = 0; i < s->model->manifest.ninputs + s->model->manifest.noutputs; i++)
+		mlrt_block_free(s, &t->staged[i]); /* and results behind them */
 	s->allocator.release(s->allocator.user, t, t->bytes);
 }
 
@@ -129,36 +131,25 @@ static MlrtStatus check_input(const Tensor *info, const MlrtTensor *t, MlrtError
 					 (long long)(info->dims[k] >= 0 ? info->dims[k] : 0));
 	if (!mlrt_tensor_bytes(info->elem, t->rank, t->dims, &bytes))
 		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "input '%.200s' is too large", info->info.name);
-	if (!t->data && bytes > 0)
-		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "input '%.200s' is NULL", info->info.name);
-	if (t->bytes < bytes)
+	if (t->data && t->bytes < bytes)
 		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "input '%.200s' has %zu bytes, its sizes need %llu",
 				 info->info.name, t->bytes, (unsigned long long)bytes);
-	if ((uintptr_t)t->data % info->elem->align != 0)
-		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "input '%.200s' at %p is not aligned to %u bytes",
-				 info->info.name, t->data, info->elem->align);
-	return MLRT_OK;
+	return mlrt_check_pointer(info, "input", t->data, bytes, err);
 }
 
-static MlrtStatus check_overlap(const MlrtSession *s, size_t o, MlrtError *err)
+static MlrtStatus check_output(const MlrtSession *s, size_t o, MlrtError *err)
 {
 	const Manifest *m = &s->model->manifest;
 	const MlrtTensor *t = &s->tensors->out[o];
-	const uintptr_t out = (uintptr_t)t->data;
+	MlrtStatus st;
 
 	if (m->output[o].kind || !t->data)
 		return MLRT_OK;
-	if (out % m->output[o].elem->align != 0)
-		return mlrt_fail(err, MLRT_ERR_ARGUMENT, "output '%.200s' at %p is not aligned to %u bytes",
-				 m->output[o].info.name, t->data, m->output[o].elem->align);
-	for (size_t i = 0; i < m->ninputs; i++) {
-		const uintptr_t in = (uintptr_t)s->tensors->in[i].data;
-
-		if (in && in < out + t->bytes && out < in + s->tensors->in[i].bytes)
-			return mlrt_fail(err, MLRT_ERR_ARGUMENT, "input '%.200s' and output '%.200s' overlap",
-					 m->input[i].info.name, m->output[o].info.name);
-	}
-	return MLRT_OK;
+	st = mlrt_check_pointer(&m->output[o], "output", t->data, 0, err);
+	for (size_t i = 0; !st && i < m->ninputs; i++)
+		st = mlrt_check_overlap(&m->input[i], (Place){s->tensors->in[i].data, s->tensors->in[i].bytes}, &m->output[o],
+					(Place){t->data, t->bytes}, err);
+	return st;
 }
 
 /* Given inputs first: states may take sizes from them. */
@@ -175,7 +166,7 @@ static MlrtStatus take_inputs(MlrtSession *s, MlrtError *err)
 			st = check_foreign(s, i, err);
 	}
 	for (size_t o = 0; !st && o < m->noutputs; o++)
-		st = check_overlap(s, o, err);
+		st = check_output(s, o, err);
 	for (size_t i = 0; !st && i < m->ninputs; i++) {
 		if (t->in[i].data || t->in[i].object || !t->state_of_input[i])
 			continue;
@@ -194,6 +185,12 @@ static MlrtStatus too_small(const Tensor *info, const MlrtTensor *t, uint64_t ne
 			 (unsigned long long)need, t->bytes);
 }
 
+/* Are inputs and outputs in memory that a GPU and the host share, not where the application has them? */
+static bool is_shared(const MlrtSession *s)
+{
+	return s->device && s->frame;
+}
+
 /* Memory for output `o` before the run: the state's, the application's, or our own. */
 static MlrtStatus room(MlrtSession *s, size_t o, uint64_t bytes, void **out, MlrtError *err)
 {
@@ -205,7 +202,7 @@ static MlrtStatus room(MlrtSession *s, size_t o, uint64_t bytes, void **out, Mlr
 		return too_small(&s->model->manifest.output[o], t, bytes, err);
 	if (state)
 		return mlrt_state_room(s, state, bytes, out, err);
-	if (t->data) {
+	if (t->data && !is_shared(s)) {
 		*out = t->data;
 		return MLRT_OK;
 	}
@@ -215,13 +212,18 @@ static MlrtStatus room(MlrtSession *s, size_t o, uint64_t bytes, void **out, Mlr
 }
 
 /* Tells the application about output `o`, which lies at `data`; `bytes` of it are its elements. */
-static void hand_out(MlrtSession *s, size_t o, void *data, uint64_t bytes, int rank, const int64_t *dims)
+static MlrtStatus hand_out(MlrtSession *s, size_t o, void *data, uint64_t bytes, int rank, const int64_t *dims, MlrtError *err)
 {
 	MlrtTensor *t = &s->tensors->out[o];
+	MlrtStatus st = MLRT_OK;
 
 	s->tensors->handed[o] = (Place){0};
-	if (t->data && t->data != data && bytes > 0)
-		memcpy(t->data, data, bytes);
+	if (t->data && t->data != data && bytes > 0) {
+		if (s->device)
+			st = s->device->give(s, t->data, data, bytes, err);
+		else
+			memcpy(t->data, data, bytes);
+	}
 	if (!t->data) {
 		t->data = data;
 		s->tensors->handed[o] = (Place){data, bytes};
@@ -229,6 +231,7 @@ static void hand_out(MlrtSession *s, size_t o, void *data, uint64_t bytes, int r
 	t->bytes = bytes;
 	t->rank = rank;
 	memcpy(t->dims, dims, (size_t)rank * sizeof *dims);
+	return st;
 }
 
 static MlrtStatus run_flat(MlrtSession *s, MlrtError *err)
@@ -243,13 +246,33 @@ static MlrtStatus run_flat(MlrtSession *s, MlrtError *err)
 		st = room(s, o, m->output[o].info.bytes, &t->out_data[o], err);
 	if (st)
 		return st;
-	mlrt_run_flat(s, t->in_data, t->out_data);
-	for (size_t o = 0; o < m->noutputs; o++)
-		hand_out(s, o, t->out_data[o], m->output[o].info.bytes, m->output[o].info.rank, m->output[o].dims);
-	return MLRT_OK;
+	st = mlrt_run_flat(s, t->in_data, t->out_data, err);
+	if (!st)
+		st = mlrt_session_wait(s, err);
+	if (st)
+		return st;
+	for (size_t o = 0; !st && o < m->noutputs; o++)
+		st = hand_out(s, o, t->out_data[o], m->output[o].info.bytes, m->output[o].info.rank, m->output[o].dims, err);
+	return st;
 }
 
 /* -- lists of programs --------------------------------------------------------------------------------- */
+
+/* Input `i` where kernels of a GPU see it: states are there. */
+static MlrtStatus stage(MlrtSession *s, uint32_t i, uint64_t bytes, void **data, MlrtError *err)
+{
+	const State *state = s->tensors->state_of_input[i];
+	Block *b = &s->tensors->staged[i];
+	MlrtStatus st;
+
+	if (bytes == 0 || (state && *data == state->half[state->current].data))
+		return MLRT_OK;
+	st = mlrt_block_reserve(s, b, bytes, 0, err);
+	if (!st)
+		st = s->device->take(s, b->data, *data, bytes, err);
+	*data = b->data;
+	return st;
+}
 
 static MlrtStatus give_inputs(MlrtSession *s, MlrtError *err)
 {
@@ -261,8 +284,12 @@ static MlrtStatus give_inputs(MlrtSession *s, MlrtError *err)
 		uint64_t bytes = 0;
 
 		if (v->kind == MLRT_V_TENSOR) {
+			void *data = t->data;
+
 			mlrt_tensor_bytes(mlrt_elem_code(v->elem), t->rank, t->dims, &bytes); /* checked before */
-			f->place[f->inputs + i] = (Place){t->data, bytes};
+			if (is_shared(s) && stage(s, i, bytes, &data, err))
+				return err->status;
+			f->place[f->inputs + i] = (Place){data, bytes};
 			mlrt_set_dims(f, i, t->dims);
 		} else if (!mlrt_object_assign(&f->object[v->object], t->object)) {
 			return mlrt_fail(err, MLRT_ERR_NOMEM, "no memory for input '%.200s'",
@@ -321,8 +348,7 @@ static MlrtStatus take_tensor(MlrtSession *s, uint32_t o, MlrtError *err)
 		mlrt_deep_copy(x.elem, copy, x.data, x.bytes);
 		x.data = foreign ? copy : x.data;
 	}
-	hand_out(s, o, (void *)(uintptr_t)x.data, x.bytes, x.rank, x.dims);
-	return MLRT_OK;
+	return hand_out(s, o, (void *)(uintptr_t)x.data, x.bytes, x.rank, x.dims, err);
 }
 
 static MlrtStatus take_outputs(MlrtSession *s, MlrtError *err)
@@ -379,6 +405,8 @@ static MlrtStatus run_list(MlrtSession *s, MlrtError *err)
 	mlrt_pace_forget(s);
 	mode = mlrt_float_enter();
 	st = mlrt_frame_run(f, err);
+	if (!st)
+		st = mlrt_session_wait(s, err);
 	mlrt_float_leave(mode);
 	return st ? st : take_outputs(s, err);
 }

@@ -5,82 +5,29 @@
  * runtime has nothing to relocate.  ELF: System V gABI, chapters 4 and 5. */
 #include <elf.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "config.h"
 #include "targets/object.h"
-
-extern char **environ;
-
-static MloStatus write_file(const char *path, const unsigned char *p, size_t n, MloDiag *d)
-{
-	FILE *f = fopen(path, "wb");
-	bool ok = f && fwrite(p, 1, n, f) == n;
-
-	if (f && fclose(f))
-		ok = false;
-	return ok ? MLO_OK : mlo_error(d, MLO_ERR_IO, "cannot write '%s': %s", path, strerror(errno));
-}
-
-static MloStatus read_file(const char *path, MloBytes *out, MloDiag *d)
-{
-	FILE *f = fopen(path, "rb");
-	struct stat st;
-	bool ok = f && !fstat(fileno(f), &st);
-
-	*out = (MloBytes){0};
-	if (ok) {
-		out->n = (size_t)st.st_size;
-		out->data = malloc(out->n + 1);
-		ok = out->data && fread(out->data, 1, out->n, f) == out->n;
-	}
-	if (f)
-		fclose(f);
-	if (ok)
-		return MLO_OK;
-	free(out->data);
-	*out = (MloBytes){0};
-	return mlo_error(d, MLO_ERR_IO, "cannot read '%s': %s", path, strerror(errno));
-}
+#include "targets/tool.h"
 
 static MloStatus run_lld(const char *dir, const char *response, const char *image, MloDiag *d)
 {
 	const char *lld = getenv("MLOPT_LLD");
 	char *argv[] = {"ld.lld", (char *)response, "-o", (char *)image, NULL};
 	char log[4200], text[2048];
-	posix_spawn_file_actions_t fa;
-	pid_t pid;
-	int status = -1, err;
-	FILE *f;
-	size_t n = 0;
+	int status;
 
 	if (!lld || !*lld)
 		lld = MLOPT_LLD;
 	snprintf(log, sizeof log, "%s/log", dir);
-	posix_spawn_file_actions_init(&fa);
-	posix_spawn_file_actions_addopen(&fa, 1, log, O_CREAT | O_WRONLY | O_TRUNC, 0600);
-	posix_spawn_file_actions_adddup2(&fa, 1, 2);
-	err = posix_spawnp(&pid, lld, &fa, NULL, argv, environ);
-	posix_spawn_file_actions_destroy(&fa);
-	if (err)
-		return mlo_error(d, MLO_ERR_TARGET, "cannot run the linker '%s': %s", lld, strerror(err));
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+	MLO_TRY(mlo_tool_run(lld, argv, log, &status, d));
+	if (status == 0)
 		return MLO_OK;
-	f = fopen(log, "r");
-	if (f) {
-		n = fread(text, 1, sizeof text - 1, f);
-		fclose(f);
-	}
-	text[n] = 0;
+	mlo_tool_log(log, text, sizeof text);
 	if (strstr(text, "No space left") || strstr(text, "Bus error"))
 		return mlo_error(d, MLO_ERR_IO, "cannot link kernels in '%s': no space left on device", dir);
 	text[strcspn(text, "\n")] = 0;
@@ -192,7 +139,7 @@ static MloStatus link_in(const char *dir, const MloTarget *t, const char *flags,
 	for (size_t i = 0; i < nobjects && st == MLO_OK; i++) {
 		snprintf(path, sizeof path, "%s/%zu.o", dir, i);
 		fprintf(f, "%s\n", path);
-		st = write_file(path, objects[i].data, objects[i].n, d);
+		st = mlo_tool_write(path, objects[i].data, objects[i].n, d);
 	}
 	if (fclose(f) && st == MLO_OK)
 		st = mlo_error(d, MLO_ERR_IO, "cannot write '%s': %s", response, strerror(errno));
@@ -200,7 +147,7 @@ static MloStatus link_in(const char *dir, const MloTarget *t, const char *flags,
 		return st;
 	snprintf(at, sizeof at, "@%s", response);
 	MLO_TRY(run_lld(dir, at, out, d));
-	return read_file(out, elf, d);
+	return mlo_tool_read(out, elf, d);
 }
 
 static void remove_dir(const char *dir, size_t nobjects)
@@ -222,12 +169,10 @@ static void remove_dir(const char *dir, size_t nobjects)
 static MloStatus link_objects(const MloTarget *t, const char *flags, const MloBytes *objects, size_t nobjects, MloBytes *elf,
                               MloDiag *d)
 {
-	const char *tmp = getenv("TMPDIR");
 	char dir[4096];
 	MloStatus st;
 
-	if (snprintf(dir, sizeof dir, "%s/mlopt-XXXXXX", tmp && *tmp ? tmp : "/tmp") >= (int)sizeof dir || !mkdtemp(dir))
-		return mlo_error(d, MLO_ERR_IO, "cannot make a temporary folder '%s': %s", dir, strerror(errno));
+	MLO_TRY(mlo_tool_dir(dir, sizeof dir, d));
 	st = link_in(dir, t, flags, objects, nobjects, elf, d);
 	remove_dir(dir, nobjects);
 	return st;

@@ -34,6 +34,10 @@ static void init_llvm(void)
 	LLVMInitializeARMTarget();
 	LLVMInitializeARMTargetMC();
 	LLVMInitializeARMAsmPrinter();
+	LLVMInitializeNVPTXTargetInfo();
+	LLVMInitializeNVPTXTarget();
+	LLVMInitializeNVPTXTargetMC();
+	LLVMInitializeNVPTXAsmPrinter();
 }
 
 static LLVMTargetMachineRef machine_new(const MloTarget *t, MloDiag *d)
@@ -173,7 +177,7 @@ static MloStatus emit(const MloTarget *t, LLVMModuleRef m, MloBytes *object, Mlo
 	if (!tm)
 		return MLO_ERR_TARGET;
 	st = optimise(tm, m, d);
-	if (st == MLO_OK) {
+	if (st == MLO_OK && !t->gpu) { /* PTX has no library, and LLVM knows that */
 		mlo_object_expand_memory(t, m);
 		mlo_object_avoid(t, m);
 	}
@@ -187,7 +191,7 @@ static MloStatus emit(const MloTarget *t, LLVMModuleRef m, MloBytes *object, Mlo
 	if (st == MLO_OK && stack)
 		mlo_stack_watch(m, stack);
 	if (st == MLO_OK)
-		st = take_buffer(tm, m, LLVMObjectFile, object, d);
+		st = take_buffer(tm, m, t->gpu ? LLVMAssemblyFile : LLVMObjectFile, object, d);
 	LLVMDisposeTargetMachine(tm);
 	return st;
 }

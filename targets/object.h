@@ -7,7 +7,7 @@
 
 typedef struct MloBytes { unsigned char *data; size_t n; } MloBytes; /* malloc'ed */
 
-/* Verifies, optimises (-O3 pipeline) and assembles. `asm_text` != NULL: also the assembly. */
+/* Verifies, optimises (-O3 pipeline) and assembles. `asm_text` != NULL: also the assembly.  Of a GPU the object is text of PTX. */
 MloStatus mlo_object_emit(const MloTarget *t, LLVMModuleRef m, MloBytes *object, MloBytes *asm_text, MloDiag *d) MLO_CHECKED;
 /* What an object takes in memory, in bytes. */
 typedef struct MloObjectFacts {
@@ -27,6 +27,15 @@ void mlo_object_function(const MloTarget *t, LLVMValueRef fn); /* target-cpu, ta
 void mlo_object_expand_memory(const MloTarget *t, LLVMModuleRef m);
 /* Replaces what this version of LLVM is known to make wrong instructions of (targets/avoid.c). */
 void mlo_object_avoid(const MloTarget *t, LLVMModuleRef m);
+
+/* targets/ptx.c.  Names of what only the module itself sees start with `prefix`, so that modules can be joined. */
+void mlo_ptx_local_names(LLVMModuleRef m, const char *prefix);
+/* The module, NUL-terminated (which module->n counts), that has everything in n texts of PTX. */
+MloStatus mlo_ptx_join(const MloTarget *t, const MloBytes *text, size_t n, MloBytes *module, MloDiag *d) MLO_CHECKED;
+
+/* targets/ptxas.c: NVIDIA's assembler, of CUDA's toolkit: MLOPT_PTXAS, or `ptxas` on the path or in /usr/local/cuda/bin.  What it
+ * makes of a module for the capability of t, and what -v says (malloc'ed; `cubin` or `said` may be NULL). */
+MloStatus mlo_ptxas(const MloTarget *t, const MloBytes *module, MloBytes *cubin, MloBytes *said, MloDiag *d) MLO_CHECKED;
 
 /* Links freestanding position-independent objects into one flat image without relocations, mapped
  * read+execute as it stands. offsets[i] receives the image offset of symbols[i]. */

@@ -20,6 +20,18 @@
 		.l2 = d2, .l3 = d3, .clock_ghz = ghz, .fma_per_cycle = fma, .bytes_per_cycle = bpc, .fork_ns = fork};
 #include "targets/variants.def"
 
+/* Vectors are four registers of a thread, as a load or store takes them. */
+#define GPU(id, cc, version, dev, n, ghz, threads, shared, most, l2_bytes, gb, p32, ptf32, p16, p8)                        \
+	static const MloGpu gpu_##id = {.capability = cc, .ptx = version, .device = dev, .sms = n, .clock_ghz = ghz,     \
+		.sm_threads = threads, .sm_registers = 64 << 10, .sm_shared = (shared) << 10, .block_shared = (most) << 10, \
+		.l2 = l2_bytes, .gbytes = gb, .f32 = p32, .tf32 = ptf32, .f16 = p16, .i8 = p8};                          \
+	static const MloTarget variant_##id = {                                                                         \
+		.name = #id, .arch = "nvptx64", .triple = "nvptx64-nvidia-cuda", .cpu = #id, .features = "+ptx" #version, .needs = #id, \
+		.vector_bytes = 16, .register_bytes = 4, .vector_regs = 16, .block = 4, .dots = &dots_none, .gpu = &gpu_##id, .l1d = (shared) << 10, \
+		.l1d_ways = 4, .l2 = l2_bytes, .l3 = l2_bytes, .clock_ghz = ghz, .fma_per_cycle = 128 * (n), \
+		.bytes_per_cycle = (gb) / (ghz), .fork_ns = 2000};
+#include "targets/gpus.def"
+
 static const MloTarget *const variants[] = {
 #define DOTS(...)
 #define DOTS_MM(...)
@@ -44,6 +56,8 @@ static const MloTargetSet levels[] = {
 #define VARIANT(id, nm, ...) {.name = nm, .aliases = "", .summary = "that level alone", .variant = {&variant_##id}},
 #include "targets/variants.def"
 };
+/* What a message lists. */
+enum { KNOWN_NAMES = 1024 };
 enum { NSETS = sizeof sets / sizeof *sets, NVARIANTS = sizeof variants / sizeof *variants };
 
 bool mlo_target_bare(const MloTarget *t)
@@ -116,7 +130,7 @@ static bool in_list(const char *list, const char *name)
 
 const MloTargetSet *mlo_target_find(const char *name, MloDiag *d)
 {
-	char known[512] = "";
+	char known[KNOWN_NAMES] = "";
 
 	for (size_t i = 0; mlo_target_at(i); i++) {
 		const MloTargetSet *s = mlo_target_at(i);
@@ -135,4 +149,31 @@ const MloTargetSet *mlo_target_find(const char *name, MloDiag *d)
 	mlo_error(d, MLO_ERR_USAGE, "unknown target '%s'", name);
 	mlo_hint(d, "known targets: %s (mlopt targets tells more)", known);
 	return NULL;
+}
+
+const MloTargetSet *mlo_target_find_list(MloArena *a, const char *names, MloDiag *d)
+{
+	MloTargetSet *all;
+	size_t n = 0;
+
+	if (!strchr(names, ','))
+		return mlo_target_find(names, d);
+	all = MLO_NEW(a, MloTargetSet);
+	all->name = mlo_strdup(a, names);
+	all->aliases = "";
+	all->summary = "several targets in one package";
+	for (const char *p = names; *p; p += strcspn(p, ","), p += *p == ',') {
+		const MloTargetSet *one = mlo_target_find(mlo_strndup(a, p, strcspn(p, ",")), d);
+
+		if (!one)
+			return NULL;
+		for (size_t i = 0; one->variant[i]; i++) {
+			if (n == MLO_MAX_VARIANTS) {
+				mlo_error(d, MLO_ERR_USAGE, "targets '%s' have more than %d levels", names, MLO_MAX_VARIANTS);
+				return NULL;
+			}
+			all->variant[n++] = one->variant[i];
+		}
+	}
+	return all;
 }

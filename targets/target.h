@@ -2,7 +2,7 @@
  *
  * A *variant* (MloTarget) is one concrete machine level; a *target* the user names (MloTargetSet)
  * is a list of variants that go into one package, best first.  The runtime takes the first one whose
- * required features the CPU has. Adding a CPU level: one row in targets/variants.def and, if users
+ * required features the machine has. Adding a CPU level: one row in targets/variants.def (a GPU: targets/gpus.def) and, if users
  * name it, one in targets/targets.def. */
 #ifndef MLO_TARGETS_TARGET_H
 #define MLO_TARGETS_TARGET_H
@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ir/base/arena.h"
 #include "ir/base/diag.h"
 
 /* Instructions of quantised arithmetic for each lane of 32 bits, most of which take several products at once, as LLVM
@@ -45,9 +46,24 @@ typedef struct MloMatrix {
 	double row_cycles;       /* of a load or store, per row */
 } MloMatrix;
 
+/* A GPU: what NVIDIA calls its compute capability, and the device of that capability that costs are estimated for. */
+typedef struct MloGpu {
+	int capability;          /* 75, 80, ...: code for it runs on this one and later ones */
+	int ptx;                 /* version of PTX that code is written in: 74 is 7.4 */
+	const char *device;      /* "A100" */
+	int sms;                 /* multiprocessors */
+	double clock_ghz;        /* boost */
+	int sm_threads;          /* resident on a multiprocessor */
+	int sm_registers;        /* of 32 bits */
+	int sm_shared, block_shared; /* bytes of shared memory of a multiprocessor; that a block may ask for */
+	int64_t l2;              /* bytes */
+	double gbytes;           /* of its memory, in 1e9 bytes a second */
+	double f32, tf32, f16, i8; /* peak 1e12 operations a second, multiply-adds count 2; bf16 is like f16; 0: it has none */
+} MloGpu;
+
 typedef struct MloTarget {
 	const char *name;        /* "x86_64-avx512" */
-	const char *arch;        /* "x86_64", "aarch64": names the bitcode library and the loader's check */
+	const char *arch;        /* "x86_64", "aarch64", "nvptx64": names the bitcode library and the loader's check */
 	const char *triple, *cpu, *features; /* for LLVM */
 	const char *tune;        /* the core that LLVM schedules for, where `cpu` is one of which less may be used; or NULL */
 	const char *needs;       /* runtime feature names, comma separated: "avx2,fma" */
@@ -59,6 +75,7 @@ typedef struct MloTarget {
 	int block;               /* channels per block of the blocked layout */
 	const MloDots *dots;     /* never NULL */
 	const MloMatrix *matrix; /* or NULL */
+	const MloGpu *gpu;       /* NULL: a CPU */
 	int64_t l1d, l2, l3;     /* bytes, per core (l3: per core share) */
 	int l1d_ways;            /* associativity */
 	double clock_ghz;        /* typical, for cost estimates */
@@ -81,20 +98,23 @@ unsigned mlo_target_pointer_bytes(const MloTarget *t);
 unsigned mlo_target_stack_align(const MloTarget *t); /* that the stack has at every call (the psABIs) */
 unsigned mlo_target_call_bytes(const MloTarget *t);  /* that a call itself puts on the stack */
 
+enum { MLO_MAX_VARIANTS = 12 };
 typedef struct MloTargetSet {
 	const char *name;
 	const char *aliases;     /* comma separated */
 	const char *summary;     /* what is assumed */
-	const MloTarget *variant[8]; /* best first, NULL-terminated */
+	const MloTarget *variant[MLO_MAX_VARIANTS + 1]; /* best first, NULL-terminated */
 } MloTargetSet;
 
-/* By name: "native" included, and the name of a variant that no target has; NULL + known names. */
 /* Are registers those of SVE, at the length that the target fixes? */
 bool mlo_target_sve(const MloTarget *t);
 /* Do multiplications take one lane of an operand for all lanes (NEON)?  Bringing an element into all lanes takes a unit that multiplies. */
 bool mlo_target_lanes(const MloTarget *t);
 
+/* By name: "native" included, and the name of a variant that no target has; NULL + known names. */
 const MloTargetSet *mlo_target_find(const char *name, MloDiag *d);
+/* Several names, comma separated: their variants one after the other ("cuda,ml_m5": GPUs first, else a CPU). */
+const MloTargetSet *mlo_target_find_list(MloArena *a, const char *names, MloDiag *d);
 const MloTargetSet *mlo_target_at(size_t i);                      /* NULL past the end */
 const MloTarget *mlo_target_native(void);                          /* best variant this CPU runs */
 void mlo_target_llvm(unsigned version[3]);                          /* of the LLVM that makes code */

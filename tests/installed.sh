@@ -35,6 +35,13 @@ exports() { # exports LIBRARY HEADER: every exported function is declared in the
 		grep -q "\<$name(" "$2" || { echo "$1 exports $name, not in $2"; return 1; }
 	done <"$root/names"
 }
+says() { # says TEXT COMMAND...: it fails, with that text
+	text_said=$1
+	shift
+	"$@" >"$root/said" 2>&1 && return 1
+	cat "$root/said"
+	grep -qF "$text_said" "$root/said"
+}
 runs() {
 	"$root/run_package" -n 3 -T 2 "$root/model.mlopt" >"$root/out" && cat "$root/out" && grep -q '^1 x 3 runs on 2 threads' "$root/out"
 }
@@ -64,6 +71,11 @@ int main(int argc, char **argv)
 END
 
 check "the runtime exports what runtime.h declares" exports "$lib/libmlopt_rt.so" "$SRC/include/mlopt/runtime.h"
+check "its part for GPUs exports one function" exports "$lib/libmlopt_rt_cuda.so" "$SRC/runtime/device.h"
+if [ -f "$lib/libmlopt_rt_more.so" ]; then
+	echo "mlrt_more_enter(" >"$root/more.h"
+	check "what lies beside the runtime exports its entry" exports "$lib/libmlopt_rt_more.so" "$root/more.h"
+fi
 check "the compiler exports what mlopt.h declares" exports "$lib/libmlopt.so" "$SRC/include/mlopt/mlopt.h"
 check "the interface of DLR is what dlr.h declares" exports "$lib/libdlr.so" "$(pkg-config --variable=includedir mlopt_dlr)/dlr.h"
 check "programs linked to DLR's library find this one" sh -c "readelf -d '$lib/libdlr.so' | grep -q 'SONAME.*\\[libdlr.so\\]'"
@@ -75,6 +87,41 @@ check "mlopt compile" "$bin/mlopt" compile "$model" -o "$root/model.mlopt"
 check "the example runs the package" runs
 check "the example of open sizes runs the package" "$root/run_dynamic" -n 2 "$root/model.mlopt"
 check "the example of DLR's interface runs the package" "$root/run_dlr" "$root/model.mlopt"
+# what lies beside the runtime: control flow and sequences, golden vectors, signatures; the code is for x86-64
+corpus=$SRC/tests/fuzz/corpus/package
+if [ "$(uname -m)" = x86_64 ]; then
+	printf 'mlopt public key 1\nid 0000000000000000\nkey %s\n' "$(od -An -v -tx1 -j 120 -N 32 "$corpus/signed" | tr -d ' \n')" >"$root/its.pub"
+	check "golden vectors" "$root/run_package" -T 1 -g "$corpus/signed"
+	check "sequences" says "the_concat: a tensor of a sequence without items" "$root/run_dynamic" "$corpus/list-loop"
+	if grep -q '^Requires.private: *libsodium' "$pc/mlopt_rt.pc"; then
+		check "signatures" "$root/run_package" -T 1 -k "$root/its.pub" "$corpus/signed"
+	fi
+	if [ -f "$lib/libmlopt_rt_more.so" ]; then
+		mkdir "$root/alone"
+		cp "$lib"/libmlopt_rt.so* "$root/alone"
+		check "without it, other packages run" env LD_LIBRARY_PATH="$root/alone" "$root/run_package" -T 1 "$corpus/signed"
+		check "without it, the error says so" says "signatures need a library beside this one: libmlopt_rt_more.so" \
+			env LD_LIBRARY_PATH="$root/alone" "$root/run_package" -k "$root/its.pub" "$corpus/signed"
+	fi
+fi
+
+# as configure builds it by itself: small, on Arm too
+small() { # small LIBRARY STRIP
+	"$2" -o "$root/stripped.so" "$1" && bytes=$(wc -c <"$root/stripped.so") && echo "$1: $bytes bytes, stripped" && [ "$bytes" -le 65536 ]
+}
+cflags=$(sed -n 's/^RT_OPT_CFLAGS = *//p' "$BUILD/Makefile" | sed 's/-fno-plt//')
+ldflags=$(sed -n 's/^RT_OPT_LDFLAGS = *//p' "$BUILD/Makefile" | sed 's/-Wc,//g')
+if [ -f "$lib/libmlopt_rt_more.so" ] && [ -n "$ldflags" ]; then
+	check "the runtime takes 64 KiB at most" small "$(readlink -f "$lib/libmlopt_rt.so")" "${STRIP:-strip}"
+	cross=${AARCH64_CC:-aarch64-linux-gnu-gcc} # has a C library, too
+	if command -v "$cross" >/dev/null; then
+		arm=$cross
+		case $(${CC:-cc} --version) in *clang*) arm="${CC:-cc} --target=aarch64-linux-gnu" ;; esac
+		check "the runtime builds for Arm" $arm -std=gnu11 -fPIC -DPIC -shared -fvisibility=hidden $cflags $ldflags \
+			-DMLRT_MORE_LIBRARY='"libmlopt_rt_more.so"' -I"$SRC" -I"$SRC/include" "$SRC"/runtime/*.c -o "$root/arm.so" -lpthread
+		check "the runtime takes 64 KiB at most on Arm" small "$root/arm.so" "${cross%gcc}strip"
+	fi
+fi
 check "the library compiles" "$root/compile" "$model" "$root/model.mlopt"
 check "the example runs the library's package" runs
 # and libsodium where mlopt_rt.pc says that it was built with it

@@ -100,6 +100,14 @@ static MloStatus warm_up(Contest *c)
 	return MLO_OK;
 }
 
+/* What the variant that runs was estimated for; NULL: a CPU. */
+static const MloGpu *gpu_of(const Contest *c)
+{
+	const MloTargetSet *set = mlo_target_find(mlrt_model_variant(c->ours.package), NULL);
+
+	return set && set->variant[0] ? set->variant[0]->gpu : NULL;
+}
+
 /* Everybody gets the same time; a slow baseline gets fewer runs, but at least one. */
 static MloStatus contest(Contest *c, int threads)
 {
@@ -109,7 +117,7 @@ static MloStatus contest(Contest *c, int threads)
 		MLO_TRY(slice_of(c, &c->ours, BENCH_OURS, SLICE, true));
 		if (c->has_single && c->spent[BENCH_SINGLE] < duration)
 			MLO_TRY(slice_of(c, &c->single, BENCH_SINGLE, SLICE, true));
-		if (c->machine)
+		if (c->machine && !gpu_of(c))
 			samples_add(c->a, &c->peak, machine_peak(c->machine, threads, SLICE / 4));
 		if (c->ort && c->spent[BENCH_ORT] < duration && !peer_run(c->ort, SLICE, add_ort, c))
 			c->ort = NULL;
@@ -284,7 +292,9 @@ static MloStatus profile(Contest *c, BenchResult *r)
 		best_of_window(c, r, before, runs);
 	}
 	mlrt_session_profile(s, 0);
-	for (int i = 0; i < BANDWIDTH_WINDOWS; i++)
+	if (gpu_of(c))
+		r->bandwidth = gpu_of(c)->gbytes;
+	for (int i = 0; !gpu_of(c) && i < BANDWIDTH_WINDOWS; i++)
 		r->bandwidth = fmax(r->bandwidth, machine_bandwidth(r->threads, PROFILE_WINDOW));
 	if (c->ours.graph)
 		list_nodes(c, r);
@@ -349,6 +359,9 @@ static MloStatus measure(Contest *c, BenchResult *r)
 		r->latency[i] = samples_latency(&c->samples[i]);
 	r->peak = samples_latency(&c->peak).median;
 	r->roof = samples_latency(&c->peak).p99;
+	r->gpu = gpu_of(c);
+	if (r->gpu)
+		r->peak = r->roof = 1e3 * r->gpu->f32;
 	return c->opt->profile ? profile(c, r) : MLO_OK;
 }
 

@@ -40,6 +40,7 @@ typedef struct BenchResult {
 	const char *ort_missing;            /* why */
 	double flops;                       /* of one run */
 	double peak;                        /* GFLOP/s of this machine, same threads, same time */
+	const MloGpu *gpu;                  /* or, of a variant for GPUs, of this device by its data sheet; NULL: it runs on the CPU */
 	double load_ms, compile_s;
 	double first_ms; /* opened, a session made, run once */
 	size_t package_bytes, memory_bytes, batch;

@@ -93,7 +93,10 @@ void bench_print(const BenchResult *r)
 	const Latency *ours = &r->latency[BENCH_OURS];
 	double noise = samples_noise(ours);
 
-	printf("%s: %s, %d thread%s\n", r->name, r->variant, r->threads, r->threads == 1 ? "" : "s");
+	if (r->gpu)
+		printf("%s: %s\n", r->name, r->variant);
+	else
+		printf("%s: %s, %d thread%s\n", r->name, r->variant, r->threads, r->threads == 1 ? "" : "s");
 	printf("  %-11s %10s %10s %10s %10s %8s\n", "latency, ms", "min", "median", "p90", "p99", "runs");
 	for (int who = 0; who < BENCH_CONTESTANTS; who++)
 		print_latency(r, who);
@@ -103,7 +106,9 @@ void bench_print(const BenchResult *r)
 	printf("  throughput %.1f/s", ours->mean > 0 ? 1e3 * (double)r->batch / ours->mean : 0);
 	if (r->flops > 0) {
 		printf(", %.1f GFLOP/s", gflops(r));
-		if (r->peak > 0)
+		if (r->gpu)
+			printf(", %.0f%% of the %.0f GFLOP/s of an %s without tensor cores", 100 * gflops(r) / r->peak, r->peak, r->gpu->device);
+		else if (r->peak > 0)
 			printf(", %.0f%% of this machine's %.0f GFLOP/s", 100 * gflops(r) / r->peak, r->peak);
 	}
 	printf("\n  load %.2f ms, first result %.2f ms, package %s, memory %s", r->load_ms, r->first_ms,

@@ -9,7 +9,7 @@
 #include "tools/page.h"
 #include "tools/quantize.h"
 
-enum { O_JSON = 256, O_HTML, O_DURATION, O_WARMUP, O_NO_PEER, O_PROFILE, O_SHAPE, O_BASELINE, O_VARIANT, O_LAYERS, O_KEY };
+enum { O_JSON = 256, O_HTML, O_DURATION, O_WARMUP, O_NO_PEER, O_PROFILE, O_SHAPE, O_BASELINE, O_VARIANT, O_LAYERS, O_KEY, O_DEVICE };
 static const CliOption options[] = {
 	{'i', "input", "NAME=FILE|random", "an input from a .npy or .pb file (default: random)"},
 	{'n', "threads", "N", "threads (default: what this process may use)"},
@@ -24,6 +24,7 @@ static const CliOption options[] = {
 	 "the model a package was made from, to measure baselines with"},
 	{O_SHAPE, "shape", "NAME=1x3x8x8", "shape of an input of an ONNX model, or size of a dimension"},
 	{O_VARIANT, "variant", "NAME", "use that variant of a package"},
+	MODEL_DEVICE_OPTION(O_DEVICE),
 	MODEL_KEY_OPTION(O_KEY),
 	{0},
 };
@@ -88,6 +89,8 @@ static bool take(Request *r, int o)
 			return cli_usage("more than %d --shape options", MAX_SHAPES), false;
 		r->shape[r->opt.model.nshapes++] = optarg;
 		return true;
+	case O_DEVICE:
+		return cli_int("--device", optarg, 0, 1023, &r->opt.model.device);
 	case O_KEY:
 		return model_take_key(&r->opt.model);
 	default:

@@ -33,6 +33,7 @@ enum {
 	O_NO_WINOGRAD,
 	O_PRECISION,
 	O_NO_TUNED,
+	O_CUBIN,
 	O_DUMP_AFTER,
 	O_DUMP_KERNELS,
 	O_DUMP_LLVM,
@@ -66,6 +67,7 @@ static const CliOption options[] = {
 	 "convolutions as plain sums only: slower, with the smallest rounding errors"},
 	{O_PRECISION, "precision", "NAME",
 	 "of products: f32 (default); bf16: activations and weights; fp16: weights. Sums stay float32"},
+	{O_CUBIN, "cubin", NULL, "for GPUs, also machine code, by NVIDIA's ptxas (MLOPT_PTXAS, the path, /usr/local/cuda/bin)"},
 	{O_NO_TUNED, "no-tuned", NULL, "no schedules that 'mlopt tune' has measured, the cost model's alone"},
 	{O_NAME, "name", "NAME", "the model's name in the package (default: the file's)"},
 	{O_MODEL_VERSION, "model-version", "TEXT", "the model's version in the package (default: what the model says)"},
@@ -193,6 +195,9 @@ static bool take(Request *r, int o)
 	case O_NO_WINOGRAD:
 		r->opt.no_winograd = 1;
 		break;
+	case O_CUBIN:
+		r->opt.cubin = 1;
+		return true;
 	case O_NO_TUNED:
 		r->opt.no_tuned = 1;
 		break;

@@ -11,13 +11,14 @@
 #include "tools/inspect.h"
 #include "tools/model.h"
 
-enum { O_NODE = 256, O_JSON, O_SHAPE, O_OPS, O_VARIANT, O_GRAPH };
+enum { O_NODE = 256, O_JSON, O_SHAPE, O_OPS, O_VARIANT, O_GRAPH, O_PTXAS };
 static const CliOption options[] = {
 	{O_NODE, "node", "NAME", "show the nodes of that name, with their operands"},
 	{O_JSON, "json", NULL, "the same figures for programs"},
 	{O_GRAPH, "graph", NULL, "print the graph of a model in text form"},
 	{O_SHAPE, "shape", "NAME=1x3x8x8", "shape of an input of an ONNX model, or size of a dimension"},
 	{O_VARIANT, "variant", "NAME", "show the steps of that variant (default: the one for this machine)"},
+	{O_PTXAS, "ptxas", NULL, "of a variant for GPUs, also registers and spills, by NVIDIA's ptxas (compile --cubin says where it is)"},
 	{O_OPS, "ops", NULL, "list the ONNX operators that can be imported"},
 	{0},
 };
@@ -35,7 +36,7 @@ typedef struct Request {
 	const char *path, *node, *variant;
 	const char *shape[MAX_SHAPES];
 	size_t nshapes;
-	bool json, ops, graph;
+	bool json, ops, graph, ptxas;
 } Request;
 
 static int list_operators(void)
@@ -83,7 +84,7 @@ static MloStatus inspect_package_file(const Request *r, MloDiag *d)
 	st = mlo_package_open(a, r->path, &p, d);
 	if (st == MLO_OK) {
 		manifest = json_loadb(p.manifest, p.manifest_bytes, 0, &e);
-		st = manifest ? inspect_package(manifest, p.nbytes, r->variant, r->node, r->json, d)
+		st = manifest ? inspect_package(manifest, &p, r->variant, r->node, r->json, r->ptxas, d)
 			      : mlo_error(d, MLO_ERR_FORMAT, "'%s': the manifest is not JSON: %s", r->path,
 					  e.text);
 		json_decref(manifest);
@@ -106,6 +107,9 @@ static bool take(Request *r, int o)
 		return true;
 	case O_GRAPH:
 		r->graph = true;
+		return true;
+	case O_PTXAS:
+		r->ptxas = true;
 		return true;
 	case O_VARIANT:
 		r->variant = optarg;

@@ -14,7 +14,7 @@
 #include "tools/objects.h"
 #include "tools/outfile.h"
 
-enum { O_SHAPE = 256, O_SEED, O_OUTPUT_DIR, O_REFERENCE, O_VARIANT, O_RUNS, O_KEY };
+enum { O_SHAPE = 256, O_SEED, O_OUTPUT_DIR, O_REFERENCE, O_VARIANT, O_RUNS, O_KEY, O_DEVICE };
 static const CliOption options[] = {
 	{'i', "input", "NAME=FILE|random",
 	 "an input from a .npy or .pb file (NAME= may be left out if there is one)"},
@@ -25,6 +25,7 @@ static const CliOption options[] = {
 	{O_REFERENCE, "reference", NULL, "use the reference executor instead of compiled code"},
 	{O_VARIANT, "variant", "NAME", "use that variant of a package"},
 	{'n', "threads", "N", "threads (default: what this process may use)"},
+	MODEL_DEVICE_OPTION(O_DEVICE),
 	MODEL_KEY_OPTION(O_KEY),
 	{0},
 };
@@ -285,6 +286,8 @@ static bool take(Request *r, int o)
 		return true;
 	case 'n':
 		return cli_int("--threads", optarg, 0, 4096, &r->opt.threads);
+	case O_DEVICE:
+		return cli_int("--device", optarg, 0, 1023, &r->opt.device);
 	case O_KEY:
 		return model_take_key(&r->opt);
 	default:

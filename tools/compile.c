@@ -11,8 +11,6 @@
 #include "passes/pass.h"
 #include "tools/manifest.h"
 
-enum { MAX_VARIANTS = sizeof(((MloTargetSet *)NULL)->variant) / sizeof(MloTarget *) };
-
 typedef size_t StatePair[2]; /* input, output */
 
 typedef struct Compiler {
@@ -22,7 +20,7 @@ typedef struct Compiler {
 	const MloCompileHooks *hooks; /* or NULL */
 	const MloObjectRequest *object; /* instead of a package; or NULL */
 	const MloGraph *graph; /* as given */
-	const MloTarget *target[MAX_VARIANTS];
+	const MloTarget *target[MLO_MAX_VARIANTS];
 	MloWeightPool pool;
 	MloElem precision;
 	MloTier tier;
@@ -175,6 +173,18 @@ static MloElem weights_of(Compiler *c, const MloTarget *t)
 	return EL_bf16;
 }
 
+static MloStatus add_device_blobs(Compiler *c, size_t i)
+{
+	MloVariant *v = &c->made[i];
+
+	c->listed[i].launches = add_blob(c, MLRT_LAUNCHES, &v->launches);
+	if (!c->opt->cubin)
+		return MLO_OK;
+	MLO_TRY(mlo_ptxas(c->target[i], &v->code, &v->cubin, NULL, c->d));
+	c->listed[i].cubin = add_blob(c, MLRT_CUBIN, &v->cubin);
+	return MLO_OK;
+}
+
 static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, const char *passes)
 {
 	const MloTarget *t = c->target[i];
@@ -183,7 +193,7 @@ static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, 
 	MloCodegenOptions co = {
 		.jobs = c->opt->jobs,
 		.cache_dir = c->opt->cache_dir,
-		.direct_only = c->opt->no_winograd,
+		.direct_only = c->opt->no_winograd || t->gpu,
 		.weights = weights_of(c, t),
 		.tier = c->tier,
 		.chooser = c->hooks && c->hooks->chooser.choose          ? &c->hooks->chooser
@@ -214,7 +224,9 @@ static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, 
 	if (c->object)
 		return MLO_OK;
 	c->listed[i] = (MloManifestVariant){.target = t, .made = v, .precision = mlo_precision_name(c->precision)};
-	c->listed[i].code = add_blob(c, MLRT_CODE, &v->code);
+	c->listed[i].code = add_blob(c, t->gpu ? MLRT_PTX : MLRT_CODE, &v->code);
+	if (t->gpu)
+		MLO_TRY(add_device_blobs(c, i));
 	if (!v->pooled)
 		c->listed[i].weights = (size_t)mlo_package_pieces(c->package, MLRT_WEIGHTS, v->weight, v->nweight, v->lookup_bytes);
 	c->listed[i].program = add_blob(c, MLRT_PROGRAM, &v->program);
@@ -392,11 +404,11 @@ static MloStatus check_states(Compiler *c)
 static MloStatus find_targets(Compiler *c)
 {
 	const MloTarget *only = c->hooks ? c->hooks->only : NULL;
-	const MloTargetSet *targets = mlo_target_find(c->opt->target ? c->opt->target : "native", c->d);
+	const MloTargetSet *targets = mlo_target_find_list(c->a, c->opt->target ? c->opt->target : "native", c->d);
 
 	if (!targets)
 		return MLO_ERR_USAGE;
-	for (size_t i = 0; i < MAX_VARIANTS && targets->variant[i]; i++) {
+	for (size_t i = 0; targets->variant[i]; i++) {
 		const MloTarget *t = targets->variant[i];
 
 		if (mlo_target_bare(t) && !c->object) {
@@ -404,6 +416,9 @@ static MloStatus find_targets(Compiler *c)
 			mlo_hint(c->d, "--format static makes an object to link");
 			return MLO_ERR_USAGE;
 		}
+		if (t->gpu && c->object)
+			return mlo_error(c->d, MLO_ERR_USAGE, "target '%s' is a GPU: its kernels are started by the runtime, out of packages",
+			                 t->name);
 		if (!only || t == only)
 			c->target[c->nvariants++] = t;
 	}

@@ -86,6 +86,16 @@ static bool computes(json_t *step, const char *node)
 	return false;
 }
 
+static void print_launch(json_t *launch)
+{
+	printf(" {%.0f blocks of %.0f threads", number_of(launch, "blocks"), number_of(launch, "threads"));
+	if (number_of(launch, "shared") > 0)
+		printf(", %s shared", cli_bytes(number_of(launch, "shared")));
+	if (json_object_get(launch, "registers"))
+		printf(", %.0f registers, %.0f bytes spilled", number_of(launch, "registers"), number_of(launch, "spills"));
+	putchar('}');
+}
+
 static size_t print_steps(json_t *variant, const char *node)
 {
 	json_t *steps = json_object_get(variant, "steps"), *s;
@@ -114,6 +124,8 @@ static size_t print_steps(json_t *variant, const char *node)
 		mlo_manifest_why(s, why, sizeof why);
 		if (*text_of(s, "schedule"))
 			printf(" [%s; %s]", text_of(s, "schedule"), why);
+		if (json_object_get(s, "launch"))
+			print_launch(json_object_get(s, "launch"));
 		putchar('\n');
 		shown++;
 	}
@@ -164,7 +176,7 @@ static json_t *pick_variant(json_t *list, const char *name)
 		for (size_t s = 0; mlo_target_at(s); s++) {
 			const MloTargetSet *set = mlo_target_at(s);
 
-			for (size_t k = 0; k < 8 && set->variant[k]; k++) {
+			for (size_t k = 0; set->variant[k]; k++) {
 				if (strcmp(set->variant[k]->name, text_of(v, "name")) == 0 &&
 				    mlo_target_runs_here(set->variant[k], NULL, 0))
 					return v;
@@ -174,8 +186,8 @@ static json_t *pick_variant(json_t *list, const char *name)
 	return json_array_get(list, 0);
 }
 
-MloStatus inspect_package(json_t *manifest, size_t file_bytes, const char *variant, const char *node,
-			  bool json, MloDiag *d)
+MloStatus inspect_package(json_t *manifest, const MloPackageFile *file, const char *variant, const char *node,
+			  bool json, bool ptxas, MloDiag *d)
 {
 	json_t *variants = json_object_get(manifest, "variants"), *v = pick_variant(variants, variant), *each;
 	json_t *meta = json_object_get(manifest, "meta");
@@ -183,13 +195,15 @@ MloStatus inspect_package(json_t *manifest, size_t file_bytes, const char *varia
 
 	if (!v)
 		return mlo_error(d, MLO_ERR_USAGE, "the package has no variant '%s'", variant ? variant : "");
+	if (ptxas)
+		MLO_TRY(inspect_device(file, v, d));
 	if (json) {
 		json_dumpf(manifest, stdout, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
 		putchar('\n');
 		return MLO_OK;
 	}
 	printf("%s: package of %s, made by %s for target %s\n", text_of(manifest, "name"),
-	       cli_bytes((double)file_bytes), text_of(manifest, "tool"),
+	       cli_bytes((double)file->nbytes), text_of(manifest, "tool"),
 	       text_of(json_object_get(manifest, "options"), "target"));
 	printf("model    xxh3 %s, %s parameters, %s multiply-adds\n", text_of(manifest, "model_hash"),
 	       cli_count(number_of(meta, "mlopt.parameters")), cli_count(number_of(meta, "mlopt.macs")));

@@ -75,6 +75,14 @@ static bool listed_before(const MloOrigin *first, const MloOrigin *o)
 	return first != o;
 }
 
+/* Of open sizes, as of `tasks`, a guess. */
+static int64_t launch_blocks(const MloStepInfo *s)
+{
+	const int64_t each = s->launch->tasks_per_block;
+
+	return each ? (s->ntasks + each - 1) / each : s->launch->blocks;
+}
+
 static json_t *step(const MloStepInfo *s)
 {
 	json_t *j = json_object(), *nodes = json_array(), *ops = json_array();
@@ -101,6 +109,9 @@ static json_t *step(const MloStepInfo *s)
 	json_object_set_new(j, "tier", text(mlo_tier_name[s->tier]));
 	json_object_set_new(j, "shape", text(s->shape));
 	json_object_set_new(j, "schedule", text(s->schedule));
+	if (s->launch)
+		json_object_set_new(j, "launch", json_pack("{s:I,s:I,s:I}", "threads", (json_int_t)s->launch->threads, "blocks",
+		                                           (json_int_t)launch_blocks(s), "shared", (json_int_t)s->launch->shared_bytes));
 	if (s->choice.from == MLO_CHOICE_MEASURED) { /* else the cost model's */
 		json_object_set_new(j, "chosen", text("measured"));
 		json_object_set_new(j, "gain", json_real(s->choice.gain));
@@ -147,6 +158,10 @@ static json_t *variant(const MloManifestVariant *v)
 	json_object_set_new(j, "arch", text(v->target->arch));
 	json_object_set_new(j, "needs", features(v->target->needs));
 	json_object_set_new(j, "code", json_integer((json_int_t)v->code));
+	if (v->target->gpu)
+		json_object_set_new(j, "launches", json_integer((json_int_t)v->launches));
+	if (v->cubin)
+		json_object_set_new(j, "cubin", json_integer((json_int_t)v->cubin));
 	json_object_set_new(j, "weights", json_integer((json_int_t)v->weights));
 	json_object_set_new(j, "program", json_integer((json_int_t)v->program));
 	if (v->golden_data)

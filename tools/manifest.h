@@ -12,6 +12,7 @@ typedef struct MloManifestVariant {
 	const MloVariant *made;
 	const char *precision; /* of products */
 	size_t code, weights, program; /* blob numbers */
+	size_t launches, cubin; /* of a GPU; cubin: 0 for none */
 	size_t golden;         /* likewise, if there are golden vectors: */
 	const void *golden_data; /* that blob; NULL: none */
 } MloManifestVariant;

@@ -43,6 +43,11 @@ MloStatus model_runtime_error(MloDiag *d, const MlrtError *e)
 		[MLRT_ERR_KEY] = MLO_ERR_FORMAT,
 		[MLRT_ERR_SIGNATURE] = MLO_ERR_FORMAT,
 		[MLRT_ERR_NO_CRYPTO] = MLO_ERR_UNSUPPORTED,
+		[MLRT_ERR_NO_DRIVER] = MLO_ERR_TARGET,
+		[MLRT_ERR_DRIVER] = MLO_ERR_TARGET,
+		[MLRT_ERR_NO_DEVICE] = MLO_ERR_TARGET,
+		[MLRT_ERR_DEVICE_MEMORY] = MLO_ERR_NOMEM,
+		[MLRT_ERR_KERNEL] = MLO_ERR_TARGET,
 		[MLRT_ERR_NO_GOLDEN] = MLO_ERR_USAGE,
 		[MLRT_ERR_REPLAY] = MLO_ERR_MODEL,
 	};
@@ -137,7 +142,7 @@ static MloStatus list_graph(Model *m, const MloGraph *g, MloDiag *d)
 
 static MloStatus start_session(Model *m, const ModelOptions *opt, MloDiag *d)
 {
-	MlrtSessionOptions so = {.threads = opt->threads};
+	MlrtSessionOptions so = {.threads = opt->threads, .device = opt->device};
 	MlrtError e = {0};
 
 	MLO_TRY(list_package(m, d));

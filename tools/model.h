@@ -16,6 +16,7 @@ typedef struct ModelOptions {
 	bool open;             /* dimensions that no shape binds stay open (compiled code only) */
 	int threads;           /* 0: what this process may use */
 	const char *variant;   /* of a package; NULL: the best that fits */
+	int device;            /* number of the GPU, where the variant is for one */
 	const char *cache_dir; /* NULL: the default one */
 	bool no_cache;
 	const char *key[8];    /* files of public keys, all of which must have signed the package */
@@ -24,6 +25,7 @@ typedef struct ModelOptions {
 /* The option for them, and what takes it; false: an error was printed. */
 #define MODEL_KEY_OPTION(id) {id, "key", "FILE.pub", "the package must be signed by that key (repeatable: by all of them)"}
 bool model_take_key(ModelOptions *opt);
+#define MODEL_DEVICE_OPTION(id) {id, "device", "N", "the GPU of packages for GPUs, as the driver counts (default: 0)"}
 
 typedef struct ModelTensor {
 	const char *name;

@@ -49,7 +49,10 @@ static const char *kind_text(uint32_t kind)
 	static const char *const text[] = {[MLRT_CODE] = "code",
 					   [MLRT_WEIGHTS] = "weights",
 					   [MLRT_PROGRAM] = "program",
-					   [MLRT_GOLDEN] = "golden"};
+					   [MLRT_GOLDEN] = "golden",
+					   [MLRT_PTX] = "ptx",
+					   [MLRT_CUBIN] = "cubin",
+					   [MLRT_LAUNCHES] = "launches"};
 
 	return kind && kind < sizeof text / sizeof *text ? text[kind] : "unknown";
 }
@@ -57,7 +60,7 @@ static const char *kind_text(uint32_t kind)
 /* The variants that use blob `i`, separated by commas. */
 static void print_users(json_t *manifest, size_t i)
 {
-	static const char *const roles[] = {"code", "weights", "program", "golden"};
+	static const char *const roles[] = {"code", "weights", "program", "golden", "launches", "cubin"};
 	const char *sep = "";
 	json_t *v;
 	size_t k;

@@ -75,6 +75,7 @@ typedef struct MloptOptions {
 	/* For comparing and bisecting: "contract" (NULL): the best kernels; "loops": none of the contract tier, nothing fused;
 	 * "library": the reference kernels, plain C loops, alone. */
 	const char *tier;
+	int cubin; /* of GPUs also machine code for that very capability: needs NVIDIA's ptxas, and makes loading faster */
 } MloptOptions;
 #define MLOPT_OPTIONS_INIT                                                                                   \
 	{                                                                                                    \

@@ -1,9 +1,10 @@
 /* mlopt/runtime.h -- libmlopt_rt: open a compiled package and run it.
  *
- * C11, pthreads and dl only, and libsodium where it is built with MLRT_WITH_SODIUM, to check signatures.  A model is immutable and may be shared by threads; a session has its
- * own activation memory and must be used by one thread at a time (several sessions of one model run
- * concurrently).  A run performs no allocation and no system call except thread wake-ups, once it has
- * seen the sizes that it meets.  Every function that can fail returns 0 or an MlrtStatus and fills `err` if given. */
+ * C11, pthreads and dl only, and libsodium where it is built with MLRT_WITH_SODIUM, to check signatures.  The shared library
+ * loads libmlopt_rt_more.so, which lies beside it, for packages with control flow or sequences, for signatures and for golden
+ * vectors (docs/PACKAGES.md).  A model is immutable and may be shared by threads; a session has its own activation memory
+ * and must be used by one thread at a time (several sessions of one model run concurrently).  A run performs no allocation
+ * and no system call except thread wake-ups, once it has seen the sizes that it meets.  Every function that can fail returns 0 or an MlrtStatus and fills `err` if given. */
 #ifndef MLOPT_RUNTIME_H
 #define MLOPT_RUNTIME_H
 #include <stddef.h>
@@ -35,6 +36,14 @@ typedef enum MlrtStatus {
 	MLRT_ERR_KEY,        /* signed, but not by enough of the keys */
 	MLRT_ERR_SIGNATURE,  /* a signature by one of the keys does not fit the file: it was changed */
 	MLRT_ERR_NO_CRYPTO,  /* this runtime was built without MLRT_WITH_SODIUM and cannot tell */
+	/* Of variants for GPUs (docs/CUDA.md): */
+	MLRT_ERR_NO_DRIVER,  /* this machine has no driver for them (libcuda.so.1), or the runtime's part for them is not installed */
+	MLRT_ERR_DRIVER,     /* the driver is too old for the PTX of the package, or refuses to work */
+	MLRT_ERR_NO_DEVICE,  /* there is no device, none of the capability that a variant needs, or not the one asked for */
+	MLRT_ERR_DEVICE_MEMORY, /* the device has no memory left; the text says how much was asked for, is free, and is there */
+	MLRT_ERR_KERNEL,     /* a kernel failed.  CUDA takes a context with a failed kernel out of use: every session on that device fails
+	                      * like this until all models that use it are closed, which gives the context back; then it can be used again
+	                      * (where something else in the process holds it, only in a new process) */
 	/* Of mlrt_model_replay(): */
 	MLRT_ERR_NO_GOLDEN,  /* the package has no golden vectors */
 	MLRT_ERR_REPLAY      /* results are farther from the golden ones than is allowed */
@@ -83,6 +92,9 @@ typedef struct MlrtSessionOptions {
 	int threads;             /* 0: what the cgroup quota and the affinity mask allow */
 	const MlrtAllocator *allocator; /* copied */
 	const MlrtPool *pool;    /* copied; NULL: a pool of the session's own (none for 1 thread) */
+	/* Of variants for GPUs: */
+	int device;              /* number of the device, as the driver counts */
+	void *stream;            /* a CUstream of the device's primary context; NULL: one of the session's own (mlrt_session_run()) */
 } MlrtSessionOptions;
 
 typedef struct MlrtTensorInfo {
@@ -141,6 +153,11 @@ MLRT_API int mlrt_session_threads(const MlrtSession *s);
  * row-major tensors of exactly the sizes that the infos state, aligned to their element type; an input
  * and an output must not overlap.  Those of a state (below) may be NULL. */
 MLRT_API MlrtStatus mlrt_session_run(MlrtSession *s, const void *const *inputs, void *const *outputs, MlrtError *err);
+/* On a GPU: pointers may be such of the session's device, and page-locked memory is copied from where it lies.  What lies in inputs on
+ * the device must be there when the call is made, or be written before by the session's stream.  With a stream of the
+ * application's, a run is put on it and the call returns, if all outputs are of one of these kinds: then they, and inputs of these kinds,
+ * belong to the run until the stream has passed it, and what goes wrong is told by a later call.  Else the run is over on return.
+ * mlrt_session_run_tensors() always is. */
 /* For any model.  in[i]: data, bytes, rank and dims, or object, are given.  out[i]: with data NULL it is
  * set to memory of the session that stays as it is until the next run or reset (and cannot be an input of
  * that run: copy it, or make it a state); else results are written

@@ -3,7 +3,7 @@
  * usage: run [NAME...].  Looks for the folders of tests/models/models.list (GROUP/NAME, each with
  * model.onnx, meta.json, in/, out/) in $MLOPT_MODELS, and for NAME.onnx with NAME.in<i>.npy and
  * NAME.out<i>.npy in $MLOPT_ZOO.  Each model runs natively from memory on one thread, from a file on
- * two, and at levels of Arm (tests/support/levels.def) where the emulator is there: small models at all of them,
+ * two, on a GPU where there is a driver, of the tests or not, and at levels of Arm (tests/support/levels.def) where the emulator is there: small models at all of them,
  * others at one, in turn; all models at those that $MLOPT_TEST_LEVELS names, or at `all`.  Forests also run on rows
  * that lie on their thresholds, against the reference executor.  A second word on a line, `int8`: the model's
  * quantised form is exact, too (exact.h). */
@@ -27,6 +27,8 @@
 
 /* Multiply-adds of a model that is worth emulating at all levels of Arm. */
 #define SMALL 2e7
+/* Of one that is worth interpreting the code of a GPU for. */
+#define SMALL_ON_GPU 1e8
 
 typedef struct Model {
 	const char *name;
@@ -251,6 +253,16 @@ static void run_levels(Model *m, const ArmLevels *arm, Score *score)
 	}
 }
 
+static void run_gpu(Model *m, const char *scratch, Score *score)
+{
+	const RunHow how = {.target = "sm_80", .level = 2, .threads = 1, .scratch = scratch};
+
+	if (support_no_gpu() || mlo_graph_macs(m->g) >= SMALL_ON_GPU)
+		score->skipped++;
+	else
+		run_how(m, "sm_80", &how, score);
+}
+
 /* The levels that the model has not been run at. */
 static int left_out(unsigned levels)
 {
@@ -277,6 +289,7 @@ static void run_model(const char *name, const char *path, bool zoo, bool int8, A
 		run_how(&m, "file-2-threads", &file, score);
 		arm->which = turn->emulated ? choose_levels(&m, &turn->last) : 0;
 		run_levels(&m, arm, score);
+		run_gpu(&m, arm->scratch, score);
 		turn->left_out += left_out(arm->which);
 		if (take_splits(&m))
 			run_how(&m, "on-thresholds", &native, score);
@@ -328,6 +341,8 @@ int main(int argc, char **argv)
 		run_model(line, path, big, int8, &arm, &turn, &score);
 	}
 	fclose(f);
+	printf("SKIP models with more than %g multiply-adds on interpreted GPUs%s%s\n", SMALL_ON_GPU, support_no_gpu() ? ", and all others: " : "",
+	       support_no_gpu() ? support_no_gpu() : "");
 	if (turn.left_out)
 		printf("SKIP %d runs at levels of Arm: %s\n", turn.left_out,
 		       turn.emulated ? "models that are not small run at one each (MLOPT_TEST_LEVELS=all: at all)"

@@ -11,9 +11,7 @@ passed=0 skipped=0
 finish() { echo "$passed passed, $1 failed, $skipped skipped"; exit "$1"; }
 fail() { echo "FAIL: amalgamation: $*"; finish 1; }
 
-header=$(printf '#include <xxhash.h>\n' | ${CC:-cc} -E -x c - 2>/dev/null | sed -n 's/^# 1 "\(.*xxhash\.h\)".*/\1/p' | head -1)
-[ -n "$header" ] || fail "no xxhash.h"
-XXHASH_H=$header sh "$top/runtime/amalgamate.sh" "$work" || fail "amalgamate.sh"
+sh "$top/runtime/amalgamate.sh" "$work" || fail "amalgamate.sh"
 mkdir "$work/mlopt"
 cp "$work/mlopt_rt.h" "$work/mlopt/runtime.h"
 flags="-std=c11 -D_DEFAULT_SOURCE -O1 -Wall -Wextra -Werror -pthread -I$work"
@@ -53,6 +51,8 @@ if printf '#include <sodium.h>\n' | ${CC:-cc} -E -x c - > /dev/null 2>&1; then
 	"$work/signed" -k "$work/some.pub" "$signed" 2> "$work/err" && fail "a package by another key was opened"
 	grep -q 'must be signed by' "$work/err" || fail "unexpected message: $(cat "$work/err")"
 fi
+${CC:-cc} $flags -DMLRT_WITH_CUDA "$work/mlopt_rt.c" "$top/examples/run_package.c" -o "$work/cuda" || fail "build with the part for GPUs"
+"$work/cuda" -T 1 "$package" > "$work/out" 2> "$work/err" || grep -q 'is for x86_64, this is' "$work/err" || fail "native run: $(cat "$work/err")"
 passed=1
 
 arm_cc=${AARCH64_CC:-aarch64-linux-gnu-gcc}
@@ -62,7 +62,7 @@ if ! command -v "$arm_cc" > /dev/null || ! command -v "$qemu" > /dev/null; then
 	skipped=1
 	finish 0
 fi
-"$arm_cc" $flags -static "$work/mlopt_rt.c" "$top/examples/run_package.c" -o "$work/arm" || fail "AArch64 build"
+"$arm_cc" $flags -DMLRT_WITHOUT_CUDA -static "$work/mlopt_rt.c" "$top/examples/run_package.c" -o "$work/arm" || fail "AArch64 build"
 "$qemu" "$work/arm" "$package" 2> "$work/err" && fail "AArch64 ran x86-64 code"
 grep -q "'plain' is for x86_64, this is aarch64" "$work/err" || fail "unexpected message: $(cat "$work/err")"
 passed=2

@@ -20,7 +20,7 @@
 #include "tests/support/support.h"
 #include "tests/unit/kernel_fixture.h"
 
-typedef enum Kind { TEXT, INTERP, TILES, MEMORY, FILE_, EMULATED } Kind;
+typedef enum Kind { TEXT, INTERP, TILES, MEMORY, FILE_, EMULATED, GPU } Kind;
 #define FILE FILE_
 typedef struct Runtime {
 	const char *name;
@@ -306,6 +306,8 @@ static const char *unavailable(const Runtime *r)
 
 	if (r->kind == TEXT || r->kind == INTERP || r->kind == TILES)
 		return NULL;
+	if (r->kind == GPU)
+		return support_no_gpu();
 	if (r->kind == EMULATED) {
 		const Machine *m = machine_of(r);
 
@@ -373,8 +375,8 @@ static bool has_control(const MloGraph *g)
 	return false;
 }
 
-/* Of the emulated machines, which are slow, half take a case, each half every second one; all of them with
- * MLOPT_TEST_LEVELS=all. */
+/* Of the emulated machines, which are slow, half take a case, each half every second one, of GPUs every third one; all of them
+ * with MLOPT_TEST_LEVELS=all. */
 static bool all_levels(void)
 {
 	const char *levels = getenv("MLOPT_TEST_LEVELS");
@@ -388,7 +390,28 @@ static bool in_turn(const Case *c, int row)
 
 	for (const char *p = c->name; *p; p++)
 		sum = sum * 31 + (unsigned char)*p; /* the sum's parity: of the row, and of all characters */
+	if (runtimes[row].kind == GPU)
+		return all_levels() || sum % 3 == 0;
 	return runtimes[row].kind != EMULATED || all_levels() || sum % 2 == 0;
+}
+
+/* Kernels of GPUs do not compute with these. */
+static bool has_strings(const MloGraph *g)
+{
+	for (const MloNode *n = g->first; n; n = n->next)
+		for (uint32_t i = 0; i < n->nin + n->nout; i++) {
+			const MloValue *v = i < n->nin ? n->in[i] : n->out[i - n->nin];
+
+			if (v && v->type.elem == EL_str && !mlo_op_has(n->op, TR_OBJECT))
+				return true;
+		}
+	return false;
+}
+
+/* Is the case none for this row? */
+static bool unfit(const Case *c, const Runtime *r)
+{
+	return ((r->kind == INTERP || r->kind == TILES) && has_control(c->g)) || (r->kind == GPU && has_strings(c->g));
 }
 
 static void run_round(Case *c, const char *only, const char *scratch, Score *score)
@@ -400,7 +423,7 @@ static void run_round(Case *c, const char *only, const char *scratch, Score *sco
 
 		if (only ? strcmp(only, r->name) != 0 : !why && !in_turn(c, i))
 			continue;
-		if (why || ((r->kind == INTERP || r->kind == TILES) && has_control(c->g))) {
+		if (why || unfit(c, r)) {
 			score->skipped++;
 		} else if (run_on(c, r, scratch, &rd) == MLO_OK) {
 			score->passed++;

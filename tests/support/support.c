@@ -1,6 +1,7 @@
 /* tests/support/support.c -- compile, run, compare. */
 #include "tests/support/support.h"
 
+#include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -171,6 +172,15 @@ int support_finish(const Score *s)
 {
 	printf("%d passed, %d failed, %d skipped\n", s->passed, s->failed, s->skipped);
 	return s->failed != 0;
+}
+
+const char *support_no_gpu(void)
+{
+	static char why[256];
+	void *driver = dlopen("libcuda.so.1", RTLD_NOW); /* stays open, as the runtime's will */
+
+	snprintf(why, sizeof why, "%.200s", driver ? "" : dlerror());
+	return driver ? NULL : why;
 }
 
 const char *support_tool(const char *env, const char *const *names)

@@ -43,6 +43,8 @@ double support_nmse(const MloTensor *got, const MloTensor *want);
 /* Counts for the last line of a test program. */
 typedef struct Score { int passed, failed, skipped; } Score;
 int support_finish(const Score *s); /* prints "N passed, N failed, N skipped"; exit status */
+/* What keeps packages for GPUs from running here; NULL: nothing, there is a driver (of the tests, tests/ptx, or a real one). */
+const char *support_no_gpu(void);
 /* Path of a program or "" : first of the environment variable, then PATH. */
 const char *support_tool(const char *env, const char *const *names);
 #endif

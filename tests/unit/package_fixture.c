@@ -112,6 +112,11 @@ void fix_build_with(Fixture *f, const MloPiece *weights, size_t n, uint64_t look
 	CU_ASSERT_EQUAL_FATAL(mlo_package_blob(p, MLRT_PROGRAM, &f->program, sizeof f->program), 2);
 	if (f->golden)
 		CU_ASSERT_EQUAL_FATAL(mlo_package_blob(p, MLRT_GOLDEN, f->golden, f->ngolden), 3);
+	if (f->ptx) {
+		CU_ASSERT_EQUAL_FATAL(mlo_package_blob(p, MLRT_PTX, f->ptx, f->nptx), 3);
+		CU_ASSERT_EQUAL_FATAL(mlo_package_blob(p, MLRT_LAUNCHES, f->launches, f->nlaunches), 4);
+		CU_ASSERT_EQUAL_FATAL(mlo_package_blob(p, MLRT_PROGRAM, &f->device, sizeof f->device), 5);
+	}
 	CU_ASSERT_EQUAL_FATAL(mlo_package_bytes(p, f->manifest, f->arena, &f->bytes, &f->n, NULL), MLO_OK);
 }
 

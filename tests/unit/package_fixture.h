@@ -26,6 +26,10 @@ typedef struct Fixture {
 	float weights[FIX_N];
 	const void *golden; /* of blob 3; NULL: there is none */
 	size_t ngolden;
+	/* Of a variant for GPUs, blobs 3, 4 and 5, where ptx is not NULL: */
+	const void *ptx, *launches;
+	size_t nptx, nlaunches;
+	FixProgram device;
 	unsigned char *bytes; /* set by fix_build() */
 	size_t n;
 } Fixture;

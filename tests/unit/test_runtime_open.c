@@ -204,7 +204,7 @@ static void versions(void)
 	mlrt_model_close(m);
 	memcpy(f.bytes + offsetof(MlrtHeader, major), &major, sizeof major);
 	fix_seal(&f);
-	refused(f.bytes, f.n, MLRT_ERR_VERSION, "format 2.9");
+	refused(f.bytes, f.n, MLRT_ERR_VERSION, "format 2.10");
 	refused("MLOPT", 5, MLRT_ERR_TRUNCATED, "cut off");
 	refused("Ml", 2, MLRT_ERR_FORMAT, "not a package");
 	fix_free(&f);

@@ -1,13 +1,15 @@
-/* tests/unit/test_runtime_parts.c -- parts of the runtime that are not exported: CPU count, CPU features.
+/* tests/unit/test_runtime_parts.c -- parts of the runtime that are not exported: CPU count, CPU features, the hash.
  *
  * The sources are compiled in here, so that the test sees them whichever way the library is linked. */
 #define MLRT_LOCAL static
 #pragma GCC diagnostic ignored "-Wunused-function" /* not all of it is tested here */
 #include "runtime/quota.c" /* first: it asks for the GNU parts of the headers */
 #include "runtime/cpu.c"
+#include "runtime/xxh3.c"
 
 #include <CUnit/CUnit.h>
 #include <sys/stat.h>
+#include <xxhash.h>
 
 void suite_runtime_parts(void);
 
@@ -131,6 +133,24 @@ static void features_are_those_of_the_kernel(void)
 	CU_ASSERT(compared >= 6);
 }
 
+/* All ways through it: each length up to several blocks, at odd addresses, and each loop over long data. */
+static void the_hash_is_xxh3(void)
+{
+	enum { MOST = 5000, ODD = 7 };
+	static unsigned char data[MOST + ODD];
+	int wrong = 0;
+
+	for (size_t i = 0; i < sizeof data; i++)
+		data[i] = (unsigned char)(i * 2654435761u >> 13);
+	for (size_t n = 0; n <= MOST; n++) {
+		const unsigned char *p = data + n % ODD;
+		const uint64_t want = XXH3_64bits(p, n);
+
+		wrong += mlrt_hash(p, n) != want || (n > 240 && hash_long(p, n, stripes_baseline) != want);
+	}
+	CU_ASSERT_EQUAL(wrong, 0);
+}
+
 void suite_runtime_parts(void)
 {
 	CU_pSuite s = CU_add_suite("runtime_parts", NULL, NULL);
@@ -138,4 +158,5 @@ void suite_runtime_parts(void)
 	CU_ADD_TEST(s, quotas_limit_threads);
 	CU_ADD_TEST(s, quotas_are_rounded_down);
 	CU_ADD_TEST(s, features_are_those_of_the_kernel);
+	CU_ADD_TEST(s, the_hash_is_xxh3);
 }

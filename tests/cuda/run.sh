@@ -1,0 +1,134 @@
+#!/bin/sh
+# tests/cuda/run.sh -- packages for GPUs on the driver of the tests: what goes wrong, and what the application may hand over.
+# BUILD and SRC are set.
+work=$(mktemp -d) || exit 2
+trap 'rm -rf "$work"' EXIT
+unset MLRT_CUDA_LIBRARY # found beside libmlopt_rt.so
+XDG_CACHE_HOME=$work/cache
+export XDG_CACHE_HOME
+models=$SRC/tests/cli/models
+driver=$BUILD/tests/ptx/.libs
+client=$BUILD/tests/cuda/client
+passed=0 failed=0 skipped=0
+
+pass() { passed=$((passed + 1)); }
+fail() {
+	failed=$((failed + 1))
+	echo "FAIL $1"
+	shift
+	[ $# -eq 0 ] || sed 's/^/    /' "$@"
+}
+
+compile() { # compile NAME MODEL OPTION...
+	to=$1 model=$2
+	shift 2
+	"$BUILD/mlopt" compile "$models/$model.onnx" -o "$work/$to.mlopt" "$@" >"$work/log" 2>&1 || fail "compile $to" "$work/log"
+}
+
+# on VARIABLE=VALUE... MODE PACKAGE: the client with the driver of the tests
+on() {
+	env LD_LIBRARY_PATH="$driver" PTX_TEST_REPORT="$work/report" "$@" >"$work/out" 2>"$work/err"
+}
+
+# says WHAT PATTERN: a line of the last output is like that
+says() {
+	if grep -Eq "$2" "$work/out"; then
+		pass
+	else
+		fail "$1: no '$2' in" "$work/out" "$work/err"
+	fi
+}
+
+# lines WHAT FIRST SECOND: what the first two attempts of `client try` said
+lines() {
+	if sed -n 1p "$work/out" | grep -Eq "$2" && sed -n 2p "$work/out" | grep -Eq "$3"; then
+		pass
+	else
+		fail "$1: not '$2' and then '$3' but" "$work/out" "$work/err"
+	fi
+}
+
+# once WHAT: at most one of the attempts has failed, and said why; the last has not
+once() {
+	if [ "$(grep -Ecv '^ok ' "$work/out")" -le 1 ] && ! grep -Evq '^(ok|error (2|6|18|19|20|21) [^N])' "$work/out" &&
+		sed -n 3p "$work/out" | grep -q '^ok '; then
+		pass
+	else
+		fail "$1" "$work/out" "$work/err"
+	fi
+}
+
+clean() { # clean WHAT: the driver has found nothing wrong
+	if grep -q '"findings": 0' "$work/report" && grep -q '"leaks": 0' "$work/report"; then
+		pass
+	else
+		fail "$1: findings" "$work/err"
+	fi
+}
+
+compile flat tiny --target sm_75
+compile late tiny --target sm_90
+compile both tiny --target sm_90,native
+compile list dynamic --target sm_75
+compile state append --target sm_75 --state past=present
+
+# what is right, as the CPU has it
+for name in flat list state; do
+	case $name in flat) set -- tiny ;; list) set -- dynamic ;; state) set -- append --state past=present ;; esac
+	compile cpu "$@" --target native
+	"$client" try "$work/cpu.mlopt" >"$work/out" 2>&1
+	want=$(sed -n 1p "$work/out")
+	on "$client" try "$work/$name.mlopt"
+	lines "$name: results" "^$want$" "^$want$"
+	clean "$name"
+	[ $name != flat ] || right=$want
+done
+
+# errors: 17 no driver, 18 the driver, 19 no device, 20 memory, 21 a kernel
+if "$client" try "$work/flat.mlopt" >"$work/out" 2>&1 && grep -q '^error 17' "$work/out"; then
+	says "no driver" "^error 17 .*no variant runs on this machine: 'sm_75' needs NVIDIA's driver: "
+else
+	echo "SKIP no driver: this machine has one"
+	skipped=$((skipped + 1))
+fi
+on PTX_TEST_DRIVER=11000 "$client" try "$work/flat.mlopt"
+lines "old driver" "^error 18 variant 'sm_75' is PTX 7.4, which the driver, of CUDA 11.0, does not take" '^error 18 '
+on PTX_TEST_SM=75 "$client" try "$work/late.mlopt"
+lines "old device" "^error 19 .*'sm_90' needs sm_90, the best of 1 devices is sm_75" '^error 19 '
+on PTX_TEST_SM=75 "$client" try "$work/both.mlopt"
+lines "old device and a CPU" '^ok ' '^ok '
+on PTX_TEST_MEMORY=1024 "$client" try "$work/flat.mlopt"
+lines "small device" '^error 20 .*no memory for [0-9]+ bytes of .*, [0-9]+ of 1024 are free' '^error 20 '
+on PTX_TEST_FAIL=cuMemAlloc:2 "$client" try "$work/flat.mlopt"
+lines "memory for the session" '^error 20 .*no memory for [0-9]+ bytes of activations' "^$right$"
+clean "memory for the session"
+on PTX_TEST_FAIL=cuStreamSynchronize:1:700 "$client" try "$work/flat.mlopt"
+lines "a kernel fails" '^error 21 device 0 .*CUDA_ERROR_ILLEGAL_ADDRESS' "^$right$"
+
+# whichever call of the driver fails: an error with a text or none, nothing left behind, and the next attempt works
+for f in cuDeviceGet cuDeviceGetName cuDeviceGetAttribute cuDevicePrimaryCtxRetain cuCtxPushCurrent cuModuleLoadDataEx \
+	cuModuleGetFunction cuMemAlloc cuMemHostAlloc cuMemcpyHtoD cuStreamCreate cuEventCreate cuStreamBeginCapture cuStreamEndCapture \
+	cuMemcpyHtoDAsync cuMemcpyDtoHAsync cuLaunchKernel cuGraphInstantiateWithFlags cuGraphLaunch cuEventRecord cuStreamSynchronize \
+	cuMemAllocManaged cuPointerGetAttribute; do
+	for name in flat list; do
+		for n in 1 2; do
+			on PTX_TEST_FAIL=$f:$n "$client" try "$work/$name.mlopt"
+			once "$name, $f fails the ${n}th time"
+			clean "$name, $f fails the ${n}th time"
+		done
+	done
+done
+
+on "$client" ends "$work/flat.mlopt"
+says "where inputs and outputs lie" '^28 passed, 0 failed$'
+clean "where inputs and outputs lie"
+on "$client" share "$work/flat.mlopt"
+says "what is shared" '^5 passed, 0 failed$'
+clean "what is shared"
+
+# one graph launch for a run: those of `client try` (6), made once for each session
+on "$client" try "$work/flat.mlopt"
+if grep -q '"graph_launches": 6,' "$work/report"; then pass; else fail "launches of graphs" "$work/report"; fi
+
+echo "$passed passed, $failed failed, $skipped skipped"
+[ $failed -eq 0 ]

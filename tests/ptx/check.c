@@ -1,0 +1,194 @@
+/* tests/ptx/check.c -- who touched which memory, and whether something orders them.
+ *
+ * Shared memory: each 4 bytes remember their last writer and its clock, the warps that have read since, which bytes
+ * have a value, and whether a copy is under way. A warp's clock advances at barriers, where warps learn each other's
+ * clocks; an access that is not known to have happened before another one of a different warp, one of them a write, is
+ * a race. Within a warp order is taken for granted. Global memory: each 4 bytes remember which block of which launch
+ * touched them. */
+#include "tests/ptx/exec.h"
+#include "tests/ptx/memory.h"
+
+enum { SEVERAL = 255 };
+
+static bool before(const PtxWarp *w, unsigned other, uint32_t clock)
+{
+	return other == w->number || w->clock[other] >= clock;
+}
+
+/* Whether the last write is known to be over. Of several writers only the time is known. */
+static bool written_before(const PtxWarp *w, const PtxShadow *s)
+{
+	return s->writer == SEVERAL ? w->clock[w->number] > s->write_clock : before(w, s->writer, s->write_clock);
+}
+
+static bool race(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, const char *now, const char *then, unsigned other)
+{
+	ptx_finding(w, i, lane, PTX_LAUNCH_FAILED,
+		    "race: warp %u %s byte %u of shared memory that warp %u %s, with no barrier between", w->number,
+		    now, at, other, then);
+	return false;
+}
+
+static bool check_read(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, PtxShadow *s, uint8_t bytes)
+{
+	if (bytes & ~s->init) {
+		ptx_finding(w, i, lane, PTX_LAUNCH_FAILED, "reads byte %u of shared memory, which was never written",
+			    at);
+		return false;
+	}
+	if ((bytes & s->bytes) && s->writer != SEVERAL && !written_before(w, s))
+		return race(w, i, lane, at, "reads", "wrote", s->writer);
+	if (s->readers && s->read_clock != w->clock[w->number]) {
+		/* earlier readers that this one comes after need not be remembered */
+		uint32_t left = 0;
+
+		for (uint32_t r = s->readers; r; r &= r - 1)
+			if (!before(w, (unsigned)__builtin_ctz(r), s->read_clock))
+				left |= r & -r;
+		s->readers = left;
+	}
+	s->readers |= 1u << w->number;
+	if (s->read_clock < w->clock[w->number])
+		s->read_clock = w->clock[w->number];
+	return true;
+}
+
+static bool check_write(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, PtxShadow *s, uint8_t bytes, bool async)
+{
+	const uint8_t me = (uint8_t)w->number;
+
+	if ((bytes & s->bytes) && s->writer != SEVERAL && !written_before(w, s))
+		return race(w, i, lane, at, "writes", "wrote", s->writer);
+	/* readers of other bytes of the same word may go on */
+	if (bytes == 15 || s->bytes == bytes)
+		for (uint32_t r = s->readers; r; r &= r - 1)
+			if (!before(w, (unsigned)__builtin_ctz(r), s->read_clock))
+				return race(w, i, lane, at, "writes", "read", (unsigned)__builtin_ctz(r));
+	if ((s->bytes & ~bytes) && s->writer != me && !written_before(w, s)) {
+		s->writer = SEVERAL;
+		s->bytes |= bytes;
+	} else {
+		s->bytes = s->writer == me && s->write_clock == w->clock[me] ? s->bytes | bytes : bytes;
+		s->writer = me;
+	}
+	s->write_clock = w->clock[me];
+	s->readers = 0;
+	s->init |= bytes;
+	s->async = async ? s->async | bytes : s->async;
+	return true;
+}
+
+bool ptx_check_shared(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, unsigned bytes, PtxAccess access)
+{
+	const bool writes = access == PTX_WRITE || access == PTX_ASYNC_WRITE;
+
+	for (unsigned done = 0; done < bytes;) {
+		PtxShadow *s = &w->block->shadow[(at + done) / 4];
+		unsigned first, n;
+		uint8_t mask;
+
+		if (ptx_shadow_seen(w, s, access)) {
+			done += 4 - (at + done) % 4;
+			continue;
+		}
+		first = (at + done) % 4;
+		n = 4 - first < bytes - done ? 4 - first : bytes - done;
+		mask = (uint8_t)(((1u << n) - 1) << first);
+		if (s->async & mask) {
+			ptx_finding(w, i, lane, PTX_LAUNCH_FAILED,
+				    "race: byte %u of shared memory is the goal of a cp.async that is not waited for",
+				    at + done);
+			return false;
+		}
+		if (access == PTX_ATOMIC) { /* ordered by themselves, but need a value */
+			if (mask & ~s->init) {
+				ptx_finding(w, i, lane, PTX_LAUNCH_FAILED,
+					    "updates byte %u of shared memory, which was never written", at);
+				return false;
+			}
+		} else if (writes ? !check_write(w, i, lane, at + done, s, mask, access == PTX_ASYNC_WRITE)
+				  : !check_read(w, i, lane, at + done, s, mask)) {
+			return false;
+		}
+		done += n;
+	}
+	return true;
+}
+
+/* A copy has arrived: a write of its warp, at this time. */
+void ptx_check_landed(PtxWarp *w, uint32_t at, unsigned bytes)
+{
+	for (unsigned k = 0; k < bytes; k++) {
+		PtxShadow *s = &w->block->shadow[(at + k) / 4];
+
+		s->async &= (uint8_t)~(1u << (at + k) % 4);
+		s->write_clock = w->clock[w->number];
+	}
+}
+
+/* -- global memory: launch (24 bits), bytes (4), how (2), block (34) -- */
+
+enum { READ = 1, READ_BY_SEVERAL, WRITTEN };
+
+static uint64_t mark(uint64_t launch, unsigned bytes, unsigned how, uint64_t block)
+{
+	return (launch & 0xffffff) << 40 | (uint64_t)bytes << 36 | (uint64_t)how << 34 | block;
+}
+
+static bool global_race(PtxWarp *w, const PtxInst *i, int lane, uint64_t at, const char *now, const char *then,
+			uint64_t block)
+{
+	ptx_finding(w, i, lane, PTX_LAUNCH_FAILED, "race: %s %#llx, which block %llu of the same launch %s", now,
+		    (unsigned long long)at, (unsigned long long)block, then);
+	return false;
+}
+
+static bool check_word(PtxWarp *w, const PtxInst *i, int lane, uint64_t at, unsigned bytes, bool writes, uint64_t *s)
+{
+	const uint64_t launch = w->x->launch & 0xffffff, block = w->block->linear, old = *s & ((UINT64_C(1) << 34) - 1);
+	unsigned how = (unsigned)(*s >> 34 & 3);
+	const unsigned touched = (unsigned)(*s >> 36 & 15);
+
+	if (*s >> 40 != launch)
+		how = 0;
+	if (!writes && how == WRITTEN && (touched & bytes) && (i->flags & PTX_READONLY))
+		return global_race(w, i, lane, at, "reads by .nc", "wrote", old);
+	if (!how || old == block) {
+		if (!(how == WRITTEN && !writes) && how != READ_BY_SEVERAL)
+			*s = mark(launch, how == WRITTEN || !writes ? touched | bytes : bytes, writes ? WRITTEN : READ,
+				  block);
+		else if (how == READ_BY_SEVERAL && writes)
+			return global_race(w, i, lane, at, "writes", "and others read", old);
+		return true;
+	}
+	if (writes && how == WRITTEN && (touched & bytes))
+		return global_race(w, i, lane, at, "writes", "wrote", old);
+	if (writes && how != WRITTEN && bytes == 15)
+		return global_race(w, i, lane, at, "writes", "read", old);
+	/* a block that has taken part in atomic operations may know that others are done */
+	if (!writes && how == WRITTEN && (touched & bytes) && !w->block->acquired)
+		return global_race(w, i, lane, at, "reads", "wrote", old);
+	*s = writes           ? mark(launch, bytes, WRITTEN, block)
+	     : how == WRITTEN ? *s
+			      : mark(launch, touched | bytes, READ_BY_SEVERAL, old);
+	return true;
+}
+
+bool ptx_check_global(PtxWarp *w, const PtxInst *i, int lane, uint64_t at, unsigned bytes, PtxAccess access)
+{
+	const bool writes = access == PTX_WRITE;
+
+	if (access == PTX_ATOMIC) {
+		w->block->acquired = true;
+		return true;
+	}
+	for (unsigned done = 0; done < bytes;) {
+		const unsigned first = (unsigned)(at + done) % 4,
+			       n = 4 - first < bytes - done ? 4 - first : bytes - done;
+
+		if (!check_word(w, i, lane, at + done, ((1u << n) - 1) << first, writes, ptx_memory_shadow(at + done)))
+			return false;
+		done += n;
+	}
+	return true;
+}

@@ -1,0 +1,72 @@
+/* tests/ptx/count.c -- what accesses of a warp cost: sectors of global memory, conflicts of shared memory's banks. */
+#include "tests/ptx/exec.h"
+
+enum { SECTOR = 32, BANKS = 32 };
+
+/* Distinct values among n; those that rise need no search. */
+static unsigned distinct(const uint64_t *v, unsigned n)
+{
+	uint64_t seen[PTX_LANES], top = 0;
+	unsigned count = 0;
+
+	for (unsigned k = 0; k < n; k++) {
+		unsigned s = count;
+
+		if (!count || v[k] > top) {
+			top = v[k];
+		} else {
+			while (s > 0 && seen[s - 1] != v[k])
+				s--;
+			if (s)
+				continue;
+		}
+		seen[count++] = v[k];
+	}
+	return count;
+}
+
+void ptx_count_global(PtxWarp *w, const PtxInst *i, uint32_t m, const uint64_t *address, unsigned bytes)
+{
+	PtxCount *c = &w->x->counts[i->id];
+	uint64_t at[PTX_LANES], sector[PTX_LANES];
+	unsigned n = 0;
+
+	for (; m; m &= m - 1) {
+		at[n] = address[__builtin_ctz(m)];
+		sector[n] = at[n] / SECTOR;
+		n++;
+	}
+	c->requests++;
+	c->sectors += distinct(sector, n);
+	c->ideal += (distinct(at, n) * bytes + SECTOR - 1) / SECTOR;
+}
+
+/* Lanes that access 8 bytes each go in two steps, those that access 16 in four. */
+void ptx_count_shared(PtxWarp *w, const PtxInst *i, uint32_t m, const uint64_t *address, unsigned bytes)
+{
+	PtxCount *c = &w->x->counts[i->id];
+	const unsigned words = bytes > 4 ? bytes / 4 : 1, lanes = PTX_LANES / (words > 4 ? 4 : words);
+
+	c->requests++;
+	for (unsigned first = 0; first < PTX_LANES; first += lanes) {
+		uint64_t of[BANKS][PTX_LANES];
+		uint8_t n[BANKS] = {0};
+		unsigned worst = 1;
+
+		for (unsigned l = first; l < first + lanes; l++)
+			for (unsigned k = 0; IN(m, l) && k < words; k++) {
+				const uint64_t word = address[l] / 4 + k;
+				const unsigned bank = word % BANKS;
+				unsigned s = 0;
+
+				while (s < n[bank] && of[bank][s] != word)
+					s++;
+				if (s < n[bank])
+					continue;
+				of[bank][n[bank]++] = word;
+				if (n[bank] > worst)
+					worst = n[bank];
+			}
+		c->conflicts += worst - 1;
+	}
+}

@@ -1,0 +1,146 @@
+/* tests/ptx/run.c -- the tests of the PTX interpreter.  usage: run CASES KERNELS WORK: the folder of the hand-written
+ * PTX, kernels.c as a compiler has it, and a folder for PTX that the tests write. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tests/ptx/test.h"
+
+int test_passed, test_failed;
+
+bool test_check(bool good, const char *file, int line, const char *format, ...)
+{
+	va_list args;
+
+	test_passed += good;
+	test_failed += !good;
+	if (good)
+		return true;
+	printf("FAIL %s:%d: ", file, line);
+	va_start(args, format);
+	vprintf(format, args);
+	va_end(args);
+	putchar('\n');
+	return false;
+}
+
+CUresult test_call(CUresult r, const char *file, int line, const char *what)
+{
+	const char *name = NULL;
+
+	if (!r)
+		return 0;
+	cuGetErrorName(r, &name);
+	test_check(false, file, line, "%s: %s", what, name ? name : "?");
+	return r;
+}
+
+char *test_read(const char *folder, const char *name)
+{
+	char path[4096];
+	char *text;
+	long n;
+	FILE *f;
+
+	snprintf(path, sizeof path, "%s%s%s", folder, name ? "/" : "", name ? name : "");
+	f = fopen(path, "r");
+	if (!f)
+		return NULL;
+	fseek(f, 0, SEEK_END);
+	n = ftell(f);
+	rewind(f);
+	text = calloc(1, (size_t)n + 1);
+	if (text && fread(text, 1, (size_t)n, f) != (size_t)n) {
+		free(text);
+		text = NULL;
+	}
+	fclose(f);
+	return text;
+}
+
+void *test_load(const char *text)
+{
+	enum { ERROR_LOG = 5, ERROR_LOG_SIZE = 6 };
+	char log[1024] = "";
+	const int options[] = {ERROR_LOG, ERROR_LOG_SIZE};
+	void *values[] = {log, (void *)sizeof log}, *module = NULL;
+	const CUresult r = text ? cuModuleLoadDataEx(&module, text, 2, options, values) : CUDA_ERROR_NOT_FOUND;
+
+	CHECK_THAT(!r, "load: error %d: %s", r, log);
+	return r ? NULL : module;
+}
+
+TestBuffer test_buffer(size_t bytes)
+{
+	TestBuffer b = {.bytes = bytes, .host = calloc(1, bytes)};
+
+	CALL(cuMemAlloc_v2(&b.device, bytes));
+	test_put(&b);
+	return b;
+}
+
+void test_put(TestBuffer *b)
+{
+	CALL(cuMemcpyHtoD_v2(b->device, b->host, b->bytes));
+}
+
+void test_get(TestBuffer *b)
+{
+	CALL(cuMemcpyDtoH_v2(b->host, b->device, b->bytes));
+}
+
+void test_free(TestBuffer *b)
+{
+	CALL(cuMemFree_v2(b->device));
+	free(b->host);
+}
+
+CUresult test_run(void *module, const char *name, unsigned blocks, unsigned threads, unsigned shared, unsigned n,
+		  const uint64_t *args)
+{
+	void *params[32], *function;
+	CUresult r = cuModuleGetFunction(&function, module, name);
+
+	for (unsigned k = 0; k < n; k++)
+		params[k] = (void *)(uintptr_t)&args[k];
+	if (!r)
+		r = cuLaunchKernel(function, blocks, 1, 1, threads, 1, 1, shared, NULL, params, NULL);
+	return r ? r : cuCtxSynchronize();
+}
+
+/* A context anew, after an error of a kernel or at first. */
+void test_context(void)
+{
+	static bool had;
+	void *context = NULL;
+
+	if (had)
+		CALL(cuDevicePrimaryCtxRelease_v2(0));
+	had = true;
+	CALL(cuDevicePrimaryCtxRetain(&context, 0));
+	CALL(cuCtxSetCurrent(context));
+}
+
+int main(int argc, char **argv)
+{
+	char *kernels, report[4096];
+
+	if (argc != 4)
+		return 2;
+	snprintf(report, sizeof report, "%s/report.json", argv[3]);
+	setenv("PTX_TEST_REPORT", report, 1);
+	setenv("PTX_TEST_MEMORY", "268435456", 1);
+	CALL(cuInit(0));
+	test_context();
+	test_driver(argv[1]);
+	kernels = test_read(argv[2], NULL);
+	test_code(kernels);
+	free(kernels);
+	test_block(argv[1]);
+	test_scalar(argv[3]);
+	test_mma(argv[3]);
+	test_faults(argv[1], argv[3]);
+	CALL(cuDevicePrimaryCtxRelease_v2(0));
+	printf("%d passed, %d failed, 0 skipped\n", test_passed, test_failed);
+	return test_failed > 0;
+}

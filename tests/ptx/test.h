@@ -1,0 +1,45 @@
+/* tests/ptx/test.h -- the tests of the interpreter: kernels run through the driver's functions. */
+#ifndef MLOPT_TESTS_PTX_TEST_H
+#define MLOPT_TESTS_PTX_TEST_H
+
+#include "tests/ptx/driver_api.h"
+
+extern int test_passed, test_failed;
+
+/* Prints what failed. */
+bool test_check(bool good, const char *file, int line, const char *format, ...) __attribute__((format(printf, 4, 5)));
+#define CHECK(cond) test_check(cond, __FILE__, __LINE__, "%s", #cond)
+#define CHECK_THAT(cond, ...) test_check(cond, __FILE__, __LINE__, __VA_ARGS__)
+#define CALL(call) test_call(call, __FILE__, __LINE__, #call)
+CUresult test_call(CUresult r, const char *file, int line, const char *what); /* must succeed */
+
+char *test_read(const char *folder, const char *name); /* a file's text, malloc'd; NULL: there is none */
+void *test_load(const char *text);                     /* a module; NULL after a failed check */
+
+/* A buffer of the device and its copy here. */
+typedef struct TestBuffer {
+	CUdeviceptr device;
+	void *host;
+	size_t bytes;
+} TestBuffer;
+TestBuffer test_buffer(size_t bytes); /* zeros */
+void test_put(TestBuffer *b);
+void test_get(TestBuffer *b);
+void test_free(TestBuffer *b);
+
+/* Launches name of module with the n arguments (of 8 bytes each), waits; the error of the kernel. */
+CUresult test_run(void *module, const char *name, unsigned blocks, unsigned threads, unsigned shared, unsigned n,
+		  const uint64_t *args);
+
+void test_context(void);             /* everything of the device anew */
+
+void test_code(const char *kernels); /* compiled C: arithmetic, divergence, calls, local memory */
+
+void test_block(const char *cases);   /* reduce.ptx, async.ptx, warp.ptx, control.ptx */
+
+void test_mma(const char *folder);    /* writes its kernels there */
+void test_scalar(const char *folder); /* as above */
+void test_driver(const char *cases);  /* count.ptx */
+void test_faults(const char *cases, const char *folder); /* faults.ptx; modules that are refused */
+
+#endif
