@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""bench/mca.py [OPTION]... -- hot loops of Arm's server cores beside what their multipliers could do, without such a machine.
+"""bench/mca.py [OPTION]... -- hot loops of Arm's cores beside what their multipliers could do, without such a machine.
 
 Layers of ResNet-50 and BERT are compiled for each core in float32, int8 and bf16, one ONNX model each. Of the assembly that
 `mlopt compile --dump-asm` prints, the innermost loop with the most multiply-adds that lies inside the image is given to
@@ -21,13 +21,14 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 # target, core as LLVM names it, pipes for multiply-adds of 128 bits and of SVE registers
-CORES = [("graviton2", "neoverse-n1", 2, 2), ("graviton3", "neoverse-v1", 4, 2), ("graviton4", "neoverse-v2", 4, 4)]
+CORES = [("rasp4b", "cortex-a72", 1, 1), ("graviton2", "neoverse-n1", 2, 2), ("graviton3", "neoverse-v1", 4, 2), ("graviton4", "neoverse-v2", 4, 4)]
 # name, kernel (0: a matrix product), inputs, outputs, size of the result (rows of the matrix), stride
 LAYERS = [("1x1 64-256, 56", 1, 64, 256, 56, 1), ("1x1 256-128, 56", 1, 256, 128, 56, 1), ("1x1 1024-256, 14", 1, 1024, 256, 14, 1),
           ("3x3 64-64, 56", 3, 64, 64, 56, 1), ("3x3 128-128, 28 by 2", 3, 128, 128, 28, 2), ("3x3 256-256, 14", 3, 256, 256, 14, 1),
           ("matrix 768-3072, 128", 0, 768, 3072, 128, 1)]
+# Instructions of 8 (SMULL, SMLAL) or 4 (FMLA) products are counted alike: what one of them does, the column `by` says.
 FORMS = ["f32", "int8", "bf16"]
-MULTIPLY = re.compile(r"^\s+(fmla|fmad|sdot|udot|usdot|sudot|smmla|ummla|usmmla|bfmmla|bfdot)\s")
+MULTIPLY = re.compile(r"^\s+(fmla|fmad|smull2?|smlal2?|sdot|udot|usdot|sudot|smmla|ummla|usmmla|bfmmla|bfdot)\s")
 MARKS = ("<!-- bench/mca.py -->", "<!-- end of bench/mca.py -->")
 
 
@@ -123,7 +124,7 @@ def table(mlopt):
     with tempfile.TemporaryDirectory() as folder:
         for core in CORES:
             for form in FORMS:
-                if form == "bf16" and core[1] == "neoverse-n1":
+                if form == "bf16" and core[1] in ("cortex-a72", "neoverse-n1"):
                     continue  # multiplies none
                 for layer in LAYERS:
                     m = measure(mlopt, layer, form, core, folder)

@@ -72,6 +72,10 @@ static inline int64_t contract_tap_bytes(const KContract *c)
 /* How a step of `dot` terms is done on the target (emit_dot.c): does its instruction take bytes of A as signed ones?
  * In how many pieces are operands, and how many instructions as long as a multiply-add take them? */
 bool contract_takes_signed(const MloTarget *t, MloElem a);
+/* Are products of bytes made half a register at a time, in 16 bits?  (emit_halves.c) */
+bool contract_by_halves(const MloTarget *t, const KContract *c);
+/* Packs B for that, where it is so for c's steps. */
+void contract_choose_part(const MloTarget *t, KContract *c);
 /* Takes products of matrices for c's steps where the target has them and there is more than a column to share a step. */
 void contract_choose_pairs(const MloTarget *t, KContract *c);
 /* How the sign of A and its zero point are dealt with, for the schedule that c has. */
@@ -86,6 +90,12 @@ static inline bool contract_taps_overflow(const MloTarget *t, const KContract *c
 {
 	return !contract_is_depthwise(c) && c->nkx > 1 && c->nk >= 0 && c->nk < 2 * CONTRACT_UNROLL &&
 	       positions * (vecs + 1) + vecs > t->vector_regs;
+}
+
+/* Do taps of columns [x0, x0 + cols) lie outside the image? */
+static inline bool contract_at_edge(const KContract *c, int64_t x0, int64_t cols)
+{
+	return x0 * c->sx - c->px < 0 || (x0 + cols - 1) * c->sx + (c->nkx - 1) * c->dx - c->px >= c->in_x;
 }
 
 /* Copies of A in scratch memory: along an axis of one tap they hold only the pixels that are read.  From one output to the next, and

@@ -256,6 +256,8 @@ static void schedule(MloLowerCx *cx, ContractPlan *p, int64_t shortest, const Co
 		return;
 	}
 	contract_choose_pairs(cx->target, c);
+	contract_choose_part(cx->target, c);
+	c->b.small = contract_by_halves(cx->target, c) && w && contract_weights_small(w);
 	contract_choose_sign(cx->target, c);
 	if (p->band) {
 		mlo_schedule_band(cx->target, p->band, c);

@@ -35,6 +35,9 @@ const MloTensor *contract_pack_sparse(MloArena *a, const KContract *c, const Con
 /* Are all weights less their zero points numbers of i8?  channels_last: or else first. */
 bool contract_weights_fit(const ContractWeights *w, int64_t channels, bool channels_last);
 
+/* Is none of them INT8_MIN? */
+bool contract_weights_small(const ContractWeights *w);
+
 /* What describing a contraction yields.  `out_index` tells the epilogue the logical index of the
  * anchor's result from the contract's variables (b0, b1, y, x, c). */
 typedef struct ContractPlan {

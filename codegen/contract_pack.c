@@ -92,7 +92,7 @@ static const MloTensor *pack_winograd(MloArena *a, const KContract *c, const Con
 
 const MloTensor *contract_pack(MloArena *a, const KContract *c, const ContractWeights *w)
 {
-	int64_t width = (int64_t)c->vecs * c->lanes, tiles = mlo_contract_ctiles(c), taps = c->nky * c->nkx, i = 0;
+	int64_t width = (int64_t)c->vecs * c->lanes, tiles = mlo_contract_ctiles(c), taps = c->nky * c->nkx;
 	int64_t steps = mlo_contract_steps(c);
 	MloTensor *t;
 
@@ -102,9 +102,10 @@ const MloTensor *contract_pack(MloArena *a, const KContract *c, const ContractWe
 	for (int64_t row = 0; row < tiles * taps * steps; row++) {
 		int64_t oc = row / steps / taps * width, tap = row / steps % taps, k = row % steps * c->dot;
 
-		for (int64_t j = 0; j < width * c->dot; j++, i++)
+		for (int64_t j = 0; j < width * c->dot; j++)
 			if (oc + j / c->dot < c->nc && k + j % c->dot < c->nk)
-				set(t, i, weight_at[w->kind](w, oc + j / c->dot, k + j % c->dot, tap / c->nkx, tap % c->nkx));
+				set(t, row * width * c->dot + mlo_contract_place(c, j / c->dot, j % c->dot),
+				    weight_at[w->kind](w, oc + j / c->dot, k + j % c->dot, tap / c->nkx, tap % c->nkx));
 	}
 	return t;
 }
@@ -139,6 +140,16 @@ bool contract_weights_fit(const ContractWeights *w, int64_t channels, bool chann
 		if (v < INT8_MIN || v > INT8_MAX)
 			return false;
 	}
+	return true;
+}
+
+bool contract_weights_small(const ContractWeights *w)
+{
+	int64_t n = mlo_tensor_elems(w->w), zeros = w->zero ? mlo_tensor_elems(w->zero) : 1;
+
+	for (int64_t i = 0; i < n; i++)
+		if (weight(w, i, w->kind == CW_MATRIX ? i % zeros : i / (n / zeros)) == INT8_MIN)
+			return false;
 	return true;
 }
 

@@ -18,8 +18,7 @@ enum { UNROLL = CONTRACT_UNROLL };
 
 /* -- the terms ------------------------------------------------------------------------------ */
 
-/* A fence inside the thread, which is no instruction: loads behind it are not done, and not remembered, before it. */
-static void keep_order(Emit *e)
+void contract_keep_order(Emit *e)
 {
 	if (!e->t->gpu) /* LLVM has no such thing for these */
 		LLVMBuildFence(e->b, LLVMAtomicOrderingSequentiallyConsistent, 1, "");
@@ -45,7 +44,7 @@ static void emit_position(Tile *t, int r, int i, int to, LLVMValueRef a_off, int
 	}
 	/* LLVM's scheduler would load the inputs of several steps before it multiplies the first ones, and spill them */
 	if (c->dot > 1)
-		keep_order(e);
+		contract_keep_order(e);
 }
 
 /* One step of `live` terms for `cols` columns: a_off is where the first column reads, skip[i] leaves one out. */
@@ -60,6 +59,10 @@ static void emit_step(Tile *t, int cols, LLVMValueRef a_off, int live, const boo
 		contract_pair_step(t, cols, a_off, live, skip, b_off);
 		return;
 	}
+	if (c->b.part) {
+		contract_half_step(t, cols, a_off, live, skip, b_off);
+		return;
+	}
 	for (int j = 0; j < c->vecs; j++)
 		w[j] = contract_weights(t, b_off, j);
 	for (int r = t->row; r < t->row + t->nrow; r++)
@@ -67,7 +70,7 @@ static void emit_step(Tile *t, int cols, LLVMValueRef a_off, int live, const boo
 			if (!skip || !skip[i])
 				emit_position(t, r, i, i + t->turn * cols, a_off, live, w);
 	if (contract_taps_overflow(t->e->t, c, t->nrow * cols, c->vecs))
-		keep_order(t->e);
+		contract_keep_order(t->e);
 }
 
 /* The next step is number k, from an even one on, of `whole` whole ones. */
@@ -76,15 +79,15 @@ static void set_lane(Tile *t, int64_t k, int64_t whole)
 	t->lane = k < whole && (k % 2 == 1 || k + 1 < whole) ? (int)(k % 2) : -1;
 }
 
-/* UNROLL steps from k on. */
+/* The steps of a turn, from k on. */
 static void emit_turns(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, int live, LLVMValueRef k, int64_t step,
                        int64_t bstep, const bool *skip)
 {
 	Emit *e = t->e;
 
-	for (int u = 0; u < UNROLL; u++) {
+	for (int u = 0; u < t->unroll; u++) {
 		t->turn = u % t->ways;
-		set_lane(t, u, UNROLL);
+		set_lane(t, u, t->unroll);
 		emit_step(t, cols, add(e, a_off, muln(e, addc(e, k, u), step)), live, skip,
 		          add(e, b_off, muln(e, addc(e, k, u), bstep)));
 	}
@@ -96,10 +99,10 @@ static void emit_turns(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off
 static void emit_open_run(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, int64_t n, int64_t step, int64_t bstep)
 {
 	Emit *e = t->e;
-	LLVMValueRef main_n = LLVMBuildAnd(e->b, num(e, n), emit_index(e, -UNROLL), ""), k;
+	LLVMValueRef main_n = LLVMBuildAnd(e->b, num(e, n), emit_index(e, -t->unroll), ""), k;
 	EmitLoop l;
 
-	k = emit_for(e, &l, emit_index(e, 0), main_n, emit_index(e, UNROLL), "k");
+	k = emit_for(e, &l, emit_index(e, 0), main_n, emit_index(e, t->unroll), "k");
 	emit_turns(t, cols, a_off, b_off, 1, k, step, bstep, NULL);
 	emit_end(e, &l);
 	k = emit_for(e, &l, main_n, num(e, n), emit_index(e, 1), "k");
@@ -113,13 +116,13 @@ static void emit_run(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, 
 {
 	Emit *e = t->e;
 	int dot = t->c->dot;
-	int64_t steps = (n + dot - 1) / dot, main_n = n / dot / UNROLL * UNROLL;
+	int64_t steps = (n + dot - 1) / dot, main_n = n / dot / t->unroll * t->unroll;
 	EmitLoop l;
 
 	step *= dot; /* an open step has no dot but 1 */
 
-	if (main_n > UNROLL) {
-		LLVMValueRef k = emit_for(e, &l, emit_index(e, 0), emit_index(e, main_n), emit_index(e, UNROLL), "k");
+	if (main_n > t->unroll) {
+		LLVMValueRef k = emit_for(e, &l, emit_index(e, 0), emit_index(e, main_n), emit_index(e, t->unroll), "k");
 
 		if (t->share)
 			contract_prefetch_share(t, add(e, b_off, muln(e, k, bstep)));
@@ -162,7 +165,7 @@ static void emit_channels(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_
 		emit_open_run(t, cols, a_off, b_off, c->nk, c->a.k, bstep);
 	} else if (contract_group_aligned(c)) {
 		/* channels start at a block's first lane: whole blocks, several of a few steps at once, then the rest */
-		many = block < UNROLL * c->dot ? UNROLL * c->dot / block : 1;
+		many = block < t->unroll * c->dot ? t->unroll * c->dot / block : 1;
 		if (whole / many > 1) {
 			LLVMValueRef kb = emit_for(e, &l, emit_index(e, 0), emit_index(e, whole / many * many), emit_index(e, many), "kb");
 
@@ -206,6 +209,50 @@ void contract_inside(const KContract *c, Edge edge, int cols, int64_t i, int64_t
 		--*hi;
 }
 
+/* Does it take so long that code does not matter? */
+static bool takes_long(const MloTarget *t, const KContract *c)
+{
+	const double much = 1e6; /* cycles */
+	double steps = (double)(mlo_contract_steps(c) * c->nky * c->nkx) * (double)c->nc / c->lanes;
+
+	if (c->nk < 0 || c->nc < 0 || c->nx < 0 || c->ny < 0)
+		return true;
+	return (double)contract_images(c) * (double)(c->ny * c->nx) * steps * contract_dot_cost(t, c) / t->fma_per_cycle > much;
+}
+
+/* The first tap behind kx that lies outside for other columns; the next one where each has code of its own. */
+static int64_t same_taps(const Tile *t, Edge edge, int cols, int64_t kx)
+{
+	const KContract *c = t->c;
+	int64_t next = kx + 1;
+
+	for (; next < c->nkx && !takes_long(t->e->t, c); next++)
+		for (int i = 0; i < cols; i++)
+			if (contract_outside(c, edge, cols, next, i) != contract_outside(c, edge, cols, kx, i))
+				return next;
+	return next;
+}
+
+/* From one tap to the next in B. */
+static int64_t tap_size(const KContract *c)
+{
+	return c->b.packed ? mlo_contract_steps(c) * contract_step(c) : 0;
+}
+
+/* Taps [lo, hi) of row ky, whose pixels lie in row `row` of A, the first column's first one at ix0. */
+static void emit_tap_range(Tile *t, int cols, LLVMValueRef row, LLVMValueRef ix0, LLVMValueRef ky, LLVMValueRef lo, LLVMValueRef hi,
+                           const bool *skip)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	EmitLoop l;
+	LLVMValueRef kx = emit_for(e, &l, lo, hi, emit_index(e, 1), "kx");
+
+	emit_channels(t, cols, add(e, row, muln(e, add(e, ix0, muln(e, kx, c->dx)), c->a.x)),
+	              add(e, t->b0, muln(e, add(e, muln(e, ky, c->nkx), kx), tap_size(c))), skip);
+	emit_end(e, &l);
+}
+
 /* The taps of a row of a copy in phases (strips.h): those of a remainder have the same phase.  One loop over all of them would have to
  * divide, and LLVM then makes a pointer of each address.  row, b_off: of column x0, of the row's first tap. */
 static void emit_phases(Tile *t, int cols, LLVMValueRef row, LLVMValueRef b_off, int64_t tap)
@@ -230,9 +277,9 @@ static void emit_taps(Tile *t, int cols, LLVMValueRef x0, Edge edge, LLVMValueRe
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	EmitLoop ly, lx;
+	EmitLoop ly;
 	LLVMValueRef ky, row, ix0 = addc(e, muln(e, x0, c->sx), -c->px);
-	int64_t tap = c->b.packed ? mlo_contract_steps(c) * contract_step(c) : 0;
+	int64_t tap = tap_size(c);
 	bool one_ky = c->nky == 1 && c->py == 0;
 
 	ky = one_ky ? emit_index(e, 0) : emit_for(e, &ly, ky_lo, ky_hi, emit_index(e, 1), "ky");
@@ -240,16 +287,16 @@ static void emit_taps(Tile *t, int cols, LLVMValueRef x0, Edge edge, LLVMValueRe
 	if (contract_slides(c) && edge.kind != ANY) {
 		contract_slide(t, cols, add(e, row, muln(e, ix0, c->a.x)), add(e, t->b0, muln(e, ky, c->nkx * tap)), edge);
 	} else if (edge.kind == AT || edge.kind == LAST) {
-		for (int64_t kx = 0; kx < c->nkx; kx++) {
+		for (int64_t kx = 0, next; kx < c->nkx; kx = next) {
 			bool skip[64], any = false;
 
 			for (int i = 0; i < cols; i++) {
 				skip[i] = contract_outside(c, edge, cols, kx, i);
 				any |= !skip[i];
 			}
+			next = same_taps(t, edge, cols, kx);
 			if (any)
-				emit_channels(t, cols, add(e, row, muln(e, addc(e, ix0, kx * c->dx), c->a.x)),
-				              add(e, t->b0, muln(e, addc(e, muln(e, ky, c->nkx), kx), tap)), skip);
+				emit_tap_range(t, cols, row, ix0, ky, emit_index(e, kx), emit_index(e, next), skip);
 		}
 	} else if (c->nkx == 1 && edge.kind == INNER) {
 		emit_channels(t, cols, add(e, row, muln(e, ix0, c->a.x)), add(e, t->b0, muln(e, ky, tap)), NULL);
@@ -257,15 +304,33 @@ static void emit_taps(Tile *t, int cols, LLVMValueRef x0, Edge edge, LLVMValueRe
 		emit_phases(t, cols, add(e, row, muln(e, ix0, c->a.x)), add(e, t->b0, muln(e, ky, c->nkx * tap)), tap);
 	} else {
 		bool any = edge.kind == ANY;
-		LLVMValueRef kx = emit_for(e, &lx, any ? t->kx_lo : emit_index(e, 0), any ? t->kx_hi : emit_index(e, c->nkx),
-		                           emit_index(e, 1), "kx");
 
-		emit_channels(t, cols, add(e, row, muln(e, add(e, ix0, muln(e, kx, c->dx)), c->a.x)),
-		              add(e, t->b0, muln(e, add(e, muln(e, ky, c->nkx), kx), tap)), NULL);
-		emit_end(e, &lx);
+		emit_tap_range(t, cols, row, ix0, ky, any ? t->kx_lo : emit_index(e, 0), any ? t->kx_hi : emit_index(e, c->nkx), NULL);
 	}
 	if (!one_ky)
 		emit_end(e, &ly);
+}
+
+/* Loops over channels take as many steps in a turn as hide what the loop itself takes; at the edges of images, which are many pieces of
+ * code for few tiles, as few as nearly do. */
+static int unroll_of(const Tile *t, int cols, Edge edge)
+{
+	enum { ENOUGH = 96, AT_EDGES = 16 }; /* instructions that multiply */
+	double step = t->nrow * cols * t->c->vecs * contract_dot_cost(t->e->t, t->c);
+	bool inside = (edge.kind == INNER && t->nrow == t->rows) || takes_long(t->e->t, t->c);
+	bool lanes = emit_takes_lanes(t->e); /* of what one load has brought serve several steps */
+	int n = lanes && t->c->dot > 1 ? 2 : 1;
+
+	while (n < UNROLL && (t->share || (inside && lanes) || n * step < (inside ? ENOUGH : AT_EDGES)))
+		n *= 2;
+	return n;
+}
+
+/* As emit_taps, for t->nrow rows from t->row on. */
+static void emit_rows_taps(Tile *t, int cols, LLVMValueRef x0, Edge edge, LLVMValueRef ky_lo, LLVMValueRef ky_hi)
+{
+	t->unroll = unroll_of(t, cols, edge);
+	emit_taps(t, cols, x0, edge, ky_lo, ky_hi);
 }
 
 /* Sums of one register tile.  Of two rows the upper one may lack taps at the top that the lower one
@@ -277,182 +342,21 @@ static void emit_sums(Tile *t, int cols, LLVMValueRef x0, Edge edge)
 	t->row = 0;
 	t->nrow = 1;
 	if (t->rows == 1) {
-		emit_taps(t, cols, x0, edge, t->ky_lo[0], t->ky_hi[0]);
+		emit_rows_taps(t, cols, x0, edge, t->ky_lo[0], t->ky_hi[0]);
 		return;
 	}
 	if (t->c->nky == 1 && t->c->py == 0) {
 		t->nrow = 2;
-		emit_taps(t, cols, x0, edge, t->ky_lo[0], t->ky_hi[0]);
+		emit_rows_taps(t, cols, x0, edge, t->ky_lo[0], t->ky_hi[0]);
 		return;
 	}
 	t->row = 1;
-	emit_taps(t, cols, x0, edge, t->ky_lo[1], pick(e, LLVMIntSLT, t->ky_lo[0], t->ky_hi[1]));
+	emit_rows_taps(t, cols, x0, edge, t->ky_lo[1], pick(e, LLVMIntSLT, t->ky_lo[0], t->ky_hi[1]));
 	t->row = 0;
 	t->nrow = 2;
-	emit_taps(t, cols, x0, edge, t->ky_lo[0], t->ky_hi[1]);
+	emit_rows_taps(t, cols, x0, edge, t->ky_lo[0], t->ky_hi[1]);
 	t->nrow = 1;
-	emit_taps(t, cols, x0, edge, pick(e, LLVMIntSGT, t->ky_hi[1], t->ky_lo[0]), t->ky_hi[0]);
-}
-
-/* -- the epilogue --------------------------------------------------------------------------- */
-
-static LLVMValueRef tail_mask(Tile *t, int64_t real)
-{
-	LLVMValueRef bit[64];
-	LLVMTypeRef i1 = LLVMInt1TypeInContext(t->e->ctx);
-
-	for (int i = 0; i < t->c->lanes; i++)
-		bit[i] = LLVMConstInt(i1, i < real, 0);
-	return LLVMConstVector(bit, (unsigned)t->c->lanes);
-}
-
-LLVMValueRef contract_mask(Tile *t, int j)
-{
-	const KContract *c = t->c;
-	Emit *e = t->e;
-	LLVMValueRef left = LLVMBuildNSWSub(e->b, num(e, c->nc), addc(e, t->c_first, (int64_t)j * c->lanes), "");
-
-	return LLVMBuildICmp(e->b, LLVMIntSLT, emit_iota(e, e->index, c->lanes, 1),
-	                     emit_splat(e, left, c->lanes), "");
-}
-
-/* Lanes of vector j that are channels: all, a constant mask, or where the channels are a size, whatever
- * is left. */
-static LLVMValueRef channel_mask(Tile *t, int j, int64_t real)
-{
-	if (real >= 0)
-		return real < t->c->lanes ? tail_mask(t, real) : NULL;
-	return contract_mask(t, j);
-}
-
-/* Channels that vector j of a tile with `real` of them has; SOME: known when the kernel runs. */
-enum { SOME = -1 };
-static int64_t real_of(const Tile *t, int64_t real, int j)
-{
-	int64_t left = real - (int64_t)j * t->c->lanes;
-
-	return real == SOME ? SOME : left < 0 ? 0 : left;
-}
-
-void contract_lanes(Tile *t, int j)
-{
-	const KContract *c = t->c;
-	Emit *e = t->e;
-
-	e->var[c->var[4]] = addc(e, t->c_first, (int64_t)j * c->lanes);
-	e->lanes = c->lanes;
-	e->vec_var = c->var[4];
-	e->vec_aligned = true;
-}
-
-void contract_lanes_end(Tile *t)
-{
-	t->e->lanes = 0;
-	t->e->vec_var = -1;
-	t->e->mask = NULL;
-}
-
-void contract_output(Tile *t, LLVMValueRef x, int j, LLVMValueRef product, int64_t real)
-{
-	const KContract *c = t->c;
-	const KStmt *body;
-	const KInst *bias;
-	Emit *e = t->e;
-
-	e->var[c->var[0]] = t->b[0];
-	e->var[c->var[1]] = t->b[1];
-	e->var[c->var[2]] = t->y;
-	e->var[c->var[3]] = x;
-	contract_lanes(t, j);
-	e->product = product;
-	e->mask = channel_mask(t, j, real);
-	body = contract_bias(t, &bias);
-	if (bias) { /* products started from it */
-		e->val[body->value] = product;
-		body = body->next;
-	}
-	emit_stmts(e, body);
-	contract_lanes_end(t);
-	e->product = NULL;
-}
-
-/* Heavy epilogues (vector math), and all where code is to be small, are emitted once per vector and looped over the
- * columns. */
-static void epilogue_loop(Tile *t, int cols, LLVMValueRef x0, int64_t real_channels)
-{
-	const KContract *c = t->c;
-	Emit *e = t->e;
-
-	for (int j = 0; j < c->vecs; j++) {
-		int64_t real = real_of(t, real_channels, j);
-		LLVMValueRef buf, i, v;
-		EmitLoop l;
-
-		if (real == 0)
-			break;
-		buf = emit_alloca(e, LLVMArrayType(t->vec, (unsigned)cols), "");
-		for (int k = 0; k < cols; k++) {
-			LLVMValueRef at = emit_index(e, k);
-
-			v = LLVMBuildLoad2(e->b, t->vec, t->acc[k * c->vecs + j], "");
-			LLVMBuildStore(e->b, v, LLVMBuildInBoundsGEP2(e->b, t->vec, buf, &at, 1, ""));
-		}
-		i = emit_for(e, &l, emit_index(e, 0), emit_index(e, cols), emit_index(e, 1), "col");
-		v = LLVMBuildLoad2(e->b, t->vec, LLVMBuildInBoundsGEP2(e->b, t->vec, buf, &i, 1, ""), "");
-		contract_output(t, add(e, x0, i), j, v, real);
-		emit_end(e, &l);
-	}
-}
-
-static void epilogue_cols(Tile *t, int cols, LLVMValueRef x0, int64_t real_channels)
-{
-	const KContract *c = t->c;
-	Emit *e = t->e;
-
-	if ((contract_heavy_epilogue(e->k, t->s) || mlo_target_bare(e->t)) && cols > 1) {
-		epilogue_loop(t, cols, x0, real_channels);
-		return;
-	}
-	for (int i = 0; i < cols; i++) {
-		for (int j = 0; j < c->vecs; j++) {
-			int64_t real = real_of(t, real_channels, j);
-
-			if (real)
-				contract_output(t, addc(e, x0, i), j,
-				                LLVMBuildLoad2(e->b, t->vec, t->acc[i * c->vecs + j], ""), real);
-		}
-	}
-}
-
-/* The last channel tile may be partial: its stores are masked, in code of their own. */
-static void emit_epilogue(Tile *t, int cols, LLVMValueRef x0)
-{
-	const KContract *c = t->c;
-	Emit *e = t->e;
-	int64_t tiles = (c->nc + t->wtile - 1) / t->wtile, rest = c->nc - (tiles - 1) * t->wtile;
-	LLVMBasicBlockRef part, full, join;
-	LLVMValueRef partial = LLVMBuildICmp(e->b, LLVMIntEQ, t->ct, emit_index(e, tiles - 1), "");
-
-	if (c->nc < 0) {
-		partial = LLVMBuildICmp(e->b, LLVMIntSGT, addc(e, t->c_first, t->wtile), num(e, c->nc), "");
-		rest = SOME;
-		tiles = 2;
-	}
-	if (rest == t->wtile || tiles == 1) {
-		epilogue_cols(t, cols, x0, rest);
-		return;
-	}
-	part = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "partial");
-	full = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "full");
-	join = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "stored");
-	LLVMBuildCondBr(e->b, partial, part, full);
-	LLVMPositionBuilderAtEnd(e->b, part);
-	epilogue_cols(t, cols, x0, rest);
-	LLVMBuildBr(e->b, join);
-	LLVMPositionBuilderAtEnd(e->b, full);
-	epilogue_cols(t, cols, x0, t->wtile);
-	LLVMBuildBr(e->b, join);
-	LLVMPositionBuilderAtEnd(e->b, join);
+	emit_rows_taps(t, cols, x0, edge, pick(e, LLVMIntSGT, t->ky_hi[1], t->ky_lo[0]), t->ky_hi[0]);
 }
 
 /* -- tiles, rows, tasks --------------------------------------------------------------------- */
@@ -486,12 +390,9 @@ static void add_ways(Tile *t, int cols)
 	t->ways = 1;
 }
 
-void contract_tile(Tile *t, int cols, LLVMValueRef x0, Edge edge)
+/* The sums of a register tile. */
+static void tile_sums(Tile *t, int cols, LLVMValueRef x0, Edge edge)
 {
-	Emit *e = t->e;
-
-	LLVMValueRef *all = t->acc, y = t->y;
-
 	contract_start(t, cols, edge);
 	contract_prefetch_tile(t, x0);
 	t->ways = ways_of(t, cols);
@@ -499,26 +400,69 @@ void contract_tile(Tile *t, int cols, LLVMValueRef x0, Edge edge)
 	emit_sums(t, cols, x0, edge);
 	contract_unweave(t, cols);
 	add_ways(t, cols);
+}
+
+/* What becomes of them. */
+static void tile_results(Tile *t, int cols, LLVMValueRef x0)
+{
+	LLVMValueRef *all = t->acc, y = t->y;
+
 	for (int r = 0; r < t->rows; r++) {
 		t->acc = all + r * t->c->cols * t->c->vecs;
-		t->y = addc(e, y, r);
-		emit_epilogue(t, cols, x0);
+		t->y = addc(t->e, y, r);
+		contract_results(t, cols, x0);
 	}
 	t->acc = all;
 	t->y = y;
 }
 
-static bool tile_at_edge(const KContract *c, int64_t x0, int64_t cols)
+void contract_tile(Tile *t, int cols, LLVMValueRef x0, Edge edge)
 {
-	return x0 * c->sx - c->px < 0 || (x0 + cols - 1) * c->sx + (c->nkx - 1) * c->dx - c->px >= c->in_x;
+	tile_sums(t, cols, x0, edge);
+	tile_results(t, cols, x0);
 }
 
-/* All columns of one row: border tiles one by one, inner ones in a loop. */
+/* The sums of the whole tile at x0, one of `n`: at an edge by code of its own. */
+static void whole_tile_sums(Tile *t, LLVMValueRef x0, int64_t n)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMBasicBlockRef join = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "summed");
+	int64_t inside = n;
+
+	for (int64_t x = 0; x < n * c->cols; x += c->cols)
+		inside -= contract_at_edge(c, x, c->cols);
+	for (int64_t x = 0, left = n - inside; x < n * c->cols; x += c->cols) {
+		LLVMBasicBlockRef at, other;
+
+		if (!contract_at_edge(c, x, c->cols))
+			continue;
+		at = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "edge");
+		other = --left || inside ? LLVMAppendBasicBlockInContext(e->ctx, e->fn, "other") : NULL;
+		if (other)
+			LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, x0, emit_index(e, x), ""), at, other);
+		else
+			LLVMBuildBr(e->b, at);
+		LLVMPositionBuilderAtEnd(e->b, at);
+		tile_sums(t, c->cols, emit_index(e, x), (Edge){AT, x});
+		LLVMBuildBr(e->b, join);
+		if (other)
+			LLVMPositionBuilderAtEnd(e->b, other);
+	}
+	if (inside) {
+		tile_sums(t, c->cols, x0, inner);
+		LLVMBuildBr(e->b, join);
+	}
+	LLVMPositionBuilderAtEnd(e->b, join);
+}
+
+/* All columns of one row: whole tiles in a loop, which have their epilogue in common, then what is left; or, where code does not matter,
+ * border tiles one by one, inner ones in a loop. */
 static void emit_row(Tile *t)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	int64_t x = 0;
+	int64_t x = 0, whole = c->nx / c->cols;
 
 	if (c->nx < 0) {
 		contract_open_row(t);
@@ -528,10 +472,19 @@ static void emit_row(Tile *t)
 		contract_small_row(t);
 		return;
 	}
+	if (whole > 1 && !takes_long(e->t, c)) {
+		EmitLoop l;
+		LLVMValueRef x0 = emit_for(e, &l, emit_index(e, 0), emit_index(e, whole * c->cols), emit_index(e, c->cols), "x");
+
+		whole_tile_sums(t, x0, whole);
+		tile_results(t, c->cols, x0);
+		emit_end(e, &l);
+		x = whole * c->cols;
+	}
 	while (x < c->nx) {
 		int64_t cols = c->nx - x < c->cols ? c->nx - x : c->cols, n = 0;
 
-		while (x + (n + 1) * c->cols <= c->nx && !tile_at_edge(c, x + n * c->cols, c->cols))
+		while (x + (n + 1) * c->cols <= c->nx && !contract_at_edge(c, x + n * c->cols, c->cols))
 			n++;
 		if (n > 1) {
 			EmitLoop l;
@@ -541,7 +494,7 @@ static void emit_row(Tile *t)
 			emit_end(e, &l);
 			x += n * c->cols;
 		} else {
-			contract_tile(t, (int)cols, emit_index(e, x), tile_at_edge(c, x, cols) ? (Edge){AT, x} : inner);
+			contract_tile(t, (int)cols, emit_index(e, x), contract_at_edge(c, x, cols) ? (Edge){AT, x} : inner);
 			x += cols;
 		}
 	}
@@ -580,15 +533,17 @@ static void emit_row_range(Tile *t, LLVMValueRef lo, LLVMValueRef hi, int rows)
 
 void contract_rows(Tile *t, LLVMValueRef lo, LLVMValueRef hi)
 {
+	const KContract *c = t->c;
 	Emit *e = t->e;
 	LLVMValueRef pairs;
 
-	if (t->c->rows == 2) {
+	if (c->rows == 2) {
 		pairs = LLVMBuildNSWSub(e->b, hi, remc(e, LLVMBuildNSWSub(e->b, hi, lo, ""), 2), "");
 		emit_row_range(t, lo, pairs, 2);
 		lo = pairs;
 	}
-	emit_row_range(t, lo, hi, 1);
+	if (c->rows != 2 || c->y_lo || c->ny % 2 || c->y_chunk % 2)
+		emit_row_range(t, lo, hi, 1);
 }
 
 static void emit_rows(Tile *t, LLVMValueRef chunk)
@@ -737,7 +692,7 @@ void contract_begin(Tile *t, LLVMValueRef *acc, size_t most)
 static void emit_tasks(Emit *e, const KStmt *s, LLVMValueRef begin, LLVMValueRef end)
 {
 	const KContract *c = s->contract;
-	Tile t = {.e = e, .s = s, .c = c, .b_arg = c->b_arg, .wtile = (int64_t)c->vecs * c->lanes, .rows = 1, .ways = 1, .lane = -1, .depthwise = contract_is_depthwise(c)};
+	Tile t = {.e = e, .s = s, .c = c, .b_arg = c->b_arg, .wtile = (int64_t)c->vecs * c->lanes, .rows = 1, .ways = 1, .unroll = UNROLL, .lane = -1, .depthwise = contract_is_depthwise(c)};
 	LLVMValueRef chunk, acc[512];
 	EmitLoop l;
 

@@ -13,6 +13,7 @@ typedef struct Tile {
 	int rows;                   /* rows of the tile at hand, 1 or 2 */
 	int row, nrow;              /* those that take the terms emitted now */
 	int lane;                   /* of the step at hand in two that follow each other in A and are both whole; -1: not known */
+	int unroll;                 /* steps of a turn of loops over channels */
 	int ways, turn;             /* sums per output that take terms in turn; whose turn it is */
 	LLVMValueRef a0;            /* A at this batch (element offset) */
 	LLVMValueRef b0;            /* B at this batch and channel tile */
@@ -49,6 +50,8 @@ void contract_tile(Tile *t, int cols, LLVMValueRef x0, Edge edge);
 /* The epilogue at rows t->y, column x, for vector j of the tile, of whose lanes `real` are channels; -1: known when the
  * kernel runs. */
 void contract_output(Tile *t, LLVMValueRef x, int j, LLVMValueRef product, int64_t real);
+/* A fence inside the thread, which is no instruction: loads behind it are not done, and not remembered, before it. */
+void contract_keep_order(Emit *e);
 /* Sets the tap rows that lie inside the image, for each row of the tiles that start at t->y, and what these tiles share. */
 void contract_begin_rows(Tile *t);
 
@@ -93,6 +96,10 @@ LLVMValueRef contract_pair_input(Tile *t, LLVMValueRef a, LLVMValueRef b, int li
 LLVMValueRef contract_pair_weights(Tile *t, LLVMValueRef off, int h);
 void contract_multiply_pair(Tile *t, LLVMValueRef a, LLVMValueRef b, LLVMValueRef acc);
 
+/* emit_halves.c, where contract_by_halves().  A step, as of contract_pair_step; depthwise, as contract_slide. */
+void contract_half_step(Tile *t, int cols, LLVMValueRef a_off, int live, const bool *skip, LLVMValueRef b_off);
+void contract_half_slide(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, Edge edge);
+
 /* emit_pairs.c.  A step of `live` terms for the tile's columns, of which skip[i] leaves one out, by such products. */
 void contract_pair_step(Tile *t, int cols, LLVMValueRef a_off, int live, const bool *skip, LLVMValueRef b_off);
 /* Sums of pairs of columns, woven together as these products take them; and apart again.  Nothing where there are none. */
@@ -121,7 +128,9 @@ void contract_start_inside(Tile *t, LLVMValueRef *start);
  * answered: accumulators start from it.  Else NULL, and the epilogue. */
 const KStmt *contract_bias(const Tile *t, const KInst **bias);
 
-/* emit_contract.c: statements from here to contract_lanes_end() are about vector j of the tile's channels. */
+/* emit_epilogue.c: what becomes of the sums of a register tile of `cols` columns from x0 on, in row t->y. */
+void contract_results(Tile *t, int cols, LLVMValueRef x0);
+/* Statements from here to contract_lanes_end() are about vector j of the tile's channels. */
 void contract_lanes(Tile *t, int j);
 void contract_lanes_end(Tile *t);
 LLVMValueRef contract_mask(Tile *t, int j); /* lanes of vector j that are channels */

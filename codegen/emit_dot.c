@@ -34,7 +34,18 @@ static const char *instruction(const MloTarget *t, const KContract *c)
 
 bool contract_takes_signed(const MloTarget *t, MloElem a)
 {
-	return a == EL_i8 ? t->dots->s8s8 || !t->dots->u8s8 : !t->dots->u8s8 && t->dots->s8s8;
+	return a == EL_i8 ? t->dots->s8s8 || !t->dots->u8s8 : mlo_dots_signed(t->dots);
+}
+
+bool contract_by_halves(const MloTarget *t, const KContract *c)
+{
+	return t->dots->half_s8s8 && mlo_elem_bits(c->a.elem) == 8 && t->register_bytes == t->vector_bytes &&
+	       (c->dot == 4 || contract_slides(c));
+}
+
+void contract_choose_part(const MloTarget *t, KContract *c)
+{
+	c->b.part = c->dot == 4 && contract_by_halves(t, c) ? 2 : 0;
 }
 
 void contract_choose_pairs(const MloTarget *t, KContract *c)
@@ -49,7 +60,7 @@ void contract_choose_pairs(const MloTarget *t, KContract *c)
 
 void contract_choose_sign(const MloTarget *t, KContract *c)
 {
-	c->a.flip = contract_lane_dot(c) == 4 && !c->depth && contract_takes_signed(t, c->a.elem) != (c->a.elem == EL_i8);
+	c->a.flip = (contract_lane_dot(c) == 4 || contract_by_halves(t, c)) && !c->depth && contract_takes_signed(t, c->a.elem) != (c->a.elem == EL_i8);
 	c->zero.sums = c->a.flip || c->zero.given || c->zero.at;
 }
 
@@ -57,13 +68,15 @@ int contract_dot_pieces(const MloTarget *t, const KContract *c)
 {
 	if (c->dot == 1 || instruction(t, c))
 		return 1;
-	return c->dot == 2 || t->dots->i16 ? 2 : 4;
+	return c->dot == 2 || t->dots->i16 || c->b.part ? 2 : 4;
 }
 
 double contract_dot_cost(const MloTarget *t, const KContract *c)
 {
 	int pieces = contract_dot_pieces(t, c);
 
+	if (c->b.part)
+		return c->b.small ? 3 : 4;
 	return pieces == 1 || c->dot == 2 ? pieces : 2 * pieces;
 }
 
@@ -221,6 +234,16 @@ static DotOperand whole(LLVMValueRef v)
 	return (DotOperand){.n = 1, .v = {v}};
 }
 
+/* Elements of A, alone in their lanes. */
+static LLVMValueRef widen_input(Tile *t, LLVMValueRef v)
+{
+	const KContract *c = t->c;
+
+	if (!c->a.flip)
+		return contract_widen(t, c->a.elem, v);
+	return contract_widen(t, c->a.elem == EL_u8 ? EL_i8 : EL_u8, LLVMBuildXor(t->e->b, v, emit_const_i(LLVMTypeOf(v), 0x80), ""));
+}
+
 DotOperand contract_input(Tile *t, LLVMValueRef off, int live)
 {
 	Emit *e = t->e;
@@ -229,7 +252,7 @@ DotOperand contract_input(Tile *t, LLVMValueRef off, int live)
 	LLVMValueRef x;
 
 	if (c->dot == 1)
-		return whole(emit_broadcast(e, contract_widen(t, c->a.elem, load_as(t, false, off, raw)), c->lanes));
+		return whole(emit_broadcast(e, widen_input(t, load_as(t, false, off, raw)), c->lanes));
 	if (t->lane >= 0 && emit_takes_lanes(e))
 		x = emit_load_lane(e, contract_address(t, false, addc(e, off, -t->lane * c->dot)), t->lane, c->lanes);
 	else

@@ -59,6 +59,7 @@ LLVMValueRef emit_broadcast(Emit *e, LLVMValueRef v, int lanes); /* what was loa
  * Lane `lane` of the two of 32 bits there, in all lanes. */
 bool emit_takes_lanes(const Emit *e);
 LLVMValueRef emit_load_lane(Emit *e, LLVMValueRef at, int lane, int lanes);
+bool emit_converts_nan(const Emit *e);               /* to integer 0; minima and maxima keep it.  (Arm ARM, FCVTZS, FMAX.) */
 /* a and b, 64 bits each, side by side in each 128 bits of a vector of i64; and such a pair from memory. */
 LLVMValueRef emit_pair(Emit *e, LLVMValueRef a, LLVMValueRef b, int bytes);
 LLVMValueRef emit_pair_load(Emit *e, LLVMValueRef at, int bytes);

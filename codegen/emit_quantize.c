@@ -320,6 +320,19 @@ static LLVMValueRef nearest(Emit *e, LLVMValueRef x, LLVMTypeRef *over)
 	return LLVMBuildSub(e->b, x, emit_const_i(over[0], ROUNDER_BITS), "");
 }
 
+/* The same where conversions make 0 of NaN, which bounds keep: no instruction looks for it. */
+static LLVMValueRef signed_by_conversion(Emit *e, const Rounding *r, LLVMValueRef x, LLVMTypeRef *over)
+{
+	LLVMTypeRef t = over[1];
+
+	x = emit_intrinsic(e, "llvm.maximum", &t, 1, (LLVMValueRef[]){x, emit_const_f(t, r->lo)}, 2);
+	x = emit_rint(e, emit_intrinsic(e, "llvm.minimum", &t, 1, (LLVMValueRef[]){x, emit_const_f(t, r->hi)}, 2));
+	if (r->shift != 0)
+		x = LLVMBuildFAdd(e->b, x, emit_const_f(t, r->shift), "");
+	x = emit_intrinsic(e, "llvm.fptosi.sat", over, 2, &x, 1);
+	return LLVMBuildTrunc(e->b, x, emit_vec(emit_type(e, r->to), emit_lanes(x)), "");
+}
+
 LLVMValueRef emit_cast_rounded(Emit *e, int value, MloElem to, int lanes)
 {
 	Rounding r;
@@ -331,6 +344,8 @@ LLVMValueRef emit_cast_rounded(Emit *e, int value, MloElem to, int lanes)
 	x = to_round(e, &r, lanes);
 	over[0] = emit_vec(LLVMInt32TypeInContext(e->ctx), lanes);
 	over[1] = LLVMTypeOf(x);
+	if (is_signed(to) && emit_converts_nan(e))
+		return signed_by_conversion(e, &r, x, over);
 	shift = emit_const_i(over[0], (int64_t)r.shift);
 	v = at_least(e, x, r.lo);
 	if (!is_signed(to) && emit_has(e, "avx512bw") && r.shift >= 0) {

@@ -134,7 +134,12 @@ LLVMValueRef emit_broadcast(Emit *e, LLVMValueRef v, int lanes)
 
 bool emit_takes_lanes(const Emit *e)
 {
-	return !strcmp(e->t->arch, "aarch64") && !emit_scalable(e);
+	return mlo_target_lanes(e->t);
+}
+
+bool emit_converts_nan(const Emit *e)
+{
+	return emit_takes_lanes(e);
 }
 
 LLVMValueRef emit_load_lane(Emit *e, LLVMValueRef at, int lane, int lanes)

@@ -213,6 +213,8 @@ static bool slide_bytes(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_of
 
 void contract_slide(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_off, Edge edge)
 {
-	if (!slide_bytes(t, cols, a_off, b_off, edge))
+	if (contract_by_halves(t->e->t, t->c))
+		contract_half_slide(t, cols, a_off, b_off, edge);
+	else if (!slide_bytes(t, cols, a_off, b_off, edge))
 		slide_terms(t, cols, a_off, b_off, edge);
 }

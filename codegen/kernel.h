@@ -124,8 +124,9 @@ typedef struct KStmt {
  * is then packed.
  *
  * B is either packed at compile time,
- *   [ceil(nc / (vecs*lanes))][ky][kx][ceil(nk / dot)][vecs*lanes][dot], zero beyond nc and nk,   (b.packed)
- * or read in place: B[b0*b.b0 + b1*b.b1 + k*b.k + c], 1x1 taps only.
+ *   [ceil(nc / (vecs*lanes))][ky][kx][ceil(nk / dot)][dot / part][vecs*lanes][part], zero beyond nc and nk,   (b.packed)
+ * part being b.part, or where that is 0, dot; with b.small none of its elements is INT8_MIN, so that the sum of two products of bytes fits
+ * 16 bits; or read in place: B[b0*b.b0 + b1*b.b1 + k*b.k + c], 1x1 taps only.
  *
  * The zero point is zero.at, plus the element of zero.z_arg where it is `given` by the run.  Machine code gets it out
  * of the sums of the weights of each tap that lies inside, i32 zero.s_arg[ceil(nc / (vecs*lanes))][ky][kx][vecs*lanes],
@@ -149,7 +150,7 @@ typedef struct KContract {
 	const KIdx *a_at, *b_at;      /* NULL: 0 */
 	const KIdx *y_lo, *y_hi;      /* both NULL: all rows */
 	struct { MloElem elem; bool flip; int64_t b0, b1, y, x, block, blk, k; } a;
-	struct { MloElem elem; bool packed; int64_t b0, b1, k; } b;
+	struct { MloElem elem; bool packed, small; int part; int64_t b0, b1, k; } b;
 	struct { bool sums, given; int s_arg, z_arg; int64_t at; } zero;
 	struct { bool on; int g_arg; int64_t b0; } scale;
 	int var[5];                   /* b0, b1, y, x, c: variable numbers used by the epilogue */
@@ -304,6 +305,14 @@ int64_t mlo_contract_csplits(const KContract *c); /* tasks that share the channe
 MloElem mlo_contract_sum(const KContract *c); /* what products are summed up in: f32 or i32 */
 /* Steps of `dot` terms per tap; likewise.  Of a matrix unit, with those that fill up its products. */
 int64_t mlo_contract_steps(const KContract *c);
+/* Where in a step of B, packed, term k of it is, of channel `lane` of a tile; and which terms a lane has side by side. */
+static inline int mlo_contract_part(const KContract *c) { return c->b.part ? c->b.part : c->dot; }
+static inline int64_t mlo_contract_place(const KContract *c, int64_t lane, int64_t k)
+{
+	int64_t part = mlo_contract_part(c);
+
+	return (k / part * c->vecs * c->lanes + lane) * part + k % part;
+}
 /* Taps whose steps follow each other in its runs. */
 static inline int64_t mlo_contract_run_taps(const KContract *c) { return c->dx == 1 ? c->nkx : 1; }
 double mlo_contract_flops(const MloKernel *k, const KContract *c); /* without the epilogue */

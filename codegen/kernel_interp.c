@@ -453,8 +453,8 @@ static double contract_term(Interp *p, const KContract *c, const int64_t *o, int
 
 	a += kk / c->a.block * c->a.blk + kk % c->a.block * c->a.k + (c->a_at ? idx(p, c->a_at) : 0);
 	if (c->b.packed)
-		b = (((o[4] / w * c->nky * c->nkx + tap) * mlo_contract_steps(c) + k / c->dot) * w + o[4] % w) * c->dot +
-		    k % c->dot;
+		b = ((o[4] / w * c->nky * c->nkx + tap) * mlo_contract_steps(c) + k / c->dot) * w * c->dot +
+		    mlo_contract_place(c, o[4] % w, k % c->dot);
 	else
 		b = o[0] * c->b.b0 + o[1] * c->b.b1 + k * c->b.k + o[4];
 	b += c->b_at ? idx(p, c->b_at) : 0;

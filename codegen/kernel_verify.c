@@ -340,6 +340,8 @@ static void check_elements(Scope *s, const KContract *c)
 	else if (dot > 1 && dot <= CONTRACT_MOST_DOT && (c->nk < 1 || c->a.k != 1 || !c->b.packed || (c->a.block % dot && c->a.block < c->nk) ||
 	                     c->group_k % dot))
 		wrong(s, "contraction of %d at once that do not lie beside each other", dot);
+	if (c->b.part && (c->b.part != 2 || dot != 4 || !c->b.packed || c->depth || c->sparse.spread))
+		wrong(s, "contraction with weights of %d of %d terms side by side", c->b.part, dot);
 	if (contract_pairs(c) && (c->cols % 2 || c->wino || c->depth || c->sparse.spread || contract_is_depthwise(c)))
 		wrong(s, "contraction by products of matrices in tiles of %d columns", c->cols);
 	check_input(s, c->a_arg, c->a.elem, "A");

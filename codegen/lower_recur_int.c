@@ -59,6 +59,7 @@ static KContract product(Recur *r)
 	               .zero.given = true, .a_arg = r->in8.state};
 
 	c.zero.z_arg = r->in8.zero;
+	contract_choose_part(r->cx->target, &c);
 	contract_choose_sign(r->cx->target, &c);
 	mlo_schedule_contract(r->cx->target, r->k, 1, &c);
 	c.y_chunk = c.cols;

@@ -2,7 +2,7 @@
  * Requires: types, a target.  Keeps: types but of those values, order, origins.  Breaks: nothing.  Idempotent.
  *
  * q + 128 with zero point z + 128 stands for the same numbers.  Most instructions that sum up products of
- * bytes take unsigned activations, some only signed ones (Arm's SDOT); the others would have to be turned in each kernel that
+ * bytes take unsigned activations, some only signed ones (Arm's SDOT and SMULL); the others would have to be turned in each kernel that
  * reads them.  Values
  * change together with all that they are moved to: a set of them stays as it is if anything else reads or
  * makes one. */
@@ -134,8 +134,7 @@ static void turn(Signer *u, MloNode *n)
 
 MloStatus mlo_pass_sign(MloGraph *g, MloPassCx *cx)
 {
-	const MloDots *dots = cx->target->dots;
-	bool to_signed = dots->s8s8 && !dots->u8s8;
+	bool to_signed = mlo_dots_signed(cx->target->dots);
 	Signer u = {.g = g, .cx = cx, .turns = MLO_NEWN(cx->arena, bool, g->next_id + 1), .count = g->next_id,
 	            .from = to_signed ? EL_u8 : EL_i8, .to = to_signed ? EL_i8 : EL_u8, .shift = to_signed ? -128 : 128};
 

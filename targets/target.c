@@ -7,6 +7,7 @@
 #define DOTS(id, us, ss, pairs, bf, rnd) DOTS_MM(id, us, ss, pairs, bf, rnd, NULL, NULL, NULL)
 #define DOTS_MM(id, us, ss, pairs, bf, rnd, mus, mss, mbf) \
 	static const MloDots dots_##id = {.u8s8 = us, .s8s8 = ss, .i16 = pairs, .bf16 = bf, .round = rnd, .mm_u8s8 = mus, .mm_s8s8 = mss, .mm_bf16 = mbf};
+#define DOTS_HALF(id, half, pairs) static const MloDots dots_##id = {.half_s8s8 = half, .neighbours = pairs};
 #define MATRIX(id, cfg, rel, zr, ld, st, us, ss, bf, nreg, nrow, nbyte, cyc, lat, rcyc)                    \
 	static const MloMatrix matrix_##id = {.config = cfg, .release = rel, .zero = zr, .load = ld, .store = st, .u8s8 = us, \
 		.s8s8 = ss, .bf16 = bf, .registers = nreg, .rows = nrow, .row_bytes = nbyte, .product_cycles = cyc, \
@@ -34,6 +35,7 @@
 static const MloTarget *const variants[] = {
 #define DOTS(...)
 #define DOTS_MM(...)
+#define DOTS_HALF(...)
 #define MATRIX(...)
 #define VARIANT(id, ...) &variant_##id,
 #include "targets/variants.def"
@@ -49,6 +51,7 @@ static const MloTargetSet sets[] = {
 static const MloTargetSet levels[] = {
 #define DOTS(...)
 #define DOTS_MM(...)
+#define DOTS_HALF(...)
 #define MATRIX(...)
 #define VARIANT(id, nm, ...) {.name = nm, .aliases = "", .summary = "that level alone", .variant = {&variant_##id}},
 #include "targets/variants.def"
@@ -80,6 +83,11 @@ unsigned mlo_target_call_bytes(const MloTarget *t)
 bool mlo_target_sve(const MloTarget *t)
 {
 	return t->register_bytes > MLO_NEON_BYTES && !strcmp(t->arch, "aarch64");
+}
+
+bool mlo_target_lanes(const MloTarget *t)
+{
+	return strcmp(t->arch, "aarch64") == 0 && !mlo_target_sve(t);
 }
 
 const MloTarget *mlo_target_native(void)

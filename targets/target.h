@@ -15,15 +15,23 @@
 
 /* Instructions of quantised arithmetic for each lane of 32 bits, most of which take several products at once, as LLVM
  * names its intrinsics for registers, or i16 for single lanes; NULL: the target has none.  (Intel SDM, VPDPBUSD, VPDPBSSD, VPMADDWD,
- * VDPBF16PS, VCVTPS2DQ; Arm ARM, USDOT, SDOT, BFDOT, USMMLA, SMMLA, BFMMLA, SMLAD.) */
+ * VDPBF16PS, VCVTPS2DQ; Arm ARM, USDOT, SDOT, BFDOT, USMMLA, SMMLA, BFMMLA, SMLAD, SMULL, SADDLP.) */
 typedef struct MloDots {
 	const char *u8s8;        /* sum + 4 products of u8 with i8, in i32 */
 	const char *s8s8;        /* sum + 4 products of i8 with i8, in i32 */
 	const char *i16;         /* 2 products of i16 with i16, in i32, without a sum; of single lanes: sum + */
 	const char *bf16;        /* sum + 2 products of bf16 with bf16, in f32 */
 	const char *mm_u8s8, *mm_s8s8, *mm_bf16; /* per 128 bits: 2 x 2 sums + 2 rows of 8 bytes (4 bf16) of A by 2 of B */
+	const char *half_s8s8;   /* products of i8 with i8, in i16: of half a register, where there is nothing of the above for bytes, */
+	const char *neighbours;  /* and the sums of each two of them that are neighbours, in i32 */
 	const char *round;       /* f32 to the nearest i32, halves to even; INT32_MIN for whatever does not fit */
 } MloDots;
+
+/* Are activations multiplied as they are where they are i8, rather than u8? */
+static inline bool mlo_dots_signed(const MloDots *d)
+{
+	return !d->u8s8 && (d->s8s8 || d->half_s8s8);
+}
 
 /* A unit that multiplies matrices in registers of their own, as LLVM names its intrinsics: they take numbers of such registers
  * as constants.  A register has up to `rows` rows of up to `row_bytes` bytes, as configured; a product adds, to each lane of 32
@@ -112,6 +120,8 @@ typedef struct MloTargetSet {
 
 /* Are registers those of SVE, at the length that the target fixes? */
 bool mlo_target_sve(const MloTarget *t);
+/* Do multiplications take one lane of an operand for all lanes (NEON)?  Bringing an element into all lanes takes a unit that multiplies. */
+bool mlo_target_lanes(const MloTarget *t);
 
 /* By name: "native" included, and the name of a variant that no target has; NULL + known names. */
 const MloTargetSet *mlo_target_find(const char *name, MloDiag *d);

@@ -75,7 +75,7 @@ static const char *cpu_of(const MloTarget *t)
 	return t->tune ? t->tune : t->cpu;
 }
 
-/* The target of the fewest variants one of which is for that CPU. */
+/* The target of the fewest variants one of which is for that CPU, or may be used on it. */
 static const char *of_cpu(const char *arch, const char *cpu)
 {
 	const char *best = NULL;
@@ -87,7 +87,8 @@ static const char *of_cpu(const char *arch, const char *cpu)
 		size_t n = 0;
 
 		for (; n < sizeof s->variant / sizeof *s->variant && s->variant[n]; n++)
-			has |= !strcmp(s->variant[n]->arch, arch) && !strcmp(cpu_of(s->variant[n]), cpu);
+			has |= !strcmp(s->variant[n]->arch, arch) &&
+			       (!strcmp(cpu_of(s->variant[n]), cpu) || !strcmp(s->variant[n]->cpu, cpu));
 		if (has && n < least) {
 			least = n;
 			best = s->name;

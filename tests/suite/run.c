@@ -8,6 +8,7 @@
  * `# tiles N` says how many kernels use a matrix unit where there is one, `# sparse N` how many leave out weights that are zero on
  * the same target at full precision, at least. */
 #include <dirent.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -146,7 +147,7 @@ static MloTensor *random_input(const Case *c, const MloValue *v, uint64_t *seed)
 	for (int64_t i = 0; i < mlo_tensor_elems(t); i++) {
 		double u = (double)(next_random(seed) >> 11) / 9007199254740992.0, x = lo + u * (hi - lo);
 
-		mlo_tensor_set_f64(t, i, mlo_elem_is_float(t->elem) ? x : (double)(int64_t)(lo + u * (hi - lo + 0.999)));
+		mlo_tensor_set_f64(t, i, mlo_elem_is_float(t->elem) ? x : floor(lo + u * (hi - lo + 0.999)));
 	}
 	return t;
 }

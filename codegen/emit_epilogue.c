@@ -1,0 +1,185 @@
+/* codegen/emit_epilogue.c -- what becomes of the sums of a register tile: the statements of a contraction's body, vector by vector. */
+#include "codegen/emit_contract.h"
+
+static LLVMValueRef tail_mask(Tile *t, int64_t real)
+{
+	LLVMValueRef bit[64];
+	LLVMTypeRef i1 = LLVMInt1TypeInContext(t->e->ctx);
+
+	for (int i = 0; i < t->c->lanes; i++)
+		bit[i] = LLVMConstInt(i1, i < real, 0);
+	return LLVMConstVector(bit, (unsigned)t->c->lanes);
+}
+
+LLVMValueRef contract_mask(Tile *t, int j)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMValueRef left = LLVMBuildNSWSub(e->b, num(e, c->nc), addc(e, t->c_first, (int64_t)j * c->lanes), "");
+
+	return LLVMBuildICmp(e->b, LLVMIntSLT, emit_iota(e, e->index, c->lanes, 1),
+	                     emit_splat(e, left, c->lanes), "");
+}
+
+/* Lanes of vector j that are channels: all, a constant mask, or where the channels are a size, whatever
+ * is left. */
+static LLVMValueRef channel_mask(Tile *t, int j, int64_t real)
+{
+	if (real >= 0)
+		return real < t->c->lanes ? tail_mask(t, real) : NULL;
+	return contract_mask(t, j);
+}
+
+/* Channels that vector j of a tile with `real` of them has; SOME: known when the kernel runs. */
+enum { SOME = -1 };
+static int64_t real_of(const Tile *t, int64_t real, int j)
+{
+	int64_t left = real - (int64_t)j * t->c->lanes;
+
+	return real == SOME ? SOME : left < 0 ? 0 : left;
+}
+
+void contract_lanes(Tile *t, int j)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+
+	e->var[c->var[4]] = addc(e, t->c_first, (int64_t)j * c->lanes);
+	e->lanes = c->lanes;
+	e->vec_var = c->var[4];
+	e->vec_aligned = true;
+}
+
+void contract_lanes_end(Tile *t)
+{
+	t->e->lanes = 0;
+	t->e->vec_var = -1;
+	t->e->mask = NULL;
+}
+
+void contract_output(Tile *t, LLVMValueRef x, int j, LLVMValueRef product, int64_t real)
+{
+	const KContract *c = t->c;
+	const KStmt *body;
+	const KInst *bias;
+	Emit *e = t->e;
+
+	e->var[c->var[0]] = t->b[0];
+	e->var[c->var[1]] = t->b[1];
+	e->var[c->var[2]] = t->y;
+	e->var[c->var[3]] = x;
+	contract_lanes(t, j);
+	e->product = product;
+	e->mask = channel_mask(t, j, real);
+	body = contract_bias(t, &bias);
+	if (bias) { /* products started from it */
+		e->val[body->value] = product;
+		body = body->next;
+	}
+	emit_stmts(e, body);
+	contract_lanes_end(t);
+	e->product = NULL;
+}
+
+/* Heavy epilogues (vector math), all where code is to be small, and long ones behind many terms are loops over the columns, of vectors
+ * [from, to) of the tile. */
+static void epilogue_loop(Tile *t, int cols, LLVMValueRef x0, int64_t real_channels, int from, int to)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMValueRef buf = emit_alloca(e, LLVMArrayType(t->vec, (unsigned)(cols * (to - from))), ""), i, first, at;
+	EmitLoop l;
+
+	for (int k = 0; k < cols; k++)
+		for (int j = from; j < to; j++) {
+			LLVMValueRef v = LLVMBuildLoad2(e->b, t->vec, t->acc[k * c->vecs + j], "");
+
+			at = emit_index(e, (int64_t)k * (to - from) + j - from);
+			LLVMBuildStore(e->b, v, LLVMBuildInBoundsGEP2(e->b, t->vec, buf, &at, 1, ""));
+		}
+	i = emit_for(e, &l, emit_index(e, 0), emit_index(e, cols), emit_index(e, 1), "col");
+	first = muln(e, i, to - from);
+	for (int j = from; j < to; j++) {
+		at = addc(e, first, j - from);
+		contract_output(t, add(e, x0, i), j, LLVMBuildLoad2(e->b, t->vec, LLVMBuildInBoundsGEP2(e->b, t->vec, buf, &at, 1, ""), ""),
+		                real_of(t, real_channels, j));
+	}
+	emit_end(e, &l);
+}
+
+/* More than a bias and an activation? */
+static bool long_epilogue(const Tile *t)
+{
+	enum { SHORT = 6 };
+	int n = 0;
+
+	for (const KStmt *s = t->s->body; s; s = s->next)
+		n += s->kind != KS_LET || t->e->k->value.items[s->value].op >= K_accum;
+	return n > SHORT;
+}
+
+/* Does what a loop adds to the epilogue of a vector, a store and a load mostly, take next to no time beside its terms? */
+static bool many_terms(const Tile *t)
+{
+	enum { MANY = 64 }; /* instructions */
+	const KContract *c = t->c;
+
+	return c->nk > 0 && (double)(mlo_contract_steps(c) * c->nky * c->nkx) * contract_dot_cost(t->e->t, c) >= MANY && long_epilogue(t);
+}
+
+static void epilogue_cols(Tile *t, int cols, LLVMValueRef x0, int64_t real_channels)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	bool alone = contract_heavy_epilogue(e->k, t->s) || mlo_target_bare(e->t); /* each vector in a loop of its own */
+
+	if (cols > 1 && (alone || many_terms(t))) {
+		for (int j = 0, to; j < c->vecs && real_of(t, real_channels, j); j = to) {
+			to = j + 1;
+			while (to < c->vecs && real_of(t, real_channels, to) && !alone)
+				to++;
+			epilogue_loop(t, cols, x0, real_channels, j, to);
+		}
+		return;
+	}
+	for (int i = 0; i < cols; i++) {
+		for (int j = 0; j < c->vecs; j++) {
+			int64_t real = real_of(t, real_channels, j);
+
+			if (real)
+				contract_output(t, addc(e, x0, i), j,
+				                LLVMBuildLoad2(e->b, t->vec, t->acc[i * c->vecs + j], ""), real);
+		}
+	}
+}
+
+/* The last channel tile may be partial: its stores are masked, in code of their own. */
+void contract_results(Tile *t, int cols, LLVMValueRef x0)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	int64_t tiles = (c->nc + t->wtile - 1) / t->wtile, rest = c->nc - (tiles - 1) * t->wtile;
+	LLVMBasicBlockRef part, full, join;
+	LLVMValueRef partial = LLVMBuildICmp(e->b, LLVMIntEQ, t->ct, emit_index(e, tiles - 1), "");
+
+	if (c->nc < 0) {
+		partial = LLVMBuildICmp(e->b, LLVMIntSGT, addc(e, t->c_first, t->wtile), num(e, c->nc), "");
+		rest = SOME;
+		tiles = 2;
+	}
+	if (rest == t->wtile || tiles == 1) {
+		epilogue_cols(t, cols, x0, rest);
+		return;
+	}
+	part = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "partial");
+	full = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "full");
+	join = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "stored");
+	LLVMBuildCondBr(e->b, partial, part, full);
+	LLVMPositionBuilderAtEnd(e->b, part);
+	epilogue_cols(t, cols, x0, rest);
+	LLVMBuildBr(e->b, join);
+	LLVMPositionBuilderAtEnd(e->b, full);
+	epilogue_cols(t, cols, x0, t->wtile);
+	LLVMBuildBr(e->b, join);
+	LLVMPositionBuilderAtEnd(e->b, join);
+}
