@@ -134,7 +134,7 @@ LLVMValueRef emit_broadcast(Emit *e, LLVMValueRef v, int lanes)
 
 bool emit_takes_lanes(const Emit *e)
 {
-	return mlo_target_lanes(e->t);
+	return mlo_target_by_lane(e->t);
 }
 
 bool emit_converts_nan(const Emit *e)

@@ -68,7 +68,7 @@ static double loads_of(const MloTarget *t, const KContract *c, int cols, int vec
 static double beside(const MloTarget *t, const KContract *c, int cols, int vecs)
 {
 	double pair = (double)t->register_bytes / t->vector_bytes * cols / 2;
-	bool alone = vecs == 1 && c->dot == 1 && mlo_target_lanes(t) && !contract_is_depthwise(c); /* LLVM loads into all lanes then */
+	bool alone = vecs == 1 && c->dot == 1 && mlo_target_by_lane(t) && !contract_is_depthwise(c); /* LLVM loads into all lanes then */
 
 	return contract_pairs(c) ? pair * ((contract_pair_adjacent(c) ? 0 : 1) + c->a.flip) : splits(t, c, cols, vecs) + (alone ? cols : 0);
 }

@@ -31,7 +31,7 @@ body() {
 	echo '#define MLRT_LOCAL static'
 	for f in format.h float_mode.h ticks.h internal.h json.h object.h session.h lists.h more.h device.h error.c xxh3.c hash.c json.c elem.c container.c manifest.c \
 	         list.c list_check.c list_steps.c program.c memory.c cpu.c quota.c threads.c sets.c pace.c call.c object.c frame.c sizes.c \
-	         control.c object_ops.c more.c steps.c state.c tensors.c session.c golden.c signature.c device.c launch.c open.c version.c; do
+	         control.c object_ops.c more.c steps.c state.c state_set.c tensors.c session.c golden.c signature.c device.c launch.c open.c version.c; do
 		body "runtime/$f"
 	done
 	echo '#ifdef MLRT_WITH_CUDA'

@@ -85,7 +85,7 @@ bool mlo_target_sve(const MloTarget *t)
 	return t->register_bytes > MLO_NEON_BYTES && !strcmp(t->arch, "aarch64");
 }
 
-bool mlo_target_lanes(const MloTarget *t)
+bool mlo_target_by_lane(const MloTarget *t)
 {
 	return strcmp(t->arch, "aarch64") == 0 && !mlo_target_sve(t);
 }

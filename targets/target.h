@@ -121,7 +121,7 @@ typedef struct MloTargetSet {
 /* Are registers those of SVE, at the length that the target fixes? */
 bool mlo_target_sve(const MloTarget *t);
 /* Do multiplications take one lane of an operand for all lanes (NEON)?  Bringing an element into all lanes takes a unit that multiplies. */
-bool mlo_target_lanes(const MloTarget *t);
+bool mlo_target_by_lane(const MloTarget *t);
 
 /* By name: "native" included, and the name of a variant that no target has; NULL + known names. */
 const MloTargetSet *mlo_target_find(const char *name, MloDiag *d);
