@@ -1,8 +1,8 @@
 /* mlopt/runtime.h -- libmlopt_rt: open a compiled package and run it.
  *
  * C11, pthreads and dl only, and libsodium where it is built with MLRT_WITH_SODIUM, to check signatures.  The shared library
- * loads libmlopt_rt_more.so, which lies beside it, for packages with control flow or sequences, for signatures and for golden
- * vectors (docs/PACKAGES.md).  A model is immutable and may be shared by threads; a session has its own activation memory
+ * loads libmlopt_rt_more.so, which lies beside it, for packages with control flow or sequences, for signatures, for golden
+ * vectors and for states (docs/PACKAGES.md).  A model is immutable and may be shared by threads; a session has its own activation memory
  * and must be used by one thread at a time (several sessions of one model run concurrently).  A run performs no allocation
  * and no system call except thread wake-ups, once it has seen the sizes that it meets.  Every function that can fail returns 0 or an MlrtStatus and fills `err` if given. */
 #ifndef MLOPT_RUNTIME_H
