@@ -18,7 +18,7 @@ bool emit_has(const Emit *e, const char *need)
 	if (e->t->gpu)
 		return strcmp(need, "lrint") != 0;
 	if (strcmp(e->t->arch, "riscv64") == 0)
-		return strcmp(need, "f16c") != 0;
+		return strcmp(need, "f16c") != 0 && (strcmp(need, "lrint") != 0 || !*e->t->needs); /* of vectors, LLVM makes scalars */
 	if (e->t->arch[0] != 'x' || strcmp(need, "lrint") == 0)
 		return true;
 	for (const char *p = e->t->needs; (p = strstr(p, need)); p += n)
