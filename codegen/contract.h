@@ -82,6 +82,8 @@ void contract_choose_pairs(const MloTarget *t, KContract *c);
 void contract_choose_sign(const MloTarget *t, KContract *c);
 int contract_dot_pieces(const MloTarget *t, const KContract *c);
 double contract_dot_cost(const MloTarget *t, const KContract *c);
+/* Does it take so long that code does not matter? */
+bool contract_takes_long(const MloTarget *t, const KContract *c);
 
 /* Taps of few channels are straight code, in which an input could be kept that the next tap reads, too.  Is that more than there are
  * registers for, beside the sums of a tile of so many positions?  Then each product reads its input anew. */

@@ -209,15 +209,16 @@ void contract_inside(const KContract *c, Edge edge, int cols, int64_t i, int64_t
 		--*hi;
 }
 
-/* Does it take so long that code does not matter? */
-static bool takes_long(const MloTarget *t, const KContract *c)
+bool contract_takes_long(const MloTarget *t, const KContract *c)
 {
-	const double much = 1e6; /* cycles */
-	double steps = (double)(mlo_contract_steps(c) * c->nky * c->nkx) * (double)c->nc / c->lanes;
+	const double much = 1e6, many = 16e6; /* cycles; products, which narrow vectors take long for before there are many */
+	double steps, outputs;
 
 	if (c->nk < 0 || c->nc < 0 || c->nx < 0 || c->ny < 0)
 		return true;
-	return (double)contract_images(c) * (double)(c->ny * c->nx) * steps * contract_dot_cost(t, c) / t->fma_per_cycle > much;
+	steps = (double)(mlo_contract_steps(c) * c->nky * c->nkx);
+	outputs = (double)contract_images(c) * (double)(c->ny * c->nx) * (double)c->nc;
+	return outputs / c->lanes * steps * contract_dot_cost(t, c) / t->fma_per_cycle > much && outputs * steps * c->dot > many;
 }
 
 /* The first tap behind kx that lies outside for other columns; the next one where each has code of its own. */
@@ -226,7 +227,7 @@ static int64_t same_taps(const Tile *t, Edge edge, int cols, int64_t kx)
 	const KContract *c = t->c;
 	int64_t next = kx + 1;
 
-	for (; next < c->nkx && !takes_long(t->e->t, c); next++)
+	for (; next < c->nkx && !contract_takes_long(t->e->t, c); next++)
 		for (int i = 0; i < cols; i++)
 			if (contract_outside(c, edge, cols, next, i) != contract_outside(c, edge, cols, kx, i))
 				return next;
@@ -317,7 +318,7 @@ static int unroll_of(const Tile *t, int cols, Edge edge)
 {
 	enum { ENOUGH = 96, AT_EDGES = 16 }; /* instructions that multiply */
 	double step = t->nrow * cols * t->c->vecs * contract_dot_cost(t->e->t, t->c);
-	bool inside = (edge.kind == INNER && t->nrow == t->rows) || takes_long(t->e->t, t->c);
+	bool inside = (edge.kind == INNER && t->nrow == t->rows) || contract_takes_long(t->e->t, t->c);
 	bool lanes = emit_takes_lanes(t->e); /* of what one load has brought serve several steps */
 	int n = lanes && t->c->dot > 1 ? 2 : 1;
 
@@ -472,7 +473,7 @@ static void emit_row(Tile *t)
 		contract_small_row(t);
 		return;
 	}
-	if (whole > 1 && !takes_long(e->t, c)) {
+	if (whole > 1 && !contract_takes_long(e->t, c)) {
 		EmitLoop l;
 		LLVMValueRef x0 = emit_for(e, &l, emit_index(e, 0), emit_index(e, whole * c->cols), emit_index(e, c->cols), "x");
 
