@@ -400,7 +400,7 @@ bool device_mma(LLVMModuleRef module, const MloKernel *k, const MloTarget *targe
 	choose_shape(&m, k, target->gpu);
 	device_tile_kernel(&m.t, module, k, target, symbol);
 	*launch = device_tile_launch(&m.t, k, (int64_t)m.stages * stage_bytes(&m), (int64_t)m.mt * 16 * columns);
-	m.table = mma_has_table(&m) ? (int64_t)launch->shared_bytes : -1;
+	m.table = mma_has_table(&m, target->gpu->block_shared - (int64_t)launch->shared_bytes) ? (int64_t)launch->shared_bytes : -1;
 	launch->shared_bytes += m.table < 0 ? 0 : (uint32_t)(m.all * TABLE_BYTES);
 	begin(&m);
 	ok = aligned(&m);

@@ -94,9 +94,10 @@ static Stage stage_of(Mma *m, LLVMValueRef number)
 	return s;
 }
 
-bool mma_has_table(const Mma *m)
+bool mma_has_table(const Mma *m, int64_t room)
 {
-	return m->t.c->nky * m->t.c->nkx > 1 && m->all <= MOST_TABLE && LLVMGetIntTypeWidth(m->t.e->index) == 32;
+	return m->t.c->nky * m->t.c->nkx > 1 && m->all <= MOST_TABLE && m->all * TABLE_BYTES <= room &&
+	       LLVMGetIntTypeWidth(m->t.e->index) == 32;
 }
 
 static LLVMValueRef table_at(Mma *m, LLVMValueRef number)

@@ -70,7 +70,7 @@ LLVMValueRef mma_piece_at(const Mma *m, LLVMValueRef row, LLVMValueRef piece);
 /* Which pieces of the tile at hand the thread brings. */
 void mma_plan_pieces(Mma *m);
 /* Of several taps, what a stage is about is in a table, which threads fill in before the first tile. */
-bool mma_has_table(const Mma *m);
+bool mma_has_table(const Mma *m, int64_t room); /* bytes that are left of shared memory */
 void mma_make_table(Mma *m);
 Stage mma_stage(Mma *m, LLVMValueRef number); /* out of the table, where there is one */
 /* Starts to bring a stage to `base`, and so many bytes behind, by cp.async. */
