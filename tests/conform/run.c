@@ -1,11 +1,12 @@
 /* tests/conform/run.c -- runs the ONNX backend cases of folders and compares with what is expected.
  *
- * usage: run [--runner reference|native|aarch64] [--cache DIRECTORY] [--case NAME] [--every N] [--print]
+ * usage: run [--runner reference|native|aarch64|sm_80] [--cache DIRECTORY] [--case NAME] [--every N] [--print]
  *            [--list FILE]... [--facts FILE] [LABEL=]DIRECTORY...
  *
  * Runners: reference, the executor of the IR; native, a package for this machine, optimised and run
  * by the runtime; aarch64, one for a level of Arm (tests/support/levels.def; the case's name says which), run by the
- * program that MLOPT_TEST_RUNNER names under an emulator.
+ * program that MLOPT_TEST_RUNNER names under an emulator; sm_80, one for a GPU, run by the driver that is found: a real
+ * one, or that of the tests (tests/ptx).
  * --cache keeps the objects that are compiled.  --every N takes every Nth case of a directory.
  *
  * A directory holds one folder per case: model.onnx, test_data_set_0/input_0.pb, output_0.pb, ...; or
@@ -148,10 +149,44 @@ static MloStatus run_aarch64(const Run *r, MloTensor **out, MloDiag *d)
 	return run_compiled(r, &how, out, d);
 }
 
-static const struct How { const char *name; Runner *run; bool emulated; } runners[] = {
-	{"reference", run_reference, false},
-	{"native", run_native, false},
-	{"aarch64", run_aarch64, true},
+static MloStatus run_gpu(const Run *r, MloTensor **out, MloDiag *d)
+{
+	return run_compiled(r, &(RunHow){.target = "sm_80", .level = 2, .threads = 1, .cache = cache,
+	                                 .manifest = &manifest}, out, d);
+}
+
+/* Why a runner is not possible here, or NULL. */
+static const char *find_emulator(MloArena *a)
+{
+	static const char *const names[] = {"qemu-aarch64-static", "qemu-aarch64", NULL};
+	const char *runner = getenv("MLOPT_TEST_RUNNER");
+	char *folder = mlo_strdup(a, "/tmp/mlopt-conform-XXXXXX");
+
+	emulator = support_tool("MLOPT_TEST_QEMU", names);
+	if (!*emulator)
+		return "no qemu-aarch64";
+	if (!runner || !*runner)
+		return "no aarch64 compiler built the runner";
+	scratch = mkdtemp(folder);
+	return scratch ? NULL : "no folder for files";
+}
+
+static const char *find_gpu(MloArena *a)
+{
+	(void)a;
+	return support_no_gpu();
+}
+
+static const struct How {
+	const char *name;
+	Runner *run;
+	bool emulated;                        /* at a level of Arm */
+	const char *(*unavailable)(MloArena *); /* says why, or NULL; NULL: it never is */
+} runners[] = {
+	{"reference", run_reference, false, NULL},
+	{"native", run_native, false, NULL},
+	{"aarch64", run_aarch64, true, find_emulator},
+	{"sm_80", run_gpu, false, find_gpu},
 };
 
 static bool exists(const char *path)
@@ -457,7 +492,8 @@ static void run_one(Session *s, const char *label, const char *dir, const char *
 	if (s->print && !passed)
 		printf("%s/%s fail %s\n", label, name, why);
 	else if (!s->print && passed == fails)
-		printf("%s/%s%s%s: %s%s%s\n", label, name, s->how->emulated ? " on " : "", s->how->emulated ? level_of(name)->name : "",
+		printf("%s/%s%s%s: %s%s%s\n", label, name, s->how->emulated ? " on " : "",
+		       s->how->emulated ? level_of(name)->name : "",
 		       passed ? "unexpected pass" : "failed", *why ? ": " : "", why);
 	fflush(stdout);
 	if (s->facts)
@@ -496,25 +532,9 @@ static bool run_folder(Session *s, const char *arg)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: run [--runner reference|native|aarch64] [--cache DIRECTORY] [--case NAME] [--every N] "
+	fprintf(stderr, "usage: run [--runner reference|native|aarch64|sm_80] [--cache DIRECTORY] [--case NAME] [--every N] "
 	                "[--print] [--list FILE]... [--facts FILE] [LABEL=]DIRECTORY...\n");
 	return 2;
-}
-
-/* Why emulated runs are not possible here, or NULL. */
-static const char *find_emulator(MloArena *a)
-{
-	static const char *const names[] = {"qemu-aarch64-static", "qemu-aarch64", NULL};
-	const char *runner = getenv("MLOPT_TEST_RUNNER");
-	char *folder = mlo_strdup(a, "/tmp/mlopt-conform-XXXXXX");
-
-	emulator = support_tool("MLOPT_TEST_QEMU", names);
-	if (!*emulator)
-		return "no qemu-aarch64";
-	if (!runner || !*runner)
-		return "no aarch64 compiler built the runner";
-	scratch = mkdtemp(folder);
-	return scratch ? NULL : "no folder for files";
 }
 
 static void remove_scratch(void)
@@ -531,7 +551,7 @@ static void remove_scratch(void)
 
 static bool run_folders(Session *s, char **folders, int n)
 {
-	const char *why = s->how->emulated ? find_emulator(s->arena) : NULL;
+	const char *why = s->how->unavailable ? s->how->unavailable(s->arena) : NULL;
 	bool ok = true;
 
 	if (why) {

@@ -1,12 +1,14 @@
 /* tests/models/run.c -- whole models against outputs recorded with another runtime.
  *
- * usage: run [NAME...].  Looks for the folders of tests/models/models.list (GROUP/NAME, each with
+ * usage: run [--gpu TARGET[:PRECISION]]... [--macs N] [NAME...].  Looks for the folders of tests/models/models.list (GROUP/NAME, each with
  * model.onnx, meta.json, in/, out/) in $MLOPT_MODELS, and for NAME.onnx with NAME.in<i>.npy and
  * NAME.out<i>.npy in $MLOPT_ZOO.  Each model runs natively from memory on one thread, from a file on
  * two, on a GPU where there is a driver, of the tests or not, and at levels of Arm (tests/support/levels.def) where the emulator is there: small models at all of them,
  * others at one, in turn; all models at those that $MLOPT_TEST_LEVELS names, or at `all`.  Forests also run on rows
  * that lie on their thresholds, against the reference executor.  A second word on a line, `int8`: the model's
- * quantised form is exact, too (exact.h). */
+ * quantised form is exact, too (exact.h).
+ * With --gpu models run for that target only, by the driver that is found, --macs: those with no more multiply-adds
+ * than N. */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -29,6 +31,15 @@
 #define SMALL 2e7
 /* Of one that is worth interpreting the code of a GPU for. */
 #define SMALL_ON_GPU 1e8
+
+enum { MAX_GPUS = 8 };
+
+/* GPUs to run models for. */
+typedef struct Gpus {
+	const char *target[MAX_GPUS], *precision[MAX_GPUS]; /* precision: NULL is f32 */
+	int n;
+	double macs; /* of models that are worth it */
+} Gpus;
 
 typedef struct Model {
 	const char *name;
@@ -253,14 +264,18 @@ static void run_levels(Model *m, const ArmLevels *arm, Score *score)
 	}
 }
 
-static void run_gpu(Model *m, const char *scratch, Score *score)
+static void run_gpus(Model *m, const Gpus *gpus, const char *scratch, Score *score)
 {
-	const RunHow how = {.target = "sm_80", .level = 2, .threads = 1, .scratch = scratch};
+	const bool left_out = support_no_gpu() || mlo_graph_macs(m->g) > gpus->macs;
 
-	if (support_no_gpu() || mlo_graph_macs(m->g) >= SMALL_ON_GPU)
-		score->skipped++;
-	else
-		run_how(m, "sm_80", &how, score);
+	score->skipped += left_out ? gpus->n : 0;
+	for (int i = 0; i < gpus->n && !left_out; i++) {
+		const char *p = gpus->precision[i];
+		const RunHow how = {.target = gpus->target[i], .precision = p, .level = 2, .threads = 1,
+		                    .scratch = scratch};
+
+		run_how(m, mlo_sprintf(m->a, "%s%s%s", how.target, p ? ":" : "", p ? p : ""), &how, score);
+	}
 }
 
 /* The levels that the model has not been run at. */
@@ -273,28 +288,43 @@ static int left_out(unsigned levels)
 	return n;
 }
 
-static void run_model(const char *name, const char *path, bool zoo, bool int8, ArmLevels *arm, Turn *turn, Score *score)
+/* Where a model of the list is, and what its line says. */
+typedef struct Entry {
+	const char *name, *path;
+	bool zoo, int8;
+} Entry;
+
+static void run_everywhere(Model *m, const Entry *e, ArmLevels *arm, Turn *turn, Score *score)
 {
-	Model m = {.name = name, .a = mlo_arena_new()};
-	MloDiag d = {0};
+	static const Gpus gpus = {.target = {"sm_80"}, .n = 1, .macs = SMALL_ON_GPU};
 	RunHow native = {.target = "native", .level = 2, .threads = 1, .scratch = arm->scratch};
 	RunHow file = {.target = "native", .level = 2, .threads = 2, .file = true, .scratch = arm->scratch};
 
-	if ((zoo ? load_zoo(&m, path, &d) : load_folder(&m, path, &d)) != MLO_OK) {
-		printf("FAIL %s: cannot be loaded\n", name);
+	run_how(m, "native", &native, score);
+	run_how(m, "file-2-threads", &file, score);
+	arm->which = turn->emulated ? choose_levels(m, &turn->last) : 0;
+	run_levels(m, arm, score);
+	run_gpus(m, &gpus, arm->scratch, score);
+	turn->left_out += left_out(arm->which);
+	if (take_splits(m))
+		run_how(m, "on-thresholds", &native, score);
+	if (e->int8)
+		exact_run(e->name, m->g, (const MloTensor *const *)m->in, arm, score);
+}
+
+static void run_model(const Entry *e, const Gpus *gpus, ArmLevels *arm, Turn *turn, Score *score)
+{
+	Model m = {.name = e->name, .a = mlo_arena_new()};
+	MloDiag d = {0};
+
+	if ((e->zoo ? load_zoo(&m, e->path, &d) : load_folder(&m, e->path, &d)) != MLO_OK) {
+		printf("FAIL %s: cannot be loaded\n", e->name);
 		mlo_diag_print(&d, "models", stdout);
 		score->failed++;
+	} else if (gpus->n) {
+		run_gpus(&m, gpus, arm->scratch, score);
 	} else {
-		run_how(&m, "native", &native, score);
-		run_how(&m, "file-2-threads", &file, score);
-		arm->which = turn->emulated ? choose_levels(&m, &turn->last) : 0;
-		run_levels(&m, arm, score);
-		run_gpu(&m, arm->scratch, score);
-		turn->left_out += left_out(arm->which);
-		if (take_splits(&m))
-			run_how(&m, "on-thresholds", &native, score);
-		if (int8)
-			exact_run(name, m.g, (const MloTensor *const *)m.in, arm, score);
+		run_everywhere(&m, e, arm, turn, score);
 	}
 	mlo_diag_free(&d);
 	mlo_graph_free(m.g);
@@ -303,50 +333,92 @@ static void run_model(const char *name, const char *path, bool zoo, bool int8, A
 
 static bool wanted(const char *name, int argc, char **argv)
 {
-	for (int i = 1; i < argc; i++)
+	for (int i = 0; i < argc; i++)
 		if (strstr(name, argv[i]))
 			return true;
-	return argc < 2;
+	return argc == 0;
+}
+
+/* The first NAME's place in argv; 0: they are wrong. */
+static int options(Gpus *gpus, int argc, char **argv)
+{
+	int i = 1;
+
+	for (; i < argc && strncmp(argv[i], "--", 2) == 0; i += 2) {
+		char *value = i + 1 < argc ? argv[i + 1] : NULL, *colon;
+
+		if (value && strcmp(argv[i], "--macs") == 0) {
+			gpus->macs = atof(value);
+		} else if (value && strcmp(argv[i], "--gpu") == 0 && gpus->n < MAX_GPUS) {
+			colon = strchr(value, ':');
+			if (colon)
+				*colon++ = 0;
+			gpus->precision[gpus->n] = colon;
+			gpus->target[gpus->n++] = value;
+		} else {
+			return 0;
+		}
+	}
+	return i;
+}
+
+static void say_left_out(const Gpus *gpus, const Turn *turn)
+{
+	const char *none = support_no_gpu();
+
+	if (none)
+		printf("SKIP all models on GPUs: %s\n", none);
+	else
+		printf("SKIP models with more than %g multiply-adds on GPUs\n", gpus->n ? gpus->macs : SMALL_ON_GPU);
+	if (turn->left_out)
+		printf("SKIP %d runs at levels of Arm: %s\n", turn->left_out,
+		       turn->emulated ? "models that are not small run at one each (MLOPT_TEST_LEVELS=all: at all)"
+		                     : "no emulator, or no cross compiler built the runner");
+}
+
+static void run_list(FILE *f, char **names, int n, const Gpus *gpus, ArmLevels *arm, Turn *turn, Score *score)
+{
+	const char *models = getenv("MLOPT_MODELS"), *zoo = getenv("MLOPT_ZOO");
+	char line[256], path[4096];
+
+	while (fgets(line, sizeof line, f)) {
+		Entry e = {.name = line, .path = path, .zoo = !strchr(line, '/'), .int8 = strstr(line, " int8")};
+		const char *folder = e.zoo ? zoo : models;
+
+		line[strcspn(line, " \n")] = 0;
+		if (!*line || *line == '#' || !wanted(line, n, names))
+			continue;
+		snprintf(path, sizeof path, "%s/%s%s", folder ? folder : "", line, e.zoo ? ".onnx" : "/model.onnx");
+		if (!folder || access(path, R_OK)) {
+			printf("SKIP %s: not in %s\n", line, e.zoo ? "MLOPT_ZOO" : "MLOPT_MODELS");
+			score->skipped++;
+			continue;
+		}
+		snprintf(path, sizeof path, "%s/%s", folder, line);
+		run_model(&e, gpus, arm, turn, score);
+	}
 }
 
 int main(int argc, char **argv)
 {
 	static const char *const qemu[] = {"qemu-aarch64-static", "qemu-aarch64", NULL};
-	const char *models = getenv("MLOPT_MODELS"), *zoo = getenv("MLOPT_ZOO"), *list = getenv("MLOPT_MODEL_LIST");
-	const char *emulator = support_tool("MLOPT_TEST_QEMU", qemu);
-	char scratch[] = "/tmp/mlopt-models-XXXXXX", line[256], path[4096], cmd[128];
+	const char *list = getenv("MLOPT_MODEL_LIST"), *emulator = support_tool("MLOPT_TEST_QEMU", qemu);
+	char scratch[] = "/tmp/mlopt-models-XXXXXX", cmd[128];
 	ArmLevels arm = {.emulator = emulator, .runner = getenv("MLOPT_TEST_RUNNER"), .scratch = scratch};
 	Turn turn = {.emulated = *emulator && arm.runner && *arm.runner};
+	Gpus gpus = {.macs = INFINITY};
 	Score score = {0};
+	int first = options(&gpus, argc, argv);
 	FILE *f = list ? fopen(list, "r") : NULL;
 
-	if (!f || !mkdtemp(scratch)) {
-		fprintf(stderr, "run: MLOPT_MODEL_LIST must name the list of models\n");
+	if (!first || !f || !mkdtemp(scratch)) {
+		fprintf(stderr, "usage: run [--gpu TARGET[:PRECISION]]... [--macs N] [NAME...]; "
+		                "MLOPT_MODEL_LIST must name the list of models\n");
 		return 2;
 	}
-	while (fgets(line, sizeof line, f)) {
-		bool big = !strchr(line, '/'), int8 = strstr(line, " int8");
-		const char *folder = big ? zoo : models;
-
-		line[strcspn(line, " \n")] = 0;
-		if (!*line || *line == '#' || !wanted(line, argc, argv))
-			continue;
-		snprintf(path, sizeof path, "%s/%s%s", folder ? folder : "", line, big ? ".onnx" : "/model.onnx");
-		if (!folder || access(path, R_OK)) {
-			printf("SKIP %s: not in %s\n", line, big ? "MLOPT_ZOO" : "MLOPT_MODELS");
-			score.skipped++;
-			continue;
-		}
-		snprintf(path, sizeof path, "%s/%s", folder, line);
-		run_model(line, path, big, int8, &arm, &turn, &score);
-	}
+	run_list(f, argv + first, argc - first, &gpus, &arm, &turn, &score);
 	fclose(f);
-	printf("SKIP models with more than %g multiply-adds on interpreted GPUs%s%s\n", SMALL_ON_GPU, support_no_gpu() ? ", and all others: " : "",
-	       support_no_gpu() ? support_no_gpu() : "");
-	if (turn.left_out)
-		printf("SKIP %d runs at levels of Arm: %s\n", turn.left_out,
-		       turn.emulated ? "models that are not small run at one each (MLOPT_TEST_LEVELS=all: at all)"
-		                     : "no emulator, or no cross compiler built the runner");
+	say_left_out(&gpus, &turn);
 	score.skipped += turn.left_out;
 	snprintf(cmd, sizeof cmd, "rm -rf %s", scratch);
 	if (system(cmd))
