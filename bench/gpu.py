@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """bench/gpu.py [OPTION]... -- kernels of NVIDIA's GPUs beside what their tensor cores could do, without such a machine.
 
-Layers of ResNet-50 and BERT are compiled for each capability and each form that its tensor cores have (and f32, on the ordinary
+Layers of ResNet-50 and BERT are compiled for each capability and each form that its tensor cores have (--form f32: the ordinary
 units), one ONNX model each, and run on the PTX interpreter of tests/ptx, which counts what warps execute. Of the kernel that
 multiplies, the table has, for a tile of one block: products of tensor cores (multiply-adds for f32), accesses of shared memory
 and sectors of global memory, each of 32 bytes; of the innermost loop that multiplies the share of products among its math
@@ -37,7 +37,8 @@ LAYERS = [(("1x1 256-64, 56", 1, 256, 64, 56, 1), 1), (("3x3 64-64, 56", 3, 64, 
           (("3x3 512-512, 7", 3, 512, 512, 7, 1), 1), (("3x3 256-256, 14", 3, 256, 256, 14, 1), 8),
           (("matrix 768-768, 128", 0, 768, 768, 128, 1), 1), (("matrix 768-3072, 128", 0, 768, 3072, 128, 1), 1),
           (("matrix 3072-768, 128", 0, 3072, 768, 128, 1), 8)]
-FORMS = ["f32", "fp16", "bf16", "int8"]
+TENSOR_FORMS = ["fp16", "bf16", "int8"]
+FORMS = ["f32"] + TENSOR_FORMS
 MARKS = ("<!-- bench/gpu.py -->", "<!-- end of bench/gpu.py -->")
 MATH = ("int", "float", "fma", "mma", "convert", "compare")
 ALU = ("int", "compare", "convert")  # half as many lanes as a warp has threads
@@ -149,7 +150,7 @@ def table(o):
     gpus = devices()
     with tempfile.TemporaryDirectory() as folder:
         for target in o.target or TARGETS:
-            for form in o.form or FORMS:
+            for form in o.form or TENSOR_FORMS:
                 if form == "bf16" and target == "sm_75":
                     continue  # multiplies none
                 for layer, images in LAYERS:
