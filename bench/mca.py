@@ -137,14 +137,14 @@ def table(mlopt):
     return "\n".join(lines) + "\n"
 
 
-def update(path, text):
+def update(path, text, marks=MARKS):
     with open(path) as f:
         old = f.read()
-    begin, end = (old.find(m) for m in MARKS)
+    begin, end = (old.find(m) for m in marks)
     if begin < 0 or end < begin:
-        sys.exit("mca: %s has no '%s' and '%s'" % (path, *MARKS))
+        sys.exit("%s has no '%s' and '%s'" % (path, *marks))
     with open(path, "w") as f:
-        f.write(old[:begin] + MARKS[0] + "\n" + text + old[end:])
+        f.write(old[:begin] + marks[0] + "\n" + text + old[end:])
 
 
 def main():

@@ -103,7 +103,7 @@ static void multiply_fragment(Mma *m, LLVMValueRef *a, LLVMValueRef *b, LLVMValu
 	}
 }
 
-static void multiply(Mma *m, LLVMValueRef base)
+void mma_multiply(Mma *m, LLVMValueRef base, int64_t behind)
 {
 	enum { MAX_M = 4, MAX_N = 8 };
 	Emit *e = m->t.e;
@@ -113,9 +113,9 @@ static void multiply(Mma *m, LLVMValueRef base)
 		LLVMValueRef a_at = byte_at(m, tile_add(e, base, m->a_from[k])), b_at = byte_at(m, tile_add(e, base, m->b_from[k]));
 
 		for (int i = 0; i < m->mt; i++)
-			load_fragments(m, a_at, (int64_t)i * 16 * m->words * 4, a + 4 * i);
+			load_fragments(m, a_at, behind + (int64_t)i * 16 * m->words * 4, a + 4 * i);
 		for (int j = 0; j < m->nt; j += 2)
-			load_fragments(m, b_at, (int64_t)j * 8 * m->words * 4, b + 2 * j);
+			load_fragments(m, b_at, behind + (int64_t)j * 8 * m->words * 4, b + 2 * j);
 		for (int i = 0; i < 4 * m->mt; i++)
 			a[i] = as_operand(m, a[i]);
 		for (int j = 0; j < 2 * m->nt; j++)
@@ -136,7 +136,7 @@ static LLVMValueRef next_base(Mma *m, LLVMValueRef base)
 	return LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, n, end, ""), emit_index(e, 0), n, "");
 }
 
-static void async(Mma *m, const char *name)
+void mma_async(Mma *m, const char *name)
 {
 	emit_intrinsic(m->t.e, name, NULL, 0, NULL, 0);
 }
@@ -163,10 +163,10 @@ static void copy_round(Mma *m, LLVMValueRef round, LLVMValueRef base, bool all)
 	if (!all)
 		device_if(e, &there, LLVMBuildICmp(e->b, LLVMIntSLT, number, emit_index(e, m->all), ""));
 	s = mma_stage(m, number);
-	mma_copy(m, &s, base);
+	mma_copy(m, &s, base, 0);
 	if (!all)
 		device_endif(e, &there);
-	async(m, "llvm.nvvm.cp.async.commit.group");
+	mma_async(m, "llvm.nvvm.cp.async.commit.group");
 }
 
 /* In the last round some slices may have nothing left. */
@@ -176,11 +176,11 @@ static void multiply_round(Mma *m, LLVMValueRef round, LLVMValueRef base, bool a
 	DeviceIf there;
 
 	if (all || m->all % m->t.slices == 0) {
-		multiply(m, base);
+		mma_multiply(m, base, 0);
 		return;
 	}
 	device_if(e, &there, LLVMBuildICmp(e->b, LLVMIntSLT, number_of(m, round), emit_index(e, m->all), ""));
-	multiply(m, base);
+	mma_multiply(m, base, 0);
 	device_endif(e, &there);
 }
 
@@ -218,7 +218,7 @@ static void stages_async(Mma *m)
 	if (whole)
 		rounds_async(m, 0, whole, true, from, to);
 	rounds_async(m, whole, rounds_of(m), false, from, to);
-	async(m, "llvm.nvvm.cp.async.wait.all");
+	mma_async(m, "llvm.nvvm.cp.async.wait.all");
 	device_block_barrier(e);
 }
 
@@ -276,7 +276,9 @@ static void one_tile(Mma *m)
 	mma_plan_pieces(m);
 	for (int i = 0; i < m->mt * m->nt * 4; i++)
 		LLVMBuildStore(e->b, LLVMConstNull(m->sum_type), m->sum[i]);
-	if (m->async)
+	if (mma_walks(m))
+		mma_walk(m);
+	else if (m->async)
 		stages_async(m);
 	else
 		stages_registers(m);
@@ -398,7 +400,7 @@ bool device_mma(LLVMModuleRef module, const MloKernel *k, const MloTarget *targe
 	choose_shape(&m, k, target->gpu);
 	device_tile_kernel(&m.t, module, k, target, symbol);
 	*launch = device_tile_launch(&m.t, k, (int64_t)m.stages * stage_bytes(&m), (int64_t)m.mt * 16 * columns);
-	m.table = mma_has_table(&m) ? (int64_t)launch->shared_bytes : -1;
+	m.table = mma_has_table(&m, target->gpu->block_shared - (int64_t)launch->shared_bytes) ? (int64_t)launch->shared_bytes : -1;
 	launch->shared_bytes += m.table < 0 ? 0 : (uint32_t)(m.all * TABLE_BYTES);
 	begin(&m);
 	ok = aligned(&m);

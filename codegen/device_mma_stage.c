@@ -94,9 +94,10 @@ static Stage stage_of(Mma *m, LLVMValueRef number)
 	return s;
 }
 
-bool mma_has_table(const Mma *m)
+bool mma_has_table(const Mma *m, int64_t room)
 {
-	return m->t.c->nky * m->t.c->nkx > 1 && m->all <= MOST_TABLE && LLVMGetIntTypeWidth(m->t.e->index) == 32;
+	return m->t.c->nky * m->t.c->nkx > 1 && m->all <= MOST_TABLE && m->all * TABLE_BYTES <= room &&
+	       LLVMGetIntTypeWidth(m->t.e->index) == 32;
 }
 
 static LLVMValueRef table_at(Mma *m, LLVMValueRef number)
@@ -173,18 +174,16 @@ static LLVMValueRef input_at(Mma *m, const Stage *s, int j)
 	return LLVMBuildGEP2(e->b, i8, m->from[j], &bytes, 1, "");
 }
 
-/* Where the thread's first piece of B lies, for a stage; pieces behind it follow THREADS pieces later. */
-static LLVMValueRef weights_at(Mma *m, const Stage *s, int j)
+LLVMValueRef mma_weights_at(Mma *m, LLVMValueRef number)
 {
 	Emit *e = m->t.e;
 	LLVMTypeRef i8 = LLVMInt8TypeInContext(e->ctx);
 	int64_t bytes = (int64_t)m->t.columns * m->words * 4;
 	LLVMValueRef tile = tile_mul(e, tile_div(e, m->t.column, m->t.columns), m->all), at;
 
-	at = tile_mul(e, tile_add(e, tile, s->number), bytes);
+	at = tile_mul(e, tile_add(e, tile, number), bytes);
 	at = tile_add(e, at, tile_mul(e, m->t.thread, PIECE));
-	at = LLVMBuildGEP2(e->b, i8, e->arg[m->t.c->b_arg], &at, 1, "");
-	return LLVMBuildGEP2(e->b, i8, at, (LLVMValueRef[]){emit_index(e, (int64_t)j * THREADS * PIECE)}, 1, "");
+	return LLVMBuildGEP2(e->b, i8, e->arg[m->t.c->b_arg], &at, 1, "");
 }
 
 /* Where pieces go, in a stage that begins at `base`. */
@@ -199,8 +198,8 @@ static LLVMValueRef piece_to(Mma *m, LLVMValueRef base, bool weights, int j)
 
 /* -- cp.async ---------------------------------------------------------------------------------------- */
 
-/* LLVM's intrinsic takes no addresses of two sizes.  to, from: and so many bytes behind; bytes: NULL: all of PIECE. */
-static void copy_piece(Mma *m, LLVMValueRef to, int64_t to_behind, LLVMValueRef from, int64_t from_behind, LLVMValueRef bytes)
+/* LLVM's intrinsic takes no addresses of two sizes. */
+void mma_copy_piece(Mma *m, LLVMValueRef to, int64_t to_behind, LLVMValueRef from, int64_t from_behind, LLVMValueRef bytes)
 {
 	Emit *e = m->t.e;
 	LLVMTypeRef nothing = LLVMVoidTypeInContext(e->ctx), global = LLVMPointerTypeInContext(e->ctx, 1), type;
@@ -217,13 +216,12 @@ static void copy_piece(Mma *m, LLVMValueRef to, int64_t to_behind, LLVMValueRef 
 	LLVMBuildCall2(e->b, type, code, arg, bytes ? 3 : 2, "");
 }
 
-/* Starts to bring a stage to `base`. */
-void mma_copy(Mma *m, const Stage *s, LLVMValueRef base)
+void mma_copy(Mma *m, const Stage *s, LLVMValueRef base, int64_t behind)
 {
 	Emit *e = m->t.e;
 	const KContract *c = m->t.c;
 	LLVMValueRef live = live_terms(m, s), bytes, a_to = piece_to(m, base, false, 0), b_to = piece_to(m, base, true, 0);
-	LLVMValueRef weights = weights_at(m, s, 0);
+	LLVMValueRef weights = mma_weights_at(m, s->number);
 
 	if (live)
 		live = LLVMBuildIntCast2(e->b, tile_mul(e, live, mlo_elem_bits(c->a.elem) / 8), i32_type(m), false, "");
@@ -232,10 +230,10 @@ void mma_copy(Mma *m, const Stage *s, LLVMValueRef base)
 		if (m->mask[j])
 			bytes = live ? LLVMBuildMul(e->b, LLVMBuildLShr(e->b, tap_bytes(m, s, j), word_const(m, PIECE_SHIFT), ""), live, "")
 			             : tap_bytes(m, s, j);
-		copy_piece(m, a_to, (int64_t)j * m->a_step, input_at(m, s, j), 0, bytes);
+		mma_copy_piece(m, a_to, behind + (int64_t)j * m->a_step, input_at(m, s, j), 0, bytes);
 	}
 	for (int j = 0; j < m->b_pieces; j++)
-		copy_piece(m, b_to, (int64_t)j * m->b_step, weights, (int64_t)j * THREADS * PIECE, NULL);
+		mma_copy_piece(m, b_to, behind + (int64_t)j * m->b_step, weights, (int64_t)j * THREADS * PIECE, NULL);
 }
 
 /* -- through registers ------------------------------------------------------------------------------- */
@@ -313,8 +311,11 @@ void mma_fetch(Mma *m, const Stage *s)
 			v = only_live(m, v, live);
 		LLVMBuildStore(e->b, in ? emit_select(e, in, v, LLVMConstNull(mma_piece_type(m))) : v, m->a[j]);
 	}
-	for (int j = 0; j < m->b_pieces; j++)
-		LLVMBuildStore(e->b, load_words(m, weights_at(m, s, j)), m->b[j]);
+	for (int j = 0; j < m->b_pieces; j++) {
+		from = LLVMBuildGEP2(e->b, LLVMInt8TypeInContext(e->ctx), mma_weights_at(m, s->number),
+		                     (LLVMValueRef[]){emit_index(e, (int64_t)j * THREADS * PIECE)}, 1, "");
+		LLVMBuildStore(e->b, load_words(m, from), m->b[j]);
+	}
 }
 
 void mma_put(Mma *m, LLVMValueRef base)

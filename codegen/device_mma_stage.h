@@ -32,7 +32,6 @@ typedef struct Mma {
 	LLVMValueRef sum[MAX_SUMS];                         /* allocas */
 } Mma;
 
-
 static inline LLVMTypeRef i32_type(const Mma *m)
 {
 	return LLVMInt32TypeInContext(m->t.e->ctx);
@@ -71,11 +70,24 @@ LLVMValueRef mma_piece_at(const Mma *m, LLVMValueRef row, LLVMValueRef piece);
 /* Which pieces of the tile at hand the thread brings. */
 void mma_plan_pieces(Mma *m);
 /* Of several taps, what a stage is about is in a table, which threads fill in before the first tile. */
-bool mma_has_table(const Mma *m);
+bool mma_has_table(const Mma *m, int64_t room); /* bytes that are left of shared memory */
 void mma_make_table(Mma *m);
 Stage mma_stage(Mma *m, LLVMValueRef number); /* out of the table, where there is one */
-void mma_copy(Mma *m, const Stage *s, LLVMValueRef base);  /* starts to bring a stage to `base`, by cp.async */
+/* Starts to bring a stage to `base`, and so many bytes behind, by cp.async. */
+void mma_copy(Mma *m, const Stage *s, LLVMValueRef base, int64_t behind);
 LLVMTypeRef mma_piece_type(const Mma *m);
 void mma_fetch(Mma *m, const Stage *s);        /* a stage into registers */
 void mma_put(Mma *m, LLVMValueRef base);       /* and from there to `base` */
+/* Where the thread's first piece of B lies, for a stage; pieces behind it follow THREADS pieces later. */
+LLVMValueRef mma_weights_at(Mma *m, LLVMValueRef number);
+/* cp.async of a piece.  to, from: and so many bytes behind; bytes: NULL: all of PIECE. */
+void mma_copy_piece(Mma *m, LLVMValueRef to, int64_t to_behind, LLVMValueRef from, int64_t from_behind, LLVMValueRef bytes);
+void mma_async(Mma *m, const char *name);      /* an instruction without operands */
+
+/* Multiplies the stage at `base`, and so many bytes behind. */
+void mma_multiply(Mma *m, LLVMValueRef base, int64_t behind);
+
+/* device_mma_walk.c: all stages of a tile, where each of them lies at a place that is known. */
+bool mma_walks(const Mma *m);                  /* can it? */
+void mma_walk(Mma *m);
 #endif
