@@ -33,3 +33,31 @@ void contract_task(Tile *t, LLVMValueRef task, ContractTask *out)
 	                    LLVMBuildICmp(e->b, LLVMIntEQ, task, e->begin, ""), "");
 	out->anew = LLVMBuildZExt(e->b, first, e->index, "");
 }
+
+bool contract_row_begin(Tile *t, LLVMValueRef iy, ContractRow *r)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMBasicBlockRef inside;
+
+	if (c->py == 0 && (c->ny - 1) * c->sy + (c->nky - 1) * c->dy < c->in_y)
+		return false;
+	inside = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "inside");
+	r->outside = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "pad");
+	r->join = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "copied");
+	LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntULT, iy, emit_index(e, c->in_y), ""), inside, r->outside);
+	LLVMPositionBuilderAtEnd(e->b, inside);
+	return true;
+}
+
+void contract_row_else(Tile *t, const ContractRow *r)
+{
+	LLVMBuildBr(t->e->b, r->join);
+	LLVMPositionBuilderAtEnd(t->e->b, r->outside);
+}
+
+void contract_row_end(Tile *t, const ContractRow *r)
+{
+	LLVMBuildBr(t->e->b, r->join);
+	LLVMPositionBuilderAtEnd(t->e->b, r->join);
+}

@@ -143,6 +143,14 @@ typedef struct ContractTask {
 } ContractTask;
 /* Splits the task number into batch, chunk and channel part (the last one fastest); sets t's batch and where A begins. */
 void contract_task(Tile *t, LLVMValueRef task, ContractTask *out);
+/* A copied row, number iy of the image: of t's contraction, may it lie outside?  Then code follows for a row inside, until
+ * contract_row_else(), and for one outside, until contract_row_end(). */
+typedef struct ContractRow {
+	LLVMBasicBlockRef outside, join;
+} ContractRow;
+bool contract_row_begin(Tile *t, LLVMValueRef iy, ContractRow *r);
+void contract_row_else(Tile *t, const ContractRow *r);
+void contract_row_end(Tile *t, const ContractRow *r);
 
 /* emit_contract_open.c: a row, a chunk of columns whose number is a size. */
 void contract_open_row(Tile *t);

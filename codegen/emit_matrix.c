@@ -184,31 +184,21 @@ static void copy_row(const Unit *u, LLVMValueRef to, LLVMValueRef iy)
 }
 
 /* As copy_row, where the row may lie above or below the image. */
-static void copy_any_row(const Unit *u, LLVMValueRef to, LLVMValueRef iy)
+static void copy_any_row(Unit *u, LLVMValueRef to, LLVMValueRef iy)
 {
 	const KContract *c = u->t.c;
-	Emit *e = u->t.e;
-	LLVMBasicBlockRef there, pad, join;
-	LLVMValueRef inside = LLVMBuildICmp(e->b, LLVMIntULT, iy, emit_index(e, c->in_y), "");
+	ContractRow row;
+	bool any = contract_row_begin(&u->t, iy, &row);
 
-	if (c->py == 0 && (c->ny - 1) * c->sy + (c->nky - 1) * c->dy < c->in_y) {
-		copy_row(u, to, iy);
-		return;
-	}
-	there = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "inside");
-	pad = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "pad");
-	join = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "copied");
-	LLVMBuildCondBr(e->b, inside, there, pad);
-	LLVMPositionBuilderAtEnd(e->b, there);
 	copy_row(u, to, iy);
-	LLVMBuildBr(e->b, join);
-	LLVMPositionBuilderAtEnd(e->b, pad);
+	if (!any)
+		return;
+	contract_row_else(&u->t, &row);
 	move(u, to, NULL, u->pad, matrix_width(c) * matrix_pixel(c));
-	LLVMBuildBr(e->b, join);
-	LLVMPositionBuilderAtEnd(e->b, join);
+	contract_row_end(&u->t, &row);
 }
 
-static void copy_input(const Unit *u)
+static void copy_input(Unit *u)
 {
 	const KContract *c = u->t.c;
 	Emit *e = u->t.e;

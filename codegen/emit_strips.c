@@ -170,25 +170,15 @@ static void fill_row(const Strips *s, LLVMValueRef r)
 /* Row iy, which may lie above or below the image. */
 static void copy_any_row(Strips *s, LLVMValueRef r, LLVMValueRef iy)
 {
-	const KContract *c = s->from.c;
-	Emit *e = s->from.e;
-	LLVMBasicBlockRef there, pad, join;
+	ContractRow row;
+	bool any = contract_row_begin(&s->from, iy, &row);
 
-	if (c->py == 0 && (c->ny - 1) * c->sy + (c->nky - 1) * c->dy < c->in_y) {
-		copy_row(s, r, iy);
-		return;
-	}
-	there = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "inside");
-	pad = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "pad");
-	join = LLVMAppendBasicBlockInContext(e->ctx, e->fn, "copied");
-	LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntULT, iy, emit_index(e, c->in_y), ""), there, pad);
-	LLVMPositionBuilderAtEnd(e->b, there);
 	copy_row(s, r, iy);
-	LLVMBuildBr(e->b, join);
-	LLVMPositionBuilderAtEnd(e->b, pad);
+	if (!any)
+		return;
+	contract_row_else(&s->from, &row);
 	fill_row(s, r);
-	LLVMBuildBr(e->b, join);
-	LLVMPositionBuilderAtEnd(e->b, join);
+	contract_row_end(&s->from, &row);
 }
 
 static void copy_input(Strips *s)
