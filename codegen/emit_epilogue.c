@@ -132,7 +132,7 @@ static bool many_terms(const Tile *t)
 
 /* Columns of a turn of the loop, all where there is to be none: their code is small anyway, or does not matter.  The vectors of a turn
  * do not wait for each other; wide ones, kept and read again at once, would take longer than their code saves.  (On a Zen 5,
- * mlperf_vww_mobilenet in 8-bit integers takes 9 % longer by loops with vectors of 64 bytes, with 32 bytes 1 % by turns of 8 and 3.5 % by
+ * a small MobileNet in 8-bit integers takes 9 % longer by loops with vectors of 64 bytes, with 32 bytes 1 % by turns of 8 and 3.5 % by
  * turns of 4.) */
 static int turn_of(const Tile *t, int cols, bool alone)
 {
