@@ -143,12 +143,14 @@ static MloStatus list_graph(Model *m, const MloGraph *g, MloDiag *d)
 static MloStatus start_session(Model *m, const ModelOptions *opt, MloDiag *d)
 {
 	MlrtSessionOptions so = {.threads = opt->threads, .device = opt->device};
-	MlrtError e = {0};
+	MlrtError e = {0}, named;
 
 	MLO_TRY(list_package(m, d));
-	if (mlrt_session_new(m->package, &so, &m->session, &e) != MLRT_OK)
-		return model_runtime_error(d, &e);
-	return MLO_OK;
+	if (mlrt_session_new(m->package, &so, &m->session, &e) == MLRT_OK)
+		return MLO_OK;
+	named = e;
+	snprintf(named.text, sizeof named.text, "%.150s: %.340s", m->path, e.text);
+	return model_runtime_error(d, &named);
 }
 
 bool model_take_key(ModelOptions *opt)
