@@ -151,6 +151,14 @@ const MloTargetSet *mlo_target_find(const char *name, MloDiag *d)
 	return NULL;
 }
 
+static bool has_variant(const MloTargetSet *set, const MloTarget *v)
+{
+	for (size_t i = 0; set->variant[i]; i++)
+		if (set->variant[i] == v)
+			return true;
+	return false;
+}
+
 const MloTargetSet *mlo_target_find_list(MloArena *a, const char *names, MloDiag *d)
 {
 	MloTargetSet *all;
@@ -168,6 +176,8 @@ const MloTargetSet *mlo_target_find_list(MloArena *a, const char *names, MloDiag
 		if (!one)
 			return NULL;
 		for (size_t i = 0; one->variant[i]; i++) {
+			if (has_variant(all, one->variant[i]))
+				continue;
 			if (n == MLO_MAX_VARIANTS) {
 				mlo_error(d, MLO_ERR_USAGE, "targets '%s' have more than %d levels", names, MLO_MAX_VARIANTS);
 				return NULL;
