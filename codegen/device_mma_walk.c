@@ -35,11 +35,6 @@ bool mma_walks(const Mma *m)
 
 /* -- where things are -------------------------------------------------------------------------------- */
 
-static int64_t b_bytes(const Mma *m)
-{
-	return (int64_t)m->t.columns * m->words * 4;
-}
-
 /* From the pointers to what a round of the loop brings, in bytes; rounds behind its last are those of the next time. */
 static int64_t a_behind(const Walk *w, int round)
 {
@@ -107,7 +102,7 @@ static void copy(Walk *w, int round)
 		mma_copy_piece(m, byte_at(m, m->a_to), to + (int64_t)j * m->a_step, pointer(w, w->from[j]), a_behind(w, round), NULL);
 	for (int j = 0; j < m->b_pieces; j++)
 		mma_copy_piece(m, byte_at(m, m->b_to), to + (int64_t)j * m->b_step, pointer(w, w->weights),
-		               b_behind(w, round) + (int64_t)j * THREADS * PIECE, NULL);
+		               b_behind(w, round) + (int64_t)j * THREADS * PIECE, m->b_size[j]);
 }
 
 static void one_round(Walk *w, int round, bool ahead)

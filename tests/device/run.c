@@ -33,7 +33,7 @@ static bool try_random(MloArena *a, const MloTarget *t, uint64_t seed)
 	snprintf(name, sizeof name, "random kernel %llu", (unsigned long long)seed);
 	for (size_t i = 0; i < k->arg.n; i++)
 		if (k->arg.items[i].dir != KA_SCRATCH)
-			got[i] = (DeviceBuffer){in.arg[i], 0, (size_t)k->arg.items[i].count * mlo_elem_bits(k->arg.items[i].elem) / 8};
+			got[i] = (DeviceBuffer){.host = in.arg[i], .bytes = (size_t)k->arg.items[i].count * mlo_elem_bits(k->arg.items[i].elem) / 8};
 	ok = mlo_kernel_interp(k, want.arg, 0, k->ntasks, &d) == MLO_OK && device_run(k, t, name, got, seed % 2 ? FEW_BLOCKS : 0, &d) &&
 	     device_same(k, name, got, want.arg, approx ? 1e-10 : 0);
 	if (!ok) {
@@ -84,6 +84,24 @@ static const DeviceContract contracts[] = {
 	{"u8 depthwise", EL_u8, EL_i8, 1, 9, 9, 1, 1, 64, 3, 1, 1, 3, DEVICE_BLOCKS, 0},
 };
 
+/* Of weights half of whose terms are zero; skew: of A, in bytes. */
+static const struct { DeviceContract of; size_t skew; } kept[] = {
+	{{"kept f16 3x3", EL_f16, EL_f16, 2, 9, 11, 64, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, SHORT}, 0},
+	{{"kept bf16 3x3", EL_bf16, EL_bf16, 2, 9, 11, 64, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, SHORT}, 0},
+	{{"kept bf16 tails", EL_bf16, EL_bf16, 1, 9, 11, 40, 33, 1, 3, 2, 1, 0, DEVICE_BLOCKS, SHORT}, 0},
+	{{"kept bf16 long rows", EL_bf16, EL_bf16, 1, 1, 70, 1600, 128, 1, 1, 1, 0, 0, DEVICE_ROWS, SHORT}, 0},
+	{{"kept bf16 groups", EL_bf16, EL_bf16, 1, 7, 7, 64, 64, 2, 3, 1, 1, 0, DEVICE_BLOCKS, SHORT}, 0},
+	{{"kept bf16 unaligned", EL_bf16, EL_bf16, 1, 1, 20, 192, 40, 1, 1, 1, 0, 0, DEVICE_ROWS, SHORT}, 2},
+	{{"kept tf32 3x3", EL_tf32, EL_tf32, 1, 9, 11, 64, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, F32}, 0},
+	{{"kept f32 rows by tf32", EL_f32, EL_tf32, 1, 1, 70, 96, 40, 1, 1, 1, 0, 0, DEVICE_ROWS, SHORT}, 0},
+	{{"kept tf32 unaligned", EL_tf32, EL_tf32, 1, 1, 20, 96, 40, 1, 1, 1, 0, 0, DEVICE_ROWS, F32}, 4},
+	{{"kept u8 3x3", EL_u8, EL_i8, 2, 9, 11, 64, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, 0}, 0},
+	{{"kept u8 zero point", EL_u8, EL_i8, 1, 9, 11, 48, 33, 1, 3, 1, 1, 117, DEVICE_BLOCKS, 0}, 0},
+	{{"kept i8 long rows", EL_i8, EL_i8, 1, 1, 70, 3200, 128, 1, 1, 1, 0, -5, DEVICE_ROWS, 0}, 0},
+	{{"kept i8 unaligned", EL_i8, EL_i8, 1, 1, 20, 320, 40, 1, 1, 1, 0, 0, DEVICE_ROWS, 0}, 1},
+	{{"kept i8 dense", EL_i8, EL_i8, 1, 5, 7, 40, 20, 1, 3, 1, 1, 0, DEVICE_DENSE, 0}, 0},
+};
+
 static void fill(KernelRandom *r, MloElem t, void *p, size_t bytes)
 {
 	for (size_t i = 0; i < bytes; i += mlo_elem_bits(t) / 8) {
@@ -101,9 +119,9 @@ static void fill(KernelRandom *r, MloElem t, void *p, size_t bytes)
 	}
 }
 
-static bool try_contract(MloArena *a, const MloTarget *t, const DeviceContract *c, unsigned blocks)
+static bool try_contract(MloArena *a, const MloTarget *t, const DeviceContract *c, bool half, size_t skew, unsigned blocks)
 {
-	MloKernel *k = device_contract(a, t, c);
+	MloKernel *k = device_contract(a, t, c, half);
 	DeviceBuffer *got = MLO_NEWN(a, DeviceBuffer, k->arg.n + 1);
 	void **want = MLO_NEWN(a, void *, k->arg.n + 1), **arg = MLO_NEWN(a, void *, k->arg.n + 1);
 	KernelRandom r = {kernel_test_seed(17)};
@@ -114,11 +132,12 @@ static bool try_contract(MloArena *a, const MloTarget *t, const DeviceContract *
 		const KArg *g = &k->arg.items[i];
 
 		got[i].bytes = (size_t)g->count * mlo_elem_bits(g->elem) / 8;
+		got[i].skew = i == 0 ? skew : 0;
 		got[i].host = arg[i] = mlo_alloc(a, got[i].bytes, 1);
 		fill(&r, g->elem, got[i].host, got[i].bytes);
 	}
 	if (ok)
-		device_weights(k, arg);
+		device_weights(k, &r, arg);
 	for (size_t i = 0; i < k->arg.n && ok; i++)
 		want[i] = mlo_dup(a, got[i].host, got[i].bytes);
 	mlo_diag_print(&d, c->name, stdout);
@@ -136,7 +155,10 @@ static void run_all(const MloTarget *t, const char *only)
 
 	for (size_t i = 0; i < sizeof contracts / sizeof *contracts; i++)
 		if (!only || strstr(contracts[i].name, only))
-			count(try_contract(a, t, &contracts[i], i % 2 ? FEW_BLOCKS : 0));
+			count(try_contract(a, t, &contracts[i], false, 0, i % 2 ? FEW_BLOCKS : 0));
+	for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+		if (!only || strstr(kept[i].of.name, only))
+			count(try_contract(a, t, &kept[i].of, true, kept[i].skew, i % 2 ? FEW_BLOCKS : 0));
 	if (!only || !strcmp(only, "random"))
 		for (uint64_t i = 0; i < KERNELS; i++)
 			count(try_random(a, t, kernel_test_seed(5000) + i));
