@@ -127,33 +127,44 @@ void mma_sparse_multiply(Mma *m, LLVMValueRef base, int64_t behind)
 
 /* -- sums -------------------------------------------------------------------------------------------- */
 
-/* Sum number i of a fragment is that of channel g, or g + 8, and column 2t, or 2t + 1. */
+/* Of columns 2t and 2t + 1, a lane has two sums each, those of channels 2g and 2g + 1. */
 void mma_sparse_store(Mma *m)
 {
 	Emit *e = m->t.e;
 	int positions = along_positions(m);
 	LLVMValueRef g = tile_div(e, m->lane, 4), t = tile_rem(e, m->lane, 4);
-	LLVMValueRef first = tile_add(e, tile_mul(e, m->warp_n, (int64_t)m->nt * 8), g);
+	LLVMValueRef first = tile_add(e, tile_mul(e, m->warp_n, (int64_t)m->nt * 8), tile_mul(e, g, 2));
 
-	for (int i = 0; i < along_channels(m) * positions * 4; i++) {
-		int fragment = i / 4;
+	for (int i = 0; i < along_channels(m) * positions * 2; i++) {
+		int fragment = i / 2;
 		LLVMValueRef row = tile_addc(e, t, (int64_t)(fragment % positions) * COLUMNS + i % 2 * (COLUMNS / 2));
-		LLVMValueRef column = tile_addc(e, first, (int64_t)(fragment / positions) * KEPT_CHANNELS + i % 4 / 2 * 8);
-		LLVMValueRef sum = LLVMBuildLoad2(e->b, m->sum_type, m->sum[i], "");
+		LLVMValueRef column = tile_addc(e, first, (int64_t)(fragment / positions) * KEPT_CHANNELS);
+		LLVMValueRef v = LLVMGetPoison(LLVMVectorType(m->sum_type, 2));
 
-		LLVMBuildStore(e->b, sum, device_word(e, device_sum_at(&m->t, m->t.slice, m->mt * 16, row, column)));
+		for (int k = 0; k < 2; k++) {
+			LLVMValueRef sum = LLVMBuildLoad2(e->b, m->sum_type, m->sum[fragment * 4 + k * 2 + i % 2], "");
+
+			v = LLVMBuildInsertElement(e->b, v, sum, emit_index(e, k), "");
+		}
+		LLVMSetAlignment(LLVMBuildStore(e->b, v, device_word(e, device_sum_at(&m->t, m->t.slice, m->mt * 16, row, column))), 8);
 	}
 }
 
 /* -- single weights ------------------------------------------------------------------------------------ */
 
+/* A channel is a row of A, of eight for even ones or of eight for odd ones: which of these. */
+static LLVMValueRef low_row(Emit *e, LLVMValueRef lane)
+{
+	return tile_div(e, tile_rem(e, lane, KEPT_CHANNELS), 2);
+}
+
 /* The 4 bits of metadata of a group; places are those of kept_meta_at(). */
 static LLVMValueRef group_bits(Emit *e, const KContract *c, LLVMValueRef stage, LLVMValueRef lane, LLVMValueRef product, LLVMValueRef group)
 {
 	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);
-	LLVMValueRef row = tile_rem(e, lane, KEPT_CHANNELS), high = tile_div(e, row, 8), word = product, thread, bit, v;
+	LLVMValueRef high = tile_rem(e, lane, 2), word = product, thread, bit, v;
 
-	thread = tile_mul(e, tile_rem(e, row, 8), 4);
+	thread = tile_mul(e, low_row(e, lane), 4);
 	if (kept_shares(c)) {
 		word = tile_div(e, product, 2);
 		thread = tile_add(e, thread, tile_add(e, tile_mul(e, tile_rem(e, product, 2), 2), tile_div(e, group, 4)));
@@ -191,15 +202,15 @@ LLVMValueRef device_kept_weight(Emit *e, const KContract *c, LLVMValueRef stage,
 	int n = kept_word_elems(c), size = (int)mlo_elem_bits(c->b.elem) / 8, terms = kept_group(c->b.elem);
 	LLVMTypeRef mem = emit_mem_type(e, c->b.elem);
 	LLVMValueRef product = tile_div(e, k, (int64_t)n * KEPT_WORDS), group = tile_div(e, tile_rem(e, k, (int64_t)n * KEPT_WORDS), terms);
-	LLVMValueRef row = tile_rem(e, lane, KEPT_CHANNELS), there, which, i, word, at, v;
+	LLVMValueRef there, which, i, word, at, v;
 
 	there = is_there(e, c, group_bits(e, c, stage, lane, product, group), tile_rem(e, k, terms), &which);
 	i = tile_add(e, tile_mul(e, group, terms / 2), which);
 	word = tile_div(e, i, n);
 	at = tile_add(e, tile_mul(e, tile_div(e, lane, KEPT_CHANNELS), kept_products(c)), product);
 	at = tile_add(e, tile_mul(e, stage, kept_stage_bytes(c)), tile_mul(e, at, KEPT_A_BYTES));
-	at = tile_add(e, at, tile_mul(e, tile_add(e, tile_mul(e, tile_rem(e, row, 8), 4), tile_rem(e, word, 4)), WORDS * 4));
-	at = tile_add(e, at, tile_mul(e, tile_add(e, tile_div(e, row, 8), tile_mul(e, tile_div(e, word, 4), 2)), 4));
+	at = tile_add(e, at, tile_mul(e, tile_add(e, tile_mul(e, low_row(e, lane), 4), tile_rem(e, word, 4)), WORDS * 4));
+	at = tile_add(e, at, tile_mul(e, tile_add(e, tile_rem(e, lane, 2), tile_mul(e, tile_div(e, word, 4), 2)), 4));
 	at = tile_add(e, at, tile_mul(e, tile_rem(e, i, n), size));
 	v = LLVMBuildLoad2(e->b, mem, LLVMBuildGEP2(e->b, LLVMInt8TypeInContext(e->ctx), e->arg[c->b_arg], &at, 1, ""), "");
 	LLVMSetAlignment(v, (unsigned)size);

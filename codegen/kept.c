@@ -12,9 +12,15 @@ int64_t kept_elems(const KContract *c)
 	return stages * kept_stage_bytes(c) * 8 / mlo_elem_bits(c->b.elem);
 }
 
+/* The row of A that a channel is. */
+static int64_t row_of(int64_t lane)
+{
+	return lane % 2 * ROWS + lane % KEPT_CHANNELS / 2;
+}
+
 int64_t kept_meta_at(const KContract *c, int64_t lane, int64_t k, int *bit)
 {
-	int64_t product = k / kept_word_elems(c) / KEPT_WORDS, row = lane % KEPT_CHANNELS, word, thread;
+	int64_t product = k / kept_word_elems(c) / KEPT_WORDS, row = row_of(lane), word, thread;
 	int64_t group = k % ((int64_t)kept_word_elems(c) * KEPT_WORDS) / kept_group(c->b.elem);
 
 	if (kept_shares(c)) {
@@ -31,7 +37,7 @@ int64_t kept_meta_at(const KContract *c, int64_t lane, int64_t k, int *bit)
 
 int64_t kept_term_at(const KContract *c, int64_t lane, int64_t k, int which)
 {
-	int64_t n = kept_word_elems(c), product = k / n / KEPT_WORDS, row = lane % KEPT_CHANNELS;
+	int64_t n = kept_word_elems(c), product = k / n / KEPT_WORDS, row = row_of(lane);
 	int64_t i = k % (n * KEPT_WORDS) / kept_group(c->b.elem) * (kept_group(c->b.elem) / 2) + which, word = i / n;
 	int64_t thread = row % ROWS * QUAD + word % QUAD, reg = row / ROWS + word / QUAD * 2;
 

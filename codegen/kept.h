@@ -3,8 +3,8 @@
  *
  * A group is 4 terms, of which 2 stay; of tf32 2, of which 1 stays.  B (KContract.b.kept) is a sequence of stages, [tile][ky][kx][steps of
  * `dot` terms].  Each has, for 16 channels after 16 channels, the operand A of its products, [product][lane of the warp][4 words], a
- * product taking 16 words of terms of which 8 are there; behind all of them, for 16 channels after 16, words of metadata,
- * [word][lane].  The metadata of a product of 16-bit elements and of tf32 lies in half of the lanes, that of two products in a word, told
+ * product taking 16 words of terms of which 8 are there.  Its rows are channels 0, 2, ... 14, 1, 3, ... 15, so that a lane gets sums of
+ * neighbours.  Behind all of them are, for 16 channels after 16, words of metadata, [word][lane].  The metadata of a product of 16-bit elements and of tf32 lies in half of the lanes, that of two products in a word, told
  * apart by the selector; that of bytes in all of them.  (PTX ISA, "Sparse matrix storage", and the fragments and metadata of mma.sp
  * m16n8k32 of f16 and bf16, m16n8k16 of tf32, m16n8k64 of bytes.) */
 #ifndef MLO_CODEGEN_KEPT_H
