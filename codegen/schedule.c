@@ -37,8 +37,7 @@ static double vector_bytes(const KContract *c)
 	return (double)(contract_vector(c) * mlo_elem_bits(c->b.elem)) / 8;
 }
 
-/* Instructions that take operands of bytes apart, where no instruction multiplies them as they are. */
-static double splits(const MloTarget *t, const KContract *c, int cols, int vecs)
+double contract_split_cost(const MloTarget *t, const KContract *c, int cols, int vecs)
 {
 	int pieces = contract_dot_pieces(t, c);
 
@@ -70,7 +69,7 @@ static double beside(const MloTarget *t, const KContract *c, int cols, int vecs)
 	double pair = (double)t->register_bytes / t->vector_bytes * cols / 2;
 	bool alone = vecs == 1 && c->dot == 1 && mlo_target_by_lane(t) && !contract_is_depthwise(c); /* LLVM loads into all lanes then */
 
-	return contract_pairs(c) ? pair * ((contract_pair_adjacent(c) ? 0 : 1) + c->a.flip) : splits(t, c, cols, vecs) + (alone ? cols : 0);
+	return contract_pairs(c) ? pair * ((contract_pair_adjacent(c) ? 0 : 1) + c->a.flip) : contract_split_cost(t, c, cols, vecs) + (alone ? cols : 0);
 }
 
 static double tile_cycles(const MloTarget *t, const KContract *c, int cols, int vecs)
