@@ -176,7 +176,7 @@ static double tile_instructions(const MloTarget *t, const KContract *c, int64_t 
  * float32 slower.) */
 static double code_cycles(const MloTarget *t, const KContract *c, int cols, int vecs)
 {
-	enum { INSTRUCTION_BYTES = 5, BYTES_PER_CYCLE = 2 };
+	enum { INSTRUCTION_BYTES = 5, BYTES_PER_CYCLE = 2, APART = 16 }; /* instructions of an epilogue that is not that of whole tiles */
 	double n = 0;
 
 	if (mlo_target_bare(t) || c->nx < 0)
@@ -187,6 +187,8 @@ static double code_cycles(const MloTarget *t, const KContract *c, int cols, int 
 
 		if (edge || here < cols || !seen)
 			n += tile_instructions(t, c, here, vecs, edge);
+		if (here < cols && x)
+			n += APART;
 		seen |= !edge && here == cols;
 	}
 	return n * INSTRUCTION_BYTES / BYTES_PER_CYCLE;
