@@ -168,7 +168,8 @@ static double tile_instructions(const MloTarget *t, const KContract *c, int64_t 
 		terms = PATTERNS;
 	else
 		terms = steps < CONTRACT_UNROLL ? steps : CONTRACT_UNROLL;
-	return (double)(cols * vecs) * ((double)terms * contract_dot_cost(t, c) + EPILOGUE);
+	return (double)terms * ((double)(cols * vecs) * contract_dot_cost(t, c) + contract_split_cost(t, c, (int)cols, vecs)) +
+	       (double)(cols * vecs * EPILOGUE);
 }
 
 /* Cycles until the code of all tiles of a row has come from the second-level cache: in a model of many small layers, none stays in the
