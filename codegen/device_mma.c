@@ -342,6 +342,19 @@ static int choose_stages(const Mma *m, const MloGpu *gpu)
 	return mma_walk_stages(m, n > MAX_STAGES ? MAX_STAGES : n < 2 ? 2 : n);
 }
 
+/* Slices that share out the channels of taps or rows of taps evenly, so that they walk in steps: three of three rows in the place of
+ * two or more. */
+static int choose_slices(const Mma *m, const MloKernel *k, const MloGpu *gpu)
+{
+	enum { ROWS = 3 };
+	int64_t bytes = (int64_t)m->stages * stage_bytes(m) + mma_sizes_bytes(m);
+	int registers = m->mt * m->nt * 4 + OTHER_REGISTERS, n = device_tile_slices(&m->t, k, gpu, m->all, bytes, registers);
+
+	if (n == 1 || m->per_tap % n == 0 || m->t.c->nky % ROWS)
+		return n;
+	return ROWS * bytes <= gpu->block_shared && ROWS * THREADS * registers <= gpu->sm_registers ? ROWS : n;
+}
+
 static void choose_shape(Mma *m, const MloKernel *k, const MloGpu *gpu)
 {
 	enum { MOST = 128, LEAST = 64, LEAST_STAGES = 2 };
@@ -358,8 +371,7 @@ static void choose_shape(Mma *m, const MloKernel *k, const MloGpu *gpu)
 	m->a_pieces = t->rows * m->words / PIECE_WORDS / THREADS;
 	m->b_pieces = t->columns * m->words / PIECE_WORDS / THREADS;
 	m->stages = choose_stages(m, gpu);
-	t->slices = device_tile_slices(t, k, gpu, m->all, (int64_t)m->stages * stage_bytes(m) + mma_sizes_bytes(m),
-	                               m->mt * m->nt * 4 + OTHER_REGISTERS);
+	t->slices = choose_slices(m, k, gpu);
 }
 
 static bool shape_fits(const KContract *c, const MmaKind *kind, int columns)

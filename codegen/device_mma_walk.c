@@ -1,25 +1,28 @@
 /* codegen/device_mma_walk.c -- contractions on tensor cores: stages whose places in shared memory are known when they are compiled.
  *
- * The loop of a walk has several rounds in a row, each of which multiplies a stage and brings a later one.  Where channels of A go up by
- * as much from each stage of a tap to the next one, the loop goes over them and has a round for each tap, or it goes over the rows
- * of taps, whichever takes more turns.  What a round brings then lies at a constant distance from the thread's pointers, which go up once
- * in a turn, and its part of shared memory is a constant, too, if a turn has whole times as many rounds as there are parts; else parts change
- * places from turn to turn.  Where channels go otherwise, a stage is looked up in the table. */
+ * Terms are taken channels after channels, and of those tap after tap.  A turn of the loop has a round for each tap; for each tap of
+ * a row, where that is enough of products; or for each tap of a row and all channels, where these are few.  A round multiplies a stage and
+ * brings a later one.  What a round brings lies at a
+ * constant distance from the thread's pointers, which go up once in a turn, and its part of shared memory is a constant, too, if a turn
+ * has whole times as many rounds as there are parts; else parts change places from turn to turn.  Where channels of A do not go up by as
+ * much from each stage of a tap to the next one, a stage is looked up in the table. */
 #include "codegen/device_mma_stage.h"
 
-enum { MOST_PRODUCTS = 2400 /* instructions in a turn */ };
+enum { MOST_PRODUCTS = 2400, GOOD_PRODUCTS = 600 /* instructions in a turn */, FEW_CHUNKS = 2 };
 
 typedef struct Walk {
 	Mma *m;
-	bool steps;                                    /* pointers go up in steps */
-	bool by_rows;                                  /* the loop goes over rows of taps, else over channels */
-	bool shared_rows;                              /* slices share out rows of taps, else channels */
-	int64_t rows, chunks;                          /* steps: a slice's rows of taps, stages of a tap */
-	int64_t rounds, turn;                          /* in all, of the loop */
-	int ahead;                                     /* so many rounds are brought before they are multiplied */
-	LLVMValueRef first;                            /* round of the turn at hand */
-	LLVMValueRef from[MAX_PIECES], weights, sizes; /* steps: allocas of pointers and of a distance, for that round */
-	LLVMValueRef part[MAX_STAGES];                 /* allocas: where stages are in shared memory; NULL: one behind the other */
+	bool steps;                  /* pointers go up in steps */
+	bool shared_rows;            /* slices share out rows of taps, else channels */
+	int64_t rows, chunks;        /* steps: a slice's rows of taps, stages of a tap */
+	bool by_rows;                /* a turn is a row of taps of several */
+	int64_t inner;               /* chunks that a turn takes of each tap, where that is a row */
+	int64_t rounds, turn;        /* in all, of the loop */
+	int ahead;                   /* so many rounds are brought before they are multiplied */
+	LLVMValueRef first;          /* round of the turn at hand */
+	/* steps: allocas of pointers and of a distance, and of a number of the row of taps, for the turn that rounds are brought of */
+	LLVMValueRef from[MAX_PIECES], weights, sizes, row;
+	LLVMValueRef part[MAX_STAGES]; /* allocas: where stages are in shared memory; NULL: one behind the other */
 } Walk;
 
 /* Bytes from the slice's first stage to another one, in A, B, and the table of sizes. */
@@ -50,21 +53,15 @@ static Place place_of(const Mma *m, int64_t ky, int64_t kx, int64_t chunk)
 	return (Place){at * (mlo_elem_bits(c->a.elem) / 8), (tap * m->per_tap + chunk) * b_bytes(m), tap * mma_tap_bytes(m)};
 }
 
-/* Of a round; those behind a turn are those of the next one. */
-static Place place(const Walk *w, int64_t round)
+/* Of the first taps of a row, and of a round behind them. */
+static Place place(const Walk *w, int64_t row, int64_t round)
 {
-	int64_t nkx = w->m->t.c->nkx, ky, kx, chunk, slices = w->m->t.slices;
+	int64_t nkx = w->m->t.c->nkx, kx = round / w->inner % nkx, ky, chunk;
 
-	if (w->by_rows) {
-		chunk = round % w->chunks;
-		kx = round / w->chunks % nkx;
-		ky = round / w->chunks / nkx;
-	} else {
-		kx = round % nkx;
-		ky = round / nkx % w->rows;
-		chunk = round / nkx / w->rows;
-	}
-	return w->shared_rows ? place_of(w->m, ky * slices, kx, chunk) : place_of(w->m, ky, kx, chunk * slices);
+	row += round / w->inner / nkx;
+	ky = row % w->rows;
+	chunk = row / w->rows * w->inner + round % w->inner;
+	return w->shared_rows ? place_of(w->m, ky * w->m->t.slices, kx, chunk) : place_of(w->m, ky, kx, chunk * w->m->t.slices);
 }
 
 /* Instructions that multiply a stage. */
@@ -78,18 +75,29 @@ static int64_t products(const Mma *m)
 /* Rounds of a turn: as many as there are parts of shared memory, or a multiple, if that is few. */
 static int64_t turn_of(const Walk *w)
 {
-	int64_t taps = w->by_rows ? w->m->t.c->nkx * w->chunks : w->m->t.c->nkx * w->rows, n = taps;
+	int64_t rounds = w->m->t.c->nkx * (w->by_rows ? w->inner : w->rows), n = rounds;
 
-	while (taps < w->m->stages && n % w->m->stages)
-		n += taps;
+	while (rounds < w->m->stages && n % w->m->stages)
+		n += rounds;
 	return n;
+}
+
+/* Is it better that a turn is a row of taps? */
+static bool prefers_rows(const Walk *w)
+{
+	enum { STEP_MATH = 12 /* that a turn has beyond pieces */, SHARE = 10 };
+	const Mma *m = w->m;
+	int64_t row = m->t.c->nkx * products(m);
+
+	if (w->rows == 1 || m->t.c->nkx * w->inner < m->stages)
+		return false;
+	return w->chunks <= FEW_CHUNKS || (row * w->rows > GOOD_PRODUCTS && (STEP_MATH + m->a_pieces) * SHARE <= row);
 }
 
 static Walk plan_walk(Mma *m)
 {
 	const KContract *c = m->t.c;
-	Walk w = {.m = m, .ahead = m->async ? m->stages - 1 : 1, .rows = c->nky, .chunks = m->per_tap, .rounds = m->all / m->t.slices,
-	          .turn = m->stages};
+	Walk w = {.m = m, .ahead = m->async ? m->stages - 1 : 1, .rows = c->nky, .chunks = m->per_tap, .rounds = m->all / m->t.slices};
 
 	w.steps = c->nk % m->t.depth == 0 && depth_step(m);
 	if (m->per_tap % m->t.slices == 0) {
@@ -99,10 +107,14 @@ static Walk plan_walk(Mma *m)
 		w.steps = w.steps && c->nky % m->t.slices == 0;
 		w.rows /= m->t.slices;
 	}
-	w.by_rows = w.rows > w.chunks;
-	w.turn = w.steps ? turn_of(&w) : w.turn;
-	w.steps = w.steps && w.turn * products(m) <= MOST_PRODUCTS;
-	w.turn = w.steps ? w.turn : m->stages;
+	w.inner = w.chunks <= FEW_CHUNKS ? w.chunks : 1;
+	w.by_rows = prefers_rows(&w);
+	w.inner = w.by_rows ? w.inner : 1;
+	w.turn = w.steps ? turn_of(&w) : m->stages;
+	if (w.steps && w.turn * products(m) > MOST_PRODUCTS) {
+		w.steps = false;
+		w.turn = m->stages;
+	}
 	return w;
 }
 
@@ -166,6 +178,8 @@ static void begin_steps(Walk *w)
 	w->weights = keep_pointer(w, mma_weights_at(m, emit_index(e, 0)), next.b, "weights");
 	w->sizes = emit_alloca(e, e->index, "sizes");
 	LLVMBuildStore(e->b, tile_mul(e, m->t.slice, next.sizes), w->sizes);
+	w->row = emit_alloca(e, e->index, "row");
+	LLVMBuildStore(e->b, emit_index(e, 0), w->row);
 }
 
 static void begin_parts(Walk *w)
@@ -195,7 +209,7 @@ static void copy_pieces(Walk *w, int64_t round, LLVMValueRef *size)
 {
 	Mma *m = w->m;
 	Emit *e = m->t.e;
-	Place p = place(w, round);
+	Place p = place(w, 0, round % w->turn);
 	int64_t behind;
 	LLVMValueRef to = part_of(w, round, &behind), a_to = byte_at(m, tile_add(e, to, m->a_to)), b_to = byte_at(m, tile_add(e, to, m->b_to));
 
@@ -205,13 +219,52 @@ static void copy_pieces(Walk *w, int64_t round, LLVMValueRef *size)
 		mma_copy_piece(m, b_to, behind + (int64_t)j * m->b_step, pointer(w, w->weights), p.b + (int64_t)j * THREADS * PIECE, NULL);
 }
 
+/* A pointer that has gone up.  LLVM does not see by what: it would make sums of what pointers share and what they do not, round by
+ * round, for the sake of fewer registers. */
+static LLVMValueRef hidden(const Walk *w, LLVMValueRef p)
+{
+	LLVMTypeRef type = LLVMTypeOf(p), call = LLVMFunctionType(type, &type, 1, false);
+	static const char constraints[] = "=l,0";
+	LLVMValueRef code = LLVMGetInlineAsm(call, "", 0, constraints, sizeof constraints - 1, false, false, LLVMInlineAsmDialectATT, false);
+
+	return LLVMBuildCall2(w->m->t.e->b, call, code, &p, 1, "");
+}
+
+static LLVMValueRef either(Walk *w, LLVMValueRef last, int64_t yes, int64_t no)
+{
+	return LLVMBuildSelect(w->m->t.e->b, last, emit_index(w->m->t.e, yes), emit_index(w->m->t.e, no), "");
+}
+
+/* To the turn that is brought next: of rows of taps, the next one, or the first one of the next channels. */
+static void step(Walk *w)
+{
+	Mma *m = w->m;
+	Emit *e = m->t.e;
+	bool turns = w->by_rows && w->chunks > w->inner;
+	Place on = w->by_rows ? place(w, 1, 0) : place(w, 0, w->turn), back = place(w, w->rows, 0), last = place(w, w->rows - 1, 0);
+	LLVMValueRef a = emit_index(e, on.a), b = emit_index(e, on.b), sizes = emit_index(e, on.sizes), row, end;
+
+	if (turns) {
+		row = distance(w, w->row);
+		end = LLVMBuildICmp(e->b, LLVMIntEQ, row, emit_index(e, w->rows - 1), "");
+		LLVMBuildStore(e->b, LLVMBuildSelect(e->b, end, emit_index(e, 0), tile_addc(e, row, 1), ""), w->row);
+		a = either(w, end, back.a - last.a, on.a);
+		b = either(w, end, back.b - last.b, on.b);
+		sizes = either(w, end, -last.sizes, on.sizes);
+	}
+	for (int j = 0; j < m->a_pieces; j++)
+		LLVMBuildStore(e->b, hidden(w, moved(w, pointer(w, w->from[j]), a)), w->from[j]);
+	LLVMBuildStore(e->b, hidden(w, moved(w, pointer(w, w->weights), b)), w->weights);
+	LLVMBuildStore(e->b, tile_add(e, distance(w, w->sizes), sizes), w->sizes);
+}
+
 /* Starts to bring what round `round` of the turn at hand multiplies. */
 static void bring(Walk *w, int64_t round)
 {
 	Mma *m = w->m;
 	Emit *e = m->t.e;
 	LLVMValueRef size[MAX_PIECES] = {NULL}, from[MAX_PIECES];
-	Place p = place(w, round);
+	Place p = place(w, 0, round % w->turn);
 	Stage s;
 
 	if (!w->steps) {
@@ -219,6 +272,8 @@ static void bring(Walk *w, int64_t round)
 		mma_copy(m, &s, emit_index(e, 0), round % m->stages * stage_bytes(m));
 		return;
 	}
+	if (round && round % w->turn == 0)
+		step(w);
 	if (m->sizes >= 0)
 		mma_load_sizes(m, distance(w, w->sizes), p.sizes, size);
 	if (m->async) {
@@ -284,24 +339,16 @@ static void first_rounds(Walk *w)
 	}
 }
 
-/* To the next turn. */
-static void step(Walk *w)
+/* Parts of shared memory for the next turn. */
+static void change_parts(Walk *w)
 {
 	Mma *m = w->m;
-	Emit *e = m->t.e;
-	Place p = place(w, w->turn);
 	LLVMValueRef part[MAX_STAGES];
 
-	for (int j = 0; j < m->a_pieces && w->steps; j++)
-		LLVMBuildStore(e->b, moved(w, pointer(w, w->from[j]), emit_index(e, p.a)), w->from[j]);
-	if (w->steps) {
-		LLVMBuildStore(e->b, moved(w, pointer(w, w->weights), emit_index(e, p.b)), w->weights);
-		LLVMBuildStore(e->b, tile_addc(e, distance(w, w->sizes), p.sizes), w->sizes);
-	}
 	for (int i = 0; i < m->stages && w->part[0]; i++)
 		part[i] = distance(w, w->part[(i + w->turn) % m->stages]);
 	for (int i = 0; i < m->stages && w->part[0]; i++)
-		LLVMBuildStore(e->b, part[i], w->part[i]);
+		LLVMBuildStore(m->t.e->b, part[i], w->part[i]);
 }
 
 /* As many turns as have a later round to bring in each of theirs; then what is left. */
@@ -321,7 +368,7 @@ void mma_walk(Mma *m)
 		w.first = emit_for(e, &l, emit_index(e, 0), emit_index(e, turns * w.turn), emit_index(e, w.turn), "stages");
 		for (int64_t r = 0; r < w.turn; r++)
 			one_round(&w, r, true);
-		step(&w);
+		change_parts(&w);
 		emit_end(e, &l);
 	}
 	w.first = emit_index(e, turns * w.turn);
