@@ -86,20 +86,20 @@ static const DeviceContract contracts[] = {
 
 /* Of weights half of whose terms are zero; skew: of A, in bytes. */
 static const struct { DeviceContract of; size_t skew; } kept[] = {
-	{{"kept f16 3x3", EL_f16, EL_f16, 2, 9, 11, 64, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, SHORT}, 0},
-	{{"kept bf16 3x3", EL_bf16, EL_bf16, 2, 9, 11, 64, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, SHORT}, 0},
-	{{"kept bf16 tails", EL_bf16, EL_bf16, 1, 9, 11, 40, 33, 1, 3, 2, 1, 0, DEVICE_BLOCKS, SHORT}, 0},
-	{{"kept bf16 long rows", EL_bf16, EL_bf16, 1, 1, 70, 1600, 128, 1, 1, 1, 0, 0, DEVICE_ROWS, SHORT}, 0},
-	{{"kept bf16 groups", EL_bf16, EL_bf16, 1, 7, 7, 64, 64, 2, 3, 1, 1, 0, DEVICE_BLOCKS, SHORT}, 0},
-	{{"kept bf16 unaligned", EL_bf16, EL_bf16, 1, 1, 20, 192, 40, 1, 1, 1, 0, 0, DEVICE_ROWS, SHORT}, 2},
-	{{"kept tf32 3x3", EL_tf32, EL_tf32, 1, 9, 11, 64, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, F32}, 0},
-	{{"kept f32 rows by tf32", EL_f32, EL_tf32, 1, 1, 70, 96, 40, 1, 1, 1, 0, 0, DEVICE_ROWS, SHORT}, 0},
-	{{"kept tf32 unaligned", EL_tf32, EL_tf32, 1, 1, 20, 96, 40, 1, 1, 1, 0, 0, DEVICE_ROWS, F32}, 4},
-	{{"kept u8 3x3", EL_u8, EL_i8, 2, 9, 11, 64, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, 0}, 0},
-	{{"kept u8 zero point", EL_u8, EL_i8, 1, 9, 11, 48, 33, 1, 3, 1, 1, 117, DEVICE_BLOCKS, 0}, 0},
-	{{"kept i8 long rows", EL_i8, EL_i8, 1, 1, 70, 3200, 128, 1, 1, 1, 0, -5, DEVICE_ROWS, 0}, 0},
-	{{"kept i8 unaligned", EL_i8, EL_i8, 1, 1, 20, 320, 40, 1, 1, 1, 0, 0, DEVICE_ROWS, 0}, 1},
-	{{"kept i8 dense", EL_i8, EL_i8, 1, 5, 7, 40, 20, 1, 3, 1, 1, 0, DEVICE_DENSE, 0}, 0},
+	{{"f16 half 3x3", EL_f16, EL_f16, 2, 9, 11, 64, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, SHORT}, 0},
+	{{"bf16 half 3x3", EL_bf16, EL_bf16, 2, 9, 11, 64, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, SHORT}, 0},
+	{{"bf16 half tails", EL_bf16, EL_bf16, 1, 9, 11, 40, 33, 1, 3, 2, 1, 0, DEVICE_BLOCKS, SHORT}, 0},
+	{{"bf16 half long rows", EL_bf16, EL_bf16, 1, 1, 70, 1600, 128, 1, 1, 1, 0, 0, DEVICE_ROWS, SHORT}, 0},
+	{{"bf16 half groups", EL_bf16, EL_bf16, 1, 7, 7, 64, 64, 2, 3, 1, 1, 0, DEVICE_BLOCKS, SHORT}, 0},
+	{{"bf16 half unaligned", EL_bf16, EL_bf16, 1, 1, 20, 192, 40, 1, 1, 1, 0, 0, DEVICE_ROWS, SHORT}, 2},
+	{{"tf32 half 3x3", EL_tf32, EL_tf32, 1, 9, 11, 64, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, F32}, 0},
+	{{"f32 half rows by tf32", EL_f32, EL_tf32, 1, 1, 70, 96, 40, 1, 1, 1, 0, 0, DEVICE_ROWS, SHORT}, 0},
+	{{"tf32 half unaligned", EL_tf32, EL_tf32, 1, 1, 20, 96, 40, 1, 1, 1, 0, 0, DEVICE_ROWS, F32}, 4},
+	{{"u8 half 3x3", EL_u8, EL_i8, 2, 9, 11, 64, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, 0}, 0},
+	{{"u8 half zero point", EL_u8, EL_i8, 1, 9, 11, 48, 33, 1, 3, 1, 1, 117, DEVICE_BLOCKS, 0}, 0},
+	{{"i8 half long rows", EL_i8, EL_i8, 1, 1, 70, 3200, 128, 1, 1, 1, 0, -5, DEVICE_ROWS, 0}, 0},
+	{{"i8 half unaligned", EL_i8, EL_i8, 1, 1, 20, 320, 40, 1, 1, 1, 0, 0, DEVICE_ROWS, 0}, 1},
+	{{"i8 half dense", EL_i8, EL_i8, 1, 5, 7, 40, 20, 1, 3, 1, 1, 0, DEVICE_DENSE, 0}, 0},
 };
 
 static void fill(KernelRandom *r, MloElem t, void *p, size_t bytes)
