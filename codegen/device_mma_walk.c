@@ -30,7 +30,7 @@ static bool walks_in_steps(const Mma *m)
 
 bool mma_walks(const Mma *m)
 {
-	return m->async && m->all % m->t.slices == 0 && LLVMGetIntTypeWidth(m->t.e->index) == 32;
+	return m->async && m->share % m->t.slices == 0 && LLVMGetIntTypeWidth(m->t.e->index) == 32;
 }
 
 /* -- where things are -------------------------------------------------------------------------------- */
@@ -65,7 +65,7 @@ static void keep_pointer(Walk *w, LLVMValueRef *place, LLVMValueRef p, int64_t s
 {
 	Emit *e = w->m->t.e;
 	LLVMTypeRef global = LLVMPointerTypeInContext(e->ctx, 1), i8 = LLVMInt8TypeInContext(e->ctx);
-	LLVMValueRef behind = tile_mul(e, w->m->t.slice, step);
+	LLVMValueRef behind = tile_mul(e, stage_number(w->m, w->m->t.slice), step);
 
 	*place = emit_alloca(e, global, name);
 	p = LLVMBuildAddrSpaceCast(e->b, p, global, "");
@@ -99,7 +99,7 @@ static void copy(Walk *w, int round)
 	Stage s;
 
 	if (!w->steps) {
-		s = mma_stage(m, tile_add(e, tile_mul(e, tile_addc(e, w->first, round), m->t.slices), m->t.slice));
+		s = mma_stage(m, stage_number(m, tile_add(e, tile_mul(e, tile_addc(e, w->first, round), m->t.slices), m->t.slice)));
 		mma_copy(m, &s, emit_index(e, 0), to);
 		return;
 	}
@@ -137,7 +137,7 @@ static void step(Walk *w)
 void mma_walk(Mma *m)
 {
 	Emit *e = m->t.e;
-	Walk w = {.m = m, .steps = walks_in_steps(m), .rounds = m->all / m->t.slices, .first = emit_index(m->t.e, 0)};
+	Walk w = {.m = m, .steps = walks_in_steps(m), .rounds = m->share / m->t.slices, .first = emit_index(m->t.e, 0)};
 	int ahead = m->stages - 1;
 	int64_t times = w.rounds < ahead ? 0 : (w.rounds - ahead) / m->stages, left = w.rounds - times * m->stages;
 	EmitLoop l;
