@@ -68,11 +68,16 @@ static const DeviceContract contracts[] = {
 	{"bf16 groups", EL_bf16, EL_bf16, 1, 7, 7, 64, 64, 2, 3, 1, 1, 0, DEVICE_BLOCKS, SHORT},
 	{"f32 by f16", EL_f32, EL_f16, 1, 9, 9, 64, 64, 1, 3, 1, 1, 0, DEVICE_BLOCKS, ROUNDED},
 	{"f32 by bf16", EL_f32, EL_bf16, 1, 1, 70, 96, 40, 1, 1, 1, 0, 0, DEVICE_ROWS, ROUNDED},
-	{"u8 3x3", EL_u8, EL_i8, 2, 9, 11, 64, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, 0},
+	{"u8 3x3", EL_u8, EL_i8, 1, 9, 11, 192, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, 0},
 	{"u8 zero point", EL_u8, EL_i8, 1, 9, 11, 48, 33, 1, 3, 1, 1, 117, DEVICE_BLOCKS, 0},
 	{"i8 zero point", EL_i8, EL_i8, 1, 1, 90, 128, 64, 1, 1, 1, 0, -5, DEVICE_ROWS, 0},
 	{"bf16 long rows", EL_bf16, EL_bf16, 1, 1, 70, 1600, 128, 1, 1, 1, 0, 0, DEVICE_ROWS, SHORT},
 	{"i8 long rows", EL_i8, EL_i8, 1, 1, 70, 3200, 128, 1, 1, 1, 0, 0, DEVICE_ROWS, 0},
+	{"f32 few tiles", EL_f32, EL_f32, 1, 1, 5, 1300, 40, 1, 1, 1, 0, 0, DEVICE_ROWS, F32},
+	{"f32 taps of few tiles", EL_f32, EL_f32, 1, 7, 7, 96, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, F32},
+	{"bf16 few tiles", EL_bf16, EL_bf16, 1, 7, 7, 256, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, SHORT},
+	{"f16 few tiles", EL_f32, EL_f16, 1, 7, 7, 256, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, ROUNDED},
+	{"u8 few tiles", EL_u8, EL_i8, 1, 7, 7, 256, 70, 1, 3, 1, 1, 117, DEVICE_BLOCKS, 0},
 	{"i8 rows", EL_i8, EL_i8, 1, 1, 200, 256, 128, 1, 1, 1, 0, 0, DEVICE_ROWS, 0},
 	{"u8 depthwise", EL_u8, EL_i8, 1, 9, 9, 1, 1, 64, 3, 1, 1, 3, DEVICE_BLOCKS, 0},
 };
@@ -135,11 +140,23 @@ static void run_all(const MloTarget *t, const char *only)
 	mlo_arena_free(a);
 }
 
+/* MLO_TEST_SMS: schedules for a device of so many multiprocessors, few of which leave the terms of a tile in one piece. */
+static void few_multiprocessors(MloTarget *t, MloGpu *gpu)
+{
+	const char *sms = getenv("MLO_TEST_SMS");
+
+	*gpu = *t->gpu;
+	gpu->sms = sms ? atoi(sms) : gpu->sms;
+	t->gpu = gpu;
+}
+
 int main(int argc, char **argv)
 {
 	const char *sm = getenv("MLO_TEST_SM");
 	char why[300], name[32];
 	const MloTargetSet *set;
+	MloTarget target;
+	MloGpu gpu;
 
 	snprintf(name, sizeof name, "sm_%s", sm ? sm : "80");
 	set = mlo_target_find(name, NULL);
@@ -147,7 +164,9 @@ int main(int argc, char **argv)
 		printf("SKIP device: %s\n0 passed, 0 failed, 1 skipped\n", set ? why : "no such target");
 		return 0;
 	}
-	run_all(set->variant[0], argc > 1 ? argv[1] : NULL);
+	target = *set->variant[0];
+	few_multiprocessors(&target, &gpu);
+	run_all(&target, argc > 1 ? argv[1] : NULL);
 	device_close();
 	printf("%d passed, %d failed, 0 skipped\n", passed, failed);
 	return failed > 0;
