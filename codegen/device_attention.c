@@ -1,0 +1,346 @@
+/* codegen/device_attention.c -- attention on GPUs: which emitter, and what those share: copies to shared memory, scores, results. */
+#include "codegen/device_attention.h"
+
+#include <math.h>
+
+#include "codegen/device_tile.h"
+
+enum { PIECE = 16 /* bytes */, WORD = 4, AHEAD = 8 /* pieces that are on their way to a thread */ };
+
+/* -- shared memory ----------------------------------------------------------------------------------- */
+
+LLVMValueRef attention_byte(Emit *e, LLVMValueRef at)
+{
+	return LLVMBuildInBoundsGEP2(e->b, LLVMInt8TypeInContext(e->ctx), device_dynamic_shared(e), &at, 1, "");
+}
+
+static MloElem element_of(const DeviceAttention *a, int arg)
+{
+	return a->e->k->arg.items[arg].elem;
+}
+
+static int elements(const DeviceAttention *a)
+{
+	return PIECE * 8 / (int)mlo_elem_bits(a->t->word);
+}
+
+bool attention_async(const DeviceAttention *a, int arg)
+{
+	return a->async && element_of(a, arg) == a->t->word;
+}
+
+void attention_wait(DeviceAttention *a)
+{
+	if (a->async)
+		emit_intrinsic(a->e, "llvm.nvvm.cp.async.wait.all", NULL, 0, NULL, 0);
+	device_block_barrier(a->e);
+}
+
+/* Where row `row` begins, one that exists. */
+static LLVMValueRef row_at(DeviceAttention *a, const AttentionSide *s, LLVMValueRef row)
+{
+	Emit *e = a->e;
+	LLVMValueRef last = tile_addc(e, s->there, -1);
+
+	row = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, row, last, ""), row, last, "");
+	return tile_add(e, s->at, tile_mul(e, row, s->row));
+}
+
+/* v, f32 or a vector of them, as what is multiplied. */
+static LLVMValueRef as_words(DeviceAttention *a, LLVMValueRef v)
+{
+	Emit *e = a->e;
+	MloElem w = a->t->word;
+
+	if (w == EL_f32)
+		return v;
+	return LLVMBuildFPTrunc(e->b, v, emit_vec(w == EL_f16 ? LLVMHalfTypeInContext(e->ctx) : LLVMBFloatTypeInContext(e->ctx), emit_lanes(v)), "");
+}
+
+/* -- pieces ------------------------------------------------------------------------------------------ */
+
+/* A piece: its row and number, and whether all of it exists. */
+typedef struct Piece {
+	LLVMValueRef row, piece, there;
+} Piece;
+
+static Piece piece_of(DeviceAttention *a, const AttentionSide *s, LLVMValueRef i)
+{
+	Emit *e = a->e;
+	Piece p = {.row = tile_div(e, i, s->pieces), .piece = tile_rem(e, i, s->pieces)};
+
+	p.there = LLVMBuildICmp(e->b, LLVMIntSLT, p.row, s->there, "");
+	if (s->columns < s->pieces * elements(a)) {
+		LLVMValueRef in = LLVMBuildICmp(e->b, LLVMIntSLT, p.piece, emit_index(e, s->columns / elements(a)), "");
+
+		p.there = LLVMBuildAnd(e->b, p.there, in, "");
+	}
+	return p;
+}
+
+static LLVMValueRef piece_from(DeviceAttention *a, const AttentionSide *s, const Piece *p)
+{
+	Emit *e = a->e;
+	LLVMValueRef at = row_at(a, s, p->row), in = tile_mul(e, p->piece, elements(a));
+
+	if (s->columns < s->pieces * elements(a))
+		in = LLVMBuildSelect(e->b, p->there, in, emit_index(e, 0), "");
+	at = tile_add(e, at, in);
+	return LLVMBuildInBoundsGEP2(e->b, emit_mem_type(e, element_of(a, s->arg)), e->arg[s->arg], &at, 1, "");
+}
+
+static void copy_pieces(DeviceAttention *a, const AttentionSide *s)
+{
+	Emit *e = a->e;
+	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);
+	LLVMValueRef i, bytes;
+	EmitLoop l;
+	Piece p;
+
+	i = emit_for(e, &l, a->thread, emit_index(e, (int64_t)s->n * s->pieces), emit_index(e, a->threads), "piece");
+	p = piece_of(a, s, i);
+	bytes = LLVMBuildSelect(e->b, p.there, emit_const_i(i32, PIECE), emit_const_i(i32, 0), "");
+	device_copy_piece(e, attention_byte(e, s->place(s->user, p.row, p.piece)), 0, piece_from(a, s, &p), 0, bytes);
+	emit_end(e, &l);
+}
+
+/* A piece as it lies in shared memory. */
+static LLVMValueRef load_piece(DeviceAttention *a, const AttentionSide *s, const Piece *p)
+{
+	Emit *e = a->e;
+	MloElem elem = element_of(a, s->arg);
+	LLVMTypeRef mem = emit_mem_type(e, elem);
+	int most = PIECE * 8 / (int)mlo_elem_bits(elem), n = elements(a) < most ? elements(a) : most, parts = elements(a) / n;
+	LLVMValueRef from = piece_from(a, s, p), v[2], all;
+
+	for (int i = 0; i < parts; i++) {
+		LLVMValueRef at = LLVMBuildInBoundsGEP2(e->b, mem, from, (LLVMValueRef[]){emit_index(e, (int64_t)i * n)}, 1, "");
+
+		v[i] = LLVMBuildLoad2(e->b, LLVMVectorType(mem, (unsigned)n), at, "");
+		LLVMSetAlignment(v[i], (unsigned)n * mlo_elem_bits(elem) / 8);
+	}
+	all = as_words(a, emit_from_memory(e, elem, emit_joined(e, v, parts)));
+	return LLVMBuildSelect(e->b, p->there, all, LLVMConstNull(LLVMTypeOf(all)), "");
+}
+
+/* By way of registers: several pieces are read before the first is written. */
+static void load_pieces(DeviceAttention *a, const AttentionSide *s)
+{
+	Emit *e = a->e;
+	int64_t total = (int64_t)s->n * s->pieces, each = (total + a->threads - 1) / a->threads, ahead = each < AHEAD ? each : AHEAD;
+	LLVMValueRef base, v[AHEAD], i;
+	Piece p[AHEAD];
+	DeviceIf in;
+	EmitLoop l;
+
+	base = emit_for(e, &l, a->thread, emit_index(e, total), emit_index(e, ahead * a->threads), "pieces");
+	for (int j = 0; j < ahead; j++) {
+		i = tile_addc(e, base, (int64_t)j * a->threads);
+		if (j && total % (ahead * a->threads))
+			i = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, i, emit_index(e, total), ""), i, base, "");
+		p[j] = piece_of(a, s, i);
+		v[j] = load_piece(a, s, &p[j]);
+	}
+	for (int j = 0; j < ahead; j++) {
+		bool maybe = j && total % (ahead * a->threads);
+
+		i = tile_addc(e, base, (int64_t)j * a->threads);
+		if (maybe)
+			device_if(e, &in, LLVMBuildICmp(e->b, LLVMIntSLT, i, emit_index(e, total), ""));
+		LLVMSetAlignment(LLVMBuildStore(e->b, v[j], attention_byte(e, s->place(s->user, p[j].row, p[j].piece))), PIECE);
+		if (maybe)
+			device_endif(e, &in);
+	}
+	emit_end(e, &l);
+}
+
+/* -- elements ---------------------------------------------------------------------------------------- */
+
+/* One by one, of any strides: threads go along what lies beside each other. */
+static void load_elements(DeviceAttention *a, const AttentionSide *s)
+{
+	Emit *e = a->e;
+	int width = s->pieces * elements(a), bytes = (int)mlo_elem_bits(a->t->word) / 8;
+	bool down = s->col != 1;
+	MloElem elem = element_of(a, s->arg);
+	LLVMTypeRef mem = emit_mem_type(e, elem);
+	LLVMValueRef i, row, column, at, in, v;
+	EmitLoop l;
+
+	i = emit_for(e, &l, a->thread, emit_index(e, (int64_t)s->n * width), emit_index(e, a->threads), "element");
+	row = down ? tile_rem(e, i, s->n) : tile_div(e, i, width);
+	column = down ? tile_div(e, i, s->n) : tile_rem(e, i, width);
+	in = LLVMBuildICmp(e->b, LLVMIntSLT, row, s->there, "");
+	in = LLVMBuildAnd(e->b, in, LLVMBuildICmp(e->b, LLVMIntSLT, column, emit_index(e, s->columns), ""), "");
+	at = LLVMBuildSelect(e->b, in, tile_mul(e, column, s->col), emit_index(e, 0), "");
+	at = tile_add(e, row_at(a, s, row), at);
+	v = LLVMBuildLoad2(e->b, mem, LLVMBuildInBoundsGEP2(e->b, mem, e->arg[s->arg], &at, 1, ""), "");
+	LLVMSetAlignment(v, mlo_elem_bits(elem) / 8);
+	v = emit_from_memory(e, elem, v);
+	v = as_words(a, LLVMBuildSelect(e->b, in, v, LLVMConstNull(LLVMTypeOf(v)), ""));
+	at = tile_add(e, s->place(s->user, row, tile_div(e, column, elements(a))), tile_mul(e, tile_rem(e, column, elements(a)), bytes));
+	LLVMSetAlignment(LLVMBuildStore(e->b, v, attention_byte(e, at)), (unsigned)bytes);
+	emit_end(e, &l);
+}
+
+/* Pieces, where each lies beside each other and, as the run finds out, where 16 bytes can be read at once. */
+void attention_bring(DeviceAttention *a, const AttentionSide *s)
+{
+	Emit *e = a->e;
+	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx);
+	int n = elements(a);
+	LLVMValueRef from, ok;
+	DeviceIf i;
+
+	if (s->col != 1 || s->row < 0 || s->row % n || s->columns % n) {
+		load_elements(a, s);
+		return;
+	}
+	from = LLVMBuildInBoundsGEP2(e->b, emit_mem_type(e, element_of(a, s->arg)), e->arg[s->arg], (LLVMValueRef[]){s->at}, 1, "");
+	from = LLVMBuildAnd(e->b, LLVMBuildPtrToInt(e->b, from, i64, ""), emit_const_i(i64, PIECE - 1), "");
+	ok = LLVMBuildICmp(e->b, LLVMIntEQ, from, emit_const_i(i64, 0), "");
+	device_if(e, &i, ok);
+	if (attention_async(a, s->arg))
+		copy_pieces(a, s);
+	else
+		load_pieces(a, s);
+	device_endif(e, &i);
+	device_if(e, &i, LLVMBuildNot(e->b, ok, ""));
+	load_elements(a, s);
+	device_endif(e, &i);
+}
+
+/* -- scores and results ------------------------------------------------------------------------------ */
+
+static LLVMValueRef at_most(Emit *e, LLVMValueRef i, LLVMValueRef n)
+{
+	LLVMValueRef last = tile_addc(e, n, -1);
+
+	return LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, i, last, ""), i, last, "");
+}
+
+LLVMValueRef attention_score_of(DeviceAttention *a, LLVMValueRef sum, LLVMValueRef query, LLVMValueRef tile, LLVMValueRef key)
+{
+	const KAttention *t = a->t;
+	Emit *e = a->e;
+	bool whole = t->nk > 0 && t->nk % t->keys == 0;
+	LLVMValueRef v, in;
+
+	query = tile_add(e, a->first, query);
+	key = tile_add(e, tile, key);
+	in = LLVMBuildICmp(e->b, LLVMIntSLT, key, a->nk, "");
+	e->var[t->var[0]] = t->nq > 0 && t->nq % t->rows == 0 ? query : at_most(e, query, a->nq);
+	e->var[t->var[1]] = whole ? key : at_most(e, key, a->nk);
+	e->product = sum;
+	emit_stmts(e, t->scores);
+	v = e->val[t->score];
+	return whole ? v : LLVMBuildSelect(e->b, in, v, emit_const_f(LLVMTypeOf(v), -INFINITY), "");
+}
+
+LLVMValueRef attention_larger(Emit *e, LLVMValueRef x, LLVMValueRef y)
+{
+	return LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealOLT, x, y, ""), y, x, "");
+}
+
+LLVMValueRef attention_base(Emit *e, LLVMValueRef most)
+{
+	LLVMTypeRef t = LLVMTypeOf(most);
+	LLVMValueRef none = LLVMBuildFCmp(e->b, LLVMRealOEQ, most, emit_const_f(t, -INFINITY), "");
+
+	return LLVMBuildSelect(e->b, none, emit_const_f(t, 0), most, "");
+}
+
+LLVMValueRef attention_power(Emit *e, LLVMValueRef x, LLVMValueRef base)
+{
+	return emit_vecmath(e, K_decay, LLVMBuildFSub(e->b, x, base, ""));
+}
+
+void attention_results(DeviceAttention *a, LLVMValueRef (*place)(const void *user, LLVMValueRef row, LLVMValueRef column), const void *user)
+{
+	const KAttention *t = a->t;
+	Emit *e = a->e;
+	LLVMTypeRef f32 = LLVMFloatTypeInContext(e->ctx);
+	LLVMValueRef i, row, column, query;
+	DeviceIf in;
+	EmitLoop l;
+
+	i = emit_for(e, &l, a->thread, emit_index(e, t->rows * t->nv), emit_index(e, a->threads), "result");
+	row = tile_div(e, i, t->nv);
+	column = tile_rem(e, i, t->nv);
+	query = tile_add(e, a->first, row);
+	device_if(e, &in, LLVMBuildICmp(e->b, LLVMIntSLT, query, a->nq, ""));
+	e->var[t->var[0]] = query;
+	e->var[t->var[2]] = column;
+	e->product = LLVMBuildLoad2(e->b, f32, device_word(e, place(user, row, column)), "result");
+	emit_stmts(e, a->s->body);
+	device_endif(e, &in);
+	emit_end(e, &l);
+}
+
+/* -- kernels ----------------------------------------------------------------------------------------- */
+
+bool mlo_schedule_attention(const MloTarget *t, int64_t batches, int64_t queries, MloElem word, KAttention *a)
+{
+	(void)word;
+	a->word = EL_f32;
+	return attention_simt_schedule(t, batches, queries, a);
+}
+
+/* The tile of a task, whose variables are bound. */
+static void bind_tile(DeviceAttention *a)
+{
+	const KAttention *t = a->t;
+	Emit *e = a->e;
+
+	a->nq = tile_num(e, t->nq);
+	a->nk = tile_num(e, t->nk);
+	a->first = emit_idx(e, t->first);
+	a->q_at = tile_add(e, emit_idx(e, t->q_at), tile_mul(e, a->first, t->q.row));
+	a->k_at = emit_idx(e, t->k_at);
+	a->v_at = emit_idx(e, t->v_at);
+}
+
+void attention_tasks(DeviceAttention *a, const MloLaunch *launch, void (*one)(DeviceAttention *a))
+{
+	const MloKernel *k = a->e->k;
+	const KStmt *par[MLO_KERNEL_MAX_PAR];
+	Emit *e = a->e;
+	LLVMValueRef task;
+	EmitLoop l;
+	int n;
+
+	mlo_kernel_nest(k, par, MLO_KERNEL_MAX_PAR, &n);
+	for (const KStmt *s = k->body; n && s->kind == KS_LET; s = s->next)
+		e->val[s->value] = emit_value(e, &k->value.items[s->value]);
+	task = emit_for(e, &l, device_special(e, "ctaid.x"), a->f.tasks, device_special(e, "nctaid.x"), "task");
+	emit_bind_task(e, task, par, n);
+	bind_tile(a);
+	one(a);
+	emit_end(e, &l);
+	device_end(&a->f, launch);
+}
+
+void attention_start(DeviceAttention *a, LLVMModuleRef m, const MloKernel *k, const MloTarget *t, const char *symbol)
+{
+	enum { ASYNC_FROM = 80 };
+
+	device_begin(&a->f, m, k, t, symbol);
+	a->e = &a->f.e;
+	device_team(&a->f, 1, a->threads);
+	a->f.team.alone = true;
+	a->f.team.members = emit_const_i(LLVMInt32TypeInContext(a->e->ctx), -1);
+	a->thread = a->f.team.thread;
+	a->async = t->gpu->capability >= ASYNC_FROM;
+}
+
+bool mlo_device_emit_attention(LLVMModuleRef module, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch)
+{
+	const KStmt *par[MLO_KERNEL_MAX_PAR], *s = mlo_kernel_nest(k, par, MLO_KERNEL_MAX_PAR, &(int){0});
+	int64_t tasks = mlo_kernel_guess(k, k->ntasks);
+
+	if (!s || s->kind != KS_ATTENTION)
+		return false;
+	*launch = (MloLaunch){.tasks_per_block = 1, .blocks = (uint32_t)tasks};
+	attention_simt(module, s, k, t, symbol, launch);
+	return true;
+}
