@@ -168,11 +168,13 @@ static void bring_values(Simt *s, LLVMValueRef key)
 
 /* -- products ---------------------------------------------------------------------------------------- */
 
-/* n words that lie beside each other. */
-static void load_words(Emit *e, LLVMValueRef at, int n, LLVMValueRef *out)
+/* n words that lie beside each other, so many behind `from`. */
+static void load_words(Emit *e, LLVMValueRef from, int64_t behind, int n, LLVMValueRef *out)
 {
-	LLVMValueRef v = LLVMBuildLoad2(e->b, emit_vec(LLVMFloatTypeInContext(e->ctx), n > 1 ? n : 0), device_word(e, at), "");
+	LLVMTypeRef f32 = LLVMFloatTypeInContext(e->ctx);
+	LLVMValueRef v = LLVMBuildInBoundsGEP2(e->b, f32, from, (LLVMValueRef[]){emit_index(e, behind)}, 1, "");
 
+	v = LLVMBuildLoad2(e->b, emit_vec(f32, n > 1 ? n : 0), v, "");
 	LLVMSetAlignment(v, (unsigned)(n * WORD));
 	for (int i = 0; i < n; i++)
 		out[i] = n > 1 ? LLVMBuildExtractElement(e->b, v, emit_index(e, i), "") : v;
@@ -207,14 +209,13 @@ static void multiply_keys(Simt *s)
 
 	clear(s, s->sum, s->queries * s->keys, 0);
 	p = emit_for(e, &l, emit_index(e, 0), emit_index(e, s->q_row / QUAD), emit_index(e, 1), "terms");
-	for (int i = 0; i < s->queries; i++) {
-		at = tile_addc(e, tile_add(e, tile_mul(e, query_of(s, 0), s->q_row), tile_mul(e, p, QUAD)), s->q_from + i * s->q_row);
-		load_words(e, at, QUAD, q[i]);
-	}
+	at = device_word(e, tile_add(e, tile_mul(e, query_of(s, 0), s->q_row), tile_mul(e, p, QUAD)));
+	for (int i = 0; i < s->queries; i++)
+		load_words(e, at, s->q_from + i * s->q_row, QUAD, q[i]);
 	at = LLVMBuildXor(e->b, p, LLVMBuildAnd(e->b, s->tx, emit_index(e, TURN - 1), ""), "");
-	at = tile_add(e, tile_mul(e, s->tx, s->k_row), tile_mul(e, at, QUAD));
+	at = device_word(e, tile_add(e, tile_mul(e, s->tx, s->k_row), tile_mul(e, at, QUAD)));
 	for (int j = 0; j < s->keys; j++)
-		load_words(e, tile_addc(e, at, s->k_from + j * ACROSS * s->k_row), QUAD, k[j]);
+		load_words(e, at, s->k_from + j * ACROSS * s->k_row, QUAD, k[j]);
 	for (int c = 0; c < QUAD; c++)
 		for (int i = 0; i < s->queries; i++)
 			for (int j = 0; j < s->keys; j++) {
@@ -225,39 +226,45 @@ static void multiply_keys(Simt *s)
 	emit_end(e, &l);
 }
 
-/* Where exponentials of the thread's queries begin: rows of threads lie in the other half of the banks by turns. */
-static LLVMValueRef powers_at(Simt *s, int i)
+/* Where exponentials of the thread's queries begin, a word: rows of threads lie in the other half of the banks by turns. */
+static LLVMValueRef powers_at(Simt *s)
+{
+	return tile_mul(s->a.e, s->ty, s->queries * s->a.t->keys + ACROSS);
+}
+
+/* The thread's first column of a group: of those that are not there, the last ones. */
+static LLVMValueRef column_of(Simt *s, int group)
 {
 	Emit *e = s->a.e;
-	int each = s->queries * s->a.t->keys + ACROSS;
+	LLVMValueRef column = tile_addc(e, tile_mul(e, s->tx, s->width), (int64_t)group * ACROSS * s->width);
+	LLVMValueRef last = emit_index(e, s->v_row - s->width);
 
-	return tile_addc(e, tile_mul(e, s->ty, each), s->p_from + i * s->a.t->keys);
+	if ((group + 1) * ACROSS * s->width <= s->v_row)
+		return column;
+	return LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, column, last, ""), column, last, "");
 }
 
 static void multiply_values(Simt *s)
 {
 	Emit *e = s->a.e;
-	LLVMValueRef p[MOST_QUERIES][QUAD], v[QUAD], key, at, column;
-	LLVMValueRef last = emit_index(e, s->v_row - s->width);
+	LLVMValueRef p[MOST_QUERIES][QUAD], v[QUAD], key, at;
 	EmitLoop l;
 
 	key = emit_for(e, &l, emit_index(e, 0), emit_index(e, s->a.t->keys), emit_index(e, QUAD), "keys");
+	at = device_word(e, tile_add(e, powers_at(s), key));
 	for (int i = 0; i < s->queries; i++)
-		load_words(e, tile_add(e, powers_at(s, i), key), QUAD, p[i]);
-	for (int c = 0; c < QUAD; c++)
-		for (int g = 0; g < s->groups; g++) {
-			column = tile_addc(e, tile_mul(e, s->tx, s->width), (int64_t)g * ACROSS * s->width);
-			if ((g + 1) * ACROSS * s->width > s->v_row) /* of those that are not there, the last ones */
-				column = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, column, last, ""), column, last, "");
-			at = tile_add(e, tile_addc(e, tile_mul(e, key, s->v_row), s->v_from + c * s->v_row), column);
-			load_words(e, at, s->width, v);
-			for (int i = 0; i < s->queries; i++)
-				for (int w = 0; w < s->width; w++) {
-					LLVMValueRef out = s->out[(i * s->groups + g) * s->width + w];
+		load_words(e, at, s->p_from + i * s->a.t->keys, QUAD, p[i]);
+	for (int g = 0; g < s->groups; g++) {
+		at = device_word(e, tile_add(e, tile_mul(e, key, s->v_row), column_of(s, g)));
+		for (int c = 0; c < QUAD; c++) {
+			load_words(e, at, s->v_from + c * s->v_row, s->width, v);
+			for (int i = 0; i < s->queries * s->width; i++) {
+				LLVMValueRef out = s->out[(i / s->width * s->groups + g) * s->width + i % s->width];
 
-					LLVMBuildStore(e->b, emit_fma(e, p[i][c], v[w], get(s, out)), out);
-				}
+				LLVMBuildStore(e->b, emit_fma(e, p[i / s->width][c], v[i % s->width], get(s, out)), out);
+			}
 		}
+	}
 	emit_end(e, &l);
 }
 
@@ -268,7 +275,7 @@ static void soften(Simt *s, int i)
 {
 	Emit *e = s->a.e;
 	int columns = s->groups * s->width;
-	LLVMValueRef old = get(s, s->most[i]), most = old, base, carry, all, v;
+	LLVMValueRef old = get(s, s->most[i]), most = old, base, carry, all, v, at;
 
 	for (int j = 0; j < s->keys; j++)
 		most = attention_larger(e, most, get(s, s->sum[i * s->keys + j]));
@@ -280,7 +287,8 @@ static void soften(Simt *s, int i)
 	all = LLVMBuildFMul(e->b, get(s, s->all[i]), carry, "");
 	for (int j = 0; j < s->keys; j++) {
 		v = attention_power(e, get(s, s->sum[i * s->keys + j]), base);
-		LLVMBuildStore(e->b, v, device_word(e, tile_add(e, powers_at(s, i), key_of(s, j))));
+		at = tile_addc(e, tile_add(e, powers_at(s), s->tx), s->p_from + i * s->a.t->keys + j * ACROSS);
+		LLVMBuildStore(e->b, v, device_word(e, at));
 		all = LLVMBuildFAdd(e->b, all, v, "");
 	}
 	LLVMBuildStore(e->b, all, s->all[i]);
