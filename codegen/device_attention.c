@@ -5,7 +5,16 @@
 
 #include "codegen/device_tile.h"
 
-enum { PIECE = 16 /* bytes */, WORD = 4, AHEAD = 8 /* pieces that are on their way to a thread */ };
+enum { PIECE = 16 /* bytes */, AHEAD = 8 /* pieces that are on their way to a thread */ };
+
+/* What is brought to shared memory: n rows, of which the first `there` exist, the others become zeros. */
+typedef struct Side {
+	int arg;
+	LLVMValueRef at, there;              /* at: element that the first row begins with */
+	int64_t row, col;                    /* strides */
+	int n, columns, pieces;
+	AttentionPlace *place;
+} Side;
 
 /* -- shared memory ----------------------------------------------------------------------------------- */
 
@@ -24,12 +33,13 @@ static int elements(const DeviceAttention *a)
 	return PIECE * 8 / (int)mlo_elem_bits(a->t->word);
 }
 
-bool attention_async(const DeviceAttention *a, int arg)
+static bool is_async(const DeviceAttention *a, AttentionSide side)
 {
-	return a->async && element_of(a, arg) == a->t->word;
+	return a->async && element_of(a, side == ATTENTION_K ? a->t->k_arg : a->t->v_arg) == a->t->word;
 }
 
-void attention_wait(DeviceAttention *a)
+/* What was copied is there for all threads. */
+static void wait_all(DeviceAttention *a)
 {
 	if (a->async)
 		emit_intrinsic(a->e, "llvm.nvvm.cp.async.wait.all", NULL, 0, NULL, 0);
@@ -37,7 +47,7 @@ void attention_wait(DeviceAttention *a)
 }
 
 /* Where row `row` begins, one that exists. */
-static LLVMValueRef row_at(DeviceAttention *a, const AttentionSide *s, LLVMValueRef row)
+static LLVMValueRef row_at(DeviceAttention *a, const Side *s, LLVMValueRef row)
 {
 	Emit *e = a->e;
 	LLVMValueRef last = tile_addc(e, s->there, -1);
@@ -64,7 +74,7 @@ typedef struct Piece {
 	LLVMValueRef row, piece, there;
 } Piece;
 
-static Piece piece_of(DeviceAttention *a, const AttentionSide *s, LLVMValueRef i)
+static Piece piece_of(DeviceAttention *a, const Side *s, LLVMValueRef i)
 {
 	Emit *e = a->e;
 	Piece p = {.row = tile_div(e, i, s->pieces), .piece = tile_rem(e, i, s->pieces)};
@@ -78,7 +88,7 @@ static Piece piece_of(DeviceAttention *a, const AttentionSide *s, LLVMValueRef i
 	return p;
 }
 
-static LLVMValueRef piece_from(DeviceAttention *a, const AttentionSide *s, const Piece *p)
+static LLVMValueRef piece_from(DeviceAttention *a, const Side *s, const Piece *p)
 {
 	Emit *e = a->e;
 	LLVMValueRef at = row_at(a, s, p->row), in = tile_mul(e, p->piece, elements(a));
@@ -89,7 +99,7 @@ static LLVMValueRef piece_from(DeviceAttention *a, const AttentionSide *s, const
 	return LLVMBuildInBoundsGEP2(e->b, emit_mem_type(e, element_of(a, s->arg)), e->arg[s->arg], &at, 1, "");
 }
 
-static void copy_pieces(DeviceAttention *a, const AttentionSide *s)
+static void copy_pieces(DeviceAttention *a, const Side *s)
 {
 	Emit *e = a->e;
 	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);
@@ -97,15 +107,15 @@ static void copy_pieces(DeviceAttention *a, const AttentionSide *s)
 	EmitLoop l;
 	Piece p;
 
-	i = emit_for(e, &l, a->thread, emit_index(e, (int64_t)s->n * s->pieces), emit_index(e, a->threads), "piece");
+	i = emit_for(e, &l, a->thread, emit_index(e, (int64_t)s->n * s->pieces), emit_index(e, a->way.threads), "piece");
 	p = piece_of(a, s, i);
 	bytes = LLVMBuildSelect(e->b, p.there, emit_const_i(i32, PIECE), emit_const_i(i32, 0), "");
-	device_copy_piece(e, attention_byte(e, s->place(s->user, p.row, p.piece)), 0, piece_from(a, s, &p), 0, bytes);
+	device_copy_piece(e, attention_byte(e, s->place(a, p.row, p.piece)), 0, piece_from(a, s, &p), 0, bytes);
 	emit_end(e, &l);
 }
 
 /* A piece as it lies in shared memory. */
-static LLVMValueRef load_piece(DeviceAttention *a, const AttentionSide *s, const Piece *p)
+static LLVMValueRef load_piece(DeviceAttention *a, const Side *s, const Piece *p)
 {
 	Emit *e = a->e;
 	MloElem elem = element_of(a, s->arg);
@@ -124,30 +134,30 @@ static LLVMValueRef load_piece(DeviceAttention *a, const AttentionSide *s, const
 }
 
 /* By way of registers: several pieces are read before the first is written. */
-static void load_pieces(DeviceAttention *a, const AttentionSide *s)
+static void load_pieces(DeviceAttention *a, const Side *s)
 {
 	Emit *e = a->e;
-	int64_t total = (int64_t)s->n * s->pieces, each = (total + a->threads - 1) / a->threads, ahead = each < AHEAD ? each : AHEAD;
+	int64_t total = (int64_t)s->n * s->pieces, each = (total + a->way.threads - 1) / a->way.threads, ahead = each < AHEAD ? each : AHEAD;
 	LLVMValueRef base, v[AHEAD], i;
 	Piece p[AHEAD];
 	DeviceIf in;
 	EmitLoop l;
 
-	base = emit_for(e, &l, a->thread, emit_index(e, total), emit_index(e, ahead * a->threads), "pieces");
+	base = emit_for(e, &l, a->thread, emit_index(e, total), emit_index(e, ahead * a->way.threads), "pieces");
 	for (int j = 0; j < ahead; j++) {
-		i = tile_addc(e, base, (int64_t)j * a->threads);
-		if (j && total % (ahead * a->threads))
+		i = tile_addc(e, base, (int64_t)j * a->way.threads);
+		if (j && total % (ahead * a->way.threads))
 			i = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, i, emit_index(e, total), ""), i, base, "");
 		p[j] = piece_of(a, s, i);
 		v[j] = load_piece(a, s, &p[j]);
 	}
 	for (int j = 0; j < ahead; j++) {
-		bool maybe = j && total % (ahead * a->threads);
+		bool maybe = j && total % (ahead * a->way.threads);
 
-		i = tile_addc(e, base, (int64_t)j * a->threads);
+		i = tile_addc(e, base, (int64_t)j * a->way.threads);
 		if (maybe)
 			device_if(e, &in, LLVMBuildICmp(e->b, LLVMIntSLT, i, emit_index(e, total), ""));
-		LLVMSetAlignment(LLVMBuildStore(e->b, v[j], attention_byte(e, s->place(s->user, p[j].row, p[j].piece))), PIECE);
+		LLVMSetAlignment(LLVMBuildStore(e->b, v[j], attention_byte(e, s->place(a, p[j].row, p[j].piece))), PIECE);
 		if (maybe)
 			device_endif(e, &in);
 	}
@@ -157,7 +167,7 @@ static void load_pieces(DeviceAttention *a, const AttentionSide *s)
 /* -- elements ---------------------------------------------------------------------------------------- */
 
 /* One by one, of any strides: threads go along what lies beside each other. */
-static void load_elements(DeviceAttention *a, const AttentionSide *s)
+static void load_elements(DeviceAttention *a, const Side *s)
 {
 	Emit *e = a->e;
 	int width = s->pieces * elements(a), bytes = (int)mlo_elem_bits(a->t->word) / 8;
@@ -167,7 +177,7 @@ static void load_elements(DeviceAttention *a, const AttentionSide *s)
 	LLVMValueRef i, row, column, at, in, v;
 	EmitLoop l;
 
-	i = emit_for(e, &l, a->thread, emit_index(e, (int64_t)s->n * width), emit_index(e, a->threads), "element");
+	i = emit_for(e, &l, a->thread, emit_index(e, (int64_t)s->n * width), emit_index(e, a->way.threads), "element");
 	row = down ? tile_rem(e, i, s->n) : tile_div(e, i, width);
 	column = down ? tile_div(e, i, s->n) : tile_rem(e, i, width);
 	in = LLVMBuildICmp(e->b, LLVMIntSLT, row, s->there, "");
@@ -178,13 +188,13 @@ static void load_elements(DeviceAttention *a, const AttentionSide *s)
 	LLVMSetAlignment(v, mlo_elem_bits(elem) / 8);
 	v = emit_from_memory(e, elem, v);
 	v = as_words(a, LLVMBuildSelect(e->b, in, v, LLVMConstNull(LLVMTypeOf(v)), ""));
-	at = tile_add(e, s->place(s->user, row, tile_div(e, column, elements(a))), tile_mul(e, tile_rem(e, column, elements(a)), bytes));
+	at = tile_add(e, s->place(a, row, tile_div(e, column, elements(a))), tile_mul(e, tile_rem(e, column, elements(a)), bytes));
 	LLVMSetAlignment(LLVMBuildStore(e->b, v, attention_byte(e, at)), (unsigned)bytes);
 	emit_end(e, &l);
 }
 
 /* Pieces, where each lies beside each other and, as the run finds out, where 16 bytes can be read at once. */
-void attention_bring(DeviceAttention *a, const AttentionSide *s)
+static void bring_side(DeviceAttention *a, const Side *s)
 {
 	Emit *e = a->e;
 	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx);
@@ -200,7 +210,7 @@ void attention_bring(DeviceAttention *a, const AttentionSide *s)
 	from = LLVMBuildAnd(e->b, LLVMBuildPtrToInt(e->b, from, i64, ""), emit_const_i(i64, PIECE - 1), "");
 	ok = LLVMBuildICmp(e->b, LLVMIntEQ, from, emit_const_i(i64, 0), "");
 	device_if(e, &i, ok);
-	if (attention_async(a, s->arg))
+	if (a->async && element_of(a, s->arg) == a->t->word)
 		copy_pieces(a, s);
 	else
 		load_pieces(a, s);
@@ -208,6 +218,28 @@ void attention_bring(DeviceAttention *a, const AttentionSide *s)
 	device_if(e, &i, LLVMBuildNot(e->b, ok, ""));
 	load_elements(a, s);
 	device_endif(e, &i);
+}
+
+/* Rows from row `from` of its matrix on. */
+static void bring(DeviceAttention *a, AttentionSide side, LLVMValueRef from)
+{
+	const KAttention *t = a->t;
+	Emit *e = a->e;
+	Side s = {.arg = t->q_arg, .row = t->q.row, .col = t->q.col, .n = side == ATTENTION_Q ? t->rows : t->keys,
+	          .columns = (int)(side == ATTENTION_V ? t->nv : t->terms), .pieces = a->way.pieces[side], .place = a->way.piece[side]};
+
+	if (side == ATTENTION_K) {
+		s.arg = t->k_arg;
+		s.row = t->k.row;
+		s.col = t->k.col;
+	} else if (side == ATTENTION_V) {
+		s.arg = t->v_arg;
+		s.row = t->v.row;
+		s.col = t->v.col;
+	}
+	s.at = tile_add(e, a->at[side], tile_mul(e, from, s.row));
+	s.there = LLVMBuildNSWSub(e->b, side == ATTENTION_Q ? a->nq : a->nk, from, "");
+	bring_side(a, &s);
 }
 
 /* -- scores and results ------------------------------------------------------------------------------ */
@@ -242,7 +274,8 @@ LLVMValueRef attention_larger(Emit *e, LLVMValueRef x, LLVMValueRef y)
 	return LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealOLT, x, y, ""), y, x, "");
 }
 
-LLVMValueRef attention_base(Emit *e, LLVMValueRef most)
+/* What a maximum of -inf is replaced by, so that differences to it are none of infinities. */
+static LLVMValueRef base_of(Emit *e, LLVMValueRef most)
 {
 	LLVMTypeRef t = LLVMTypeOf(most);
 	LLVMValueRef none = LLVMBuildFCmp(e->b, LLVMRealOEQ, most, emit_const_f(t, -INFINITY), "");
@@ -250,12 +283,59 @@ LLVMValueRef attention_base(Emit *e, LLVMValueRef most)
 	return LLVMBuildSelect(e->b, none, emit_const_f(t, 0), most, "");
 }
 
-LLVMValueRef attention_power(Emit *e, LLVMValueRef x, LLVMValueRef base)
+static LLVMValueRef power(Emit *e, LLVMValueRef x, LLVMValueRef base)
 {
 	return emit_vecmath(e, K_decay, LLVMBuildFSub(e->b, x, base, ""));
 }
 
-void attention_results(DeviceAttention *a, LLVMValueRef (*place)(const void *user, LLVMValueRef row, LLVMValueRef column), const void *user)
+AttentionRow attention_row_new(Emit *e)
+{
+	LLVMTypeRef f32 = LLVMFloatTypeInContext(e->ctx);
+
+	return (AttentionRow){emit_alloca(e, f32, "most"), emit_alloca(e, f32, "all")};
+}
+
+void attention_row_clear(Emit *e, const AttentionRow *r)
+{
+	LLVMTypeRef f32 = LLVMFloatTypeInContext(e->ctx);
+
+	LLVMBuildStore(e->b, emit_const_f(f32, -INFINITY), r->most);
+	LLVMBuildStore(e->b, emit_const_f(f32, 0), r->all);
+}
+
+LLVMValueRef attention_soften(Emit *e, const AttentionRow *r, LLVMValueRef **score, int n, int across)
+{
+	LLVMTypeRef f32 = LLVMFloatTypeInContext(e->ctx);
+	LLVMValueRef old = LLVMBuildLoad2(e->b, f32, r->most, ""), most = old, base, carry, all;
+
+	for (int i = 0; i < n; i++)
+		most = attention_larger(e, most, *score[i]);
+	for (int flip = across / 2; flip; flip /= 2)
+		most = attention_larger(e, most, device_shuffle(e, most, flip));
+	LLVMBuildStore(e->b, most, r->most);
+	base = base_of(e, most);
+	carry = power(e, old, base);
+	all = LLVMBuildFMul(e->b, LLVMBuildLoad2(e->b, f32, r->all, ""), carry, "");
+	for (int i = 0; i < n; i++) {
+		*score[i] = power(e, *score[i], base);
+		all = LLVMBuildFAdd(e->b, all, *score[i], "");
+	}
+	LLVMBuildStore(e->b, all, r->all);
+	return carry;
+}
+
+LLVMValueRef attention_inverse(Emit *e, const AttentionRow *r, int across)
+{
+	LLVMTypeRef f32 = LLVMFloatTypeInContext(e->ctx);
+	LLVMValueRef all = LLVMBuildLoad2(e->b, f32, r->all, "");
+
+	for (int flip = across / 2; flip; flip /= 2)
+		all = LLVMBuildFAdd(e->b, all, device_shuffle(e, all, flip), "");
+	return LLVMBuildFDiv(e->b, emit_const_f(f32, 1), all, "");
+}
+
+/* The epilogue: neighbouring threads have columns that lie beside each other. */
+static void store_results(DeviceAttention *a)
 {
 	const KAttention *t = a->t;
 	Emit *e = a->e;
@@ -264,14 +344,14 @@ void attention_results(DeviceAttention *a, LLVMValueRef (*place)(const void *use
 	DeviceIf in;
 	EmitLoop l;
 
-	i = emit_for(e, &l, a->thread, emit_index(e, t->rows * t->nv), emit_index(e, a->threads), "result");
+	i = emit_for(e, &l, a->thread, emit_index(e, t->rows * t->nv), emit_index(e, a->way.threads), "result");
 	row = tile_div(e, i, t->nv);
 	column = tile_rem(e, i, t->nv);
 	query = tile_add(e, a->first, row);
 	device_if(e, &in, LLVMBuildICmp(e->b, LLVMIntSLT, query, a->nq, ""));
 	e->var[t->var[0]] = query;
 	e->var[t->var[2]] = column;
-	e->product = LLVMBuildLoad2(e->b, f32, device_word(e, place(user, row, column)), "result");
+	e->product = LLVMBuildLoad2(e->b, f32, device_word(e, a->way.result(a, row, column)), "result");
 	emit_stmts(e, a->s->body);
 	device_endif(e, &in);
 	emit_end(e, &l);
@@ -281,41 +361,84 @@ void attention_results(DeviceAttention *a, LLVMValueRef (*place)(const void *use
 
 bool mlo_schedule_attention(const MloTarget *t, int64_t batches, int64_t queries, MloElem word, KAttention *a)
 {
-	(void)word;
 	a->word = EL_f32;
-	return attention_simt_schedule(t, batches, queries, a);
+	return attention_mma_schedule(t, queries, word, a) || attention_simt_schedule(t, batches, queries, a);
+}
+
+/* Keys and values come while the others are multiplied, where copies are asynchronous. */
+static void take_keys(DeviceAttention *a, LLVMValueRef tile, LLVMValueRef next)
+{
+	Emit *e = a->e;
+	bool ahead = is_async(a, ATTENTION_K);
+	LLVMValueRef members = a->f.team.members;
+	DeviceIf more;
+
+	if (ahead)
+		wait_all(a);
+	else
+		device_block_barrier(e);
+	if (!ahead)
+		bring(a, ATTENTION_K, tile);
+	bring(a, ATTENTION_V, tile);
+	if (!ahead || !is_async(a, ATTENTION_V))
+		wait_all(a);
+	a->way.scores(a, tile);
+	emit_intrinsic(e, "llvm.nvvm.bar.warp.sync", NULL, 0, &members, 1);
+	if (ahead) {
+		wait_all(a);
+		device_if(e, &more, LLVMBuildICmp(e->b, LLVMIntSLT, next, a->nk, ""));
+		bring(a, ATTENTION_K, next);
+		device_endif(e, &more);
+	}
+	a->way.values(a);
 }
 
 /* The tile of a task, whose variables are bound. */
-static void bind_tile(DeviceAttention *a)
+static void one_task(DeviceAttention *a)
 {
 	const KAttention *t = a->t;
 	Emit *e = a->e;
+	LLVMValueRef tile;
+	EmitLoop l;
 
 	a->nq = tile_num(e, t->nq);
 	a->nk = tile_num(e, t->nk);
 	a->first = emit_idx(e, t->first);
-	a->q_at = tile_add(e, emit_idx(e, t->q_at), tile_mul(e, a->first, t->q.row));
-	a->k_at = emit_idx(e, t->k_at);
-	a->v_at = emit_idx(e, t->v_at);
+	a->at[ATTENTION_Q] = emit_idx(e, t->q_at);
+	a->at[ATTENTION_K] = emit_idx(e, t->k_at);
+	a->at[ATTENTION_V] = emit_idx(e, t->v_at);
+	bring(a, ATTENTION_Q, a->first);
+	if (is_async(a, ATTENTION_K))
+		bring(a, ATTENTION_K, emit_index(e, 0));
+	wait_all(a);
+	a->way.begin(a);
+	tile = emit_for(e, &l, emit_index(e, 0), a->nk, emit_index(e, t->keys), "tile");
+	take_keys(a, tile, tile_addc(e, tile, t->keys));
+	emit_end(e, &l);
+	device_block_barrier(e);
+	a->way.finish(a);
+	device_block_barrier(e);
+	store_results(a);
+	device_block_barrier(e);
 }
 
-void attention_tasks(DeviceAttention *a, const MloLaunch *launch, void (*one)(DeviceAttention *a))
+void attention_run(DeviceAttention *a, MloLaunch *launch)
 {
-	const MloKernel *k = a->e->k;
 	const KStmt *par[MLO_KERNEL_MAX_PAR];
 	Emit *e = a->e;
+	const MloKernel *k = e->k;
 	LLVMValueRef task;
 	EmitLoop l;
 	int n;
 
+	launch->threads = (uint32_t)a->way.threads;
+	launch->shared_bytes = (uint32_t)a->way.shared_bytes;
 	mlo_kernel_nest(k, par, MLO_KERNEL_MAX_PAR, &n);
 	for (const KStmt *s = k->body; n && s->kind == KS_LET; s = s->next)
 		e->val[s->value] = emit_value(e, &k->value.items[s->value]);
 	task = emit_for(e, &l, device_special(e, "ctaid.x"), a->f.tasks, device_special(e, "nctaid.x"), "task");
 	emit_bind_task(e, task, par, n);
-	bind_tile(a);
-	one(a);
+	one_task(a);
 	emit_end(e, &l);
 	device_end(&a->f, launch);
 }
@@ -326,7 +449,7 @@ void attention_start(DeviceAttention *a, LLVMModuleRef m, const MloKernel *k, co
 
 	device_begin(&a->f, m, k, t, symbol);
 	a->e = &a->f.e;
-	device_team(&a->f, 1, a->threads);
+	device_team(&a->f, 1, a->way.threads);
 	a->f.team.alone = true;
 	a->f.team.members = emit_const_i(LLVMInt32TypeInContext(a->e->ctx), -1);
 	a->thread = a->f.team.thread;
@@ -336,11 +459,13 @@ void attention_start(DeviceAttention *a, LLVMModuleRef m, const MloKernel *k, co
 bool mlo_device_emit_attention(LLVMModuleRef module, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch)
 {
 	const KStmt *par[MLO_KERNEL_MAX_PAR], *s = mlo_kernel_nest(k, par, MLO_KERNEL_MAX_PAR, &(int){0});
-	int64_t tasks = mlo_kernel_guess(k, k->ntasks);
 
 	if (!s || s->kind != KS_ATTENTION)
 		return false;
-	*launch = (MloLaunch){.tasks_per_block = 1, .blocks = (uint32_t)tasks};
-	attention_simt(module, s, k, t, symbol, launch);
+	*launch = (MloLaunch){.tasks_per_block = 1, .blocks = (uint32_t)mlo_kernel_guess(k, k->ntasks)};
+	if (s->attention->word == EL_f32)
+		attention_simt(module, s, k, t, symbol, launch);
+	else
+		attention_mma(module, s, k, t, symbol, launch);
 	return true;
 }

@@ -12,52 +12,66 @@
  * do that for these, else f32.  False: no tile of it has room. */
 bool mlo_schedule_attention(const MloTarget *t, int64_t batches, int64_t queries, MloElem word, KAttention *a);
 
-typedef struct DeviceAttention {
+/* Operands: queries, keys, values. */
+typedef enum AttentionSide { ATTENTION_Q, ATTENTION_K, ATTENTION_V, ATTENTION_SIDES } AttentionSide;
+
+typedef struct DeviceAttention DeviceAttention;
+typedef LLVMValueRef AttentionPlace(const DeviceAttention *a, LLVMValueRef row, LLVMValueRef column);
+
+/* A way to multiply.  In shared memory operands lie in pieces of 16 bytes, so many in a row; results are words of f32. */
+typedef struct AttentionWay {
+	int threads, shared_bytes;
+	int pieces[ATTENTION_SIDES];
+	AttentionPlace *piece[ATTENTION_SIDES];    /* where a piece of a row lies, in bytes */
+	AttentionPlace *result;                    /* where a result lies, in words: results take the place of all else */
+	void (*begin)(DeviceAttention *a);         /* once for each tile of queries, which are there; sums are none */
+	void (*scores)(DeviceAttention *a, LLVMValueRef tile); /* of the keys at hand, the first of which is `tile`, as exponentials */
+	void (*values)(DeviceAttention *a);        /* adds their products with the values at hand */
+	void (*finish)(DeviceAttention *a);        /* writes results to shared memory */
+} AttentionWay;
+
+/* A kernel while it is emitted; ways have structures of their own that begin with it. */
+struct DeviceAttention {
 	DeviceFrame f;
 	Emit *e;
 	const KStmt *s;
 	const KAttention *t;
-	const MloGpu *gpu;
-	int threads;
+	AttentionWay way;
 	bool async;                          /* are there copies that nobody waits for? */
 	LLVMValueRef thread, nq, nk, first;  /* first: query of the tile */
-	LLVMValueRef q_at, k_at, v_at;       /* where the matrices begin, in elements */
-} DeviceAttention;
+	LLVMValueRef at[ATTENTION_SIDES];    /* where the matrices begin, in elements, of queries the tile */
+};
 
-/* What is brought to shared memory: n rows of `columns` elements, of which the first `there` exist, the others become zeros; in pieces
- * of 16 bytes, `pieces` of a row. */
-typedef struct AttentionSide {
-	int arg;
-	LLVMValueRef at, there;              /* element that the first row begins with */
-	int64_t row, col;                    /* strides */
-	int n, columns, pieces;
-	LLVMValueRef (*place)(const void *user, LLVMValueRef row, LLVMValueRef piece); /* in shared memory, in bytes */
-	const void *user;
-} AttentionSide;
-
-/* Copies that are asynchronous are there after attention_wait() and a barrier. */
-bool attention_async(const DeviceAttention *a, int arg);
-void attention_bring(DeviceAttention *a, const AttentionSide *s);
-void attention_wait(DeviceAttention *a);
+/* Starts a kernel in blocks of a->way.threads; and emits all of it, and ends it. */
+void attention_start(DeviceAttention *a, LLVMModuleRef m, const MloKernel *k, const MloTarget *t, const char *symbol);
+void attention_run(DeviceAttention *a, MloLaunch *launch);
 
 /* The byte `at` of dynamic shared memory. */
 LLVMValueRef attention_byte(Emit *e, LLVMValueRef at);
 /* The score of a query, counted from the tile's first, and a key, out of their sum of products; -inf beyond the last key, of a tile
  * that begins with key `tile`. */
 LLVMValueRef attention_score_of(DeviceAttention *a, LLVMValueRef sum, LLVMValueRef query, LLVMValueRef tile, LLVMValueRef key);
-/* e^(x - most), 0 for x = -inf even where that is all there is. */
-LLVMValueRef attention_power(Emit *e, LLVMValueRef x, LLVMValueRef most);
 LLVMValueRef attention_larger(Emit *e, LLVMValueRef x, LLVMValueRef y);
-/* What a maximum of -inf is replaced by, so that differences to it are none of infinities. */
-LLVMValueRef attention_base(Emit *e, LLVMValueRef most);
-/* Runs the epilogue for rows of results that lie in shared memory, rows `row` words apart, each word where `place` says. */
-void attention_results(DeviceAttention *a, LLVMValueRef (*place)(const void *user, LLVMValueRef row, LLVMValueRef column), const void *user);
 
-/* Starts a kernel in blocks of a->threads; runs `one` for each task, with its tile in a; and ends it. */
-void attention_start(DeviceAttention *a, LLVMModuleRef m, const MloKernel *k, const MloTarget *t, const char *symbol);
-void attention_tasks(DeviceAttention *a, const MloLaunch *launch, void (*one)(DeviceAttention *a));
+/* What a thread has of a row of scores: its largest score, and the sum of its exponentials. */
+typedef struct AttentionRow { LLVMValueRef most, all; } AttentionRow; /* allocas */
+AttentionRow attention_row_new(Emit *e);
+void attention_row_clear(Emit *e, const AttentionRow *r);
+/* n scores of the row, to exponentials; `across` neighbouring threads have the others.  Answers what sums of before count times. */
+LLVMValueRef attention_soften(Emit *e, const AttentionRow *r, LLVMValueRef **score, int n, int across);
+/* What a result is multiplied by in the end. */
+LLVMValueRef attention_inverse(Emit *e, const AttentionRow *r, int across);
 
-/* Tiles, false: there is none with room for it; and the kernel.  device_attention_simt.c: by multiply-adds of f32. */
+/* n by whole `by`s. */
+static inline int attention_up(int64_t n, int by)
+{
+	return (int)((n + by - 1) / by * by);
+}
+
+/* Tiles, false: there is none with room for it; and the kernel.  device_attention_simt.c: by multiply-adds of f32;
+ * device_attention_mma.c: on tensor cores. */
 bool attention_simt_schedule(const MloTarget *t, int64_t batches, int64_t queries, KAttention *a);
 void attention_simt(LLVMModuleRef m, const KStmt *s, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch);
+bool attention_mma_schedule(const MloTarget *t, int64_t queries, MloElem word, KAttention *a);
+void attention_mma(LLVMModuleRef m, const KStmt *s, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch);
 #endif

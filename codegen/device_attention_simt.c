@@ -4,8 +4,6 @@
  * columns of their results.  All operands are read four words at once, along the terms or keys: rows of keys are turned by their number,
  * so that the eight keys that a phase of such a load touches lie in different banks; what a row of threads reads of its queries is the
  * same for all of them.  Exponentials are written and read by half a warp alone. */
-#include <math.h>
-
 #include "codegen/device_attention.h"
 #include "codegen/device_tile.h"
 
@@ -20,15 +18,10 @@ typedef struct Simt {
 	int q_from, k_from, v_from, p_from, words; /* words of shared memory; the results take the place of all */
 	LLVMValueRef tx, ty;
 	LLVMValueRef sum[MOST_QUERIES * MOST_KEYS], out[MOST_SUMS];          /* allocas */
-	LLVMValueRef most[MOST_QUERIES], all[MOST_QUERIES];
+	AttentionRow row[MOST_QUERIES];
 } Simt;
 
 /* -- shape ------------------------------------------------------------------------------------------- */
-
-static int up(int64_t n, int by)
-{
-	return (int)((n + by - 1) / by * by);
-}
 
 /* Columns that a thread has side by side: many, unless that leaves more of them empty. */
 static int width_of(int64_t nv)
@@ -37,7 +30,7 @@ static int width_of(int64_t nv)
 	int best = 4;
 
 	for (int w = 2; w; w /= 2)
-		if (up(nv, ACROSS * w) * cost[w] < up(nv, ACROSS * best) * cost[best])
+		if (attention_up(nv, ACROSS * w) * cost[w] < attention_up(nv, ACROSS * best) * cost[best])
 			best = w;
 	return best;
 }
@@ -47,10 +40,10 @@ static void shape(Simt *s, const KAttention *t)
 	s->queries = t->rows / DOWN;
 	s->keys = t->keys / ACROSS;
 	s->width = width_of(t->nv);
-	s->groups = up(t->nv, ACROSS * s->width) / (ACROSS * s->width);
-	s->q_row = up(t->terms, QUAD);
-	s->k_row = up(t->terms, QUAD * TURN);
-	s->v_row = up(t->nv, QUAD);
+	s->groups = attention_up(t->nv, ACROSS * s->width) / (ACROSS * s->width);
+	s->q_row = attention_up(t->terms, QUAD);
+	s->k_row = attention_up(t->terms, QUAD * TURN);
+	s->v_row = attention_up(t->nv, QUAD);
 	s->q_from = 0;
 	s->k_from = t->rows * s->q_row;
 	s->v_from = s->k_from + t->keys * s->k_row;
@@ -97,73 +90,39 @@ bool attention_simt_schedule(const MloTarget *t, int64_t batches, int64_t querie
 
 /* -- places ------------------------------------------------------------------------------------------ */
 
-static LLVMValueRef q_place(const void *user, LLVMValueRef row, LLVMValueRef piece)
+static LLVMValueRef piece_at(const Simt *s, LLVMValueRef row, int stride, LLVMValueRef piece, int from)
 {
-	const Simt *s = user;
 	Emit *e = s->a.e;
 
-	return tile_mul(e, tile_addc(e, tile_add(e, tile_mul(e, row, s->q_row), tile_mul(e, piece, QUAD)), s->q_from), WORD);
+	return tile_mul(e, tile_addc(e, tile_add(e, tile_mul(e, row, stride), tile_mul(e, piece, QUAD)), from), WORD);
 }
 
-static LLVMValueRef k_place(const void *user, LLVMValueRef row, LLVMValueRef piece)
+static LLVMValueRef q_piece(const DeviceAttention *a, LLVMValueRef row, LLVMValueRef piece)
 {
-	const Simt *s = user;
-	Emit *e = s->a.e;
+	const Simt *s = (const Simt *)a;
+
+	return piece_at(s, row, s->q_row, piece, s->q_from);
+}
+
+static LLVMValueRef k_piece(const DeviceAttention *a, LLVMValueRef row, LLVMValueRef piece)
+{
+	const Simt *s = (const Simt *)a;
+	Emit *e = a->e;
 
 	piece = LLVMBuildXor(e->b, piece, LLVMBuildAnd(e->b, row, emit_index(e, TURN - 1), ""), "");
-	return tile_mul(e, tile_addc(e, tile_add(e, tile_mul(e, row, s->k_row), tile_mul(e, piece, QUAD)), s->k_from), WORD);
+	return piece_at(s, row, s->k_row, piece, s->k_from);
 }
 
-static LLVMValueRef v_place(const void *user, LLVMValueRef row, LLVMValueRef piece)
+static LLVMValueRef v_piece(const DeviceAttention *a, LLVMValueRef row, LLVMValueRef piece)
 {
-	const Simt *s = user;
-	Emit *e = s->a.e;
+	const Simt *s = (const Simt *)a;
 
-	return tile_mul(e, tile_addc(e, tile_add(e, tile_mul(e, row, s->v_row), tile_mul(e, piece, QUAD)), s->v_from), WORD);
+	return piece_at(s, row, s->v_row, piece, s->v_from);
 }
 
-/* The word of a result. */
-static LLVMValueRef result_place(const void *user, LLVMValueRef row, LLVMValueRef column)
+static LLVMValueRef result_at(const DeviceAttention *a, LLVMValueRef row, LLVMValueRef column)
 {
-	const Simt *s = user;
-
-	return tile_add(s->a.e, tile_mul(s->a.e, row, s->v_row), column);
-}
-
-static LLVMValueRef there(Simt *s, LLVMValueRef n, LLVMValueRef from)
-{
-	return LLVMBuildNSWSub(s->a.e->b, n, from, "");
-}
-
-static void bring_queries(Simt *s)
-{
-	const KAttention *t = s->a.t;
-	AttentionSide side = {.arg = t->q_arg, .at = s->a.q_at, .there = there(s, s->a.nq, s->a.first), .row = t->q.row, .col = t->q.col,
-	                      .n = t->rows, .columns = (int)t->terms, .pieces = s->q_row / QUAD, .place = q_place, .user = s};
-
-	attention_bring(&s->a, &side);
-}
-
-static void bring_keys(Simt *s, LLVMValueRef key)
-{
-	const KAttention *t = s->a.t;
-	Emit *e = s->a.e;
-	AttentionSide side = {.arg = t->k_arg, .at = tile_add(e, s->a.k_at, tile_mul(e, key, t->k.row)), .there = there(s, s->a.nk, key),
-	                      .row = t->k.row, .col = t->k.col, .n = t->keys, .columns = (int)t->terms, .pieces = s->q_row / QUAD,
-	                      .place = k_place, .user = s};
-
-	attention_bring(&s->a, &side);
-}
-
-static void bring_values(Simt *s, LLVMValueRef key)
-{
-	const KAttention *t = s->a.t;
-	Emit *e = s->a.e;
-	AttentionSide side = {.arg = t->v_arg, .at = tile_add(e, s->a.v_at, tile_mul(e, key, t->v.row)), .there = there(s, s->a.nk, key),
-	                      .row = t->v.row, .col = t->v.col, .n = t->keys, .columns = (int)t->nv, .pieces = s->v_row / QUAD,
-	                      .place = v_place, .user = s};
-
-	attention_bring(&s->a, &side);
+	return tile_add(a->e, tile_mul(a->e, row, ((const Simt *)a)->v_row), column);
 }
 
 /* -- products ---------------------------------------------------------------------------------------- */
@@ -185,20 +144,15 @@ static LLVMValueRef get(Simt *s, LLVMValueRef from)
 	return LLVMBuildLoad2(s->a.e->b, LLVMFloatTypeInContext(s->a.e->ctx), from, "");
 }
 
-static void clear(Simt *s, LLVMValueRef *v, int n, double to)
+static void clear(Simt *s, LLVMValueRef *v, int n)
 {
 	for (int i = 0; i < n; i++)
-		LLVMBuildStore(s->a.e->b, emit_const_f(LLVMFloatTypeInContext(s->a.e->ctx), to), v[i]);
+		LLVMBuildStore(s->a.e->b, emit_const_f(LLVMFloatTypeInContext(s->a.e->ctx), 0), v[i]);
 }
 
 static LLVMValueRef query_of(Simt *s, int i)
 {
 	return tile_addc(s->a.e, tile_mul(s->a.e, s->ty, s->queries), i);
-}
-
-static LLVMValueRef key_of(Simt *s, int j)
-{
-	return tile_addc(s->a.e, s->tx, (int64_t)j * ACROSS);
 }
 
 static void multiply_keys(Simt *s)
@@ -207,7 +161,7 @@ static void multiply_keys(Simt *s)
 	LLVMValueRef q[MOST_QUERIES][QUAD], k[MOST_KEYS][QUAD], p, at;
 	EmitLoop l;
 
-	clear(s, s->sum, s->queries * s->keys, 0);
+	clear(s, s->sum, s->queries * s->keys);
 	p = emit_for(e, &l, emit_index(e, 0), emit_index(e, s->q_row / QUAD), emit_index(e, 1), "terms");
 	at = device_word(e, tile_add(e, tile_mul(e, query_of(s, 0), s->q_row), tile_mul(e, p, QUAD)));
 	for (int i = 0; i < s->queries; i++)
@@ -244,9 +198,10 @@ static LLVMValueRef column_of(Simt *s, int group)
 	return LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, column, last, ""), column, last, "");
 }
 
-static void multiply_values(Simt *s)
+static void multiply_values(DeviceAttention *a)
 {
-	Emit *e = s->a.e;
+	Simt *s = (Simt *)a;
+	Emit *e = a->e;
 	LLVMValueRef p[MOST_QUERIES][QUAD], v[QUAD], key, at;
 	EmitLoop l;
 
@@ -275,37 +230,33 @@ static void soften(Simt *s, int i)
 {
 	Emit *e = s->a.e;
 	int columns = s->groups * s->width;
-	LLVMValueRef old = get(s, s->most[i]), most = old, base, carry, all, v, at;
+	LLVMValueRef v[MOST_KEYS], *score[MOST_KEYS], carry, at;
 
-	for (int j = 0; j < s->keys; j++)
-		most = attention_larger(e, most, get(s, s->sum[i * s->keys + j]));
-	for (int flip = ACROSS / 2; flip; flip /= 2)
-		most = attention_larger(e, most, device_shuffle(e, most, flip));
-	LLVMBuildStore(e->b, most, s->most[i]);
-	base = attention_base(e, most);
-	carry = attention_power(e, old, base);
-	all = LLVMBuildFMul(e->b, get(s, s->all[i]), carry, "");
 	for (int j = 0; j < s->keys; j++) {
-		v = attention_power(e, get(s, s->sum[i * s->keys + j]), base);
-		at = tile_addc(e, tile_add(e, powers_at(s), s->tx), s->p_from + i * s->a.t->keys + j * ACROSS);
-		LLVMBuildStore(e->b, v, device_word(e, at));
-		all = LLVMBuildFAdd(e->b, all, v, "");
+		v[j] = get(s, s->sum[i * s->keys + j]);
+		score[j] = &v[j];
 	}
-	LLVMBuildStore(e->b, all, s->all[i]);
-	for (int c = 0; c < columns; c++)
-		LLVMBuildStore(e->b, LLVMBuildFMul(e->b, get(s, s->out[i * columns + c]), carry, ""), s->out[i * columns + c]);
+	carry = attention_soften(e, &s->row[i], score, s->keys, ACROSS);
+	for (int j = 0; j < s->keys; j++) {
+		at = tile_addc(e, tile_add(e, powers_at(s), s->tx), s->p_from + i * s->a.t->keys + j * ACROSS);
+		LLVMBuildStore(e->b, v[j], device_word(e, at));
+	}
+	for (int c = i * columns; c < (i + 1) * columns; c++)
+		LLVMBuildStore(e->b, LLVMBuildFMul(e->b, get(s, s->out[c]), carry, ""), s->out[c]);
 }
 
-static void take_scores(Simt *s, LLVMValueRef tile)
+static void take_scores(DeviceAttention *a, LLVMValueRef tile)
 {
-	Emit *e = s->a.e;
+	Simt *s = (Simt *)a;
+	Emit *e = a->e;
 	LLVMValueRef v;
 
+	multiply_keys(s);
 	for (int i = 0; i < s->queries; i++)
 		for (int j = 0; j < s->keys; j++) {
 			LLVMValueRef sum = s->sum[i * s->keys + j];
 
-			v = attention_score_of(&s->a, get(s, sum), query_of(s, i), tile, key_of(s, j));
+			v = attention_score_of(a, get(s, sum), query_of(s, i), tile, tile_addc(e, s->tx, (int64_t)j * ACROSS));
 			LLVMBuildStore(e->b, v, sum);
 		}
 	for (int i = 0; i < s->queries; i++)
@@ -314,121 +265,60 @@ static void take_scores(Simt *s, LLVMValueRef tile)
 
 /* -- the kernel -------------------------------------------------------------------------------------- */
 
-/* Keys and values come while the others are multiplied, where copies are asynchronous. */
-static void one_tile(Simt *s, LLVMValueRef tile, LLVMValueRef next)
+static void begin(DeviceAttention *a)
 {
-	Emit *e = s->a.e;
-	bool ahead = attention_async(&s->a, s->a.t->k_arg);
-	LLVMValueRef members = s->a.f.team.members;
-	DeviceIf more;
+	Simt *s = (Simt *)a;
 
-	if (ahead)
-		attention_wait(&s->a);
-	else
-		device_block_barrier(e);
-	if (!ahead)
-		bring_keys(s, tile);
-	bring_values(s, tile);
-	if (!ahead || !attention_async(&s->a, s->a.t->v_arg))
-		attention_wait(&s->a);
-	multiply_keys(s);
-	take_scores(s, tile);
-	emit_intrinsic(e, "llvm.nvvm.bar.warp.sync", NULL, 0, &members, 1);
-	if (ahead) {
-		attention_wait(&s->a);
-		device_if(e, &more, LLVMBuildICmp(e->b, LLVMIntSLT, next, s->a.nk, ""));
-		bring_keys(s, next);
-		device_endif(e, &more);
-	}
-	multiply_values(s);
+	clear(s, s->out, s->queries * s->groups * s->width);
+	for (int i = 0; i < s->queries; i++)
+		attention_row_clear(a->e, &s->row[i]);
 }
 
-static void finish(Simt *s)
-{
-	Emit *e = s->a.e;
-	int columns = s->groups * s->width;
-	LLVMTypeRef f32 = LLVMFloatTypeInContext(e->ctx);
-	LLVMValueRef all, v, row, column;
-	DeviceIf in;
-
-	device_block_barrier(e);
-	for (int g = 0; g < s->groups; g++) {
-		column = tile_addc(e, tile_mul(e, s->tx, s->width), (int64_t)g * ACROSS * s->width);
-		if ((g + 1) * ACROSS * s->width > s->v_row)
-			device_if(e, &in, LLVMBuildICmp(e->b, LLVMIntSLT, column, emit_index(e, s->v_row), ""));
-		for (int i = 0; i < s->queries; i++) {
-			row = tile_mul(e, query_of(s, i), s->v_row);
-			all = get(s, s->all[i]);
-			v = LLVMGetPoison(emit_vec(f32, s->width > 1 ? s->width : 2));
-			for (int w = 0; w < s->width; w++) {
-				LLVMValueRef r = LLVMBuildFMul(e->b, get(s, s->out[i * columns + g * s->width + w]), all, "");
-
-				v = s->width == 1 ? r : LLVMBuildInsertElement(e->b, v, r, emit_index(e, w), "");
-			}
-			LLVMSetAlignment(LLVMBuildStore(e->b, v, device_word(e, tile_add(e, row, column))), (unsigned)(s->width * WORD));
-		}
-		if ((g + 1) * ACROSS * s->width > s->v_row)
-			device_endif(e, &in);
-	}
-	device_block_barrier(e);
-	attention_results(&s->a, result_place, s);
-	device_block_barrier(e);
-}
-
-/* The sum of all exponentials of a query, as what the results are multiplied by. */
-static void invert_sums(Simt *s)
-{
-	Emit *e = s->a.e;
-
-	for (int i = 0; i < s->queries; i++) {
-		LLVMValueRef all = get(s, s->all[i]);
-
-		for (int flip = ACROSS / 2; flip; flip /= 2)
-			all = LLVMBuildFAdd(e->b, all, device_shuffle(e, all, flip), "");
-		all = LLVMBuildFDiv(e->b, emit_const_f(LLVMTypeOf(all), 1), all, "");
-		LLVMBuildStore(e->b, all, s->all[i]);
-	}
-}
-
-static void one_task(DeviceAttention *a)
+static void finish(DeviceAttention *a)
 {
 	Simt *s = (Simt *)a;
 	Emit *e = a->e;
-	LLVMValueRef tile;
-	EmitLoop l;
+	int columns = s->groups * s->width;
+	LLVMTypeRef f32 = LLVMFloatTypeInContext(e->ctx);
+	LLVMValueRef inverse[MOST_QUERIES], v, column;
+	DeviceIf in;
 
-	clear(s, s->out, s->queries * s->groups * s->width, 0);
-	clear(s, s->all, s->queries, 0);
-	clear(s, s->most, s->queries, -INFINITY);
-	bring_queries(s);
-	if (attention_async(a, a->t->k_arg))
-		bring_keys(s, emit_index(e, 0));
-	tile = emit_for(e, &l, emit_index(e, 0), a->nk, emit_index(e, a->t->keys), "tile");
-	one_tile(s, tile, tile_addc(e, tile, a->t->keys));
-	emit_end(e, &l);
-	invert_sums(s);
-	finish(s);
+	for (int i = 0; i < s->queries; i++)
+		inverse[i] = attention_inverse(e, &s->row[i], ACROSS);
+	for (int g = 0; g < s->groups; g++) {
+		column = tile_addc(e, tile_mul(e, s->tx, s->width), (int64_t)g * ACROSS * s->width);
+		device_if(e, &in, LLVMBuildICmp(e->b, LLVMIntSLT, column, emit_index(e, s->v_row), ""));
+		for (int i = 0; i < s->queries; i++) {
+			v = LLVMGetPoison(LLVMVectorType(f32, (unsigned)s->width));
+			for (int w = 0; w < s->width; w++) {
+				LLVMValueRef r = LLVMBuildFMul(e->b, get(s, s->out[i * columns + g * s->width + w]), inverse[i], "");
+
+				v = LLVMBuildInsertElement(e->b, v, r, emit_index(e, w), "");
+			}
+			v = LLVMBuildStore(e->b, v, device_word(e, result_at(a, query_of(s, i), column)));
+			LLVMSetAlignment(v, (unsigned)(s->width * WORD));
+		}
+		device_endif(e, &in);
+	}
 }
 
 void attention_simt(LLVMModuleRef m, const KStmt *st, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch)
 {
-	Simt s = {.a = {.s = st, .t = st->attention, .threads = THREADS}};
+	Simt s = {.a = {.s = st, .t = st->attention}};
 	LLVMTypeRef f32;
 
 	shape(&s, st->attention);
+	s.a.way = (AttentionWay){THREADS, s.words * WORD, {s.q_row / QUAD, s.q_row / QUAD, s.v_row / QUAD}, {q_piece, k_piece, v_piece},
+	                         result_at, begin, take_scores, multiply_values, finish};
 	attention_start(&s.a, m, k, t, symbol);
 	f32 = LLVMFloatTypeInContext(s.a.e->ctx);
-	launch->threads = THREADS;
-	launch->shared_bytes = (uint32_t)(s.words * WORD);
 	s.tx = tile_rem(s.a.e, s.a.thread, ACROSS);
 	s.ty = tile_div(s.a.e, s.a.thread, ACROSS);
 	for (int i = 0; i < s.queries * s.keys; i++)
 		s.sum[i] = emit_alloca(s.a.e, f32, "sum");
 	for (int i = 0; i < s.queries * s.groups * s.width; i++)
 		s.out[i] = emit_alloca(s.a.e, f32, "out");
-	for (int i = 0; i < s.queries; i++) {
-		s.most[i] = emit_alloca(s.a.e, f32, "most");
-		s.all[i] = emit_alloca(s.a.e, f32, "all");
-	}
-	attention_tasks(&s.a, launch, one_task);
+	for (int i = 0; i < s.queries; i++)
+		s.row[i] = attention_row_new(s.a.e);
+	attention_run(&s.a, launch);
 }

@@ -141,6 +141,11 @@ static const DeviceAttentionCase attentions[] = {
 	{"attention odd", EL_f32, EL_f32, 1, 3, 3, 19, 37, 13, 7, DEVICE_APART, DEVICE_ADDED, F32},
 	{"attention turned", EL_f32, EL_f32, 1, 2, 2, 50, 90, 36, 40, DEVICE_TURNED, DEVICE_CHOSEN | DEVICE_DEAD, F32},
 	{"attention wide", EL_f32, EL_f32, 1, 1, 1, 20, 70, 128, 128, DEVICE_APART, DEVICE_ADDED, F32},
+	{"attention bf16", EL_bf16, EL_bf16, 1, 2, 2, 100, 128, 64, 64, DEVICE_PACKED, 0, ROUNDED},
+	{"attention f32 by bf16", EL_f32, EL_bf16, 1, 4, 2, 40, 70, 40, 24, DEVICE_APART, DEVICE_ADDED | DEVICE_DEAD, ROUNDED},
+	{"attention f32 by f16", EL_f32, EL_f16, 2, 2, 2, 70, 150, 64, 72, DEVICE_PACKED, DEVICE_CHOSEN | DEVICE_CAP, ROUNDED},
+	{"attention odd f16", EL_f32, EL_f16, 1, 2, 2, 17, 45, 13, 9, DEVICE_TURNED, DEVICE_ADDED, ROUNDED},
+	{"attention wide f16", EL_f32, EL_f16, 1, 1, 1, 33, 64, 128, 128, DEVICE_APART, 0, ROUNDED},
 	{"attention few keys", EL_f32, EL_f32, 2, 2, 2, 70, 5, 16, 16, DEVICE_APART, 0, F32},
 };
 
@@ -161,8 +166,8 @@ static bool try_attention(MloArena *a, const MloTarget *t, const DeviceAttention
 static bool try_random_attention(MloArena *a, const MloTarget *t, uint64_t seed)
 {
 	KernelRandom r = {seed};
-	static const MloElem elem[] = {EL_f32, EL_f32, EL_f32, EL_bf16};
-	DeviceAttentionCase c = {.name = random_name(a, seed), .elem = elem[kernel_random(&r, 4)], .word = EL_f32, .most = F32};
+	static const MloElem elem[] = {EL_f32, EL_f32, EL_f32, EL_bf16}, word[] = {EL_f32, EL_f32, EL_f16, EL_bf16};
+	DeviceAttentionCase c = {.name = random_name(a, seed), .elem = elem[kernel_random(&r, 4)], .word = word[kernel_random(&r, 4)]};
 	int64_t by = kernel_random(&r, 3) ? 4 : 1; /* what can be read four words at once more often than not */
 
 	c.batches = 1 + kernel_random(&r, 2);
@@ -174,6 +179,7 @@ static bool try_random_attention(MloArena *a, const MloTarget *t, uint64_t seed)
 	c.columns = by * (1 + kernel_random(&r, by == 1 ? 40 : 16));
 	c.layout = kernel_random(&r, 3);
 	c.mask = (int)kernel_random(&r, 16);
+	c.most = c.word == EL_f32 ? F32 : ROUNDED;
 	return try_attention(a, t, &c, seed % 2 ? FEW_BLOCKS : 0);
 }
 
