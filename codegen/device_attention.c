@@ -5,7 +5,7 @@
 
 #include "codegen/device_tile.h"
 
-enum { PIECE = 16 /* bytes */, AHEAD = 8 /* pieces that are on their way to a thread */ };
+enum { PIECE = 16 /* bytes */, AHEAD = 8 /* of what is on its way to a thread */ };
 
 /* What is brought to shared memory: n rows, of which the first `there` exist, the others become zeros. */
 typedef struct Side {
@@ -69,34 +69,52 @@ static LLVMValueRef as_words(DeviceAttention *a, LLVMValueRef v)
 
 /* -- pieces ------------------------------------------------------------------------------------------ */
 
-/* A piece: its row and number, and whether all of it exists. */
-typedef struct Piece {
-	LLVMValueRef row, piece, there;
-} Piece;
-
-static Piece piece_of(DeviceAttention *a, const Side *s, LLVMValueRef i)
+/* What a thread reads at once, 16 bytes or what becomes a piece: so many elements, */
+static int read_elements(const DeviceAttention *a, const Side *s)
 {
-	Emit *e = a->e;
-	Piece p = {.row = tile_div(e, i, s->pieces), .piece = tile_rem(e, i, s->pieces)};
+	int most = PIECE * 8 / (int)mlo_elem_bits(element_of(a, s->arg));
 
-	p.there = LLVMBuildICmp(e->b, LLVMIntSLT, p.row, s->there, "");
-	if (s->columns < s->pieces * elements(a)) {
-		LLVMValueRef in = LLVMBuildICmp(e->b, LLVMIntSLT, p.piece, emit_index(e, s->columns / elements(a)), "");
-
-		p.there = LLVMBuildAnd(e->b, p.there, in, "");
-	}
-	return p;
+	return elements(a) < most ? elements(a) : most;
 }
 
-static LLVMValueRef piece_from(DeviceAttention *a, const Side *s, const Piece *p)
+/* the first of which, and whether they exist. */
+typedef struct Read {
+	LLVMValueRef row, column, there;
+} Read;
+
+static Read read_of(DeviceAttention *a, const Side *s, LLVMValueRef i)
 {
 	Emit *e = a->e;
-	LLVMValueRef at = row_at(a, s, p->row), in = tile_mul(e, p->piece, elements(a));
+	int n = read_elements(a, s), width = s->pieces * elements(a);
+	Read r = {.row = tile_div(e, i, width / n), .column = tile_mul(e, tile_rem(e, i, width / n), n)};
+
+	r.there = LLVMBuildICmp(e->b, LLVMIntSLT, r.row, s->there, "");
+	if (s->columns < width) {
+		LLVMValueRef in = LLVMBuildICmp(e->b, LLVMIntSLT, r.column, emit_index(e, s->columns), "");
+
+		r.there = LLVMBuildAnd(e->b, r.there, in, "");
+	}
+	return r;
+}
+
+static LLVMValueRef read_from(DeviceAttention *a, const Side *s, const Read *r)
+{
+	Emit *e = a->e;
+	LLVMValueRef at = row_at(a, s, r->row), in = r->column;
 
 	if (s->columns < s->pieces * elements(a))
-		in = LLVMBuildSelect(e->b, p->there, in, emit_index(e, 0), "");
+		in = LLVMBuildSelect(e->b, r->there, in, emit_index(e, 0), "");
 	at = tile_add(e, at, in);
 	return LLVMBuildInBoundsGEP2(e->b, emit_mem_type(e, element_of(a, s->arg)), e->arg[s->arg], &at, 1, "");
+}
+
+/* Where an element of a row goes. */
+static LLVMValueRef goes_to(DeviceAttention *a, const Side *s, LLVMValueRef row, LLVMValueRef column)
+{
+	Emit *e = a->e;
+	LLVMValueRef at = s->place(a, row, tile_div(e, column, elements(a)));
+
+	return attention_byte(e, tile_add(e, at, tile_mul(e, tile_rem(e, column, elements(a)), PIECE / elements(a))));
 }
 
 static void copy_pieces(DeviceAttention *a, const Side *s)
@@ -105,60 +123,55 @@ static void copy_pieces(DeviceAttention *a, const Side *s)
 	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);
 	LLVMValueRef i, bytes;
 	EmitLoop l;
-	Piece p;
+	Read r;
 
 	i = emit_for(e, &l, a->thread, emit_index(e, (int64_t)s->n * s->pieces), emit_index(e, a->way.threads), "piece");
-	p = piece_of(a, s, i);
-	bytes = LLVMBuildSelect(e->b, p.there, emit_const_i(i32, PIECE), emit_const_i(i32, 0), "");
-	device_copy_piece(e, attention_byte(e, s->place(a, p.row, p.piece)), 0, piece_from(a, s, &p), 0, bytes);
+	r = read_of(a, s, i);
+	bytes = LLVMBuildSelect(e->b, r.there, emit_const_i(i32, PIECE), emit_const_i(i32, 0), "");
+	device_copy_piece(e, goes_to(a, s, r.row, r.column), 0, read_from(a, s, &r), 0, bytes);
 	emit_end(e, &l);
 }
 
-/* A piece as it lies in shared memory. */
-static LLVMValueRef load_piece(DeviceAttention *a, const Side *s, const Piece *p)
+/* As it lies in shared memory. */
+static LLVMValueRef load_read(DeviceAttention *a, const Side *s, const Read *r)
 {
 	Emit *e = a->e;
 	MloElem elem = element_of(a, s->arg);
-	LLVMTypeRef mem = emit_mem_type(e, elem);
-	int most = PIECE * 8 / (int)mlo_elem_bits(elem), n = elements(a) < most ? elements(a) : most, parts = elements(a) / n;
-	LLVMValueRef from = piece_from(a, s, p), v[2], all;
+	unsigned n = (unsigned)read_elements(a, s);
+	LLVMValueRef v = LLVMBuildLoad2(e->b, LLVMVectorType(emit_mem_type(e, elem), n), read_from(a, s, r), "");
 
-	for (int i = 0; i < parts; i++) {
-		LLVMValueRef at = LLVMBuildInBoundsGEP2(e->b, mem, from, (LLVMValueRef[]){emit_index(e, (int64_t)i * n)}, 1, "");
-
-		v[i] = LLVMBuildLoad2(e->b, LLVMVectorType(mem, (unsigned)n), at, "");
-		LLVMSetAlignment(v[i], (unsigned)n * mlo_elem_bits(elem) / 8);
-	}
-	all = as_words(a, emit_from_memory(e, elem, emit_joined(e, v, parts)));
-	return LLVMBuildSelect(e->b, p->there, all, LLVMConstNull(LLVMTypeOf(all)), "");
+	LLVMSetAlignment(v, n * mlo_elem_bits(elem) / 8);
+	v = as_words(a, emit_from_memory(e, elem, v));
+	return LLVMBuildSelect(e->b, r->there, v, LLVMConstNull(LLVMTypeOf(v)), "");
 }
 
-/* By way of registers: several pieces are read before the first is written. */
+/* By way of registers: several are read before the first is written. */
 static void load_pieces(DeviceAttention *a, const Side *s)
 {
 	Emit *e = a->e;
-	int64_t total = (int64_t)s->n * s->pieces, each = (total + a->way.threads - 1) / a->way.threads, ahead = each < AHEAD ? each : AHEAD;
+	int n = read_elements(a, s);
+	int64_t total = (int64_t)s->n * s->pieces * elements(a) / n, each = (total + a->way.threads - 1) / a->way.threads;
+	int64_t ahead = each < AHEAD ? each : AHEAD;
+	bool maybe = total % (ahead * a->way.threads) != 0;
 	LLVMValueRef base, v[AHEAD], i;
-	Piece p[AHEAD];
+	Read r[AHEAD];
 	DeviceIf in;
 	EmitLoop l;
 
 	base = emit_for(e, &l, a->thread, emit_index(e, total), emit_index(e, ahead * a->way.threads), "pieces");
 	for (int j = 0; j < ahead; j++) {
 		i = tile_addc(e, base, (int64_t)j * a->way.threads);
-		if (j && total % (ahead * a->way.threads))
+		if (j && maybe)
 			i = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, i, emit_index(e, total), ""), i, base, "");
-		p[j] = piece_of(a, s, i);
-		v[j] = load_piece(a, s, &p[j]);
+		r[j] = read_of(a, s, i);
+		v[j] = load_read(a, s, &r[j]);
 	}
 	for (int j = 0; j < ahead; j++) {
-		bool maybe = j && total % (ahead * a->way.threads);
-
 		i = tile_addc(e, base, (int64_t)j * a->way.threads);
-		if (maybe)
+		if (j && maybe)
 			device_if(e, &in, LLVMBuildICmp(e->b, LLVMIntSLT, i, emit_index(e, total), ""));
-		LLVMSetAlignment(LLVMBuildStore(e->b, v[j], attention_byte(e, s->place(a, p[j].row, p[j].piece))), PIECE);
-		if (maybe)
+		LLVMSetAlignment(LLVMBuildStore(e->b, v[j], goes_to(a, s, r[j].row, r[j].column)), (unsigned)(n * PIECE / elements(a)));
+		if (j && maybe)
 			device_endif(e, &in);
 	}
 	emit_end(e, &l);
@@ -170,7 +183,7 @@ static void load_pieces(DeviceAttention *a, const Side *s)
 static void load_elements(DeviceAttention *a, const Side *s)
 {
 	Emit *e = a->e;
-	int width = s->pieces * elements(a), bytes = (int)mlo_elem_bits(a->t->word) / 8;
+	int width = s->pieces * elements(a);
 	bool down = s->col != 1;
 	MloElem elem = element_of(a, s->arg);
 	LLVMTypeRef mem = emit_mem_type(e, elem);
@@ -188,8 +201,7 @@ static void load_elements(DeviceAttention *a, const Side *s)
 	LLVMSetAlignment(v, mlo_elem_bits(elem) / 8);
 	v = emit_from_memory(e, elem, v);
 	v = as_words(a, LLVMBuildSelect(e->b, in, v, LLVMConstNull(LLVMTypeOf(v)), ""));
-	at = tile_add(e, s->place(a, row, tile_div(e, column, elements(a))), tile_mul(e, tile_rem(e, column, elements(a)), bytes));
-	LLVMSetAlignment(LLVMBuildStore(e->b, v, attention_byte(e, at)), (unsigned)bytes);
+	LLVMSetAlignment(LLVMBuildStore(e->b, v, goes_to(a, s, row, column)), (unsigned)(PIECE / elements(a)));
 	emit_end(e, &l);
 }
 
@@ -198,7 +210,7 @@ static void bring_side(DeviceAttention *a, const Side *s)
 {
 	Emit *e = a->e;
 	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx);
-	int n = elements(a);
+	int n = read_elements(a, s);
 	LLVMValueRef from, ok;
 	DeviceIf i;
 

@@ -12,15 +12,18 @@ static int64_t guessed(const Attention *a, MloSymbols *syms)
 	return n;
 }
 
-/* Few queries leave most of a tile empty. */
+/* Few queries leave most of a tile empty: where they look at many keys, products that share these out among blocks are faster. */
 bool attention_device_fits(const Attention *a, const MloTarget *t)
 {
-	enum { FEWEST = 8 };
+	enum { FEW = 8, MANY = 512 };
 	KAttention shape = {.terms = a->terms, .nv = a->nv};
+	bool few = mlo_dim_known(a->queries) && a->queries.k < FEW;
 
-	if (mlo_dim_known(a->queries) && a->queries.k < FEWEST)
+	if ((mlo_dim_known(a->queries) && a->queries.k < 1) || (mlo_dim_known(a->seen) && a->seen.k < 1))
 		return false;
-	return (!mlo_dim_known(a->seen) || a->seen.k > 0) && mlo_schedule_attention(t, 1, FEWEST, EL_f32, &shape);
+	if (few && (!mlo_dim_known(a->seen) || a->seen.k > MANY))
+		return false;
+	return mlo_schedule_attention(t, 1, FEW, EL_f32, &shape);
 }
 
 static const KIdx *extent_of(MloKernel *k, MloDim d)
