@@ -147,7 +147,8 @@ MloStatus mlo_device_emit_tasks(LLVMModuleRef module, const MloKernel *k, const 
 MloStatus mlo_device_emit(LLVMModuleRef module, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch,
                           MloDiag *d)
 {
-	if (mlo_device_emit_contract(module, k, t, symbol, launch) || mlo_device_emit_loops(module, k, t, symbol, launch))
+	if (mlo_device_emit_contract(module, k, t, symbol, launch) || mlo_device_emit_attention(module, k, t, symbol, launch) ||
+	    mlo_device_emit_loops(module, k, t, symbol, launch))
 		return MLO_OK;
 	return mlo_device_emit_tasks(module, k, t, symbol, launch, d);
 }

@@ -72,6 +72,23 @@ static bool fails(int error, const char *name, const char *what)
 	return error != 0;
 }
 
+/* For a look at it: into the folder that MLO_TEST_PTX names. */
+static void write_code(const char *name, const MloBytes *code)
+{
+	const char *folder = getenv("MLO_TEST_PTX");
+	char path[300];
+	FILE *f;
+
+	if (!folder || !code)
+		return;
+	snprintf(path, sizeof path, "%s/%s.ptx", folder, name);
+	f = fopen(path, "w");
+	if (!f)
+		return;
+	fwrite(code->data, 1, code->n, f);
+	fclose(f);
+}
+
 /* PTX of one kernel, NUL-terminated. */
 static bool make_code(const MloKernel *k, const MloTarget *t, const char *name, MloLaunch *launch, MloBytes *code, MloDiag *d)
 {
@@ -79,11 +96,13 @@ static bool make_code(const MloKernel *k, const MloTarget *t, const char *name, 
 	LLVMModuleRef m = LLVMModuleCreateWithNameInContext(name, ctx);
 	bool ok = mlo_object_prepare(t, m, d) == MLO_OK;
 
-	if (ok && !mlo_device_emit_contract(m, k, t, "kernel", launch) && !mlo_device_emit_loops(m, k, t, "kernel", launch)) {
+	if (ok && !mlo_device_emit_contract(m, k, t, "kernel", launch) &&
+	    !mlo_device_emit_attention(m, k, t, "kernel", launch) && !mlo_device_emit_loops(m, k, t, "kernel", launch)) {
 		printf("FAIL %s: no tier takes it\n", name);
 		ok = false;
 	}
 	ok = ok && mlo_object_emit(t, m, code, NULL, d) == MLO_OK;
+	write_code(name, ok ? code : NULL);
 	mlo_diag_print(d, name, stdout);
 	LLVMDisposeModule(m);
 	LLVMContextDispose(ctx);

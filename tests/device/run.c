@@ -1,4 +1,4 @@
-/* tests/device/run.c -- kernels of GPUs against the interpreter of kernels: random ones, and contractions of each kind.
+/* tests/device/run.c -- kernels of GPUs against the interpreter of kernels: random ones, contractions of each kind, and attention.
  *
  * usage: run [CASE]   (a part of its name).  LD_LIBRARY_PATH has the driver, of tests/ptx or a real one; PTX_TEST_SM tells the former
  * which device it is, MLO_TEST_SM the tests for which one code is made. */
@@ -9,7 +9,7 @@
 #include "tests/device/device.h"
 #include "tests/unit/kernel_random.h"
 
-enum { KERNELS = 120, FEW_BLOCKS = 3 };
+enum { KERNELS = 120, ATTENTIONS = 24, FEW_BLOCKS = 3 };
 
 static int passed, failed;
 
@@ -98,9 +98,10 @@ static void fill(KernelRandom *r, MloElem t, void *p, size_t bytes)
 	}
 }
 
-static bool try_contract(MloArena *a, const MloTarget *t, const DeviceContract *c, unsigned blocks)
+/* Runs k both ways, with what `prepare` makes of arguments that are random. */
+static bool try_kernel(MloArena *a, const MloTarget *t, const MloKernel *k, const char *name, unsigned blocks, double most,
+                       void (*prepare)(const void *of, const MloKernel *k, void *const *arg), const void *of)
 {
-	MloKernel *k = device_contract(a, t, c);
 	DeviceBuffer *got = MLO_NEWN(a, DeviceBuffer, k->arg.n + 1);
 	void **want = MLO_NEWN(a, void *, k->arg.n + 1), **arg = MLO_NEWN(a, void *, k->arg.n + 1);
 	KernelRandom r = {kernel_test_seed(17)};
@@ -115,14 +116,76 @@ static bool try_contract(MloArena *a, const MloTarget *t, const DeviceContract *
 		fill(&r, g->elem, got[i].host, got[i].bytes);
 	}
 	if (ok)
-		device_weights(k, arg);
+		prepare(of, k, arg);
 	for (size_t i = 0; i < k->arg.n && ok; i++)
 		want[i] = mlo_dup(a, got[i].host, got[i].bytes);
-	mlo_diag_print(&d, c->name, stdout);
-	ok = ok && mlo_kernel_interp(k, want, 0, k->ntasks, &d) == MLO_OK && device_run(k, t, c->name, got, blocks, &d) &&
-	     device_same(k, c->name, got, want, c->most);
+	mlo_diag_print(&d, name, stdout);
+	ok = ok && mlo_kernel_interp(k, want, 0, k->ntasks, &d) == MLO_OK && device_run(k, t, name, got, blocks, &d) &&
+	     device_same(k, name, got, want, most);
 	mlo_diag_free(&d);
 	return ok;
+}
+
+static void prepare_weights(const void *of, const MloKernel *k, void *const *arg)
+{
+	(void)of;
+	device_weights(k, arg);
+}
+
+static void prepare_mask(const void *of, const MloKernel *k, void *const *arg)
+{
+	device_mask(of, k, arg);
+}
+
+/* -- attention --------------------------------------------------------------------------------------- */
+
+static const DeviceAttentionCase attentions[] = {
+	{"attention heads", EL_f32, EL_f32, 1, 2, 2, 128, 128, 64, 64, DEVICE_PACKED, 0, F32},
+	{"attention masks", EL_f32, EL_f32, 2, 2, 1, 40, 75, 32, 24, DEVICE_APART, DEVICE_ADDED | DEVICE_DEAD, F32},
+	{"attention choice", EL_f32, EL_f32, 1, 4, 2, 33, 70, 20, 80, DEVICE_PACKED, DEVICE_CHOSEN | DEVICE_CAP, F32},
+	{"attention odd", EL_f32, EL_f32, 1, 3, 3, 19, 37, 13, 7, DEVICE_APART, DEVICE_ADDED, F32},
+	{"attention turned", EL_f32, EL_f32, 1, 2, 2, 50, 90, 36, 40, DEVICE_TURNED, DEVICE_CHOSEN | DEVICE_DEAD, F32},
+	{"attention wide", EL_f32, EL_f32, 1, 1, 1, 20, 70, 128, 128, DEVICE_APART, DEVICE_ADDED, F32},
+	{"attention bf16", EL_bf16, EL_bf16, 1, 2, 2, 100, 128, 64, 64, DEVICE_PACKED, 0, ROUNDED},
+	{"attention f32 by bf16", EL_f32, EL_bf16, 1, 4, 2, 40, 70, 40, 24, DEVICE_APART, DEVICE_ADDED | DEVICE_DEAD, ROUNDED},
+	{"attention f32 by f16", EL_f32, EL_f16, 2, 2, 2, 70, 150, 64, 72, DEVICE_PACKED, DEVICE_CHOSEN | DEVICE_CAP, ROUNDED},
+	{"attention odd f16", EL_f32, EL_f16, 1, 2, 2, 17, 45, 13, 9, DEVICE_TURNED, DEVICE_ADDED, ROUNDED},
+	{"attention wide f16", EL_f32, EL_f16, 1, 1, 1, 33, 64, 128, 128, DEVICE_APART, 0, ROUNDED},
+	{"attention few keys", EL_f32, EL_f32, 2, 2, 2, 70, 5, 16, 16, DEVICE_APART, 0, F32},
+};
+
+static const char *random_name(MloArena *a, uint64_t seed)
+{
+	return mlo_sprintf(a, "random attention %llu", (unsigned long long)seed);
+}
+
+static bool try_attention(MloArena *a, const MloTarget *t, const DeviceAttentionCase *c, unsigned blocks)
+{
+	MloKernel *k = device_attention(a, t, c);
+
+	if (!k)
+		printf("FAIL %s: no tile has room\n", c->name);
+	return k && try_kernel(a, t, k, c->name, blocks, c->most, prepare_mask, c);
+}
+
+static bool try_random_attention(MloArena *a, const MloTarget *t, uint64_t seed)
+{
+	KernelRandom r = {seed};
+	static const MloElem elem[] = {EL_f32, EL_f32, EL_f32, EL_bf16}, word[] = {EL_f32, EL_f32, EL_f16, EL_bf16};
+	DeviceAttentionCase c = {.name = random_name(a, seed), .elem = elem[kernel_random(&r, 4)], .word = word[kernel_random(&r, 4)]};
+	int64_t by = kernel_random(&r, 3) ? 4 : 1; /* what can be read four words at once more often than not */
+
+	c.batches = 1 + kernel_random(&r, 2);
+	c.shared = 1 + kernel_random(&r, 2);
+	c.heads = c.shared * (1 + kernel_random(&r, 2));
+	c.queries = 1 + kernel_random(&r, 70);
+	c.keys = 1 + kernel_random(&r, 140);
+	c.terms = by * (1 + kernel_random(&r, by == 1 ? 40 : 16));
+	c.columns = by * (1 + kernel_random(&r, by == 1 ? 40 : 16));
+	c.layout = kernel_random(&r, 3);
+	c.mask = (int)kernel_random(&r, 16);
+	c.most = c.word == EL_f32 ? F32 : ROUNDED;
+	return try_attention(a, t, &c, seed % 2 ? FEW_BLOCKS : 0);
 }
 
 /* -------------------------------------------------------------------------------------------------- */
@@ -133,7 +196,14 @@ static void run_all(const MloTarget *t, const char *only)
 
 	for (size_t i = 0; i < sizeof contracts / sizeof *contracts; i++)
 		if (!only || strstr(contracts[i].name, only))
-			count(try_contract(a, t, &contracts[i], i % 2 ? FEW_BLOCKS : 0));
+			count(try_kernel(a, t, device_contract(a, t, &contracts[i]), contracts[i].name, i % 2 ? FEW_BLOCKS : 0, contracts[i].most,
+			                 prepare_weights, NULL));
+	for (size_t i = 0; i < sizeof attentions / sizeof *attentions; i++)
+		if (!only || strstr(attentions[i].name, only))
+			count(try_attention(a, t, &attentions[i], i % 2 ? FEW_BLOCKS : 0));
+	for (uint64_t i = 0; i < ATTENTIONS; i++)
+		if (!only || strstr(random_name(a, kernel_test_seed(7000) + i), only))
+			count(try_random_attention(a, t, kernel_test_seed(7000) + i));
 	if (!only || !strcmp(only, "random"))
 		for (uint64_t i = 0; i < KERNELS; i++)
 			count(try_random(a, t, kernel_test_seed(5000) + i));
