@@ -12,7 +12,8 @@
 const MmaKind *mma_kind(int capability, MloElem a, MloElem b)
 {
 	static const MmaKind kinds[] = {
-		{EL_f32, EL_f32, EL_f32, "llvm.nvvm.mma.m16n8k8.row.col.tf32", NULL},
+		{EL_f32, EL_tf32, EL_tf32, "llvm.nvvm.mma.m16n8k8.row.col.tf32", NULL},
+		{EL_tf32, EL_tf32, EL_tf32, "llvm.nvvm.mma.m16n8k8.row.col.tf32", NULL},
 		{EL_f32, EL_f16, EL_f16, "llvm.nvvm.mma.m16n8k16.row.col.f32.f32", "llvm.nvvm.mma.m16n8k8.row.col.f32.f32"},
 		{EL_f16, EL_f16, EL_f16, "llvm.nvvm.mma.m16n8k16.row.col.f32.f32", "llvm.nvvm.mma.m16n8k8.row.col.f32.f32"},
 		{EL_f32, EL_bf16, EL_bf16, "llvm.nvvm.mma.m16n8k16.row.col.bf16", NULL},
@@ -56,17 +57,16 @@ static void load_fragments(Mma *m, LLVMValueRef p, int64_t behind, LLVMValueRef 
 		out[i] = LLVMBuildExtractValue(e->b, v, i, "");
 }
 
-/* tf32 is rounded, not cut. */
-static LLVMValueRef as_operand(Mma *m, LLVMValueRef v)
+/* A word of elements `elem`.  What is not rounded to tf32 yet would be cut. */
+static LLVMValueRef as_operand(Mma *m, LLVMValueRef v, MloElem elem)
 {
 	Emit *e = m->t.e;
 
 	if (m->kind->word == EL_f16)
 		return LLVMBuildBitCast(e->b, v, LLVMVectorType(LLVMHalfTypeInContext(e->ctx), 2), "");
-	if (m->kind->word != EL_f32)
+	if (m->kind->word != EL_tf32 || elem == EL_tf32)
 		return v;
-	v = LLVMBuildBitCast(e->b, v, LLVMFloatTypeInContext(e->ctx), "");
-	return emit_intrinsic(e, "llvm.nvvm.f2tf32.rna", NULL, 0, &v, 1);
+	return emit_tf32_bits(e, LLVMBuildBitCast(e->b, v, LLVMFloatTypeInContext(e->ctx), ""));
 }
 
 static void call_mma(Mma *m, const char *name, LLVMValueRef *a, int na, LLVMValueRef *b, int nb, LLVMValueRef *sum, int ns)
@@ -117,9 +117,9 @@ void mma_multiply(Mma *m, LLVMValueRef base, int64_t behind)
 		for (int j = 0; j < m->nt; j += 2)
 			load_fragments(m, b_at, behind + (int64_t)j * 8 * m->words * 4, b + 2 * j);
 		for (int i = 0; i < 4 * m->mt; i++)
-			a[i] = as_operand(m, a[i]);
+			a[i] = as_operand(m, a[i], m->kind->a);
 		for (int j = 0; j < 2 * m->nt; j++)
-			b[j] = as_operand(m, b[j]);
+			b[j] = as_operand(m, b[j], m->kind->b);
 		for (int i = 0; i < m->mt; i++)
 			for (int j = 0; j < m->nt; j++)
 				multiply_fragment(m, a + 4 * i, b + 2 * j, m->sum + 4 * (i * m->nt + j));

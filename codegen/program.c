@@ -130,7 +130,7 @@ static MloStatus place_output(Builder *b, uint32_t i)
 		return MLO_OK;
 	r = builder_root(b, v, &offset);
 	if (r->data || !r->def || offset || b->buffer_of[r->id] >= 0 || r->layout.block || v->layout.block ||
-	    r->layout.half)
+	    r->layout.stored)
 		return MLO_OK;
 	if (!b->plan->flat && control_is(r->def))
 		return MLO_OK;

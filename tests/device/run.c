@@ -68,6 +68,13 @@ static const DeviceContract contracts[] = {
 	{"bf16 groups", EL_bf16, EL_bf16, 1, 7, 7, 64, 64, 2, 3, 1, 1, 0, DEVICE_BLOCKS, SHORT},
 	{"f32 by f16", EL_f32, EL_f16, 1, 9, 9, 64, 64, 1, 3, 1, 1, 0, DEVICE_BLOCKS, ROUNDED},
 	{"f32 by bf16", EL_f32, EL_bf16, 1, 1, 70, 96, 40, 1, 1, 1, 0, 0, DEVICE_ROWS, ROUNDED},
+	{"tf32 3x3", EL_tf32, EL_tf32, 2, 9, 11, 64, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, F32},
+	{"tf32 tails", EL_tf32, EL_tf32, 1, 9, 11, 40, 33, 1, 3, 2, 1, 0, DEVICE_BLOCKS, F32},
+	{"tf32 groups", EL_tf32, EL_tf32, 1, 7, 7, 64, 64, 2, 3, 1, 1, 0, DEVICE_BLOCKS, F32},
+	{"tf32 long rows", EL_tf32, EL_tf32, 1, 1, 70, 1024, 128, 1, 1, 1, 0, 0, DEVICE_ROWS, F32},
+	{"tf32 depthwise", EL_tf32, EL_f32, 1, 9, 9, 1, 1, 64, 3, 1, 1, 0, DEVICE_BLOCKS, F32},
+	{"f32 by tf32", EL_f32, EL_tf32, 1, 9, 9, 64, 64, 1, 3, 1, 1, 0, DEVICE_BLOCKS, SHORT},
+	{"f32 rows by tf32", EL_f32, EL_tf32, 1, 1, 70, 96, 40, 1, 1, 1, 0, 0, DEVICE_ROWS, SHORT},
 	{"u8 3x3", EL_u8, EL_i8, 1, 9, 11, 192, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, 0},
 	{"u8 zero point", EL_u8, EL_i8, 1, 9, 11, 48, 33, 1, 3, 1, 1, 117, DEVICE_BLOCKS, 0},
 	{"i8 zero point", EL_i8, EL_i8, 1, 1, 90, 128, 64, 1, 1, 1, 0, -5, DEVICE_ROWS, 0},
@@ -90,11 +97,12 @@ static void fill(KernelRandom *r, MloElem t, void *p, size_t bytes)
 		uint32_t bits;
 		uint16_t h;
 
+		f = t == EL_tf32 ? mlo_round_tf32(f) : f;
 		memcpy(&bits, &f, 4);
 		/* the sign, exponents and a few bits of f16, of numbers between 1/16 and 2 */
 		h = (uint16_t)(bits >> 16 & 0x8000);
 		h = t == EL_bf16 ? (uint16_t)(bits >> 16) : (uint16_t)(h | (11 + kernel_random(r, 5)) << 10 | kernel_random(r, 1024));
-		memcpy((char *)p + i, t == EL_f32 ? (void *)&f : mlo_elem_is_float(t) ? (void *)&h : (void *)&whole, mlo_elem_bits(t) / 8);
+		memcpy((char *)p + i, mlo_elem_bits(t) == 32 && mlo_elem_is_float(t) ? (void *)&f : mlo_elem_is_float(t) ? (void *)&h : (void *)&whole, mlo_elem_bits(t) / 8);
 	}
 }
 
