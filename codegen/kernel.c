@@ -145,6 +145,20 @@ KCursor kb_contract(KCursor *at, const KContract *c)
 	return (KCursor){.k = at->k, .tail = &s->body};
 }
 
+KStmt *kb_attention(KCursor *at, const KAttention *t)
+{
+	KStmt *s = append(at, KS_ATTENTION);
+
+	s->attention = mlo_dup(at->k->arena, t, sizeof *t);
+	return s;
+}
+
+KCursor kb_inside(MloKernel *k, KStmt **first)
+{
+	MLO_ASSERT(!*first);
+	return (KCursor){.k = k, .tail = first};
+}
+
 void kb_forest(KCursor *at, const KForest *f)
 {
 	append(at, KS_FOREST)->forest = mlo_dup(at->k->arena, f, sizeof *f);
@@ -265,7 +279,7 @@ const KStmt *mlo_kernel_nest(const MloKernel *k, const KStmt **par, int max, int
 static bool only_loops(const KStmt *s)
 {
 	for (; s; s = s->next)
-		if (s->kind == KS_CONTRACT || s->kind == KS_FOREST || s->kind == KS_CALL || !only_loops(s->body))
+		if (s->kind == KS_CONTRACT || s->kind == KS_ATTENTION || s->kind == KS_FOREST || s->kind == KS_CALL || !only_loops(s->body))
 			return false;
 	return true;
 }

@@ -73,7 +73,7 @@ typedef struct KInst {
 } KInst;
 
 typedef enum KLoopKind { KL_SEQ, KL_PAR, KL_VEC } KLoopKind;
-typedef enum KStmtKind { KS_LET, KS_STORE, KS_LOOP, KS_ACC_INIT, KS_ACC, KS_CONTRACT, KS_FOREST, KS_CALL } KStmtKind;
+typedef enum KStmtKind { KS_LET, KS_STORE, KS_LOOP, KS_ACC_INIT, KS_ACC, KS_CONTRACT, KS_ATTENTION, KS_FOREST, KS_CALL } KStmtKind;
 
 /* LET:      value `value` is computed here, visible in the rest of this body and nested bodies.
  * STORE:    arg[idx] = value, if the guard holds.
@@ -82,12 +82,13 @@ typedef enum KStmtKind { KS_LET, KS_STORE, KS_LOOP, KS_ACC_INIT, KS_ACC, KS_CONT
  * ACC:      acc = acc <accop> value; accop: add, mul, min, max.  Inside a vec loop that encloses the
  *           update but not the ACC_INIT the lanes are combined after the loop (any order).
  * CONTRACT: see KContract; body is the epilogue.
+ * ATTENTION: see KAttention; likewise.
  * FOREST:   see KForest.
  * CALL:     a reference kernel of ir/ref/ (the library tier). */
 typedef struct KStmt {
 	KStmtKind kind;
 	struct KStmt *next;   /* following statement of the same body */
-	struct KStmt *body;   /* LOOP, CONTRACT: first statement inside */
+	struct KStmt *body;   /* LOOP, CONTRACT, ATTENTION: first statement inside */
 	int value;            /* LET, STORE, ACC_INIT, ACC */
 	int var;              /* LOOP */
 	KLoopKind loop;
@@ -98,6 +99,7 @@ typedef struct KStmt {
 	int acc;              /* ACC_INIT, ACC */
 	KOp accop;
 	struct KContract *contract;
+	struct KAttention *attention;
 	struct KForest *forest;
 	struct KCall *call;
 } KStmt;
@@ -182,6 +184,29 @@ typedef struct KContract {
 #define MLO_CONTRACT_OPEN(c) \
 	&(c).nb0, &(c).nb1, &(c).ny, &(c).nx, &(c).nc, &(c).nk, &(c).in_y, &(c).in_x, &(c).group_c, &(c).a.b0, &(c).a.b1, \
 	&(c).a.y, &(c).a.x, &(c).a.block, &(c).a.blk, &(c).a.k, &(c).b.b0, &(c).b.b1, &(c).b.k
+
+/* Attention of a tile of queries, on GPUs (codegen/device_attention.h; CPUs have it in loops, codegen/lower_attention.c):
+ *
+ *   score[q,k]   = scores(sum over t of Q[q*q.row + t*q.col] * K[k*k.row + t*k.col])
+ *   product[q,c] = sum over k of softmax over k(score[q,k]) * V[k*v.row + c*v.col]
+ *   for q in [first, min(first + rows, nq)), k in [0, nk), t in [0, terms), c in [0, nv)
+ *
+ * The statements `scores` compute value `score` of K_product, which is the sum of a query and a key there, and the epilogue (body)
+ * computes with K_product and stores; variables are var[]: query, key (of scores alone), column (of the epilogue alone).  A row of
+ * scores that are all -inf yields NaN.  nq, nk and strides, in elements, are numbers, or -1-k for size k.  q_at, k_at, v_at and
+ * first are expressions of the par loops around it, which hold nothing else.  Elements are f32, f16 or bf16; sums are f32. */
+typedef struct KAttention {
+	int64_t nq, nk, terms, nv;
+	int q_arg, k_arg, v_arg;
+	struct { int64_t row, col; } q, k, v;
+	const KIdx *q_at, *k_at, *v_at, *first;
+	int var[3];
+	KStmt *scores;
+	int score;
+	/* schedule: */
+	MloElem word;                 /* what is multiplied: f32, else queries, keys, exponentials and values are rounded to it */
+	int rows, keys;               /* queries of a tile, keys that it takes at once */
+} KAttention;
 
 /* Decision trees over rows of features, aggregated per target (tables: codegen/forest.h):
  *
@@ -272,6 +297,8 @@ typedef struct KCursor { MloKernel *k; KStmt **tail; } KCursor;
 KCursor kb_top(MloKernel *k);                         /* cursor at the (empty) top body */
 KCursor kb_loop(KCursor *at, KLoopKind kind, const KIdx *extent, int *var); /* cursor inside the new loop */
 KCursor kb_contract(KCursor *at, const KContract *c); /* copies c; cursor inside the epilogue */
+KStmt *kb_attention(KCursor *at, const KAttention *t); /* copies t; its scores and its body are still empty */
+KCursor kb_inside(MloKernel *k, KStmt **first);       /* cursor at a body that is empty */
 void kb_forest(KCursor *at, const KForest *f);        /* copies f */
 void kb_call(KCursor *at, const KCall *c);            /* copies c, not what it points to */
 int kb_let(KCursor *at, KInst inst);                  /* value number */

@@ -6,6 +6,7 @@
 #include "codegen/kept.h"
 #include "targets/target.h"
 #include "tests/device/device.h"
+#include "tests/unit/kernel_random.h"
 
 enum { BLOCK = 32 };
 
@@ -89,9 +90,10 @@ MloKernel *device_contract(MloArena *a, const MloTarget *t, const DeviceContract
 }
 
 /* Metadata at random, of terms in rising order; of terms that there are not, the weights are zero. */
-static void kept_weights(const MloKernel *k, KernelRandom *r, void *const *arg)
+static void kept_weights(const MloKernel *k, void *const *arg)
 {
 	static const unsigned pairs[] = {0x4, 0x8, 0xc, 0x9, 0xd, 0xe}; /* second place, first place */
+	KernelRandom r = {kernel_test_seed(19)};
 	const KContract *c = k->body->contract;
 	int64_t steps = mlo_contract_steps(c), taps = c->nky * c->nkx, size = mlo_elem_bits(c->b.elem) / 8, group = kept_group(c->b.elem);
 	int32_t *sum = contract_has_sums(c) ? arg[c->zero.s_arg] : NULL;
@@ -102,7 +104,7 @@ static void kept_weights(const MloKernel *k, KernelRandom *r, void *const *arg)
 		memset(stage + kept_a_bytes(c), 0, (size_t)(kept_stage_bytes(c) - kept_a_bytes(c)));
 		for (int64_t at = 0; at < c->lanes * c->dot; at += group) {
 			int64_t lane = at / c->dot, in = at % c->dot, first = i % steps * c->dot + in;
-			unsigned bits = group == 2 ? (kernel_random(r, 2) ? 0xe : 0x4) : pairs[kernel_random(r, 6)];
+			unsigned bits = group == 2 ? (kernel_random(&r, 2) ? 0xe : 0x4) : pairs[kernel_random(&r, 6)];
 			int bit;
 			uint32_t *word = (uint32_t *)(void *)(stage + kept_meta_at(c, lane, in, &bit));
 
@@ -120,7 +122,7 @@ static void kept_weights(const MloKernel *k, KernelRandom *r, void *const *arg)
 	}
 }
 
-void device_weights(const MloKernel *k, KernelRandom *r, void *const *arg)
+void device_weights(const MloKernel *k, void *const *arg)
 {
 	const KContract *c = k->body->contract;
 	int64_t steps = mlo_contract_steps(c), rows = mlo_contract_ctiles(c) * c->nky * c->nkx;
@@ -130,7 +132,7 @@ void device_weights(const MloKernel *k, KernelRandom *r, void *const *arg)
 	if (sum)
 		memset(sum, 0, (size_t)(rows * c->lanes) * sizeof *sum);
 	if (c->b.kept) {
-		kept_weights(k, r, arg);
+		kept_weights(k, arg);
 		return;
 	}
 	for (int64_t i = 0; i < rows * steps * c->lanes * c->dot; i++) {
