@@ -51,7 +51,7 @@ bool attention_mma_schedule(const MloTarget *t, int64_t queries, MloElem word, K
 	KAttention tried = *a;
 	Mma m = {0};
 
-	if (word == EL_f32 || !mma_kind(t->gpu->capability, word, word) || a->terms > MOST_WIDE || a->nv > MOST_WIDE)
+	if (mlo_elem_bits(word) != 16 || !mma_kind(t->gpu->capability, word, word) || a->terms > MOST_WIDE || a->nv > MOST_WIDE)
 		return false;
 	tried.word = word;
 	tried.rows = ROWS;

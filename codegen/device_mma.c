@@ -342,7 +342,8 @@ static void begin(Mma *m)
 		mma_make_table(m);
 }
 
-bool mma_pieces_fit(const KContract *c, const MmaKind *kind)
+/* Pieces of A: elements that lie beside each other, at multiples of their number. */
+static bool pieces_fit(const KContract *c, const MmaKind *kind)
 {
 	int64_t n = (int64_t)PIECE_WORDS * mma_word_elems(kind);
 	const int64_t whole[] = {c->a.b0, c->a.b1, c->a.y, c->a.x, c->group_k, c->a.block < c->nk || c->group_k ? c->a.blk : 0};
@@ -404,14 +405,14 @@ static void choose_shape(Mma *m, const MloKernel *k, const MloGpu *gpu)
 	t->slices = choose_slices(m, k, gpu);
 }
 
-static bool shape_fits(const KContract *c, const MmaKind *kind, int columns)
+bool mma_fits(const KContract *c, const MmaKind *kind, int columns)
 {
 	int words = c->dot / mma_word_elems(kind);
 
 	return !c->wino && !c->depth && !c->sparse.spread && !c->scale.on && c->b.packed && c->nk > 0 && c->nc > 0 &&
 	       !c->a_at && !c->y_lo &&
 	       c->nky * c->nkx <= MOST_TAPS && (words == MMA_LEAST_WORDS || words == MMA_MOST_WORDS) &&
-	       columns % 16 == 0 && columns <= 128 && columns * words >= PIECE_WORDS * THREADS && mma_pieces_fit(c, kind) &&
+	       columns % 16 == 0 && columns <= 128 && columns * words >= PIECE_WORDS * THREADS && pieces_fit(c, kind) &&
 	       (!c->group_k || (c->group_c > 0 && c->group_c % columns == 0));
 }
 
@@ -435,7 +436,7 @@ bool device_mma(LLVMModuleRef module, const MloKernel *k, const MloTarget *targe
 	DeviceIf fast;
 	EmitLoop l;
 
-	if (!kind || !shape_fits(c, kind, columns))
+	if (!kind || !mma_fits(c, kind, columns))
 		return false;
 	m.words = c->dot / mma_word_elems(kind);
 	m.quarters = target->gpu->capability < 80;

@@ -23,7 +23,7 @@ typedef struct MmaKind {
 
 /* NULL: there is no such product on a device of that capability. */
 const MmaKind *mma_kind(int capability, MloElem a, MloElem b);
-/* Are pieces of A for stages of c->dot terms, 16 bytes as they are multiplied, elements beside each other, at multiples of their number? */
-bool mma_pieces_fit(const KContract *c, const MmaKind *kind);
+/* Can stages of c->dot terms be brought and multiplied in tiles of so many columns? */
+bool mma_fits(const KContract *c, const MmaKind *kind, int columns);
 static inline int mma_word_elems(const MmaKind *m) { return 32 / (int)mlo_elem_bits(m->word); }
 #endif
