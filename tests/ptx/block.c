@@ -325,20 +325,30 @@ static void run_block(PtxBlock *b)
 	}
 }
 
+static uint64_t sampled(const PtxExec *x, uint64_t blocks)
+{
+	for (uint32_t f = 0; f < x->kernel->nreached; f++)
+		if (x->kernel->reached[f]->atomics)
+			return blocks;
+	return x->sample && x->sample < blocks ? x->sample : blocks;
+}
+
 void ptx_exec_run(PtxExec *x)
 {
 	PtxBlock *b = &x->block;
+	const uint64_t blocks = (uint64_t)x->grid[0] * x->grid[1] * x->grid[2], n = sampled(x, blocks);
 	fenv_t env;
 
 	/* whoever launches may count denormals as zero */
 	fegetenv(&env);
 	fesetenv(FE_DFL_ENV);
 	prepare(x);
-	for (b->id[2] = 0; b->id[2] < x->grid[2] && !x->error; b->id[2]++)
-		for (b->id[1] = 0; b->id[1] < x->grid[1] && !x->error; b->id[1]++)
-			for (b->id[0] = 0; b->id[0] < x->grid[0] && !x->error; b->id[0]++) {
-				run_block(b);
-				b->linear++;
-			}
+	for (uint64_t i = 1; i <= n && !x->error; i++) {
+		b->linear = (uint32_t)(i * blocks / n - 1);
+		b->id[0] = b->linear % x->grid[0];
+		b->id[1] = b->linear / x->grid[0] % x->grid[1];
+		b->id[2] = b->linear / x->grid[0] / x->grid[1];
+		run_block(b);
+	}
 	fesetenv(&env);
 }

@@ -316,6 +316,7 @@ CUresult cu_run_kernel(const CuNode *n)
 	x->params = n->params;
 	x->counts = c->module->counts;
 	x->launch = ++cu_state.launches;
+	x->sample = cu_setting("PTX_TEST_BLOCKS", 0);
 	x->steps_left = cu_setting("PTX_TEST_STEPS", UINT64_C(1) << 31);
 	cu_stats_launch(c->stats);
 	ptx_exec_run(x);

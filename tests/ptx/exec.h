@@ -104,6 +104,7 @@ struct PtxExec {
 	PtxError error;
 	char finding[512];       /* what the error is */
 	uint64_t launch;         /* number of the launch */
+	uint64_t sample;         /* only so many blocks run, the last one and others at equal distances; 0: all */
 	uint64_t steps_left;     /* instructions of warps until the launch counts as endless */
 	PtxBlock block;
 	char *files;

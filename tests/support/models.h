@@ -27,7 +27,7 @@ void support_unload(Model *m); /* after a failed load, too */
 
 /* Is anything of it quantised? */
 bool support_is_quantised(const MloGraph *g);
-/* Quantises g, a float model, by what these inputs make of it; NULL: with all ranges from -1 to 1.  *out is a new graph, and g is
- * changed.  *out NULL: there is nothing to be quantised. */
+/* Quantises g, a float model, by what these inputs make of it; NULL: with all ranges from -1 to 1.  *out is a new graph, which
+ * shares data with g, which is changed.  *out NULL: there is nothing to be quantised. */
 MloStatus support_quantise(MloGraph *g, const MloTensor *const *in, MloGraph **out, MloDiag *d) MLO_CHECKED;
 #endif
