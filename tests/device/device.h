@@ -8,6 +8,9 @@
 bool device_open(char *why, size_t n);
 void device_close(void);
 
+/* Kernels that neither contractions nor loops take are run as tasks, too, instead of being an error. */
+extern bool device_every_kernel;
+
 typedef struct DeviceBuffer {
 	void *host;
 	uint64_t device;
