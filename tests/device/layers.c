@@ -392,7 +392,7 @@ static int options(Layers *x, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	static const Layers usual = {.target = {"sm_80", "sm_80", "sm_80", "sm_80"}, .precision = {NULL, "bf16", "fp16", "int8"}, .n = 4};
+	static const Layers usual = {.target = {"sm_80", "sm_80", "sm_80", "sm_80", "sm_80"}, .precision = {NULL, "tf32", "bf16", "fp16", "int8"}, .n = 5};
 	static Layers x;
 	const char *list = getenv("MLOPT_MODEL_LIST"), *levels = getenv("MLOPT_TEST_LEVELS");
 	char why[300];
