@@ -1,8 +1,6 @@
 /* codegen/device_mma_stage.c -- contractions on tensor cores: stages of A and B on their way to shared memory. */
 #include "codegen/device_mma_stage.h"
 
-#include <stdio.h>
-
 /* -- places in shared memory ------------------------------------------------------------------------- */
 
 /* Piece `piece` of a row, in bytes. */
@@ -188,22 +186,9 @@ static LLVMValueRef piece_to(Mma *m, LLVMValueRef base, int64_t behind, bool wei
 
 /* -- cp.async ---------------------------------------------------------------------------------------- */
 
-/* LLVM's intrinsic takes no addresses of two sizes. */
 void mma_copy_piece(Mma *m, LLVMValueRef to, int64_t to_behind, LLVMValueRef from, int64_t from_behind, LLVMValueRef bytes)
 {
-	Emit *e = m->t.e;
-	LLVMTypeRef nothing = LLVMVoidTypeInContext(e->ctx), global = LLVMPointerTypeInContext(e->ctx, 1), type;
-	LLVMValueRef arg[3] = {to, LLVMBuildAddrSpaceCast(e->b, from, global, ""), bytes}, code;
-	LLVMTypeRef param[3] = {LLVMTypeOf(to), global, i32_type(m)};
-	static const char with[] = "r,l,r,~{memory}", without[] = "r,l,~{memory}";
-	char text[96];
-	int n = snprintf(text, sizeof text, "cp.async.cg.shared.global [$0+%lld], [$1+%lld], 16%s;", (long long)to_behind,
-	                 (long long)from_behind, bytes ? ", $2" : "");
-
-	type = LLVMFunctionType(nothing, param, bytes ? 3 : 2, false);
-	code = LLVMGetInlineAsm(type, text, (size_t)n, bytes ? with : without, bytes ? sizeof with - 1 : sizeof without - 1, true, false,
-	                        LLVMInlineAsmDialectATT, false);
-	LLVMBuildCall2(e->b, type, code, arg, bytes ? 3 : 2, "");
+	device_copy_piece(m->t.e, to, to_behind, from, from_behind, bytes);
 }
 
 void mma_copy(Mma *m, const Stage *s, LLVMValueRef base, int64_t behind)

@@ -124,9 +124,17 @@ void ptx_exec_free(PtxExec *x)
 	free(x->block.shared);
 	free(x->block.shadow);
 	free(x->files);
+	free(x->published);
 }
 
 /* -- barriers -- */
+
+PTX_RUNNER(fence)
+{
+	(void)m;
+	if (i->mode)
+		ptx_check_fence(w);
+}
 
 PTX_RUNNER(warp_sync)
 {
@@ -280,7 +288,7 @@ static void start(PtxBlock *b)
 	memset(b->arrived, 0, sizeof b->arrived);
 	memset(b->arrive_clock, 0, sizeof b->arrive_clock);
 	b->clock = 1;
-	b->acquired = false;
+	b->order = (PtxOrder){.fenced = true};
 	for (uint32_t n = 0; n < b->nwarps; n++) {
 		PtxWarp *w = &b->warps[n];
 
@@ -288,7 +296,8 @@ static void start(PtxBlock *b)
 		w->now = (PtxFrame){x->kernel->code, NULL, w->exists, 0};
 		w->depth = 0;
 		w->state = PTX_RUNNING;
-		w->npending = w->ngroups = 0;
+		w->npending = w->ngroups = w->wrote = 0;
+		w->updated = false;
 		memset(w->clock, 0, sizeof w->clock);
 		w->clock[n] = 1;
 		for (int d = 0; d < 3; d++)
@@ -327,6 +336,8 @@ static void run_block(PtxBlock *b)
 
 void ptx_exec_run(PtxExec *x)
 {
+	const uint64_t all = (uint64_t)x->grid[0] * x->grid[1] * x->grid[2], few = x->sample && x->sample < all ? x->sample : all;
+	const uint64_t first = few < all ? all / 2 / few * few : 0;
 	PtxBlock *b = &x->block;
 	fenv_t env;
 
@@ -334,11 +345,12 @@ void ptx_exec_run(PtxExec *x)
 	fegetenv(&env);
 	fesetenv(FE_DFL_ENV);
 	prepare(x);
-	for (b->id[2] = 0; b->id[2] < x->grid[2] && !x->error; b->id[2]++)
-		for (b->id[1] = 0; b->id[1] < x->grid[1] && !x->error; b->id[1]++)
-			for (b->id[0] = 0; b->id[0] < x->grid[0] && !x->error; b->id[0]++) {
-				run_block(b);
-				b->linear++;
-			}
+	for (uint64_t n = 0; n < few && !x->error; n++) {
+		b->linear = (uint32_t)(first + (x->backwards ? few - 1 - n : n));
+		b->id[0] = b->linear % x->grid[0];
+		b->id[1] = b->linear / x->grid[0] % x->grid[1];
+		b->id[2] = b->linear / x->grid[0] / x->grid[1];
+		run_block(b);
+	}
 	fesetenv(&env);
 }
