@@ -317,12 +317,13 @@ static void begin(Mma *m)
 }
 
 /* Pieces of A: n elements that lie beside each other, at multiples of n. */
-static bool pieces_fit(const KContract *c, int64_t n)
+bool mma_pieces_fit(const KContract *c, const MmaKind *kind, int depth)
 {
+	const int64_t n = (int64_t)PIECE_WORDS * mma_word_elems(kind);
 	const int64_t whole[] = {c->a.b0, c->a.b1, c->a.y, c->a.x, c->group_k, c->a.block < c->nk || c->group_k ? c->a.blk : 0};
 
 	/* channels of stages and pieces add up */
-	if ((c->a.block < c->nk || c->group_k) && ((c->a.block % c->dot && c->dot % c->a.block) || c->group_k % c->a.block))
+	if ((c->a.block < c->nk || c->group_k) && ((c->a.block % depth && depth % c->a.block) || c->group_k % c->a.block))
 		return false;
 	if (c->a.k != 1 || ((c->a.block < c->nk || c->group_k) && c->a.block % n) || (c->nk % n && c->a.block % n))
 		return false;
@@ -381,13 +382,12 @@ static void choose_shape(Mma *m, const MloKernel *k, const MloGpu *gpu)
 
 static bool shape_fits(const KContract *c, const MmaKind *kind, int columns)
 {
-	int64_t n = (int64_t)PIECE_WORDS * mma_word_elems(kind);
 	int words = c->dot / mma_word_elems(kind);
 
 	return !c->wino && !c->depth && !c->sparse.spread && !c->scale.on && c->b.packed && c->nk > 0 && c->nc > 0 &&
 	       !c->a_at && !c->y_lo &&
 	       c->nky * c->nkx <= MOST_TAPS && (words == MMA_LEAST_WORDS || words == MMA_MOST_WORDS) &&
-	       columns % 16 == 0 && columns <= 128 && columns * words >= PIECE_WORDS * THREADS && pieces_fit(c, n) &&
+	       columns % 16 == 0 && columns <= 128 && columns * words >= PIECE_WORDS * THREADS && mma_pieces_fit(c, kind, c->dot) &&
 	       (!c->group_k || (c->group_c > 0 && c->group_c % columns == 0));
 }
 

@@ -55,6 +55,8 @@ void mlo_schedule_device(const MloTarget *t, const MloKernel *k, KContract *c)
 	const MmaKind *kind = mma_kind(t->gpu->capability, c->a.elem, c->b.elem);
 
 	c->dot = choose_depth(t, c);
+	if (c->dot > 1 && mlo_elem_is_float(c->a.elem) && !mma_pieces_fit(c, kind, c->dot))
+		c->dot = 1;
 	if (c->dot == 1 && c->b.elem == EL_tf32) /* other ways to multiply gain nothing by the rounding */
 		c->b.elem = EL_f32;
 	c->lanes = contract_is_depthwise(c) ? t->block : choose_columns(t, k, c, c->dot > 1 ? c->dot / mma_word_elems(kind) : 0);
