@@ -32,6 +32,8 @@
 DRIVER(X)
 #undef X
 
+bool device_every_kernel;
+
 static void *library;
 
 enum { ALIGN = 256 };
@@ -96,8 +98,10 @@ static bool make_code(const MloKernel *k, const MloTarget *t, const char *name, 
 	LLVMModuleRef m = LLVMModuleCreateWithNameInContext(name, ctx);
 	bool ok = mlo_object_prepare(t, m, d) == MLO_OK;
 
-	if (ok && !mlo_device_emit_contract(m, k, t, "kernel", launch) &&
-	    !mlo_device_emit_attention(m, k, t, "kernel", launch) && !mlo_device_emit_loops(m, k, t, "kernel", launch)) {
+	if (ok && device_every_kernel) {
+		ok = mlo_device_emit(m, k, t, "kernel", launch, d) == MLO_OK;
+	} else if (ok && !mlo_device_emit_contract(m, k, t, "kernel", launch) &&
+	           !mlo_device_emit_attention(m, k, t, "kernel", launch) && !mlo_device_emit_loops(m, k, t, "kernel", launch)) {
 		printf("FAIL %s: no tier takes it\n", name);
 		ok = false;
 	}

@@ -115,8 +115,9 @@ struct PtxExec {
 	PtxError error;
 	char finding[512];       /* what the error is */
 	bool backwards;          /* the last block comes first */
-	uint64_t sample;         /* so many neighbouring blocks alone, from a multiple of as many in the middle on; 0: all of them */
 	uint64_t launch;         /* number of the launch */
+	uint64_t sample;         /* only so many blocks run, the last one and others at equal distances, but all that use atomics; 0: all */
+	uint64_t middle;         /* only so many blocks run, neighbours from a multiple of as many in the middle on; 0: all */
 	uint64_t steps_left;     /* instructions of warps until the launch counts as endless */
 	PtxBlock block;
 	bool *published;         /* by block: all it wrote can be read by who has acquired that; NULL: by none yet */
@@ -128,7 +129,7 @@ struct PtxExec {
 void ptx_check_fence(PtxWarp *w);
 
 /* Runs a kernel: the grid's blocks, one after the other. x->kernel, grid, threads, dynamic_shared,
- * params, counts, backwards, sample and steps_left are given. */
+ * params, counts, backwards, sample, middle and steps_left are given. */
 void ptx_exec_run(PtxExec *x);
 void ptx_exec_free(PtxExec *x);
 
