@@ -246,25 +246,26 @@ static void stages_registers(Mma *m)
 
 /* -- the kernel -------------------------------------------------------------------------------------- */
 
-/* Sums of the warps in rows of the block, to where the epilogue finds them. */
+/* Sums of the warps in rows of the block, to where the epilogue finds them.  The places are not to be in registers all the time. */
 static void store_sums(Mma *m)
 {
 	Emit *e = m->t.e;
-	LLVMValueRef g = tile_div(e, m->lane, 4), pair = tile_mul(e, tile_rem(e, m->lane, 4), 2), row, column, v;
+	LLVMValueRef lane = device_opaque(e, m->lane), warp_n = device_opaque(e, m->warp_n), slice = device_opaque(e, m->t.slice), row, column, v;
+	LLVMValueRef g = tile_div(e, lane, 4), pair = tile_mul(e, tile_rem(e, lane, 4), 2);
 	LLVMTypeRef two = LLVMVectorType(m->sum_type, 2);
 
 	for (int i = 0; i < m->mt * m->nt * 2; i++) {
 		int fragment = i / 2, half = i % 2;
 
 		row = tile_addc(e, g, fragment / m->nt * 16 + half * 8);
-		column = tile_addc(e, tile_add(e, tile_mul(e, m->warp_n, (int64_t)m->nt * 8), pair), (int64_t)(fragment % m->nt) * 8);
+		column = tile_addc(e, tile_add(e, tile_mul(e, warp_n, (int64_t)m->nt * 8), pair), (int64_t)(fragment % m->nt) * 8);
 		v = LLVMGetPoison(two);
 		for (int k = 0; k < 2; k++) {
 			LLVMValueRef sum = LLVMBuildLoad2(e->b, m->sum_type, m->sum[fragment * 4 + half * 2 + k], "");
 
 			v = LLVMBuildInsertElement(e->b, v, sum, emit_index(e, k), "");
 		}
-		LLVMSetAlignment(LLVMBuildStore(e->b, v, device_word(e, device_sum_at(&m->t, m->t.slice, m->mt * 16, row, column))), 8);
+		LLVMSetAlignment(LLVMBuildStore(e->b, v, device_word(e, device_sum_at(&m->t, slice, m->mt * 16, row, column))), 8);
 	}
 }
 
@@ -316,12 +317,13 @@ static void begin(Mma *m)
 }
 
 /* Pieces of A: n elements that lie beside each other, at multiples of n. */
-static bool pieces_fit(const KContract *c, int64_t n)
+bool mma_pieces_fit(const KContract *c, const MmaKind *kind, int depth)
 {
+	const int64_t n = (int64_t)PIECE_WORDS * mma_word_elems(kind);
 	const int64_t whole[] = {c->a.b0, c->a.b1, c->a.y, c->a.x, c->group_k, c->a.block < c->nk || c->group_k ? c->a.blk : 0};
 
 	/* channels of stages and pieces add up */
-	if ((c->a.block < c->nk || c->group_k) && ((c->a.block % c->dot && c->dot % c->a.block) || c->group_k % c->a.block))
+	if ((c->a.block < c->nk || c->group_k) && ((c->a.block % depth && depth % c->a.block) || c->group_k % c->a.block))
 		return false;
 	if (c->a.k != 1 || ((c->a.block < c->nk || c->group_k) && c->a.block % n) || (c->nk % n && c->a.block % n))
 		return false;
@@ -358,12 +360,13 @@ static int choose_slices(const Mma *m, const MloKernel *k, const MloGpu *gpu)
 
 static void choose_shape(Mma *m, const MloKernel *k, const MloGpu *gpu)
 {
-	enum { MOST = 128, LEAST = 64, LEAST_STAGES = 2 };
+	enum { MOST = 128, LEAST = 64, LEAST_STAGES = 2, MOST_STAGED = 64 * THREADS /* sums */ };
 	DeviceTile *t = &m->t;
 
 	t->rows = MOST;
 	while (t->rows > LEAST && (device_tile_count(k, t->c, t->rows, t->columns) < gpu->sms * 3 / 4 ||
-	                           LEAST_STAGES * stage_bytes(m) + mma_sizes_bytes(m) > gpu->block_shared))
+	                           LEAST_STAGES * stage_bytes(m) + mma_sizes_bytes(m) > gpu->block_shared ||
+	                           (!m->async && t->rows * t->columns > MOST_STAGED)))
 		t->rows /= 2;
 	m->warps_n = t->columns >= 64 ? 2 : 1;
 	m->warps_m = WARPS / m->warps_n;
@@ -379,13 +382,12 @@ static void choose_shape(Mma *m, const MloKernel *k, const MloGpu *gpu)
 
 static bool shape_fits(const KContract *c, const MmaKind *kind, int columns)
 {
-	int64_t n = (int64_t)PIECE_WORDS * mma_word_elems(kind);
 	int words = c->dot / mma_word_elems(kind);
 
 	return !c->wino && !c->depth && !c->sparse.spread && !c->scale.on && c->b.packed && c->nk > 0 && c->nc > 0 &&
 	       !c->a_at && !c->y_lo &&
 	       c->nky * c->nkx <= MOST_TAPS && (words == MMA_LEAST_WORDS || words == MMA_MOST_WORDS) &&
-	       columns % 16 == 0 && columns <= 128 && columns * words >= PIECE_WORDS * THREADS && pieces_fit(c, n) &&
+	       columns % 16 == 0 && columns <= 128 && columns * words >= PIECE_WORDS * THREADS && mma_pieces_fit(c, kind, c->dot) &&
 	       (!c->group_k || (c->group_c > 0 && c->group_c % columns == 0));
 }
 
@@ -418,6 +420,7 @@ bool device_mma(LLVMModuleRef module, const MloKernel *k, const MloTarget *targe
 	m.all = m.per_tap * c->nky * c->nkx;
 	choose_shape(&m, k, target->gpu);
 	device_tile_kernel(&m.t, module, k, target, symbol);
+	f.few_registers = !m.async;
 	*launch = device_tile_launch(&m.t, k, (int64_t)m.stages * stage_bytes(&m), (int64_t)m.mt * 16 * columns);
 	m.sizes = mma_taps_inside(c) ? -1 : (int64_t)launch->shared_bytes;
 	launch->shared_bytes += (uint32_t)mma_sizes_bytes(&m);

@@ -42,7 +42,8 @@ static int choose_depth(const MloTarget *t, const KContract *c)
 	if (!kind || !c->b.packed || contract_is_depthwise(c) || c->scale.on || c->nk < 1)
 		return 1;
 	n = mma_word_elems(kind);
-	if (mlo_elem_bits(c->a.elem) != mlo_elem_bits(kind->word)) /* pieces that are converted take twice the registers */
+	/* pieces on their way are in registers, those that are converted in twice as many */
+	if (t->gpu->capability < 80 || mlo_elem_bits(c->a.elem) != mlo_elem_bits(kind->word))
 		return (int)n * MMA_LEAST_WORDS;
 	least = (c->nk + MMA_LEAST_WORDS * n - 1) / (MMA_LEAST_WORDS * n) * MMA_LEAST_WORDS;
 	most = (c->nk + MMA_MOST_WORDS * n - 1) / (MMA_MOST_WORDS * n) * MMA_MOST_WORDS;
@@ -54,6 +55,8 @@ void mlo_schedule_device(const MloTarget *t, const MloKernel *k, KContract *c)
 	const MmaKind *kind = mma_kind(t->gpu->capability, c->a.elem, c->b.elem);
 
 	c->dot = choose_depth(t, c);
+	if (c->dot > 1 && mlo_elem_is_float(c->a.elem) && !mma_pieces_fit(c, kind, c->dot))
+		c->dot = 1;
 	if (c->dot == 1 && c->b.elem == EL_tf32) /* other ways to multiply gain nothing by the rounding */
 		c->b.elem = EL_f32;
 	c->lanes = contract_is_depthwise(c) ? t->block : choose_columns(t, k, c, c->dot > 1 ? c->dot / mma_word_elems(kind) : 0);
