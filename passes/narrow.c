@@ -4,7 +4,7 @@
  *
  * A value becomes narrow if a contraction with constant weights reads it in steps of two products, directly or
  * behind a movement of elements, and if kernels that convert as they load and store (contractions, loops) are
- * all that touches it.  Arithmetic stays f32: sums of products, what is fused behind them, and whatever else reads
+ * all that touches it; on a GPU also if attention reads it, whose products are those of bf16 there.  Arithmetic stays f32: sums of products, what is fused behind them, and whatever else reads
  * the value.  Inputs and outputs of the graph keep their type. */
 #include "codegen/lower.h"
 #include "passes/pass.h"
@@ -51,12 +51,27 @@ static bool pairs(Narrower *w, MloValue *v, const MloNode *n)
 	return dot > 1;
 }
 
+/* Is n one of the products around a softmax, and v neither its scores nor what becomes of them? */
+static bool attends(const Narrower *w, const MloValue *v, const MloNode *n)
+{
+	const MloNode *u = n;
+
+	if (!w->lower.target->gpu || n->op != OP_matmul || n->in[0]->data || n->in[1]->data)
+		return false;
+	if (n->in[0]->def && n->in[0]->def->op == OP_softmax)
+		return n->in[1] == v;
+	do
+		u = mlo_only_user(w->g, u->out[0]);
+	while (u && u->nout == 1 && mlo_op_info(u->op)->kind == OK_ELTWISE);
+	return u && u->op == OP_softmax;
+}
+
 static bool wanted(Narrower *w, MloValue *v)
 {
 	for (const MloUse *u = v->uses; u; u = u->next) {
 		MloOpKind kind = mlo_op_info(u->node->op)->kind;
 
-		if (kind == OK_CONTRACT ? pairs(w, v, u->node) : kind == OK_MOVE && u->node->out[0]->layout.half)
+		if (kind == OK_CONTRACT ? pairs(w, v, u->node) || attends(w, v, u->node) : kind == OK_MOVE && u->node->out[0]->layout.half)
 			return true;
 	}
 	return false;
