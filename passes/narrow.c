@@ -63,7 +63,10 @@ static bool attends(const Narrower *w, const MloValue *v, const MloNode *n)
 	do
 		u = mlo_only_user(w->g, u->out[0]);
 	while (u && u->nout == 1 && mlo_op_info(u->op)->kind == OK_ELTWISE);
-	return u && u->op == OP_softmax;
+	if (!u || u->op != OP_softmax)
+		return false;
+	n = mlo_only_user(w->g, u->out[0]);
+	return n && n->op == OP_matmul && n->in[0] == u->out[0];
 }
 
 static bool wanted(Narrower *w, MloValue *v)
