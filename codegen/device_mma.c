@@ -230,7 +230,7 @@ static void stages_registers(Mma *m)
 	EmitLoop l;
 
 	mma_fetch(m, &s);
-	mma_put(m, emit_index(e, 0));
+	mma_put(m, emit_index(e, 0), 0);
 	device_block_barrier(e);
 	round = emit_for(e, &l, emit_index(e, 0), emit_index(e, rounds_of(m)), emit_index(e, 1), "stage");
 	here = tile_mul(e, LLVMBuildAnd(e->b, round, emit_index(e, 1), ""), stage_bytes(m));
@@ -239,7 +239,7 @@ static void stages_registers(Mma *m)
 	s = mma_stage(m, ahead);
 	mma_fetch(m, &s);
 	multiply_round(m, round, here, false);
-	mma_put(m, LLVMBuildSub(e->b, emit_index(e, stage_bytes(m)), here, ""));
+	mma_put(m, LLVMBuildSub(e->b, emit_index(e, stage_bytes(m)), here, ""), 0);
 	device_block_barrier(e);
 	emit_end(e, &l);
 }
@@ -274,6 +274,8 @@ static void one_tile(Mma *m)
 	DeviceIf own;
 
 	mma_plan_pieces(m);
+	if (m->sizes >= 0)
+		mma_make_sizes(m);
 	for (int i = 0; i < m->mt * m->nt * 4; i++)
 		LLVMBuildStore(e->b, LLVMConstNull(m->sum_type), m->sum[i]);
 	if (mma_walks(m))
@@ -336,17 +338,31 @@ static int choose_stages(const Mma *m, const MloGpu *gpu)
 	if (!m->async)
 		return 2;
 	most = most < gpu->block_shared ? most : gpu->block_shared;
-	n = most / stage_bytes(m);
-	return n > MAX_STAGES ? MAX_STAGES : n < 2 ? 2 : n;
+	n = (most - (int)mma_sizes_bytes(m)) / stage_bytes(m);
+	return mma_walk_stages(m, n > MAX_STAGES ? MAX_STAGES : n < 2 ? 2 : n);
+}
+
+/* Slices that share out the channels of taps or rows of taps evenly, so that they walk in steps: three of three rows in the place of
+ * two or more. */
+static int choose_slices(const Mma *m, const MloKernel *k, const MloGpu *gpu)
+{
+	enum { ROWS = 3 };
+	int64_t bytes = (int64_t)m->stages * stage_bytes(m) + mma_sizes_bytes(m);
+	int registers = m->mt * m->nt * 4 + OTHER_REGISTERS, n = device_tile_slices(&m->t, k, gpu, m->all, bytes, registers);
+
+	if (n == 1 || m->per_tap % n == 0 || m->t.c->nky % ROWS)
+		return n;
+	return ROWS * bytes <= gpu->block_shared && ROWS * THREADS * registers <= gpu->sm_registers ? ROWS : n;
 }
 
 static void choose_shape(Mma *m, const MloKernel *k, const MloGpu *gpu)
 {
-	enum { MOST = 128, LEAST = 64 };
+	enum { MOST = 128, LEAST = 64, LEAST_STAGES = 2 };
 	DeviceTile *t = &m->t;
 
 	t->rows = MOST;
-	while (t->rows > LEAST && device_tile_count(k, t->c, t->rows, t->columns) < gpu->sms * 3 / 4)
+	while (t->rows > LEAST && (device_tile_count(k, t->c, t->rows, t->columns) < gpu->sms * 3 / 4 ||
+	                           LEAST_STAGES * stage_bytes(m) + mma_sizes_bytes(m) > gpu->block_shared))
 		t->rows /= 2;
 	m->warps_n = t->columns >= 64 ? 2 : 1;
 	m->warps_m = WARPS / m->warps_n;
@@ -355,7 +371,7 @@ static void choose_shape(Mma *m, const MloKernel *k, const MloGpu *gpu)
 	m->a_pieces = t->rows * m->words / PIECE_WORDS / THREADS;
 	m->b_pieces = t->columns * m->words / PIECE_WORDS / THREADS;
 	m->stages = choose_stages(m, gpu);
-	t->slices = device_tile_slices(t, k, gpu, m->all, (int64_t)m->stages * stage_bytes(m), m->mt * m->nt * 4 + OTHER_REGISTERS);
+	t->slices = choose_slices(m, k, gpu);
 }
 
 static bool shape_fits(const KContract *c, const MmaKind *kind, int columns)
@@ -365,7 +381,7 @@ static bool shape_fits(const KContract *c, const MmaKind *kind, int columns)
 
 	return !c->wino && !c->depth && !c->sparse.spread && !c->scale.on && c->b.packed && c->nk > 0 && c->nc > 0 &&
 	       !c->a_at && !c->y_lo &&
-	       c->nky * c->nkx <= MASK_TAPS && (words == MMA_LEAST_WORDS || words == MMA_MOST_WORDS) &&
+	       c->nky * c->nkx <= MOST_TAPS && (words == MMA_LEAST_WORDS || words == MMA_MOST_WORDS) &&
 	       columns % 16 == 0 && columns <= 128 && columns * words >= PIECE_WORDS * THREADS && pieces_fit(c, n) &&
 	       (!c->group_k || (c->group_c > 0 && c->group_c % columns == 0));
 }
@@ -400,6 +416,8 @@ bool device_mma(LLVMModuleRef module, const MloKernel *k, const MloTarget *targe
 	choose_shape(&m, k, target->gpu);
 	device_tile_kernel(&m.t, module, k, target, symbol);
 	*launch = device_tile_launch(&m.t, k, (int64_t)m.stages * stage_bytes(&m), (int64_t)m.mt * 16 * columns);
+	m.sizes = mma_taps_inside(c) ? -1 : (int64_t)launch->shared_bytes;
+	launch->shared_bytes += (uint32_t)mma_sizes_bytes(&m);
 	m.table = mma_has_table(&m, target->gpu->block_shared - (int64_t)launch->shared_bytes) ? (int64_t)launch->shared_bytes : -1;
 	launch->shared_bytes += m.table < 0 ? 0 : (uint32_t)(m.all * TABLE_BYTES);
 	begin(&m);
