@@ -174,7 +174,7 @@ MloStatus mlo_device_records(const MloLaunch *launch, const char *const *symbol,
 	for (size_t i = 0; i < n; at += strlen(symbol[i++]) + 1) {
 		record[i] = (MlrtLaunch){.name = (uint32_t)at, .threads = launch[i].threads, .blocks = launch[i].blocks,
 		                         .tasks_per_block = launch[i].tasks_per_block, .shared_bytes = launch[i].shared_bytes,
-		                         .scratch_bytes = launch[i].scratch_bytes};
+		                         .counters = launch[i].counters, .scratch_bytes = launch[i].scratch_bytes};
 		strcpy(text + at, symbol[i]);
 	}
 	return MLO_OK;

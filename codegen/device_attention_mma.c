@@ -59,7 +59,7 @@ bool attention_mma_schedule(const MloTarget *t, int64_t queries, MloElem word, K
 	KAttention tried = *a;
 	Mma m = {0};
 
-	if (word == EL_f32 || !mma_kind(t->gpu->capability, word, word) || a->terms > MOST_WIDE || a->nv > MOST_WIDE)
+	if ((word != EL_f16 && word != EL_bf16) || !mma_kind(t->gpu->capability, word, word) || a->terms > MOST_WIDE || a->nv > MOST_WIDE)
 		return false;
 	tried.word = word;
 	tried.rows = ROWS;
@@ -133,31 +133,14 @@ static void load_matrices(Mma *m, LLVMValueRef at, int64_t behind, bool turned, 
 		out[i] = as_operand(m, LLVMBuildExtractValue(e->b, v, i, ""));
 }
 
-static void call_product(Mma *m, const char *name, LLVMValueRef *a, int na, LLVMValueRef *b, int nb, LLVMValueRef *sum)
-{
-	Emit *e = m->a.e;
-	LLVMValueRef arg[10], r;
-	unsigned n = 0;
-
-	for (int i = 0; i < na; i++)
-		arg[n++] = a[i];
-	for (int i = 0; i < nb; i++)
-		arg[n++] = b[i];
-	for (int i = 0; i < SUMS; i++)
-		arg[n++] = sum[i];
-	r = emit_intrinsic(e, name, NULL, 0, arg, n);
-	for (int i = 0; i < SUMS; i++)
-		sum[i] = LLVMBuildExtractValue(e->b, r, (unsigned)i, "");
-}
-
 static void multiply(Mma *m, LLVMValueRef *a, LLVMValueRef *b, LLVMValueRef *sum)
 {
 	if (!m->quarters) {
-		call_product(m, m->kind->name, a, 4, b, 2, sum);
+		device_product(m->a.e, m->kind->name, a, 4, b, 2, sum, SUMS);
 		return;
 	}
 	for (int h = 0; h < 2; h++)
-		call_product(m, m->kind->half, a + 2 * h, 2, b + h, 1, sum);
+		device_product(m->a.e, m->kind->half, a + 2 * h, 2, b + h, 1, sum, SUMS);
 }
 
 /* Where a lane's row of 16 bytes lies: rows 0-7 and 8-15, then the next piece; swapped: pieces first. */

@@ -16,6 +16,7 @@ typedef struct Mma {
 	int warps_m, warps_n, mt, nt;  /* of the block; fragments of a warp */
 	int a_pieces, b_pieces;        /* of a thread */
 	int64_t per_tap, all;          /* stages */
+	int64_t share;                 /* those of a part */
 	LLVMTypeRef sum_type;
 	LLVMValueRef warp_m, warp_n, lane;
 	LLVMValueRef own;              /* where the slice's stages begin, in bytes */
@@ -64,6 +65,12 @@ static inline LLVMValueRef byte_at(const Mma *m, LLVMValueRef at)
 typedef struct Stage {
 	LLVMValueRef number, tap, k, off;
 } Stage;
+
+/* The number of a stage, counted from the first one of the part. */
+static inline LLVMValueRef stage_number(const Mma *m, LLVMValueRef number)
+{
+	return m->t.parts == 1 ? number : tile_add(m->t.e, number, tile_mul(m->t.e, m->t.part, m->share));
+}
 
 /* Piece `piece` of a row of a stage, in bytes. */
 LLVMValueRef mma_piece_at(const Mma *m, LLVMValueRef row, LLVMValueRef piece);

@@ -13,7 +13,7 @@ enum { MOST_PRODUCTS = 2400, GOOD_PRODUCTS = 600 /* instructions in a turn */, F
 typedef struct Walk {
 	Mma *m;
 	bool steps;                  /* pointers go up in steps */
-	bool shared_rows;            /* slices share out rows of taps, else channels */
+	bool shared_rows;            /* sharers share out rows of taps, else channels */
 	int64_t rows, chunks;        /* steps: a slice's rows of taps, stages of a tap */
 	bool by_rows;                /* a turn is a row of taps of several */
 	int64_t inner;               /* chunks that a turn takes of each tap, where that is a row */
@@ -53,6 +53,18 @@ static Place place_of(const Mma *m, int64_t ky, int64_t kx, int64_t chunk)
 	return (Place){at * (mlo_elem_bits(c->a.elem) / 8), (tap * m->per_tap + chunk) * b_bytes(m), tap * mma_tap_bytes(m)};
 }
 
+/* Slices of all blocks that share a tile. */
+static int64_t sharers(const Mma *m)
+{
+	return (int64_t)m->t.slices * m->t.parts;
+}
+
+/* The thread's, of these. */
+static LLVMValueRef sharer(const Mma *m)
+{
+	return m->t.parts == 1 ? m->t.slice : tile_add(m->t.e, tile_mul(m->t.e, m->t.part, m->t.slices), m->t.slice);
+}
+
 /* Of the first taps of a row, and of a round behind them. */
 static Place place(const Walk *w, int64_t row, int64_t round)
 {
@@ -61,7 +73,7 @@ static Place place(const Walk *w, int64_t row, int64_t round)
 	row += round / w->inner / nkx;
 	ky = row % w->rows;
 	chunk = row / w->rows * w->inner + round % w->inner;
-	return w->shared_rows ? place_of(w->m, ky * w->m->t.slices, kx, chunk) : place_of(w->m, ky, kx, chunk * w->m->t.slices);
+	return w->shared_rows ? place_of(w->m, ky * sharers(w->m), kx, chunk) : place_of(w->m, ky, kx, chunk * sharers(w->m));
 }
 
 /* Instructions that multiply a stage. */
@@ -97,15 +109,15 @@ static bool prefers_rows(const Walk *w)
 static Walk plan_walk(Mma *m)
 {
 	const KContract *c = m->t.c;
-	Walk w = {.m = m, .ahead = m->async ? m->stages - 1 : 1, .rows = c->nky, .chunks = m->per_tap, .rounds = m->all / m->t.slices};
+	Walk w = {.m = m, .ahead = m->async ? m->stages - 1 : 1, .rows = c->nky, .chunks = m->per_tap, .rounds = m->share / m->t.slices};
 
 	w.steps = c->nk % m->t.depth == 0 && depth_step(m);
-	if (m->per_tap % m->t.slices == 0) {
-		w.chunks /= m->t.slices;
+	if (m->per_tap % sharers(m) == 0) {
+		w.chunks /= sharers(m);
 	} else {
 		w.shared_rows = true;
-		w.steps = w.steps && c->nky % m->t.slices == 0;
-		w.rows /= m->t.slices;
+		w.steps = w.steps && c->nky % sharers(m) == 0;
+		w.rows /= sharers(m);
 	}
 	w.inner = w.chunks <= FEW_CHUNKS ? w.chunks : 1;
 	w.by_rows = prefers_rows(&w);
@@ -125,7 +137,7 @@ bool mma_walks_in_steps(const Mma *m)
 
 bool mma_walks(const Mma *m)
 {
-	return mma_walks_in_steps(m) || (m->async && m->all % m->t.slices == 0 && LLVMGetIntTypeWidth(m->t.e->index) == 32);
+	return mma_walks_in_steps(m) || (m->async && m->share % m->t.slices == 0 && LLVMGetIntTypeWidth(m->t.e->index) == 32);
 }
 
 /* Three, where a turn has three taps or nine. */
@@ -146,14 +158,14 @@ static LLVMValueRef moved(const Walk *w, LLVMValueRef p, LLVMValueRef bytes)
 	return LLVMBuildGEP2(w->m->t.e->b, LLVMInt8TypeInContext(w->m->t.e->ctx), p, &bytes, 1, "");
 }
 
-/* step: from a slice's first stage to that of the next slice. */
+/* step: from a sharer's first stage to that of the next one. */
 static LLVMValueRef keep_pointer(Walk *w, LLVMValueRef p, int64_t step, const char *name)
 {
 	Emit *e = w->m->t.e;
 	LLVMValueRef kept = emit_alloca(e, global_type(w), name);
 
 	p = LLVMBuildAddrSpaceCast(e->b, p, global_type(w), "");
-	LLVMBuildStore(e->b, moved(w, p, tile_mul(e, w->m->t.slice, step)), kept);
+	LLVMBuildStore(e->b, moved(w, p, tile_mul(e, sharer(w->m), step)), kept);
 	return kept;
 }
 
@@ -177,7 +189,7 @@ static void begin_steps(Walk *w)
 		w->from[j] = keep_pointer(w, m->from[j], next.a, "from");
 	w->weights = keep_pointer(w, mma_weights_at(m, emit_index(e, 0)), next.b, "weights");
 	w->sizes = emit_alloca(e, e->index, "sizes");
-	LLVMBuildStore(e->b, tile_mul(e, m->t.slice, next.sizes), w->sizes);
+	LLVMBuildStore(e->b, tile_mul(e, sharer(m), next.sizes), w->sizes);
 	w->row = emit_alloca(e, e->index, "row");
 	LLVMBuildStore(e->b, emit_index(e, 0), w->row);
 }
@@ -264,16 +276,17 @@ static void bring(Walk *w, int64_t round)
 	Mma *m = w->m;
 	Emit *e = m->t.e;
 	LLVMValueRef size[MAX_PIECES] = {NULL}, from[MAX_PIECES];
-	Place p = place(w, 0, round % w->turn);
 	Stage s;
+	Place p;
 
 	if (!w->steps) {
-		s = mma_stage(m, tile_add(e, tile_mul(e, tile_addc(e, w->first, round), m->t.slices), m->t.slice));
+		s = mma_stage(m, stage_number(m, tile_add(e, tile_mul(e, tile_addc(e, w->first, round), m->t.slices), m->t.slice)));
 		mma_copy(m, &s, emit_index(e, 0), round % m->stages * stage_bytes(m));
 		return;
 	}
 	if (round && round % w->turn == 0)
 		step(w);
+	p = place(w, 0, round % w->turn);
 	if (m->sizes >= 0)
 		mma_load_sizes(m, distance(w, w->sizes), p.sizes, size);
 	if (m->async) {

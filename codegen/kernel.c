@@ -1,6 +1,7 @@
 /* codegen/kernel.c -- construction of kernels: arguments, variables, statements, task counting. */
 #include "codegen/kernel.h"
 
+#include <math.h>
 #include <string.h>
 
 MloKernel *mlo_kernel_new(MloArena *a, const char *name)
@@ -196,7 +197,20 @@ int kb_op(KCursor *at, KOp op, MloElem type, int a, int b, int c)
 
 MloElem mlo_kernel_load_type(MloElem elem)
 {
-	return elem == EL_f16 || elem == EL_bf16 ? EL_f32 : elem;
+	return elem == EL_tf32 || elem == EL_f16 || elem == EL_bf16 ? EL_f32 : elem;
+}
+
+float mlo_round_tf32(float x)
+{
+	enum { CUT = 13 };
+	uint32_t bits;
+
+	memcpy(&bits, &x, sizeof bits);
+	if (isnan(x))
+		return x;
+	bits = (bits + (1U << (CUT - 1))) & ~((1U << CUT) - 1);
+	memcpy(&x, &bits, sizeof x);
+	return x;
 }
 
 int kb_load(KCursor *at, int arg, const KIdx *idx, const KGuard *guard, double other)

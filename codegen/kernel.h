@@ -119,7 +119,8 @@ typedef struct KStmt {
  *   f32 or bf16 with f32, f16 or bf16 f32, `dot` 1
  *   bf16 with bf16                    f32, `dot` 2 or 4
  *   u8 or i8 with i8                  i32, `dot` 4 or 8; 1 when depthwise
- *   any of these, on a GPU            `dot` 16 to 128: the terms of a stage (codegen/device_mma.h), of f32 with f32 as tf32
+ *   tf32 with f32                     f32, `dot` 1
+ *   f32 or tf32 with tf32, any of these, on a GPU   `dot` 16 to 128: the terms of a stage (codegen/device_mma.h)
  * `dot` terms k that follow each other are one step: a lane of 32 bits takes as many products at once; or, with the larger
  * number, 128 bits take 2 columns by 2 channels of them (contract_pairs; tiles have an even number of columns).  They lie
  * beside each other in A (a.k = 1; a.block, but for a single one, and group_k are multiples of dot) and in B, which
@@ -313,8 +314,9 @@ int kb_accum(KCursor *at, int acc, MloElem type);     /* read it */
 void kb_finish(MloKernel *k); /* adds the argument of sizes; counts tasks; estimates flops and bytes where they are still 0 */
 
 /* The type of a loaded value: f16 and bf16 elements are f32 as values (stores round them back; to bf16, denormals may
- * become zeros). */
+ * become zeros; to tf32, to the nearest, halves away from zero). */
 MloElem mlo_kernel_load_type(MloElem elem);
+float mlo_round_tf32(float x);
 
 /* The task space: par[0..*n) are the loops whose variables a task number fixes (the last one runs
  * fastest); answers the statements that one task runs. LETs may stand before the outermost loop. */

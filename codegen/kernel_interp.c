@@ -128,8 +128,8 @@ static Cell load_elem(MloElem t, const unsigned char *p)
 	double g;
 
 	memcpy(&bits, p, mlo_elem_bits(t) / 8);
-	if (t == EL_f32 || t == EL_bf16) {
-		w = (uint32_t)(t == EL_f32 ? bits : bits << 16);
+	if (t == EL_f32 || t == EL_tf32 || t == EL_bf16) {
+		w = (uint32_t)(t == EL_bf16 ? bits << 16 : bits);
 		memcpy(&f, &w, 4);
 		return (Cell){.f = f};
 	}
@@ -148,8 +148,8 @@ static void store_elem(MloElem t, unsigned char *p, Cell v)
 	uint32_t w;
 	float f;
 
-	if (t == EL_f32 || t == EL_bf16) {
-		f = (float)v.f;
+	if (t == EL_f32 || t == EL_tf32 || t == EL_bf16) {
+		f = t == EL_tf32 ? mlo_round_tf32((float)v.f) : (float)v.f;
 		memcpy(&w, &f, 4);
 		bits = w;
 		if (t == EL_bf16)

@@ -156,7 +156,7 @@ static MloElem elem(Parser *s)
 {
 	size_t n;
 	const char *w = word(s, &n);
-	MloElem e = mlo_elem_from_text(w, n);
+	MloElem e = n == 4 && !memcmp(w, "tf32", n) ? EL_tf32 : mlo_elem_from_text(w, n);
 
 	if (e == EL_none)
 		fail(s, "an element type");

@@ -133,7 +133,7 @@ static bool value_type(MloElem t)
 
 static bool memory_type(MloElem t)
 {
-	return value_type(t) || t == EL_f16 || t == EL_bf16;
+	return value_type(t) || t == EL_tf32 || t == EL_f16 || t == EL_bf16;
 }
 
 static void check_types(Scope *s, const KInst *in, const MloElem *t, int n, const char *user)
@@ -330,6 +330,7 @@ static void check_elements(Scope *s, const KContract *c)
 	static const struct { MloElem a, b; int dot; } known[] = {
 		{EL_f32, EL_f32, 1}, {EL_f32, EL_f16, 1}, {EL_f32, EL_bf16, 1}, {EL_bf16, EL_f32, 1}, {EL_bf16, EL_f16, 1},
 		{EL_bf16, EL_bf16, 1}, {EL_bf16, EL_bf16, 2}, {EL_bf16, EL_bf16, 4},
+		{EL_tf32, EL_f32, 1}, {EL_f32, EL_tf32, CONTRACT_MOST_DOT + 1}, {EL_tf32, EL_tf32, CONTRACT_MOST_DOT + 1},
 		{EL_u8, EL_i8, 4}, {EL_i8, EL_i8, 4}, {EL_u8, EL_i8, 8}, {EL_i8, EL_i8, 8}};
 	int64_t tiles = mlo_contract_ctiles(c), w = (int64_t)c->vecs * c->lanes;
 	int dot = c->dot;

@@ -130,7 +130,7 @@ static MloStatus place_output(Builder *b, uint32_t i)
 		return MLO_OK;
 	r = builder_root(b, v, &offset);
 	if (r->data || !r->def || offset || b->buffer_of[r->id] >= 0 || r->layout.block || v->layout.block ||
-	    r->layout.half)
+	    r->layout.stored)
 		return MLO_OK;
 	if (!b->plan->flat && control_is(r->def))
 		return MLO_OK;
@@ -349,7 +349,7 @@ static bool lowers(const MloNode *first, const MloNode *last)
 	}
 }
 
-static MloStatus lower_tiers(Builder *b, MloNode *first, MloNode *last, MloLowered *low, MloTier *tier)
+MloStatus program_lower(MloLowerCx *cx, MloTier from, MloNode *first, MloNode *last, MloLowered *low, MloTier *tier)
 {
 	static const struct {
 		MloStatus (*lower)(MloLowerCx *, MloNode *, MloNode *, MloLowered *);
@@ -364,8 +364,8 @@ static MloStatus lower_tiers(Builder *b, MloNode *first, MloNode *last, MloLower
 	                {mlo_lower_call, MLO_TIER_LIBRARY, true}};
 
 	for (size_t t = 0; t < sizeof lowering / sizeof *lowering; t++) {
-		bool takes = lowering[t].tier >= b->plan->opt->tier && (lowering[t].open || lowers(first, last));
-		MloStatus st = takes ? lowering[t].lower(&b->cx, first, last, low) : MLO_ERR_UNSUPPORTED;
+		bool takes = lowering[t].tier >= from && (lowering[t].open || lowers(first, last));
+		MloStatus st = takes ? lowering[t].lower(cx, first, last, low) : MLO_ERR_UNSUPPORTED;
 
 		*tier = lowering[t].tier;
 		if (st != MLO_ERR_UNSUPPORTED)
@@ -456,7 +456,7 @@ static MloStatus lower_group(Builder *b, MloNode *first, MloNode *last)
 		return b->plan->flat ? MLO_OK : check_view(b, first);
 	if (first == last && first->op == OP_concat && concat_in_place(b, first))
 		return concat_rest(b, first);
-	st = lower_tiers(b, first, last, &low, &tier);
+	st = program_lower(&b->cx, b->plan->opt->tier, first, last, &low, &tier);
 	if (st == MLO_ERR_UNSUPPORTED && first != last) {
 		/* fused further than lowering can: node by node then */
 		for (MloNode *n = first; n; n = n == last ? NULL : n->next)

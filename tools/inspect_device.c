@@ -6,36 +6,13 @@
 #include "targets/object.h"
 #include "tools/inspect.h"
 
-/* Of "Compiling entry function 'k0123...' for 'sm_80'", the object of that kernel, in `kernels`; NULL: the line says something else. */
-static json_t *begin_kernel(json_t *kernels, const char *line)
+static json_t *read_log(const char *log)
 {
-	char name[128];
-	const char *at = strstr(line, "entry function '");
-	json_t *one;
+	json_t *kernels = json_object();
+	MloPtxasEntry e;
 
-	if (!at || sscanf(at, "entry function '%127[^']'", name) != 1)
-		return NULL;
-	one = json_object();
-	json_object_set_new(kernels, name, one);
-	return one;
-}
-
-/* Lines behind it, until the next one, are about it and the functions that it calls. */
-static json_t *read_log(char *log)
-{
-	json_t *kernels = json_object(), *one = NULL, *next;
-
-	for (char *line = strtok(log, "\n"); line; line = strtok(NULL, "\n")) {
-		const char *used = strstr(line, "Used "), *spill = strstr(line, "stack frame, ");
-		unsigned n, m;
-
-		next = begin_kernel(kernels, line);
-		one = next ? next : one;
-		if (one && spill && sscanf(spill, "stack frame, %u bytes spill stores, %u bytes spill loads", &n, &m) == 2)
-			json_object_set_new(one, "spills", json_integer(json_integer_value(json_object_get(one, "spills")) + n + m));
-		if (one && used && sscanf(used, "Used %u registers", &n) == 1)
-			json_object_set_new(one, "registers", json_integer(n));
-	}
+	while (mlo_ptxas_next(&log, &e))
+		json_object_set_new(kernels, e.name, json_pack("{s:i,s:i}", "registers", (int)e.registers, "spills", (int)e.spilled));
 	return kernels;
 }
 
@@ -67,7 +44,6 @@ MloStatus inspect_device(const MloPackageFile *p, json_t *variant, MloDiag *d)
 		return mlo_error(d, MLO_ERR_USAGE, "variant '%s' is for no GPU", set->name);
 	MLO_TRY(mlo_ptxas(set->variant[0], &(MloBytes){(unsigned char *)(uintptr_t)p->bytes + p->blob[code].offset, p->blob[code].bytes}, NULL,
 	                  &said, d));
-	said.data[said.n] = 0;
 	kernels = read_log((char *)said.data);
 	add_to_steps(variant, kernels);
 	json_decref(kernels);

@@ -8,6 +8,9 @@
 bool device_open(char *why, size_t n);
 void device_close(void);
 
+/* Kernels that neither contractions nor loops take are run as tasks, too, instead of being an error. */
+extern bool device_every_kernel;
+
 typedef struct DeviceBuffer { void *host; uint64_t device; size_t bytes; } DeviceBuffer;
 
 /* Emits k for t, runs it with these buffers, one per argument, and brings results back.  blocks: of the grid, 0: as the launch says.

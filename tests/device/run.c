@@ -68,11 +68,23 @@ static const DeviceContract contracts[] = {
 	{"bf16 groups", EL_bf16, EL_bf16, 1, 7, 7, 64, 64, 2, 3, 1, 1, 0, DEVICE_BLOCKS, SHORT},
 	{"f32 by f16", EL_f32, EL_f16, 1, 9, 9, 64, 64, 1, 3, 1, 1, 0, DEVICE_BLOCKS, ROUNDED},
 	{"f32 by bf16", EL_f32, EL_bf16, 1, 1, 70, 96, 40, 1, 1, 1, 0, 0, DEVICE_ROWS, ROUNDED},
-	{"u8 3x3", EL_u8, EL_i8, 2, 9, 11, 64, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, 0},
+	{"tf32 3x3", EL_tf32, EL_tf32, 2, 9, 11, 64, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, F32},
+	{"tf32 tails", EL_tf32, EL_tf32, 1, 9, 11, 40, 33, 1, 3, 2, 1, 0, DEVICE_BLOCKS, F32},
+	{"tf32 groups", EL_tf32, EL_tf32, 1, 7, 7, 64, 64, 2, 3, 1, 1, 0, DEVICE_BLOCKS, F32},
+	{"tf32 long rows", EL_tf32, EL_tf32, 1, 1, 70, 1024, 128, 1, 1, 1, 0, 0, DEVICE_ROWS, F32},
+	{"tf32 depthwise", EL_tf32, EL_f32, 1, 9, 9, 1, 1, 64, 3, 1, 1, 0, DEVICE_BLOCKS, F32},
+	{"f32 by tf32", EL_f32, EL_tf32, 1, 9, 9, 64, 64, 1, 3, 1, 1, 0, DEVICE_BLOCKS, SHORT},
+	{"f32 rows by tf32", EL_f32, EL_tf32, 1, 1, 70, 96, 40, 1, 1, 1, 0, 0, DEVICE_ROWS, SHORT},
+	{"u8 3x3", EL_u8, EL_i8, 1, 9, 11, 192, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, 0},
 	{"u8 zero point", EL_u8, EL_i8, 1, 9, 11, 48, 33, 1, 3, 1, 1, 117, DEVICE_BLOCKS, 0},
 	{"i8 zero point", EL_i8, EL_i8, 1, 1, 90, 128, 64, 1, 1, 1, 0, -5, DEVICE_ROWS, 0},
 	{"bf16 long rows", EL_bf16, EL_bf16, 1, 1, 70, 1600, 128, 1, 1, 1, 0, 0, DEVICE_ROWS, SHORT},
 	{"i8 long rows", EL_i8, EL_i8, 1, 1, 70, 3200, 128, 1, 1, 1, 0, 0, DEVICE_ROWS, 0},
+	{"f32 few tiles", EL_f32, EL_f32, 1, 1, 5, 1300, 40, 1, 1, 1, 0, 0, DEVICE_ROWS, F32},
+	{"f32 taps of few tiles", EL_f32, EL_f32, 1, 7, 7, 96, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, F32},
+	{"bf16 few tiles", EL_bf16, EL_bf16, 1, 7, 7, 256, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, SHORT},
+	{"f16 few tiles", EL_f32, EL_f16, 1, 7, 7, 256, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, ROUNDED},
+	{"u8 few tiles", EL_u8, EL_i8, 1, 7, 7, 256, 70, 1, 3, 1, 1, 117, DEVICE_BLOCKS, 0},
 	{"i8 rows", EL_i8, EL_i8, 1, 1, 200, 256, 128, 1, 1, 1, 0, 0, DEVICE_ROWS, 0},
 	{"u8 depthwise", EL_u8, EL_i8, 1, 9, 9, 1, 1, 64, 3, 1, 1, 3, DEVICE_BLOCKS, 0},
 };
@@ -85,11 +97,12 @@ static void fill(KernelRandom *r, MloElem t, void *p, size_t bytes)
 		uint32_t bits;
 		uint16_t h;
 
+		f = t == EL_tf32 ? mlo_round_tf32(f) : f;
 		memcpy(&bits, &f, 4);
 		/* the sign, exponents and a few bits of f16, of numbers between 1/16 and 2 */
 		h = (uint16_t)(bits >> 16 & 0x8000);
 		h = t == EL_bf16 ? (uint16_t)(bits >> 16) : (uint16_t)(h | (11 + kernel_random(r, 5)) << 10 | kernel_random(r, 1024));
-		memcpy((char *)p + i, t == EL_f32 ? (void *)&f : mlo_elem_is_float(t) ? (void *)&h : (void *)&whole, mlo_elem_bits(t) / 8);
+		memcpy((char *)p + i, mlo_elem_bits(t) == 32 && mlo_elem_is_float(t) ? (void *)&f : mlo_elem_is_float(t) ? (void *)&h : (void *)&whole, mlo_elem_bits(t) / 8);
 	}
 }
 
@@ -206,11 +219,23 @@ static void run_all(const MloTarget *t, const char *only)
 	mlo_arena_free(a);
 }
 
+/* MLO_TEST_SMS: schedules for a device of so many multiprocessors, few of which leave the terms of a tile in one piece. */
+static void few_multiprocessors(MloTarget *t, MloGpu *gpu)
+{
+	const char *sms = getenv("MLO_TEST_SMS");
+
+	*gpu = *t->gpu;
+	gpu->sms = sms ? atoi(sms) : gpu->sms;
+	t->gpu = gpu;
+}
+
 int main(int argc, char **argv)
 {
 	const char *sm = getenv("MLO_TEST_SM");
 	char why[300], name[32];
 	const MloTargetSet *set;
+	MloTarget target;
+	MloGpu gpu;
 
 	snprintf(name, sizeof name, "sm_%s", sm ? sm : "80");
 	set = mlo_target_find(name, NULL);
@@ -218,7 +243,9 @@ int main(int argc, char **argv)
 		printf("SKIP device: %s\n0 passed, 0 failed, 1 skipped\n", set ? why : "no such target");
 		return 0;
 	}
-	run_all(set->variant[0], argc > 1 ? argv[1] : NULL);
+	target = *set->variant[0];
+	few_multiprocessors(&target, &gpu);
+	run_all(&target, argc > 1 ? argv[1] : NULL);
 	device_close();
 	printf("%d passed, %d failed, 0 skipped\n", passed, failed);
 	return failed > 0;
