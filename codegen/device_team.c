@@ -58,13 +58,13 @@ void device_product(Emit *e, const char *name, LLVMValueRef *a, int na, LLVMValu
 	LLVMValueRef arg[10], r;
 	unsigned n = 0;
 
+	MLO_ASSERT(na + nb + ns <= (int)(sizeof arg / sizeof *arg));
 	for (int i = 0; i < na; i++)
 		arg[n++] = a[i];
 	for (int i = 0; i < nb; i++)
 		arg[n++] = b[i];
 	for (int i = 0; i < ns; i++)
 		arg[n++] = sum[i];
-	MLO_ASSERT(n <= sizeof arg / sizeof *arg);
 	r = emit_intrinsic(e, name, NULL, 0, arg, n);
 	for (int i = 0; i < ns; i++)
 		sum[i] = LLVMBuildExtractValue(e->b, r, (unsigned)i, "");
