@@ -58,6 +58,9 @@ LLVMValueRef device_shuffle(Emit *e, LLVMValueRef v, int flip); /* v of the thre
  * bytes behind. */
 void device_copy_piece(Emit *e, LLVMValueRef to, int64_t to_behind, LLVMValueRef from, int64_t from_behind, LLVMValueRef bytes);
 
+/* An intrinsic that adds a product of matrices to sums, of which, and of the operands, a thread has so many. */
+void device_product(Emit *e, const char *name, LLVMValueRef *a, int na, LLVMValueRef *b, int nb, LLVMValueRef *sum, int ns);
+
 /* if (cond) { ... } */
 typedef struct DeviceIf { LLVMBasicBlockRef join; } DeviceIf;
 void device_if(Emit *e, DeviceIf *i, LLVMValueRef cond);

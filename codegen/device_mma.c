@@ -72,18 +72,13 @@ static LLVMValueRef as_operand(Mma *m, LLVMValueRef v, MloElem elem)
 static void call_mma(Mma *m, const char *name, LLVMValueRef *a, int na, LLVMValueRef *b, int nb, LLVMValueRef *sum, int ns)
 {
 	Emit *e = m->t.e;
-	LLVMValueRef arg[10], r;
-	unsigned n = 0;
+	LLVMValueRef v[4];
 
-	for (int i = 0; i < na; i++)
-		arg[n++] = a[i];
-	for (int i = 0; i < nb; i++)
-		arg[n++] = b[i];
 	for (int i = 0; i < ns; i++)
-		arg[n++] = LLVMBuildLoad2(e->b, m->sum_type, sum[i], "");
-	r = emit_intrinsic(e, name, NULL, 0, arg, n);
+		v[i] = LLVMBuildLoad2(e->b, m->sum_type, sum[i], "");
+	device_product(e, name, a, na, b, nb, v, ns);
 	for (int i = 0; i < ns; i++)
-		LLVMBuildStore(e->b, LLVMBuildExtractValue(e->b, r, (unsigned)i, ""), sum[i]);
+		LLVMBuildStore(e->b, v[i], sum[i]);
 }
 
 /* a: words (g, t), (g+8, t), (g, t+4), (g+8, t+4); b: (t, g), (t+4, g); sums: (g, 2t), (g, 2t+1), then row g+8. */
