@@ -237,7 +237,7 @@ static void pack(MloLowerCx *cx, ContractPlan *p, const ContractWeights *w)
 	else if (p->c.sparse.spread)
 		p->packed = contract_pack_sparse(cx->arena, &p->c, w, &p->places, &p->starts);
 	else
-		p->packed = contract_pack(cx->arena, &p->c, w);
+		p->packed = p->c.b.kept ? contract_pack_kept(cx->arena, &p->c, w) : contract_pack(cx->arena, &p->c, w);
 	if (contract_has_sums(&p->c))
 		p->sums = cx->probe ? unpacked(cx, EL_i32) : contract_pack_sums(cx->arena, &p->c, w);
 }
@@ -252,6 +252,7 @@ static void schedule(MloLowerCx *cx, ContractPlan *p, int64_t shortest, const Co
 
 	if (cx->target->gpu) {
 		p->winograd = false;
+		c->b.kept = w && !p->dry && contract_weights_halved(c, w);
 		mlo_schedule_device(cx->target, p->k, c);
 		return;
 	}

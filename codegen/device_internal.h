@@ -72,5 +72,8 @@ bool device_stmt(Emit *e, const KStmt *s);
 /* device_direct.c: outputs number first, first + step, ... of a contraction, each by the thread at hand. */
 bool device_direct_takes(const KContract *c);
 void device_direct(Emit *e, const KStmt *s, LLVMValueRef first, LLVMValueRef step);
+/* device_mma_sparse.c: of packed weights without half of their terms (codegen/kept.h), that of term k of a stage and channel `lane` of its
+ * tile, or zero. */
+LLVMValueRef device_kept_weight(Emit *e, const KContract *c, LLVMValueRef stage, LLVMValueRef lane, LLVMValueRef k);
 int64_t device_direct_outputs(const MloKernel *k, const KContract *c); /* plausible where it is open */
 #endif

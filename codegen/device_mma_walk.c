@@ -30,11 +30,6 @@ typedef struct Place {
 	int64_t a, b, sizes;
 } Place;
 
-static int64_t b_bytes(const Mma *m)
-{
-	return (int64_t)m->t.columns * m->words * 4;
-}
-
 /* From the channels of a stage to those of the next one in A, in elements; 0: that is not always the same. */
 static int64_t depth_step(const Mma *m)
 {
@@ -81,7 +76,7 @@ static int64_t products(const Mma *m)
 {
 	int64_t parts = !m->quarters ? 1 : m->kind->word == EL_f16 ? 2 : 4;
 
-	return (int64_t)m->mt * m->nt * (m->words / STEP) * parts;
+	return (int64_t)m->mt * m->nt * (m->words / STEP) * parts / (m->t.c->b.kept ? 2 : 1);
 }
 
 /* Rounds of a turn: as many as there are parts of shared memory, or a multiple, if that is few. */
@@ -228,7 +223,7 @@ static void copy_pieces(Walk *w, int64_t round, LLVMValueRef *size)
 	for (int j = 0; j < m->a_pieces; j++)
 		mma_copy_piece(m, a_to, behind + (int64_t)j * m->a_step, pointer(w, w->from[j]), p.a, size[j]);
 	for (int j = 0; j < m->b_pieces; j++)
-		mma_copy_piece(m, b_to, behind + (int64_t)j * m->b_step, pointer(w, w->weights), p.b + (int64_t)j * THREADS * PIECE, NULL);
+		mma_copy_piece(m, b_to, behind + (int64_t)j * m->b_step, pointer(w, w->weights), p.b + (int64_t)j * THREADS * PIECE, m->b_size[j]);
 }
 
 static LLVMValueRef either(Walk *w, LLVMValueRef last, int64_t yes, int64_t no)
