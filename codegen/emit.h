@@ -59,4 +59,6 @@ LLVMValueRef emit_for(Emit *e, EmitLoop *l, LLVMValueRef lo, LLVMValueRef hi, LL
 void emit_end(Emit *e, EmitLoop *l);
 LLVMValueRef emit_index(Emit *e, int64_t v);             /* of the type Emit.index */
 LLVMTypeRef emit_type(Emit *e, MloElem elem);          /* scalar; bool is i1 as a value, i8 in memory */
+/* Do all threads of a GPU's grid make the results of that call together?  Then each of them runs its one task. */
+bool emit_call_shares(const MloTarget *t, const KCall *c);
 #endif
