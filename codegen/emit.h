@@ -31,6 +31,7 @@ typedef struct Emit {
 	int lanes, vec_var;     /* vector context, or 0 and -1 */
 	LLVMValueRef mask;      /* lanes x i1: which lanes are real; NULL: all */
 	bool vec_aligned;       /* vec_base is a multiple of lanes */
+	bool vec_whole;         /* what lanes have beside each other lies at a multiple of all of its bytes */
 	struct Team *team;      /* device code: the threads that share a task (codegen/device_internal.h); else NULL */
 	MloArena *arena;        /* for as long as the kernel is emitted */
 	MloDiag *diag;
