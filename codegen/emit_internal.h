@@ -44,6 +44,8 @@ typedef struct LaneIdx {
 } LaneIdx;
 LaneIdx emit_lane_idx(Emit *e, const KIdx *x);
 /* Only the stride; false where lanes form no progression, or it depends on data.  Emits nothing. */
+/* Is x, at lane 0, a multiple of n for sure?  Emits nothing; of e, what says which lanes there are is enough, and the kernel. */
+bool emit_idx_multiple(const Emit *e, const KIdx *x, int64_t n);
 bool emit_idx_stride(const Emit *e, const KIdx *x, int64_t *stride);
 LLVMValueRef emit_lane_vec(Emit *e, const KIdx *x);  /* always as a vector of i32 or i64 */
 
