@@ -124,10 +124,12 @@ static bool long_epilogue(const Tile *t)
 /* Does what a loop adds to the epilogue of a vector, a store and a load mostly, take next to no time beside its terms? */
 static bool many_terms(const Tile *t)
 {
-	enum { MANY = 64 }; /* instructions */
+	enum { MANY = 48 }; /* instructions */
 	const KContract *c = t->c;
+	double apart = contract_split_cost(t->e->t, c, c->cols, c->vecs) / (c->cols * c->vecs);
 
-	return c->nk > 0 && (double)(mlo_contract_steps(c) * c->nky * c->nkx) * contract_dot_cost(t->e->t, c) >= MANY && long_epilogue(t);
+	return c->nk > 0 && (double)(mlo_contract_steps(c) * c->nky * c->nkx) * (contract_dot_cost(t->e->t, c) + apart) >= MANY &&
+	       long_epilogue(t);
 }
 
 /* Columns of a turn of the loop, all where there is to be none: their code is small anyway, or does not matter.  The vectors of a turn
