@@ -75,18 +75,13 @@ static LLVMValueRef as_operand(Mma *m, LLVMValueRef v, MloElem elem)
 static void call_mma(Mma *m, const char *name, LLVMValueRef *a, int na, LLVMValueRef *b, int nb, LLVMValueRef *sum, int ns)
 {
 	Emit *e = m->t.e;
-	LLVMValueRef arg[10], r;
-	unsigned n = 0;
+	LLVMValueRef v[4];
 
-	for (int i = 0; i < na; i++)
-		arg[n++] = a[i];
-	for (int i = 0; i < nb; i++)
-		arg[n++] = b[i];
 	for (int i = 0; i < ns; i++)
-		arg[n++] = LLVMBuildLoad2(e->b, m->sum_type, sum[i], "");
-	r = emit_intrinsic(e, name, NULL, 0, arg, n);
+		v[i] = LLVMBuildLoad2(e->b, m->sum_type, sum[i], "");
+	device_product(e, name, a, na, b, nb, v, ns);
 	for (int i = 0; i < ns; i++)
-		LLVMBuildStore(e->b, LLVMBuildExtractValue(e->b, r, (unsigned)i, ""), sum[i]);
+		LLVMBuildStore(e->b, v[i], sum[i]);
 }
 
 /* a: words (g, t), (g+8, t), (g, t+4), (g+8, t+4); b: (t, g), (t+4, g); sums: (g, 2t), (g, 2t+1), then row g+8. */
@@ -253,25 +248,26 @@ static void stages_registers(Mma *m)
 
 /* -- the kernel -------------------------------------------------------------------------------------- */
 
-/* Sums of the warps in rows of the block, to where the epilogue finds them. */
+/* Sums of the warps in rows of the block, to where the epilogue finds them.  The places are not to be in registers all the time. */
 static void store_sums(Mma *m)
 {
 	Emit *e = m->t.e;
-	LLVMValueRef g = tile_div(e, m->lane, 4), pair = tile_mul(e, tile_rem(e, m->lane, 4), 2), row, column, v;
+	LLVMValueRef lane = device_opaque(e, m->lane), warp_n = device_opaque(e, m->warp_n), slice = device_opaque(e, m->t.slice), row, column, v;
+	LLVMValueRef g = tile_div(e, lane, 4), pair = tile_mul(e, tile_rem(e, lane, 4), 2);
 	LLVMTypeRef two = LLVMVectorType(m->sum_type, 2);
 
 	for (int i = 0; i < m->mt * m->nt * 2; i++) {
 		int fragment = i / 2, half = i % 2;
 
 		row = tile_addc(e, g, fragment / m->nt * 16 + half * 8);
-		column = tile_addc(e, tile_add(e, tile_mul(e, m->warp_n, (int64_t)m->nt * 8), pair), (int64_t)(fragment % m->nt) * 8);
+		column = tile_addc(e, tile_add(e, tile_mul(e, warp_n, (int64_t)m->nt * 8), pair), (int64_t)(fragment % m->nt) * 8);
 		v = LLVMGetPoison(two);
 		for (int k = 0; k < 2; k++) {
 			LLVMValueRef sum = LLVMBuildLoad2(e->b, m->sum_type, m->sum[fragment * 4 + half * 2 + k], "");
 
 			v = LLVMBuildInsertElement(e->b, v, sum, emit_index(e, k), "");
 		}
-		LLVMSetAlignment(LLVMBuildStore(e->b, v, device_word(e, device_sum_at(&m->t, m->t.slice, m->mt * 16, row, column))), 8);
+		LLVMSetAlignment(LLVMBuildStore(e->b, v, device_word(e, device_sum_at(&m->t, slice, m->mt * 16, row, column))), 8);
 	}
 }
 
@@ -386,12 +382,13 @@ static int choose_slices(const Mma *m, const MloKernel *k, const MloGpu *gpu)
 
 static void choose_shape(Mma *m, const MloKernel *k, const MloGpu *gpu)
 {
-	enum { MOST = 128, LEAST = 64, LEAST_STAGES = 2 };
+	enum { MOST = 128, LEAST = 64, LEAST_STAGES = 2, MOST_STAGED = 64 * THREADS /* sums */ };
 	DeviceTile *t = &m->t;
 
 	t->rows = MOST;
 	while (t->rows > LEAST && (device_tile_count(k, t->c, t->rows, t->columns) < gpu->sms * 3 / 4 ||
-	                           LEAST_STAGES * stage_bytes(m) + mma_sizes_bytes(m) > gpu->block_shared))
+	                           LEAST_STAGES * stage_bytes(m) + mma_sizes_bytes(m) > gpu->block_shared ||
+	                           (!m->async && t->rows * t->columns > MOST_STAGED)))
 		t->rows /= 2;
 	m->warps_n = t->columns >= 64 ? 2 : 1;
 	m->warps_m = WARPS / m->warps_n;
@@ -445,6 +442,7 @@ bool device_mma(LLVMModuleRef module, const MloKernel *k, const MloTarget *targe
 	m.all = m.per_tap * c->nky * c->nkx;
 	choose_shape(&m, k, target->gpu);
 	device_tile_kernel(&m.t, module, k, target, symbol);
+	f.few_registers = !m.async;
 	*launch = device_tile_launch(&m.t, k, (int64_t)m.stages * stage_bytes(&m), (int64_t)m.mt * 16 * columns);
 	m.sizes = mma_taps_inside(c) ? -1 : (int64_t)launch->shared_bytes;
 	launch->shared_bytes += (uint32_t)mma_sizes_bytes(&m);

@@ -42,7 +42,8 @@ static int choose_depth(const MloTarget *t, const KContract *c)
 	if (!kind || !c->b.packed || contract_is_depthwise(c) || c->scale.on || c->nk < 1)
 		return 1;
 	n = mma_word_elems(kind);
-	if (mlo_elem_bits(c->a.elem) != mlo_elem_bits(kind->word)) /* pieces that are converted take twice the registers */
+	/* pieces on their way are in registers, those that are converted in twice as many */
+	if (t->gpu->capability < 80 || mlo_elem_bits(c->a.elem) != mlo_elem_bits(kind->word))
 		return (int)n * MMA_LEAST_WORDS;
 	least = (c->nk + MMA_LEAST_WORDS * n - 1) / (MMA_LEAST_WORDS * n) * MMA_LEAST_WORDS;
 	most = (c->nk + MMA_MOST_WORDS * n - 1) / (MMA_MOST_WORDS * n) * MMA_MOST_WORDS;

@@ -178,6 +178,7 @@ static const DeviceAttentionCase attentions[] = {
 	{"attention f32 by f16", EL_f32, EL_f16, 2, 2, 2, 70, 150, 64, 72, DEVICE_PACKED, DEVICE_CHOSEN | DEVICE_CAP, ROUNDED},
 	{"attention odd f16", EL_f32, EL_f16, 1, 2, 2, 17, 45, 13, 9, DEVICE_TURNED, DEVICE_ADDED, ROUNDED},
 	{"attention wide f16", EL_f32, EL_f16, 1, 1, 1, 33, 64, 128, 128, DEVICE_APART, 0, ROUNDED},
+	{"attention wider bf16", EL_bf16, EL_bf16, 1, 1, 1, 20, 40, 256, 200, DEVICE_APART, DEVICE_ADDED, ROUNDED},
 	{"attention few keys", EL_f32, EL_f32, 2, 2, 2, 70, 5, 16, 16, DEVICE_APART, 0, F32},
 };
 
