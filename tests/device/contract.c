@@ -106,9 +106,12 @@ static void kept_weights(const MloKernel *k, void *const *arg)
 			int64_t lane = at / c->dot, in = at % c->dot, first = i % steps * c->dot + in;
 			unsigned bits = group == 2 ? (kernel_random(&r, 2) ? 0xe : 0x4) : pairs[kernel_random(&r, 6)];
 			int bit;
-			uint32_t *word = (uint32_t *)(void *)(stage + kept_meta_at(c, lane, in, &bit));
+			char *meta = stage + kept_meta_at(c, lane, in, &bit);
+			uint32_t word;
 
-			*word |= bits << bit;
+			memcpy(&word, meta, sizeof word);
+			word |= bits << bit;
+			memcpy(meta, &word, sizeof word);
 			for (int64_t t = 0; t < group; t++) {
 				int which = kept_which(c, in + t, bits);
 				char *w = stage + kept_term_at(c, lane, in, which < 0 ? 0 : which);
