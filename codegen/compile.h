@@ -42,6 +42,7 @@ typedef struct MloStepInfo {
 	MloChoice choice;        /* where it comes from */
 	CacheKey tunable;        /* MloTunable.key, if the chooser was asked; else 0 */
 	const MloLaunch *launch; /* of a GPU, or NULL */
+	const char *products;    /* of a GPU: what its products are of, as mlo_gpu_peak() takes it; NULL: there are none */
 } MloStepInfo;
 
 /* What goes into the package for one variant. Freed by mlo_variant_free. */

@@ -6,6 +6,7 @@
 /* Capabilities of the target that its facts imply. */
 /* An x86 feature by name ("fma"), which other machines have likewise or need not; some lack a few. */
 bool emit_has(const Emit *e, const char *need);
+bool emit_takes_memory(const Emit *e); /* does arithmetic take an operand from memory, wherever it lies?  (Intel SDM, VEX and EVEX) */
 bool emit_has_masks(const Emit *e, unsigned bytes); /* masked loads and stores of elements this wide */
 
 /* Lanes of a value or type: 0 for scalars. */
@@ -44,6 +45,8 @@ typedef struct LaneIdx {
 } LaneIdx;
 LaneIdx emit_lane_idx(Emit *e, const KIdx *x);
 /* Only the stride; false where lanes form no progression, or it depends on data.  Emits nothing. */
+/* Is x, at lane 0, a multiple of n for sure?  Emits nothing; of e, what says which lanes there are is enough, and the kernel. */
+bool emit_idx_multiple(const Emit *e, const KIdx *x, int64_t n);
 bool emit_idx_stride(const Emit *e, const KIdx *x, int64_t *stride);
 LLVMValueRef emit_lane_vec(Emit *e, const KIdx *x);  /* always as a vector of i32 or i64 */
 

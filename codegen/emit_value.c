@@ -152,6 +152,16 @@ static LLVMValueRef load_at(Emit *e, const Access *a, LLVMTypeRef type, LLVMValu
 	return v;
 }
 
+/* Lanes that lie beside each other, as one access. */
+static Access in_row(const Emit *e, const Access *a)
+{
+	Access all = *a;
+
+	if (e->vec_whole)
+		all.align *= (unsigned)e->lanes;
+	return all;
+}
+
 static LLVMValueRef all_true(Emit *e)
 {
 	return LLVMConstAllOnes(LLVMVectorType(LLVMInt1TypeInContext(e->ctx), (unsigned)e->lanes));
@@ -220,8 +230,11 @@ static LLVMValueRef load_lanes(Emit *e, const Access *a, const KInst *in)
 
 	if (!x.vec && x.stride == 0 && !a->mask)
 		return load_at(e, a, a->mem, element(e, a, x.base));
-	if (!x.vec && x.stride == 1 && !a->mask)
-		return load_at(e, a, type, element(e, a, x.base));
+	if (!x.vec && x.stride == 1 && !a->mask) {
+		const Access row = in_row(e, a);
+
+		return load_at(e, &row, type, element(e, a, x.base));
+	}
 	if (!x.vec && x.stride == 1 && emit_has_masks(e, a->align)) {
 		LLVMValueRef p = LLVMBuildGEP2(e->b, a->mem, a->ptr, &x.base, 1, "");
 		LLVMTypeRef over[2] = {type, LLVMTypeOf(p)};
@@ -321,8 +334,9 @@ static void store_lanes(Emit *e, const Access *a, const KStmt *s, LLVMValueRef v
 		return;
 	}
 	v = to_memory(e, a->elem, emit_splat(e, v, e->lanes));
+	const Access row = in_row(e, a);
 	if (!x.vec && x.stride == 1 && !a->mask)
-		store_at(e, a, v, element(e, a, x.base));
+		store_at(e, &row, v, element(e, a, x.base));
 	else if (!x.vec && x.stride == 1)
 		store_masked(e, a, v, LLVMBuildGEP2(e->b, a->mem, a->ptr, &x.base, 1, ""),
 		             "llvm.masked.store");

@@ -324,6 +324,16 @@ static const char *schedule_text(Builder *b, const MloKernel *k)
 	return mlo_str_text(&s);
 }
 
+/* Products of several terms at a time are those of tensor cores. */
+static const char *products_text(const Builder *b, const MloKernel *k)
+{
+	const KContract *c = k->body && k->body->kind == KS_CONTRACT ? k->body->contract : NULL;
+
+	if (!b->plan->target->gpu || !c)
+		return NULL;
+	return c->dot > 1 && c->b.elem == EL_f32 ? "tf32" : mlo_elem_text(c->dot > 1 ? c->b.elem : EL_f32);
+}
+
 const MloOrigin *builder_origin(Builder *b, const MloNode *first, const MloNode *last)
 {
 	MloOrigin *head = NULL, **tail = &head;
@@ -470,7 +480,7 @@ static MloStatus lower_group(Builder *b, MloNode *first, MloNode *last)
 		return st;
 	return builder_kernel_step(b, &low, -1, (MloStepInfo){.tier = tier, .origin = builder_origin(b, first, last),
 	                           .shape = result_text(b, last), .schedule = schedule_text(b, low.kernel),
-	                           .choice = low.choice, .tunable = low.tunable});
+	                           .products = products_text(b, low.kernel), .choice = low.choice, .tunable = low.tunable});
 }
 
 /* Outputs that are inputs, constants, parts of something, or named twice. */

@@ -1,4 +1,4 @@
-/* passes/narrow.c -- what products read is stored as bf16 or tf32, where the target multiplies that.
+/* passes/narrow.c -- what products read is stored as bf16, f16 or tf32, where the target multiplies that.
  *
  * Requires: types, layouts.  Keeps: values up to that rounding, types, order.  Breaks: nothing.  Idempotent.
  *
@@ -91,6 +91,8 @@ static MloElem elem_of(const MloPassCx *cx)
 {
 	if (cx->precision == EL_bf16 && mlo_target_bf16(cx->target))
 		return EL_bf16;
+	if (cx->precision == EL_f16 && mlo_target_f16(cx->target))
+		return EL_f16;
 	return cx->precision == EL_tf32 && mlo_target_tf32(cx->target) ? EL_tf32 : EL_none;
 }
 
