@@ -218,7 +218,7 @@ static bool choose_weights(const MloLowerCx *cx, const MloValue *x, KContract *c
 		return true;
 	if (c->a.elem == EL_bf16 && steps_fit(c, 2))
 		c->dot = 2;
-	c->b.elem = c->dot == 2 ? EL_bf16 : cx->weights ? cx->weights : EL_f32;
+	c->b.elem = c->dot == 2 ? EL_bf16 : c->a.elem == EL_tf32 ? EL_tf32 : cx->weights ? cx->weights : EL_f32;
 	return true;
 }
 

@@ -66,6 +66,8 @@ static void set(MloTensor *t, int64_t i, double v)
 	} else if (t->elem == EL_bf16 && v - v == 0) { /* nearest, even of two */
 		memcpy(&bits, &f, 4);
 		((uint16_t *)t->data)[i] = (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+	} else if (t->elem == EL_tf32) {
+		((float *)t->data)[i] = mlo_round_tf32(f);
 	} else {
 		mlo_tensor_set_f64(t, i, v);
 	}

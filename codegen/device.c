@@ -170,7 +170,8 @@ MloStatus mlo_device_emit_tasks(LLVMModuleRef module, const MloKernel *k, const 
 MloStatus mlo_device_emit(LLVMModuleRef module, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch,
                           MloDiag *d)
 {
-	if (mlo_device_emit_contract(module, k, t, symbol, launch) || mlo_device_emit_loops(module, k, t, symbol, launch))
+	if (mlo_device_emit_contract(module, k, t, symbol, launch) || mlo_device_emit_attention(module, k, t, symbol, launch) ||
+	    mlo_device_emit_loops(module, k, t, symbol, launch))
 		return MLO_OK;
 	return mlo_device_emit_tasks(module, k, t, symbol, launch, d);
 }
@@ -196,7 +197,7 @@ MloStatus mlo_device_records(const MloLaunch *launch, const char *const *symbol,
 	for (size_t i = 0; i < n; at += strlen(symbol[i++]) + 1) {
 		record[i] = (MlrtLaunch){.name = (uint32_t)at, .threads = launch[i].threads, .blocks = launch[i].blocks,
 		                         .tasks_per_block = launch[i].tasks_per_block, .shared_bytes = launch[i].shared_bytes,
-		                         .scratch_bytes = launch[i].scratch_bytes};
+		                         .counters = launch[i].counters, .scratch_bytes = launch[i].scratch_bytes};
 		strcpy(text + at, symbol[i]);
 	}
 	return MLO_OK;

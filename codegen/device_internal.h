@@ -49,6 +49,10 @@ void device_barrier(Emit *e);                           /* of the team: what its
 LLVMValueRef device_reduce(Emit *e, KOp op, MloElem type, LLVMValueRef v); /* of all threads' v, in each of them */
 LLVMValueRef device_shuffle(Emit *e, LLVMValueRef v, int flip); /* v of the thread whose number differs in bits `flip` */
 
+/* cp.async of 16 bytes (PTX ISA), of which only the first `bytes` are read, NULL: all, and the rest becomes zeros.  to, from: and so many
+ * bytes behind. */
+void device_copy_piece(Emit *e, LLVMValueRef to, int64_t to_behind, LLVMValueRef from, int64_t from_behind, LLVMValueRef bytes);
+
 /* if (cond) { ... } */
 typedef struct DeviceIf { LLVMBasicBlockRef join; } DeviceIf;
 void device_if(Emit *e, DeviceIf *i, LLVMValueRef cond);

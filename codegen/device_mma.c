@@ -12,7 +12,8 @@
 const MmaKind *mma_kind(int capability, MloElem a, MloElem b)
 {
 	static const MmaKind kinds[] = {
-		{EL_f32, EL_f32, EL_f32, "llvm.nvvm.mma.m16n8k8.row.col.tf32", NULL},
+		{EL_f32, EL_tf32, EL_tf32, "llvm.nvvm.mma.m16n8k8.row.col.tf32", NULL},
+		{EL_tf32, EL_tf32, EL_tf32, "llvm.nvvm.mma.m16n8k8.row.col.tf32", NULL},
 		{EL_f32, EL_f16, EL_f16, "llvm.nvvm.mma.m16n8k16.row.col.f32.f32", "llvm.nvvm.mma.m16n8k8.row.col.f32.f32"},
 		{EL_f16, EL_f16, EL_f16, "llvm.nvvm.mma.m16n8k16.row.col.f32.f32", "llvm.nvvm.mma.m16n8k8.row.col.f32.f32"},
 		{EL_f32, EL_bf16, EL_bf16, "llvm.nvvm.mma.m16n8k16.row.col.bf16", NULL},
@@ -56,17 +57,16 @@ static void load_fragments(Mma *m, LLVMValueRef p, int64_t behind, LLVMValueRef 
 		out[i] = LLVMBuildExtractValue(e->b, v, i, "");
 }
 
-/* tf32 is rounded, not cut. */
-static LLVMValueRef as_operand(Mma *m, LLVMValueRef v)
+/* A word of elements `elem`.  What is not rounded to tf32 yet would be cut. */
+static LLVMValueRef as_operand(Mma *m, LLVMValueRef v, MloElem elem)
 {
 	Emit *e = m->t.e;
 
 	if (m->kind->word == EL_f16)
 		return LLVMBuildBitCast(e->b, v, LLVMVectorType(LLVMHalfTypeInContext(e->ctx), 2), "");
-	if (m->kind->word != EL_f32)
+	if (m->kind->word != EL_tf32 || elem == EL_tf32)
 		return v;
-	v = LLVMBuildBitCast(e->b, v, LLVMFloatTypeInContext(e->ctx), "");
-	return emit_intrinsic(e, "llvm.nvvm.f2tf32.rna", NULL, 0, &v, 1);
+	return emit_tf32_bits(e, LLVMBuildBitCast(e->b, v, LLVMFloatTypeInContext(e->ctx), ""));
 }
 
 static void call_mma(Mma *m, const char *name, LLVMValueRef *a, int na, LLVMValueRef *b, int nb, LLVMValueRef *sum, int ns)
@@ -117,9 +117,9 @@ void mma_multiply(Mma *m, LLVMValueRef base, int64_t behind)
 		for (int j = 0; j < m->nt; j += 2)
 			load_fragments(m, b_at, behind + (int64_t)j * 8 * m->words * 4, b + 2 * j);
 		for (int i = 0; i < 4 * m->mt; i++)
-			a[i] = as_operand(m, a[i]);
+			a[i] = as_operand(m, a[i], m->kind->a);
 		for (int j = 0; j < 2 * m->nt; j++)
-			b[j] = as_operand(m, b[j]);
+			b[j] = as_operand(m, b[j], m->kind->b);
 		for (int i = 0; i < m->mt; i++)
 			for (int j = 0; j < m->nt; j++)
 				multiply_fragment(m, a + 4 * i, b + 2 * j, m->sum + 4 * (i * m->nt + j));
@@ -141,7 +141,7 @@ void mma_async(Mma *m, const char *name)
 	emit_intrinsic(m->t.e, name, NULL, 0, NULL, 0);
 }
 
-/* The number of the slice's stage in a round. */
+/* The number of the slice's stage in a round, of those of the part. */
 static LLVMValueRef number_of(Mma *m, LLVMValueRef round)
 {
 	return tile_add(m->t.e, tile_mul(m->t.e, round, m->t.slices), m->t.slice);
@@ -149,7 +149,7 @@ static LLVMValueRef number_of(Mma *m, LLVMValueRef round)
 
 static int64_t rounds_of(const Mma *m)
 {
-	return (m->all + m->t.slices - 1) / m->t.slices;
+	return (m->share + m->t.slices - 1) / m->t.slices;
 }
 
 /* Starts to bring the stage of a round, if there is one; all: there is. */
@@ -161,8 +161,8 @@ static void copy_round(Mma *m, LLVMValueRef round, LLVMValueRef base, bool all)
 	Stage s;
 
 	if (!all)
-		device_if(e, &there, LLVMBuildICmp(e->b, LLVMIntSLT, number, emit_index(e, m->all), ""));
-	s = mma_stage(m, number);
+		device_if(e, &there, LLVMBuildICmp(e->b, LLVMIntSLT, number, emit_index(e, m->share), ""));
+	s = mma_stage(m, stage_number(m, number));
 	mma_copy(m, &s, base, 0);
 	if (!all)
 		device_endif(e, &there);
@@ -175,11 +175,11 @@ static void multiply_round(Mma *m, LLVMValueRef round, LLVMValueRef base, bool a
 	Emit *e = m->t.e;
 	DeviceIf there;
 
-	if (all || m->all % m->t.slices == 0) {
+	if (all || m->share % m->t.slices == 0) {
 		mma_multiply(m, base, 0);
 		return;
 	}
-	device_if(e, &there, LLVMBuildICmp(e->b, LLVMIntSLT, number_of(m, round), emit_index(e, m->all), ""));
+	device_if(e, &there, LLVMBuildICmp(e->b, LLVMIntSLT, number_of(m, round), emit_index(e, m->share), ""));
 	mma_multiply(m, base, 0);
 	device_endif(e, &there);
 }
@@ -208,7 +208,7 @@ static void stages_async(Mma *m)
 {
 	Emit *e = m->t.e;
 	LLVMValueRef from = emit_alloca(e, e->index, "from"), to = emit_alloca(e, e->index, "to");
-	int64_t whole = m->all / m->t.slices - (m->stages - 1);
+	int64_t whole = m->share / m->t.slices - (m->stages - 1);
 
 	for (int i = 0; i < m->stages - 1; i++)
 		copy_round(m, emit_index(e, i), emit_index(e, (int64_t)i * stage_bytes(m)), whole >= 0);
@@ -225,21 +225,21 @@ static void stages_async(Mma *m)
 static void stages_registers(Mma *m)
 {
 	Emit *e = m->t.e;
-	LLVMValueRef round, here, ahead, last = emit_index(e, m->all - 1);
-	Stage s = mma_stage(m, m->t.slice);
+	LLVMValueRef round, here, ahead, last = emit_index(e, m->share - 1);
+	Stage s = mma_stage(m, stage_number(m, m->t.slice));
 	EmitLoop l;
 
 	mma_fetch(m, &s);
-	mma_put(m, emit_index(e, 0));
+	mma_put(m, emit_index(e, 0), 0);
 	device_block_barrier(e);
 	round = emit_for(e, &l, emit_index(e, 0), emit_index(e, rounds_of(m)), emit_index(e, 1), "stage");
 	here = tile_mul(e, LLVMBuildAnd(e->b, round, emit_index(e, 1), ""), stage_bytes(m));
 	ahead = number_of(m, tile_addc(e, round, 1)); /* in the end, the last one again */
 	ahead = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, ahead, last, ""), ahead, last, "");
-	s = mma_stage(m, ahead);
+	s = mma_stage(m, stage_number(m, ahead));
 	mma_fetch(m, &s);
 	multiply_round(m, round, here, false);
-	mma_put(m, LLVMBuildSub(e->b, emit_index(e, stage_bytes(m)), here, ""));
+	mma_put(m, LLVMBuildSub(e->b, emit_index(e, stage_bytes(m)), here, ""), 0);
 	device_block_barrier(e);
 	emit_end(e, &l);
 }
@@ -274,6 +274,8 @@ static void one_tile(Mma *m)
 	DeviceIf own;
 
 	mma_plan_pieces(m);
+	if (m->sizes >= 0)
+		mma_make_sizes(m);
 	for (int i = 0; i < m->mt * m->nt * 4; i++)
 		LLVMBuildStore(e->b, LLVMConstNull(m->sum_type), m->sum[i]);
 	if (mma_walks(m))
@@ -288,6 +290,7 @@ static void one_tile(Mma *m)
 		device_endif(e, &own);
 		device_epilogue(&m->t, w * m->mt * 16, m->mt * 16);
 	}
+	device_tile_finish(&m->t, m->mt * 16);
 }
 
 static void begin(Mma *m)
@@ -336,17 +339,31 @@ static int choose_stages(const Mma *m, const MloGpu *gpu)
 	if (!m->async)
 		return 2;
 	most = most < gpu->block_shared ? most : gpu->block_shared;
-	n = most / stage_bytes(m);
-	return n > MAX_STAGES ? MAX_STAGES : n < 2 ? 2 : n;
+	n = (most - (int)mma_sizes_bytes(m)) / stage_bytes(m);
+	return mma_walk_stages(m, n > MAX_STAGES ? MAX_STAGES : n < 2 ? 2 : n);
+}
+
+/* Slices that share out the channels of taps or rows of taps evenly, so that they walk in steps: three of three rows in the place of
+ * two or more. */
+static int choose_slices(const Mma *m, const MloKernel *k, const MloGpu *gpu)
+{
+	enum { ROWS = 3 };
+	int64_t bytes = (int64_t)m->stages * stage_bytes(m) + mma_sizes_bytes(m);
+	int registers = m->mt * m->nt * 4 + OTHER_REGISTERS, n = device_tile_slices(&m->t, k, gpu, m->share, bytes, registers);
+
+	if (n == 1 || m->per_tap % (n * m->t.parts) == 0 || m->t.c->nky % ROWS || m->t.parts > 1)
+		return n;
+	return ROWS * bytes <= gpu->block_shared && ROWS * THREADS * registers <= gpu->sm_registers ? ROWS : n;
 }
 
 static void choose_shape(Mma *m, const MloKernel *k, const MloGpu *gpu)
 {
-	enum { MOST = 128, LEAST = 64 };
+	enum { MOST = 128, LEAST = 64, LEAST_STAGES = 2 };
 	DeviceTile *t = &m->t;
 
 	t->rows = MOST;
-	while (t->rows > LEAST && device_tile_count(k, t->c, t->rows, t->columns) < gpu->sms * 3 / 4)
+	while (t->rows > LEAST && (device_tile_count(k, t->c, t->rows, t->columns) < gpu->sms * 3 / 4 ||
+	                           LEAST_STAGES * stage_bytes(m) + mma_sizes_bytes(m) > gpu->block_shared))
 		t->rows /= 2;
 	m->warps_n = t->columns >= 64 ? 2 : 1;
 	m->warps_m = WARPS / m->warps_n;
@@ -355,7 +372,9 @@ static void choose_shape(Mma *m, const MloKernel *k, const MloGpu *gpu)
 	m->a_pieces = t->rows * m->words / PIECE_WORDS / THREADS;
 	m->b_pieces = t->columns * m->words / PIECE_WORDS / THREADS;
 	m->stages = choose_stages(m, gpu);
-	t->slices = device_tile_slices(t, k, gpu, m->all, (int64_t)m->stages * stage_bytes(m), m->mt * m->nt * 4 + OTHER_REGISTERS);
+	t->parts = device_tile_parts(t, k, gpu, m->all, 4);
+	m->share = m->all / t->parts;
+	t->slices = choose_slices(m, k, gpu);
 }
 
 static bool shape_fits(const KContract *c, const MmaKind *kind, int columns)
@@ -365,7 +384,7 @@ static bool shape_fits(const KContract *c, const MmaKind *kind, int columns)
 
 	return !c->wino && !c->depth && !c->sparse.spread && !c->scale.on && c->b.packed && c->nk > 0 && c->nc > 0 &&
 	       !c->a_at && !c->y_lo &&
-	       c->nky * c->nkx <= MASK_TAPS && (words == MMA_LEAST_WORDS || words == MMA_MOST_WORDS) &&
+	       c->nky * c->nkx <= MOST_TAPS && (words == MMA_LEAST_WORDS || words == MMA_MOST_WORDS) &&
 	       columns % 16 == 0 && columns <= 128 && columns * words >= PIECE_WORDS * THREADS && pieces_fit(c, n) &&
 	       (!c->group_k || (c->group_c > 0 && c->group_c % columns == 0));
 }
@@ -400,6 +419,8 @@ bool device_mma(LLVMModuleRef module, const MloKernel *k, const MloTarget *targe
 	choose_shape(&m, k, target->gpu);
 	device_tile_kernel(&m.t, module, k, target, symbol);
 	*launch = device_tile_launch(&m.t, k, (int64_t)m.stages * stage_bytes(&m), (int64_t)m.mt * 16 * columns);
+	m.sizes = mma_taps_inside(c) ? -1 : (int64_t)launch->shared_bytes;
+	launch->shared_bytes += (uint32_t)mma_sizes_bytes(&m);
 	m.table = mma_has_table(&m, target->gpu->block_shared - (int64_t)launch->shared_bytes) ? (int64_t)launch->shared_bytes : -1;
 	launch->shared_bytes += m.table < 0 ? 0 : (uint32_t)(m.all * TABLE_BYTES);
 	begin(&m);

@@ -39,7 +39,7 @@ static int choose_depth(const MloTarget *t, const KContract *c)
 	const MmaKind *kind = mma_kind(t->gpu->capability, c->a.elem, c->b.elem);
 	int64_t n, least, most;
 
-	if (!kind || !c->b.packed || contract_is_depthwise(c) || c->scale.on || c->nk < 1 || kind->word == EL_f32)
+	if (!kind || !c->b.packed || contract_is_depthwise(c) || c->scale.on || c->nk < 1)
 		return 1;
 	n = mma_word_elems(kind);
 	if (mlo_elem_bits(c->a.elem) != mlo_elem_bits(kind->word)) /* pieces that are converted take twice the registers */
@@ -54,6 +54,8 @@ void mlo_schedule_device(const MloTarget *t, const MloKernel *k, KContract *c)
 	const MmaKind *kind = mma_kind(t->gpu->capability, c->a.elem, c->b.elem);
 
 	c->dot = choose_depth(t, c);
+	if (c->dot == 1 && c->b.elem == EL_tf32) /* other ways to multiply gain nothing by the rounding */
+		c->b.elem = EL_f32;
 	c->lanes = contract_is_depthwise(c) ? t->block : choose_columns(t, k, c, c->dot > 1 ? c->dot / mma_word_elems(kind) : 0);
 	c->vecs = c->cols = c->rows = 1;
 	c->y_chunk = mlo_contract_by_columns(c) ? CHUNK : 1;

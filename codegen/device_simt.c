@@ -7,7 +7,7 @@
  * one is multiplied, and written to the other half of shared memory behind that. */
 #include "codegen/device_tile.h"
 
-enum { SUMS = 8, QUAD = 4, DEPTH = 8, MAX_PIECES = 32, REGISTERS = 160 };
+enum { SUMS = 8, QUAD = 4, DEPTH = 8, MAX_PIECES = 32, REGISTERS = 160, LEAST_ROUNDS = 16 };
 
 typedef struct Simt {
 	DeviceTile t;
@@ -19,6 +19,13 @@ typedef struct Simt {
 	LLVMValueRef a[MAX_PIECES], b[MAX_PIECES];          /* allocas: what is on its way */
 	LLVMValueRef sum[SUMS * SUMS];                      /* allocas */
 } Simt;
+
+static int64_t rounds_of(const DeviceTile *t)
+{
+	int64_t all = t->slices * DEPTH;
+
+	return (t->terms + all - 1) / all;
+}
 
 static int stage_words(const DeviceTile *t)
 {
@@ -197,6 +204,7 @@ static void finish(Simt *s)
 		}
 		device_epilogue(t, h * t->rows / 2, t->rows / 2);
 	}
+	device_tile_finish(t, t->rows / 2);
 }
 
 /* -- the kernel -------------------------------------------------------------------------------------- */
@@ -206,11 +214,13 @@ static void one_tile(Simt *s)
 	DeviceTile *t = &s->t;
 	Emit *e = t->e;
 	LLVMTypeRef f32 = LLVMFloatTypeInContext(e->ctx);
-	int64_t all = t->slices * DEPTH, rounds = (t->terms + all - 1) / all, words = stage_words(t);
+	int64_t all = t->slices * DEPTH, rounds = rounds_of(t) / t->parts, words = stage_words(t);
 	LLVMValueRef round, own = tile_mul(e, t->slice, 2 * words), here, there, first = tile_mul(e, t->slice, DEPTH);
 	EmitLoop l;
 
 	plan_pieces(s);
+	if (t->parts > 1)
+		first = tile_add(e, first, tile_mul(e, t->part, rounds * all));
 	for (int i = 0; i < SUMS * SUMS; i++)
 		LLVMBuildStore(e->b, LLVMConstNull(f32), s->sum[i]);
 	fetch(s, first);
@@ -291,7 +301,11 @@ bool device_simt(LLVMModuleRef m, const MloKernel *k, const MloTarget *target, c
 	s.a_width = device_terms_adjacent(k, c, QUAD) ? QUAD : 1;
 	s.b_width = b_adjacent(c) ? QUAD : 1;
 	s.down = s.a_width == 1 && (c->a.k != 1 || c->nk == 1);
-	s.t.slices = device_tile_slices(&s.t, k, target->gpu, s.t.terms / DEPTH, 8 * (int64_t)stage_words(&s.t), REGISTERS);
+	s.t.slices = 1;
+	s.t.parts = device_tile_parts(&s.t, k, target->gpu, rounds_of(&s.t), LEAST_ROUNDS);
+	s.t.slices = device_tile_slices(&s.t, k, target->gpu, rounds_of(&s.t) / s.t.parts, 8 * (int64_t)stage_words(&s.t), REGISTERS);
+	while (rounds_of(&s.t) % s.t.parts)
+		s.t.slices /= 2;
 	device_tile_kernel(&s.t, m, k, target, symbol);
 	*launch = device_tile_launch(&s.t, k, 8 * (int64_t)stage_words(&s.t), (int64_t)rows / 2 * columns);
 	begin(&s);

@@ -99,10 +99,18 @@ LLVMValueRef emit_from_memory(Emit *e, MloElem elem, LLVMValueRef v)
 	return LLVMBuildFPExt(e->b, v, f32, "");
 }
 
+LLVMValueRef emit_tf32_bits(Emit *e, LLVMValueRef x)
+{
+	MLO_ASSERT(mlo_target_tf32(e->t) && !emit_lanes(x));
+	return emit_intrinsic(e, "llvm.nvvm.f2tf32.rna", NULL, 0, &x, 1);
+}
+
 static LLVMValueRef to_memory(Emit *e, MloElem elem, LLVMValueRef v)
 {
 	if (elem == EL_bool)
 		return LLVMBuildZExt(e->b, v, float_like(v, LLVMInt8TypeInContext(e->ctx)), "");
+	if (elem == EL_tf32)
+		return LLVMBuildBitCast(e->b, emit_tf32_bits(e, v), LLVMTypeOf(v), "");
 	if (elem == EL_bf16)
 		return f32_to_bf16_bits(e, v);
 	if (elem != EL_f16)

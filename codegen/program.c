@@ -130,7 +130,7 @@ static MloStatus place_output(Builder *b, uint32_t i)
 		return MLO_OK;
 	r = builder_root(b, v, &offset);
 	if (r->data || !r->def || offset || b->buffer_of[r->id] >= 0 || r->layout.block || v->layout.block ||
-	    r->layout.half)
+	    r->layout.stored)
 		return MLO_OK;
 	if (!b->plan->flat && control_is(r->def))
 		return MLO_OK;
@@ -298,7 +298,7 @@ static const char *result_text(Builder *b, const MloNode *n)
 	return "it";
 }
 
-/* Register tiles of the contractions in loops: of both products of attention. */
+/* Register tiles of the contractions in loops: of both products of attention; of one of a GPU queries and keys. */
 static void tiles_inside(MloStr *out, const KStmt *s, int *n)
 {
 	for (; s && *n < 2; s = s->next) {
@@ -307,6 +307,8 @@ static void tiles_inside(MloStr *out, const KStmt *s, int *n)
 		else if (s->kind == KS_CONTRACT)
 			mlo_str_add(out, "%s%dx%d", (*n)++ ? ", " : "tiles ", s->contract->cols,
 			            s->contract->vecs * s->contract->lanes);
+		else if (s->kind == KS_ATTENTION)
+			mlo_str_add(out, "tiles %dx%d %s", s->attention->rows, s->attention->keys, mlo_elem_text(s->attention->word));
 	}
 }
 

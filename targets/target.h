@@ -110,6 +110,12 @@ static inline bool mlo_target_bf16(const MloTarget *t)
 	return t->dots->bf16 || (t->matrix && t->matrix->bf16) || (t->gpu && t->gpu->capability >= 80);
 }
 
+/* Does it multiply float32 rounded to tf32, faster than float32? */
+static inline bool mlo_target_tf32(const MloTarget *t)
+{
+	return t->gpu && t->gpu->capability >= 80;
+}
+
 /* No system is there that loads packages: only objects are made for it, and their code is to be small. */
 bool mlo_target_bare(const MloTarget *t);
 unsigned mlo_target_pointer_bytes(const MloTarget *t);

@@ -167,6 +167,8 @@ static void print_variant(json_t *v)
 	printf("variant  %s: %zu steps (%zu contract, %zu loops, %zu library), %s flop, arena %s",
 	       text_of(v, "name"), json_array_size(steps), tier[0], tier[1], tier[2], cli_count(flops),
 	       cli_bytes(number_of(v, "arena_bytes")));
+	if (strcmp(text_of(v, "precision"), "f32"))
+		printf(", precision %s", text_of(v, "precision"));
 	if (number_of(v, "tuned") > 0)
 		printf(", %.0f with measured schedules", number_of(v, "tuned"));
 	printf(", needs");

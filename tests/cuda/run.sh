@@ -109,7 +109,7 @@ lines "a kernel fails" '^error 21 device 0 .*CUDA_ERROR_ILLEGAL_ADDRESS' "^$righ
 for f in cuDeviceGet cuDeviceGetName cuDeviceGetAttribute cuDevicePrimaryCtxRetain cuCtxPushCurrent cuModuleLoadDataEx \
 	cuModuleGetFunction cuMemAlloc cuMemHostAlloc cuMemcpyHtoD cuStreamCreate cuEventCreate cuStreamBeginCapture cuStreamEndCapture \
 	cuMemcpyHtoDAsync cuMemcpyDtoHAsync cuLaunchKernel cuGraphInstantiateWithFlags cuGraphLaunch cuEventRecord cuStreamSynchronize \
-	cuMemAllocManaged cuPointerGetAttribute; do
+	cuMemAllocManaged cuPointerGetAttribute cuMemsetD8Async; do
 	for name in flat list; do
 		for n in 1 2; do
 			on PTX_TEST_FAIL=$f:$n "$client" try "$work/$name.mlopt"

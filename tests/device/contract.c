@@ -72,7 +72,7 @@ MloKernel *device_contract(MloArena *a, const MloTarget *t, const DeviceContract
 	c.zero.at = s->zero;
 	mlo_schedule_device(t, k, &c);
 	c.a_arg = mlo_kernel_arg(k, KA_IN, s->a, s->images * c.a.b0);
-	c.b_arg = mlo_kernel_arg(k, KA_IN, s->b, mlo_contract_ctiles(&c) * c.nky * c.nkx * mlo_contract_steps(&c) * c.lanes * c.dot);
+	c.b_arg = mlo_kernel_arg(k, KA_IN, c.b.elem, mlo_contract_ctiles(&c) * c.nky * c.nkx * mlo_contract_steps(&c) * c.lanes * c.dot);
 	if (contract_has_sums(&c))
 		c.zero.s_arg = mlo_kernel_arg(k, KA_IN, EL_i32, mlo_contract_ctiles(&c) * c.nky * c.nkx * c.lanes);
 	memcpy(extent, (int64_t[]){c.nb0, 1, c.ny, c.nx, c.nc}, sizeof extent);

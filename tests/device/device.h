@@ -33,4 +33,17 @@ typedef struct DeviceContract {
 MloKernel *device_contract(MloArena *a, const MloTarget *t, const DeviceContract *c);
 /* What packed weights have to be beyond the contraction's terms, and sums of the weights where there are any. */
 void device_weights(const MloKernel *k, void *const *arg);
+
+/* An attention to try: matrices by batches and heads, of which queries may have more than keys and values. */
+enum { DEVICE_ADDED = 1, DEVICE_CHOSEN = 2, DEVICE_CAP = 4, DEVICE_DEAD = 8 /* some queries see nothing */ };
+typedef struct DeviceAttentionCase {
+	const char *name;
+	MloElem elem, word;          /* in memory; that may be multiplied */
+	int64_t batches, heads, shared, queries, keys, terms, columns;
+	enum { DEVICE_PACKED, DEVICE_APART, DEVICE_TURNED } layout; /* heads side by side in a row; apart; and keys side by side */
+	int mask;
+	double most;                 /* of device_same() */
+} DeviceAttentionCase;
+MloKernel *device_attention(MloArena *a, const MloTarget *t, const DeviceAttentionCase *s);
+void device_mask(const DeviceAttentionCase *s, const MloKernel *k, void *const *arg);
 #endif

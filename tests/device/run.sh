@@ -15,8 +15,8 @@ for sm in 75 80 90; do
 done
 # What the loops over stages take, inside of those over tiles: no bank conflicts, and no more sectors than their elements fill.
 report=$(mktemp) || exit 2
-for case in "f32 rows" "bf16 3x3" "bf16 long rows" "u8 3x3" "i8 long rows"; do
-	PTX_TEST_REPORT=$report PTX_TEST_SM=80 MLO_TEST_SM=80 "$BUILD/tests/device/run" "$case" >/dev/null 2>&1
+for case in "f32 rows" "tf32 long rows" "bf16 3x3" "bf16 long rows" "u8 3x3" "i8 long rows"; do
+	PTX_TEST_REPORT=$report PTX_TEST_SM=80 MLO_TEST_SM=80 MLO_TEST_SMS=4 "$BUILD/tests/device/run" "$case" >/dev/null 2>&1
 	if awk '/"inside"/ { inner = !/: 0,/ }
 		inner && /"instructions"/ { hot = /"mma"|"fma"/; seen += hot }
 		inner && hot && /"global"/ { gsub(/[^0-9 ]/, ""); bad += $2 != $3 }

@@ -25,7 +25,7 @@
 #define BOUND 1e-8
 #define BOUND_REDUCED 1e-3
 
-/* Multiply-adds of a model that is worth emulating at all levels of Arm. */
+/* Multiply-adds of a model that is worth emulating at all levels of Arm, and on a GPU at reduced precision, too. */
 #define SMALL 2e7
 /* Of one that is worth interpreting the code of a GPU for. */
 #define SMALL_ON_GPU 1e8
@@ -198,6 +198,7 @@ static int left_out(unsigned levels)
 static void run_everywhere(Model *m, const ModelEntry *e, ArmLevels *arm, Turn *turn, Score *score)
 {
 	static const Gpus gpus = {.target = {"sm_80"}, .n = 1, .macs = SMALL_ON_GPU};
+	static const Gpus reduced = {.target = {"sm_80"}, .precision = {"tf32"}, .n = 1, .macs = SMALL};
 	RunHow native = {.target = "native", .level = 2, .threads = 1, .scratch = arm->scratch};
 	RunHow file = {.target = "native", .level = 2, .threads = 2, .file = true, .scratch = arm->scratch};
 
@@ -206,6 +207,7 @@ static void run_everywhere(Model *m, const ModelEntry *e, ArmLevels *arm, Turn *
 	arm->which = turn->emulated ? choose_levels(m, &turn->last) : 0;
 	run_levels(m, arm, score);
 	run_gpus(m, &gpus, arm->scratch, score);
+	run_gpus(m, &reduced, arm->scratch, score);
 	turn->left_out += left_out(arm->which);
 	if (take_splits(m))
 		run_how(m, "on-thresholds", &native, score);
