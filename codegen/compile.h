@@ -16,6 +16,7 @@ typedef struct MloCodegenOptions {
 	const char *cache_dir;   /* object cache; NULL: none */
 	bool direct_only;        /* no Winograd (MloLowerCx) */
 	MloElem weights;         /* of products (MloLowerCx) */
+	MloElem precision;       /* that was asked for: what attention of a GPU may multiply */
 	MloTier tier;            /* kernels of this tier and those behind it alone; the graph has no layouts then, unless it is the first */
 	const MloChooser *chooser; /* of schedules (codegen/schedule.h); NULL: the cost model */
 	/* Called with the text of what was asked for: kind is "kernels", "llvm" or "asm". */

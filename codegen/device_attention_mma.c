@@ -1,6 +1,6 @@
 /* codegen/device_attention_mma.c -- attention on tensor cores: products of f16 or bf16, sums and all between the products in f32.
  *
- * A warp has 16 queries.  Fragments of them stay in registers, and so do those of the results; sums of a product with keys are, once they
+ * A warp has 16 queries.  Fragments of them stay in registers, unless heads are wide, and so do those of the results; sums of a product with keys are, once they
  * are exponentials, fragments of the product with values (PTX ISA, m16n8k16: C and A lie alike), which need no shared memory.  Keys and
  * values lie there in rows of an odd number of pieces of 16 bytes, eight rows of which are in different banks; fragments of values are
  * read transposed. */
@@ -9,12 +9,13 @@
 #include "codegen/device_tile.h"
 
 enum { ROWS = 16, COLUMNS = 8, STEP = 16 /* terms of a product */, PIECE = 16 /* bytes */, PIECE_ELEMS = 8, MOST_WARPS = 4 };
-enum { MOST_KEYS = 64, MOST_WIDE = 256, REGISTERS = 144, SUMS = 4, HALVES = 2, QUAD = 4 /* lanes that share a row */, WORD = 4 };
+enum { MOST_KEYS = 64, MOST_WIDE = 256, MOST_KEPT = 160, REGISTERS = 144, SUMS = 4, HALVES = 2, QUAD = 4 /* lanes that share a row */, WORD = 4 };
 
 typedef struct Mma {
 	DeviceAttention a;
 	const MmaKind *kind;
 	bool quarters;                  /* capability 7.5: products of half as many terms */
+	bool kept;                      /* queries stay in registers, else they are read anew for each tile of keys */
 	int terms, columns;             /* whole fragments */
 	int q_row, k_row, v_row, o_row; /* bytes */
 	int k_from, v_from, bytes;      /* queries come first; the results take the place of all */
@@ -44,6 +45,13 @@ static void shape(Mma *m, const KAttention *t)
 	m->bytes = m->v_from + t->keys * m->v_row;
 	if (m->bytes < t->rows * m->o_row)
 		m->bytes = t->rows * m->o_row;
+	m->kept = m->terms <= MOST_KEPT;
+}
+
+/* Of fragments that a thread has. */
+static int registers(const Mma *m, const KAttention *t)
+{
+	return m->columns / 2 + t->keys / 2 + (m->kept ? m->terms / 4 : 0);
 }
 
 bool attention_mma_schedule(const MloTarget *t, int64_t queries, MloElem word, KAttention *a)
@@ -51,19 +59,20 @@ bool attention_mma_schedule(const MloTarget *t, int64_t queries, MloElem word, K
 	KAttention tried = *a;
 	Mma m = {0};
 
-	if (word == EL_f32 || !mma_kind(t->gpu->capability, word, word) || a->terms > MOST_WIDE || a->nv > MOST_WIDE)
+	if ((word != EL_f16 && word != EL_bf16) || !mma_kind(t->gpu->capability, word, word) || a->terms > MOST_WIDE || a->nv > MOST_WIDE)
 		return false;
 	tried.word = word;
 	tried.rows = ROWS;
 	while (tried.rows < queries && tried.rows < ROWS * MOST_WARPS)
 		tried.rows *= 2;
-	for (tried.keys = MOST_KEYS; tried.keys >= STEP; tried.keys /= 2) {
-		shape(&m, &tried);
-		if (m.columns / 2 + m.terms / 4 + tried.keys / 2 > REGISTERS || m.bytes > t->gpu->block_shared)
-			continue;
-		*a = tried;
-		return true;
-	}
+	for (; tried.rows >= ROWS; tried.rows /= 2)
+		for (tried.keys = MOST_KEYS; tried.keys >= STEP; tried.keys /= 2) {
+			shape(&m, &tried);
+			if (registers(&m, &tried) > REGISTERS || m.bytes > t->gpu->block_shared)
+				continue;
+			*a = tried;
+			return true;
+		}
 	return false;
 }
 
@@ -124,31 +133,14 @@ static void load_matrices(Mma *m, LLVMValueRef at, int64_t behind, bool turned, 
 		out[i] = as_operand(m, LLVMBuildExtractValue(e->b, v, i, ""));
 }
 
-static void call_product(Mma *m, const char *name, LLVMValueRef *a, int na, LLVMValueRef *b, int nb, LLVMValueRef *sum)
-{
-	Emit *e = m->a.e;
-	LLVMValueRef arg[10], r;
-	unsigned n = 0;
-
-	for (int i = 0; i < na; i++)
-		arg[n++] = a[i];
-	for (int i = 0; i < nb; i++)
-		arg[n++] = b[i];
-	for (int i = 0; i < SUMS; i++)
-		arg[n++] = sum[i];
-	r = emit_intrinsic(e, name, NULL, 0, arg, n);
-	for (int i = 0; i < SUMS; i++)
-		sum[i] = LLVMBuildExtractValue(e->b, r, (unsigned)i, "");
-}
-
 static void multiply(Mma *m, LLVMValueRef *a, LLVMValueRef *b, LLVMValueRef *sum)
 {
 	if (!m->quarters) {
-		call_product(m, m->kind->name, a, 4, b, 2, sum);
+		device_product(m->a.e, m->kind->name, a, 4, b, 2, sum, SUMS);
 		return;
 	}
 	for (int h = 0; h < 2; h++)
-		call_product(m, m->kind->half, a + 2 * h, 2, b + h, 1, sum);
+		device_product(m->a.e, m->kind->half, a + 2 * h, 2, b + h, 1, sum, SUMS);
 }
 
 /* Where a lane's row of 16 bytes lies: rows 0-7 and 8-15, then the next piece; swapped: pieces first. */
@@ -161,11 +153,12 @@ static LLVMValueRef matrix_at(Mma *m, LLVMValueRef row, int64_t stride, int64_t 
 	return attention_byte(e, place_in(m, row, stride, swapped ? bit3 : bit4, from));
 }
 
-static void load_queries(Mma *m)
+/* Fragments of terms [from, to). */
+static void load_queries(Mma *m, int from, int to)
 {
 	LLVMValueRef at = matrix_at(m, tile_mul(m->a.e, m->warp, ROWS), m->q_row, 0, false);
 
-	for (int k = 0; k < m->terms / STEP; k++)
+	for (int k = from / STEP; k < to / STEP; k++)
 		load_matrices(m, at, (int64_t)k * STEP * 2, false, m->q + 4 * k);
 }
 
@@ -177,12 +170,15 @@ static void multiply_keys(Mma *m)
 
 	for (int i = 0; i < n * SUMS; i++)
 		m->sum[i] = emit_const_f(LLVMFloatTypeInContext(e->ctx), 0);
-	for (int k = 0; k < m->terms / STEP; k++)
+	for (int k = 0; k < m->terms / STEP; k++) {
+		if (!m->kept)
+			load_queries(m, k * STEP, (k + 1) * STEP);
 		for (int j = 0; j < n; j += 2) {
 			load_matrices(m, at, (int64_t)j * COLUMNS * m->k_row + (int64_t)k * STEP * 2, false, b);
 			multiply(m, m->q + 4 * k, b, m->sum + SUMS * j);
 			multiply(m, m->q + 4 * k, b + 2, m->sum + SUMS * (j + 1));
 		}
+	}
 }
 
 /* Two exponentials that lie beside each other, in a word. */
@@ -277,7 +273,8 @@ static void begin(DeviceAttention *a)
 {
 	Mma *m = (Mma *)a;
 
-	load_queries(m);
+	if (m->kept)
+		load_queries(m, 0, m->terms);
 	for (int i = 0; i < m->columns / COLUMNS * SUMS; i++)
 		LLVMBuildStore(a->e->b, emit_const_f(LLVMFloatTypeInContext(a->e->ctx), 0), m->out[i]);
 	for (int h = 0; h < HALVES; h++)

@@ -44,8 +44,7 @@ static void plan_fragments(Mma *m)
 }
 /* -- products ---------------------------------------------------------------------------------------- */
 
-/* Four matrices of eight rows of 16 bytes, a word of each for each lane. */
-static void load_fragments(Mma *m, LLVMValueRef p, int64_t behind, LLVMValueRef *out)
+void mma_load_fragments(Mma *m, LLVMValueRef p, int64_t behind, LLVMValueRef *out)
 {
 	Emit *e = m->t.e;
 	LLVMTypeRef over = LLVMTypeOf(p);
@@ -57,33 +56,32 @@ static void load_fragments(Mma *m, LLVMValueRef p, int64_t behind, LLVMValueRef 
 		out[i] = LLVMBuildExtractValue(e->b, v, i, "");
 }
 
-/* A word of elements `elem`.  What is not rounded to tf32 yet would be cut. */
-static LLVMValueRef as_operand(Mma *m, LLVMValueRef v, MloElem elem)
+LLVMValueRef mma_rounded(Mma *m, LLVMValueRef v, MloElem elem)
 {
 	Emit *e = m->t.e;
 
-	if (m->kind->word == EL_f16)
-		return LLVMBuildBitCast(e->b, v, LLVMVectorType(LLVMHalfTypeInContext(e->ctx), 2), "");
 	if (m->kind->word != EL_tf32 || elem == EL_tf32)
 		return v;
 	return emit_tf32_bits(e, LLVMBuildBitCast(e->b, v, LLVMFloatTypeInContext(e->ctx), ""));
 }
 
+static LLVMValueRef as_operand(Mma *m, LLVMValueRef v, MloElem elem)
+{
+	if (m->kind->word == EL_f16)
+		return LLVMBuildBitCast(m->t.e->b, v, LLVMVectorType(LLVMHalfTypeInContext(m->t.e->ctx), 2), "");
+	return mma_rounded(m, v, elem);
+}
+
 static void call_mma(Mma *m, const char *name, LLVMValueRef *a, int na, LLVMValueRef *b, int nb, LLVMValueRef *sum, int ns)
 {
 	Emit *e = m->t.e;
-	LLVMValueRef arg[10], r;
-	unsigned n = 0;
+	LLVMValueRef v[4];
 
-	for (int i = 0; i < na; i++)
-		arg[n++] = a[i];
-	for (int i = 0; i < nb; i++)
-		arg[n++] = b[i];
 	for (int i = 0; i < ns; i++)
-		arg[n++] = LLVMBuildLoad2(e->b, m->sum_type, sum[i], "");
-	r = emit_intrinsic(e, name, NULL, 0, arg, n);
+		v[i] = LLVMBuildLoad2(e->b, m->sum_type, sum[i], "");
+	device_product(e, name, a, na, b, nb, v, ns);
 	for (int i = 0; i < ns; i++)
-		LLVMBuildStore(e->b, LLVMBuildExtractValue(e->b, r, (unsigned)i, ""), sum[i]);
+		LLVMBuildStore(e->b, v[i], sum[i]);
 }
 
 /* a: words (g, t), (g+8, t), (g, t+4), (g+8, t+4); b: (t, g), (t+4, g); sums: (g, 2t), (g, 2t+1), then row g+8. */
@@ -109,13 +107,17 @@ void mma_multiply(Mma *m, LLVMValueRef base, int64_t behind)
 	Emit *e = m->t.e;
 	LLVMValueRef a[MAX_M * 4], b[MAX_N * 2];
 
+	if (m->t.c->b.kept) {
+		mma_sparse_multiply(m, base, behind);
+		return;
+	}
 	for (int k = 0; k < m->words / STEP; k++) {
 		LLVMValueRef a_at = byte_at(m, tile_add(e, base, m->a_from[k])), b_at = byte_at(m, tile_add(e, base, m->b_from[k]));
 
 		for (int i = 0; i < m->mt; i++)
-			load_fragments(m, a_at, behind + (int64_t)i * 16 * m->words * 4, a + 4 * i);
+			mma_load_fragments(m, a_at, behind + (int64_t)i * 16 * m->words * 4, a + 4 * i);
 		for (int j = 0; j < m->nt; j += 2)
-			load_fragments(m, b_at, behind + (int64_t)j * 8 * m->words * 4, b + 2 * j);
+			mma_load_fragments(m, b_at, behind + (int64_t)j * 8 * m->words * 4, b + 2 * j);
 		for (int i = 0; i < 4 * m->mt; i++)
 			a[i] = as_operand(m, a[i], m->kind->a);
 		for (int j = 0; j < 2 * m->nt; j++)
@@ -246,25 +248,26 @@ static void stages_registers(Mma *m)
 
 /* -- the kernel -------------------------------------------------------------------------------------- */
 
-/* Sums of the warps in rows of the block, to where the epilogue finds them. */
+/* Sums of the warps in rows of the block, to where the epilogue finds them.  The places are not to be in registers all the time. */
 static void store_sums(Mma *m)
 {
 	Emit *e = m->t.e;
-	LLVMValueRef g = tile_div(e, m->lane, 4), pair = tile_mul(e, tile_rem(e, m->lane, 4), 2), row, column, v;
+	LLVMValueRef lane = device_opaque(e, m->lane), warp_n = device_opaque(e, m->warp_n), slice = device_opaque(e, m->t.slice), row, column, v;
+	LLVMValueRef g = tile_div(e, lane, 4), pair = tile_mul(e, tile_rem(e, lane, 4), 2);
 	LLVMTypeRef two = LLVMVectorType(m->sum_type, 2);
 
 	for (int i = 0; i < m->mt * m->nt * 2; i++) {
 		int fragment = i / 2, half = i % 2;
 
 		row = tile_addc(e, g, fragment / m->nt * 16 + half * 8);
-		column = tile_addc(e, tile_add(e, tile_mul(e, m->warp_n, (int64_t)m->nt * 8), pair), (int64_t)(fragment % m->nt) * 8);
+		column = tile_addc(e, tile_add(e, tile_mul(e, warp_n, (int64_t)m->nt * 8), pair), (int64_t)(fragment % m->nt) * 8);
 		v = LLVMGetPoison(two);
 		for (int k = 0; k < 2; k++) {
 			LLVMValueRef sum = LLVMBuildLoad2(e->b, m->sum_type, m->sum[fragment * 4 + half * 2 + k], "");
 
 			v = LLVMBuildInsertElement(e->b, v, sum, emit_index(e, k), "");
 		}
-		LLVMSetAlignment(LLVMBuildStore(e->b, v, device_word(e, device_sum_at(&m->t, m->t.slice, m->mt * 16, row, column))), 8);
+		LLVMSetAlignment(LLVMBuildStore(e->b, v, device_word(e, device_sum_at(&m->t, slice, m->mt * 16, row, column))), 8);
 	}
 }
 
@@ -286,11 +289,27 @@ static void one_tile(Mma *m)
 		stages_registers(m);
 	for (int w = 0; w < m->warps_m; w++) {
 		device_if(e, &own, LLVMBuildICmp(e->b, LLVMIntEQ, m->warp_m, emit_index(e, w), ""));
-		store_sums(m);
+		if (m->t.c->b.kept)
+			mma_sparse_store(m);
+		else
+			store_sums(m);
 		device_endif(e, &own);
 		device_epilogue(&m->t, w * m->mt * 16, m->mt * 16);
 	}
 	device_tile_finish(&m->t, m->mt * 16);
+}
+
+/* Of the last pieces of B, some threads may have none. */
+static void plan_b_pieces(Mma *m)
+{
+	Emit *e = m->t.e;
+	int rest = b_bytes(m) / PIECE % THREADS;
+
+	for (int j = 0; j < m->b_pieces; j++)
+		m->b_size[j] = NULL;
+	if (rest)
+		m->b_size[m->b_pieces - 1] = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntULT, m->t.thread, emit_index(e, rest), ""),
+		                                             word_const(m, PIECE), word_const(m, 0), "");
 }
 
 static void begin(Mma *m)
@@ -310,14 +329,19 @@ static void begin(Mma *m)
 		m->a[j] = emit_alloca(e, mma_piece_type(m), "a");
 	for (int j = 0; j < m->b_pieces; j++)
 		m->b[j] = emit_alloca(e, mma_piece_type(m), "b");
-	plan_fragments(m);
+	plan_b_pieces(m);
+	if (m->t.c->b.kept)
+		mma_sparse_plan(m);
+	else
+		plan_fragments(m);
 	if (m->table >= 0)
 		mma_make_table(m);
 }
 
-/* Pieces of A: n elements that lie beside each other, at multiples of n. */
-static bool pieces_fit(const KContract *c, int64_t n)
+/* Pieces of A: elements that lie beside each other, at multiples of their number. */
+static bool pieces_fit(const KContract *c, const MmaKind *kind)
 {
+	int64_t n = (int64_t)PIECE_WORDS * mma_word_elems(kind);
 	const int64_t whole[] = {c->a.b0, c->a.b1, c->a.y, c->a.x, c->group_k, c->a.block < c->nk || c->group_k ? c->a.blk : 0};
 
 	/* channels of stages and pieces add up */
@@ -358,34 +382,34 @@ static int choose_slices(const Mma *m, const MloKernel *k, const MloGpu *gpu)
 
 static void choose_shape(Mma *m, const MloKernel *k, const MloGpu *gpu)
 {
-	enum { MOST = 128, LEAST = 64, LEAST_STAGES = 2 };
+	enum { MOST = 128, LEAST = 64, LEAST_STAGES = 2, MOST_STAGED = 64 * THREADS /* sums */ };
 	DeviceTile *t = &m->t;
 
 	t->rows = MOST;
 	while (t->rows > LEAST && (device_tile_count(k, t->c, t->rows, t->columns) < gpu->sms * 3 / 4 ||
-	                           LEAST_STAGES * stage_bytes(m) + mma_sizes_bytes(m) > gpu->block_shared))
+	                           LEAST_STAGES * stage_bytes(m) + mma_sizes_bytes(m) > gpu->block_shared ||
+	                           (!m->async && t->rows * t->columns > MOST_STAGED)))
 		t->rows /= 2;
 	m->warps_n = t->columns >= 64 ? 2 : 1;
 	m->warps_m = WARPS / m->warps_n;
 	m->mt = t->rows / m->warps_m / 16;
 	m->nt = t->columns / m->warps_n / 8;
 	m->a_pieces = t->rows * m->words / PIECE_WORDS / THREADS;
-	m->b_pieces = t->columns * m->words / PIECE_WORDS / THREADS;
+	m->b_pieces = b_pieces(m);
 	m->stages = choose_stages(m, gpu);
 	t->parts = device_tile_parts(t, k, gpu, m->all, 4);
 	m->share = m->all / t->parts;
 	t->slices = choose_slices(m, k, gpu);
 }
 
-static bool shape_fits(const KContract *c, const MmaKind *kind, int columns)
+bool mma_fits(const KContract *c, const MmaKind *kind, int columns)
 {
-	int64_t n = (int64_t)PIECE_WORDS * mma_word_elems(kind);
 	int words = c->dot / mma_word_elems(kind);
 
 	return !c->wino && !c->depth && !c->sparse.spread && !c->scale.on && c->b.packed && c->nk > 0 && c->nc > 0 &&
 	       !c->a_at && !c->y_lo &&
 	       c->nky * c->nkx <= MOST_TAPS && (words == MMA_LEAST_WORDS || words == MMA_MOST_WORDS) &&
-	       columns % 16 == 0 && columns <= 128 && columns * words >= PIECE_WORDS * THREADS && pieces_fit(c, n) &&
+	       columns % 16 == 0 && columns <= 128 && columns * words >= PIECE_WORDS * THREADS && pieces_fit(c, kind) &&
 	       (!c->group_k || (c->group_c > 0 && c->group_c % columns == 0));
 }
 
@@ -409,7 +433,7 @@ bool device_mma(LLVMModuleRef module, const MloKernel *k, const MloTarget *targe
 	DeviceIf fast;
 	EmitLoop l;
 
-	if (!kind || !shape_fits(c, kind, columns))
+	if (!kind || !mma_fits(c, kind, columns))
 		return false;
 	m.words = c->dot / mma_word_elems(kind);
 	m.quarters = target->gpu->capability < 80;
@@ -418,6 +442,7 @@ bool device_mma(LLVMModuleRef module, const MloKernel *k, const MloTarget *targe
 	m.all = m.per_tap * c->nky * c->nkx;
 	choose_shape(&m, k, target->gpu);
 	device_tile_kernel(&m.t, module, k, target, symbol);
+	f.few_registers = !m.async;
 	*launch = device_tile_launch(&m.t, k, (int64_t)m.stages * stage_bytes(&m), (int64_t)m.mt * 16 * columns);
 	m.sizes = mma_taps_inside(c) ? -1 : (int64_t)launch->shared_bytes;
 	launch->shared_bytes += (uint32_t)mma_sizes_bytes(&m);

@@ -23,5 +23,7 @@ typedef struct MmaKind {
 
 /* NULL: there is no such product on a device of that capability. */
 const MmaKind *mma_kind(int capability, MloElem a, MloElem b);
+/* Can stages of c->dot terms be brought and multiplied in tiles of so many columns? */
+bool mma_fits(const KContract *c, const MmaKind *kind, int columns);
 static inline int mma_word_elems(const MmaKind *m) { return 32 / (int)mlo_elem_bits(m->word); }
 #endif

@@ -43,9 +43,9 @@ void mma_plan_pieces(Mma *m)
 		at = tile_add(e, m->row[j].at, k);
 		m->from[j] = LLVMBuildGEP2(e->b, mem, e->arg[t->c->a_arg], &at, 1, "from");
 	}
-	m->a_step = m->b_step = step * m->words * 4;
+	m->a_step = m->b_step = step * m->words * 4; /* THREADS pieces */
 	m->a_to = tile_add(e, m->own, mma_piece_at(m, row, m->q));
-	m->b_to = tile_addc(e, m->a_to, a_bytes(m));
+	m->b_to = tile_addc(e, t->c->b.kept ? tile_add(e, m->own, tile_mul(e, t->thread, PIECE)) : m->a_to, a_bytes(m));
 	m->sizes_at = m->sizes < 0 ? NULL : tile_addc(e, tile_mul(e, row, (int64_t)m->a_pieces * 4), m->sizes);
 }
 
@@ -166,10 +166,9 @@ LLVMValueRef mma_weights_at(Mma *m, LLVMValueRef number)
 {
 	Emit *e = m->t.e;
 	LLVMTypeRef i8 = LLVMInt8TypeInContext(e->ctx);
-	int64_t bytes = (int64_t)m->t.columns * m->words * 4;
 	LLVMValueRef tile = tile_mul(e, tile_div(e, m->t.column, m->t.columns), m->all), at;
 
-	at = tile_mul(e, tile_add(e, tile, number), bytes);
+	at = tile_mul(e, tile_add(e, tile, number), b_bytes(m));
 	at = tile_add(e, at, tile_mul(e, m->t.thread, PIECE));
 	return LLVMBuildGEP2(e->b, i8, e->arg[m->t.c->b_arg], &at, 1, "");
 }
@@ -200,7 +199,7 @@ void mma_copy(Mma *m, const Stage *s, LLVMValueRef base, int64_t behind)
 	for (int j = 0; j < m->a_pieces; j++)
 		mma_copy_piece(m, a_to, behind + (int64_t)j * m->a_step, input_at(m, s, j), 0, size[j]);
 	for (int j = 0; j < m->b_pieces; j++)
-		mma_copy_piece(m, b_to, behind + (int64_t)j * m->b_step, weights, (int64_t)j * THREADS * PIECE, NULL);
+		mma_copy_piece(m, b_to, behind + (int64_t)j * m->b_step, weights, (int64_t)j * THREADS * PIECE, m->b_size[j]);
 }
 
 /* -- through registers ------------------------------------------------------------------------------- */

@@ -51,6 +51,25 @@ void device_copy_piece(Emit *e, LLVMValueRef to, int64_t to_behind, LLVMValueRef
 	LLVMBuildCall2(e->b, type, code, arg, bytes ? 3 : 2, "");
 }
 
+/* -- products of matrices ---------------------------------------------------------------------------- */
+
+void device_product(Emit *e, const char *name, LLVMValueRef *a, int na, LLVMValueRef *b, int nb, LLVMValueRef *sum, int ns)
+{
+	LLVMValueRef arg[10], r;
+	unsigned n = 0;
+
+	MLO_ASSERT(na + nb + ns <= (int)(sizeof arg / sizeof *arg));
+	for (int i = 0; i < na; i++)
+		arg[n++] = a[i];
+	for (int i = 0; i < nb; i++)
+		arg[n++] = b[i];
+	for (int i = 0; i < ns; i++)
+		arg[n++] = sum[i];
+	r = emit_intrinsic(e, name, NULL, 0, arg, n);
+	for (int i = 0; i < ns; i++)
+		sum[i] = LLVMBuildExtractValue(e->b, r, (unsigned)i, "");
+}
+
 /* -- shuffles ---------------------------------------------------------------------------------------- */
 
 static LLVMValueRef shuffle_word(Emit *e, LLVMValueRef v, int flip)

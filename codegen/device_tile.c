@@ -364,7 +364,7 @@ static void outputs(DeviceTile *t, int slices, LLVMValueRef first, int n)
 	EmitLoop l;
 	DeviceIf there;
 
-	i = emit_for(e, &l, t->f->team.thread, emit_index(e, (int64_t)n * t->columns), emit_index(e, t->f->team.threads), "output");
+	i = emit_for(e, &l, device_opaque(e, t->f->team.thread), emit_index(e, (int64_t)n * t->columns), emit_index(e, t->f->team.threads), "output");
 	row = across ? tile_div(e, i, t->columns) : tile_rem(e, i, n);
 	column = across ? tile_rem(e, i, t->columns) : tile_div(e, i, n);
 	sum = sum_of(t, slices, n, row, column);

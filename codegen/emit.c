@@ -27,6 +27,11 @@ bool emit_has(const Emit *e, const char *need)
 	return false;
 }
 
+bool emit_takes_memory(const Emit *e)
+{
+	return e->t->arch[0] == 'x' && emit_has(e, "avx");
+}
+
 bool emit_has_masks(const Emit *e, unsigned bytes)
 {
 	if (e->t->arch[0] != 'x')
@@ -171,7 +176,7 @@ LLVMValueRef emit_alloca(Emit *e, LLVMTypeRef t, const char *name)
 
 /* -- statements ---------------------------------------------------------------------------------- */
 
-static void emit_stmt(Emit *e, const KStmt *s)
+void emit_stmt(Emit *e, const KStmt *s)
 {
 	if (e->team && device_stmt(e, s))
 		return;

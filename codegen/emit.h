@@ -47,6 +47,7 @@ MloStatus mlo_emit_direct(LLVMModuleRef m, const MloTarget *t, const MloKernel *
 unsigned mlo_emit_pointers(const MloKernel *k);
 
 /* Pieces shared by the emitters (codegen/emit_*.c). */
+void emit_stmt(Emit *e, const KStmt *s);
 void emit_stmts(Emit *e, const KStmt *first);          /* a body in the current context */
 void emit_contract(Emit *e, const KStmt *s);           /* emit_contract.c; runs tasks begin..end itself */
 void emit_contract_inside(Emit *e, const KStmt *s);    /* all of one that stands in loops */

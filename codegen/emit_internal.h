@@ -6,6 +6,7 @@
 /* Capabilities of the target that its facts imply. */
 /* An x86 feature by name ("fma"), which other machines have likewise or need not; some lack a few. */
 bool emit_has(const Emit *e, const char *need);
+bool emit_takes_memory(const Emit *e); /* does arithmetic take an operand from memory, wherever it lies?  (Intel SDM, VEX and EVEX) */
 bool emit_has_masks(const Emit *e, unsigned bytes); /* masked loads and stores of elements this wide */
 
 /* Lanes of a value or type: 0 for scalars. */

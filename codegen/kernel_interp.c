@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "codegen/forest.h"
+#include "codegen/kept.h"
 #include "codegen/kernel_text.h"
 #include "codegen/sparse.h"
 #include "codegen/winograd.h"
@@ -450,6 +451,23 @@ static double contract_load(Interp *p, int arg, int64_t i)
 	return !at ? 0 : mlo_elem_is_float(t) ? v.f : (double)v.i;
 }
 
+/* One that is there or zero, of half of the terms. */
+static double contract_kept(Interp *p, const KContract *c, int64_t channel, int64_t tap, int64_t k)
+{
+	int64_t w = (int64_t)c->vecs * c->lanes, size = mlo_elem_bits(c->b.elem) / 8;
+	int64_t stage = (channel / w * c->nky * c->nkx + tap) * mlo_contract_steps(c) + k / c->dot, at = stage * kept_stage_bytes(c);
+	unsigned char *meta;
+	uint32_t word;
+	int bit, which;
+
+	meta = element(p, c->b_arg, (at + kept_meta_at(c, channel % w, k % c->dot, &bit)) / size, "reads");
+	if (!meta)
+		return 0;
+	memcpy(&word, meta, sizeof word);
+	which = kept_which(c, k, word >> bit & 15);
+	return which < 0 ? 0 : contract_load(p, c->b_arg, (at + kept_term_at(c, channel % w, k % c->dot, which)) / size);
+}
+
 static double contract_term(Interp *p, const KContract *c, const int64_t *o, int64_t a, int64_t tap, int64_t k)
 {
 	int64_t kk = o[4] / c->group_c * c->group_k + k, w = (int64_t)c->vecs * c->lanes, b;
@@ -464,7 +482,8 @@ static double contract_term(Interp *p, const KContract *c, const int64_t *o, int
 	b += c->b_at ? idx(p, c->b_at) : 0;
 	if (c->zero.given)
 		zero += contract_load(p, c->zero.z_arg, 0);
-	return (contract_load(p, c->a_arg, a) - zero) * contract_load(p, c->b_arg, b) *
+	return (contract_load(p, c->a_arg, a) - zero) *
+	       (c->b.kept ? contract_kept(p, c, o[4], tap, k) : contract_load(p, c->b_arg, b)) *
 	       (c->scale.on ? contract_load(p, c->scale.g_arg, o[0] * c->scale.b0 + k) : 1);
 }
 

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "codegen/kernel_text.h"
+#include "codegen/kept.h"
 #include "codegen/matrix.h"
 #include "codegen/sparse.h"
 #include "codegen/strips.h"
@@ -330,6 +331,7 @@ static void check_elements(Scope *s, const KContract *c)
 	static const struct { MloElem a, b; int dot; } known[] = {
 		{EL_f32, EL_f32, 1}, {EL_f32, EL_f16, 1}, {EL_f32, EL_bf16, 1}, {EL_bf16, EL_f32, 1}, {EL_bf16, EL_f16, 1},
 		{EL_bf16, EL_bf16, 1}, {EL_bf16, EL_bf16, 2}, {EL_bf16, EL_bf16, 4},
+		{EL_f16, EL_f32, 1}, {EL_f16, EL_f16, 1}, {EL_f16, EL_bf16, 1},
 		{EL_tf32, EL_f32, 1}, {EL_f32, EL_tf32, CONTRACT_MOST_DOT + 1}, {EL_tf32, EL_tf32, CONTRACT_MOST_DOT + 1},
 		{EL_u8, EL_i8, 4}, {EL_i8, EL_i8, 4}, {EL_u8, EL_i8, 8}, {EL_i8, EL_i8, 8}};
 	int64_t tiles = mlo_contract_ctiles(c), w = (int64_t)c->vecs * c->lanes;
@@ -346,6 +348,12 @@ static void check_elements(Scope *s, const KContract *c)
 		wrong(s, "contraction of %d at once that do not lie beside each other", dot);
 	if (c->b.part && (c->b.part != 2 || dot != 4 || !c->b.packed || c->depth || c->sparse.spread))
 		wrong(s, "contraction with weights of %d of %d terms side by side", c->b.part, dot);
+	if (c->b.kept && (!c->b.packed || dot <= CONTRACT_MOST_DOT || dot * (int)mlo_elem_bits(c->b.elem) % (32 * KEPT_WORDS) || w % KEPT_CHANNELS ||
+	                  c->b_at || c->nk < 1 || c->nc < 1))
+		wrong(s, "contraction with half of %d terms for %lld channels", dot, (long long)w);
+	else if (c->b.kept && arg_ok(s, c->b_arg, "contraction") && s->k->arg.items[c->b_arg].count != kept_elems(c))
+		wrong(s, "contraction with %lld weights, half of the terms are %lld", (long long)s->k->arg.items[c->b_arg].count,
+		      (long long)kept_elems(c));
 	if (contract_pairs(c) && (c->cols % 2 || c->wino || c->depth || c->sparse.spread || contract_is_depthwise(c)))
 		wrong(s, "contraction by products of matrices in tiles of %d columns", c->cols);
 	check_input(s, c->a_arg, c->a.elem, "A");

@@ -70,7 +70,7 @@ MloStatus attention_device_build(Attention *a)
 	KStmt *st;
 	int var;
 
-	if (!mlo_schedule_attention(a->l.cx->target, guessed(a, syms), mlo_kernel_guess_dim(syms, a->queries), a->l.cx->weights, &t))
+	if (!mlo_schedule_attention(a->l.cx->target, guessed(a, syms), mlo_kernel_guess_dim(syms, a->queries), a->l.cx->precision, &t))
 		return MLO_ERR_UNSUPPORTED;
 	for (int d = 0; d < a->nbatch; d++) {
 		at = kb_loop(&at, KL_PAR, extent_of(k, y->dim[d]), &var);

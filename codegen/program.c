@@ -553,7 +553,7 @@ MloStatus program_new(Plan *plan, const MloGraph *g, Program **out)
 {
 	Builder b = {.plan = plan, .p = MLO_NEW(plan->arena, Program),
 	             .cx = {.arena = plan->arena, .graph = g, .target = plan->target, .diag = plan->diag,
-	                    .direct_only = plan->opt->direct_only, .weights = plan->opt->weights,
+	                    .direct_only = plan->opt->direct_only, .weights = plan->opt->weights, .precision = plan->opt->precision,
 	                    .chooser = plan->opt->chooser, .weight_bytes = constant_bytes(g)}};
 
 	*out = b.p;

@@ -15,7 +15,7 @@ typedef struct MloGraph MloGraph;
  * block == 0: dense row-major in logical order.
  * block == B: dimension 1 (channels) is split: [d0][ceil(d1/B)][d2]...[dn][B]; lanes past d1 are
  * unspecified (finite or not) and nobody may read them into a result.
- * stored: elements of f32 are rounded to that when they are stored: bf16 or tf32; EL_none: they are not. */
+ * stored: elements of f32 are rounded to that when they are stored: bf16, f16 or tf32; EL_none: they are not. */
 typedef struct MloLayout {
 	int16_t block;
 	MloElem stored;

@@ -110,6 +110,12 @@ static inline bool mlo_target_bf16(const MloTarget *t)
 	return t->dots->bf16 || (t->matrix && t->matrix->bf16) || (t->gpu && t->gpu->capability >= 80);
 }
 
+/* Does it multiply numbers of f16 (GPUs: all capabilities that there are)? */
+static inline bool mlo_target_f16(const MloTarget *t)
+{
+	return t->gpu != NULL;
+}
+
 /* Does it multiply float32 rounded to tf32, faster than float32? */
 static inline bool mlo_target_tf32(const MloTarget *t)
 {

@@ -203,6 +203,7 @@ static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, 
 		.cache_dir = c->opt->cache_dir,
 		.direct_only = c->opt->no_winograd || t->gpu,
 		.weights = weights_of(c, t),
+		.precision = precision_of(c, t),
 		.tier = c->tier,
 		.chooser = c->hooks && c->hooks->chooser.choose          ? &c->hooks->chooser
 			   : c->opt->cache_dir && !c->opt->no_tuned ? &tuned

@@ -11,7 +11,11 @@ void device_close(void);
 /* Kernels that neither contractions nor loops take are run as tasks, too, instead of being an error. */
 extern bool device_every_kernel;
 
-typedef struct DeviceBuffer { void *host; uint64_t device; size_t bytes; } DeviceBuffer;
+typedef struct DeviceBuffer {
+	void *host;
+	uint64_t device;
+	size_t bytes, skew; /* skew: from an aligned place to where it begins on the device */
+} DeviceBuffer;
 
 /* Emits k for t, runs it with these buffers, one per argument, and brings results back.  blocks: of the grid, 0: as the launch says.
  * False: said on stdout why. */
@@ -30,7 +34,8 @@ typedef struct DeviceContract {
 	enum { DEVICE_BLOCKS, DEVICE_DENSE, DEVICE_ROWS } layout; /* channel blocks, NCHW, rows of channels */
 	double most;                 /* of device_same() */
 } DeviceContract;
-MloKernel *device_contract(MloArena *a, const MloTarget *t, const DeviceContract *c);
+/* half: of weights without half of their terms, where the device has that (codegen/kept.h). */
+MloKernel *device_contract(MloArena *a, const MloTarget *t, const DeviceContract *c, bool half);
 /* What packed weights have to be beyond the contraction's terms, and sums of the weights where there are any. */
 void device_weights(const MloKernel *k, void *const *arg);
 

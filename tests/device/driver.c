@@ -194,15 +194,15 @@ bool device_run(const MloKernel *k, const MloTarget *t, const char *name, Device
 	bool ok = make_code(k, t, name, &launch, &code, d) && load(&code, name, &module);
 
 	for (size_t i = 0; i < k->arg.n && ok; i++)
-		ok = !buffer[i].bytes || (!cuMemAlloc_v2(&buffer[i].device, buffer[i].bytes) &&
-		                          !cuMemcpyHtoD_v2(buffer[i].device, buffer[i].host, buffer[i].bytes));
+		ok = !buffer[i].bytes || (!cuMemAlloc_v2(&buffer[i].device, buffer[i].bytes + buffer[i].skew) &&
+		                          !cuMemcpyHtoD_v2(buffer[i].device += buffer[i].skew, buffer[i].host, buffer[i].bytes));
 	ok = ok && start(k, name, module, &launch, buffer, blocks);
 	for (size_t i = 0; i < k->arg.n; i++) {
 		if (!buffer[i].device)
 			continue;
 		if (ok)
 			cuMemcpyDtoH_v2(buffer[i].host, buffer[i].device, buffer[i].bytes);
-		cuMemFree_v2(buffer[i].device);
+		cuMemFree_v2(buffer[i].device - buffer[i].skew);
 		buffer[i].device = 0;
 	}
 	if (module)

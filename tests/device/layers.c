@@ -61,12 +61,17 @@ static size_t elem_bytes(const MloValue *v)
 
 static void put_elem(const MloValue *v, const MloTensor *t, int64_t from, char *to)
 {
-	MloTensor half = {.elem = EL_bf16, .rank = 0, .data = to, .nbytes = 2};
+	MloTensor half = {.elem = v->layout.stored, .rank = 0, .data = to, .nbytes = 2};
+	float rounded;
 
-	if (v->layout.half)
+	if (v->layout.stored == EL_tf32) {
+		rounded = mlo_round_tf32((float)mlo_tensor_f64(t, from));
+		memcpy(to, &rounded, sizeof rounded);
+	} else if (v->layout.stored) {
 		mlo_tensor_set_f64(&half, 0, mlo_tensor_f64(t, from));
-	else
+	} else {
 		memcpy(to, (const char *)t->data + (size_t)from * elem_bytes(v), elem_bytes(v));
+	}
 }
 
 /* What v is in memory; `used`: which elements of it mean something, of the others each bit is 1. */

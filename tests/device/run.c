@@ -33,7 +33,7 @@ static bool try_random(MloArena *a, const MloTarget *t, uint64_t seed)
 	snprintf(name, sizeof name, "random kernel %llu", (unsigned long long)seed);
 	for (size_t i = 0; i < k->arg.n; i++)
 		if (k->arg.items[i].dir != KA_SCRATCH)
-			got[i] = (DeviceBuffer){in.arg[i], 0, (size_t)k->arg.items[i].count * mlo_elem_bits(k->arg.items[i].elem) / 8};
+			got[i] = (DeviceBuffer){.host = in.arg[i], .bytes = (size_t)k->arg.items[i].count * mlo_elem_bits(k->arg.items[i].elem) / 8};
 	ok = mlo_kernel_interp(k, want.arg, 0, k->ntasks, &d) == MLO_OK && device_run(k, t, name, got, seed % 2 ? FEW_BLOCKS : 0, &d) &&
 	     device_same(k, name, got, want.arg, approx ? 1e-10 : 0);
 	if (!ok) {
@@ -89,6 +89,24 @@ static const DeviceContract contracts[] = {
 	{"u8 depthwise", EL_u8, EL_i8, 1, 9, 9, 1, 1, 64, 3, 1, 1, 3, DEVICE_BLOCKS, 0},
 };
 
+/* Of weights half of whose terms are zero; skew: of A, in bytes. */
+static const struct { DeviceContract of; size_t skew; } kept[] = {
+	{{"f16 half 3x3", EL_f16, EL_f16, 2, 9, 11, 64, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, SHORT}, 0},
+	{{"bf16 half 3x3", EL_bf16, EL_bf16, 2, 9, 11, 64, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, SHORT}, 0},
+	{{"bf16 half tails", EL_bf16, EL_bf16, 1, 9, 11, 40, 33, 1, 3, 2, 1, 0, DEVICE_BLOCKS, SHORT}, 0},
+	{{"bf16 half long rows", EL_bf16, EL_bf16, 1, 1, 70, 1600, 128, 1, 1, 1, 0, 0, DEVICE_ROWS, SHORT}, 0},
+	{{"bf16 half groups", EL_bf16, EL_bf16, 1, 7, 7, 64, 64, 2, 3, 1, 1, 0, DEVICE_BLOCKS, SHORT}, 0},
+	{{"bf16 half unaligned", EL_bf16, EL_bf16, 1, 1, 20, 192, 40, 1, 1, 1, 0, 0, DEVICE_ROWS, SHORT}, 2},
+	{{"tf32 half 3x3", EL_tf32, EL_tf32, 1, 9, 11, 64, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, F32}, 0},
+	{{"f32 half rows by tf32", EL_f32, EL_tf32, 1, 1, 70, 96, 40, 1, 1, 1, 0, 0, DEVICE_ROWS, SHORT}, 0},
+	{{"tf32 half unaligned", EL_tf32, EL_tf32, 1, 1, 20, 96, 40, 1, 1, 1, 0, 0, DEVICE_ROWS, F32}, 4},
+	{{"u8 half 3x3", EL_u8, EL_i8, 2, 9, 11, 64, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, 0}, 0},
+	{{"u8 half zero point", EL_u8, EL_i8, 1, 9, 11, 48, 33, 1, 3, 1, 1, 117, DEVICE_BLOCKS, 0}, 0},
+	{{"i8 half long rows", EL_i8, EL_i8, 1, 1, 70, 3200, 128, 1, 1, 1, 0, -5, DEVICE_ROWS, 0}, 0},
+	{{"i8 half unaligned", EL_i8, EL_i8, 1, 1, 20, 320, 40, 1, 1, 1, 0, 0, DEVICE_ROWS, 0}, 1},
+	{{"i8 half dense", EL_i8, EL_i8, 1, 5, 7, 40, 20, 1, 3, 1, 1, 0, DEVICE_DENSE, 0}, 0},
+};
+
 static void fill(KernelRandom *r, MloElem t, void *p, size_t bytes)
 {
 	for (size_t i = 0; i < bytes; i += mlo_elem_bits(t) / 8) {
@@ -106,8 +124,8 @@ static void fill(KernelRandom *r, MloElem t, void *p, size_t bytes)
 	}
 }
 
-/* Runs k both ways, with what `prepare` makes of arguments that are random. */
-static bool try_kernel(MloArena *a, const MloTarget *t, const MloKernel *k, const char *name, unsigned blocks, double most,
+/* Runs k both ways, its first argument so many bytes behind an aligned place, with what `prepare` makes of arguments that are random. */
+static bool try_kernel(MloArena *a, const MloTarget *t, const MloKernel *k, const char *name, unsigned blocks, double most, size_t skew,
                        void (*prepare)(const void *of, const MloKernel *k, void *const *arg), const void *of)
 {
 	DeviceBuffer *got = MLO_NEWN(a, DeviceBuffer, k->arg.n + 1);
@@ -120,6 +138,7 @@ static bool try_kernel(MloArena *a, const MloTarget *t, const MloKernel *k, cons
 		const KArg *g = &k->arg.items[i];
 
 		got[i].bytes = (size_t)g->count * mlo_elem_bits(g->elem) / 8;
+		got[i].skew = i == 0 ? skew : 0;
 		got[i].host = arg[i] = mlo_alloc(a, got[i].bytes, 1);
 		fill(&r, g->elem, got[i].host, got[i].bytes);
 	}
@@ -159,6 +178,7 @@ static const DeviceAttentionCase attentions[] = {
 	{"attention f32 by f16", EL_f32, EL_f16, 2, 2, 2, 70, 150, 64, 72, DEVICE_PACKED, DEVICE_CHOSEN | DEVICE_CAP, ROUNDED},
 	{"attention odd f16", EL_f32, EL_f16, 1, 2, 2, 17, 45, 13, 9, DEVICE_TURNED, DEVICE_ADDED, ROUNDED},
 	{"attention wide f16", EL_f32, EL_f16, 1, 1, 1, 33, 64, 128, 128, DEVICE_APART, 0, ROUNDED},
+	{"attention wider bf16", EL_bf16, EL_bf16, 1, 1, 1, 20, 40, 256, 200, DEVICE_APART, DEVICE_ADDED, ROUNDED},
 	{"attention few keys", EL_f32, EL_f32, 2, 2, 2, 70, 5, 16, 16, DEVICE_APART, 0, F32},
 };
 
@@ -173,7 +193,7 @@ static bool try_attention(MloArena *a, const MloTarget *t, const DeviceAttention
 
 	if (!k)
 		printf("FAIL %s: no tile has room\n", c->name);
-	return k && try_kernel(a, t, k, c->name, blocks, c->most, prepare_mask, c);
+	return k && try_kernel(a, t, k, c->name, blocks, c->most, 0, prepare_mask, c);
 }
 
 static bool try_random_attention(MloArena *a, const MloTarget *t, uint64_t seed)
@@ -204,8 +224,12 @@ static void run_all(const MloTarget *t, const char *only)
 
 	for (size_t i = 0; i < sizeof contracts / sizeof *contracts; i++)
 		if (!only || strstr(contracts[i].name, only))
-			count(try_kernel(a, t, device_contract(a, t, &contracts[i]), contracts[i].name, i % 2 ? FEW_BLOCKS : 0, contracts[i].most,
-			                 prepare_weights, NULL));
+			count(try_kernel(a, t, device_contract(a, t, &contracts[i], false), contracts[i].name, i % 2 ? FEW_BLOCKS : 0, contracts[i].most,
+			                 0, prepare_weights, NULL));
+	for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+		if (!only || strstr(kept[i].of.name, only))
+			count(try_kernel(a, t, device_contract(a, t, &kept[i].of, true), kept[i].of.name, i % 2 ? FEW_BLOCKS : 0, kept[i].of.most,
+			                 kept[i].skew, prepare_weights, NULL));
 	for (size_t i = 0; i < sizeof attentions / sizeof *attentions; i++)
 		if (!only || strstr(attentions[i].name, only))
 			count(try_attention(a, t, &attentions[i], i % 2 ? FEW_BLOCKS : 0));
