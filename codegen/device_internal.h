@@ -29,6 +29,7 @@ typedef struct DeviceFrame {
 	Emit e;
 	Team team;
 	LLVMValueRef tasks; /* their number */
+	bool few_registers; /* ptxas decides how many a thread has: long rows of loads would take all that there are, and more */
 	LLVMBasicBlockRef entry, body;
 } DeviceFrame;
 void device_begin(DeviceFrame *f, LLVMModuleRef m, const MloKernel *k, const MloTarget *t, const char *symbol);
@@ -39,6 +40,10 @@ void device_team(DeviceFrame *f, int size, int threads);
 void device_scratch(DeviceFrame *f, int teams, MloLaunch *launch);
 LLVMValueRef device_special(Emit *e, const char *name); /* a special register, as an index: "ctaid.x" */
 LLVMValueRef device_dynamic_shared(Emit *e);            /* where the block's dynamic shared memory begins: ptr addrspace(3) */
+/* v, an index or a pointer, as a value of which LLVM knows nothing: what is computed of it stays behind this place and has no other form. */
+LLVMValueRef device_opaque(Emit *e, LLVMValueRef v);
+/* As emit_end(), of a loop that has enough in a row: nobody unrolls it, nor does ptxas, which would spill registers for it. */
+void device_end_long(Emit *e, EmitLoop *l);
 LLVMValueRef device_static_shared(Emit *e, LLVMTypeRef t, const char *name);
 /* Is all that k computes with indices within 32 bits? */
 bool device_index_fits(const MloKernel *k);
@@ -48,6 +53,13 @@ void device_block_barrier(Emit *e);
 void device_barrier(Emit *e);                           /* of the team: what its threads have written is seen by all of them */
 LLVMValueRef device_reduce(Emit *e, KOp op, MloElem type, LLVMValueRef v); /* of all threads' v, in each of them */
 LLVMValueRef device_shuffle(Emit *e, LLVMValueRef v, int flip); /* v of the thread whose number differs in bits `flip` */
+
+/* cp.async of 16 bytes (PTX ISA), of which only the first `bytes` are read, NULL: all, and the rest becomes zeros.  to, from: and so many
+ * bytes behind. */
+void device_copy_piece(Emit *e, LLVMValueRef to, int64_t to_behind, LLVMValueRef from, int64_t from_behind, LLVMValueRef bytes);
+
+/* An intrinsic that adds a product of matrices to sums, of which, and of the operands, a thread has so many. */
+void device_product(Emit *e, const char *name, LLVMValueRef *a, int na, LLVMValueRef *b, int nb, LLVMValueRef *sum, int ns);
 
 /* if (cond) { ... } */
 typedef struct DeviceIf { LLVMBasicBlockRef join; } DeviceIf;
@@ -60,5 +72,8 @@ bool device_stmt(Emit *e, const KStmt *s);
 /* device_direct.c: outputs number first, first + step, ... of a contraction, each by the thread at hand. */
 bool device_direct_takes(const KContract *c);
 void device_direct(Emit *e, const KStmt *s, LLVMValueRef first, LLVMValueRef step);
+/* device_mma_sparse.c: of packed weights without half of their terms (codegen/kept.h), that of term k of a stage and channel `lane` of its
+ * tile, or zero. */
+LLVMValueRef device_kept_weight(Emit *e, const KContract *c, LLVMValueRef stage, LLVMValueRef lane, LLVMValueRef k);
 int64_t device_direct_outputs(const MloKernel *k, const KContract *c); /* plausible where it is open */
 #endif

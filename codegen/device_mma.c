@@ -12,7 +12,8 @@
 const MmaKind *mma_kind(int capability, MloElem a, MloElem b)
 {
 	static const MmaKind kinds[] = {
-		{EL_f32, EL_f32, EL_f32, "llvm.nvvm.mma.m16n8k8.row.col.tf32", NULL},
+		{EL_f32, EL_tf32, EL_tf32, "llvm.nvvm.mma.m16n8k8.row.col.tf32", NULL},
+		{EL_tf32, EL_tf32, EL_tf32, "llvm.nvvm.mma.m16n8k8.row.col.tf32", NULL},
 		{EL_f32, EL_f16, EL_f16, "llvm.nvvm.mma.m16n8k16.row.col.f32.f32", "llvm.nvvm.mma.m16n8k8.row.col.f32.f32"},
 		{EL_f16, EL_f16, EL_f16, "llvm.nvvm.mma.m16n8k16.row.col.f32.f32", "llvm.nvvm.mma.m16n8k8.row.col.f32.f32"},
 		{EL_f32, EL_bf16, EL_bf16, "llvm.nvvm.mma.m16n8k16.row.col.bf16", NULL},
@@ -43,8 +44,7 @@ static void plan_fragments(Mma *m)
 }
 /* -- products ---------------------------------------------------------------------------------------- */
 
-/* Four matrices of eight rows of 16 bytes, a word of each for each lane. */
-static void load_fragments(Mma *m, LLVMValueRef p, int64_t behind, LLVMValueRef *out)
+void mma_load_fragments(Mma *m, LLVMValueRef p, int64_t behind, LLVMValueRef *out)
 {
 	Emit *e = m->t.e;
 	LLVMTypeRef over = LLVMTypeOf(p);
@@ -56,34 +56,32 @@ static void load_fragments(Mma *m, LLVMValueRef p, int64_t behind, LLVMValueRef 
 		out[i] = LLVMBuildExtractValue(e->b, v, i, "");
 }
 
-/* tf32 is rounded, not cut. */
-static LLVMValueRef as_operand(Mma *m, LLVMValueRef v)
+LLVMValueRef mma_rounded(Mma *m, LLVMValueRef v, MloElem elem)
 {
 	Emit *e = m->t.e;
 
-	if (m->kind->word == EL_f16)
-		return LLVMBuildBitCast(e->b, v, LLVMVectorType(LLVMHalfTypeInContext(e->ctx), 2), "");
-	if (m->kind->word != EL_f32)
+	if (m->kind->word != EL_tf32 || elem == EL_tf32)
 		return v;
-	v = LLVMBuildBitCast(e->b, v, LLVMFloatTypeInContext(e->ctx), "");
-	return emit_intrinsic(e, "llvm.nvvm.f2tf32.rna", NULL, 0, &v, 1);
+	return emit_tf32_bits(e, LLVMBuildBitCast(e->b, v, LLVMFloatTypeInContext(e->ctx), ""));
+}
+
+static LLVMValueRef as_operand(Mma *m, LLVMValueRef v, MloElem elem)
+{
+	if (m->kind->word == EL_f16)
+		return LLVMBuildBitCast(m->t.e->b, v, LLVMVectorType(LLVMHalfTypeInContext(m->t.e->ctx), 2), "");
+	return mma_rounded(m, v, elem);
 }
 
 static void call_mma(Mma *m, const char *name, LLVMValueRef *a, int na, LLVMValueRef *b, int nb, LLVMValueRef *sum, int ns)
 {
 	Emit *e = m->t.e;
-	LLVMValueRef arg[10], r;
-	unsigned n = 0;
+	LLVMValueRef v[4];
 
-	for (int i = 0; i < na; i++)
-		arg[n++] = a[i];
-	for (int i = 0; i < nb; i++)
-		arg[n++] = b[i];
 	for (int i = 0; i < ns; i++)
-		arg[n++] = LLVMBuildLoad2(e->b, m->sum_type, sum[i], "");
-	r = emit_intrinsic(e, name, NULL, 0, arg, n);
+		v[i] = LLVMBuildLoad2(e->b, m->sum_type, sum[i], "");
+	device_product(e, name, a, na, b, nb, v, ns);
 	for (int i = 0; i < ns; i++)
-		LLVMBuildStore(e->b, LLVMBuildExtractValue(e->b, r, (unsigned)i, ""), sum[i]);
+		LLVMBuildStore(e->b, v[i], sum[i]);
 }
 
 /* a: words (g, t), (g+8, t), (g, t+4), (g+8, t+4); b: (t, g), (t+4, g); sums: (g, 2t), (g, 2t+1), then row g+8. */
@@ -109,17 +107,21 @@ void mma_multiply(Mma *m, LLVMValueRef base, int64_t behind)
 	Emit *e = m->t.e;
 	LLVMValueRef a[MAX_M * 4], b[MAX_N * 2];
 
+	if (m->t.c->b.kept) {
+		mma_sparse_multiply(m, base, behind);
+		return;
+	}
 	for (int k = 0; k < m->words / STEP; k++) {
 		LLVMValueRef a_at = byte_at(m, tile_add(e, base, m->a_from[k])), b_at = byte_at(m, tile_add(e, base, m->b_from[k]));
 
 		for (int i = 0; i < m->mt; i++)
-			load_fragments(m, a_at, behind + (int64_t)i * 16 * m->words * 4, a + 4 * i);
+			mma_load_fragments(m, a_at, behind + (int64_t)i * 16 * m->words * 4, a + 4 * i);
 		for (int j = 0; j < m->nt; j += 2)
-			load_fragments(m, b_at, behind + (int64_t)j * 8 * m->words * 4, b + 2 * j);
+			mma_load_fragments(m, b_at, behind + (int64_t)j * 8 * m->words * 4, b + 2 * j);
 		for (int i = 0; i < 4 * m->mt; i++)
-			a[i] = as_operand(m, a[i]);
+			a[i] = as_operand(m, a[i], m->kind->a);
 		for (int j = 0; j < 2 * m->nt; j++)
-			b[j] = as_operand(m, b[j]);
+			b[j] = as_operand(m, b[j], m->kind->b);
 		for (int i = 0; i < m->mt; i++)
 			for (int j = 0; j < m->nt; j++)
 				multiply_fragment(m, a + 4 * i, b + 2 * j, m->sum + 4 * (i * m->nt + j));
@@ -141,7 +143,7 @@ void mma_async(Mma *m, const char *name)
 	emit_intrinsic(m->t.e, name, NULL, 0, NULL, 0);
 }
 
-/* The number of the slice's stage in a round. */
+/* The number of the slice's stage in a round, of those of the part. */
 static LLVMValueRef number_of(Mma *m, LLVMValueRef round)
 {
 	return tile_add(m->t.e, tile_mul(m->t.e, round, m->t.slices), m->t.slice);
@@ -149,7 +151,7 @@ static LLVMValueRef number_of(Mma *m, LLVMValueRef round)
 
 static int64_t rounds_of(const Mma *m)
 {
-	return (m->all + m->t.slices - 1) / m->t.slices;
+	return (m->share + m->t.slices - 1) / m->t.slices;
 }
 
 /* Starts to bring the stage of a round, if there is one; all: there is. */
@@ -161,8 +163,8 @@ static void copy_round(Mma *m, LLVMValueRef round, LLVMValueRef base, bool all)
 	Stage s;
 
 	if (!all)
-		device_if(e, &there, LLVMBuildICmp(e->b, LLVMIntSLT, number, emit_index(e, m->all), ""));
-	s = mma_stage(m, number);
+		device_if(e, &there, LLVMBuildICmp(e->b, LLVMIntSLT, number, emit_index(e, m->share), ""));
+	s = mma_stage(m, stage_number(m, number));
 	mma_copy(m, &s, base, 0);
 	if (!all)
 		device_endif(e, &there);
@@ -175,11 +177,11 @@ static void multiply_round(Mma *m, LLVMValueRef round, LLVMValueRef base, bool a
 	Emit *e = m->t.e;
 	DeviceIf there;
 
-	if (all || m->all % m->t.slices == 0) {
+	if (all || m->share % m->t.slices == 0) {
 		mma_multiply(m, base, 0);
 		return;
 	}
-	device_if(e, &there, LLVMBuildICmp(e->b, LLVMIntSLT, number_of(m, round), emit_index(e, m->all), ""));
+	device_if(e, &there, LLVMBuildICmp(e->b, LLVMIntSLT, number_of(m, round), emit_index(e, m->share), ""));
 	mma_multiply(m, base, 0);
 	device_endif(e, &there);
 }
@@ -208,7 +210,7 @@ static void stages_async(Mma *m)
 {
 	Emit *e = m->t.e;
 	LLVMValueRef from = emit_alloca(e, e->index, "from"), to = emit_alloca(e, e->index, "to");
-	int64_t whole = m->all / m->t.slices - (m->stages - 1);
+	int64_t whole = m->share / m->t.slices - (m->stages - 1);
 
 	for (int i = 0; i < m->stages - 1; i++)
 		copy_round(m, emit_index(e, i), emit_index(e, (int64_t)i * stage_bytes(m)), whole >= 0);
@@ -225,46 +227,47 @@ static void stages_async(Mma *m)
 static void stages_registers(Mma *m)
 {
 	Emit *e = m->t.e;
-	LLVMValueRef round, here, ahead, last = emit_index(e, m->all - 1);
-	Stage s = mma_stage(m, m->t.slice);
+	LLVMValueRef round, here, ahead, last = emit_index(e, m->share - 1);
+	Stage s = mma_stage(m, stage_number(m, m->t.slice));
 	EmitLoop l;
 
 	mma_fetch(m, &s);
-	mma_put(m, emit_index(e, 0));
+	mma_put(m, emit_index(e, 0), 0);
 	device_block_barrier(e);
 	round = emit_for(e, &l, emit_index(e, 0), emit_index(e, rounds_of(m)), emit_index(e, 1), "stage");
 	here = tile_mul(e, LLVMBuildAnd(e->b, round, emit_index(e, 1), ""), stage_bytes(m));
 	ahead = number_of(m, tile_addc(e, round, 1)); /* in the end, the last one again */
 	ahead = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, ahead, last, ""), ahead, last, "");
-	s = mma_stage(m, ahead);
+	s = mma_stage(m, stage_number(m, ahead));
 	mma_fetch(m, &s);
 	multiply_round(m, round, here, false);
-	mma_put(m, LLVMBuildSub(e->b, emit_index(e, stage_bytes(m)), here, ""));
+	mma_put(m, LLVMBuildSub(e->b, emit_index(e, stage_bytes(m)), here, ""), 0);
 	device_block_barrier(e);
 	emit_end(e, &l);
 }
 
 /* -- the kernel -------------------------------------------------------------------------------------- */
 
-/* Sums of the warps in rows of the block, to where the epilogue finds them. */
+/* Sums of the warps in rows of the block, to where the epilogue finds them.  The places are not to be in registers all the time. */
 static void store_sums(Mma *m)
 {
 	Emit *e = m->t.e;
-	LLVMValueRef g = tile_div(e, m->lane, 4), pair = tile_mul(e, tile_rem(e, m->lane, 4), 2), row, column, v;
+	LLVMValueRef lane = device_opaque(e, m->lane), warp_n = device_opaque(e, m->warp_n), slice = device_opaque(e, m->t.slice), row, column, v;
+	LLVMValueRef g = tile_div(e, lane, 4), pair = tile_mul(e, tile_rem(e, lane, 4), 2);
 	LLVMTypeRef two = LLVMVectorType(m->sum_type, 2);
 
 	for (int i = 0; i < m->mt * m->nt * 2; i++) {
 		int fragment = i / 2, half = i % 2;
 
 		row = tile_addc(e, g, fragment / m->nt * 16 + half * 8);
-		column = tile_addc(e, tile_add(e, tile_mul(e, m->warp_n, (int64_t)m->nt * 8), pair), (int64_t)(fragment % m->nt) * 8);
+		column = tile_addc(e, tile_add(e, tile_mul(e, warp_n, (int64_t)m->nt * 8), pair), (int64_t)(fragment % m->nt) * 8);
 		v = LLVMGetPoison(two);
 		for (int k = 0; k < 2; k++) {
 			LLVMValueRef sum = LLVMBuildLoad2(e->b, m->sum_type, m->sum[fragment * 4 + half * 2 + k], "");
 
 			v = LLVMBuildInsertElement(e->b, v, sum, emit_index(e, k), "");
 		}
-		LLVMSetAlignment(LLVMBuildStore(e->b, v, device_word(e, device_sum_at(&m->t, m->t.slice, m->mt * 16, row, column))), 8);
+		LLVMSetAlignment(LLVMBuildStore(e->b, v, device_word(e, device_sum_at(&m->t, slice, m->mt * 16, row, column))), 8);
 	}
 }
 
@@ -274,6 +277,8 @@ static void one_tile(Mma *m)
 	DeviceIf own;
 
 	mma_plan_pieces(m);
+	if (m->sizes >= 0)
+		mma_make_sizes(m);
 	for (int i = 0; i < m->mt * m->nt * 4; i++)
 		LLVMBuildStore(e->b, LLVMConstNull(m->sum_type), m->sum[i]);
 	if (mma_walks(m))
@@ -284,10 +289,27 @@ static void one_tile(Mma *m)
 		stages_registers(m);
 	for (int w = 0; w < m->warps_m; w++) {
 		device_if(e, &own, LLVMBuildICmp(e->b, LLVMIntEQ, m->warp_m, emit_index(e, w), ""));
-		store_sums(m);
+		if (m->t.c->b.kept)
+			mma_sparse_store(m);
+		else
+			store_sums(m);
 		device_endif(e, &own);
 		device_epilogue(&m->t, w * m->mt * 16, m->mt * 16);
 	}
+	device_tile_finish(&m->t, m->mt * 16);
+}
+
+/* Of the last pieces of B, some threads may have none. */
+static void plan_b_pieces(Mma *m)
+{
+	Emit *e = m->t.e;
+	int rest = b_bytes(m) / PIECE % THREADS;
+
+	for (int j = 0; j < m->b_pieces; j++)
+		m->b_size[j] = NULL;
+	if (rest)
+		m->b_size[m->b_pieces - 1] = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntULT, m->t.thread, emit_index(e, rest), ""),
+		                                             word_const(m, PIECE), word_const(m, 0), "");
 }
 
 static void begin(Mma *m)
@@ -307,14 +329,19 @@ static void begin(Mma *m)
 		m->a[j] = emit_alloca(e, mma_piece_type(m), "a");
 	for (int j = 0; j < m->b_pieces; j++)
 		m->b[j] = emit_alloca(e, mma_piece_type(m), "b");
-	plan_fragments(m);
+	plan_b_pieces(m);
+	if (m->t.c->b.kept)
+		mma_sparse_plan(m);
+	else
+		plan_fragments(m);
 	if (m->table >= 0)
 		mma_make_table(m);
 }
 
-/* Pieces of A: n elements that lie beside each other, at multiples of n. */
-static bool pieces_fit(const KContract *c, int64_t n)
+/* Pieces of A: elements that lie beside each other, at multiples of their number. */
+static bool pieces_fit(const KContract *c, const MmaKind *kind)
 {
+	int64_t n = (int64_t)PIECE_WORDS * mma_word_elems(kind);
 	const int64_t whole[] = {c->a.b0, c->a.b1, c->a.y, c->a.x, c->group_k, c->a.block < c->nk || c->group_k ? c->a.blk : 0};
 
 	/* channels of stages and pieces add up */
@@ -336,37 +363,53 @@ static int choose_stages(const Mma *m, const MloGpu *gpu)
 	if (!m->async)
 		return 2;
 	most = most < gpu->block_shared ? most : gpu->block_shared;
-	n = most / stage_bytes(m);
-	return n > MAX_STAGES ? MAX_STAGES : n < 2 ? 2 : n;
+	n = (most - (int)mma_sizes_bytes(m)) / stage_bytes(m);
+	return mma_walk_stages(m, n > MAX_STAGES ? MAX_STAGES : n < 2 ? 2 : n);
+}
+
+/* Slices that share out the channels of taps or rows of taps evenly, so that they walk in steps: three of three rows in the place of
+ * two or more. */
+static int choose_slices(const Mma *m, const MloKernel *k, const MloGpu *gpu)
+{
+	enum { ROWS = 3 };
+	int64_t bytes = (int64_t)m->stages * stage_bytes(m) + mma_sizes_bytes(m);
+	int registers = m->mt * m->nt * 4 + OTHER_REGISTERS, n = device_tile_slices(&m->t, k, gpu, m->share, bytes, registers);
+
+	if (n == 1 || m->per_tap % (n * m->t.parts) == 0 || m->t.c->nky % ROWS || m->t.parts > 1)
+		return n;
+	return ROWS * bytes <= gpu->block_shared && ROWS * THREADS * registers <= gpu->sm_registers ? ROWS : n;
 }
 
 static void choose_shape(Mma *m, const MloKernel *k, const MloGpu *gpu)
 {
-	enum { MOST = 128, LEAST = 64 };
+	enum { MOST = 128, LEAST = 64, LEAST_STAGES = 2, MOST_STAGED = 64 * THREADS /* sums */ };
 	DeviceTile *t = &m->t;
 
 	t->rows = MOST;
-	while (t->rows > LEAST && device_tile_count(k, t->c, t->rows, t->columns) < gpu->sms * 3 / 4)
+	while (t->rows > LEAST && (device_tile_count(k, t->c, t->rows, t->columns) < gpu->sms * 3 / 4 ||
+	                           LEAST_STAGES * stage_bytes(m) + mma_sizes_bytes(m) > gpu->block_shared ||
+	                           (!m->async && t->rows * t->columns > MOST_STAGED)))
 		t->rows /= 2;
 	m->warps_n = t->columns >= 64 ? 2 : 1;
 	m->warps_m = WARPS / m->warps_n;
 	m->mt = t->rows / m->warps_m / 16;
 	m->nt = t->columns / m->warps_n / 8;
 	m->a_pieces = t->rows * m->words / PIECE_WORDS / THREADS;
-	m->b_pieces = t->columns * m->words / PIECE_WORDS / THREADS;
+	m->b_pieces = b_pieces(m);
 	m->stages = choose_stages(m, gpu);
-	t->slices = device_tile_slices(t, k, gpu, m->all, (int64_t)m->stages * stage_bytes(m), m->mt * m->nt * 4 + OTHER_REGISTERS);
+	t->parts = device_tile_parts(t, k, gpu, m->all, 4);
+	m->share = m->all / t->parts;
+	t->slices = choose_slices(m, k, gpu);
 }
 
-static bool shape_fits(const KContract *c, const MmaKind *kind, int columns)
+bool mma_fits(const KContract *c, const MmaKind *kind, int columns)
 {
-	int64_t n = (int64_t)PIECE_WORDS * mma_word_elems(kind);
 	int words = c->dot / mma_word_elems(kind);
 
 	return !c->wino && !c->depth && !c->sparse.spread && !c->scale.on && c->b.packed && c->nk > 0 && c->nc > 0 &&
 	       !c->a_at && !c->y_lo &&
-	       c->nky * c->nkx <= MASK_TAPS && (words == MMA_LEAST_WORDS || words == MMA_MOST_WORDS) &&
-	       columns % 16 == 0 && columns <= 128 && columns * words >= PIECE_WORDS * THREADS && pieces_fit(c, n) &&
+	       c->nky * c->nkx <= MOST_TAPS && (words == MMA_LEAST_WORDS || words == MMA_MOST_WORDS) &&
+	       columns % 16 == 0 && columns <= 128 && columns * words >= PIECE_WORDS * THREADS && pieces_fit(c, kind) &&
 	       (!c->group_k || (c->group_c > 0 && c->group_c % columns == 0));
 }
 
@@ -390,7 +433,7 @@ bool device_mma(LLVMModuleRef module, const MloKernel *k, const MloTarget *targe
 	DeviceIf fast;
 	EmitLoop l;
 
-	if (!kind || !shape_fits(c, kind, columns))
+	if (!kind || !mma_fits(c, kind, columns))
 		return false;
 	m.words = c->dot / mma_word_elems(kind);
 	m.quarters = target->gpu->capability < 80;
@@ -399,7 +442,10 @@ bool device_mma(LLVMModuleRef module, const MloKernel *k, const MloTarget *targe
 	m.all = m.per_tap * c->nky * c->nkx;
 	choose_shape(&m, k, target->gpu);
 	device_tile_kernel(&m.t, module, k, target, symbol);
+	f.few_registers = !m.async;
 	*launch = device_tile_launch(&m.t, k, (int64_t)m.stages * stage_bytes(&m), (int64_t)m.mt * 16 * columns);
+	m.sizes = mma_taps_inside(c) ? -1 : (int64_t)launch->shared_bytes;
+	launch->shared_bytes += (uint32_t)mma_sizes_bytes(&m);
 	m.table = mma_has_table(&m, target->gpu->block_shared - (int64_t)launch->shared_bytes) ? (int64_t)launch->shared_bytes : -1;
 	launch->shared_bytes += m.table < 0 ? 0 : (uint32_t)(m.all * TABLE_BYTES);
 	begin(&m);

@@ -16,12 +16,14 @@ enum { MMA_LEAST_PIECES = 512 };                    /* words of a stage of B: a 
 /* How elements are multiplied; LLVM's names of intrinsics. */
 typedef struct MmaKind {
 	MloElem a, b;         /* as they lie in memory */
-	MloElem word;         /* what both are multiplied as; f32: tf32 */
+	MloElem word;         /* what both are multiplied as */
 	const char *name;     /* of the whole product */
 	const char *half;     /* capability 7.5: half of it (f16), or of a quarter (bytes); NULL: none */
 } MmaKind;
 
 /* NULL: there is no such product on a device of that capability. */
 const MmaKind *mma_kind(int capability, MloElem a, MloElem b);
+/* Can stages of c->dot terms be brought and multiplied in tiles of so many columns? */
+bool mma_fits(const KContract *c, const MmaKind *kind, int columns);
 static inline int mma_word_elems(const MmaKind *m) { return 32 / (int)mlo_elem_bits(m->word); }
 #endif

@@ -39,14 +39,23 @@ static int choose_depth(const MloTarget *t, const KContract *c)
 	const MmaKind *kind = mma_kind(t->gpu->capability, c->a.elem, c->b.elem);
 	int64_t n, least, most;
 
-	if (!kind || !c->b.packed || contract_is_depthwise(c) || c->scale.on || c->nk < 1 || kind->word == EL_f32)
+	if (!kind || !c->b.packed || contract_is_depthwise(c) || c->scale.on || c->nk < 1)
 		return 1;
 	n = mma_word_elems(kind);
-	if (mlo_elem_bits(c->a.elem) != mlo_elem_bits(kind->word)) /* pieces that are converted take twice the registers */
+	/* pieces on their way are in registers, those that are converted in twice as many */
+	if (t->gpu->capability < 80 || mlo_elem_bits(c->a.elem) != mlo_elem_bits(kind->word))
 		return (int)n * MMA_LEAST_WORDS;
 	least = (c->nk + MMA_LEAST_WORDS * n - 1) / (MMA_LEAST_WORDS * n) * MMA_LEAST_WORDS;
 	most = (c->nk + MMA_MOST_WORDS * n - 1) / (MMA_MOST_WORDS * n) * MMA_MOST_WORDS;
 	return (int)n * (most == least ? MMA_MOST_WORDS : MMA_LEAST_WORDS);
+}
+
+/* Are terms left out half of which are zero?  In the same tile that is half of the products and, with the metadata, at most five eighths
+ * of the bytes of B: it is never slower.  There is no form of it for elements of A that are converted on their way. */
+static bool choose_kept(const MloTarget *t, const KContract *c, const MmaKind *kind)
+{
+	return t->gpu->capability >= 80 && c->dot > 1 && mlo_elem_bits(c->a.elem) == mlo_elem_bits(kind->word) &&
+	       mma_fits(c, kind, c->lanes);
 }
 
 void mlo_schedule_device(const MloTarget *t, const MloKernel *k, KContract *c)
@@ -55,6 +64,13 @@ void mlo_schedule_device(const MloTarget *t, const MloKernel *k, KContract *c)
 
 	c->dot = choose_depth(t, c);
 	c->lanes = contract_is_depthwise(c) ? t->block : choose_columns(t, k, c, c->dot > 1 ? c->dot / mma_word_elems(kind) : 0);
+	if (c->dot > 1 && mlo_elem_is_float(c->a.elem) && !mma_fits(c, kind, c->lanes)) {
+		c->dot = 1;
+		c->lanes = choose_columns(t, k, c, 0);
+	}
+	if (c->dot == 1 && c->b.elem == EL_tf32) /* other ways to multiply gain nothing by the rounding */
+		c->b.elem = EL_f32;
+	c->b.kept = c->b.kept && choose_kept(t, c, kind);
 	c->vecs = c->cols = c->rows = 1;
 	c->y_chunk = mlo_contract_by_columns(c) ? CHUNK : 1;
 	c->c_outer = false;

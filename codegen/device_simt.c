@@ -7,7 +7,7 @@
  * one is multiplied, and written to the other half of shared memory behind that. */
 #include "codegen/device_tile.h"
 
-enum { SUMS = 8, QUAD = 4, DEPTH = 8, MAX_PIECES = 32, REGISTERS = 160 };
+enum { SUMS = 8, QUAD = 4, DEPTH = 8, MAX_PIECES = 32, REGISTERS = 160, LEAST_ROUNDS = 16 };
 
 typedef struct Simt {
 	DeviceTile t;
@@ -20,12 +20,40 @@ typedef struct Simt {
 	LLVMValueRef sum[SUMS * SUMS];                      /* allocas */
 } Simt;
 
+static int64_t rounds_of(const DeviceTile *t)
+{
+	int64_t all = t->slices * DEPTH;
+
+	return (t->terms + all - 1) / all;
+}
+
 static int stage_words(const DeviceTile *t)
 {
 	return (t->rows + t->columns) * DEPTH;
 }
 
 /* -- global memory to shared memory ------------------------------------------------------------------ */
+
+/* The first row and term of piece j, down the rows: where the thread brings several terms of a row, what is known of that row is kept
+ * once, for it takes as many registers as sums do. */
+static void plan_down(Simt *s, int j)
+{
+	DeviceTile *t = &s->t;
+	Emit *e = t->e;
+	const int rows = t->rows > t->threads ? t->rows / t->threads : 1; /* of the thread */
+	const int terms = t->threads > t->rows ? t->threads / t->rows : 1; /* of all threads at a time */
+
+	if (j < rows) {
+		s->a_row[j] = tile_addc(e, terms > 1 ? tile_rem(e, t->thread, t->rows) : t->thread, (int64_t)j * t->threads);
+		s->row[j] = device_row(t, s->a_row[j]);
+	} else {
+		s->a_row[j] = s->a_row[j % rows];
+		s->row[j] = s->row[j % rows];
+	}
+	s->a_term[j] = emit_index(e, (int64_t)j / rows * terms);
+	if (terms > 1)
+		s->a_term[j] = tile_add(e, tile_div(e, t->thread, t->rows), s->a_term[j]);
+}
 
 /* Which pieces of A the thread brings. */
 static void plan_pieces(Simt *s)
@@ -35,8 +63,13 @@ static void plan_pieces(Simt *s)
 	int along = DEPTH / s->a_width;
 
 	for (int j = 0; j < s->a_pieces; j++) {
-		LLVMValueRef i = tile_addc(e, t->thread, (int64_t)j * t->threads);
+		LLVMValueRef i;
 
+		if (s->down && (t->rows % t->threads == 0 || t->threads % t->rows == 0)) {
+			plan_down(s, j);
+			continue;
+		}
+		i = tile_addc(e, t->thread, (int64_t)j * t->threads);
 		s->a_row[j] = s->down ? tile_rem(e, i, t->rows) : tile_div(e, i, along);
 		s->a_term[j] = tile_mul(e, s->down ? tile_div(e, i, t->rows) : tile_rem(e, i, along), s->a_width);
 		s->row[j] = device_row(t, s->a_row[j]);
@@ -171,6 +204,7 @@ static void finish(Simt *s)
 		}
 		device_epilogue(t, h * t->rows / 2, t->rows / 2);
 	}
+	device_tile_finish(t, t->rows / 2);
 }
 
 /* -- the kernel -------------------------------------------------------------------------------------- */
@@ -180,11 +214,13 @@ static void one_tile(Simt *s)
 	DeviceTile *t = &s->t;
 	Emit *e = t->e;
 	LLVMTypeRef f32 = LLVMFloatTypeInContext(e->ctx);
-	int64_t all = t->slices * DEPTH, rounds = (t->terms + all - 1) / all, words = stage_words(t);
+	int64_t all = t->slices * DEPTH, rounds = rounds_of(t) / t->parts, words = stage_words(t);
 	LLVMValueRef round, own = tile_mul(e, t->slice, 2 * words), here, there, first = tile_mul(e, t->slice, DEPTH);
 	EmitLoop l;
 
 	plan_pieces(s);
+	if (t->parts > 1)
+		first = tile_add(e, first, tile_mul(e, t->part, rounds * all));
 	for (int i = 0; i < SUMS * SUMS; i++)
 		LLVMBuildStore(e->b, LLVMConstNull(f32), s->sum[i]);
 	fetch(s, first);
@@ -262,10 +298,14 @@ bool device_simt(LLVMModuleRef m, const MloKernel *k, const MloTarget *target, c
 	if (columns % (2 * QUAD * 2) || columns > 128 || !device_tile_fits(c, columns) || mlo_contract_sum(c) != EL_f32 || c->scale.on)
 		return false;
 	s.t.terms = c->nky * c->nkx * c->nk;
-	s.a_width = device_terms_adjacent(&s.t, QUAD) ? QUAD : 1;
+	s.a_width = device_terms_adjacent(k, c, QUAD) ? QUAD : 1;
 	s.b_width = b_adjacent(c) ? QUAD : 1;
-	s.down = s.a_width == 1 && c->a.k != 1;
-	s.t.slices = device_tile_slices(&s.t, k, target->gpu, s.t.terms / DEPTH, 8 * (int64_t)stage_words(&s.t), REGISTERS);
+	s.down = s.a_width == 1 && (c->a.k != 1 || c->nk == 1);
+	s.t.slices = 1;
+	s.t.parts = device_tile_parts(&s.t, k, target->gpu, rounds_of(&s.t), LEAST_ROUNDS);
+	s.t.slices = device_tile_slices(&s.t, k, target->gpu, rounds_of(&s.t) / s.t.parts, 8 * (int64_t)stage_words(&s.t), REGISTERS);
+	while (rounds_of(&s.t) % s.t.parts)
+		s.t.slices /= 2;
 	device_tile_kernel(&s.t, m, k, target, symbol);
 	*launch = device_tile_launch(&s.t, k, 8 * (int64_t)stage_words(&s.t), (int64_t)rows / 2 * columns);
 	begin(&s);

@@ -33,6 +33,7 @@ void device_tile_kernel(DeviceTile *t, LLVMModuleRef m, const MloKernel *k, cons
 {
 	device_begin(t->f, m, k, target, symbol);
 	device_team(t->f, 1, t->slices * t->threads);
+	t->tiles = t->parts > 1 ? device_tile_count(k, t->c, t->rows, t->columns) : 0;
 	t->f->team.alone = true;
 	t->thread = tile_rem(t->e, t->f->team.thread, t->threads);
 	t->slice = t->slices == 1 ? emit_index(t->e, 0) : tile_div(t->e, t->f->team.thread, t->threads);
@@ -44,7 +45,11 @@ MloLaunch device_tile_launch(const DeviceTile *t, const MloKernel *k, int64_t by
 {
 	MloLaunch l = {.threads = (uint32_t)(t->slices * t->threads)};
 
-	l.blocks = (uint32_t)device_tile_count(k, t->c, t->rows, t->columns);
+	l.blocks = (uint32_t)(device_tile_count(k, t->c, t->rows, t->columns) * t->parts);
+	if (t->parts > 1) {
+		l.counters = l.blocks / (uint32_t)t->parts;
+		l.scratch_bytes = (uint64_t)t->rows * (uint64_t)t->columns * 4;
+	}
 	l.tasks_per_block = k->ntasks < 0 ? 1 : 0;
 	l.shared_bytes = (uint32_t)((bytes > 4 * words ? bytes : 4 * words) * t->slices);
 	return l;
@@ -53,7 +58,7 @@ MloLaunch device_tile_launch(const DeviceTile *t, const MloKernel *k, int64_t by
 int device_tile_slices(const DeviceTile *t, const MloKernel *k, const MloGpu *gpu, int64_t stages, int64_t bytes, int registers)
 {
 	enum { MOST = 8, LEAST_STAGES = 4, ENOUGH_WARPS = 8, MOST_THREADS = 512 };
-	int64_t tiles = device_tile_count(k, t->c, t->rows, t->columns), most = 96 << 10;
+	int64_t tiles = device_tile_count(k, t->c, t->rows, t->columns) * t->parts, most = 96 << 10;
 	int64_t room = gpu->block_shared < most ? gpu->block_shared : most;
 	int n = 1;
 
@@ -61,6 +66,17 @@ int device_tile_slices(const DeviceTile *t, const MloKernel *k, const MloGpu *gp
 	       2 * n * t->threads <= MOST_THREADS && 2 * n * t->threads * registers <= gpu->sm_registers && 2 * n * bytes <= room)
 		n *= 2;
 	return n;
+}
+
+int device_tile_parts(const DeviceTile *t, const MloKernel *k, const MloGpu *gpu, int64_t stages, int least)
+{
+	int64_t tiles = device_tile_count(k, t->c, t->rows, t->columns);
+	int best = 1;
+
+	for (int n = 2; n <= DEVICE_MOST_PARTS && k->ntasks >= 0 && tiles * n <= gpu->sms && stages / n >= least; n++)
+		if (stages % n == 0)
+			best = n;
+	return best;
 }
 
 static LLVMValueRef split(DeviceTile *t, LLVMValueRef *i, LLVMValueRef n)
@@ -98,7 +114,9 @@ void device_tile_begin(DeviceTile *t, EmitLoop *l)
 	all = tile_mul(e, down, across);
 	if (!t->together)
 		all = tile_mul(e, tile_mul(e, all, c->nb0), c->nb1);
-	i = emit_for(e, l, device_special(e, "ctaid.x"), all, device_special(e, "nctaid.x"), "tile");
+	i = emit_for(e, l, device_special(e, "ctaid.x"), tile_mul(e, all, t->parts), device_special(e, "nctaid.x"), "tile");
+	t->part = t->parts == 1 ? emit_index(e, 0) : split(t, &i, emit_index(e, t->parts));
+	t->tile = i;
 	t->column = tile_mul(e, split(t, &i, emit_index(e, across)), t->columns);
 	t->row = i;
 	if (!t->together) {
@@ -186,15 +204,14 @@ LLVMValueRef device_term(DeviceTile *t, const DeviceRow *r, LLVMValueRef term, L
 	return tile_add(e, at, tile_mul(e, tile_div(e, kk, c->a.block), c->a.blk));
 }
 
-bool device_terms_adjacent(const DeviceTile *t, int n)
+bool device_terms_adjacent(const MloKernel *kernel, const KContract *c, int n)
 {
-	const KContract *c = t->c;
 	const int64_t whole[] = {c->nk, c->a.b0, c->a.b1, c->a.y, c->a.x, c->group_k, c->a.block < c->nk || c->group_k ? c->a.blk : 0};
 
 	if (c->a.k != 1 || (c->a.block % n && (c->a.block < c->nk || c->group_k)))
 		return false;
 	for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
-		if (whole[i] < 0 || whole[i] % n)
+		if (mlo_dim_multiple(mlo_kernel_dim(kernel, whole[i])) % n)
 			return false;
 	return true;
 }
@@ -323,14 +340,14 @@ static void one_output(DeviceTile *t, LLVMValueRef row, LLVMValueRef column, LLV
 	emit_stmts(e, t->s->body);
 }
 
-/* Of the slices, in their order. */
-static LLVMValueRef sum_of(DeviceTile *t, int n, LLVMValueRef row, LLVMValueRef column)
+/* Of so many slices, in their order. */
+static LLVMValueRef sum_of(DeviceTile *t, int slices, int n, LLVMValueRef row, LLVMValueRef column)
 {
 	Emit *e = t->e;
 	MloElem type = mlo_contract_sum(t->c);
 	LLVMValueRef sum = NULL, v;
 
-	for (int i = 0; i < t->slices; i++) {
+	for (int i = 0; i < slices; i++) {
 		v = device_word(e, device_sum_at(t, emit_index(e, i), n, row, column));
 		v = LLVMBuildLoad2(e->b, emit_type(e, type), v, "sum");
 		sum = sum ? emit_combine(e, K_add, type, sum, v) : v;
@@ -338,7 +355,8 @@ static LLVMValueRef sum_of(DeviceTile *t, int n, LLVMValueRef row, LLVMValueRef 
 	return sum;
 }
 
-void device_epilogue(DeviceTile *t, int first, int n)
+/* The epilogue of n rows whose sums are in shared memory. */
+static void outputs(DeviceTile *t, int slices, LLVMValueRef first, int n)
 {
 	Emit *e = t->e;
 	bool across = columns_adjacent(t);
@@ -346,12 +364,11 @@ void device_epilogue(DeviceTile *t, int first, int n)
 	EmitLoop l;
 	DeviceIf there;
 
-	device_block_barrier(e);
-	i = emit_for(e, &l, t->f->team.thread, emit_index(e, (int64_t)n * t->columns), emit_index(e, t->f->team.threads), "output");
+	i = emit_for(e, &l, device_opaque(e, t->f->team.thread), emit_index(e, (int64_t)n * t->columns), emit_index(e, t->f->team.threads), "output");
 	row = across ? tile_div(e, i, t->columns) : tile_rem(e, i, n);
 	column = across ? tile_rem(e, i, t->columns) : tile_div(e, i, n);
-	sum = sum_of(t, n, row, column);
-	row = tile_add(e, t->row, tile_addc(e, row, first));
+	sum = sum_of(t, slices, n, row, column);
+	row = tile_add(e, t->row, tile_add(e, row, first));
 	column = tile_add(e, t->column, column);
 	in = LLVMBuildICmp(e->b, LLVMIntSLT, row, t->all_rows, "");
 	if (t->c->nc % t->columns)
@@ -360,7 +377,35 @@ void device_epilogue(DeviceTile *t, int first, int n)
 	one_output(t, row, column, sum);
 	device_endif(e, &there);
 	emit_end(e, &l);
+}
+
+void device_epilogue(DeviceTile *t, int first, int n)
+{
+	device_block_barrier(t->e);
+	if (t->parts > 1)
+		device_split_put(t, emit_index(t->e, first), n);
+	else
+		outputs(t, t->slices, emit_index(t->e, first), n);
+	device_block_barrier(t->e);
+}
+
+void device_tile_finish(DeviceTile *t, int n)
+{
+	Emit *e = t->e;
+	LLVMValueRef first;
+	DeviceIf last;
+	EmitLoop l;
+
+	if (t->parts == 1)
+		return;
+	device_if(e, &last, device_split_last(t));
+	first = emit_for(e, &l, emit_index(e, 0), emit_index(e, t->rows), emit_index(e, n), "rows");
+	device_split_get(t, first, n);
 	device_block_barrier(e);
+	outputs(t, 1, first, n);
+	device_block_barrier(e);
+	emit_end(e, &l);
+	device_endif(e, &last);
 }
 
 void device_unaligned(DeviceTile *t, LLVMValueRef aligned)

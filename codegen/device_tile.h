@@ -10,6 +10,8 @@
 #include "codegen/contract.h"
 #include "codegen/device_internal.h"
 
+enum { DEVICE_MOST_PARTS = 16 };
+
 typedef struct DeviceTile {
 	DeviceFrame *f;
 	Emit *e;
@@ -18,9 +20,13 @@ typedef struct DeviceTile {
 	int rows, columns, depth; /* of a tile, of a stage */
 	int slices;               /* parts of the block that take every so many-th stage each, with shared memory of their own */
 	int threads;              /* of a slice */
+	int parts;                /* blocks that share a tile, each of which takes so many-th part of the terms, as neighbouring stages */
 	bool together;            /* rows are those of all batches */
 	LLVMValueRef thread;      /* of the slice */
 	LLVMValueRef slice;       /* the thread's */
+	LLVMValueRef part;        /* the block's, of the tile at hand */
+	LLVMValueRef tile;        /* its number */
+	int64_t tiles;            /* how many there are, where they have parts */
 	LLVMValueRef b0, b1;      /* the batch, where rows are of one */
 	LLVMValueRef row, column; /* the tile's first output */
 	LLVMValueRef all_rows;    /* how many there are */
@@ -72,6 +78,8 @@ void device_tile_kernel(DeviceTile *t, LLVMModuleRef m, const MloKernel *k, cons
 MloLaunch device_tile_launch(const DeviceTile *t, const MloKernel *k, int64_t bytes, int64_t words);
 /* How many slices are worth while, each of which has `stages` of a loop of so many: some more where there are few tiles. */
 int device_tile_slices(const DeviceTile *t, const MloKernel *k, const MloGpu *gpu, int64_t stages, int64_t bytes, int registers);
+/* Into how many parts a tile of so many stages goes, each of as many, and of `least` or more: several where there are few tiles. */
+int device_tile_parts(const DeviceTile *t, const MloKernel *k, const MloGpu *gpu, int64_t stages, int least);
 /* A loop over the tiles of the grid, in which t speaks of one of them; and its end. */
 void device_tile_begin(DeviceTile *t, EmitLoop *l);
 void device_tile_end(DeviceTile *t, EmitLoop *l);
@@ -81,7 +89,7 @@ DeviceRow device_row(DeviceTile *t, LLVMValueRef row);
 /* Where term number `term` of a row lies in A; *inside: is it there (NULL: it always is)? */
 LLVMValueRef device_term(DeviceTile *t, const DeviceRow *r, LLVMValueRef term, LLVMValueRef *inside);
 /* Can `n` terms from a multiple of n on be one access?  Then they lie beside each other, at a multiple of n elements. */
-bool device_terms_adjacent(const DeviceTile *t, int n);
+bool device_terms_adjacent(const MloKernel *k, const KContract *c, int n);
 
 /* n elements of an argument from `at` on as values, 0 unless `inside`. */
 LLVMValueRef device_load(DeviceTile *t, int arg, LLVMValueRef at, int n, LLVMValueRef inside);
@@ -92,8 +100,19 @@ LLVMValueRef device_word(Emit *e, LLVMValueRef at);
 /* Where a sum lies in shared memory for the epilogue of n rows, a word; row counts from the first of them. */
 LLVMValueRef device_sum_at(DeviceTile *t, LLVMValueRef slice, int n, LLVMValueRef row, LLVMValueRef column);
 /* The epilogue for rows [first, first + n) of the tile: each thread has written its sums, all of them read, and those of the slices are
- * added.  Barriers stand before and behind. */
+ * added.  Barriers stand before and behind.  Where a tile has several parts, sums of this one are put down instead, for whoever
+ * comes last. */
 void device_epilogue(DeviceTile *t, int first, int n);
+
+/* Behind the last of these, where it has parts: rows go through the epilogue n at a time. */
+void device_tile_finish(DeviceTile *t, int n);
+
+/* device_split.c: rows [first, first + n) of the tile: sums of the part at hand, from shared memory to where they are kept; those of all
+ * parts, from there to where sums of the first slice lie; was this block the last to keep its part (barriers
+ * stand before and behind; takes a word of shared memory)? */
+void device_split_put(DeviceTile *t, LLVMValueRef first, int n);
+void device_split_get(DeviceTile *t, LLVMValueRef first, int n);
+LLVMValueRef device_split_last(DeviceTile *t);
 
 /* All outputs one by one, unless `aligned`: arguments lie where tiles cannot read them. */
 void device_unaligned(DeviceTile *t, LLVMValueRef aligned);

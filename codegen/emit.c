@@ -48,7 +48,7 @@ LLVMTypeRef emit_type(Emit *e, MloElem elem)
 {
 	if (elem == EL_bool)
 		return LLVMInt1TypeInContext(e->ctx);
-	if (elem == EL_f32 || elem == EL_f16 || elem == EL_bf16)
+	if (elem == EL_f32 || elem == EL_tf32 || elem == EL_f16 || elem == EL_bf16)
 		return LLVMFloatTypeInContext(e->ctx);
 	if (elem == EL_f64)
 		return LLVMDoubleTypeInContext(e->ctx);

@@ -60,6 +60,7 @@ enum { CU_STREAM_NON_BLOCKING = 1, CU_CAPTURE_THREAD_LOCAL = 1, CU_EVENT_DEFAULT
 	F(to_device_async, "cuMemcpyHtoDAsync_v2", (CuPointer to, const void *from, size_t bytes, CuStream stream))              \
 	F(to_host_async, "cuMemcpyDtoHAsync_v2", (void *to, CuPointer from, size_t bytes, CuStream stream))                      \
 	F(on_device_async, "cuMemcpyDtoDAsync_v2", (CuPointer to, CuPointer from, size_t bytes, CuStream stream))                \
+	F(set_async, "cuMemsetD8Async", (CuPointer to, unsigned char value, size_t bytes, CuStream stream))                       \
 	F(pointer_attribute, "cuPointerGetAttribute", (void *value, int attribute, CuPointer pointer))                           \
 	F(stream_create, "cuStreamCreate", (CuStream *stream, unsigned flags))                                                   \
 	F(stream_destroy, "cuStreamDestroy_v2", (CuStream stream))                                                               \
@@ -127,7 +128,7 @@ typedef struct DeviceSession {
 	MlrtStatus failed;       /* a launch of a list failed: told by wait() */
 	MlrtError error;
 	uint64_t scratch_bytes;
-	CuPointer memory;        /* arena, scratch, inputs, outputs */
+	CuPointer memory;        /* arena, counters, scratch, inputs, outputs */
 	size_t memory_bytes;
 	unsigned char *pinned;   /* inputs and outputs again, page-locked */
 	size_t pinned_bytes;

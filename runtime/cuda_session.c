@@ -168,6 +168,25 @@ static uint64_t scratch_bytes(const DeviceModel *d)
 	return most;
 }
 
+/* Their words lie at the end of so many bytes. */
+static size_t counter_bytes(const DeviceModel *d)
+{
+	uint32_t most = 0;
+
+	for (uint32_t i = 0; i < d->nlaunches; i++)
+		most = d->launch[i].counters > most ? d->launch[i].counters : most;
+	return device_round(most * sizeof(uint32_t));
+}
+
+/* Kernels leave them as they find them: zeros. */
+static CuResult clear_counters(const DeviceSession *on, size_t bytes)
+{
+	const Cuda *cu = on->model->cu;
+	const CuResult r = bytes ? cu->set_async(on->scratch - bytes, 0, bytes, on->own) : CU_OK;
+
+	return r == CU_OK && bytes ? cu->stream_wait(on->own) : r;
+}
+
 /* Places of inputs and outputs, one behind the other. */
 static size_t place_ends(DeviceSession *on, const Manifest *m)
 {
@@ -184,12 +203,13 @@ static MlrtStatus reserve_memory(DeviceSession *on, MlrtSession *s, MlrtError *e
 {
 	const Program *p = &s->model->program;
 	const size_t arena = p->head ? device_round(p->arena_bytes) : 0, scratch = device_round(scratch_bytes(on->model));
+	const size_t counters = counter_bytes(on->model);
 	CuResult r;
 
 	on->pinned_bytes = p->head ? place_ends(on, &s->model->manifest) : 0;
 	if (arena > SIZE_MAX / 4 || scratch > SIZE_MAX / 4)
 		return mlrt_cuda_no_memory(on->model, SIZE_MAX / 4, "activations", err);
-	on->memory_bytes = arena + scratch + on->pinned_bytes;
+	on->memory_bytes = arena + counters + scratch + on->pinned_bytes;
 	r = on->memory_bytes ? on->model->cu->memory_alloc(&on->memory, on->memory_bytes) : CU_OK;
 	if (r == CU_OUT_OF_MEMORY)
 		return mlrt_cuda_no_memory(on->model, on->memory_bytes, "activations, inputs and outputs", err);
@@ -200,9 +220,10 @@ static MlrtStatus reserve_memory(DeviceSession *on, MlrtSession *s, MlrtError *e
 	if (r != CU_OK)
 		return mlrt_cuda_fail(on->model, r, err, "memory");
 	s->memory = (unsigned char *)(uintptr_t)on->memory;
-	on->scratch = on->memory + arena;
+	on->scratch = on->memory + arena + counters;
 	on->ends = on->scratch + scratch;
-	return MLRT_OK;
+	r = clear_counters(on, counters);
+	return r == CU_OK ? MLRT_OK : mlrt_cuda_fail(on->model, r, err, "clearing counters");
 }
 
 static DeviceSession *new_tables_on(const MlrtModel *m)

@@ -23,7 +23,8 @@
 
 #define MLRT_MAGIC "MLOPTPKG"
 #define MLRT_FORMAT_MAJOR 1 /* readers refuse another major */
-#define MLRT_FORMAT_MINOR 5 /* readers accept any minor, but not what they do not know; 3: sets of steps; 4: signatures; 5: GPUs */
+#define MLRT_FORMAT_MINOR 6 /* readers accept any minor, but not what they do not know; 3: sets of steps; 4: signatures; 5: GPUs;
+                             * 6: counters of launches */
 #define MLRT_SIGNED_MINOR 4 /* the first whose header has a place for signatures */
 #define MLRT_GPU_MINOR 5    /* the first with variants for GPUs */
 #define MLRT_MANIFEST_MAX (16 << 20) /* bytes */
@@ -97,10 +98,11 @@ typedef struct MlrtLaunch {
 	uint32_t blocks;         /* at least 1 */
 	uint32_t tasks_per_block; /* not 0: the grid has ceil(tasks / tasks_per_block) blocks instead */
 	uint32_t shared_bytes;   /* dynamic shared memory of a block */
-	uint32_t reserved;       /* 0 */
+	uint32_t counters;       /* since 1.6: words directly below scratch memory, at most MLRT_MAX_COUNTERS, for the grid as a whole.  They are
+	                          * zero when a kernel starts, and zero again when it ends; other than 0 only beside tasks_per_block 0 */
 	uint64_t scratch_bytes;  /* of a block, in global memory */
 } MlrtLaunch;
-enum { MLRT_MAX_THREADS = 1024, MLRT_MAX_SHARED = 256 << 10 };
+enum { MLRT_MAX_THREADS = 1024, MLRT_MAX_SHARED = 256 << 10, MLRT_MAX_COUNTERS = 1 << 20 };
 
 /* A GOLDEN blob: inputs, and the outputs that the reference executor computes from them.  Behind MlrtGolden comes
  * a table of nvectors x (ninputs + noutputs) MlrtGoldenTensor: inputs and then outputs of each vector, in the order of the

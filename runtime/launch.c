@@ -8,8 +8,8 @@ enum { MOST_SCRATCH = 1 << 30, MOST_BLOCKS = 0x7fffffff };
 static bool launch_fits(const MlrtLaunch *l, uint64_t names)
 {
 	return l->name < names && l->threads > 0 && l->threads % 32 == 0 && l->threads <= MLRT_MAX_THREADS && l->blocks > 0 &&
-	       l->blocks <= MOST_BLOCKS && l->shared_bytes <= MLRT_MAX_SHARED && l->reserved == 0 && l->scratch_bytes <= MOST_SCRATCH &&
-	       (l->scratch_bytes == 0 || l->tasks_per_block == 0);
+	       l->blocks <= MOST_BLOCKS && l->shared_bytes <= MLRT_MAX_SHARED && l->counters <= MLRT_MAX_COUNTERS && l->scratch_bytes <= MOST_SCRATCH &&
+	       ((l->scratch_bytes == 0 && l->counters == 0) || l->tasks_per_block == 0);
 }
 
 /* One text, with its NUL at the end and nowhere else. */

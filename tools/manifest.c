@@ -112,6 +112,8 @@ static json_t *step(const MloStepInfo *s)
 	if (s->launch)
 		json_object_set_new(j, "launch", json_pack("{s:I,s:I,s:I}", "threads", (json_int_t)s->launch->threads, "blocks",
 		                                           (json_int_t)launch_blocks(s), "shared", (json_int_t)s->launch->shared_bytes));
+	if (s->products)
+		json_object_set_new(j, "products", text(s->products));
 	if (s->choice.from == MLO_CHOICE_MEASURED) { /* else the cost model's */
 		json_object_set_new(j, "chosen", text("measured"));
 		json_object_set_new(j, "gain", json_real(s->choice.gain));

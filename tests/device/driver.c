@@ -32,7 +32,11 @@
 DRIVER(X)
 #undef X
 
+bool device_every_kernel;
+
 static void *library;
+
+enum { ALIGN = 256 };
 
 static void *symbol(const char *name)
 {
@@ -70,6 +74,23 @@ static bool fails(int error, const char *name, const char *what)
 	return error != 0;
 }
 
+/* For a look at it: into the folder that MLO_TEST_PTX names. */
+static void write_code(const char *name, const MloBytes *code)
+{
+	const char *folder = getenv("MLO_TEST_PTX");
+	char path[300];
+	FILE *f;
+
+	if (!folder || !code)
+		return;
+	snprintf(path, sizeof path, "%s/%s.ptx", folder, name);
+	f = fopen(path, "w");
+	if (!f)
+		return;
+	fwrite(code->data, 1, code->n, f);
+	fclose(f);
+}
+
 /* PTX of one kernel, NUL-terminated. */
 static bool make_code(const MloKernel *k, const MloTarget *t, const char *name, MloLaunch *launch, MloBytes *code, MloDiag *d)
 {
@@ -77,11 +98,15 @@ static bool make_code(const MloKernel *k, const MloTarget *t, const char *name, 
 	LLVMModuleRef m = LLVMModuleCreateWithNameInContext(name, ctx);
 	bool ok = mlo_object_prepare(t, m, d) == MLO_OK;
 
-	if (ok && !mlo_device_emit_contract(m, k, t, "kernel", launch) && !mlo_device_emit_loops(m, k, t, "kernel", launch)) {
+	if (ok && device_every_kernel) {
+		ok = mlo_device_emit(m, k, t, "kernel", launch, d) == MLO_OK;
+	} else if (ok && !mlo_device_emit_contract(m, k, t, "kernel", launch) &&
+	           !mlo_device_emit_attention(m, k, t, "kernel", launch) && !mlo_device_emit_loops(m, k, t, "kernel", launch)) {
 		printf("FAIL %s: no tier takes it\n", name);
 		ok = false;
 	}
 	ok = ok && mlo_object_emit(t, m, code, NULL, d) == MLO_OK;
+	write_code(name, ok ? code : NULL);
 	mlo_diag_print(d, name, stdout);
 	LLVMDisposeModule(m);
 	LLVMContextDispose(ctx);
@@ -103,12 +128,45 @@ static bool load(const MloBytes *code, const char *name, void **module)
 	return !fails(error, name, "loading");
 }
 
+/* Scratch memory, with zeros for counters below it. */
+static bool scratch_open(const MloLaunch *l, unsigned blocks, const char *name, DeviceBuffer *s)
+{
+	unsigned most = l->counters && l->blocks > blocks ? l->blocks : blocks; /* of the grid that the launch asks for */
+	size_t counters = ((size_t)l->counters * 4 + ALIGN - 1) / ALIGN * ALIGN;
+
+	*s = (DeviceBuffer){.bytes = counters};
+	if (counters + l->scratch_bytes == 0)
+		return true;
+	s->host = calloc(1, counters + 1);
+	return !fails(cuMemAlloc_v2(&s->device, counters + (size_t)l->scratch_bytes * most), name, "scratch memory") &&
+	       (!counters || !fails(cuMemcpyHtoD_v2(s->device, s->host, counters), name, "counters"));
+}
+
+/* Are counters zero again? */
+static bool scratch_close(const char *name, bool ok, DeviceBuffer *s)
+{
+	char *at = s->host;
+
+	if (ok && s->bytes)
+		ok = !fails(cuMemcpyDtoH_v2(at, s->device, s->bytes), name, "counters");
+	for (size_t i = 0; ok && i < s->bytes; i++)
+		if (at[i]) {
+			printf("FAIL %s: byte %zu of its counters is not zero\n", name, i);
+			ok = false;
+		}
+	if (s->device)
+		cuMemFree_v2(s->device);
+	free(s->host);
+	return ok;
+}
+
 static bool start(const MloKernel *k, const char *name, void *module, const MloLaunch *l, DeviceBuffer *buffer, unsigned blocks)
 {
 	enum { MOST = 62, SHARED_SIZE = 8, USUAL_SHARED = 48 << 10 };
-	uint64_t tasks = (uint64_t)k->ntasks, scratch = 0;
+	uint64_t tasks = (uint64_t)k->ntasks, scratch;
 	void *param[MOST + 2], *function;
-	int error;
+	DeviceBuffer own = {0};
+	bool ok;
 
 	MLO_ASSERT(k->arg.n <= MOST);
 	if (!blocks)
@@ -117,16 +175,15 @@ static bool start(const MloKernel *k, const char *name, void *module, const MloL
 		param[i] = &buffer[i].device;
 	param[k->arg.n] = &tasks;
 	param[k->arg.n + 1] = &scratch;
-	if (fails(cuModuleGetFunction(&function, module, "kernel"), name, "finding the entry") ||
-	    (l->scratch_bytes && fails(cuMemAlloc_v2(&scratch, (size_t)l->scratch_bytes * blocks), name, "scratch memory")))
+	if (fails(cuModuleGetFunction(&function, module, "kernel"), name, "finding the entry"))
 		return false;
 	if (l->shared_bytes > USUAL_SHARED && fails(cuFuncSetAttribute(function, SHARED_SIZE, (int)l->shared_bytes), name, "shared memory"))
 		return false;
-	error = cuLaunchKernel(function, blocks, 1, 1, l->threads, 1, 1, l->shared_bytes, NULL, param, NULL);
-	error = error ? error : cuCtxSynchronize();
-	if (scratch)
-		cuMemFree_v2(scratch);
-	return !fails(error, name, "running");
+	ok = scratch_open(l, blocks, name, &own);
+	scratch = own.device + own.bytes;
+	ok = ok && !fails(cuLaunchKernel(function, blocks, 1, 1, l->threads, 1, 1, l->shared_bytes, NULL, param, NULL), name, "starting") &&
+	     !fails(cuCtxSynchronize(), name, "running");
+	return scratch_close(name, ok, &own);
 }
 
 bool device_run(const MloKernel *k, const MloTarget *t, const char *name, DeviceBuffer *buffer, unsigned blocks, MloDiag *d)
@@ -137,15 +194,15 @@ bool device_run(const MloKernel *k, const MloTarget *t, const char *name, Device
 	bool ok = make_code(k, t, name, &launch, &code, d) && load(&code, name, &module);
 
 	for (size_t i = 0; i < k->arg.n && ok; i++)
-		ok = !buffer[i].bytes || (!cuMemAlloc_v2(&buffer[i].device, buffer[i].bytes) &&
-		                          !cuMemcpyHtoD_v2(buffer[i].device, buffer[i].host, buffer[i].bytes));
+		ok = !buffer[i].bytes || (!cuMemAlloc_v2(&buffer[i].device, buffer[i].bytes + buffer[i].skew) &&
+		                          !cuMemcpyHtoD_v2(buffer[i].device += buffer[i].skew, buffer[i].host, buffer[i].bytes));
 	ok = ok && start(k, name, module, &launch, buffer, blocks);
 	for (size_t i = 0; i < k->arg.n; i++) {
 		if (!buffer[i].device)
 			continue;
 		if (ok)
 			cuMemcpyDtoH_v2(buffer[i].host, buffer[i].device, buffer[i].bytes);
-		cuMemFree_v2(buffer[i].device);
+		cuMemFree_v2(buffer[i].device - buffer[i].skew);
 		buffer[i].device = 0;
 	}
 	if (module)

@@ -124,9 +124,17 @@ void ptx_exec_free(PtxExec *x)
 	free(x->block.shared);
 	free(x->block.shadow);
 	free(x->files);
+	free(x->published);
 }
 
 /* -- barriers -- */
+
+PTX_RUNNER(fence)
+{
+	(void)m;
+	if (i->mode)
+		ptx_check_fence(w);
+}
 
 PTX_RUNNER(warp_sync)
 {
@@ -280,7 +288,7 @@ static void start(PtxBlock *b)
 	memset(b->arrived, 0, sizeof b->arrived);
 	memset(b->arrive_clock, 0, sizeof b->arrive_clock);
 	b->clock = 1;
-	b->acquired = false;
+	b->order = (PtxOrder){.fenced = true};
 	for (uint32_t n = 0; n < b->nwarps; n++) {
 		PtxWarp *w = &b->warps[n];
 
@@ -288,7 +296,8 @@ static void start(PtxBlock *b)
 		w->now = (PtxFrame){x->kernel->code, NULL, w->exists, 0};
 		w->depth = 0;
 		w->state = PTX_RUNNING;
-		w->npending = w->ngroups = 0;
+		w->npending = w->ngroups = w->wrote = 0;
+		w->updated = false;
 		memset(w->clock, 0, sizeof w->clock);
 		w->clock[n] = 1;
 		for (int d = 0; d < 3; d++)
@@ -325,20 +334,46 @@ static void run_block(PtxBlock *b)
 	}
 }
 
+static bool has_atomics(const PtxExec *x)
+{
+	for (uint32_t f = 0; f < x->kernel->nreached; f++)
+		if (x->kernel->reached[f]->atomics)
+			return true;
+	return false;
+}
+
+/* How many of the grid's blocks run. */
+static uint64_t how_many(const PtxExec *x, uint64_t blocks)
+{
+	const uint64_t few = x->middle ? x->middle : x->sample && !has_atomics(x) ? x->sample : blocks;
+
+	return few < blocks ? few : blocks;
+}
+
+/* The i-th of n of them. */
+static uint32_t which(const PtxExec *x, uint64_t i, uint64_t n, uint64_t blocks)
+{
+	if (x->backwards)
+		i = n - 1 - i;
+	return (uint32_t)(x->middle && n < blocks ? blocks / 2 / n * n + i : (i + 1) * blocks / n - 1);
+}
+
 void ptx_exec_run(PtxExec *x)
 {
 	PtxBlock *b = &x->block;
+	const uint64_t blocks = (uint64_t)x->grid[0] * x->grid[1] * x->grid[2], n = how_many(x, blocks);
 	fenv_t env;
 
 	/* whoever launches may count denormals as zero */
 	fegetenv(&env);
 	fesetenv(FE_DFL_ENV);
 	prepare(x);
-	for (b->id[2] = 0; b->id[2] < x->grid[2] && !x->error; b->id[2]++)
-		for (b->id[1] = 0; b->id[1] < x->grid[1] && !x->error; b->id[1]++)
-			for (b->id[0] = 0; b->id[0] < x->grid[0] && !x->error; b->id[0]++) {
-				run_block(b);
-				b->linear++;
-			}
+	for (uint64_t i = 0; i < n && !x->error; i++) {
+		b->linear = which(x, i, n, blocks);
+		b->id[0] = b->linear % x->grid[0];
+		b->id[1] = b->linear / x->grid[0] % x->grid[1];
+		b->id[2] = b->linear / x->grid[0] / x->grid[1];
+		run_block(b);
+	}
 	fesetenv(&env);
 }

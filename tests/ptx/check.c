@@ -4,7 +4,9 @@
  * have a value, and whether a copy is under way. A warp's clock advances at barriers, where warps learn each other's
  * clocks; an access that is not known to have happened before another one of a different warp, one of them a write, is
  * a race. Within a warp order is taken for granted. Global memory: each 4 bytes remember which block of which launch
- * touched them. */
+ * touched them. A block may read what another one wrote if that one published it and this one acquired it (exec.h). */
+#include <stdlib.h>
+
 #include "tests/ptx/exec.h"
 #include "tests/ptx/memory.h"
 
@@ -143,6 +145,46 @@ static bool global_race(PtxWarp *w, const PtxInst *i, int lane, uint64_t at, con
 	return false;
 }
 
+static bool is_known(const PtxWarp *w, uint64_t block)
+{
+	const PtxOrder *o = &w->block->order;
+
+	return o->acquired && before(w, o->acquirer, o->acquire_clock) && w->x->published && w->x->published[block];
+}
+
+/* What warps wrote that this one knows to be done is before the fence. */
+void ptx_check_fence(PtxWarp *w)
+{
+	PtxOrder *o = &w->block->order;
+
+	o->fenced = true;
+	for (unsigned n = 0; n < w->block->nwarps; n++)
+		o->fenced = o->fenced && before(w, n, w->block->warps[n].wrote);
+	if (w->updated)
+		*o = (PtxOrder){.fenced = o->fenced, .acquired = true, .acquirer = w->number, .acquire_clock = w->clock[w->number]};
+}
+
+/* An atomic operation on global memory tells others what lies before the block's last fence, if that is all it wrote. */
+static void update(PtxWarp *w)
+{
+	PtxExec *x = w->x;
+
+	w->updated = true;
+	if (!x->published)
+		x->published = calloc((size_t)x->grid[0] * x->grid[1] * x->grid[2], sizeof *x->published);
+	if (!x->published)
+		abort();
+	x->published[w->block->linear] = w->block->order.fenced;
+}
+
+static void written(PtxWarp *w)
+{
+	w->wrote = w->clock[w->number];
+	w->block->order.fenced = false;
+	if (w->x->published)
+		w->x->published[w->block->linear] = false;
+}
+
 static bool check_word(PtxWarp *w, const PtxInst *i, int lane, uint64_t at, unsigned bytes, bool writes, uint64_t *s)
 {
 	const uint64_t launch = w->x->launch & 0xffffff, block = w->block->linear, old = *s & ((UINT64_C(1) << 34) - 1);
@@ -165,8 +207,7 @@ static bool check_word(PtxWarp *w, const PtxInst *i, int lane, uint64_t at, unsi
 		return global_race(w, i, lane, at, "writes", "wrote", old);
 	if (writes && how != WRITTEN && bytes == 15)
 		return global_race(w, i, lane, at, "writes", "read", old);
-	/* a block that has taken part in atomic operations may know that others are done */
-	if (!writes && how == WRITTEN && (touched & bytes) && !w->block->acquired)
+	if (!writes && how == WRITTEN && (touched & bytes) && !is_known(w, old))
 		return global_race(w, i, lane, at, "reads", "wrote", old);
 	*s = writes           ? mark(launch, bytes, WRITTEN, block)
 	     : how == WRITTEN ? *s
@@ -179,9 +220,11 @@ bool ptx_check_global(PtxWarp *w, const PtxInst *i, int lane, uint64_t at, unsig
 	const bool writes = access == PTX_WRITE;
 
 	if (access == PTX_ATOMIC) {
-		w->block->acquired = true;
+		update(w);
 		return true;
 	}
+	if (writes)
+		written(w);
 	for (unsigned done = 0; done < bytes;) {
 		const unsigned first = (unsigned)(at + done) % 4,
 			       n = 4 - first < bytes - done ? 4 - first : bytes - done;

@@ -140,13 +140,26 @@ static void decode_simple(PtxParse *p, PtxInst *i, const PtxOp *op)
 	i->cls = PTX_CLASS_CONTROL;
 }
 
-/* Hints and fences: blocks see memory in order here, so that they have nothing to do. */
+/* Blocks see memory in order here: what a fence says is only checked. */
 static void decode_fence(PtxParse *p, PtxInst *i, const PtxOp *op)
 {
+	PtxStmt *s = &p->stmt;
+
+	(void)op;
+	i->mode = ptx_take(s, "gl") || ptx_take(s, "gpu") || ptx_take(s, "sys"); /* else of the block */
+	for (uint32_t k = 0; k < s->nmods; k++)
+		s->used[k] = true;
+	i->run = ptx_run_fence;
+	i->cls = PTX_CLASS_BARRIER;
+}
+
+static void decode_hint(PtxParse *p, PtxInst *i, const PtxOp *op)
+{
+	(void)op;
 	for (uint32_t k = 0; k < p->stmt.nmods; k++)
 		p->stmt.used[k] = true;
 	i->run = ptx_run_nop;
-	i->cls = op->variant ? PTX_CLASS_BARRIER : PTX_CLASS_MOVE;
+	i->cls = PTX_CLASS_MOVE;
 }
 
 static void decode_bar(PtxParse *p, PtxInst *i, const PtxOp *op)
@@ -200,15 +213,15 @@ const PtxOp ptx_control_ops[] = {
 	{.name = "exit", .decode = decode_simple, .variant = 1},
 	{.name = "trap", .decode = decode_simple, .variant = 2},
 	{.name = "brkpt", .decode = decode_simple, .variant = 3},
-	{.name = "nanosleep", .decode = decode_fence},
-	{.name = "pmevent", .decode = decode_fence},
+	{.name = "nanosleep", .decode = decode_hint},
+	{.name = "pmevent", .decode = decode_hint},
 	{.name = "bar", .decode = decode_bar},
 	{.name = "barrier", .decode = decode_bar},
-	{.name = "membar", .decode = decode_fence, .variant = 1},
-	{.name = "fence", .decode = decode_fence, .variant = 1},
-	{.name = "prefetch", .decode = decode_fence},
-	{.name = "prefetchu", .decode = decode_fence},
-	{.name = "discard", .decode = decode_fence},
-	{.name = "applypriority", .decode = decode_fence},
+	{.name = "membar", .decode = decode_fence},
+	{.name = "fence", .decode = decode_fence},
+	{.name = "prefetch", .decode = decode_hint},
+	{.name = "prefetchu", .decode = decode_hint},
+	{.name = "discard", .decode = decode_hint},
+	{.name = "applypriority", .decode = decode_hint},
 	{0},
 };

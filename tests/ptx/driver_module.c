@@ -298,6 +298,7 @@ CU_API CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, void *f
 
 CUresult cu_run_kernel(const CuNode *n)
 {
+	const char *order = getenv("PTX_TEST_ORDER");
 	CuFunction *c = n->function;
 	PtxExec *x;
 	CUresult r;
@@ -315,7 +316,10 @@ CUresult cu_run_kernel(const CuNode *n)
 	x->dynamic_shared = n->shared;
 	x->params = n->params;
 	x->counts = c->module->counts;
+	x->backwards = order && !strcmp(order, "backwards");
+	x->middle = cu_setting("PTX_TEST_SAMPLE", 0);
 	x->launch = ++cu_state.launches;
+	x->sample = cu_setting("PTX_TEST_BLOCKS", 0);
 	x->steps_left = cu_setting("PTX_TEST_STEPS", UINT64_C(1) << 31);
 	cu_stats_launch(c->stats);
 	ptx_exec_run(x);

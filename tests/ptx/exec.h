@@ -65,6 +65,8 @@ struct PtxWarp {
 	const PtxInst *at;       /* the barrier it waits at */
 	uint8_t *local, *device_local;
 	uint64_t steps;
+	bool updated;            /* has taken part in an atomic operation on global memory */
+	uint32_t wrote;          /* its clock when it wrote to global memory last; 0: not in this block */
 	PtxPending *pending;     /* of all groups, oldest first */
 	uint32_t npending, pending_room;
 	uint32_t groups[PTX_MAX_GROUPS],
@@ -78,6 +80,15 @@ typedef struct PtxShadow { /* of 4 bytes of shared memory */
 		async; /* bytes: written by the writer since; writer 255: several, of different bytes */
 } PtxShadow;
 
+/* How a block knows that others are done: these write, then a fence behind all they have written, then an atomic operation; it has
+ * an atomic operation, and then a fence, before it reads. */
+typedef struct PtxOrder {
+	bool fenced;             /* a fence stands behind all that was written */
+	bool acquired;           /* a fence stands behind an atomic operation, of this warp at this time of its clock */
+	unsigned acquirer;
+	uint32_t acquire_clock;
+} PtxOrder;
+
 struct PtxBlock {
 	PtxExec *x;
 	uint32_t id[3], linear, nwarps;
@@ -85,7 +96,7 @@ struct PtxBlock {
 	uint8_t *shared;
 	PtxShadow *shadow;
 	uint32_t shared_bytes, clock;
-	bool acquired;           /* has taken part in atomic operations on global memory */
+	PtxOrder order;          /* with other blocks */
 	uint32_t arrived[16], arrive_clock[16]; /* by bar.arrive: threads, and which warps */
 	uint32_t red_and[16], red_or[16], red_count[16];
 };
@@ -103,15 +114,22 @@ struct PtxExec {
 	PtxCount *counts;        /* by PtxInst.id; NULL: not wanted */
 	PtxError error;
 	char finding[512];       /* what the error is */
+	bool backwards;          /* the last block comes first */
 	uint64_t launch;         /* number of the launch */
+	uint64_t sample;         /* only so many blocks run, the last one and others at equal distances, but all that use atomics; 0: all */
+	uint64_t middle;         /* only so many blocks run, neighbours from a multiple of as many in the middle on; 0: all */
 	uint64_t steps_left;     /* instructions of warps until the launch counts as endless */
 	PtxBlock block;
+	bool *published;         /* by block: all it wrote can be read by who has acquired that; NULL: by none yet */
 	char *files;
 	size_t file_bytes;
 };
 
+/* A fence for all of the device. */
+void ptx_check_fence(PtxWarp *w);
+
 /* Runs a kernel: the grid's blocks, one after the other. x->kernel, grid, threads, dynamic_shared,
- * params, counts and steps_left are given. */
+ * params, counts, backwards, sample, middle and steps_left are given. */
 void ptx_exec_run(PtxExec *x);
 void ptx_exec_free(PtxExec *x);
 
@@ -168,6 +186,7 @@ PTX_RUNNER(trap);
 PTX_RUNNER(nop);
 PTX_RUNNER(bar);
 PTX_RUNNER(warp_sync);
+PTX_RUNNER(fence);
 
 #define EACH for (int l = 0; l < PTX_LANES; l++)
 #define SLOT(T, slot) ((T *)(void *)(w->file + (slot)))

@@ -13,11 +13,11 @@ typedef struct Fault {
 	unsigned threads; /* 0: THREADS */
 } Fault;
 
-enum { WORDS = 64, THREADS = 64, SHARED = 256 };
+enum { WORDS = 256, THREADS = 64, SHARED = 256 };
 
 static const Fault faults[] = {
 	{"outside", 0, 1, 0, 0},
-	{"outside", CUDA_ERROR_ILLEGAL_ADDRESS, 1, 4, 0},
+	{"outside", CUDA_ERROR_ILLEGAL_ADDRESS, 1, 4 * (WORDS - THREADS + 1), 0},
 	{"outside", CUDA_ERROR_ILLEGAL_ADDRESS, 1, -4, 0},
 	{"outside", CUDA_ERROR_ILLEGAL_ADDRESS, 1, -(1L << 60), 0},
 	{"outside", CUDA_ERROR_MISALIGNED_ADDRESS, 1, -2, 0},
@@ -40,7 +40,13 @@ static const Fault faults[] = {
 	{"blocks", CUDA_ERROR_LAUNCH_FAILED, 2, 0, 0},
 	{"blocks_read", CUDA_ERROR_LAUNCH_FAILED, 2, 0, 0},
 	{"readonly", CUDA_ERROR_LAUNCH_FAILED, 1, 0, 0},
-	{"good_last", 0, 3, 0, 0},
+	{"good_last", 0, 3, 0, 1},
+	{"last_unfenced", CUDA_ERROR_LAUNCH_FAILED, 3, 0, 1},
+	{"last_early", CUDA_ERROR_LAUNCH_FAILED, 3, 0, 1},
+	{"last_block", CUDA_ERROR_LAUNCH_FAILED, 3, 0, 1},
+	{"last_late", CUDA_ERROR_LAUNCH_FAILED, 3, 0, 1},
+	{"good_told", 0, 2, 0, 64},
+	{"untold", CUDA_ERROR_LAUNCH_FAILED, 2, 0, 64},
 	{"endless", CUDA_ERROR_LAUNCH_TIMEOUT, 1, 0, 0},
 	{"stop", CUDA_ERROR_ILLEGAL_INSTRUCTION, 1, 0, 0},
 };

@@ -115,7 +115,8 @@ static void much_scratch(Gpu *g) { g->records.launch[1].scratch_bytes = UINT64_M
 static void endless_scratch(Gpu *g) { g->records.launch[0].scratch_bytes = 64; } /* of blocks that only a run counts */
 static void name_outside(Gpu *g) { g->records.launch[1].name = sizeof g->records.names; }
 static void name_without_end(Gpu *g) { g->records.names[9] = 'x'; }
-static void reserved_used(Gpu *g) { g->records.launch[0].reserved = 1; }
+static void many_counters(Gpu *g) { g->records.launch[1].counters = MLRT_MAX_COUNTERS + 1; }
+static void endless_counters(Gpu *g) { g->records.launch[0].counters = 1; } /* of a grid that only a run counts */
 static void other_magic(Gpu *g) { g->records.head.magic++; }
 static void other_bytes(Gpu *g) { g->records.head.bytes--; }
 static void many_launches(Gpu *g) { g->records.head.nlaunches = UINT32_MAX; }
@@ -133,7 +134,7 @@ static void ptx_on_a_cpu(Gpu *g) { fix_edit(&g->f, "\"needs\":[],\"code\":0", "\
 static void hostile_launches_are_refused(void)
 {
 	static void (*const spoils[])(Gpu *) = {no_threads, half_a_warp, many_threads, no_blocks, much_shared, much_scratch,
-						endless_scratch, name_outside, name_without_end, reserved_used, other_magic, other_bytes,
+						endless_scratch, name_outside, name_without_end, many_counters, endless_counters, other_magic, other_bytes,
 						many_launches, cut_records, no_records, kernel_outside, text_without_end, text_with_nul,
 						no_text};
 
