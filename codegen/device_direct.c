@@ -213,6 +213,14 @@ static LLVMValueRef input_at(Direct *d, LLVMValueRef out, LLVMValueRef tap, int6
 	return at;
 }
 
+static void end_loop(Emit *e, EmitLoop *l)
+{
+	if (e->team->rare)
+		device_end_long(e, l);
+	else
+		emit_end(e, l);
+}
+
 static void sum_terms(Direct *d)
 {
 	Emit *e = d->e;
@@ -230,10 +238,10 @@ static void sum_terms(Direct *d)
 	device_if(e, &i, LLVMBuildAnd(e->b, in_y, in_x, ""));
 	pixel = add(e, d->a_at, add(e, mul(e, iy, c->a.y), mul(e, ix, c->a.x)));
 	term(d, pixel, tap, emit_for(e, &lk, zero, num(e, c->nk), one, "k"));
-	emit_end(e, &lk);
+	end_loop(e, &lk);
 	device_endif(e, &i);
-	emit_end(e, &lx);
-	emit_end(e, &ly);
+	end_loop(e, &lx);
+	end_loop(e, &ly);
 }
 
 void device_direct(Emit *e, const KStmt *s, LLVMValueRef first, LLVMValueRef step)

@@ -18,6 +18,7 @@ typedef struct Team {
 	LLVMValueRef lane;    /* of its team */
 	LLVMValueRef number;  /* of the team in its block */
 	LLVMValueRef members; /* i32, a bit for each thread of its warp that is of the team; beyond a warp all */
+	bool rare;            /* code that is hardly ever run: loops are not unrolled, so that it takes no registers from the rest */
 	bool alone;           /* in a share of a vec loop: each thread has values of its own */
 	const bool *shared;   /* per argument: threads read what others write */
 	LLVMValueRef parts;   /* shared memory for what warps have reduced, or NULL */

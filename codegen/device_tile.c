@@ -416,6 +416,7 @@ void device_unaligned(DeviceTile *t, LLVMValueRef aligned)
 	DeviceIf slow;
 
 	device_if(e, &slow, LLVMBuildNot(e->b, aligned, ""));
+	t->f->team.rare = true;
 	device_direct(e, t->s, tile_add(e, first, t->f->team.thread), step);
 	device_endif(e, &slow);
 }
