@@ -5,7 +5,8 @@
 #
 # Hosted machines take the static and the shared form, emulated ones by QEMU's user mode; microcontrollers the static one, on
 # QEMU's boards, without an operating system and a C library.  There the stack is painted: what the header states must be
-# what was used, to the bytes of an alignment.  Its last line counts what passed, failed and was skipped.
+# what was used, to the bytes of an alignment.  Small models have at most 40 KiB of code, on them and on every other CPU that users
+# can name.  Its last line counts what passed, failed and was skipped.
 set -u
 BUILD=${BUILD:-build} SRC=${SRC:-.}
 here=$SRC/tests/forms bare=$SRC/examples/embedded models=${MLOPT_MODELS:-$SRC/../shared/models}/trained
@@ -103,6 +104,18 @@ check_board() {
 	esac
 }
 
+# check_sizes TARGET: the code of each variant, by the cost model's schedules
+check_sizes() {
+	large=0
+	for model in $tiny; do
+		"$mlopt" compile "$models/$model/model.onnx" --no-tuned --target "$1" -o "$work/m.mlopt" 2> "$work/err" || { cat "$work/err"; return 1; }
+		"$mlopt" package list "$work/m.mlopt" > "$work/blobs" && grep -q ' code ' "$work/blobs" || return 1
+		awk -v most=$MOST_CODE -v model="$model" '$2 == "code" && $4 > most {
+			print model ": " $4 " bytes of code for " $6 ", more than " most; large = 1 } END { exit large }' "$work/blobs" || large=1
+	done
+	[ $large -eq 0 ]
+}
+
 # same bytes twice, and no symbol but the function
 check_object() {
 	"$mlopt" compile "$models/$1/model.onnx" --name m --target cortex-m4f --format static -o "$work/a.o" 2> /dev/null &&
@@ -136,6 +149,10 @@ else
 	if has "$arm_cc" && has "$qemu_arm"; then
 		if check_example; then pass "examples/embedded"; else fail "examples/embedded"; fi
 	fi
+	# CPUs with an operating system: the boards above, and what is no CPU, apart
+	for target in $("$mlopt" targets | sed -n 's/^\([a-z0-9_-]*\).*/\1/p' | grep -Ev '^(native|cortex-m|cuda|sm_)'); do
+		if check_sizes "$target"; then pass "$target: code of small models"; else fail "$target: code of small models"; fi
+	done
 	if check_object mlperf_kws_dscnn_int8qdq; then pass "the same bytes twice, one symbol"; else fail "the same bytes twice, one symbol"; fi
 fi
 echo "$passed passed, $failed failed, $skipped skipped"
