@@ -1,6 +1,6 @@
 /* codegen/device_mma.c -- contractions on tensor cores.
  *
- * A block has four warps; a warp makes a part of the tile, fragments of 16 x 8 sums that stay in registers.  In shared memory
+ * A warp makes a part of the tile, fragments of 16 x 8 sums that stay in registers.  In shared memory
  * a row of A, or a column of B, is 64 or 128 bytes of a stage, in pieces of 16 bytes which are turned by the number of the row: the
  * eight pieces that a phase of ldmatrix or of a store touches then lie in different banks.
  *
@@ -8,6 +8,7 @@
  * of no bytes, which leave zeros.  Where A has to be converted, or before 8.0, a stage is read into registers before the one at
  * hand is multiplied, and written to the other half of shared memory behind that. */
 #include "codegen/device_mma_stage.h"
+#include "codegen/device_plan.h"
 
 const MmaKind *mma_kind(int capability, MloElem a, MloElem b)
 {
@@ -313,64 +314,25 @@ static void begin(Mma *m)
 		mma_make_table(m);
 }
 
-/* Pieces of A: n elements that lie beside each other, at multiples of n. */
-static bool pieces_fit(const KContract *c, int64_t n)
+static void take_plan(Mma *m, const DevicePlan *p)
 {
-	const int64_t whole[] = {c->a.b0, c->a.b1, c->a.y, c->a.x, c->group_k, c->a.block < c->nk || c->group_k ? c->a.blk : 0};
-
-	/* channels of stages and pieces add up */
-	if ((c->a.block < c->nk || c->group_k) && ((c->a.block % c->dot && c->dot % c->a.block) || c->group_k % c->a.block))
-		return false;
-	if (c->a.k != 1 || ((c->a.block < c->nk || c->group_k) && c->a.block % n) || (c->nk % n && c->a.block % n))
-		return false;
-	for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
-		if (whole[i] < 0 || whole[i] % n)
-			return false;
-	return true;
-}
-
-/* Shared memory for a few stages, of which two blocks have room on a multiprocessor. */
-static int choose_stages(const Mma *m, const MloGpu *gpu)
-{
-	int most = gpu->sm_shared / 2 - 1024, n;
-
-	if (!m->async)
-		return 2;
-	most = most < gpu->block_shared ? most : gpu->block_shared;
-	n = most / stage_bytes(m);
-	return n > MAX_STAGES ? MAX_STAGES : n < 2 ? 2 : n;
-}
-
-static void choose_shape(Mma *m, const MloKernel *k, const MloGpu *gpu)
-{
-	enum { MOST = 128, LEAST = 64 };
 	DeviceTile *t = &m->t;
 
-	t->rows = MOST;
-	while (t->rows > LEAST && device_tile_count(k, t->c, t->rows, t->columns) < gpu->sms * 3 / 4)
-		t->rows /= 2;
-	m->warps_n = t->columns >= 64 ? 2 : 1;
-	m->warps_m = WARPS / m->warps_n;
+	t->rows = p->rows;
+	t->threads = p->warps_m * p->warps_n * DEVICE_WARP;
+	t->slices = p->slices;
+	t->parts = p->parts;
+	m->words = p->words;
+	m->stages = p->stages;
+	m->warps_m = p->warps_m;
+	m->warps_n = p->warps_n;
 	m->mt = t->rows / m->warps_m / 16;
 	m->nt = t->columns / m->warps_n / 8;
-	m->a_pieces = t->rows * m->words / PIECE_WORDS / THREADS;
-	m->b_pieces = t->columns * m->words / PIECE_WORDS / THREADS;
-	m->stages = choose_stages(m, gpu);
-	t->parts = device_tile_parts(t, k, gpu, m->all, 4);
+	m->a_pieces = t->rows * m->words / PIECE_WORDS / t->threads;
+	m->b_pieces = t->columns * m->words / PIECE_WORDS / t->threads;
+	m->per_tap = (t->c->nk + t->c->dot - 1) / t->c->dot;
+	m->all = m->per_tap * t->c->nky * t->c->nkx;
 	m->share = m->all / t->parts;
-	t->slices = device_tile_slices(t, k, gpu, m->share, (int64_t)m->stages * stage_bytes(m), m->mt * m->nt * 4 + OTHER_REGISTERS);
-}
-
-static bool shape_fits(const KContract *c, const MmaKind *kind, int columns)
-{
-	int64_t n = (int64_t)PIECE_WORDS * mma_word_elems(kind);
-	int words = c->dot / mma_word_elems(kind);
-
-	return !c->wino && !c->depth && !c->sparse.spread && !c->scale.on && c->b.packed && c->nk > 0 && c->nc > 0 &&
-	       !c->a_at && !c->y_lo &&
-	       c->nky * c->nkx <= MASK_TAPS && (words == MMA_LEAST_WORDS || words == MMA_MOST_WORDS) &&
-	       columns % 16 == 0 && columns <= 128 && columns * words >= PIECE_WORDS * THREADS && pieces_fit(c, n) &&
-	       (!c->group_k || (c->group_c > 0 && c->group_c % columns == 0));
 }
 
 static LLVMValueRef aligned(Mma *m)
@@ -388,19 +350,17 @@ bool device_mma(LLVMModuleRef module, const MloKernel *k, const MloTarget *targe
 	int columns = c->vecs * c->lanes;
 	const MmaKind *kind = mma_kind(target->gpu->capability, c->a.elem, c->b.elem);
 	DeviceFrame f;
-	Mma m = {.t = {.f = &f, .e = &f.e, .s = k->body, .c = c, .columns = columns, .depth = c->dot, .threads = THREADS}, .kind = kind};
+	Mma m = {.t = {.f = &f, .e = &f.e, .s = k->body, .c = c, .columns = columns, .depth = c->dot}, .kind = kind};
+	DevicePlan plan;
 	LLVMValueRef ok;
 	DeviceIf fast;
 	EmitLoop l;
 
-	if (!kind || !shape_fits(c, kind, columns))
+	if (!kind || c->dot % mma_word_elems(kind) || !device_plan(target, k, c, columns, c->dot / mma_word_elems(kind), &plan))
 		return false;
-	m.words = c->dot / mma_word_elems(kind);
 	m.quarters = target->gpu->capability < 80;
 	m.async = !m.quarters && mlo_elem_bits(c->a.elem) == mlo_elem_bits(kind->word);
-	m.per_tap = (c->nk + c->dot - 1) / c->dot;
-	m.all = m.per_tap * c->nky * c->nkx;
-	choose_shape(&m, k, target->gpu);
+	take_plan(&m, &plan);
 	device_tile_kernel(&m.t, module, k, target, symbol);
 	*launch = device_tile_launch(&m.t, k, (int64_t)m.stages * stage_bytes(&m), (int64_t)m.mt * 16 * columns);
 	m.table = mma_has_table(&m, target->gpu->block_shared - (int64_t)launch->shared_bytes) ? (int64_t)launch->shared_bytes : -1;

@@ -49,7 +49,7 @@ void mma_plan_pieces(Mma *m)
 {
 	DeviceTile *t = &m->t;
 	Emit *e = t->e;
-	int along = m->words / PIECE_WORDS, step = THREADS / along;
+	int along = m->words / PIECE_WORDS, step = t->threads / along;
 	bool inside = t->c->nky * t->c->nkx == 1 && !t->c->py && !t->c->px;
 	LLVMTypeRef mem = emit_mem_type(e, t->c->a.elem);
 	LLVMValueRef row = tile_div(e, t->thread, along), k, at;
@@ -233,7 +233,7 @@ void mma_copy(Mma *m, const Stage *s, LLVMValueRef base, int64_t behind)
 		mma_copy_piece(m, a_to, behind + (int64_t)j * m->a_step, input_at(m, s, j), 0, bytes);
 	}
 	for (int j = 0; j < m->b_pieces; j++)
-		mma_copy_piece(m, b_to, behind + (int64_t)j * m->b_step, weights, (int64_t)j * THREADS * PIECE, NULL);
+		mma_copy_piece(m, b_to, behind + (int64_t)j * m->b_step, weights, (int64_t)j * m->t.threads * PIECE, NULL);
 }
 
 /* -- through registers ------------------------------------------------------------------------------- */
@@ -313,7 +313,7 @@ void mma_fetch(Mma *m, const Stage *s)
 	}
 	for (int j = 0; j < m->b_pieces; j++) {
 		from = LLVMBuildGEP2(e->b, LLVMInt8TypeInContext(e->ctx), mma_weights_at(m, s->number),
-		                     (LLVMValueRef[]){emit_index(e, (int64_t)j * THREADS * PIECE)}, 1, "");
+		                     (LLVMValueRef[]){emit_index(e, (int64_t)j * m->t.threads * PIECE)}, 1, "");
 		LLVMBuildStore(e->b, load_words(m, from), m->b[j]);
 	}
 }

@@ -4,8 +4,8 @@
 #include "codegen/device_mma.h"
 #include "codegen/device_tile.h"
 
-enum { WARPS = 4, THREADS = WARPS * DEVICE_WARP, PIECE = 16 /* bytes */, PIECE_WORDS = 4, STEP = 8 /* words of a product */ };
-enum { MAX_PIECES = 8, MAX_SUMS = 128, MAX_STAGES = 4, MAX_STEPS = MMA_MOST_WORDS / STEP, MASK_TAPS = 28, OTHER_REGISTERS = 96 };
+enum { PIECE = 16 /* bytes */, PIECE_WORDS = 4, STEP = 8 /* words of a product */ };
+enum { MAX_PIECES = 8, MAX_SUMS = 128, MAX_STAGES = 4, MAX_STEPS = MMA_MOST_WORDS / STEP, MASK_TAPS = MMA_MOST_TAPS };
 enum { MOST_TABLE = 512, TABLE_BYTES = 16 };
 enum { PIECE_SHIFT = 4 /* of PIECE */ };
 
@@ -85,7 +85,7 @@ void mma_copy(Mma *m, const Stage *s, LLVMValueRef base, int64_t behind);
 LLVMTypeRef mma_piece_type(const Mma *m);
 void mma_fetch(Mma *m, const Stage *s);        /* a stage into registers */
 void mma_put(Mma *m, LLVMValueRef base);       /* and from there to `base` */
-/* Where the thread's first piece of B lies, for a stage; pieces behind it follow THREADS pieces later. */
+/* Where the thread's first piece of B lies, for a stage; pieces behind it follow t.threads pieces later. */
 LLVMValueRef mma_weights_at(Mma *m, LLVMValueRef number);
 /* cp.async of a piece.  to, from: and so many bytes behind; bytes: NULL: all of PIECE. */
 void mma_copy_piece(Mma *m, LLVMValueRef to, int64_t to_behind, LLVMValueRef from, int64_t from_behind, LLVMValueRef bytes);

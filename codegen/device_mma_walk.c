@@ -107,7 +107,7 @@ static void copy(Walk *w, int round)
 		mma_copy_piece(m, byte_at(m, m->a_to), to + (int64_t)j * m->a_step, pointer(w, w->from[j]), a_behind(w, round), NULL);
 	for (int j = 0; j < m->b_pieces; j++)
 		mma_copy_piece(m, byte_at(m, m->b_to), to + (int64_t)j * m->b_step, pointer(w, w->weights),
-		               b_behind(w, round) + (int64_t)j * THREADS * PIECE, NULL);
+		               b_behind(w, round) + (int64_t)j * m->t.threads * PIECE, NULL);
 }
 
 static void one_round(Walk *w, int round, bool ahead)
