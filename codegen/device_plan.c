@@ -3,16 +3,17 @@
 
 #include "codegen/device_tile.h"
 
-/* Cycles, bytes a cycle and instructions that all capabilities share (NVIDIA, "CUDA C++ Programming Guide", compute capabilities; Jia et
- * al., "Dissecting the NVIDIA Volta GPU Architecture via Microbenchmarking", 2018, for latencies). */
+/* Cycles, bytes a cycle and instructions that all capabilities share.  Shared memory: 32 banks of 4 bytes (CUDA C++ Programming Guide,
+ * compute capabilities).  L2: what each multiprocessor gets where all of them read (NVIDIA A100 whitepaper: 5120 bytes a cycle for
+ * 108); the others state nothing.  What follows is rounded from code that was looked at. */
 enum {
-	SHARED_BYTES = 128, L2_BYTES = 64, /* a cycle, of a multiprocessor */
+	SHARED_BYTES = 128, L2_BYTES = 48, /* a cycle, of a multiprocessor */
 	SCHEDULERS = 4,                    /* each issues an instruction a cycle */
 	LATENCY = 700,                     /* from L2 and memory, with a barrier */
 	START = 1500, MEET = 1500,         /* of a tile until it multiplies; of parts until the last one knows */
 	OUTPUT_ISSUE = 30,                 /* of a warp's outputs, in an epilogue */
 	STAGE_ISSUE = 24,                  /* of a warp, beside products and copies */
-	MOST_THREADS = 512, MOST_REGISTERS = 255, OTHER = 56 /* registers of a thread beside sums, fragments and pieces */
+	MOST_THREADS = 512, MOST_REGISTERS = 255, OTHER = 64 /* registers of a thread beside sums, fragments and pieces */
 };
 
 typedef struct Model {
@@ -78,7 +79,7 @@ static int registers_of(const Model *m, const DevicePlan *p)
 	int wm = p->rows / p->warps_m, wn = p->columns / p->warps_n, a = p->rows * p->words / PLAN_PIECE_WORDS / threads_of(p);
 	int b = p->columns * p->words / PLAN_PIECE_WORDS / threads_of(p);
 
-	return wm * wn / DEVICE_WARP + wm / 4 + wn / 4 + OTHER + (m->async ? 3 * a : 7 * a + 4 * b);
+	return wm * wn / DEVICE_WARP + wm / 4 + wn / 4 + OTHER + (m->async ? 3 * a : 7 * a + 4 * b) + (m->c->nky * m->c->nkx > 1 ? a : 0);
 }
 
 static int64_t shared_of(const DevicePlan *p)
