@@ -43,6 +43,8 @@ LAYERS = [("7x7 3-64, 112 by 2", 7, 3, 64, 112, 2), ("1x1 64-256, 56", 1, 64, 25
           ("matrix 768-3072, 128", 0, 768, 3072, 128, 1), ("matrix 3072-768, 128", 0, 3072, 768, 128, 1)]
 IMAGES = [1, 8]  # or sequences
 LARGE = 0.5e9    # operations of layers that the summary counts
+# bytes of an activation, as kernels read and write it, and of a weight; activations may be as short as weights
+SIZES = {"f32": (4, 4), "fp16": (4, 2), "bf16": (2, 2), "int8": (1, 1)}
 TENSOR_FORMS = ["fp16", "bf16", "int8"]
 FORMS = ["f32"] + TENSOR_FORMS
 MARKS = ("<!-- bench/gpu.py -->", "<!-- end of bench/gpu.py -->")
@@ -117,7 +119,14 @@ def resident(device, launch):
     return max(1, min(device["threads"] // launch["threads"], REGISTERS // registers, device["shared"] // shared))
 
 
-def bound(device, form, step, kernel):
+def traffic(layer, images, activation, weight):
+    """Bytes that a layer reads and writes once, inside of a network."""
+    name, k, inputs, outputs, size, stride = layer
+    rows = size * size if k else size
+    return images * rows * (stride * stride * inputs + outputs) * activation + max(k * k, 1) * inputs * outputs * weight
+
+
+def bound(device, form, step, kernel, layer, images):
     """What limits it, its share of the peak, and how evenly blocks lie on multiprocessors."""
     n, launch = kernel["instructions"], step["launch"]
     blocks, parts = launch["blocks"], launch.get("parts", 1)
@@ -131,13 +140,14 @@ def bound(device, form, step, kernel):
              "L2": (kernel["global"]["sectors"] * SECTOR / L2_BYTES - meet) * share}
     for name in times:
         times[name] += -(-blocks // parts // device["sms"]) * meet / hz
-    times["memory"] = step["bytes"] / (device["gbytes"] * 1e9)
+    times["memory"] = traffic(layer, images, *SIZES[form]) / (device["gbytes"] * 1e9)
     slowest = max(times, key=times.get)
     return slowest, step["flops"] / peak / times[slowest], blocks / (most * device["sms"])
 
 
-def possible(device, form, step):
-    products, memory = step["flops"] / device["peak"][form] / 1e12, step["bytes"] / device["gbytes"] / 1e9
+def possible(device, form, step, layer, images):
+    size = SIZES[form][1]
+    products, memory = step["flops"] / device["peak"][form] / 1e12, traffic(layer, images, size, size) / device["gbytes"] / 1e9
     return products / max(products, memory)
 
 
@@ -154,8 +164,8 @@ def row(o, target, form, layer, images):
         parts = launch.get("parts", 1)
         kernel, loop, which = count(o.build, package, target, folder, parts)
     n = loop["instructions"]
-    slowest, share, filled = bound(device, form, step, kernel)
-    best = possible(device, form, step)
+    slowest, share, filled = bound(device, form, step, kernel, layer, images)
+    best = possible(device, form, step, layer, images)
     math, held = sum(n.get(x, 0) for x in MATH), resident(device, launch)
     stray = loop["global"]["sectors"] - loop["global"]["ideal_sectors"]
     line = "| %s | %s | %d | %s%s | %d x %d | %s | %.0f | %s | %.0f%% | %d | %d | %d | %d%% | %d, %d | %.0f%% | %.0f%% %s | %.0f%% |" % (
