@@ -356,19 +356,13 @@ static LLVMValueRef sum_of(DeviceTile *t, int slices, int n, LLVMValueRef row, L
 	return sum;
 }
 
-/* The epilogue of n rows whose sums are in shared memory. */
-static void outputs(DeviceTile *t, int slices, LLVMValueRef first, int n)
+/* One of n rows whose sums are in shared memory, row and column of these, if it is there. */
+static void output_at(DeviceTile *t, int slices, LLVMValueRef first, int n, LLVMValueRef row, LLVMValueRef column)
 {
 	Emit *e = t->e;
-	bool across = columns_adjacent(t);
-	LLVMValueRef i, row, column, in, sum;
-	EmitLoop l;
+	LLVMValueRef in, sum = sum_of(t, slices, n, row, column);
 	DeviceIf there;
 
-	i = emit_for(e, &l, t->f->team.thread, emit_index(e, (int64_t)n * t->columns), emit_index(e, t->f->team.threads), "output");
-	row = across ? tile_div(e, i, t->columns) : tile_rem(e, i, n);
-	column = across ? tile_rem(e, i, t->columns) : tile_div(e, i, n);
-	sum = sum_of(t, slices, n, row, column);
 	row = tile_add(e, t->row, tile_add(e, row, first));
 	column = tile_add(e, t->column, column);
 	in = LLVMBuildICmp(e->b, LLVMIntSLT, row, t->all_rows, "");
@@ -377,7 +371,32 @@ static void outputs(DeviceTile *t, int slices, LLVMValueRef first, int n)
 	device_if(e, &there, in);
 	one_output(t, row, column, sum);
 	device_endif(e, &there);
-	emit_end(e, &l);
+}
+
+/* The epilogue of n rows whose sums are in shared memory.  What lies beside each other in the result goes to neighbouring threads; each
+ * stays in its column, or row, where that is possible, so that the loop has the less to compute. */
+static void outputs(DeviceTile *t, int slices, LLVMValueRef first, int n)
+{
+	Emit *e = t->e;
+	bool across = columns_adjacent(t);
+	int inner = across ? t->columns : n, outer = across ? n : t->columns, threads = t->f->team.threads;
+	int wide = inner < threads ? inner : threads;
+	LLVMValueRef i, o, self = t->f->team.thread;
+	EmitLoop along, down;
+
+	if (inner % wide || threads % wide) {
+		i = emit_for(e, &along, self, emit_index(e, (int64_t)inner * outer), emit_index(e, threads), "output");
+		o = tile_div(e, i, inner);
+		i = tile_rem(e, i, inner);
+		output_at(t, slices, first, n, across ? o : i, across ? i : o);
+		emit_end(e, &along);
+		return;
+	}
+	i = emit_for(e, &along, tile_rem(e, self, wide), emit_index(e, inner), emit_index(e, wide), "along");
+	o = emit_for(e, &down, tile_div(e, self, wide), emit_index(e, outer), emit_index(e, threads / wide), "output");
+	output_at(t, slices, first, n, across ? o : i, across ? i : o);
+	emit_end(e, &down);
+	emit_end(e, &along);
 }
 
 void device_epilogue(DeviceTile *t, int first, int n)
