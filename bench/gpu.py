@@ -145,6 +145,11 @@ def bound(device, form, step, kernel, layer, images):
     return slowest, step["flops"] / peak / times[slowest], blocks / (most * device["sms"])
 
 
+def registers_of(launch):
+    spills = launch.get("spills", 0)
+    return "%s%s" % (launch.get("registers", "?"), ", %d bytes spilled" % spills if spills else "")
+
+
 def possible(device, form, step, layer, images):
     size = SIZES[form][1]
     products, memory = step["flops"] / device["peak"][form] / 1e12, traffic(layer, images, size, size) / device["gbytes"] / 1e9
@@ -170,7 +175,7 @@ def row(o, target, form, layer, images):
     stray = loop["global"]["sectors"] - loop["global"]["ideal_sectors"]
     line = "| %s | %s | %d | %s%s | %d x %d | %s | %.0f | %s | %.0f%% | %d | %d | %d | %d%% | %d, %d | %.0f%% | %.0f%% %s | %.0f%% |" % (
         device["name"], layer[0], images, form, "" if which == "mma" or form == "f32" else " (no tensor cores)", launch["blocks"],
-        launch["threads"], parts if parts > 1 else "", launch["shared"] / 1024, launch.get("registers", "?"),
+        launch["threads"], parts if parts > 1 else "", launch["shared"] / 1024, registers_of(launch),
         100 * held * launch["threads"] / device["threads"], kernel["instructions"].get(which, 0) // parts, shared_cycles(kernel) // parts,
         kernel["global"]["sectors"] // parts, 100 * n.get(which, 0) // math, loop["shared"]["conflicts"], stray, 100 * filled,
         100 * share, slowest, 100 * best)

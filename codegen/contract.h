@@ -82,6 +82,8 @@ void contract_choose_pairs(const MloTarget *t, KContract *c);
 void contract_choose_sign(const MloTarget *t, KContract *c);
 int contract_dot_pieces(const MloTarget *t, const KContract *c);
 double contract_dot_cost(const MloTarget *t, const KContract *c);
+/* Instructions of a step that take operands of bytes apart, where no instruction multiplies them as they are. */
+double contract_split_cost(const MloTarget *t, const KContract *c, int cols, int vecs);
 /* Does it take so long that code does not matter? */
 bool contract_takes_long(const MloTarget *t, const KContract *c);
 

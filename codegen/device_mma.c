@@ -231,7 +231,7 @@ static void stages_registers(Mma *m)
 	EmitLoop l;
 
 	mma_fetch(m, &s);
-	mma_put(m, emit_index(e, 0));
+	mma_put(m, emit_index(e, 0), 0);
 	device_block_barrier(e);
 	round = emit_for(e, &l, emit_index(e, 0), emit_index(e, rounds_of(m)), emit_index(e, 1), "stage");
 	here = tile_mul(e, LLVMBuildAnd(e->b, round, emit_index(e, 1), ""), stage_bytes(m));
@@ -240,7 +240,7 @@ static void stages_registers(Mma *m)
 	s = mma_stage(m, stage_number(m, ahead));
 	mma_fetch(m, &s);
 	multiply_round(m, round, here, false);
-	mma_put(m, LLVMBuildSub(e->b, emit_index(e, stage_bytes(m)), here, ""));
+	mma_put(m, LLVMBuildSub(e->b, emit_index(e, stage_bytes(m)), here, ""), 0);
 	device_block_barrier(e);
 	emit_end(e, &l);
 }
@@ -275,6 +275,8 @@ static void one_tile(Mma *m)
 	DeviceIf own;
 
 	mma_plan_pieces(m);
+	if (m->sizes >= 0)
+		mma_make_sizes(m);
 	for (int i = 0; i < m->mt * m->nt * 4; i++)
 		LLVMBuildStore(e->b, LLVMConstNull(m->sum_type), m->sum[i]);
 	if (mma_walks(m))
@@ -363,6 +365,8 @@ bool device_mma(LLVMModuleRef module, const MloKernel *k, const MloTarget *targe
 	take_plan(&m, &plan);
 	device_tile_kernel(&m.t, module, k, target, symbol);
 	*launch = device_tile_launch(&m.t, k, (int64_t)m.stages * stage_bytes(&m), (int64_t)m.mt * 16 * columns);
+	m.sizes = mma_taps_inside(c) ? -1 : (int64_t)launch->shared_bytes;
+	launch->shared_bytes += (uint32_t)mma_sizes_bytes(&m);
 	m.table = mma_has_table(&m, target->gpu->block_shared - (int64_t)launch->shared_bytes) ? (int64_t)launch->shared_bytes : -1;
 	launch->shared_bytes += m.table < 0 ? 0 : (uint32_t)(m.all * TABLE_BYTES);
 	begin(&m);

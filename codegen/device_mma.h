@@ -12,7 +12,7 @@
 
 enum { MMA_LEAST_WORDS = 16, MMA_MOST_WORDS = 32 }; /* of a stage, for each row or column */
 enum { MMA_LEAST_COLUMNS = 16, MMA_MOST_COLUMNS = 256 }; /* of a tile */
-enum { MMA_MOST_TAPS = 28 };                        /* a mask has a bit for each */
+enum { MMA_MOST_TAPS = 28 };
 
 /* How elements are multiplied; LLVM's names of intrinsics. */
 typedef struct MmaKind {

@@ -16,22 +16,6 @@ LLVMValueRef mma_piece_at(const Mma *m, LLVMValueRef row, LLVMValueRef piece)
 	piece = LLVMBuildXor(e->b, piece, turn, "");
 	return tile_add(e, tile_mul(e, row, (int64_t)m->words * 4), tile_mul(e, piece, PIECE));
 }
-static LLVMValueRef tap_mask(Mma *m, const DeviceRow *r)
-{
-	const KContract *c = m->t.c;
-	Emit *e = m->t.e;
-	LLVMValueRef mask = word_const(m, 0), in, y;
-
-	for (int64_t ky = 0; ky < c->nky; ky++) {
-		y = LLVMBuildICmp(e->b, LLVMIntULT, tile_addc(e, r->y, ky * c->dy), tile_num(e, c->in_y), "");
-		for (int64_t kx = 0; kx < c->nkx; kx++) {
-			in = LLVMBuildICmp(e->b, LLVMIntULT, tile_addc(e, r->x, kx * c->dx), tile_num(e, c->in_x), "");
-			in = LLVMBuildZExt(e->b, LLVMBuildAnd(e->b, in, y, ""), i32_type(m), "");
-			mask = LLVMBuildOr(e->b, mask, LLVMBuildShl(e->b, in, word_const(m, ky * c->nkx + kx + PIECE_SHIFT), ""), "");
-		}
-	}
-	return mask;
-}
 
 /* From the first channel to channel k of a group's, in elements, where that is the sum of this for a stage and for a piece of it. */
 static LLVMValueRef channel_at(Mma *m, LLVMValueRef k)
@@ -50,7 +34,6 @@ void mma_plan_pieces(Mma *m)
 	DeviceTile *t = &m->t;
 	Emit *e = t->e;
 	int along = m->words / PIECE_WORDS, step = t->threads / along;
-	bool inside = t->c->nky * t->c->nkx == 1 && !t->c->py && !t->c->px;
 	LLVMTypeRef mem = emit_mem_type(e, t->c->a.elem);
 	LLVMValueRef row = tile_div(e, t->thread, along), k, at;
 
@@ -59,13 +42,13 @@ void mma_plan_pieces(Mma *m)
 	k = tile_add(e, channel_at(m, k), channel_at(m, t->kk));
 	for (int j = 0; j < m->a_pieces; j++) {
 		m->row[j] = device_row(t, tile_addc(e, row, (int64_t)j * step));
-		m->mask[j] = inside ? NULL : tap_mask(m, &m->row[j]);
 		at = tile_add(e, m->row[j].at, k);
 		m->from[j] = LLVMBuildGEP2(e->b, mem, e->arg[t->c->a_arg], &at, 1, "from");
 	}
 	m->a_step = m->b_step = step * m->words * 4;
 	m->a_to = tile_add(e, m->own, mma_piece_at(m, row, m->q));
 	m->b_to = tile_addc(e, m->a_to, a_bytes(m));
+	m->sizes_at = m->sizes < 0 ? NULL : tile_addc(e, tile_mul(e, row, (int64_t)m->a_pieces * 4), m->sizes);
 }
 
 /* -- which terms ------------------------------------------------------------------------------------- */
@@ -96,7 +79,7 @@ static Stage stage_of(Mma *m, LLVMValueRef number)
 
 bool mma_has_table(const Mma *m, int64_t room)
 {
-	return m->t.c->nky * m->t.c->nkx > 1 && m->all <= MOST_TABLE && m->all * TABLE_BYTES <= room &&
+	return m->t.c->nky * m->t.c->nkx > 1 && !mma_walks_in_steps(m) && m->all <= MOST_TABLE && m->all * TABLE_BYTES <= room &&
 	       LLVMGetIntTypeWidth(m->t.e->index) == 32;
 }
 
@@ -154,13 +137,20 @@ static LLVMValueRef live_terms(Mma *m, const Stage *s)
 	return LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSGT, left, zero, ""), left, zero, "");
 }
 
-/* PIECE where the tap is inside, of row j; else 0. */
-static LLVMValueRef tap_bytes(Mma *m, const Stage *s, int j)
+/* Bytes of the thread's pieces that are terms inside of the image; NULL: all of PIECE.  live: as live_terms() has it. */
+static void piece_sizes(Mma *m, const Stage *s, LLVMValueRef live, LLVMValueRef *size)
 {
 	Emit *e = m->t.e;
-	LLVMValueRef tap = LLVMBuildIntCast2(e->b, s->tap, i32_type(m), false, "");
 
-	return LLVMBuildAnd(e->b, LLVMBuildLShr(e->b, m->mask[j], tap, ""), word_const(m, PIECE), "");
+	if (live)
+		live = LLVMBuildIntCast2(e->b, tile_mul(e, live, mlo_elem_bits(m->t.c->a.elem) / 8), i32_type(m), false, "");
+	if (m->sizes >= 0)
+		mma_load_sizes(m, tile_mul(e, s->tap, mma_tap_bytes(m)), 0, size);
+	for (int j = 0; j < m->a_pieces; j++) {
+		LLVMValueRef in = m->sizes >= 0 ? size[j] : NULL;
+
+		size[j] = live && in ? LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntULT, live, in, ""), live, in, "") : live ? live : in;
+	}
 }
 
 /* Where the thread's piece of row j lies. */
@@ -186,14 +176,14 @@ LLVMValueRef mma_weights_at(Mma *m, LLVMValueRef number)
 	return LLVMBuildGEP2(e->b, i8, e->arg[m->t.c->b_arg], &at, 1, "");
 }
 
-/* Where pieces go, in a stage that begins at `base`. */
-static LLVMValueRef piece_to(Mma *m, LLVMValueRef base, bool weights, int j)
+/* Where pieces go, in a stage that begins so many bytes behind `base`. */
+static LLVMValueRef piece_to(Mma *m, LLVMValueRef base, int64_t behind, bool weights, int j)
 {
 	Emit *e = m->t.e;
 	LLVMValueRef first = byte_at(m, tile_add(e, base, weights ? m->b_to : m->a_to));
 
-	return LLVMBuildGEP2(e->b, LLVMInt8TypeInContext(e->ctx), first,
-	                     (LLVMValueRef[]){emit_index(e, (int64_t)j * (weights ? m->b_step : m->a_step))}, 1, "");
+	behind += (int64_t)j * (weights ? m->b_step : m->a_step);
+	return LLVMBuildGEP2(e->b, LLVMInt8TypeInContext(e->ctx), first, (LLVMValueRef[]){emit_index(e, behind)}, 1, "");
 }
 
 /* -- cp.async ---------------------------------------------------------------------------------------- */
@@ -218,20 +208,12 @@ void mma_copy_piece(Mma *m, LLVMValueRef to, int64_t to_behind, LLVMValueRef fro
 
 void mma_copy(Mma *m, const Stage *s, LLVMValueRef base, int64_t behind)
 {
-	Emit *e = m->t.e;
-	const KContract *c = m->t.c;
-	LLVMValueRef live = live_terms(m, s), bytes, a_to = piece_to(m, base, false, 0), b_to = piece_to(m, base, true, 0);
+	LLVMValueRef size[MAX_PIECES], a_to = piece_to(m, base, 0, false, 0), b_to = piece_to(m, base, 0, true, 0);
 	LLVMValueRef weights = mma_weights_at(m, s->number);
 
-	if (live)
-		live = LLVMBuildIntCast2(e->b, tile_mul(e, live, mlo_elem_bits(c->a.elem) / 8), i32_type(m), false, "");
-	for (int j = 0; j < m->a_pieces; j++) {
-		bytes = live;
-		if (m->mask[j])
-			bytes = live ? LLVMBuildMul(e->b, LLVMBuildLShr(e->b, tap_bytes(m, s, j), word_const(m, PIECE_SHIFT), ""), live, "")
-			             : tap_bytes(m, s, j);
-		mma_copy_piece(m, a_to, behind + (int64_t)j * m->a_step, input_at(m, s, j), 0, bytes);
-	}
+	piece_sizes(m, s, live_terms(m, s), size);
+	for (int j = 0; j < m->a_pieces; j++)
+		mma_copy_piece(m, a_to, behind + (int64_t)j * m->a_step, input_at(m, s, j), 0, size[j]);
 	for (int j = 0; j < m->b_pieces; j++)
 		mma_copy_piece(m, b_to, behind + (int64_t)j * m->b_step, weights, (int64_t)j * m->t.threads * PIECE, NULL);
 }
@@ -243,11 +225,30 @@ LLVMTypeRef mma_piece_type(const Mma *m)
 	return LLVMVectorType(i32_type(m), PIECE_WORDS);
 }
 
-static LLVMValueRef load_words(Mma *m, LLVMValueRef from)
+/* 16 bytes that lie so many behind a pointer; zeros where size is 0.  That is a load under a condition, which LLVM has none of. */
+static LLVMValueRef load_words(Mma *m, LLVMValueRef from, int64_t behind, LLVMValueRef size)
 {
-	LLVMValueRef v = LLVMBuildLoad2(m->t.e->b, mma_piece_type(m), from, "");
+	static const char constraints[] = "=&r,=&r,=&r,=&r,l,r,~{memory}";
+	Emit *e = m->t.e;
+	LLVMTypeRef global = LLVMPointerTypeInContext(e->ctx, 1), word = i32_type(m), words[] = {word, word, word, word};
+	LLVMValueRef v = LLVMGetPoison(mma_piece_type(m)), arg[2] = {LLVMBuildAddrSpaceCast(e->b, from, global, ""), size}, code;
+	LLVMTypeRef type = LLVMFunctionType(LLVMStructTypeInContext(e->ctx, words, PIECE_WORDS, false), (LLVMTypeRef[]){global, word}, 2, false);
+	char text[256];
+	int n;
 
-	LLVMSetAlignment(v, PIECE);
+	if (!size) {
+		v = LLVMBuildGEP2(e->b, LLVMInt8TypeInContext(e->ctx), from, (LLVMValueRef[]){emit_index(e, behind)}, 1, "");
+		v = LLVMBuildLoad2(e->b, mma_piece_type(m), v, "");
+		LLVMSetAlignment(v, PIECE);
+		return v;
+	}
+	n = snprintf(text, sizeof text,
+	             "{ .reg .pred p; setp.ne.u32 p, $5, 0; mov.u32 $0, 0; mov.u32 $1, 0; mov.u32 $2, 0; mov.u32 $3, 0; "
+	             "@p ld.global.v4.u32 {$0, $1, $2, $3}, [$4+%lld]; }", (long long)behind);
+	code = LLVMGetInlineAsm(type, text, (size_t)n, constraints, sizeof constraints - 1, true, false, LLVMInlineAsmDialectATT, false);
+	code = LLVMBuildCall2(e->b, type, code, arg, 2, "");
+	for (unsigned i = 0; i < PIECE_WORDS; i++)
+		v = LLVMBuildInsertElement(e->b, v, LLVMBuildExtractValue(e->b, code, i, ""), emit_index(e, i), "");
 	return v;
 }
 
@@ -261,18 +262,14 @@ static LLVMValueRef narrowed(Mma *m, LLVMValueRef v)
 }
 
 /* A piece of A where it is f32 and multiplied as something shorter: twice 16 bytes. */
-static LLVMValueRef load_wide(Mma *m, LLVMValueRef from)
+static LLVMValueRef load_wide(Mma *m, LLVMValueRef from, int64_t behind, LLVMValueRef size)
 {
-	enum { QUAD = 4 };
 	Emit *e = m->t.e;
-	LLVMTypeRef f32 = LLVMFloatTypeInContext(e->ctx);
 	LLVMValueRef half[2];
 
 	for (int i = 0; i < 2; i++) {
-		LLVMValueRef at = LLVMBuildGEP2(e->b, f32, from, (LLVMValueRef[]){emit_index(e, i * QUAD)}, 1, "");
-
-		half[i] = LLVMBuildLoad2(e->b, LLVMVectorType(f32, QUAD), at, "");
-		LLVMSetAlignment(half[i], PIECE);
+		half[i] = load_words(m, from, behind + (int64_t)i * PIECE, size);
+		half[i] = LLVMBuildBitCast(e->b, half[i], LLVMVectorType(LLVMFloatTypeInContext(e->ctx), PIECE_WORDS), "");
 	}
 	return narrowed(m, emit_joined(e, half, 2));
 }
@@ -291,34 +288,39 @@ static LLVMValueRef only_live(Mma *m, LLVMValueRef v, LLVMValueRef live)
 	return LLVMBuildBitCast(e->b, emit_select(e, there, bits, LLVMConstNull(t)), mma_piece_type(m), "");
 }
 
-void mma_fetch(Mma *m, const Stage *s)
+void mma_fetch_input(Mma *m, const LLVMValueRef *from, int64_t behind, const LLVMValueRef *size)
 {
-	Emit *e = m->t.e;
-	const KContract *c = m->t.c;
-	bool wide = mlo_elem_bits(c->a.elem) != mlo_elem_bits(m->kind->word);
-	LLVMValueRef live = live_terms(m, s), v, in, from, some = NULL;
+	bool wide = mlo_elem_bits(m->t.c->a.elem) != mlo_elem_bits(m->kind->word);
 
-	if (live)
-		some = LLVMBuildICmp(e->b, LLVMIntNE, live, emit_index(e, 0), "");
 	for (int j = 0; j < m->a_pieces; j++) {
-		from = input_at(m, s, j);
-		in = m->mask[j] ? LLVMBuildICmp(e->b, LLVMIntNE, tap_bytes(m, s, j), word_const(m, 0), "") : NULL;
-		in = in && some ? LLVMBuildAnd(e->b, in, some, "") : in ? in : some;
-		if (in) /* what is left out reads the first elements, which are there */
-			from = emit_select(e, in, from, e->arg[c->a_arg]);
-		v = wide ? load_wide(m, from) : load_words(m, from);
-		if (live && mlo_elem_is_float(c->a.elem))
-			v = only_live(m, v, live);
-		LLVMBuildStore(e->b, in ? emit_select(e, in, v, LLVMConstNull(mma_piece_type(m))) : v, m->a[j]);
-	}
-	for (int j = 0; j < m->b_pieces; j++) {
-		from = LLVMBuildGEP2(e->b, LLVMInt8TypeInContext(e->ctx), mma_weights_at(m, s->number),
-		                     (LLVMValueRef[]){emit_index(e, (int64_t)j * m->t.threads * PIECE)}, 1, "");
-		LLVMBuildStore(e->b, load_words(m, from), m->b[j]);
+		LLVMValueRef some = size ? size[j] : NULL;
+		LLVMValueRef v = wide ? load_wide(m, from[j], behind, some) : load_words(m, from[j], behind, some);
+
+		LLVMBuildStore(m->t.e->b, v, m->a[j]);
 	}
 }
 
-void mma_put(Mma *m, LLVMValueRef base)
+void mma_fetch_weights(Mma *m, LLVMValueRef from, int64_t behind)
+{
+	for (int j = 0; j < m->b_pieces; j++)
+		LLVMBuildStore(m->t.e->b, load_words(m, from, behind + (int64_t)j * m->t.threads * PIECE, NULL), m->b[j]);
+}
+
+void mma_fetch(Mma *m, const Stage *s)
+{
+	Emit *e = m->t.e;
+	LLVMValueRef live = live_terms(m, s), size[MAX_PIECES], from[MAX_PIECES];
+
+	piece_sizes(m, s, live, size);
+	for (int j = 0; j < m->a_pieces; j++)
+		from[j] = input_at(m, s, j);
+	mma_fetch_input(m, from, 0, size);
+	for (int j = 0; j < m->a_pieces && live && mlo_elem_is_float(m->t.c->a.elem); j++)
+		LLVMBuildStore(e->b, only_live(m, LLVMBuildLoad2(e->b, mma_piece_type(m), m->a[j], ""), live), m->a[j]);
+	mma_fetch_weights(m, mma_weights_at(m, s->number), 0);
+}
+
+void mma_put(Mma *m, LLVMValueRef base, int64_t behind)
 {
 	Emit *e = m->t.e;
 
@@ -326,6 +328,6 @@ void mma_put(Mma *m, LLVMValueRef base)
 		bool b = j >= m->a_pieces;
 		LLVMValueRef v = LLVMBuildLoad2(e->b, mma_piece_type(m), b ? m->b[j - m->a_pieces] : m->a[j], "");
 
-		LLVMSetAlignment(LLVMBuildStore(e->b, v, piece_to(m, base, b, b ? j - m->a_pieces : j)), PIECE);
+		LLVMSetAlignment(LLVMBuildStore(e->b, v, piece_to(m, base, behind, b, b ? j - m->a_pieces : j)), PIECE);
 	}
 }

@@ -5,9 +5,8 @@
 #include "codegen/device_tile.h"
 
 enum { PIECE = 16 /* bytes */, PIECE_WORDS = 4, STEP = 8 /* words of a product */ };
-enum { MAX_PIECES = 8, MAX_SUMS = 128, MAX_STAGES = 4, MAX_STEPS = MMA_MOST_WORDS / STEP, MASK_TAPS = MMA_MOST_TAPS };
+enum { MAX_PIECES = 8, MAX_SUMS = 128, MAX_STAGES = 4, MAX_STEPS = MMA_MOST_WORDS / STEP };
 enum { MOST_TABLE = 512, TABLE_BYTES = 16 };
-enum { PIECE_SHIFT = 4 /* of PIECE */ };
 
 typedef struct Mma {
 	DeviceTile t;
@@ -26,7 +25,8 @@ typedef struct Mma {
 	int a_step, b_step;            /* bytes from one to the next */
 	DeviceRow row[MAX_PIECES];
 	LLVMValueRef from[MAX_PIECES]; /* pointers: the thread's piece at the first tap and channel of a row */
-	LLVMValueRef mask[MAX_PIECES]; /* of a row: a bit for each tap that lies inside, times PIECE; NULL: all do */
+	int64_t sizes;                 /* where the table of sizes lies, in bytes; -1: all taps lie inside */
+	LLVMValueRef sizes_at;         /* where the thread's sizes of the first tap lie, in bytes */
 	int64_t table;                 /* where a table of the stages lies, in bytes; -1: there is none */
 	LLVMValueRef a_from[MAX_STEPS], b_from[MAX_STEPS];  /* where the warp's first fragments lie, step by step, in bytes */
 	LLVMValueRef a[MAX_PIECES], b[MAX_PIECES];          /* allocas: what is on its way */
@@ -80,11 +80,22 @@ void mma_plan_pieces(Mma *m);
 bool mma_has_table(const Mma *m, int64_t room); /* bytes that are left of shared memory */
 void mma_make_table(Mma *m);
 Stage mma_stage(Mma *m, LLVMValueRef number); /* out of the table, where there is one */
+/* device_mma_taps.c: of each tap, how many bytes of pieces are inside of the image, all or none, in a table for the rows of a tile. */
+bool mma_taps_inside(const KContract *c);      /* are they always? */
+int64_t mma_tap_bytes(const Mma *m);           /* of the table, from a tap to the next one */
+int64_t mma_sizes_bytes(const Mma *m);         /* of the table; 0: there is none */
+void mma_make_sizes(Mma *m);                   /* for the tile at hand; all threads of the block */
+/* Those of the thread's pieces, for the tap whose part of the table lies so many bytes behind the first one's. */
+void mma_load_sizes(Mma *m, LLVMValueRef tap, int64_t behind, LLVMValueRef *size);
+
 /* Starts to bring a stage to `base`, and so many bytes behind, by cp.async. */
 void mma_copy(Mma *m, const Stage *s, LLVMValueRef base, int64_t behind);
 LLVMTypeRef mma_piece_type(const Mma *m);
 void mma_fetch(Mma *m, const Stage *s);        /* a stage into registers */
-void mma_put(Mma *m, LLVMValueRef base);       /* and from there to `base` */
+void mma_put(Mma *m, LLVMValueRef base, int64_t behind); /* and from there to `base`, and so many bytes behind */
+/* The thread's pieces of A, each so many bytes behind a pointer, into registers; size: 0 where there is none; NULL: there always is. */
+void mma_fetch_input(Mma *m, const LLVMValueRef *from, int64_t behind, const LLVMValueRef *size);
+void mma_fetch_weights(Mma *m, LLVMValueRef from, int64_t behind);
 /* Where the thread's first piece of B lies, for a stage; pieces behind it follow t.threads pieces later. */
 LLVMValueRef mma_weights_at(Mma *m, LLVMValueRef number);
 /* cp.async of a piece.  to, from: and so many bytes behind; bytes: NULL: all of PIECE. */
@@ -96,5 +107,7 @@ void mma_multiply(Mma *m, LLVMValueRef base, int64_t behind);
 
 /* device_mma_walk.c: all stages of a tile, where each of them lies at a place that is known. */
 bool mma_walks(const Mma *m);                  /* can it? */
+bool mma_walks_in_steps(const Mma *m);         /* without the table of stages */
+int mma_walk_stages(const KContract *c, int most); /* a number that suits it */
 void mma_walk(Mma *m);
 #endif

@@ -1,17 +1,40 @@
 /* codegen/device_mma_walk.c -- contractions on tensor cores: stages whose places in shared memory are known when they are compiled.
  *
- * The loop of a walk has as many rounds in a row as there are stages in shared memory.  Each of them reads and writes parts that lie at
- * a constant distance from where the thread's first pieces lie.  Of one tap, terms go up by as much from round to round, too: what is
- * left to compute are pointers, once for all rounds of the loop.  Else, a stage is looked up in the table. */
+ * Terms are taken channels after channels, and of those tap after tap.  A turn of the loop has a round for each tap; for each tap of
+ * a row, where that is enough of products; or for each tap of a row and all channels, where these are few.  A round multiplies a stage and
+ * brings a later one.  What a round brings lies at a
+ * constant distance from the thread's pointers, which go up once in a turn, and its part of shared memory is a constant, too, if a turn
+ * has whole times as many rounds as there are parts; else parts change places from turn to turn.  Where channels of A do not go up by as
+ * much from each stage of a tap to the next one, a stage is looked up in the table. */
 #include "codegen/device_mma_stage.h"
+
+enum { MOST_PRODUCTS = 2400, GOOD_PRODUCTS = 600 /* instructions in a turn */, FEW_CHUNKS = 2 };
 
 typedef struct Walk {
 	Mma *m;
-	bool steps;                             /* pointers go up in steps */
-	int64_t rounds;                         /* in all */
-	LLVMValueRef first;                     /* round of the loop at hand */
-	LLVMValueRef from[MAX_PIECES], weights; /* steps: allocas of pointers, for that round */
+	bool steps;                  /* pointers go up in steps */
+	bool shared_rows;            /* slices share out rows of taps, else channels */
+	int64_t rows, chunks;        /* steps: a slice's rows of taps, stages of a tap, of a part */
+	int row_parts;               /* parts share out rows of taps, and so many times channels */
+	bool by_rows;                /* a turn is a row of taps of several */
+	int64_t inner;               /* chunks that a turn takes of each tap, where that is a row */
+	int64_t rounds, turn;        /* in all, of the loop */
+	int ahead;                   /* so many rounds are brought before they are multiplied */
+	LLVMValueRef first;          /* round of the turn at hand */
+	/* steps: allocas of pointers and of a distance, and of a number of the row of taps, for the turn that rounds are brought of */
+	LLVMValueRef from[MAX_PIECES], weights, sizes, row;
+	LLVMValueRef part[MAX_STAGES]; /* allocas: where stages are in shared memory; NULL: one behind the other */
 } Walk;
+
+/* Bytes from the slice's first stage to another one, in A, B, and the table of sizes. */
+typedef struct Place {
+	int64_t a, b, sizes;
+} Place;
+
+static int64_t b_bytes(const Mma *m)
+{
+	return (int64_t)m->t.columns * m->words * 4;
+}
 
 /* From the channels of a stage to those of the next one in A, in elements; 0: that is not always the same. */
 static int64_t depth_step(const Mma *m)
@@ -23,143 +46,366 @@ static int64_t depth_step(const Mma *m)
 	return m->t.depth % c->a.block ? 0 : m->t.depth / c->a.block * c->a.blk;
 }
 
-static bool walks_in_steps(const Mma *m)
+static Place place_of(const Mma *m, int64_t ky, int64_t kx, int64_t chunk)
 {
-	return m->t.c->nky * m->t.c->nkx == 1 && !m->mask[0] && m->t.c->nk % m->t.depth == 0 && depth_step(m);
+	const KContract *c = m->t.c;
+	int64_t tap = ky * c->nkx + kx, at = ky * c->dy * c->a.y + kx * c->dx * c->a.x + chunk * depth_step(m);
+
+	return (Place){at * (mlo_elem_bits(c->a.elem) / 8), (tap * m->per_tap + chunk) * b_bytes(m), tap * mma_tap_bytes(m)};
+}
+
+/* Of the first taps of a row, and of a round behind them. */
+static Place place(const Walk *w, int64_t row, int64_t round)
+{
+	int64_t nkx = w->m->t.c->nkx, kx = round / w->inner % nkx, ky, chunk;
+
+	row += round / w->inner / nkx;
+	ky = row % w->rows;
+	chunk = row / w->rows * w->inner + round % w->inner;
+	return w->shared_rows ? place_of(w->m, ky * w->m->t.slices, kx, chunk) : place_of(w->m, ky, kx, chunk * w->m->t.slices);
+}
+
+/* Instructions that multiply a stage. */
+static int64_t products(const Mma *m)
+{
+	int64_t parts = !m->quarters ? 1 : m->kind->word == EL_f16 ? 2 : 4;
+
+	return (int64_t)m->mt * m->nt * (m->words / STEP) * parts;
+}
+
+/* Rounds of a turn: as many as there are parts of shared memory, or a multiple, if that is few. */
+static int64_t turn_of(const Walk *w)
+{
+	int64_t rounds = w->m->t.c->nkx * (w->by_rows ? w->inner : w->rows), n = rounds;
+
+	while (rounds < w->m->stages && n % w->m->stages)
+		n += rounds;
+	return n;
+}
+
+/* Is it better that a turn is a row of taps? */
+static bool prefers_rows(const Walk *w)
+{
+	enum { STEP_MATH = 12 /* that a turn has beyond pieces */, SHARE = 10 };
+	const Mma *m = w->m;
+	int64_t row = m->t.c->nkx * products(m);
+
+	if (w->rows == 1 || m->t.c->nkx * w->inner < m->stages)
+		return false;
+	return w->chunks <= FEW_CHUNKS || (row * w->rows > GOOD_PRODUCTS && (STEP_MATH + m->a_pieces) * SHARE <= row);
+}
+
+/* Parts take neighbouring channels, as far as these go up in so many; else neighbouring rows of taps. */
+static void share_out(Walk *w)
+{
+	int n = w->m->t.parts;
+
+	while (w->m->t.parts % n || w->chunks % n)
+		n--;
+	w->row_parts = w->m->t.parts / n;
+	w->steps = w->steps && w->rows % w->row_parts == 0;
+	w->chunks /= n;
+	w->rows /= w->row_parts;
+}
+
+static Walk plan_walk(Mma *m)
+{
+	const KContract *c = m->t.c;
+	Walk w = {.m = m, .ahead = m->async ? m->stages - 1 : 1, .rows = c->nky, .chunks = m->per_tap, .rounds = m->share / m->t.slices};
+
+	w.steps = c->nk % m->t.depth == 0 && depth_step(m);
+	if (m->per_tap % m->t.slices == 0) {
+		w.chunks /= m->t.slices;
+	} else {
+		w.shared_rows = true;
+		w.steps = w.steps && c->nky % m->t.slices == 0;
+		w.rows /= m->t.slices;
+	}
+	share_out(&w);
+	w.inner = w.chunks <= FEW_CHUNKS ? w.chunks : 1;
+	w.by_rows = prefers_rows(&w);
+	w.inner = w.by_rows ? w.inner : 1;
+	w.turn = w.steps ? turn_of(&w) : m->stages;
+	if (w.steps && w.turn * products(m) > MOST_PRODUCTS) {
+		w.steps = false;
+		w.turn = m->stages;
+	}
+	return w;
+}
+
+bool mma_walks_in_steps(const Mma *m)
+{
+	return LLVMGetIntTypeWidth(m->t.e->index) == 32 && plan_walk((Mma *)m).steps;
 }
 
 bool mma_walks(const Mma *m)
 {
-	return m->async && m->share % m->t.slices == 0 && LLVMGetIntTypeWidth(m->t.e->index) == 32;
+	return mma_walks_in_steps(m) || (m->async && m->share % m->t.slices == 0 && LLVMGetIntTypeWidth(m->t.e->index) == 32);
+}
+
+/* Three, where a turn has three taps or nine. */
+int mma_walk_stages(const KContract *c, int most)
+{
+	return most > 3 && c->nkx % 3 == 0 ? 3 : most;
 }
 
 /* -- where things are -------------------------------------------------------------------------------- */
 
-static int64_t b_bytes(const Mma *m)
+static LLVMTypeRef global_type(const Walk *w)
 {
-	return (int64_t)m->t.columns * m->words * 4;
+	return LLVMPointerTypeInContext(w->m->t.e->ctx, 1);
 }
 
-/* From the pointers to what a round of the loop brings, in bytes; rounds behind its last are those of the next time. */
-static int64_t a_behind(const Walk *w, int round)
+static LLVMValueRef moved(const Walk *w, LLVMValueRef p, LLVMValueRef bytes)
 {
-	return round * depth_step(w->m) * w->m->t.slices * (mlo_elem_bits(w->m->t.c->a.elem) / 8);
+	return LLVMBuildGEP2(w->m->t.e->b, LLVMInt8TypeInContext(w->m->t.e->ctx), p, &bytes, 1, "");
 }
 
-static int64_t b_behind(const Walk *w, int round)
+/* From the first stage of all to the first one of the slice and part, where from slice to slice, and from part to part of channels and
+ * of rows, it is as far as this. */
+static LLVMValueRef start_of(Walk *w, int64_t slice, int64_t channels, int64_t rows)
 {
-	return (int64_t)round * w->m->t.slices * b_bytes(w->m);
+	const DeviceTile *t = &w->m->t;
+	LLVMValueRef at = tile_mul(t->e, t->slice, slice);
+
+	if (t->parts == 1)
+		return at;
+	at = tile_add(t->e, at, tile_mul(t->e, tile_rem(t->e, t->part, t->parts / w->row_parts), channels));
+	return tile_add(t->e, at, tile_mul(t->e, tile_div(t->e, t->part, t->parts / w->row_parts), rows));
 }
 
-static int64_t shared_behind(const Walk *w, int round)
-{
-	return (int64_t)(round % w->m->stages) * stage_bytes(w->m);
-}
-
-static LLVMValueRef moved(Mma *m, LLVMValueRef p, int64_t bytes)
-{
-	return LLVMBuildGEP2(m->t.e->b, LLVMInt8TypeInContext(m->t.e->ctx), p, (LLVMValueRef[]){emit_index(m->t.e, bytes)}, 1, "");
-}
-
-static void keep_pointer(Walk *w, LLVMValueRef *place, LLVMValueRef p, int64_t step, const char *name)
+static LLVMValueRef keep_pointer(Walk *w, LLVMValueRef p, LLVMValueRef behind, const char *name)
 {
 	Emit *e = w->m->t.e;
-	LLVMTypeRef global = LLVMPointerTypeInContext(e->ctx, 1), i8 = LLVMInt8TypeInContext(e->ctx);
-	LLVMValueRef behind = tile_mul(e, stage_number(w->m, w->m->t.slice), step);
+	LLVMValueRef kept = emit_alloca(e, global_type(w), name);
 
-	*place = emit_alloca(e, global, name);
-	p = LLVMBuildAddrSpaceCast(e->b, p, global, "");
-	LLVMBuildStore(e->b, LLVMBuildGEP2(e->b, i8, p, &behind, 1, ""), *place);
+	p = LLVMBuildAddrSpaceCast(e->b, p, global_type(w), "");
+	LLVMBuildStore(e->b, moved(w, p, behind), kept);
+	return kept;
 }
 
-static LLVMValueRef pointer(Walk *w, LLVMValueRef place)
+static LLVMValueRef pointer(Walk *w, LLVMValueRef kept)
 {
-	return LLVMBuildLoad2(w->m->t.e->b, LLVMPointerTypeInContext(w->m->t.e->ctx, 1), place, "");
+	return LLVMBuildLoad2(w->m->t.e->b, global_type(w), kept, "");
 }
 
-static void plan(Walk *w)
+static LLVMValueRef distance(Walk *w, LLVMValueRef kept)
+{
+	return LLVMBuildLoad2(w->m->t.e->b, w->m->t.e->index, kept, "");
+}
+
+static void begin_steps(Walk *w)
 {
 	Mma *m = w->m;
 	Emit *e = m->t.e;
-	int64_t depth_bytes = depth_step(m) * (mlo_elem_bits(m->t.c->a.elem) / 8);
+	Place next = w->shared_rows ? place_of(m, 1, 0, 0) : place_of(m, 0, 0, 1);
+	Place channels = place_of(m, 0, 0, w->shared_rows ? w->chunks : w->chunks * m->t.slices);
+	Place rows = place_of(m, w->shared_rows ? w->rows * m->t.slices : w->rows, 0, 0);
 
 	for (int j = 0; j < m->a_pieces; j++)
-		keep_pointer(w, &w->from[j], m->from[j], depth_bytes, "from");
-	keep_pointer(w, &w->weights, mma_weights_at(m, emit_index(e, 0)), b_bytes(m), "weights");
+		w->from[j] = keep_pointer(w, m->from[j], start_of(w, next.a, channels.a, rows.a), "from");
+	w->weights = keep_pointer(w, mma_weights_at(m, emit_index(e, 0)), start_of(w, next.b, channels.b, rows.b), "weights");
+	w->sizes = emit_alloca(e, e->index, "sizes");
+	LLVMBuildStore(e->b, start_of(w, next.sizes, channels.sizes, rows.sizes), w->sizes);
+	w->row = emit_alloca(e, e->index, "row");
+	LLVMBuildStore(e->b, emit_index(e, 0), w->row);
+}
+
+static void begin_parts(Walk *w)
+{
+	Mma *m = w->m;
+	Emit *e = m->t.e;
+
+	for (int i = 0; i < m->stages && w->turn % m->stages; i++) {
+		w->part[i] = emit_alloca(e, e->index, "part");
+		LLVMBuildStore(e->b, emit_index(e, (int64_t)i * stage_bytes(m)), w->part[i]);
+	}
+}
+
+/* The part of shared memory for a round of the turn at hand: so many bytes behind what it answers. */
+static LLVMValueRef part_of(Walk *w, int64_t round, int64_t *behind)
+{
+	int64_t i = round % w->m->stages;
+
+	*behind = w->part[0] ? 0 : i * stage_bytes(w->m);
+	return w->part[0] ? distance(w, w->part[i]) : emit_index(w->m->t.e, 0);
 }
 
 /* -- rounds ------------------------------------------------------------------------------------------ */
 
-/* Starts to bring what round `round` of the loop at hand multiplies. */
-static void copy(Walk *w, int round)
+/* By cp.async. */
+static void copy_pieces(Walk *w, int64_t round, LLVMValueRef *size)
 {
 	Mma *m = w->m;
 	Emit *e = m->t.e;
-	int64_t to = shared_behind(w, round);
+	Place p = place(w, 0, round % w->turn);
+	int64_t behind;
+	LLVMValueRef to = part_of(w, round, &behind), a_to = byte_at(m, tile_add(e, to, m->a_to)), b_to = byte_at(m, tile_add(e, to, m->b_to));
+
+	for (int j = 0; j < m->a_pieces; j++)
+		mma_copy_piece(m, a_to, behind + (int64_t)j * m->a_step, pointer(w, w->from[j]), p.a, size[j]);
+	for (int j = 0; j < m->b_pieces; j++)
+		mma_copy_piece(m, b_to, behind + (int64_t)j * m->b_step, pointer(w, w->weights), p.b + (int64_t)j * m->t.threads * PIECE, NULL);
+}
+
+/* A pointer that has gone up.  LLVM does not see by what: it would make sums of what pointers share and what they do not, round by
+ * round, for the sake of fewer registers. */
+static LLVMValueRef hidden(const Walk *w, LLVMValueRef p)
+{
+	LLVMTypeRef type = LLVMTypeOf(p), call = LLVMFunctionType(type, &type, 1, false);
+	static const char constraints[] = "=l,0";
+	LLVMValueRef code = LLVMGetInlineAsm(call, "", 0, constraints, sizeof constraints - 1, false, false, LLVMInlineAsmDialectATT, false);
+
+	return LLVMBuildCall2(w->m->t.e->b, call, code, &p, 1, "");
+}
+
+static LLVMValueRef either(Walk *w, LLVMValueRef last, int64_t yes, int64_t no)
+{
+	return LLVMBuildSelect(w->m->t.e->b, last, emit_index(w->m->t.e, yes), emit_index(w->m->t.e, no), "");
+}
+
+/* To the turn that is brought next: of rows of taps, the next one, or the first one of the next channels. */
+static void step(Walk *w)
+{
+	Mma *m = w->m;
+	Emit *e = m->t.e;
+	bool turns = w->by_rows && w->chunks > w->inner;
+	Place on = w->by_rows ? place(w, 1, 0) : place(w, 0, w->turn), back = place(w, w->rows, 0), last = place(w, w->rows - 1, 0);
+	LLVMValueRef a = emit_index(e, on.a), b = emit_index(e, on.b), sizes = emit_index(e, on.sizes), row, end;
+
+	if (turns) {
+		row = distance(w, w->row);
+		end = LLVMBuildICmp(e->b, LLVMIntEQ, row, emit_index(e, w->rows - 1), "");
+		LLVMBuildStore(e->b, LLVMBuildSelect(e->b, end, emit_index(e, 0), tile_addc(e, row, 1), ""), w->row);
+		a = either(w, end, back.a - last.a, on.a);
+		b = either(w, end, back.b - last.b, on.b);
+		sizes = either(w, end, -last.sizes, on.sizes);
+	}
+	for (int j = 0; j < m->a_pieces; j++)
+		LLVMBuildStore(e->b, hidden(w, moved(w, pointer(w, w->from[j]), a)), w->from[j]);
+	LLVMBuildStore(e->b, hidden(w, moved(w, pointer(w, w->weights), b)), w->weights);
+	LLVMBuildStore(e->b, tile_add(e, distance(w, w->sizes), sizes), w->sizes);
+}
+
+/* Starts to bring what round `round` of the turn at hand multiplies. */
+static void bring(Walk *w, int64_t round)
+{
+	Mma *m = w->m;
+	Emit *e = m->t.e;
+	LLVMValueRef size[MAX_PIECES] = {NULL}, from[MAX_PIECES];
+	Place p;
 	Stage s;
 
 	if (!w->steps) {
 		s = mma_stage(m, stage_number(m, tile_add(e, tile_mul(e, tile_addc(e, w->first, round), m->t.slices), m->t.slice)));
-		mma_copy(m, &s, emit_index(e, 0), to);
+		mma_copy(m, &s, emit_index(e, 0), round % m->stages * stage_bytes(m));
+		return;
+	}
+	p = place(w, 0, round % w->turn);
+	if (round && round % w->turn == 0)
+		step(w);
+	if (m->sizes >= 0)
+		mma_load_sizes(m, distance(w, w->sizes), p.sizes, size);
+	if (m->async) {
+		copy_pieces(w, round, size);
 		return;
 	}
 	for (int j = 0; j < m->a_pieces; j++)
-		mma_copy_piece(m, byte_at(m, m->a_to), to + (int64_t)j * m->a_step, pointer(w, w->from[j]), a_behind(w, round), NULL);
-	for (int j = 0; j < m->b_pieces; j++)
-		mma_copy_piece(m, byte_at(m, m->b_to), to + (int64_t)j * m->b_step, pointer(w, w->weights),
-		               b_behind(w, round) + (int64_t)j * m->t.threads * PIECE, NULL);
+		from[j] = pointer(w, w->from[j]);
+	mma_fetch_input(m, from, p.a, size);
+	mma_fetch_weights(m, pointer(w, w->weights), p.b);
 }
 
-static void one_round(Walk *w, int round, bool ahead)
+static void multiply(Walk *w, int64_t round)
+{
+	int64_t behind;
+	LLVMValueRef base = part_of(w, round, &behind);
+
+	mma_multiply(w->m, base, behind);
+}
+
+/* What was brought into registers, to where round `round` looks for it. */
+static void put(Walk *w, int64_t round)
+{
+	int64_t behind;
+	LLVMValueRef base = part_of(w, round, &behind);
+
+	mma_put(w->m, base, behind);
+}
+
+static void one_round(Walk *w, int64_t round, bool ahead)
 {
 	Mma *m = w->m;
 	LLVMValueRef pending = word_const(m, m->stages - 2);
 
-	emit_intrinsic(m->t.e, "llvm.nvvm.cp.async.wait.group", NULL, 0, &pending, 1);
-	device_block_barrier(m->t.e);
+	if (m->async) {
+		emit_intrinsic(m->t.e, "llvm.nvvm.cp.async.wait.group", NULL, 0, &pending, 1);
+		device_block_barrier(m->t.e);
+	}
 	if (ahead)
-		copy(w, round + m->stages - 1);
-	mma_async(m, "llvm.nvvm.cp.async.commit.group");
-	mma_multiply(m, emit_index(m->t.e, 0), shared_behind(w, round));
+		bring(w, round + w->ahead);
+	if (m->async)
+		mma_async(m, "llvm.nvvm.cp.async.commit.group");
+	multiply(w, round);
+	if (!m->async && ahead)
+		put(w, round + w->ahead);
+	if (!m->async)
+		device_block_barrier(m->t.e);
 }
 
-static void step(Walk *w)
+static void first_rounds(Walk *w)
 {
 	Mma *m = w->m;
-	LLVMBuilderRef b = m->t.e->b;
 
-	for (int j = 0; j < m->a_pieces; j++)
-		LLVMBuildStore(b, moved(m, pointer(w, w->from[j]), a_behind(w, m->stages)), w->from[j]);
-	LLVMBuildStore(b, moved(m, pointer(w, w->weights), b_behind(w, m->stages)), w->weights);
+	for (int r = 0; r < w->ahead; r++) {
+		if (r < w->rounds)
+			bring(w, r);
+		if (m->async)
+			mma_async(m, "llvm.nvvm.cp.async.commit.group");
+	}
+	if (!m->async) {
+		put(w, 0);
+		device_block_barrier(m->t.e);
+	}
 }
 
-/* As many times the loop as each of its rounds has a later one to bring; then what is left. */
+/* Parts of shared memory for the next turn. */
+static void change_parts(Walk *w)
+{
+	Mma *m = w->m;
+	LLVMValueRef part[MAX_STAGES];
+
+	for (int i = 0; i < m->stages && w->part[0]; i++)
+		part[i] = distance(w, w->part[(i + w->turn) % m->stages]);
+	for (int i = 0; i < m->stages && w->part[0]; i++)
+		LLVMBuildStore(m->t.e->b, part[i], w->part[i]);
+}
+
+/* As many turns as have a later round to bring in each of theirs; then what is left. */
 void mma_walk(Mma *m)
 {
 	Emit *e = m->t.e;
-	Walk w = {.m = m, .steps = walks_in_steps(m), .rounds = m->share / m->t.slices, .first = emit_index(m->t.e, 0)};
-	int ahead = m->stages - 1;
-	int64_t times = w.rounds < ahead ? 0 : (w.rounds - ahead) / m->stages, left = w.rounds - times * m->stages;
+	Walk w = plan_walk(m);
+	int64_t turns = w.rounds < w.ahead ? 0 : (w.rounds - w.ahead) / w.turn, left = w.rounds - turns * w.turn;
 	EmitLoop l;
 
+	w.first = emit_index(e, 0);
 	if (w.steps)
-		plan(&w);
-	for (int r = 0; r < ahead; r++) {
-		if (r < w.rounds)
-			copy(&w, r);
-		mma_async(m, "llvm.nvvm.cp.async.commit.group");
-	}
-	if (times) {
-		w.first = emit_for(e, &l, emit_index(e, 0), emit_index(e, times * m->stages), emit_index(e, m->stages), "stages");
-		for (int r = 0; r < m->stages; r++)
+		begin_steps(&w);
+	begin_parts(&w);
+	first_rounds(&w);
+	if (turns) {
+		w.first = emit_for(e, &l, emit_index(e, 0), emit_index(e, turns * w.turn), emit_index(e, w.turn), "stages");
+		for (int64_t r = 0; r < w.turn; r++)
 			one_round(&w, r, true);
-		if (w.steps)
-			step(&w);
+		change_parts(&w);
 		emit_end(e, &l);
 	}
-	w.first = emit_index(e, times * m->stages);
-	for (int r = 0; r < left; r++)
-		one_round(&w, r, r + ahead < left);
-	mma_async(m, "llvm.nvvm.cp.async.wait.all");
-	device_block_barrier(e);
+	w.first = emit_index(e, turns * w.turn);
+	for (int64_t r = 0; r < left; r++)
+		one_round(&w, r, r + w.ahead < left);
+	if (m->async) {
+		mma_async(m, "llvm.nvvm.cp.async.wait.all");
+		device_block_barrier(e);
+	}
 }

@@ -1,7 +1,7 @@
 /* codegen/device_plan.c -- contractions on tensor cores: which tiles. */
 #include "codegen/device_plan.h"
 
-#include "codegen/device_tile.h"
+#include "codegen/device_mma_stage.h"
 
 /* Cycles, bytes a cycle and instructions that all capabilities share.  Shared memory: 32 banks of 4 bytes (CUDA C++ Programming Guide,
  * compute capabilities).  L2: what each multiprocessor gets where all of them read (NVIDIA A100 whitepaper: 5120 bytes a cycle for
@@ -21,7 +21,7 @@ typedef struct Model {
 	const MloKernel *k;
 	const KContract *c;
 	const MmaKind *kind;
-	bool async, wide;
+	bool async, wide, inside;          /* inside: all taps are, always */
 	double products;                   /* of a multiprocessor, a cycle */
 	double memory_ns;                  /* for what is read and written once */
 } Model;
@@ -51,7 +51,7 @@ static bool pieces_fit(const KContract *c, int64_t n, int64_t depth)
 
 bool device_plan_takes(const KContract *c, const MmaKind *kind, int columns, int words)
 {
-	int64_t n = (int64_t)PLAN_PIECE_WORDS * mma_word_elems(kind);
+	int64_t n = (int64_t)PIECE_WORDS * mma_word_elems(kind);
 
 	return !c->wino && !c->depth && !c->sparse.spread && !c->scale.on && c->b.packed && c->nk > 0 && c->nc > 0 &&
 	       !c->a_at && !c->y_lo && c->nky * c->nkx <= MMA_MOST_TAPS && (words == MMA_LEAST_WORDS || words == MMA_MOST_WORDS) &&
@@ -68,7 +68,22 @@ static int64_t stages_of(const Model *m, const DevicePlan *p)
 	return ceil_div(m->c->nk, (int64_t)p->words * mma_word_elems(m->kind)) * m->c->nky * m->c->nkx;
 }
 
-static int64_t stage_bytes(const DevicePlan *p)
+/* Do stages lie at places that a loop can step to (device_mma_walk.c)?  Slices and parts share out channels, or rows of taps. */
+static bool walks(const Model *m, const DevicePlan *p)
+{
+	int64_t chunks = ceil_div(m->c->nk, (int64_t)p->words * mma_word_elems(m->kind)), rows = m->c->nky;
+	int n = p->parts;
+
+	if (m->c->nk % ((int64_t)p->words * mma_word_elems(m->kind)) || (chunks % p->slices && rows % p->slices))
+		return false;
+	chunks /= chunks % p->slices ? 1 : p->slices;
+	rows /= ceil_div(m->c->nk, (int64_t)p->words * mma_word_elems(m->kind)) % p->slices ? p->slices : 1;
+	while (p->parts % n || chunks % n)
+		n--;
+	return rows % (p->parts / n) == 0;
+}
+
+static int64_t tile_stage_bytes(const DevicePlan *p)
 {
 	return (int64_t)(p->rows + p->columns) * p->words * 4;
 }
@@ -76,26 +91,27 @@ static int64_t stage_bytes(const DevicePlan *p)
 /* Of a thread, about; what is on its way is in registers where it does not go by cp.async. */
 static int registers_of(const Model *m, const DevicePlan *p)
 {
-	int wm = p->rows / p->warps_m, wn = p->columns / p->warps_n, a = p->rows * p->words / PLAN_PIECE_WORDS / threads_of(p);
-	int b = p->columns * p->words / PLAN_PIECE_WORDS / threads_of(p);
+	int wm = p->rows / p->warps_m, wn = p->columns / p->warps_n, a = p->rows * p->words / PIECE_WORDS / threads_of(p);
+	int b = p->columns * p->words / PIECE_WORDS / threads_of(p);
 
-	return wm * wn / DEVICE_WARP + wm / 4 + wn / 4 + OTHER + (m->async ? 3 * a : 7 * a + 4 * b) + (m->c->nky * m->c->nkx > 1 ? a : 0);
+	return wm * wn / DEVICE_WARP + wm / 4 + wn / 4 + OTHER + (m->async ? 3 * a : 8 * a + 5 * b + 16);
 }
 
-static int64_t shared_of(const DevicePlan *p)
+static int64_t shared_of(const Model *m, const DevicePlan *p)
 {
-	int64_t sums = (int64_t)p->rows / p->warps_m * p->columns * 4, bytes = p->stages * stage_bytes(p);
+	int64_t sizes = m->inside ? 0 : m->c->nky * m->c->nkx * ((int64_t)p->rows * 4 + 16);
+	int64_t sums = (int64_t)p->rows / p->warps_m * p->columns * 4, bytes = p->stages * tile_stage_bytes(p);
 
-	return (bytes > sums ? bytes : sums) * p->slices;
+	return (bytes > sums ? bytes : sums) * p->slices + sizes;
 }
 
 /* Each thread brings as many pieces of A, and of B, whose rows are turned alike (mma_plan_pieces). */
 static bool is_whole(const DevicePlan *p)
 {
-	int threads = threads_of(p), a = p->rows * p->words / PLAN_PIECE_WORDS, b = p->columns * p->words / PLAN_PIECE_WORDS;
+	int threads = threads_of(p), a = p->rows * p->words / PIECE_WORDS, b = p->columns * p->words / PIECE_WORDS;
 
-	return a % threads == 0 && b % threads == 0 && a / threads <= PLAN_PIECES && b / threads <= PLAN_PIECES &&
-	       threads * PLAN_PIECE_WORDS / p->words % 8 == 0;
+	return a % threads == 0 && b % threads == 0 && a / threads <= MAX_PIECES && b / threads <= MAX_PIECES &&
+	       threads * PIECE_WORDS / p->words % 8 == 0;
 }
 
 static bool is_possible(const Model *m, const DevicePlan *p)
@@ -103,7 +119,7 @@ static bool is_possible(const Model *m, const DevicePlan *p)
 	int threads = threads_of(p) * p->slices, registers = registers_of(m, p);
 
 	return threads <= MOST_THREADS && registers <= MOST_REGISTERS && threads * registers <= m->gpu->sm_registers &&
-	       shared_of(p) <= m->gpu->block_shared && (!m->async ? p->stages == 2 : true);
+	       shared_of(m, p) <= m->gpu->block_shared && (!m->async ? p->stages == 2 : true);
 }
 
 /* -- what it takes ----------------------------------------------------------------------------------- */
@@ -117,7 +133,7 @@ static int64_t resident(const Model *m, const DevicePlan *p)
 {
 	int64_t threads = (int64_t)threads_of(p) * p->slices, n = m->gpu->sm_threads / threads;
 	int64_t by_registers = m->gpu->sm_registers / ((registers_of(m, p) + 7) / 8 * 8 * threads);
-	int64_t by_shared = m->gpu->sm_shared / (shared_of(p) + 1024);
+	int64_t by_shared = m->gpu->sm_shared / (shared_of(m, p) + 1024);
 
 	n = n < by_registers ? n : by_registers;
 	n = n < by_shared ? n : by_shared;
@@ -128,11 +144,13 @@ static int64_t resident(const Model *m, const DevicePlan *p)
 static double stage_issue(const Model *m, const DevicePlan *p)
 {
 	double wm = (double)p->rows / p->warps_m / 16, wn = (double)p->columns / p->warps_n / 8, warps = p->warps_m * p->warps_n;
-	double each = m->async ? 1 : m->kind->word == EL_i8 ? 4 : 2, pieces = (double)p->words / PLAN_PIECE_WORDS / DEVICE_WARP;
-	double a = m->wide ? 20 : m->c->nky * m->c->nkx > 1 ? 4 : 2;
+	double each = m->async ? 1 : m->kind->word == EL_i8 ? 4 : 2, pieces = (double)p->words / PIECE_WORDS / DEVICE_WARP;
+	double a = m->wide ? 14 : m->inside ? 1.2 : 1.6, b = m->async ? 1.1 : 2;
 
-	return warps * ((double)p->words / PLAN_STEP * (wm + wn / 2 + wm * wn * each) + STAGE_ISSUE) +
-	       pieces * (p->rows * (m->async ? a : a + 1) + p->columns * (m->async ? 1 : 2));
+	a += walks(m, p) ? 0 : 4;
+
+	return warps * ((double)p->words / STEP * (wm + wn / 2 + wm * wn * each) + STAGE_ISSUE) +
+	       pieces * (p->rows * (m->async ? a : a + 1) + p->columns * b);
 }
 
 /* Cycles of a stage of a tile, where `busy` blocks share the multiprocessor. */
@@ -140,7 +158,7 @@ static double stage_cycles(const Model *m, const DevicePlan *p, double busy)
 {
 	double warps = p->warps_m * p->warps_n, tile = (double)p->rows * p->columns, bytes = (double)p->words * 4;
 	double fragments = warps * ((double)p->rows / p->warps_m + (double)p->columns / p->warps_n) * bytes;
-	double tensor = tile * p->words * mma_word_elems(m->kind) / m->products, shared = (fragments + stage_bytes(p)) / SHARED_BYTES;
+	double tensor = tile * p->words * mma_word_elems(m->kind) / m->products, shared = (fragments + tile_stage_bytes(p)) / SHARED_BYTES;
 	double l2 = (p->rows * (m->wide ? 2 : 1) + p->columns) * bytes / L2_BYTES, issue = stage_issue(m, p) / SCHEDULERS;
 	double most = largest(largest(tensor, shared), largest(l2, issue)), flying = (p->stages - 1) * busy * p->slices;
 	double per_scheduler = busy * warps * p->slices / SCHEDULERS;
@@ -190,12 +208,15 @@ static void judge(const Model *m, DevicePlan *p, DevicePlan *best)
 static void try_slices(const Model *m, DevicePlan *p, DevicePlan *best)
 {
 	int64_t all = stages_of(m, p);
-	int most = m->k->size.n ? 1 : DEVICE_MOST_PARTS;
+	static const int slices[] = {1, 2, 3, 4, 8};
+	int most = m->k->size.n ? 1 : DEVICE_MOST_PARTS, stages = mma_walk_stages(m->c, MAX_STAGES);
 
 	for (p->parts = 1; p->parts <= most && p->parts <= all; p->parts++)
-		for (p->slices = 1; all % p->parts == 0 && p->slices <= 8 && p->slices <= all / p->parts; p->slices *= 2)
-			for (p->stages = m->async ? PLAN_STAGES : 2; p->stages >= 2; p->stages--)
+		for (size_t i = 0; i < sizeof slices / sizeof *slices && all % p->parts == 0; i++) {
+			p->slices = slices[i];
+			for (p->stages = m->async ? stages : 2; p->stages >= 2 && p->slices <= all / p->parts; p->stages--)
 				judge(m, p, best);
+		}
 }
 
 static void try_warps(const Model *m, DevicePlan *p, DevicePlan *best)
@@ -207,7 +228,7 @@ static void try_warps(const Model *m, DevicePlan *p, DevicePlan *best)
 	for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
 		for (p->warps_m = 1; p->warps_m <= 4 && p->warps_m * p->warps_n <= MOST_WARPS; p->warps_m *= 2) {
 			p->rows = lengths[i] * p->warps_m;
-			if (lengths[i] * wn / DEVICE_WARP <= PLAN_SUMS && p->rows <= MOST_ROWS && is_whole(p))
+			if (lengths[i] * wn / DEVICE_WARP <= MAX_SUMS && p->rows <= MOST_ROWS && is_whole(p))
 				try_slices(m, p, best);
 		}
 }
@@ -221,6 +242,7 @@ static Model model_of(const MloTarget *t, const MloKernel *k, const KContract *c
 
 	m.wide = mlo_elem_bits(c->a.elem) != mlo_elem_bits(kind->word);
 	m.async = g->capability >= 80 && !m.wide;
+	m.inside = mma_taps_inside(c);
 	m.products = (kind->word == EL_i8 ? g->i8 : kind->word == EL_f32 ? g->tf32 : g->f16) * 1e3 / 2 / g->sms / g->clock_ghz;
 	bytes = (double)(images * mlo_kernel_guess(k, c->in_y) * mlo_kernel_guess(k, c->in_x)) * (double)c->nk * groups * size;
 	bytes += (double)(images * mlo_kernel_guess(k, c->ny) * mlo_kernel_guess(k, c->nx) * nc) * size;

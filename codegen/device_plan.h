@@ -17,8 +17,6 @@ typedef struct DevicePlan {
 	double ns;                /* of the contraction */
 } DevicePlan;
 
-enum { PLAN_PIECE_WORDS = 4, PLAN_STEP = 8, PLAN_PIECES = 8, PLAN_SUMS = 128, PLAN_STAGES = 4 };
-
 /* Can tiles of so many columns, in stages of so many words, be made of c? */
 bool device_plan_takes(const KContract *c, const MmaKind *kind, int columns, int words);
 /* The fastest one, of columns and words as given (0: of any that c can have); false: there is none. */

@@ -316,8 +316,9 @@ static void emit_taps(Tile *t, int cols, LLVMValueRef x0, Edge edge, LLVMValueRe
  * code for few tiles, as few as nearly do. */
 static int unroll_of(const Tile *t, int cols, Edge edge)
 {
-	enum { ENOUGH = 96, AT_EDGES = 16 }; /* instructions that multiply */
-	double step = t->nrow * cols * t->c->vecs * contract_dot_cost(t->e->t, t->c);
+	enum { ENOUGH = 64, AT_EDGES = 16 }; /* instructions */
+	int n_cols = t->nrow * cols;
+	double step = n_cols * t->c->vecs * contract_dot_cost(t->e->t, t->c) + contract_split_cost(t->e->t, t->c, n_cols, t->c->vecs);
 	bool inside = (edge.kind == INNER && t->nrow == t->rows) || contract_takes_long(t->e->t, t->c);
 	bool lanes = emit_takes_lanes(t->e); /* of what one load has brought serve several steps */
 	int n = lanes && t->c->dot > 1 ? 2 : 1;

@@ -244,6 +244,18 @@ static LLVMValueRef widen_input(Tile *t, LLVMValueRef v)
 	return contract_widen(t, c->a.elem == EL_u8 ? EL_i8 : EL_u8, LLVMBuildXor(t->e->b, v, emit_const_i(LLVMTypeOf(v), 0x80), ""));
 }
 
+/* The terms of a step one by one: instructions that multiply by a scalar take them as they were loaded. */
+static DotOperand terms_alone(Tile *t, LLVMValueRef off, int live)
+{
+	Emit *e = t->e;
+	LLVMTypeRef raw = emit_mem_type(e, t->c->a.elem);
+	DotOperand out = {.n = live};
+
+	for (int i = 0; i < live; i++)
+		out.v[i] = emit_broadcast(e, widen_input(t, load_as(t, false, addc(e, off, i), raw)), t->c->lanes);
+	return out;
+}
+
 DotOperand contract_input(Tile *t, LLVMValueRef off, int live)
 {
 	Emit *e = t->e;
@@ -253,6 +265,8 @@ DotOperand contract_input(Tile *t, LLVMValueRef off, int live)
 
 	if (c->dot == 1)
 		return whole(emit_broadcast(e, widen_input(t, load_as(t, false, off, raw)), c->lanes));
+	if (contract_dot_pieces(e->t, c) == 4)
+		return terms_alone(t, off, live);
 	if (t->lane >= 0 && emit_takes_lanes(e))
 		x = emit_load_lane(e, contract_address(t, false, addc(e, off, -t->lane * c->dot)), t->lane, c->lanes);
 	else

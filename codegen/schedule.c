@@ -37,8 +37,7 @@ static double vector_bytes(const KContract *c)
 	return (double)(contract_vector(c) * mlo_elem_bits(c->b.elem)) / 8;
 }
 
-/* Instructions that take operands of bytes apart, where no instruction multiplies them as they are. */
-static double splits(const MloTarget *t, const KContract *c, int cols, int vecs)
+double contract_split_cost(const MloTarget *t, const KContract *c, int cols, int vecs)
 {
 	int pieces = contract_dot_pieces(t, c);
 
@@ -70,7 +69,7 @@ static double beside(const MloTarget *t, const KContract *c, int cols, int vecs)
 	double pair = (double)t->register_bytes / t->vector_bytes * cols / 2;
 	bool alone = vecs == 1 && c->dot == 1 && mlo_target_by_lane(t) && !contract_is_depthwise(c); /* LLVM loads into all lanes then */
 
-	return contract_pairs(c) ? pair * ((contract_pair_adjacent(c) ? 0 : 1) + c->a.flip) : splits(t, c, cols, vecs) + (alone ? cols : 0);
+	return contract_pairs(c) ? pair * ((contract_pair_adjacent(c) ? 0 : 1) + c->a.flip) : contract_split_cost(t, c, cols, vecs) + (alone ? cols : 0);
 }
 
 static double tile_cycles(const MloTarget *t, const KContract *c, int cols, int vecs)
@@ -169,7 +168,8 @@ static double tile_instructions(const MloTarget *t, const KContract *c, int64_t 
 		terms = PATTERNS;
 	else
 		terms = steps < CONTRACT_UNROLL ? steps : CONTRACT_UNROLL;
-	return (double)(cols * vecs) * ((double)terms * contract_dot_cost(t, c) + EPILOGUE);
+	return (double)terms * ((double)(cols * vecs) * contract_dot_cost(t, c) + contract_split_cost(t, c, (int)cols, vecs)) +
+	       (double)(cols * vecs * EPILOGUE);
 }
 
 /* Cycles until the code of all tiles of a row has come from the second-level cache: in a model of many small layers, none stays in the
@@ -177,7 +177,7 @@ static double tile_instructions(const MloTarget *t, const KContract *c, int64_t 
  * float32 slower.) */
 static double code_cycles(const MloTarget *t, const KContract *c, int cols, int vecs)
 {
-	enum { INSTRUCTION_BYTES = 5, BYTES_PER_CYCLE = 2 };
+	enum { INSTRUCTION_BYTES = 5, BYTES_PER_CYCLE = 2, APART = 16 }; /* instructions of an epilogue that is not that of whole tiles */
 	double n = 0;
 
 	if (mlo_target_bare(t) || c->nx < 0)
@@ -188,6 +188,8 @@ static double code_cycles(const MloTarget *t, const KContract *c, int cols, int 
 
 		if (edge || here < cols || !seen)
 			n += tile_instructions(t, c, here, vecs, edge);
+		if (here < cols && x)
+			n += APART;
 		seen |= !edge && here == cols;
 	}
 	return n * INSTRUCTION_BYTES / BYTES_PER_CYCLE;

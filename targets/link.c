@@ -1,6 +1,6 @@
 /* targets/link.c -- objects to one flat, relocation-free image, by lld.
  *
- * The objects are linked as a shared object with one read+execute segment; that segment is the
+ * The objects are linked as a program without an entry, with one read+execute segment; that segment is the
  * image.  Whatever would need a dynamic relocation or a writable segment is refused here, so the
  * runtime has nothing to relocate.  ELF: System V gABI, chapters 4 and 5. */
 #include <elf.h>
@@ -133,7 +133,7 @@ static MloStatus link_in(const char *dir, const MloTarget *t, const char *flags,
 	f = fopen(response, "w");
 	if (!f)
 		return mlo_error(d, MLO_ERR_IO, "cannot write '%s': %s", response, strerror(errno));
-	fprintf(f, "-shared -Bsymbolic --no-undefined --build-id=none --hash-style=sysv -z max-page-size=16384 -z norelro\n"
+	fprintf(f, "-Bsymbolic --no-undefined --build-id=none --hash-style=sysv -z max-page-size=16384 -z norelro\n"
 	           "--no-call-graph-profile-sort --threads=1 -m %s\n%s\n", emulation(t), flags);
 	st = MLO_OK;
 	for (size_t i = 0; i < nobjects && st == MLO_OK; i++) {
@@ -178,6 +178,10 @@ static MloStatus link_objects(const MloTarget *t, const char *flags, const MloBy
 	return st;
 }
 
+/* As a program, for then symbols are not exported.  Kernels that differ only in what is not in their code become one, and so do their
+ * constants: nothing asks whether addresses are equal. */
+static const char image_flags[] = "-pie -e 0 --no-rosegment --no-dynamic-linker --strip-debug --icf=all --ignore-data-address-equality";
+
 MloStatus mlo_image_link(const MloTarget *t, const MloBytes *objects, size_t nobjects, const char *const *symbols,
                          size_t nsymbols, MloBytes *image, uint64_t *offsets, MloDiag *d)
 {
@@ -185,7 +189,7 @@ MloStatus mlo_image_link(const MloTarget *t, const MloBytes *objects, size_t nob
 	MloStatus st;
 
 	*image = (MloBytes){0};
-	MLO_TRY(link_objects(t, "--no-rosegment --no-dynamic-linker --strip-debug", objects, nobjects, &elf, d));
+	MLO_TRY(link_objects(t, image_flags, objects, nobjects, &elf, d));
 	st = take_image(&elf, symbols, nsymbols, image, offsets, d);
 	free(elf.data);
 	return st;
@@ -196,6 +200,6 @@ MloStatus mlo_shared_link(const MloTarget *t, const MloBytes *object, const char
 	char flags[512];
 
 	*file = (MloBytes){0};
-	snprintf(flags, sizeof flags, "--strip-all -soname \"%s\"", soname);
+	snprintf(flags, sizeof flags, "-shared --strip-all -soname \"%s\"", soname);
 	return link_objects(t, flags, object, 1, file, d);
 }
