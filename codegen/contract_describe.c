@@ -216,9 +216,9 @@ static bool choose_weights(const MloLowerCx *cx, const MloValue *x, KContract *c
 	c->a.elem = mlo_value_elem(x);
 	if (contract_is_depthwise(c))
 		return true;
-	if (c->a.elem == EL_bf16 && steps_fit(c, 2))
+	if ((c->a.elem == EL_bf16 || (c->a.elem == EL_f16 && mlo_target_f16(cx->target))) && steps_fit(c, 2))
 		c->dot = 2;
-	c->b.elem = c->dot == 2 ? EL_bf16 : cx->weights ? cx->weights : EL_f32;
+	c->b.elem = c->dot == 2 ? c->a.elem : cx->weights ? cx->weights : EL_f32;
 	return true;
 }
 

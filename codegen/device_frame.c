@@ -2,6 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <llvm-c/DebugInfo.h>
+
 #include "codegen/device_internal.h"
 #include "targets/object.h"
 
@@ -102,13 +104,14 @@ static void note(Emit *e, const char *what, unsigned n)
 
 /* The most threads that a block is started with, and how many blocks are wanted at a time: registers are given out accordingly (PTX
  * ISA, .maxntid, .minnctapersm).  A thread has as many as it can have: sums of a tile stay in them. */
-static void note_threads(Emit *e, unsigned threads)
+static void note_threads(DeviceFrame *f, unsigned threads)
 {
 	enum { REGISTERS = 255 };
-	unsigned blocks = (unsigned)e->t->gpu->sm_registers / (REGISTERS * threads);
+	unsigned blocks = (unsigned)f->e.t->gpu->sm_registers / (REGISTERS * threads);
 
-	note(e, "maxntidx", threads);
-	note(e, "minctasm", blocks ? blocks : 1);
+	note(&f->e, "maxntidx", threads);
+	if (!f->few_registers)
+		note(&f->e, "minctasm", blocks ? blocks : 1);
 }
 
 void device_end(DeviceFrame *f, const MloLaunch *launch)
@@ -118,7 +121,7 @@ void device_end(DeviceFrame *f, const MloLaunch *launch)
 	LLVMBuildRetVoid(e->b);
 	LLVMPositionBuilderAtEnd(e->b, f->entry);
 	LLVMBuildBr(e->b, f->body);
-	note_threads(e, launch->threads);
+	note_threads(f, launch->threads);
 	mlo_arena_free(e->arena);
 }
 
@@ -191,6 +194,32 @@ LLVMValueRef device_dynamic_shared(Emit *e)
 	g = LLVMAddGlobalInAddressSpace(e->mod, t, name, SHARED_SPACE);
 	LLVMSetAlignment(g, 16);
 	return g;
+}
+
+LLVMValueRef device_opaque(Emit *e, LLVMValueRef v)
+{
+	LLVMTypeRef t = LLVMTypeOf(v), call = LLVMFunctionType(t, &t, 1, false);
+	bool wide = LLVMGetTypeKind(t) == LLVMPointerTypeKind || LLVMGetIntTypeWidth(t) == 64;
+	const char *same = wide ? "=l,0" : "=r,0";
+	LLVMValueRef nothing = LLVMGetInlineAsm(call, "", 0, same, strlen(same), true, false, LLVMInlineAsmDialectATT, false);
+
+	return LLVMBuildCall2(e->b, call, nothing, &v, 1, "");
+}
+
+/* (LLVM Language Reference, llvm.loop.) */
+void device_end_long(Emit *e, EmitLoop *l)
+{
+	static const char disable[] = "llvm.loop.unroll.disable";
+	LLVMMetadataRef word = LLVMMDStringInContext2(e->ctx, disable, sizeof disable - 1), part[2], loop;
+	LLVMBasicBlockRef latch = LLVMGetInsertBlock(e->b);
+
+	part[0] = LLVMTemporaryMDNode(e->ctx, NULL, 0); /* becomes the node itself */
+	part[1] = LLVMMDNodeInContext2(e->ctx, &word, 1);
+	loop = LLVMMDNodeInContext2(e->ctx, part, 2);
+	LLVMMetadataReplaceAllUsesWith(part[0], loop);
+	emit_end(e, l);
+	LLVMSetMetadata(LLVMGetBasicBlockTerminator(latch), LLVMGetMDKindIDInContext(e->ctx, "llvm.loop", 9),
+	                LLVMMetadataAsValue(e->ctx, loop));
 }
 
 LLVMValueRef device_static_shared(Emit *e, LLVMTypeRef t, const char *name)

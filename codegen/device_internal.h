@@ -29,6 +29,7 @@ typedef struct DeviceFrame {
 	Emit e;
 	Team team;
 	LLVMValueRef tasks; /* their number */
+	bool few_registers; /* ptxas decides how many a thread has: long rows of loads would take all that there are, and more */
 	LLVMBasicBlockRef entry, body;
 } DeviceFrame;
 void device_begin(DeviceFrame *f, LLVMModuleRef m, const MloKernel *k, const MloTarget *t, const char *symbol);
@@ -39,6 +40,10 @@ void device_team(DeviceFrame *f, int size, int threads);
 void device_scratch(DeviceFrame *f, int teams, MloLaunch *launch);
 LLVMValueRef device_special(Emit *e, const char *name); /* a special register, as an index: "ctaid.x" */
 LLVMValueRef device_dynamic_shared(Emit *e);            /* where the block's dynamic shared memory begins: ptr addrspace(3) */
+/* v, an index or a pointer, as a value of which LLVM knows nothing: what is computed of it stays behind this place and has no other form. */
+LLVMValueRef device_opaque(Emit *e, LLVMValueRef v);
+/* As emit_end(), of a loop that has enough in a row: nobody unrolls it, nor does ptxas, which would spill registers for it. */
+void device_end_long(Emit *e, EmitLoop *l);
 LLVMValueRef device_static_shared(Emit *e, LLVMTypeRef t, const char *name);
 /* Is all that k computes with indices within 32 bits? */
 bool device_index_fits(const MloKernel *k);

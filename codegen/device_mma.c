@@ -247,25 +247,26 @@ static void stages_registers(Mma *m)
 
 /* -- the kernel -------------------------------------------------------------------------------------- */
 
-/* Sums of the warps in rows of the block, to where the epilogue finds them. */
+/* Sums of the warps in rows of the block, to where the epilogue finds them.  The places are not to be in registers all the time. */
 static void store_sums(Mma *m)
 {
 	Emit *e = m->t.e;
-	LLVMValueRef g = tile_div(e, m->lane, 4), pair = tile_mul(e, tile_rem(e, m->lane, 4), 2), row, column, v;
+	LLVMValueRef lane = device_opaque(e, m->lane), warp_n = device_opaque(e, m->warp_n), slice = device_opaque(e, m->t.slice), row, column, v;
+	LLVMValueRef g = tile_div(e, lane, 4), pair = tile_mul(e, tile_rem(e, lane, 4), 2);
 	LLVMTypeRef two = LLVMVectorType(m->sum_type, 2);
 
 	for (int i = 0; i < m->mt * m->nt * 2; i++) {
 		int fragment = i / 2, half = i % 2;
 
 		row = tile_addc(e, g, fragment / m->nt * 16 + half * 8);
-		column = tile_addc(e, tile_add(e, tile_mul(e, m->warp_n, (int64_t)m->nt * 8), pair), (int64_t)(fragment % m->nt) * 8);
+		column = tile_addc(e, tile_add(e, tile_mul(e, warp_n, (int64_t)m->nt * 8), pair), (int64_t)(fragment % m->nt) * 8);
 		v = LLVMGetPoison(two);
 		for (int k = 0; k < 2; k++) {
 			LLVMValueRef sum = LLVMBuildLoad2(e->b, m->sum_type, m->sum[fragment * 4 + half * 2 + k], "");
 
 			v = LLVMBuildInsertElement(e->b, v, sum, emit_index(e, k), "");
 		}
-		LLVMSetAlignment(LLVMBuildStore(e->b, v, device_word(e, device_sum_at(&m->t, m->t.slice, m->mt * 16, row, column))), 8);
+		LLVMSetAlignment(LLVMBuildStore(e->b, v, device_word(e, device_sum_at(&m->t, slice, m->mt * 16, row, column))), 8);
 	}
 }
 
@@ -364,6 +365,7 @@ bool device_mma(LLVMModuleRef module, const MloKernel *k, const MloTarget *targe
 	m.async = !m.quarters && mlo_elem_bits(c->a.elem) == mlo_elem_bits(kind->word);
 	take_plan(&m, &plan);
 	device_tile_kernel(&m.t, module, k, target, symbol);
+	f.few_registers = !m.async;
 	*launch = device_tile_launch(&m.t, k, (int64_t)m.stages * stage_bytes(&m), (int64_t)m.mt * 16 * columns);
 	m.sizes = mma_taps_inside(c) ? -1 : (int64_t)launch->shared_bytes;
 	launch->shared_bytes += (uint32_t)mma_sizes_bytes(&m);

@@ -2,7 +2,7 @@
  *
  * The threads that bring pieces of a row share out its taps.  What they find is in shared memory, as the number of bytes that a copy
  * takes: the loop over stages has nothing to compute of borders.  Pieces of a thread lie beside each other there, its rows next, then
- * taps, PIECE apart: threads that write several taps of a row touch different banks. */
+ * taps, so far apart that threads which write several taps of a row touch different banks. */
 #include "codegen/device_mma_stage.h"
 
 bool mma_taps_inside(const KContract *c)
@@ -18,7 +18,7 @@ bool mma_taps_inside(const KContract *c)
 
 int64_t mma_tap_bytes(const Mma *m)
 {
-	return (int64_t)m->t.rows * 4 + PIECE;
+	return (int64_t)m->t.rows * 4 + PIECE * 8 / (m->words / PIECE_WORDS);
 }
 
 int64_t mma_sizes_bytes(const Mma *m)

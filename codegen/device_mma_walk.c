@@ -8,7 +8,7 @@
  * much from each stage of a tap to the next one, a stage is looked up in the table. */
 #include "codegen/device_mma_stage.h"
 
-enum { MOST_PRODUCTS = 2400, GOOD_PRODUCTS = 600 /* instructions in a turn */, FEW_CHUNKS = 2 };
+enum { MOST_PRODUCTS = 2400, GOOD_PRODUCTS = 600, GOOD_STAGED = 200 /* instructions in a turn */, FEW_CHUNKS = 2 };
 
 typedef struct Walk {
 	Mma *m;
@@ -88,11 +88,11 @@ static bool prefers_rows(const Walk *w)
 {
 	enum { STEP_MATH = 12 /* that a turn has beyond pieces */, SHARE = 10 };
 	const Mma *m = w->m;
-	int64_t row = m->t.c->nkx * products(m);
+	int64_t row = m->t.c->nkx * products(m), good = m->async ? GOOD_PRODUCTS : GOOD_STAGED;
 
 	if (w->rows == 1 || m->t.c->nkx * w->inner < m->stages)
 		return false;
-	return w->chunks <= FEW_CHUNKS || (row * w->rows > GOOD_PRODUCTS && (STEP_MATH + m->a_pieces) * SHARE <= row);
+	return w->chunks <= FEW_CHUNKS || (row * w->rows > good && (STEP_MATH + m->a_pieces) * SHARE <= row);
 }
 
 /* Parts take neighbouring channels, as far as these go up in so many; else neighbouring rows of taps. */
@@ -248,23 +248,13 @@ static void copy_pieces(Walk *w, int64_t round, LLVMValueRef *size)
 		mma_copy_piece(m, b_to, behind + (int64_t)j * m->b_step, pointer(w, w->weights), p.b + (int64_t)j * m->t.threads * PIECE, NULL);
 }
 
-/* A pointer that has gone up.  LLVM does not see by what: it would make sums of what pointers share and what they do not, round by
- * round, for the sake of fewer registers. */
-static LLVMValueRef hidden(const Walk *w, LLVMValueRef p)
-{
-	LLVMTypeRef type = LLVMTypeOf(p), call = LLVMFunctionType(type, &type, 1, false);
-	static const char constraints[] = "=l,0";
-	LLVMValueRef code = LLVMGetInlineAsm(call, "", 0, constraints, sizeof constraints - 1, false, false, LLVMInlineAsmDialectATT, false);
-
-	return LLVMBuildCall2(w->m->t.e->b, call, code, &p, 1, "");
-}
-
 static LLVMValueRef either(Walk *w, LLVMValueRef last, int64_t yes, int64_t no)
 {
 	return LLVMBuildSelect(w->m->t.e->b, last, emit_index(w->m->t.e, yes), emit_index(w->m->t.e, no), "");
 }
 
-/* To the turn that is brought next: of rows of taps, the next one, or the first one of the next channels. */
+/* To the turn that is brought next: of rows of taps, the next one, or the first one of the next channels.  LLVM is not to see by what
+ * pointers go up: it would make sums of what they share and what they do not, round by round, for the sake of fewer registers. */
 static void step(Walk *w)
 {
 	Mma *m = w->m;
@@ -282,8 +272,8 @@ static void step(Walk *w)
 		sizes = either(w, end, -last.sizes, on.sizes);
 	}
 	for (int j = 0; j < m->a_pieces; j++)
-		LLVMBuildStore(e->b, hidden(w, moved(w, pointer(w, w->from[j]), a)), w->from[j]);
-	LLVMBuildStore(e->b, hidden(w, moved(w, pointer(w, w->weights), b)), w->weights);
+		LLVMBuildStore(e->b, device_opaque(e, moved(w, pointer(w, w->from[j]), a)), w->from[j]);
+	LLVMBuildStore(e->b, device_opaque(e, moved(w, pointer(w, w->weights), b)), w->weights);
 	LLVMBuildStore(e->b, tile_add(e, distance(w, w->sizes), sizes), w->sizes);
 }
 
@@ -369,14 +359,14 @@ static void first_rounds(Walk *w)
 	}
 }
 
-/* Parts of shared memory for the next turn. */
+/* Parts of shared memory for the next turn.  LLVM would know them behind the loop, and keep addresses for that. */
 static void change_parts(Walk *w)
 {
 	Mma *m = w->m;
 	LLVMValueRef part[MAX_STAGES];
 
 	for (int i = 0; i < m->stages && w->part[0]; i++)
-		part[i] = distance(w, w->part[(i + w->turn) % m->stages]);
+		part[i] = device_opaque(m->t.e, distance(w, w->part[(i + w->turn) % m->stages]));
 	for (int i = 0; i < m->stages && w->part[0]; i++)
 		LLVMBuildStore(m->t.e->b, part[i], w->part[i]);
 }
@@ -399,7 +389,7 @@ void mma_walk(Mma *m)
 		for (int64_t r = 0; r < w.turn; r++)
 			one_round(&w, r, true);
 		change_parts(&w);
-		emit_end(e, &l);
+		device_end_long(e, &l);
 	}
 	w.first = emit_index(e, turns * w.turn);
 	for (int64_t r = 0; r < left; r++)

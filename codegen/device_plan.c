@@ -13,6 +13,7 @@ enum {
 	START = 1500, MEET = 1500,         /* of a tile until it multiplies; of parts until the last one knows */
 	OUTPUT_ISSUE = 30,                 /* of a warp's outputs, in an epilogue */
 	STAGE_ISSUE = 24,                  /* of a warp, beside products and copies */
+	MAX_STAGED_SUMS = 64, /* of a thread that also has pieces on their way in registers */
 	MOST_THREADS = 512, MOST_REGISTERS = 255, OTHER = 64 /* registers of a thread beside sums, fragments and pieces */
 };
 
@@ -94,7 +95,7 @@ static int registers_of(const Model *m, const DevicePlan *p)
 	int wm = p->rows / p->warps_m, wn = p->columns / p->warps_n, a = p->rows * p->words / PIECE_WORDS / threads_of(p);
 	int b = p->columns * p->words / PIECE_WORDS / threads_of(p);
 
-	return wm * wn / DEVICE_WARP + wm / 4 + wn / 4 + OTHER + (m->async ? 3 * a : 8 * a + 5 * b + 16);
+	return wm * wn / DEVICE_WARP + wm / 4 + wn / 4 + OTHER + (m->async ? 3 * a : 7 * a + 4 * b);
 }
 
 static int64_t shared_of(const Model *m, const DevicePlan *p)
@@ -228,7 +229,7 @@ static void try_warps(const Model *m, DevicePlan *p, DevicePlan *best)
 	for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
 		for (p->warps_m = 1; p->warps_m <= 4 && p->warps_m * p->warps_n <= MOST_WARPS; p->warps_m *= 2) {
 			p->rows = lengths[i] * p->warps_m;
-			if (lengths[i] * wn / DEVICE_WARP <= MAX_SUMS && p->rows <= MOST_ROWS && is_whole(p))
+			if (lengths[i] * wn / DEVICE_WARP <= (m->async ? MAX_SUMS : MAX_STAGED_SUMS) && p->rows <= MOST_ROWS && is_whole(p))
 				try_slices(m, p, best);
 		}
 }
@@ -265,7 +266,7 @@ bool device_plan(const MloTarget *t, const MloKernel *k, const KContract *c, int
 		for (p.columns = MMA_MOST_COLUMNS; p.columns >= MMA_LEAST_COLUMNS; p.columns /= 2) {
 			if ((words && words != p.words) || (columns && columns != p.columns) || !device_plan_takes(c, kind, p.columns, p.words))
 				continue;
-			if (m.wide && p.words > MMA_LEAST_WORDS) /* pieces that are converted take twice the registers */
+			if (!m.async && p.words > MMA_LEAST_WORDS) /* pieces on their way are in registers */
 				continue;
 			for (p.warps_n = 1; p.warps_n <= 4; p.warps_n *= 2)
 				if (p.columns / p.warps_n >= 16 && p.columns / p.warps_n <= 64)

@@ -381,7 +381,7 @@ static void outputs(DeviceTile *t, int slices, LLVMValueRef first, int n)
 	bool across = columns_adjacent(t);
 	int inner = across ? t->columns : n, outer = across ? n : t->columns, threads = t->f->team.threads;
 	int wide = inner < threads ? inner : threads;
-	LLVMValueRef i, o, self = t->f->team.thread;
+	LLVMValueRef i, o, self = device_opaque(e, t->f->team.thread);
 	EmitLoop along, down;
 
 	if (inner % wide || threads % wide) {

@@ -326,7 +326,8 @@ static void check_elements(Scope *s, const KContract *c)
 {
 	static const struct { MloElem a, b; int dot; } known[] = {
 		{EL_f32, EL_f32, 1}, {EL_f32, EL_f16, 1}, {EL_f32, EL_bf16, 1}, {EL_bf16, EL_f32, 1}, {EL_bf16, EL_f16, 1},
-		{EL_bf16, EL_bf16, 1}, {EL_bf16, EL_bf16, 2}, {EL_bf16, EL_bf16, 4},
+		{EL_bf16, EL_bf16, 1}, {EL_bf16, EL_bf16, 2}, {EL_bf16, EL_bf16, 4}, {EL_f16, EL_f32, 1}, {EL_f16, EL_f16, 1},
+		{EL_f16, EL_bf16, 1},
 		{EL_u8, EL_i8, 4}, {EL_i8, EL_i8, 4}, {EL_u8, EL_i8, 8}, {EL_i8, EL_i8, 8}};
 	int64_t tiles = mlo_contract_ctiles(c), w = (int64_t)c->vecs * c->lanes;
 	int dot = c->dot;

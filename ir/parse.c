@@ -231,7 +231,8 @@ static MloStatus parse_tensor_type(Parser *c, MloType *t, MloLayout *layout)
 			return parse_error(c, "layout of blocks of %lld", (long long)block);
 		layout->block = (int16_t)block;
 	}
-	layout->half = t->kind == MLO_TENSOR && t->elem == EL_f32 && parse_take(c, "@bf16");
+	if (t->kind == MLO_TENSOR && t->elem == EL_f32)
+		layout->half = parse_take(c, "@bf16") ? EL_bf16 : parse_take(c, "@f16") ? EL_f16 : EL_none;
 	return MLO_OK;
 }
 

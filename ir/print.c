@@ -97,7 +97,7 @@ static void print_type(Printer *p, const MloValue *v)
 	if (v->layout.block)
 		mlo_str_add(p->out, "@c%d", v->layout.block);
 	if (v->layout.half)
-		mlo_str_add(p->out, "@bf16");
+		mlo_str_add(p->out, "@%s", mlo_elem_text((MloElem)v->layout.half));
 }
 
 /* -- constants ------------------------------------------------------------------------------ */

@@ -1,6 +1,6 @@
-/* passes/narrow.c -- what products read is stored as bf16, where the target multiplies that.
+/* passes/narrow.c -- what products read is stored as bf16 or f16, where the target multiplies that.
  *
- * Requires: types, layouts.  Keeps: values up to the rounding of bf16, types, order.  Breaks: nothing.  Idempotent.
+ * Requires: types, layouts.  Keeps: values up to that rounding, types, order.  Breaks: nothing.  Idempotent.
  *
  * A value becomes narrow if a contraction with constant weights reads it in steps of two products, directly or
  * behind a movement of elements, and if kernels that convert as they load and store (contractions, loops) are
@@ -11,6 +11,7 @@
 
 typedef struct Narrower {
 	MloGraph *g;
+	MloElem half;
 	MloLowerCx lower;
 } Narrower;
 
@@ -45,9 +46,9 @@ static bool pairs(Narrower *w, MloValue *v, const MloNode *n)
 
 	if (n->in[0] != v || !n->in[1]->data)
 		return false;
-	v->layout.half = true;
+	v->layout.half = (uint8_t)w->half;
 	dot = mlo_contract_dot(&w->lower, n, n);
-	v->layout.half = false;
+	v->layout.half = EL_none;
 	return dot > 1;
 }
 
@@ -64,15 +65,15 @@ static bool wanted(Narrower *w, MloValue *v)
 
 MloStatus mlo_pass_narrow(MloGraph *g, MloPassCx *cx)
 {
-	Narrower w = {.g = g, .lower = {.arena = cx->arena, .graph = g, .target = cx->target}};
+	Narrower w = {.g = g, .half = cx->precision, .lower = {.arena = cx->arena, .graph = g, .target = cx->target}};
 
-	if (cx->precision != EL_bf16 || !mlo_target_bf16(cx->target))
+	if (!(w.half == EL_bf16 && mlo_target_bf16(cx->target)) && !(w.half == EL_f16 && mlo_target_f16(cx->target)))
 		return MLO_OK;
 	for (MloNode *n = g->last; n; n = n->prev) {
 		MloValue *v = n->nout == 1 ? n->out[0] : NULL;
 
 		if (v && !v->layout.half && wanted(&w, v) && storable(&w, v)) {
-			v->layout.half = true;
+			v->layout.half = (uint8_t)w.half;
 			cx->changed++;
 		}
 	}

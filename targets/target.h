@@ -104,6 +104,12 @@ static inline bool mlo_target_bf16(const MloTarget *t)
 	return t->dots->bf16 || (t->matrix && t->matrix->bf16) || (t->gpu && t->gpu->capability >= 80);
 }
 
+/* Does it multiply numbers of f16 (GPU: all capabilities that there are)? */
+static inline bool mlo_target_f16(const MloTarget *t)
+{
+	return t->gpu != NULL;
+}
+
 /* No system is there that loads packages: only objects are made for it, and their code is to be small. */
 bool mlo_target_bare(const MloTarget *t);
 unsigned mlo_target_pointer_bytes(const MloTarget *t);
