@@ -44,7 +44,7 @@ LAYERS = [("7x7 3-64, 112 by 2", 7, 3, 64, 112, 2), ("1x1 64-256, 56", 1, 64, 25
 IMAGES = [1, 8]  # or sequences
 LARGE = 0.5e9    # operations of layers that the summary counts
 # bytes of an activation, as kernels read and write it, and of a weight; activations may be as short as weights
-SIZES = {"f32": (4, 4), "fp16": (4, 2), "bf16": (2, 2), "int8": (1, 1)}
+SIZES = {"f32": (4, 4), "fp16": (2, 2), "bf16": (2, 2), "int8": (1, 1)}
 TENSOR_FORMS = ["fp16", "bf16", "int8"]
 FORMS = ["f32"] + TENSOR_FORMS
 MARKS = ("<!-- bench/gpu.py -->", "<!-- end of bench/gpu.py -->")
