@@ -16,7 +16,7 @@ static int choose_columns(const MloTarget *t, const MloKernel *k, const KContrac
 	enum { ROWS = 64, SLICES = 4 /* that a tile may have */ };
 	int64_t rows = mlo_kernel_guess(k, c->nb0) * mlo_kernel_guess(k, c->nb1) * mlo_kernel_guess(k, c->ny) * mlo_kernel_guess(k, c->nx);
 	int64_t down = (rows + ROWS - 1) / ROWS, nc = mlo_kernel_guess(k, c->nc);
-	int64_t fill = t->gpu->sms / SLICES;
+	int64_t fill = (t->gpu->sms + SLICES - 1) / SLICES;
 	int best = 0;
 	double least = 0;
 

@@ -26,6 +26,7 @@ typedef struct DeviceContract {
 	int64_t groups, taps, stride, pad, zero;
 	enum { DEVICE_BLOCKS, DEVICE_DENSE, DEVICE_ROWS } layout; /* channel blocks, NCHW, rows of channels */
 	double most;                 /* of device_same() */
+	int sms;                     /* multiprocessors that tiles are chosen for; 0: those of the device */
 } DeviceContract;
 MloKernel *device_contract(MloArena *a, const MloTarget *t, const DeviceContract *c);
 /* What packed weights have to be beyond the contraction's terms, and sums of the weights where there are any. */
