@@ -16,6 +16,7 @@ typedef struct MloCodegenOptions {
 	const char *cache_dir;   /* object cache; NULL: none */
 	bool direct_only;        /* no Winograd (MloLowerCx) */
 	MloElem weights;         /* of products (MloLowerCx) */
+	MloElem precision;       /* that was asked for: what attention of a GPU may multiply */
 	MloTier tier;            /* kernels of this tier and those behind it alone; the graph has no layouts then, unless it is the first */
 	const MloChooser *chooser; /* of schedules (codegen/schedule.h); NULL: the cost model */
 	/* Called with the text of what was asked for: kind is "kernels", "llvm" or "asm". */
@@ -41,6 +42,7 @@ typedef struct MloStepInfo {
 	MloChoice choice;        /* where it comes from */
 	CacheKey tunable;        /* MloTunable.key, if the chooser was asked; else 0 */
 	const MloLaunch *launch; /* of a GPU, or NULL */
+	const char *products;    /* of a GPU: what its products are of, as mlo_gpu_peak() takes it; NULL: there are none */
 } MloStepInfo;
 
 /* What goes into the package for one variant. Freed by mlo_variant_free. */

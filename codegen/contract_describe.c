@@ -218,7 +218,7 @@ static bool choose_weights(const MloLowerCx *cx, const MloValue *x, KContract *c
 		return true;
 	if ((c->a.elem == EL_bf16 || (c->a.elem == EL_f16 && mlo_target_f16(cx->target))) && steps_fit(c, 2))
 		c->dot = 2;
-	c->b.elem = c->dot == 2 ? c->a.elem : cx->weights ? cx->weights : EL_f32;
+	c->b.elem = c->dot == 2 ? c->a.elem : c->a.elem == EL_tf32 ? EL_tf32 : cx->weights ? cx->weights : EL_f32;
 	return true;
 }
 
@@ -237,7 +237,7 @@ static void pack(MloLowerCx *cx, ContractPlan *p, const ContractWeights *w)
 	else if (p->c.sparse.spread)
 		p->packed = contract_pack_sparse(cx->arena, &p->c, w, &p->places, &p->starts);
 	else
-		p->packed = contract_pack(cx->arena, &p->c, w);
+		p->packed = p->c.b.kept ? contract_pack_kept(cx->arena, &p->c, w) : contract_pack(cx->arena, &p->c, w);
 	if (contract_has_sums(&p->c))
 		p->sums = cx->probe ? unpacked(cx, EL_i32) : contract_pack_sums(cx->arena, &p->c, w);
 }
@@ -252,6 +252,7 @@ static void schedule(MloLowerCx *cx, ContractPlan *p, int64_t shortest, const Co
 
 	if (cx->target->gpu) {
 		p->winograd = false;
+		c->b.kept = w && !p->dry && contract_weights_halved(c, w);
 		mlo_schedule_device(cx->target, p->k, c);
 		return;
 	}

@@ -32,6 +32,9 @@ MloSparsity contract_sparsity(const KContract *c, const ContractWeights *w);
 /* B as a stream of those (codegen/sparse.h), where they find their input, and where rows begin. */
 const MloTensor *contract_pack_sparse(MloArena *a, const KContract *c, const ContractWeights *w, const MloTensor **places,
                                       const MloTensor **rows);
+/* Is of each group of terms (codegen/kept.h) at most half not zero?  And B without the others. */
+bool contract_weights_halved(const KContract *c, const ContractWeights *w);
+const MloTensor *contract_pack_kept(MloArena *a, const KContract *c, const ContractWeights *w);
 /* Are all weights less their zero points numbers of i8?  channels_last: or else first. */
 bool contract_weights_fit(const ContractWeights *w, int64_t channels, bool channels_last);
 

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "codegen/contract_lower.h"
+#include "codegen/kept.h"
 #include "codegen/sparse.h"
 #include "codegen/winograd.h"
 
@@ -66,6 +67,8 @@ static void set(MloTensor *t, int64_t i, double v)
 	} else if (t->elem == EL_bf16 && v - v == 0) { /* nearest, even of two */
 		memcpy(&bits, &f, 4);
 		((uint16_t *)t->data)[i] = (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+	} else if (t->elem == EL_tf32) {
+		((float *)t->data)[i] = mlo_round_tf32(f);
 	} else {
 		mlo_tensor_set_f64(t, i, v);
 	}
@@ -261,4 +264,75 @@ const MloTensor *contract_pack_sparse(MloArena *a, const KContract *c, const Con
 	*places = far;
 	*rows = first;
 	return b;
+}
+
+/* -- half of the terms ------------------------------------------------------------------------------------ */
+
+/* Weights of a group from term k on: how many are not zero, and which of those are there, `n` of them, in rising order. */
+static int find_kept(const KContract *c, const ContractWeights *w, int64_t oc, int64_t k, int64_t tap, int n, int *place)
+{
+	int group = kept_group(c->b.elem), found = 0, at = 0;
+	bool there[4] = {0};
+
+	for (int i = 0; i < group && k + i < c->nk; i++)
+		found += there[i] = weight_at[w->kind](w, oc, k + i, tap / c->nkx, tap % c->nkx) != 0;
+	for (int i = group - 1, spare = n - found; i >= 0 && spare > 0; i--)
+		if (!there[i]) {
+			there[i] = true;
+			spare--;
+		}
+	for (int i = 0; i < group && at < n; i++)
+		if (there[i])
+			place[at++] = i;
+	return found;
+}
+
+bool contract_weights_halved(const KContract *c, const ContractWeights *w)
+{
+	int group = kept_group(c->b.elem), place[2];
+
+	if (c->nk < group || (w->zero && mlo_tensor_elems(w->zero) != 1))
+		return false;
+	for (int64_t oc = 0; oc < c->nc; oc++)
+		for (int64_t tap = 0; tap < c->nky * c->nkx; tap++)
+			for (int64_t k = 0; k < c->nk; k += group)
+				if (find_kept(c, w, oc, k, tap, group / 2, place) > group / 2)
+					return false;
+	return true;
+}
+
+static void or_bits(MloTensor *t, int64_t at, uint32_t bits)
+{
+	uint32_t word;
+
+	memcpy(&word, (char *)t->data + at, sizeof word);
+	word |= bits;
+	memcpy((char *)t->data + at, &word, sizeof word);
+}
+
+/* A group of a channel, in a stage that begins so many bytes behind. */
+static void set_kept(MloTensor *t, int64_t stage, const KContract *c, const ContractWeights *w, int64_t oc, int64_t k, int64_t tap)
+{
+	int64_t width = (int64_t)c->vecs * c->lanes, lane = oc % width, in = k % c->dot, at, size = mlo_elem_bits(c->b.elem) / 8;
+	int n = kept_group(c->b.elem) / 2, place[2] = {0, 1}, bit;
+
+	if (oc < c->nc && k < c->nk)
+		find_kept(c, w, oc, k, tap, n, place);
+	at = stage + kept_meta_at(c, lane, in, &bit);
+	or_bits(t, at, (uint32_t)(n == 1 ? (place[0] ? 0xe : 4) : place[0] | place[1] << 2) << bit);
+	for (int i = 0; i < n; i++)
+		if (oc < c->nc && k + place[i] < c->nk)
+			set(t, (stage + kept_term_at(c, lane, in, i)) / size, weight_at[w->kind](w, oc, k + place[i], tap / c->nkx, tap % c->nkx));
+}
+
+const MloTensor *contract_pack_kept(MloArena *a, const KContract *c, const ContractWeights *w)
+{
+	int64_t width = (int64_t)c->vecs * c->lanes, taps = c->nky * c->nkx, steps = mlo_contract_steps(c), bytes = kept_stage_bytes(c);
+	MloTensor *t = mlo_tensor_new(a, c->b.elem, 1, (int64_t[]){kept_elems(c)});
+
+	for (int64_t i = 0; i < mlo_contract_ctiles(c) * taps * steps; i++)
+		for (int64_t lane = 0; lane < width; lane++)
+			for (int64_t k = 0; k < c->dot; k += kept_group(c->b.elem))
+				set_kept(t, i * bytes, c, w, i / steps / taps * width + lane, i % steps * c->dot + k, i / steps % taps);
+	return t;
 }

@@ -67,6 +67,11 @@ static void call_body(Entry *e, LLVMValueRef task, LLVMValueRef thread)
 	LLVMBuildCall2(e->b, LLVMGlobalGetValueType(e->body), e->body, arg, n, "");
 }
 
+static bool shares(const MloKernel *k, const MloTarget *t)
+{
+	return k->body && k->body->kind == KS_CALL && emit_call_shares(t, k->body->call);
+}
+
 /* for (task = thread; task < tasks; task += threads of the grid) */
 static void task_loop(Entry *e)
 {
@@ -104,7 +109,12 @@ static void build_entry(Entry *e, const char *symbol, const MloTarget *t, uint32
 	mlo_object_function(t, e->fn);
 	mlo_device_entry(e->fn, threads);
 	LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->ctx, e->fn, "entry"));
-	task_loop(e);
+	if (!shares(e->k, t)) {
+		task_loop(e);
+		return;
+	}
+	call_body(e, whole(e, 0), whole(e, 0));
+	LLVMBuildRetVoid(e->b);
 }
 
 /* As many threads as there are tasks, unless their scratch memory would be too much. */
@@ -123,6 +133,19 @@ static MloLaunch task_launch(const MloKernel *k, uint64_t scratch)
 	return l;
 }
 
+/* A thread for each element of the results, but not more than run at a time. */
+static MloLaunch share_launch(const MloKernel *k, const MloGpu *gpu)
+{
+	const int64_t most = (int64_t)gpu->sms * gpu->sm_threads / TASK_THREADS;
+	int64_t elements = 0;
+
+	for (size_t i = 0; i < k->arg.n; i++)
+		if (k->arg.items[i].dir == KA_OUT)
+			elements += k->arg.items[i].count < 0 ? most * TASK_THREADS : k->arg.items[i].count;
+	elements = (elements + TASK_THREADS - 1) / TASK_THREADS;
+	return (MloLaunch){.threads = TASK_THREADS, .blocks = (uint32_t)(elements > most ? most : elements > 1 ? elements : 1)};
+}
+
 MloStatus mlo_device_emit_tasks(LLVMModuleRef module, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch,
                                 MloDiag *d)
 {
@@ -137,7 +160,7 @@ MloStatus mlo_device_emit_tasks(LLVMModuleRef module, const MloKernel *k, const 
 	e.body = LLVMGetNamedFunction(module, name);
 	LLVMSetLinkage(e.body, LLVMInternalLinkage);
 	LLVMAddAttributeAtIndex(e.body, at, LLVMCreateEnumAttribute(e.ctx, LLVMGetEnumAttributeKindForName("alwaysinline", 12), 0));
-	*launch = task_launch(k, e.scratch);
+	*launch = shares(k, t) ? share_launch(k, t->gpu) : task_launch(k, e.scratch);
 	e.b = LLVMCreateBuilderInContext(e.ctx);
 	build_entry(&e, symbol, t, launch->threads);
 	LLVMDisposeBuilder(e.b);
@@ -147,7 +170,8 @@ MloStatus mlo_device_emit_tasks(LLVMModuleRef module, const MloKernel *k, const 
 MloStatus mlo_device_emit(LLVMModuleRef module, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch,
                           MloDiag *d)
 {
-	if (mlo_device_emit_contract(module, k, t, symbol, launch) || mlo_device_emit_loops(module, k, t, symbol, launch))
+	if (mlo_device_emit_contract(module, k, t, symbol, launch) || mlo_device_emit_attention(module, k, t, symbol, launch) ||
+	    mlo_device_emit_loops(module, k, t, symbol, launch))
 		return MLO_OK;
 	return mlo_device_emit_tasks(module, k, t, symbol, launch, d);
 }

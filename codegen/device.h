@@ -35,6 +35,7 @@ enum { MLO_DEVICE_THREADS = 1024 };
 /* Builds the entry `symbol` of k, and what it needs, into `module`, which was prepared for t (mlo_object_prepare).  False, and
  * nothing built: this tier does not take k. */
 bool mlo_device_emit_contract(LLVMModuleRef module, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch);
+bool mlo_device_emit_attention(LLVMModuleRef module, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch);
 bool mlo_device_emit_loops(LLVMModuleRef module, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch);
 /* Takes every kernel: a thread runs a task, as a thread of a CPU would.  Errors are diagnostics. */
 MloStatus mlo_device_emit_tasks(LLVMModuleRef module, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch,

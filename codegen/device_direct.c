@@ -170,12 +170,26 @@ static LLVMValueRef weight_at(Direct *d, LLVMValueRef tap, LLVMValueRef k)
 	return add(e, d->b_at, add(e, mul(e, step, w * c->dot), in));
 }
 
+/* A weight of half of the terms. */
+static LLVMValueRef kept_weight(Direct *d, LLVMValueRef tap, LLVMValueRef k)
+{
+	Emit *e = d->e;
+	const KContract *c = d->c;
+	LLVMValueRef w = emit_index(e, (int64_t)c->vecs * c->lanes), dot = emit_index(e, c->dot), stage, v;
+
+	stage = mul(e, LLVMBuildUDiv(e->b, d->ch, w, ""), c->nky * c->nkx);
+	stage = mul(e, add(e, stage, tap), mlo_contract_steps(c));
+	stage = add(e, stage, LLVMBuildUDiv(e->b, k, dot, ""));
+	v = device_kept_weight(e, c, stage, LLVMBuildURem(e->b, d->ch, w, ""), LLVMBuildURem(e->b, k, dot, ""));
+	return mlo_elem_is_float(c->b.elem) ? v : LLVMBuildIntCast2(e->b, v, d->type, true, "");
+}
+
 static void term(Direct *d, LLVMValueRef pixel, LLVMValueRef tap, LLVMValueRef k)
 {
 	Emit *e = d->e;
 	const KContract *c = d->c;
 	LLVMValueRef a = element(d, c->a_arg, add(e, pixel, term_at(d, k)));
-	LLVMValueRef b = element(d, c->b_arg, weight_at(d, tap, k)), sum = LLVMBuildLoad2(e->b, d->type, d->sum, "");
+	LLVMValueRef b = c->b.kept ? kept_weight(d, tap, k) : element(d, c->b_arg, weight_at(d, tap, k)), sum = LLVMBuildLoad2(e->b, d->type, d->sum, "");
 
 	if (d->zero)
 		a = LLVMBuildSub(e->b, a, d->zero, "");

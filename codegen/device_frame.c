@@ -35,6 +35,10 @@ static bool guard_fits(const MloKernel *k, const KGuard *g)
 static bool stmts_fit(const MloKernel *k, const KStmt *s)
 {
 	for (; s; s = s->next) {
+		const KAttention *t = s->attention;
+
+		if (t && (!idx_fits(k, t->q_at) || !idx_fits(k, t->k_at) || !idx_fits(k, t->v_at) || !idx_fits(k, t->first)))
+			return false;
 		if (!idx_fits(k, s->extent) || !idx_fits(k, s->idx) || !guard_fits(k, s->guard) || !stmts_fit(k, s->body))
 			return false;
 		if (s->contract && (!idx_fits(k, s->contract->a_at) || !idx_fits(k, s->contract->b_at) ||

@@ -54,6 +54,13 @@ void device_barrier(Emit *e);                           /* of the team: what its
 LLVMValueRef device_reduce(Emit *e, KOp op, MloElem type, LLVMValueRef v); /* of all threads' v, in each of them */
 LLVMValueRef device_shuffle(Emit *e, LLVMValueRef v, int flip); /* v of the thread whose number differs in bits `flip` */
 
+/* cp.async of 16 bytes (PTX ISA), of which only the first `bytes` are read, NULL: all, and the rest becomes zeros.  to, from: and so many
+ * bytes behind. */
+void device_copy_piece(Emit *e, LLVMValueRef to, int64_t to_behind, LLVMValueRef from, int64_t from_behind, LLVMValueRef bytes);
+
+/* An intrinsic that adds a product of matrices to sums, of which, and of the operands, a thread has so many. */
+void device_product(Emit *e, const char *name, LLVMValueRef *a, int na, LLVMValueRef *b, int nb, LLVMValueRef *sum, int ns);
+
 /* if (cond) { ... } */
 typedef struct DeviceIf { LLVMBasicBlockRef join; } DeviceIf;
 void device_if(Emit *e, DeviceIf *i, LLVMValueRef cond);
@@ -65,5 +72,8 @@ bool device_stmt(Emit *e, const KStmt *s);
 /* device_direct.c: outputs number first, first + step, ... of a contraction, each by the thread at hand. */
 bool device_direct_takes(const KContract *c);
 void device_direct(Emit *e, const KStmt *s, LLVMValueRef first, LLVMValueRef step);
+/* device_mma_sparse.c: of packed weights without half of their terms (codegen/kept.h), that of term k of a stage and channel `lane` of its
+ * tile, or zero. */
+LLVMValueRef device_kept_weight(Emit *e, const KContract *c, LLVMValueRef stage, LLVMValueRef lane, LLVMValueRef k);
 int64_t device_direct_outputs(const MloKernel *k, const KContract *c); /* plausible where it is open */
 #endif

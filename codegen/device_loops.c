@@ -4,12 +4,14 @@
  * a block; teams take one task after the other, as many of them at a time as the grid has.  In a vec loop of n rounds,
  * thread i of a team of T makes rounds i, i + T, ..., so that neighbouring threads touch neighbouring elements where the
  * loop runs along memory.  Accumulators of an outer context get a part in each thread, which are combined after the
- * loop: within a warp by shuffles, across warps through shared memory, always in the same order.
+ * loop: within a warp by shuffles, across warps through shared memory, always in the same order.  Where all that a loop reads and
+ * writes lies beside each other, or is the same in all rounds, a thread makes four rounds at a time, and an access is of four
+ * elements; the rounds that are left over, and all of them where an argument does not lie at a multiple of that, one by one.
  *
  * All threads of a team run what stands outside of its vec loops and find the same values; one of them stores. */
 #include "codegen/device_internal.h"
 
-enum { MAX_OUTER = 16 };
+enum { MAX_OUTER = 16, WIDE = 4 };
 
 /* -- vec loops --------------------------------------------------------------------------------------- */
 
@@ -96,11 +98,84 @@ static void rounds(Emit *e, const KStmt *s, LLVMValueRef lo, LLVMValueRef step)
 	emit_end(e, &l);
 }
 
+/* -- four rounds at a time -- */
+
+/* Does a thread have accesses of four elements at such an index, or of one that is the same for all? */
+static bool wide_access(const Emit *lanes, const KIdx *x, const KGuard *g, int arg, bool store)
+{
+	int64_t stride;
+
+	if (g || !emit_idx_stride(lanes, x, &stride) || mlo_elem_bits(lanes->k->arg.items[arg].elem) > 32)
+		return false;
+	return stride == 1 ? emit_idx_multiple(lanes, x, WIDE) : stride == 0 && !store;
+}
+
+/* Of a loop of nothing but loads, arithmetic and stores. */
+static bool is_wide(const MloKernel *k, const KStmt *loop)
+{
+	const Emit lanes = {.k = k, .lanes = WIDE, .vec_var = loop->var, .vec_aligned = true};
+
+	for (const KStmt *s = loop->body; s; s = s->next) {
+		const KInst *in = s->kind == KS_LET ? &k->value.items[s->value] : NULL;
+
+		if (s->kind == KS_STORE ? !wide_access(&lanes, s->idx, s->guard, s->arg, true)
+		                        : !in || mlo_elem_bits(in->type) > 32 ||
+		                                  (in->op == K_load && !wide_access(&lanes, in->idx, in->guard, in->arg, false)))
+			return false;
+	}
+	return true;
+}
+
+/* Of the arguments that it has such accesses to: do they lie where these may begin? */
+static LLVMValueRef wide_aligned(Emit *e, const KStmt *loop)
+{
+	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx);
+	LLVMValueRef any = emit_const_i(i64, 0);
+
+	for (const KStmt *s = loop->body; s; s = s->next) {
+		const KInst *in = s->kind == KS_LET ? &e->k->value.items[s->value] : NULL;
+		const int arg = in && in->op == K_load ? in->arg : s->kind == KS_STORE ? s->arg : -1;
+		LLVMValueRef at;
+
+		if (arg < 0)
+			continue;
+		at = LLVMBuildPtrToInt(e->b, e->arg[arg], i64, "");
+		at = LLVMBuildAnd(e->b, at, emit_const_i(i64, WIDE * (int64_t)mlo_elem_bits(e->k->arg.items[arg].elem) / 8 - 1), "");
+		any = LLVMBuildOr(e->b, any, at, "");
+	}
+	return LLVMBuildICmp(e->b, LLVMIntEQ, any, emit_const_i(i64, 0), "");
+}
+
+static void wide_loop(Emit *e, const KStmt *s)
+{
+	LLVMValueRef n = emit_idx(e, s->extent), whole = LLVMBuildAnd(e->b, n, emit_index(e, -WIDE), ""), at;
+	EmitLoop l;
+
+	whole = LLVMBuildSelect(e->b, wide_aligned(e, s), whole, emit_index(e, 0), "");
+	e->team->alone = true;
+	at = LLVMBuildMul(e->b, e->team->lane, emit_index(e, WIDE), "");
+	e->var[s->var] = emit_for(e, &l, at, whole, emit_index(e, (int64_t)WIDE * e->team->size), "v");
+	e->lanes = WIDE;
+	e->vec_var = s->var;
+	e->vec_aligned = e->vec_whole = true;
+	emit_stmts(e, s->body);
+	e->lanes = 0;
+	e->vec_var = -1;
+	e->vec_aligned = e->vec_whole = false;
+	emit_end(e, &l);
+	rounds(e, s, LLVMBuildAdd(e->b, whole, e->team->lane, ""), emit_index(e, e->team->size));
+	e->team->alone = false;
+}
+
 static void shared_loop(Emit *e, const KStmt *s)
 {
 	bool pass = passes_on(e, s->body);
 	Outer o = {.n = 0};
 
+	if (!pass && is_wide(e->k, s)) {
+		wide_loop(e, s);
+		return;
+	}
 	find_outer(&o, s, s->body);
 	if (pass)
 		device_barrier(e);
@@ -168,6 +243,7 @@ typedef struct Work {
 	int64_t most;   /* rounds of a vec loop, or outputs of a contraction */
 	bool reduces;
 	bool takes;     /* all of it */
+	bool wide;      /* every vec loop takes four rounds at a time */
 } Work;
 
 static void measure(const MloKernel *k, const KStmt *s, Work *w)
@@ -184,9 +260,11 @@ static void measure(const MloKernel *k, const KStmt *s, Work *w)
 			hi = mlo_kernel_plausible(lo, hi);
 			find_outer(&o, s, s->body);
 			w->reduces |= o.n > 0;
+			w->wide &= is_wide(k, s);
 		} else if (s->kind == KS_CONTRACT) {
 			w->takes &= device_direct_takes(s->contract);
 			hi = device_direct_outputs(k, s->contract);
+			w->wide = false;
 		}
 		w->most = hi > w->most ? hi : w->most;
 		if (!vec)
@@ -215,6 +293,17 @@ static int choose_team(const Work *w, int64_t tasks)
 	if (tasks < ENOUGH / 8 && w->most >= LONG)
 		return MLO_DEVICE_THREADS;
 	return power_from((w->most + 1) / 2, BLOCK) < DEVICE_WARP ? DEVICE_WARP : power_from((w->most + 1) / 2, BLOCK);
+}
+
+/* Less of them where nine in ten would not have something to do in every round, and the device is full all the same; what they touch
+ * is a cache line at least. */
+static int fit_team(int team, int64_t rounds, int64_t tasks)
+{
+	enum { LEAST = 8, FULL = 1 << 16 };
+
+	while (team > LEAST && tasks * team >= 2 * FULL && 10 * rounds < 9 * ((rounds + team - 1) / team * team))
+		team /= 2;
+	return team;
 }
 
 /* Blocks of a few warps, less where they would not fill a device. */
@@ -264,8 +353,12 @@ bool mlo_device_emit_loops(LLVMModuleRef module, const MloKernel *k, const MloTa
 	if (!w.takes || !body || body->kind == KS_CONTRACT)
 		return false;
 	w.most = 1;
+	w.wide = true;
 	measure(k, body, &w);
+	w.most = w.wide ? (w.most + WIDE - 1) / WIDE : w.most;
 	team = choose_team(&w, tasks);
+	if (w.wide)
+		team = fit_team(team, w.most, tasks);
 	threads = choose_threads(team, tasks);
 	device_begin(&f, module, k, t, symbol);
 	device_team(&f, team, threads);

@@ -13,7 +13,8 @@
 const MmaKind *mma_kind(int capability, MloElem a, MloElem b)
 {
 	static const MmaKind kinds[] = {
-		{EL_f32, EL_f32, EL_f32, "llvm.nvvm.mma.m16n8k8.row.col.tf32", NULL},
+		{EL_f32, EL_tf32, EL_tf32, "llvm.nvvm.mma.m16n8k8.row.col.tf32", NULL},
+		{EL_tf32, EL_tf32, EL_tf32, "llvm.nvvm.mma.m16n8k8.row.col.tf32", NULL},
 		{EL_f32, EL_f16, EL_f16, "llvm.nvvm.mma.m16n8k16.row.col.f32.f32", "llvm.nvvm.mma.m16n8k8.row.col.f32.f32"},
 		{EL_f16, EL_f16, EL_f16, "llvm.nvvm.mma.m16n8k16.row.col.f32.f32", "llvm.nvvm.mma.m16n8k8.row.col.f32.f32"},
 		{EL_f32, EL_bf16, EL_bf16, "llvm.nvvm.mma.m16n8k16.row.col.bf16", NULL},
@@ -44,8 +45,7 @@ static void plan_fragments(Mma *m)
 }
 /* -- products ---------------------------------------------------------------------------------------- */
 
-/* Four matrices of eight rows of 16 bytes, a word of each for each lane. */
-static void load_fragments(Mma *m, LLVMValueRef p, int64_t behind, LLVMValueRef *out)
+void mma_load_fragments(Mma *m, LLVMValueRef p, int64_t behind, LLVMValueRef *out)
 {
 	Emit *e = m->t.e;
 	LLVMTypeRef over = LLVMTypeOf(p);
@@ -57,34 +57,32 @@ static void load_fragments(Mma *m, LLVMValueRef p, int64_t behind, LLVMValueRef 
 		out[i] = LLVMBuildExtractValue(e->b, v, i, "");
 }
 
-/* tf32 is rounded, not cut. */
-static LLVMValueRef as_operand(Mma *m, LLVMValueRef v)
+LLVMValueRef mma_rounded(Mma *m, LLVMValueRef v, MloElem elem)
 {
 	Emit *e = m->t.e;
 
-	if (m->kind->word == EL_f16)
-		return LLVMBuildBitCast(e->b, v, LLVMVectorType(LLVMHalfTypeInContext(e->ctx), 2), "");
-	if (m->kind->word != EL_f32)
+	if (m->kind->word != EL_tf32 || elem == EL_tf32)
 		return v;
-	v = LLVMBuildBitCast(e->b, v, LLVMFloatTypeInContext(e->ctx), "");
-	return emit_intrinsic(e, "llvm.nvvm.f2tf32.rna", NULL, 0, &v, 1);
+	return emit_tf32_bits(e, LLVMBuildBitCast(e->b, v, LLVMFloatTypeInContext(e->ctx), ""));
+}
+
+static LLVMValueRef as_operand(Mma *m, LLVMValueRef v, MloElem elem)
+{
+	if (m->kind->word == EL_f16)
+		return LLVMBuildBitCast(m->t.e->b, v, LLVMVectorType(LLVMHalfTypeInContext(m->t.e->ctx), 2), "");
+	return mma_rounded(m, v, elem);
 }
 
 static void call_mma(Mma *m, const char *name, LLVMValueRef *a, int na, LLVMValueRef *b, int nb, LLVMValueRef *sum, int ns)
 {
 	Emit *e = m->t.e;
-	LLVMValueRef arg[10], r;
-	unsigned n = 0;
+	LLVMValueRef v[4];
 
-	for (int i = 0; i < na; i++)
-		arg[n++] = a[i];
-	for (int i = 0; i < nb; i++)
-		arg[n++] = b[i];
 	for (int i = 0; i < ns; i++)
-		arg[n++] = LLVMBuildLoad2(e->b, m->sum_type, sum[i], "");
-	r = emit_intrinsic(e, name, NULL, 0, arg, n);
+		v[i] = LLVMBuildLoad2(e->b, m->sum_type, sum[i], "");
+	device_product(e, name, a, na, b, nb, v, ns);
 	for (int i = 0; i < ns; i++)
-		LLVMBuildStore(e->b, LLVMBuildExtractValue(e->b, r, (unsigned)i, ""), sum[i]);
+		LLVMBuildStore(e->b, v[i], sum[i]);
 }
 
 /* a: words (g, t), (g+8, t), (g, t+4), (g+8, t+4); b: (t, g), (t+4, g); sums: (g, 2t), (g, 2t+1), then row g+8. */
@@ -110,17 +108,21 @@ void mma_multiply(Mma *m, LLVMValueRef base, int64_t behind)
 	Emit *e = m->t.e;
 	LLVMValueRef a[MAX_M * 4], b[MAX_N * 2];
 
+	if (m->t.c->b.kept) {
+		mma_sparse_multiply(m, base, behind);
+		return;
+	}
 	for (int k = 0; k < m->words / STEP; k++) {
 		LLVMValueRef a_at = byte_at(m, tile_add(e, base, m->a_from[k])), b_at = byte_at(m, tile_add(e, base, m->b_from[k]));
 
 		for (int i = 0; i < m->mt; i++)
-			load_fragments(m, a_at, behind + (int64_t)i * 16 * m->words * 4, a + 4 * i);
+			mma_load_fragments(m, a_at, behind + (int64_t)i * 16 * m->words * 4, a + 4 * i);
 		for (int j = 0; j < m->nt; j += 2)
-			load_fragments(m, b_at, behind + (int64_t)j * 8 * m->words * 4, b + 2 * j);
+			mma_load_fragments(m, b_at, behind + (int64_t)j * 8 * m->words * 4, b + 2 * j);
 		for (int i = 0; i < 4 * m->mt; i++)
-			a[i] = as_operand(m, a[i]);
+			a[i] = as_operand(m, a[i], m->kind->a);
 		for (int j = 0; j < 2 * m->nt; j++)
-			b[j] = as_operand(m, b[j]);
+			b[j] = as_operand(m, b[j], m->kind->b);
 		for (int i = 0; i < m->mt; i++)
 			for (int j = 0; j < m->nt; j++)
 				multiply_fragment(m, a + 4 * i, b + 2 * j, m->sum + 4 * (i * m->nt + j));
@@ -288,11 +290,27 @@ static void one_tile(Mma *m)
 		stages_registers(m);
 	for (int w = 0; w < m->warps_m; w++) {
 		device_if(e, &own, LLVMBuildICmp(e->b, LLVMIntEQ, m->warp_m, emit_index(e, w), ""));
-		store_sums(m);
+		if (m->t.c->b.kept)
+			mma_sparse_store(m);
+		else
+			store_sums(m);
 		device_endif(e, &own);
 		device_epilogue(&m->t, w * m->mt * 16, m->mt * 16);
 	}
 	device_tile_finish(&m->t, m->mt * 16);
+}
+
+/* Of the last pieces of B, some threads may have none. */
+static void plan_b_pieces(Mma *m)
+{
+	Emit *e = m->t.e;
+	int rest = b_bytes(m) / PIECE % m->t.threads;
+
+	for (int j = 0; j < m->b_pieces; j++)
+		m->b_size[j] = NULL;
+	if (rest)
+		m->b_size[m->b_pieces - 1] = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntULT, m->t.thread, emit_index(e, rest), ""),
+		                                             word_const(m, PIECE), word_const(m, 0), "");
 }
 
 static void begin(Mma *m)
@@ -312,7 +330,11 @@ static void begin(Mma *m)
 		m->a[j] = emit_alloca(e, mma_piece_type(m), "a");
 	for (int j = 0; j < m->b_pieces; j++)
 		m->b[j] = emit_alloca(e, mma_piece_type(m), "b");
-	plan_fragments(m);
+	plan_b_pieces(m);
+	if (m->t.c->b.kept)
+		mma_sparse_plan(m);
+	else
+		plan_fragments(m);
 	if (m->table >= 0)
 		mma_make_table(m);
 }
@@ -332,7 +354,7 @@ static void take_plan(Mma *m, const DevicePlan *p)
 	m->mt = t->rows / m->warps_m / 16;
 	m->nt = t->columns / m->warps_n / 8;
 	m->a_pieces = t->rows * m->words / PIECE_WORDS / t->threads;
-	m->b_pieces = t->columns * m->words / PIECE_WORDS / t->threads;
+	m->b_pieces = b_pieces(m);
 	m->per_tap = (t->c->nk + t->c->dot - 1) / t->c->dot;
 	m->all = m->per_tap * t->c->nky * t->c->nkx;
 	m->share = m->all / t->parts;

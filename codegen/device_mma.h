@@ -17,7 +17,7 @@ enum { MMA_MOST_TAPS = 28 };
 /* How elements are multiplied; LLVM's names of intrinsics. */
 typedef struct MmaKind {
 	MloElem a, b;         /* as they lie in memory */
-	MloElem word;         /* what both are multiplied as; f32: tf32 */
+	MloElem word;         /* what both are multiplied as */
 	const char *name;     /* of the whole product */
 	const char *half;     /* capability 7.5: half of it (f16), or of a quarter (bytes); NULL: none */
 } MmaKind;

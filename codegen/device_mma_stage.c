@@ -1,8 +1,6 @@
 /* codegen/device_mma_stage.c -- contractions on tensor cores: stages of A and B on their way to shared memory. */
 #include "codegen/device_mma_stage.h"
 
-#include <stdio.h>
-
 /* -- places in shared memory ------------------------------------------------------------------------- */
 
 /* Piece `piece` of a row, in bytes. */
@@ -45,9 +43,9 @@ void mma_plan_pieces(Mma *m)
 		at = tile_add(e, m->row[j].at, k);
 		m->from[j] = LLVMBuildGEP2(e->b, mem, e->arg[t->c->a_arg], &at, 1, "from");
 	}
-	m->a_step = m->b_step = step * m->words * 4;
+	m->a_step = m->b_step = step * m->words * 4; /* that many pieces */
 	m->a_to = tile_add(e, m->own, mma_piece_at(m, row, m->q));
-	m->b_to = tile_addc(e, m->a_to, a_bytes(m));
+	m->b_to = tile_addc(e, t->c->b.kept ? tile_add(e, m->own, tile_mul(e, t->thread, PIECE)) : m->a_to, a_bytes(m));
 	m->sizes_at = m->sizes < 0 ? NULL : tile_addc(e, tile_mul(e, row, (int64_t)m->a_pieces * 4), m->sizes);
 }
 
@@ -168,10 +166,9 @@ LLVMValueRef mma_weights_at(Mma *m, LLVMValueRef number)
 {
 	Emit *e = m->t.e;
 	LLVMTypeRef i8 = LLVMInt8TypeInContext(e->ctx);
-	int64_t bytes = (int64_t)m->t.columns * m->words * 4;
 	LLVMValueRef tile = tile_mul(e, tile_div(e, m->t.column, m->t.columns), m->all), at;
 
-	at = tile_mul(e, tile_add(e, tile, number), bytes);
+	at = tile_mul(e, tile_add(e, tile, number), b_bytes(m));
 	at = tile_add(e, at, tile_mul(e, m->t.thread, PIECE));
 	return LLVMBuildGEP2(e->b, i8, e->arg[m->t.c->b_arg], &at, 1, "");
 }
@@ -188,22 +185,9 @@ static LLVMValueRef piece_to(Mma *m, LLVMValueRef base, int64_t behind, bool wei
 
 /* -- cp.async ---------------------------------------------------------------------------------------- */
 
-/* LLVM's intrinsic takes no addresses of two sizes. */
 void mma_copy_piece(Mma *m, LLVMValueRef to, int64_t to_behind, LLVMValueRef from, int64_t from_behind, LLVMValueRef bytes)
 {
-	Emit *e = m->t.e;
-	LLVMTypeRef nothing = LLVMVoidTypeInContext(e->ctx), global = LLVMPointerTypeInContext(e->ctx, 1), type;
-	LLVMValueRef arg[3] = {to, LLVMBuildAddrSpaceCast(e->b, from, global, ""), bytes}, code;
-	LLVMTypeRef param[3] = {LLVMTypeOf(to), global, i32_type(m)};
-	static const char with[] = "r,l,r,~{memory}", without[] = "r,l,~{memory}";
-	char text[96];
-	int n = snprintf(text, sizeof text, "cp.async.cg.shared.global [$0+%lld], [$1+%lld], 16%s;", (long long)to_behind,
-	                 (long long)from_behind, bytes ? ", $2" : "");
-
-	type = LLVMFunctionType(nothing, param, bytes ? 3 : 2, false);
-	code = LLVMGetInlineAsm(type, text, (size_t)n, bytes ? with : without, bytes ? sizeof with - 1 : sizeof without - 1, true, false,
-	                        LLVMInlineAsmDialectATT, false);
-	LLVMBuildCall2(e->b, type, code, arg, bytes ? 3 : 2, "");
+	device_copy_piece(m->t.e, to, to_behind, from, from_behind, bytes);
 }
 
 void mma_copy(Mma *m, const Stage *s, LLVMValueRef base, int64_t behind)
@@ -215,7 +199,7 @@ void mma_copy(Mma *m, const Stage *s, LLVMValueRef base, int64_t behind)
 	for (int j = 0; j < m->a_pieces; j++)
 		mma_copy_piece(m, a_to, behind + (int64_t)j * m->a_step, input_at(m, s, j), 0, size[j]);
 	for (int j = 0; j < m->b_pieces; j++)
-		mma_copy_piece(m, b_to, behind + (int64_t)j * m->b_step, weights, (int64_t)j * m->t.threads * PIECE, NULL);
+		mma_copy_piece(m, b_to, behind + (int64_t)j * m->b_step, weights, (int64_t)j * m->t.threads * PIECE, m->b_size[j]);
 }
 
 /* -- through registers ------------------------------------------------------------------------------- */

@@ -3,6 +3,7 @@
 #define MLO_CODEGEN_DEVICE_MMA_STAGE_H
 #include "codegen/device_mma.h"
 #include "codegen/device_tile.h"
+#include "codegen/kept.h"
 
 enum { PIECE = 16 /* bytes */, PIECE_WORDS = 4, STEP = 8 /* words of a product */ };
 enum { MAX_PIECES = 8, MAX_SUMS = 128, MAX_STAGES = 4, MAX_STEPS = MMA_MOST_WORDS / STEP };
@@ -23,12 +24,14 @@ typedef struct Mma {
 	LLVMValueRef q;                /* the thread's piece of its rows */
 	LLVMValueRef a_to, b_to;       /* where the first piece goes, in bytes */
 	int a_step, b_step;            /* bytes from one to the next */
+	LLVMValueRef b_size[MAX_PIECES]; /* bytes of the thread's pieces of B: all of PIECE (NULL), or 0 for some threads */
 	DeviceRow row[MAX_PIECES];
 	LLVMValueRef from[MAX_PIECES]; /* pointers: the thread's piece at the first tap and channel of a row */
 	int64_t sizes;                 /* where the table of sizes lies, in bytes; -1: all taps lie inside */
 	LLVMValueRef sizes_at;         /* where the thread's sizes of the first tap lie, in bytes */
 	int64_t table;                 /* where a table of the stages lies, in bytes; -1: there is none */
 	LLVMValueRef a_from[MAX_STEPS], b_from[MAX_STEPS];  /* where the warp's first fragments lie, step by step, in bytes */
+	LLVMValueRef meta_from;                             /* sparse weights: where the warp's metadata lies */
 	LLVMValueRef a[MAX_PIECES], b[MAX_PIECES];          /* allocas: what is on its way */
 	LLVMValueRef sum[MAX_SUMS];                         /* allocas */
 } Mma;
@@ -49,9 +52,20 @@ static inline int a_bytes(const Mma *m)
 	return m->t.rows * m->words * 4;
 }
 
+static inline int b_bytes(const Mma *m)
+{
+	return m->t.c->b.kept ? (int)kept_stage_bytes(m->t.c) : m->t.columns * m->words * 4;
+}
+
+static inline int b_pieces(const Mma *m)
+{
+	return (b_bytes(m) / PIECE + m->t.threads - 1) / m->t.threads;
+}
+
+/* What threads without a last piece of B leave as zeros is beyond it. */
 static inline int stage_bytes(const Mma *m)
 {
-	return (m->t.rows + m->t.columns) * m->words * 4;
+	return a_bytes(m) + b_pieces(m) * m->t.threads * PIECE;
 }
 
 static inline LLVMValueRef byte_at(const Mma *m, LLVMValueRef at)
@@ -101,6 +115,15 @@ LLVMValueRef mma_weights_at(Mma *m, LLVMValueRef number);
 /* cp.async of a piece.  to, from: and so many bytes behind; bytes: NULL: all of PIECE. */
 void mma_copy_piece(Mma *m, LLVMValueRef to, int64_t to_behind, LLVMValueRef from, int64_t from_behind, LLVMValueRef bytes);
 void mma_async(Mma *m, const char *name);      /* an instruction without operands */
+
+/* Four matrices of eight rows of 16 bytes in shared memory, a word of each for each lane. */
+void mma_load_fragments(Mma *m, LLVMValueRef p, int64_t behind, LLVMValueRef *out);
+/* A word of elements `elem` as products read it: rounded, if it is f32 and they are of tf32, which would cut it. */
+LLVMValueRef mma_rounded(Mma *m, LLVMValueRef v, MloElem elem);
+/* device_mma_sparse.c: where B is without half of its terms.  Where fragments lie; the products; where sums go. */
+void mma_sparse_plan(Mma *m);
+void mma_sparse_multiply(Mma *m, LLVMValueRef base, int64_t behind);
+void mma_sparse_store(Mma *m);
 
 /* Multiplies the stage at `base`, and so many bytes behind. */
 void mma_multiply(Mma *m, LLVMValueRef base, int64_t behind);

@@ -13,9 +13,8 @@ enum { MOST_PRODUCTS = 2400, GOOD_PRODUCTS = 600, GOOD_STAGED = 200 /* instructi
 typedef struct Walk {
 	Mma *m;
 	bool steps;                  /* pointers go up in steps */
-	bool shared_rows;            /* slices share out rows of taps, else channels */
-	int64_t rows, chunks;        /* steps: a slice's rows of taps, stages of a tap, of a part */
-	int row_parts;               /* parts share out rows of taps, and so many times channels */
+	bool shared_rows;            /* sharers share out rows of taps, else channels */
+	int64_t rows, chunks;        /* steps: a slice's rows of taps, stages of a tap */
 	bool by_rows;                /* a turn is a row of taps of several */
 	int64_t inner;               /* chunks that a turn takes of each tap, where that is a row */
 	int64_t rounds, turn;        /* in all, of the loop */
@@ -30,11 +29,6 @@ typedef struct Walk {
 typedef struct Place {
 	int64_t a, b, sizes;
 } Place;
-
-static int64_t b_bytes(const Mma *m)
-{
-	return (int64_t)m->t.columns * m->words * 4;
-}
 
 /* From the channels of a stage to those of the next one in A, in elements; 0: that is not always the same. */
 static int64_t depth_step(const Mma *m)
@@ -54,6 +48,18 @@ static Place place_of(const Mma *m, int64_t ky, int64_t kx, int64_t chunk)
 	return (Place){at * (mlo_elem_bits(c->a.elem) / 8), (tap * m->per_tap + chunk) * b_bytes(m), tap * mma_tap_bytes(m)};
 }
 
+/* Slices of all blocks that share a tile. */
+static int64_t sharers(const Mma *m)
+{
+	return (int64_t)m->t.slices * m->t.parts;
+}
+
+/* The thread's, of these. */
+static LLVMValueRef sharer(const Mma *m)
+{
+	return m->t.parts == 1 ? m->t.slice : tile_add(m->t.e, tile_mul(m->t.e, m->t.part, m->t.slices), m->t.slice);
+}
+
 /* Of the first taps of a row, and of a round behind them. */
 static Place place(const Walk *w, int64_t row, int64_t round)
 {
@@ -62,7 +68,7 @@ static Place place(const Walk *w, int64_t row, int64_t round)
 	row += round / w->inner / nkx;
 	ky = row % w->rows;
 	chunk = row / w->rows * w->inner + round % w->inner;
-	return w->shared_rows ? place_of(w->m, ky * w->m->t.slices, kx, chunk) : place_of(w->m, ky, kx, chunk * w->m->t.slices);
+	return w->shared_rows ? place_of(w->m, ky * sharers(w->m), kx, chunk) : place_of(w->m, ky, kx, chunk * sharers(w->m));
 }
 
 /* Instructions that multiply a stage. */
@@ -70,7 +76,7 @@ static int64_t products(const Mma *m)
 {
 	int64_t parts = !m->quarters ? 1 : m->kind->word == EL_f16 ? 2 : 4;
 
-	return (int64_t)m->mt * m->nt * (m->words / STEP) * parts;
+	return (int64_t)m->mt * m->nt * (m->words / STEP) * parts / (m->t.c->b.kept ? 2 : 1);
 }
 
 /* Rounds of a turn: as many as there are parts of shared memory, or a multiple, if that is few. */
@@ -95,33 +101,19 @@ static bool prefers_rows(const Walk *w)
 	return w->chunks <= FEW_CHUNKS || (row * w->rows > good && (STEP_MATH + m->a_pieces) * SHARE <= row);
 }
 
-/* Parts take neighbouring channels, as far as these go up in so many; else neighbouring rows of taps. */
-static void share_out(Walk *w)
-{
-	int n = w->m->t.parts;
-
-	while (w->m->t.parts % n || w->chunks % n)
-		n--;
-	w->row_parts = w->m->t.parts / n;
-	w->steps = w->steps && w->rows % w->row_parts == 0;
-	w->chunks /= n;
-	w->rows /= w->row_parts;
-}
-
 static Walk plan_walk(Mma *m)
 {
 	const KContract *c = m->t.c;
 	Walk w = {.m = m, .ahead = m->async ? m->stages - 1 : 1, .rows = c->nky, .chunks = m->per_tap, .rounds = m->share / m->t.slices};
 
 	w.steps = c->nk % m->t.depth == 0 && depth_step(m);
-	if (m->per_tap % m->t.slices == 0) {
-		w.chunks /= m->t.slices;
+	if (m->per_tap % sharers(m) == 0) {
+		w.chunks /= sharers(m);
 	} else {
 		w.shared_rows = true;
-		w.steps = w.steps && c->nky % m->t.slices == 0;
-		w.rows /= m->t.slices;
+		w.steps = w.steps && c->nky % sharers(m) == 0;
+		w.rows /= sharers(m);
 	}
-	share_out(&w);
 	w.inner = w.chunks <= FEW_CHUNKS ? w.chunks : 1;
 	w.by_rows = prefers_rows(&w);
 	w.inner = w.by_rows ? w.inner : 1;
@@ -161,26 +153,14 @@ static LLVMValueRef moved(const Walk *w, LLVMValueRef p, LLVMValueRef bytes)
 	return LLVMBuildGEP2(w->m->t.e->b, LLVMInt8TypeInContext(w->m->t.e->ctx), p, &bytes, 1, "");
 }
 
-/* From the first stage of all to the first one of the slice and part, where from slice to slice, and from part to part of channels and
- * of rows, it is as far as this. */
-static LLVMValueRef start_of(Walk *w, int64_t slice, int64_t channels, int64_t rows)
-{
-	const DeviceTile *t = &w->m->t;
-	LLVMValueRef at = tile_mul(t->e, t->slice, slice);
-
-	if (t->parts == 1)
-		return at;
-	at = tile_add(t->e, at, tile_mul(t->e, tile_rem(t->e, t->part, t->parts / w->row_parts), channels));
-	return tile_add(t->e, at, tile_mul(t->e, tile_div(t->e, t->part, t->parts / w->row_parts), rows));
-}
-
-static LLVMValueRef keep_pointer(Walk *w, LLVMValueRef p, LLVMValueRef behind, const char *name)
+/* step: from a sharer's first stage to that of the next one. */
+static LLVMValueRef keep_pointer(Walk *w, LLVMValueRef p, int64_t step, const char *name)
 {
 	Emit *e = w->m->t.e;
 	LLVMValueRef kept = emit_alloca(e, global_type(w), name);
 
 	p = LLVMBuildAddrSpaceCast(e->b, p, global_type(w), "");
-	LLVMBuildStore(e->b, moved(w, p, behind), kept);
+	LLVMBuildStore(e->b, moved(w, p, tile_mul(e, sharer(w->m), step)), kept);
 	return kept;
 }
 
@@ -199,14 +179,12 @@ static void begin_steps(Walk *w)
 	Mma *m = w->m;
 	Emit *e = m->t.e;
 	Place next = w->shared_rows ? place_of(m, 1, 0, 0) : place_of(m, 0, 0, 1);
-	Place channels = place_of(m, 0, 0, w->shared_rows ? w->chunks : w->chunks * m->t.slices);
-	Place rows = place_of(m, w->shared_rows ? w->rows * m->t.slices : w->rows, 0, 0);
 
 	for (int j = 0; j < m->a_pieces; j++)
-		w->from[j] = keep_pointer(w, m->from[j], start_of(w, next.a, channels.a, rows.a), "from");
-	w->weights = keep_pointer(w, mma_weights_at(m, emit_index(e, 0)), start_of(w, next.b, channels.b, rows.b), "weights");
+		w->from[j] = keep_pointer(w, m->from[j], next.a, "from");
+	w->weights = keep_pointer(w, mma_weights_at(m, emit_index(e, 0)), next.b, "weights");
 	w->sizes = emit_alloca(e, e->index, "sizes");
-	LLVMBuildStore(e->b, start_of(w, next.sizes, channels.sizes, rows.sizes), w->sizes);
+	LLVMBuildStore(e->b, tile_mul(e, sharer(m), next.sizes), w->sizes);
 	w->row = emit_alloca(e, e->index, "row");
 	LLVMBuildStore(e->b, emit_index(e, 0), w->row);
 }
@@ -245,7 +223,7 @@ static void copy_pieces(Walk *w, int64_t round, LLVMValueRef *size)
 	for (int j = 0; j < m->a_pieces; j++)
 		mma_copy_piece(m, a_to, behind + (int64_t)j * m->a_step, pointer(w, w->from[j]), p.a, size[j]);
 	for (int j = 0; j < m->b_pieces; j++)
-		mma_copy_piece(m, b_to, behind + (int64_t)j * m->b_step, pointer(w, w->weights), p.b + (int64_t)j * m->t.threads * PIECE, NULL);
+		mma_copy_piece(m, b_to, behind + (int64_t)j * m->b_step, pointer(w, w->weights), p.b + (int64_t)j * m->t.threads * PIECE, m->b_size[j]);
 }
 
 static LLVMValueRef either(Walk *w, LLVMValueRef last, int64_t yes, int64_t no)
@@ -283,17 +261,17 @@ static void bring(Walk *w, int64_t round)
 	Mma *m = w->m;
 	Emit *e = m->t.e;
 	LLVMValueRef size[MAX_PIECES] = {NULL}, from[MAX_PIECES];
-	Place p;
 	Stage s;
+	Place p;
 
 	if (!w->steps) {
 		s = mma_stage(m, stage_number(m, tile_add(e, tile_mul(e, tile_addc(e, w->first, round), m->t.slices), m->t.slice)));
 		mma_copy(m, &s, emit_index(e, 0), round % m->stages * stage_bytes(m));
 		return;
 	}
-	p = place(w, 0, round % w->turn);
 	if (round && round % w->turn == 0)
 		step(w);
+	p = place(w, 0, round % w->turn);
 	if (m->sizes >= 0)
 		mma_load_sizes(m, distance(w, w->sizes), p.sizes, size);
 	if (m->async) {

@@ -69,31 +69,36 @@ static int64_t stages_of(const Model *m, const DevicePlan *p)
 	return ceil_div(m->c->nk, (int64_t)p->words * mma_word_elems(m->kind)) * m->c->nky * m->c->nkx;
 }
 
-/* Do stages lie at places that a loop can step to (device_mma_walk.c)?  Slices and parts share out channels, or rows of taps. */
+/* Do stages lie at places that a loop can step to (device_mma_walk.c)?  Slices of all parts share out channels, or rows of taps. */
 static bool walks(const Model *m, const DevicePlan *p)
 {
-	int64_t chunks = ceil_div(m->c->nk, (int64_t)p->words * mma_word_elems(m->kind)), rows = m->c->nky;
-	int n = p->parts;
+	int64_t depth = (int64_t)p->words * mma_word_elems(m->kind), n = (int64_t)p->slices * p->parts;
 
-	if (m->c->nk % ((int64_t)p->words * mma_word_elems(m->kind)) || (chunks % p->slices && rows % p->slices))
-		return false;
-	chunks /= chunks % p->slices ? 1 : p->slices;
-	rows /= ceil_div(m->c->nk, (int64_t)p->words * mma_word_elems(m->kind)) % p->slices ? p->slices : 1;
-	while (p->parts % n || chunks % n)
-		n--;
-	return rows % (p->parts / n) == 0;
+	return m->c->nk % depth == 0 && (m->c->nk / depth % n == 0 || m->c->nky % n == 0);
 }
 
-static int64_t tile_stage_bytes(const DevicePlan *p)
+/* Of weights, in a stage. */
+static int64_t weight_bytes(const Model *m, const DevicePlan *p)
 {
-	return (int64_t)(p->rows + p->columns) * p->words * 4;
+	return m->c->b.kept ? kept_stage_bytes(m->c) : (int64_t)p->columns * p->words * 4;
+}
+
+/* A thread's pieces of them. */
+static int weight_pieces(const Model *m, const DevicePlan *p)
+{
+	return (int)ceil_div(weight_bytes(m, p) / PIECE, threads_of(p));
+}
+
+static int64_t tile_stage_bytes(const Model *m, const DevicePlan *p)
+{
+	return (int64_t)p->rows * p->words * 4 + (int64_t)weight_pieces(m, p) * threads_of(p) * PIECE;
 }
 
 /* Of a thread, about; what is on its way is in registers where it does not go by cp.async. */
 static int registers_of(const Model *m, const DevicePlan *p)
 {
 	int wm = p->rows / p->warps_m, wn = p->columns / p->warps_n, a = p->rows * p->words / PIECE_WORDS / threads_of(p);
-	int b = p->columns * p->words / PIECE_WORDS / threads_of(p);
+	int b = weight_pieces(m, p);
 
 	return wm * wn / DEVICE_WARP + wm / 4 + wn / 4 + OTHER + (m->async ? 3 * a : 7 * a + 4 * b);
 }
@@ -101,17 +106,17 @@ static int registers_of(const Model *m, const DevicePlan *p)
 static int64_t shared_of(const Model *m, const DevicePlan *p)
 {
 	int64_t sizes = m->inside ? 0 : m->c->nky * m->c->nkx * ((int64_t)p->rows * 4 + 16);
-	int64_t sums = (int64_t)p->rows / p->warps_m * p->columns * 4, bytes = p->stages * tile_stage_bytes(p);
+	int64_t sums = (int64_t)p->rows / p->warps_m * p->columns * 4, bytes = p->stages * tile_stage_bytes(m, p);
 
 	return (bytes > sums ? bytes : sums) * p->slices + sizes;
 }
 
-/* Each thread brings as many pieces of A, and of B, whose rows are turned alike (mma_plan_pieces). */
-static bool is_whole(const DevicePlan *p)
+/* Each thread brings as many pieces of A, and, unless zeros are left out, of B, whose rows are turned alike (mma_plan_pieces). */
+static bool is_whole(const Model *m, const DevicePlan *p)
 {
 	int threads = threads_of(p), a = p->rows * p->words / PIECE_WORDS, b = p->columns * p->words / PIECE_WORDS;
 
-	return a % threads == 0 && b % threads == 0 && a / threads <= MAX_PIECES && b / threads <= MAX_PIECES &&
+	return a % threads == 0 && (b % threads == 0 || m->c->b.kept) && a / threads <= MAX_PIECES && weight_pieces(m, p) <= MAX_PIECES &&
 	       threads * PIECE_WORDS / p->words % 8 == 0;
 }
 
@@ -159,8 +164,8 @@ static double stage_cycles(const Model *m, const DevicePlan *p, double busy)
 {
 	double warps = p->warps_m * p->warps_n, tile = (double)p->rows * p->columns, bytes = (double)p->words * 4;
 	double fragments = warps * ((double)p->rows / p->warps_m + (double)p->columns / p->warps_n) * bytes;
-	double tensor = tile * p->words * mma_word_elems(m->kind) / m->products, shared = (fragments + tile_stage_bytes(p)) / SHARED_BYTES;
-	double l2 = (p->rows * (m->wide ? 2 : 1) + p->columns) * bytes / L2_BYTES, issue = stage_issue(m, p) / SCHEDULERS;
+	double tensor = tile * p->words * mma_word_elems(m->kind) / m->products / (m->c->b.kept ? 2 : 1), shared = (fragments + (double)tile_stage_bytes(m, p)) / SHARED_BYTES;
+	double l2 = (p->rows * (m->wide ? 2 : 1) * bytes + (double)weight_bytes(m, p)) / L2_BYTES, issue = stage_issue(m, p) / SCHEDULERS;
 	double most = largest(largest(tensor, shared), largest(l2, issue)), flying = (p->stages - 1) * busy * p->slices;
 	double per_scheduler = busy * warps * p->slices / SCHEDULERS;
 
@@ -229,7 +234,7 @@ static void try_warps(const Model *m, DevicePlan *p, DevicePlan *best)
 	for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
 		for (p->warps_m = 1; p->warps_m <= 4 && p->warps_m * p->warps_n <= MOST_WARPS; p->warps_m *= 2) {
 			p->rows = lengths[i] * p->warps_m;
-			if (lengths[i] * wn / DEVICE_WARP <= (m->async ? MAX_SUMS : MAX_STAGED_SUMS) && p->rows <= MOST_ROWS && is_whole(p))
+			if (lengths[i] * wn / DEVICE_WARP <= (m->async ? MAX_SUMS : MAX_STAGED_SUMS) && p->rows <= MOST_ROWS && is_whole(m, p))
 				try_slices(m, p, best);
 		}
 }
@@ -244,7 +249,7 @@ static Model model_of(const MloTarget *t, const MloKernel *k, const KContract *c
 	m.wide = mlo_elem_bits(c->a.elem) != mlo_elem_bits(kind->word);
 	m.async = g->capability >= 80 && !m.wide;
 	m.inside = mma_taps_inside(c);
-	m.products = (kind->word == EL_i8 ? g->i8 : kind->word == EL_f32 ? g->tf32 : g->f16) * 1e3 / 2 / g->sms / g->clock_ghz;
+	m.products = (kind->word == EL_i8 ? g->i8 : kind->word == EL_tf32 ? g->tf32 : g->f16) * 1e3 / 2 / g->sms / g->clock_ghz;
 	bytes = (double)(images * mlo_kernel_guess(k, c->in_y) * mlo_kernel_guess(k, c->in_x)) * (double)c->nk * groups * size;
 	bytes += (double)(images * mlo_kernel_guess(k, c->ny) * mlo_kernel_guess(k, c->nx) * nc) * size;
 	bytes += (double)nc * (double)(c->nk * c->nky * c->nkx) * mlo_elem_bits(c->b.elem) / 8.0;

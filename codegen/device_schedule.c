@@ -34,19 +34,42 @@ static int choose_columns(const MloTarget *t, const MloKernel *k, const KContrac
 	return best ? best : widths[sizeof widths / sizeof *widths - 1].columns;
 }
 
+/* Bytes that are not brought in pieces are packed as if they were: they are not multiplied one by one. */
+static bool takes_several(const MmaKind *kind, const KContract *c)
+{
+	return kind && !mlo_elem_is_float(c->a.elem) && c->b.packed && !contract_is_depthwise(c) && !c->scale.on && c->nk > 0;
+}
+
+/* Are terms left out half of which are zero?  In the same tile that is half of the products and, with the metadata, at most five eighths
+ * of the bytes of B: it is never slower.  There is no form of it for elements of A that are converted on their way. */
+static bool choose_kept(const MloTarget *t, const MloKernel *k, const KContract *c, const MmaKind *kind)
+{
+	KContract kept = *c;
+	DevicePlan plan;
+
+	kept.b.kept = true;
+	return t->gpu->capability >= 80 && c->dot > 1 && mlo_elem_bits(c->a.elem) == mlo_elem_bits(kind->word) &&
+	       device_plan(t, k, &kept, c->lanes, c->dot / mma_word_elems(kind), &plan);
+}
+
 void mlo_schedule_device(const MloTarget *t, const MloKernel *k, KContract *c)
 {
 	const MmaKind *kind = mma_kind(t->gpu->capability, c->a.elem, c->b.elem);
+	KContract whole = *c;
 	DevicePlan plan;
 
-	if (kind && kind->word != EL_f32 && !contract_is_depthwise(c) && device_plan(t, k, c, 0, 0, &plan)) {
+	whole.b.kept = false;
+	c->vecs = c->cols = c->rows = 1;
+	if (!contract_is_depthwise(c) && device_plan(t, k, &whole, 0, 0, &plan)) {
 		c->dot = plan.words * mma_word_elems(kind);
 		c->lanes = plan.columns;
 	} else {
-		c->dot = 1;
+		c->dot = takes_several(kind, c) ? mma_word_elems(kind) * MMA_LEAST_WORDS : 1;
 		c->lanes = contract_is_depthwise(c) ? t->block : choose_columns(t, k, c);
 	}
-	c->vecs = c->cols = c->rows = 1;
+	if (c->dot == 1 && c->b.elem == EL_tf32) /* other ways to multiply gain nothing by the rounding */
+		c->b.elem = EL_f32;
+	c->b.kept = c->b.kept && choose_kept(t, k, c, kind);
 	c->y_chunk = mlo_contract_by_columns(c) ? CHUNK : 1;
 	c->c_outer = false;
 	c->a.flip = false;

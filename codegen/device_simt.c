@@ -34,6 +34,27 @@ static int stage_words(const DeviceTile *t)
 
 /* -- global memory to shared memory ------------------------------------------------------------------ */
 
+/* The first row and term of piece j, down the rows: where the thread brings several terms of a row, what is known of that row is kept
+ * once, for it takes as many registers as sums do. */
+static void plan_down(Simt *s, int j)
+{
+	DeviceTile *t = &s->t;
+	Emit *e = t->e;
+	const int rows = t->rows > t->threads ? t->rows / t->threads : 1; /* of the thread */
+	const int terms = t->threads > t->rows ? t->threads / t->rows : 1; /* of all threads at a time */
+
+	if (j < rows) {
+		s->a_row[j] = tile_addc(e, terms > 1 ? tile_rem(e, t->thread, t->rows) : t->thread, (int64_t)j * t->threads);
+		s->row[j] = device_row(t, s->a_row[j]);
+	} else {
+		s->a_row[j] = s->a_row[j % rows];
+		s->row[j] = s->row[j % rows];
+	}
+	s->a_term[j] = emit_index(e, (int64_t)j / rows * terms);
+	if (terms > 1)
+		s->a_term[j] = tile_add(e, tile_div(e, t->thread, t->rows), s->a_term[j]);
+}
+
 /* Which pieces of A the thread brings. */
 static void plan_pieces(Simt *s)
 {
@@ -42,8 +63,13 @@ static void plan_pieces(Simt *s)
 	int along = DEPTH / s->a_width;
 
 	for (int j = 0; j < s->a_pieces; j++) {
-		LLVMValueRef i = tile_addc(e, t->thread, (int64_t)j * t->threads);
+		LLVMValueRef i;
 
+		if (s->down && (t->rows % t->threads == 0 || t->threads % t->rows == 0)) {
+			plan_down(s, j);
+			continue;
+		}
+		i = tile_addc(e, t->thread, (int64_t)j * t->threads);
 		s->a_row[j] = s->down ? tile_rem(e, i, t->rows) : tile_div(e, i, along);
 		s->a_term[j] = tile_mul(e, s->down ? tile_div(e, i, t->rows) : tile_rem(e, i, along), s->a_width);
 		s->row[j] = device_row(t, s->a_row[j]);
@@ -272,9 +298,9 @@ bool device_simt(LLVMModuleRef m, const MloKernel *k, const MloTarget *target, c
 	if (columns % (2 * QUAD * 2) || columns > 128 || !device_tile_fits(c, columns) || mlo_contract_sum(c) != EL_f32 || c->scale.on)
 		return false;
 	s.t.terms = c->nky * c->nkx * c->nk;
-	s.a_width = device_terms_adjacent(&s.t, QUAD) ? QUAD : 1;
+	s.a_width = device_terms_adjacent(k, c, QUAD) ? QUAD : 1;
 	s.b_width = b_adjacent(c) ? QUAD : 1;
-	s.down = s.a_width == 1 && c->a.k != 1;
+	s.down = s.a_width == 1 && (c->a.k != 1 || c->nk == 1);
 	s.t.slices = 1;
 	s.t.parts = device_tile_parts(&s.t, k, target->gpu, rounds_of(&s.t), LEAST_ROUNDS);
 	s.t.slices = device_tile_slices(&s.t, k, target->gpu, rounds_of(&s.t) / s.t.parts, 8 * (int64_t)stage_words(&s.t), REGISTERS);

@@ -204,15 +204,14 @@ LLVMValueRef device_term(DeviceTile *t, const DeviceRow *r, LLVMValueRef term, L
 	return tile_add(e, at, tile_mul(e, tile_div(e, kk, c->a.block), c->a.blk));
 }
 
-bool device_terms_adjacent(const DeviceTile *t, int n)
+bool device_terms_adjacent(const MloKernel *kernel, const KContract *c, int n)
 {
-	const KContract *c = t->c;
 	const int64_t whole[] = {c->nk, c->a.b0, c->a.b1, c->a.y, c->a.x, c->group_k, c->a.block < c->nk || c->group_k ? c->a.blk : 0};
 
 	if (c->a.k != 1 || (c->a.block % n && (c->a.block < c->nk || c->group_k)))
 		return false;
 	for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
-		if (whole[i] < 0 || whole[i] % n)
+		if (mlo_dim_multiple(mlo_kernel_dim(kernel, whole[i])) % n)
 			return false;
 	return true;
 }

@@ -91,7 +91,7 @@ DeviceRow device_row(DeviceTile *t, LLVMValueRef row);
 /* Where term number `term` of a row lies in A; *inside: is it there (NULL: it always is)? */
 LLVMValueRef device_term(DeviceTile *t, const DeviceRow *r, LLVMValueRef term, LLVMValueRef *inside);
 /* Can `n` terms from a multiple of n on be one access?  Then they lie beside each other, at a multiple of n elements. */
-bool device_terms_adjacent(const DeviceTile *t, int n);
+bool device_terms_adjacent(const MloKernel *k, const KContract *c, int n);
 
 /* n elements of an argument from `at` on as values, 0 unless `inside`. */
 LLVMValueRef device_load(DeviceTile *t, int arg, LLVMValueRef at, int n, LLVMValueRef inside);

@@ -27,6 +27,11 @@ bool emit_has(const Emit *e, const char *need)
 	return false;
 }
 
+bool emit_takes_memory(const Emit *e)
+{
+	return e->t->arch[0] == 'x' && emit_has(e, "avx");
+}
+
 bool emit_has_masks(const Emit *e, unsigned bytes)
 {
 	if (e->t->arch[0] != 'x')
@@ -43,7 +48,7 @@ LLVMTypeRef emit_type(Emit *e, MloElem elem)
 {
 	if (elem == EL_bool)
 		return LLVMInt1TypeInContext(e->ctx);
-	if (elem == EL_f32 || elem == EL_f16 || elem == EL_bf16)
+	if (elem == EL_f32 || elem == EL_tf32 || elem == EL_f16 || elem == EL_bf16)
 		return LLVMFloatTypeInContext(e->ctx);
 	if (elem == EL_f64)
 		return LLVMDoubleTypeInContext(e->ctx);
@@ -171,7 +176,7 @@ LLVMValueRef emit_alloca(Emit *e, LLVMTypeRef t, const char *name)
 
 /* -- statements ---------------------------------------------------------------------------------- */
 
-static void emit_stmt(Emit *e, const KStmt *s)
+void emit_stmt(Emit *e, const KStmt *s)
 {
 	if (e->team && device_stmt(e, s))
 		return;

@@ -31,6 +31,7 @@ typedef struct Emit {
 	int lanes, vec_var;     /* vector context, or 0 and -1 */
 	LLVMValueRef mask;      /* lanes x i1: which lanes are real; NULL: all */
 	bool vec_aligned;       /* vec_base is a multiple of lanes */
+	bool vec_whole;         /* what lanes have beside each other lies at a multiple of all of its bytes */
 	struct Team *team;      /* device code: the threads that share a task (codegen/device_internal.h); else NULL */
 	MloArena *arena;        /* for as long as the kernel is emitted */
 	MloDiag *diag;
@@ -46,6 +47,7 @@ MloStatus mlo_emit_direct(LLVMModuleRef m, const MloTarget *t, const MloKernel *
 unsigned mlo_emit_pointers(const MloKernel *k);
 
 /* Pieces shared by the emitters (codegen/emit_*.c). */
+void emit_stmt(Emit *e, const KStmt *s);
 void emit_stmts(Emit *e, const KStmt *first);          /* a body in the current context */
 void emit_contract(Emit *e, const KStmt *s);           /* emit_contract.c; runs tasks begin..end itself */
 void emit_contract_inside(Emit *e, const KStmt *s);    /* all of one that stands in loops */
@@ -59,4 +61,6 @@ LLVMValueRef emit_for(Emit *e, EmitLoop *l, LLVMValueRef lo, LLVMValueRef hi, LL
 void emit_end(Emit *e, EmitLoop *l);
 LLVMValueRef emit_index(Emit *e, int64_t v);             /* of the type Emit.index */
 LLVMTypeRef emit_type(Emit *e, MloElem elem);          /* scalar; bool is i1 as a value, i8 in memory */
+/* Do all threads of a GPU's grid make the results of that call together?  Then each of them runs its one task. */
+bool emit_call_shares(const MloTarget *t, const KCall *c);
 #endif

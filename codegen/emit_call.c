@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "codegen/emit_internal.h"
+#include "codegen/device_internal.h"
 #include "ir/exec.h"
 #include "ir/ref/bitcode.h"
 #include "targets/object.h"
@@ -209,6 +209,32 @@ static LLVMValueRef attributes(Emit *e, const KCall *c)
 	return array;
 }
 
+/* A special register of a GPU. */
+static LLVMValueRef special(Emit *e, const char *name)
+{
+	return LLVMBuildIntCast2(e->b, device_special(e, name), i64_type(e), false, "");
+}
+
+/* The thread's number in the grid, and how many there are. */
+static LLVMValueRef thread(Emit *e)
+{
+	return LLVMBuildAdd(e->b, LLVMBuildMul(e->b, special(e, "ctaid.x"), special(e, "ntid.x"), ""), special(e, "tid.x"), "");
+}
+
+static LLVMValueRef threads(Emit *e)
+{
+	return LLVMBuildMul(e->b, special(e, "nctaid.x"), special(e, "ntid.x"), "");
+}
+
+/* Two threads must not write parts of one byte. */
+bool emit_call_shares(const MloTarget *t, const KCall *c)
+{
+	for (int i = 0; i < c->nout; i++)
+		if (mlo_elem_bits(c->out[i].elem) < 8)
+			return false;
+	return t->gpu && !c->sizes && mlo_op_has(c->op, TR_SHARES);
+}
+
 void emit_call(Emit *e, const KStmt *s)
 {
 	const KCall *c = s->call;
@@ -217,7 +243,8 @@ void emit_call(Emit *e, const KStmt *s)
 		return;
 	EmitLoop l;
 	LLVMTypeRef p = ptr_type(e), i32 = LLVMInt32TypeInContext(e->ctx);
-	LLVMTypeRef type = struct_type(e, (LLVMTypeRef[]){p, p, p, i32, i32}, 5);
+	LLVMTypeRef type = struct_type(e, (LLVMTypeRef[]){p, p, p, i32, i32, i64_type(e), i64_type(e)}, 7);
+	bool shares = emit_call_shares(e->t, c);
 	emit_for(e, &l, e->begin, e->end, emit_index(e, 1), "task");
 	LLVMValueRef call = emit_alloca(e, type, "call");
 	put(e, type, call, 0, tensors(e, c->in, c->nin));
@@ -225,6 +252,8 @@ void emit_call(Emit *e, const KStmt *s)
 	put(e, type, call, 2, attributes(e, c));
 	put(e, type, call, 3, int32(e, c->nin));
 	put(e, type, call, 4, int32(e, c->nout));
+	put(e, type, call, 5, shares ? thread(e) : int64(e, 0));
+	put(e, type, call, 6, shares ? threads(e) : int64(e, 0));
 	LLVMValueRef args[] = {call, c->sizes ? e->arg[c->sizes_arg] : NULL};
 	LLVMBuildCall2(e->b, LLVMGlobalGetValueType(fn), fn, args, c->sizes ? 2 : 1, "");
 	emit_end(e, &l);

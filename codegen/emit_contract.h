@@ -4,6 +4,8 @@
 #include "codegen/contract.h"
 #include "codegen/emit_internal.h"
 
+enum { CONTRACT_KEPT = 4 };
+
 typedef struct Tile {
 	Emit *e;
 	const KStmt *s;
@@ -32,6 +34,8 @@ typedef struct Tile {
 	LLVMValueRef zero;          /* what sums of weights are multiplied by: lanes of i32, or NULL */
 	LLVMValueRef bmask[16];     /* per vector: lanes of B inside its row, or NULL (packed, or no tail) */
 	LLVMValueRef blk[16];       /* depthwise: from the channels of vector 0 to those of vector j in A */
+	LLVMValueRef channel[16][CONTRACT_KEPT]; /* per vector: what the epilogue loads of the channel alone, the first `kept` of it */
+	int kept;
 	int64_t wtile;              /* vecs * lanes */
 	bool depthwise;
 	int64_t phases, phase;      /* of a copy (strips.h): strips of a row, and elements from one to the next; 0: it is none */

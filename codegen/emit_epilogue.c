@@ -57,6 +57,34 @@ void contract_lanes_end(Tile *t)
 	t->e->mask = NULL;
 }
 
+/* Does it load what is the same for all columns? */
+static bool of_channel(const Tile *t, const KStmt *s)
+{
+	const KInst *in = s->kind == KS_LET ? &t->e->k->value.items[s->value] : NULL;
+
+	return in && in->op == K_load && !in->guard && in->idx->op == KI_VAR && in->idx->k == t->c->var[4];
+}
+
+/* Loads that for vectors [from, to) of the tile, once for all outputs that follow until t->kept is 0: LLVM does not know that no output
+ * lies there.  Nothing is kept that takes no instruction anyway, but a register. */
+static void keep_channels(Tile *t, int64_t real_channels, int from, int to)
+{
+	const KInst *bias;
+	const KStmt *body = contract_bias(t, &bias);
+
+	if (real_channels != SOME && real_channels % t->c->lanes == 0 && emit_takes_memory(t->e))
+		return;
+	for (int j = from; j < to; j++) {
+		t->kept = 0;
+		contract_lanes(t, j);
+		t->e->mask = channel_mask(t, j, real_of(t, real_channels, j));
+		for (const KStmt *s = bias ? body->next : body; s && t->kept < CONTRACT_KEPT; s = s->next)
+			if (of_channel(t, s))
+				t->channel[j][t->kept++] = emit_value(t->e, &t->e->k->value.items[s->value]);
+		contract_lanes_end(t);
+	}
+}
+
 void contract_output(Tile *t, LLVMValueRef x, int j, LLVMValueRef product, int64_t real)
 {
 	const KContract *c = t->c;
@@ -76,7 +104,12 @@ void contract_output(Tile *t, LLVMValueRef x, int j, LLVMValueRef product, int64
 		e->val[body->value] = product;
 		body = body->next;
 	}
-	emit_stmts(e, body);
+	for (int kept = 0; body; body = body->next) {
+		if (kept < t->kept && of_channel(t, body))
+			e->val[body->value] = t->channel[j][kept++];
+		else
+			emit_stmt(e, body);
+	}
 	contract_lanes_end(t);
 	e->product = NULL;
 }
@@ -97,6 +130,7 @@ static void epilogue_loop(Tile *t, int cols, int turn, LLVMValueRef x0, int64_t 
 			at = emit_index(e, (int64_t)k * (to - from) + j - from);
 			LLVMBuildStore(e->b, v, LLVMBuildInBoundsGEP2(e->b, t->vec, buf, &at, 1, ""));
 		}
+	keep_channels(t, real_channels, from, to);
 	i = emit_for(e, &l, emit_index(e, 0), emit_index(e, cols), emit_index(e, turn), "col");
 	for (int k = 0; k < turn; k++) {
 		first = muln(e, addc(e, i, k), to - from);
@@ -108,6 +142,7 @@ static void epilogue_loop(Tile *t, int cols, int turn, LLVMValueRef x0, int64_t 
 		}
 	}
 	emit_end(e, &l);
+	t->kept = 0;
 }
 
 /* More than a bias and an activation? */
@@ -124,10 +159,12 @@ static bool long_epilogue(const Tile *t)
 /* Does what a loop adds to the epilogue of a vector, a store and a load mostly, take next to no time beside its terms? */
 static bool many_terms(const Tile *t)
 {
-	enum { MANY = 64 }; /* instructions */
+	enum { MANY = 48 }; /* instructions */
 	const KContract *c = t->c;
+	double apart = contract_split_cost(t->e->t, c, c->cols, c->vecs) / (c->cols * c->vecs);
 
-	return c->nk > 0 && (double)(mlo_contract_steps(c) * c->nky * c->nkx) * contract_dot_cost(t->e->t, c) >= MANY && long_epilogue(t);
+	return c->nk > 0 && (double)(mlo_contract_steps(c) * c->nky * c->nkx) * (contract_dot_cost(t->e->t, c) + apart) >= MANY &&
+	       long_epilogue(t);
 }
 
 /* Columns of a turn of the loop, all where there is to be none: their code is small anyway, or does not matter.  The vectors of a turn
@@ -154,7 +191,7 @@ static void epilogue_cols(Tile *t, int cols, LLVMValueRef x0, int64_t real_chann
 	const KContract *c = t->c;
 	Emit *e = t->e;
 	bool alone = contract_heavy_epilogue(e->k, t->s) || mlo_target_bare(e->t); /* each vector in a loop of its own */
-	int turn = turn_of(t, cols, alone);
+	int turn = turn_of(t, cols, alone), present = 0;
 
 	if (turn < cols) {
 		for (int j = 0, to; j < c->vecs && real_of(t, real_channels, j); j = to) {
@@ -165,15 +202,14 @@ static void epilogue_cols(Tile *t, int cols, LLVMValueRef x0, int64_t real_chann
 		}
 		return;
 	}
-	for (int i = 0; i < cols; i++) {
-		for (int j = 0; j < c->vecs; j++) {
-			int64_t real = real_of(t, real_channels, j);
-
-			if (real)
-				contract_output(t, addc(e, x0, i), j,
-				                LLVMBuildLoad2(e->b, t->vec, t->acc[i * c->vecs + j], ""), real);
-		}
-	}
+	while (present < c->vecs && real_of(t, real_channels, present))
+		present++;
+	keep_channels(t, real_channels, 0, present);
+	for (int i = 0; i < cols; i++)
+		for (int j = 0; j < present; j++)
+			contract_output(t, addc(e, x0, i), j, LLVMBuildLoad2(e->b, t->vec, t->acc[i * c->vecs + j], ""),
+			                real_of(t, real_channels, j));
+	t->kept = 0;
 }
 
 /* The last channel tile may be partial: its stores are masked, in code of their own. */

@@ -205,6 +205,11 @@ bool emit_idx_stride(const Emit *e, const KIdx *x, int64_t *stride)
 	return !kx_has_value(x) && lane_stride(e, x, stride);
 }
 
+bool emit_idx_multiple(const Emit *e, const KIdx *x, int64_t n)
+{
+	return divisor(e, x) % n == 0;
+}
+
 LaneIdx emit_lane_idx(Emit *e, const KIdx *x)
 {
 	LaneIdx r = {0};

@@ -6,6 +6,7 @@
 /* Capabilities of the target that its facts imply. */
 /* An x86 feature by name ("fma"), which other machines have likewise or need not; some lack a few. */
 bool emit_has(const Emit *e, const char *need);
+bool emit_takes_memory(const Emit *e); /* does arithmetic take an operand from memory, wherever it lies?  (Intel SDM, VEX and EVEX) */
 bool emit_has_masks(const Emit *e, unsigned bytes); /* masked loads and stores of elements this wide */
 
 /* Lanes of a value or type: 0 for scalars. */
@@ -44,6 +45,8 @@ typedef struct LaneIdx {
 } LaneIdx;
 LaneIdx emit_lane_idx(Emit *e, const KIdx *x);
 /* Only the stride; false where lanes form no progression, or it depends on data.  Emits nothing. */
+/* Is x, at lane 0, a multiple of n for sure?  Emits nothing; of e, what says which lanes there are is enough, and the kernel. */
+bool emit_idx_multiple(const Emit *e, const KIdx *x, int64_t n);
 bool emit_idx_stride(const Emit *e, const KIdx *x, int64_t *stride);
 LLVMValueRef emit_lane_vec(Emit *e, const KIdx *x);  /* always as a vector of i32 or i64 */
 
@@ -63,6 +66,8 @@ bool emit_converts_nan(const Emit *e);               /* to integer 0; minima and
 /* a and b, 64 bits each, side by side in each 128 bits of a vector of i64; and such a pair from memory. */
 LLVMValueRef emit_pair(Emit *e, LLVMValueRef a, LLVMValueRef b, int bytes);
 LLVMValueRef emit_pair_load(Emit *e, LLVMValueRef at, int bytes);
+/* An f32 of a thread as the i32 that tensor cores take: rounded, to the nearest, halves away from zero. */
+LLVMValueRef emit_tf32_bits(Emit *e, LLVMValueRef x);
 /* Lanes of f32 as those of bf16, by the instruction that comes with products of these; NULL: there is none for so many. */
 LLVMValueRef emit_bf16_bits(Emit *e, LLVMValueRef x);
 /* Vectors side by side in one; v is changed. n: a power of two. */

@@ -104,8 +104,9 @@ typedef struct Slide {
 		int64_t base;
 		DotOperand x;
 	} window[2 * 64];
+	LLVMValueRef word[CONTRACT_SLIDE_TAPS / PIXELS + 1]; /* the same, PIXELS of them together */
 	struct {
-		int8_t tap[PIXELS];
+		int64_t from, lo, hi, at;
 		DotOperand w;
 	} weights[16];
 	int nwindow, nweights;
@@ -132,47 +133,73 @@ static int window_of(Slide *s, int64_t first, int64_t last)
 	return at;
 }
 
-/* Weights of the tap at each pixel of a window, -1: none. */
-static const DotOperand *weights_of(Slide *s, const int8_t *tap)
+/* Weights of the taps from `from` on, side by side in each lane. */
+static LLVMValueRef word_of(Slide *s, int64_t from)
 {
 	Emit *e = s->t->e;
-	LLVMValueRef part[PIXELS], zero = LLVMConstNull(LLVMTypeOf(s->w[0]));
-	int at = s->nweights;
+	LLVMValueRef part[PIXELS], *word = &s->word[from / PIXELS];
 
-	for (int k = 0; k < s->nweights; k++)
-		if (!memcmp(s->weights[k].tap, tap, PIXELS))
+	if (!*word) {
+		for (int64_t p = 0; p < PIXELS; p++)
+			part[p] = from + p < s->t->c->nkx ? s->w[from + p] : LLVMConstNull(LLVMTypeOf(s->w[0]));
+		*word = turned(s->t, joined(e, joined(e, part[0], part[1]), joined(e, part[2], part[3])));
+	}
+	return *word;
+}
+
+/* Weights of taps [lo, hi) of those from `from` on, the first one at pixel `at` of a window. */
+static const DotOperand *weights_of(Slide *s, int64_t from, int64_t lo, int64_t hi, int64_t at)
+{
+	Emit *e = s->t->e;
+	int64_t moved = at - (lo - from), end = from + PIXELS < s->t->c->nkx ? from + PIXELS : s->t->c->nkx;
+	LLVMValueRef word, bits;
+	uint32_t some = 0;
+	bool others = false;
+	int k = 0;
+
+	for (; k < s->nweights; k++)
+		if (s->weights[k].from == from && s->weights[k].lo == lo && s->weights[k].hi == hi && s->weights[k].at == at)
 			return &s->weights[k].w;
-	if (at == (int)(sizeof s->weights / sizeof *s->weights))
-		at = s->nweights = 0; /* they are made anew */
-	for (int p = 0; p < PIXELS; p++)
-		part[p] = tap[p] < 0 ? zero : s->w[tap[p]];
-	memcpy(s->weights[at].tap, tap, PIXELS);
-	s->weights[at].w = contract_split(
-		s->t, turned(s->t, joined(e, joined(e, part[0], part[1]), joined(e, part[2], part[3]))),
-		true);
+	if (k == (int)(sizeof s->weights / sizeof *s->weights))
+		k = s->nweights = 0; /* they are made anew */
+	word = word_of(s, from);
+	bits = emit_const_i(LLVMTypeOf(word), 8 * (moved < 0 ? -moved : moved));
+	if (moved)
+		word = moved < 0 ? LLVMBuildLShr(e->b, word, bits, "") : LLVMBuildShl(e->b, word, bits, "");
+	for (int64_t p = 0; p < PIXELS; p++) {
+		int64_t tap = from + p - moved;
+
+		if (p >= at && p < at + hi - lo)
+			some |= 0xffu << 8 * p;
+		else
+			others |= tap >= from && tap < end;
+	}
+	if (others)
+		word = LLVMBuildAnd(e->b, word, emit_const_i(LLVMTypeOf(word), (int32_t)some), "");
+	s->weights[k].from = from;
+	s->weights[k].lo = lo;
+	s->weights[k].hi = hi;
+	s->weights[k].at = at;
+	s->weights[k].w = contract_split(s->t, word, true);
 	s->nweights++;
-	return &s->weights[at].w;
+	return &s->weights[k].w;
 }
 
 /* Up to PIXELS taps from `from` on, of the column whose first tap is at pixel `start`. */
 static LLVMValueRef add_taps(Slide *s, int64_t start, int64_t from, LLVMValueRef sum)
 {
 	const KContract *c = s->t->c;
-	int64_t to = from + PIXELS < c->nkx ? from + PIXELS : c->nkx, base;
-	int8_t tap[PIXELS] = {-1, -1, -1, -1};
+	int64_t lo = from, hi = from + PIXELS < c->nkx ? from + PIXELS : c->nkx;
 	int w;
 
-	while (from < to && start + from < s->lo)
-		from++;
-	while (from < to && start + to > s->hi)
-		to--;
-	if (from == to)
+	while (lo < hi && start + lo < s->lo)
+		lo++;
+	while (lo < hi && start + hi > s->hi)
+		hi--;
+	if (lo == hi)
 		return sum;
-	w = window_of(s, start + from, start + to - 1);
-	base = s->window[w].base;
-	for (int64_t k = from; k < to; k++)
-		tap[start + k - base] = (int8_t)k;
-	return contract_multiply(s->t, &s->window[w].x, weights_of(s, tap), sum);
+	w = window_of(s, start + lo, start + hi - 1);
+	return contract_multiply(s->t, &s->window[w].x, weights_of(s, from, lo, hi, start + lo - s->window[w].base), sum);
 }
 
 /* False, and nothing emitted: the target has no such steps, or the tile spans too few pixels. */
@@ -194,6 +221,7 @@ static bool slide_bytes(Tile *t, int cols, LLVMValueRef a_off, LLVMValueRef b_of
 		return false;
 	for (int j = 0; j < four.vecs; j++) {
 		s.nwindow = s.nweights = 0;
+		memset(s.word, 0, sizeof s.word);
 		s.a_off = add(t->e, a_off, t->blk[j]);
 		for (int64_t kx = 0; kx < four.nkx; kx++)
 			s.w[kx] = load_bytes(t, true,

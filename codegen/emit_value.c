@@ -99,10 +99,18 @@ LLVMValueRef emit_from_memory(Emit *e, MloElem elem, LLVMValueRef v)
 	return LLVMBuildFPExt(e->b, v, f32, "");
 }
 
+LLVMValueRef emit_tf32_bits(Emit *e, LLVMValueRef x)
+{
+	MLO_ASSERT(mlo_target_tf32(e->t) && !emit_lanes(x));
+	return emit_intrinsic(e, "llvm.nvvm.f2tf32.rna", NULL, 0, &x, 1);
+}
+
 static LLVMValueRef to_memory(Emit *e, MloElem elem, LLVMValueRef v)
 {
 	if (elem == EL_bool)
 		return LLVMBuildZExt(e->b, v, float_like(v, LLVMInt8TypeInContext(e->ctx)), "");
+	if (elem == EL_tf32)
+		return LLVMBuildBitCast(e->b, emit_tf32_bits(e, v), LLVMTypeOf(v), "");
 	if (elem == EL_bf16)
 		return f32_to_bf16_bits(e, v);
 	if (elem != EL_f16)
@@ -142,6 +150,16 @@ static LLVMValueRef load_at(Emit *e, const Access *a, LLVMTypeRef type, LLVMValu
 
 	LLVMSetAlignment(v, a->align);
 	return v;
+}
+
+/* Lanes that lie beside each other, as one access. */
+static Access in_row(const Emit *e, const Access *a)
+{
+	Access all = *a;
+
+	if (e->vec_whole)
+		all.align *= (unsigned)e->lanes;
+	return all;
 }
 
 static LLVMValueRef all_true(Emit *e)
@@ -212,8 +230,11 @@ static LLVMValueRef load_lanes(Emit *e, const Access *a, const KInst *in)
 
 	if (!x.vec && x.stride == 0 && !a->mask)
 		return load_at(e, a, a->mem, element(e, a, x.base));
-	if (!x.vec && x.stride == 1 && !a->mask)
-		return load_at(e, a, type, element(e, a, x.base));
+	if (!x.vec && x.stride == 1 && !a->mask) {
+		const Access row = in_row(e, a);
+
+		return load_at(e, &row, type, element(e, a, x.base));
+	}
 	if (!x.vec && x.stride == 1 && emit_has_masks(e, a->align)) {
 		LLVMValueRef p = LLVMBuildGEP2(e->b, a->mem, a->ptr, &x.base, 1, "");
 		LLVMTypeRef over[2] = {type, LLVMTypeOf(p)};
@@ -313,8 +334,9 @@ static void store_lanes(Emit *e, const Access *a, const KStmt *s, LLVMValueRef v
 		return;
 	}
 	v = to_memory(e, a->elem, emit_splat(e, v, e->lanes));
+	const Access row = in_row(e, a);
 	if (!x.vec && x.stride == 1 && !a->mask)
-		store_at(e, a, v, element(e, a, x.base));
+		store_at(e, &row, v, element(e, a, x.base));
 	else if (!x.vec && x.stride == 1)
 		store_masked(e, a, v, LLVMBuildGEP2(e->b, a->mem, a->ptr, &x.base, 1, ""),
 		             "llvm.masked.store");

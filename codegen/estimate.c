@@ -121,6 +121,7 @@ static double body_cycles(Estimate *e, const KStmt *s, double runs)
 		case KS_CONTRACT:
 			cycles += contract_cycles(e, s, runs);
 			break;
+		case KS_ATTENTION:
 		case KS_FOREST:
 		case KS_CALL:
 			cycles += e->k->flops;

@@ -1,6 +1,7 @@
 /* codegen/kernel.c -- construction of kernels: arguments, variables, statements, task counting. */
 #include "codegen/kernel.h"
 
+#include <math.h>
 #include <string.h>
 
 MloKernel *mlo_kernel_new(MloArena *a, const char *name)
@@ -144,6 +145,20 @@ KCursor kb_contract(KCursor *at, const KContract *c)
 	return (KCursor){.k = at->k, .tail = &s->body};
 }
 
+KStmt *kb_attention(KCursor *at, const KAttention *t)
+{
+	KStmt *s = append(at, KS_ATTENTION);
+
+	s->attention = mlo_dup(at->k->arena, t, sizeof *t);
+	return s;
+}
+
+KCursor kb_inside(MloKernel *k, KStmt **first)
+{
+	MLO_ASSERT(!*first);
+	return (KCursor){.k = k, .tail = first};
+}
+
 void kb_forest(KCursor *at, const KForest *f)
 {
 	append(at, KS_FOREST)->forest = mlo_dup(at->k->arena, f, sizeof *f);
@@ -182,7 +197,20 @@ int kb_op(KCursor *at, KOp op, MloElem type, int a, int b, int c)
 
 MloElem mlo_kernel_load_type(MloElem elem)
 {
-	return elem == EL_f16 || elem == EL_bf16 ? EL_f32 : elem;
+	return elem == EL_tf32 || elem == EL_f16 || elem == EL_bf16 ? EL_f32 : elem;
+}
+
+float mlo_round_tf32(float x)
+{
+	enum { CUT = 13 };
+	uint32_t bits;
+
+	memcpy(&bits, &x, sizeof bits);
+	if (isnan(x))
+		return x;
+	bits = (bits + (1U << (CUT - 1))) & ~((1U << CUT) - 1);
+	memcpy(&x, &bits, sizeof x);
+	return x;
 }
 
 int kb_load(KCursor *at, int arg, const KIdx *idx, const KGuard *guard, double other)
@@ -251,7 +279,7 @@ const KStmt *mlo_kernel_nest(const MloKernel *k, const KStmt **par, int max, int
 static bool only_loops(const KStmt *s)
 {
 	for (; s; s = s->next)
-		if (s->kind == KS_CONTRACT || s->kind == KS_FOREST || s->kind == KS_CALL || !only_loops(s->body))
+		if (s->kind == KS_CONTRACT || s->kind == KS_ATTENTION || s->kind == KS_FOREST || s->kind == KS_CALL || !only_loops(s->body))
 			return false;
 	return true;
 }

@@ -73,7 +73,7 @@ typedef struct KInst {
 } KInst;
 
 typedef enum KLoopKind { KL_SEQ, KL_PAR, KL_VEC } KLoopKind;
-typedef enum KStmtKind { KS_LET, KS_STORE, KS_LOOP, KS_ACC_INIT, KS_ACC, KS_CONTRACT, KS_FOREST, KS_CALL } KStmtKind;
+typedef enum KStmtKind { KS_LET, KS_STORE, KS_LOOP, KS_ACC_INIT, KS_ACC, KS_CONTRACT, KS_ATTENTION, KS_FOREST, KS_CALL } KStmtKind;
 
 /* LET:      value `value` is computed here, visible in the rest of this body and nested bodies.
  * STORE:    arg[idx] = value, if the guard holds.
@@ -82,12 +82,13 @@ typedef enum KStmtKind { KS_LET, KS_STORE, KS_LOOP, KS_ACC_INIT, KS_ACC, KS_CONT
  * ACC:      acc = acc <accop> value; accop: add, mul, min, max.  Inside a vec loop that encloses the
  *           update but not the ACC_INIT the lanes are combined after the loop (any order).
  * CONTRACT: see KContract; body is the epilogue.
+ * ATTENTION: see KAttention; likewise.
  * FOREST:   see KForest.
  * CALL:     a reference kernel of ir/ref/ (the library tier). */
 typedef struct KStmt {
 	KStmtKind kind;
 	struct KStmt *next;   /* following statement of the same body */
-	struct KStmt *body;   /* LOOP, CONTRACT: first statement inside */
+	struct KStmt *body;   /* LOOP, CONTRACT, ATTENTION: first statement inside */
 	int value;            /* LET, STORE, ACC_INIT, ACC */
 	int var;              /* LOOP */
 	KLoopKind loop;
@@ -98,6 +99,7 @@ typedef struct KStmt {
 	int acc;              /* ACC_INIT, ACC */
 	KOp accop;
 	struct KContract *contract;
+	struct KAttention *attention;
 	struct KForest *forest;
 	struct KCall *call;
 } KStmt;
@@ -117,7 +119,8 @@ typedef struct KStmt {
  *   f32 or bf16 with f32, f16 or bf16 f32, `dot` 1
  *   bf16 with bf16                    f32, `dot` 2 or 4
  *   u8 or i8 with i8                  i32, `dot` 4 or 8; 1 when depthwise
- *   any of these, on a GPU            `dot` 16 to 128: the terms of a stage (codegen/device_mma.h), of f32 with f32 as tf32
+ *   tf32 with f32                     f32, `dot` 1
+ *   f32 or tf32 with tf32, any of these, on a GPU   `dot` 16 to 128: the terms of a stage (codegen/device_mma.h)
  * `dot` terms k that follow each other are one step: a lane of 32 bits takes as many products at once; or, with the larger
  * number, 128 bits take 2 columns by 2 channels of them (contract_pairs; tiles have an even number of columns).  They lie
  * beside each other in A (a.k = 1; a.block, but for a single one, and group_k are multiples of dot) and in B, which
@@ -125,7 +128,7 @@ typedef struct KStmt {
  *
  * B is either packed at compile time,
  *   [ceil(nc / (vecs*lanes))][ky][kx][ceil(nk / dot)][dot / part][vecs*lanes][part], zero beyond nc and nk,   (b.packed)
- * part being b.part, or where that is 0, dot; with b.small none of its elements is INT8_MIN, so that the sum of two products of bytes fits
+ * or, on a GPU, without half of its terms, which are zero (b.kept, codegen/kept.h); part being b.part, or where that is 0, dot; with b.small none of its elements is INT8_MIN, so that the sum of two products of bytes fits
  * 16 bits; or read in place: B[b0*b.b0 + b1*b.b1 + k*b.k + c], 1x1 taps only.
  *
  * The zero point is zero.at, plus the element of zero.z_arg where it is `given` by the run.  Machine code gets it out
@@ -150,7 +153,7 @@ typedef struct KContract {
 	const KIdx *a_at, *b_at;      /* NULL: 0 */
 	const KIdx *y_lo, *y_hi;      /* both NULL: all rows */
 	struct { MloElem elem; bool flip; int64_t b0, b1, y, x, block, blk, k; } a;
-	struct { MloElem elem; bool packed, small; int part; int64_t b0, b1, k; } b;
+	struct { MloElem elem; bool packed, small, kept; int part; int64_t b0, b1, k; } b;
 	struct { bool sums, given; int s_arg, z_arg; int64_t at; } zero;
 	struct { bool on; int g_arg; int64_t b0; } scale;
 	int var[5];                   /* b0, b1, y, x, c: variable numbers used by the epilogue */
@@ -181,6 +184,29 @@ typedef struct KContract {
 #define MLO_CONTRACT_OPEN(c) \
 	&(c).nb0, &(c).nb1, &(c).ny, &(c).nx, &(c).nc, &(c).nk, &(c).in_y, &(c).in_x, &(c).group_c, &(c).a.b0, &(c).a.b1, \
 	&(c).a.y, &(c).a.x, &(c).a.block, &(c).a.blk, &(c).a.k, &(c).b.b0, &(c).b.b1, &(c).b.k
+
+/* Attention of a tile of queries, on GPUs (codegen/device_attention.h; CPUs have it in loops, codegen/lower_attention.c):
+ *
+ *   score[q,k]   = scores(sum over t of Q[q*q.row + t*q.col] * K[k*k.row + t*k.col])
+ *   product[q,c] = sum over k of softmax over k(score[q,k]) * V[k*v.row + c*v.col]
+ *   for q in [first, min(first + rows, nq)), k in [0, nk), t in [0, terms), c in [0, nv)
+ *
+ * The statements `scores` compute value `score` of K_product, which is the sum of a query and a key there, and the epilogue (body)
+ * computes with K_product and stores; variables are var[]: query, key (of scores alone), column (of the epilogue alone).  A row of
+ * scores that are all -inf yields NaN.  nq, nk and strides, in elements, are numbers, or -1-k for size k.  q_at, k_at, v_at and
+ * first are expressions of the par loops around it, which hold nothing else.  Elements are f32, f16 or bf16; sums are f32. */
+typedef struct KAttention {
+	int64_t nq, nk, terms, nv;
+	int q_arg, k_arg, v_arg;
+	struct { int64_t row, col; } q, k, v;
+	const KIdx *q_at, *k_at, *v_at, *first;
+	int var[3];
+	KStmt *scores;
+	int score;
+	/* schedule: */
+	MloElem word;                 /* what is multiplied: f32, else queries, keys, exponentials and values are rounded to it */
+	int rows, keys;               /* queries of a tile, keys that it takes at once */
+} KAttention;
 
 /* Decision trees over rows of features, aggregated per target (tables: codegen/forest.h):
  *
@@ -271,6 +297,8 @@ typedef struct KCursor { MloKernel *k; KStmt **tail; } KCursor;
 KCursor kb_top(MloKernel *k);                         /* cursor at the (empty) top body */
 KCursor kb_loop(KCursor *at, KLoopKind kind, const KIdx *extent, int *var); /* cursor inside the new loop */
 KCursor kb_contract(KCursor *at, const KContract *c); /* copies c; cursor inside the epilogue */
+KStmt *kb_attention(KCursor *at, const KAttention *t); /* copies t; its scores and its body are still empty */
+KCursor kb_inside(MloKernel *k, KStmt **first);       /* cursor at a body that is empty */
 void kb_forest(KCursor *at, const KForest *f);        /* copies f */
 void kb_call(KCursor *at, const KCall *c);            /* copies c, not what it points to */
 int kb_let(KCursor *at, KInst inst);                  /* value number */
@@ -286,8 +314,9 @@ int kb_accum(KCursor *at, int acc, MloElem type);     /* read it */
 void kb_finish(MloKernel *k); /* adds the argument of sizes; counts tasks; estimates flops and bytes where they are still 0 */
 
 /* The type of a loaded value: f16 and bf16 elements are f32 as values (stores round them back; to bf16, denormals may
- * become zeros). */
+ * become zeros; to tf32, to the nearest, halves away from zero). */
 MloElem mlo_kernel_load_type(MloElem elem);
+float mlo_round_tf32(float x);
 
 /* The task space: par[0..*n) are the loops whose variables a task number fixes (the last one runs
  * fastest); answers the statements that one task runs. LETs may stand before the outermost loop. */

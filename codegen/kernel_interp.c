@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "codegen/forest.h"
+#include "codegen/kept.h"
 #include "codegen/kernel_text.h"
 #include "codegen/sparse.h"
 #include "codegen/winograd.h"
@@ -128,8 +129,8 @@ static Cell load_elem(MloElem t, const unsigned char *p)
 	double g;
 
 	memcpy(&bits, p, mlo_elem_bits(t) / 8);
-	if (t == EL_f32 || t == EL_bf16) {
-		w = (uint32_t)(t == EL_f32 ? bits : bits << 16);
+	if (t == EL_f32 || t == EL_tf32 || t == EL_bf16) {
+		w = (uint32_t)(t == EL_bf16 ? bits << 16 : bits);
 		memcpy(&f, &w, 4);
 		return (Cell){.f = f};
 	}
@@ -148,8 +149,8 @@ static void store_elem(MloElem t, unsigned char *p, Cell v)
 	uint32_t w;
 	float f;
 
-	if (t == EL_f32 || t == EL_bf16) {
-		f = (float)v.f;
+	if (t == EL_f32 || t == EL_tf32 || t == EL_bf16) {
+		f = t == EL_tf32 ? mlo_round_tf32((float)v.f) : (float)v.f;
 		memcpy(&w, &f, 4);
 		bits = w;
 		if (t == EL_bf16)
@@ -392,6 +393,7 @@ static void accumulate(Interp *p, const KStmt *s)
 }
 
 static void contract_all(Interp *p, const KStmt *s);
+static void attention(Interp *p, const KStmt *s);
 
 static void statement(Interp *p, const KStmt *s)
 {
@@ -423,6 +425,9 @@ static void statement(Interp *p, const KStmt *s)
 	case KS_CONTRACT:
 		contract_all(p, s);
 		break;
+	case KS_ATTENTION:
+		attention(p, s);
+		break;
 	default:
 		MLO_BUG("statement kind %d inside a loop", (int)s->kind);
 	}
@@ -446,6 +451,23 @@ static double contract_load(Interp *p, int arg, int64_t i)
 	return !at ? 0 : mlo_elem_is_float(t) ? v.f : (double)v.i;
 }
 
+/* One that is there or zero, of half of the terms. */
+static double contract_kept(Interp *p, const KContract *c, int64_t channel, int64_t tap, int64_t k)
+{
+	int64_t w = (int64_t)c->vecs * c->lanes, size = mlo_elem_bits(c->b.elem) / 8;
+	int64_t stage = (channel / w * c->nky * c->nkx + tap) * mlo_contract_steps(c) + k / c->dot, at = stage * kept_stage_bytes(c);
+	unsigned char *meta;
+	uint32_t word;
+	int bit, which;
+
+	meta = element(p, c->b_arg, (at + kept_meta_at(c, channel % w, k % c->dot, &bit)) / size, "reads");
+	if (!meta)
+		return 0;
+	memcpy(&word, meta, sizeof word);
+	which = kept_which(c, k, word >> bit & 15);
+	return which < 0 ? 0 : contract_load(p, c->b_arg, (at + kept_term_at(c, channel % w, k % c->dot, which)) / size);
+}
+
 static double contract_term(Interp *p, const KContract *c, const int64_t *o, int64_t a, int64_t tap, int64_t k)
 {
 	int64_t kk = o[4] / c->group_c * c->group_k + k, w = (int64_t)c->vecs * c->lanes, b;
@@ -460,7 +482,8 @@ static double contract_term(Interp *p, const KContract *c, const int64_t *o, int
 	b += c->b_at ? idx(p, c->b_at) : 0;
 	if (c->zero.given)
 		zero += contract_load(p, c->zero.z_arg, 0);
-	return (contract_load(p, c->a_arg, a) - zero) * contract_load(p, c->b_arg, b) *
+	return (contract_load(p, c->a_arg, a) - zero) *
+	       (c->b.kept ? contract_kept(p, c, o[4], tap, k) : contract_load(p, c->b_arg, b)) *
 	       (c->scale.on ? contract_load(p, c->scale.g_arg, o[0] * c->scale.b0 + k) : 1);
 }
 
@@ -621,6 +644,56 @@ static void contract_all(Interp *p, const KStmt *s)
 
 	for (int64_t t = 0; t < n && !p->failed; t++)
 		contract(p, s, t);
+}
+
+/* -- attention ------------------------------------------------------------------------------------------------ */
+
+/* score[] of a query against all keys, as e^(score - largest); answers their sum. */
+static double exponentials(Interp *p, const KAttention *t, int64_t at, double *score, int64_t nk)
+{
+	int64_t q = at + idx(p, t->q_at), k0 = idx(p, t->k_at);
+	double most = -INFINITY, all = 0;
+
+	for (int64_t k = 0; k < nk && !p->failed; k++) {
+		double sum = 0;
+
+		for (int64_t i = 0; i < t->terms && !p->failed; i++)
+			sum += contract_load(p, t->q_arg, q + i * number(p, t->q.col)) *
+			       contract_load(p, t->k_arg, k0 + k * number(p, t->k.row) + i * number(p, t->k.col));
+		p->product.f = (float)sum;
+		p->var[t->var[1]] = k;
+		run(p, t->scores);
+		score[k] = p->val[t->score].f;
+		most = score[k] > most ? score[k] : most;
+	}
+	for (int64_t k = 0; k < nk; k++) {
+		score[k] = exp(score[k] - most);
+		all += score[k];
+	}
+	return all;
+}
+
+static void attention(Interp *p, const KStmt *s)
+{
+	const KAttention *t = s->attention;
+	int64_t first = idx(p, t->first), nq = number(p, t->nq), nk = number(p, t->nk), v0 = idx(p, t->v_at);
+	double *score = MLO_NEWN(p->a, double, (size_t)nk + 1);
+
+	for (int64_t q = first; q < nq && q < first + t->rows && !p->failed; q++) {
+		double all;
+
+		p->var[t->var[0]] = q;
+		all = exponentials(p, t, q * number(p, t->q.row), score, nk);
+		for (int64_t c = 0; c < t->nv && !p->failed; c++) {
+			double sum = 0;
+
+			for (int64_t k = 0; k < nk && !p->failed; k++)
+				sum += score[k] * contract_load(p, t->v_arg, v0 + k * number(p, t->v.row) + c * number(p, t->v.col));
+			p->product.f = (float)(sum / all);
+			p->var[t->var[2]] = c;
+			run(p, s->body);
+		}
+	}
 }
 
 /* -- calls ---------------------------------------------------------------------------------------------------- */

@@ -156,7 +156,7 @@ static MloElem elem(Parser *s)
 {
 	size_t n;
 	const char *w = word(s, &n);
-	MloElem e = mlo_elem_from_text(w, n);
+	MloElem e = n == 4 && !memcmp(w, "tf32", n) ? EL_tf32 : mlo_elem_from_text(w, n);
 
 	if (e == EL_none)
 		fail(s, "an element type");
@@ -486,6 +486,25 @@ static void call(Parser *s, KStmt *st, bool sizes)
 
 static KStmt *body(Parser *s);
 
+static void attention(Parser *s, KStmt *st)
+{
+	KAttention *t = MLO_NEW(s->a, KAttention);
+	const KIdx **const place[] = {&t->q_at, &t->k_at, &t->v_at, &t->first};
+	static const char *const word[] = {"q_at", "k_at", "v_at", "first"};
+
+	st->kind = KS_ATTENTION;
+	st->attention = t;
+	fields(s, t, mlo_kattention_fields);
+	for (int i = 0; i < 4; i++) {
+		expect(s, word[i]);
+		expect(s, "=");
+		*place[i] = sum(s);
+	}
+	t->scores = body(s);
+	t->score = numbered(s, "%");
+	st->body = body(s);
+}
+
 static void stmt(Parser *s, KStmt *st)
 {
 	if (looking_at(s, "%")) {
@@ -507,6 +526,8 @@ static void stmt(Parser *s, KStmt *st)
 		if (accept(s, "y_hi="))
 			st->contract->y_hi = sum(s);
 		st->body = body(s);
+	} else if (accept(s, "attention")) {
+		attention(s, st);
 	} else if (accept(s, "forest")) {
 		st->kind = KS_FOREST;
 		st->forest = MLO_NEW(s->a, KForest);

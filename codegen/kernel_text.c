@@ -27,7 +27,7 @@ const KField mlo_kcontract_fields[] = {
 	FIELD(KF_I64, group_c) FIELD(KF_I64, group_k) FIELD(KF_INT, dot) FIELD(KF_INT, a_arg) FIELD(KF_INT, b_arg)
 	FIELD(KF_ELEM, a.elem) FIELD(KF_BOOL, a.flip) FIELD(KF_I64, a.b0) FIELD(KF_I64, a.b1) FIELD(KF_I64, a.y) FIELD(KF_I64, a.x)
 	FIELD(KF_I64, a.block) FIELD(KF_I64, a.blk) FIELD(KF_I64, a.k)
-	FIELD(KF_ELEM, b.elem) FIELD(KF_BOOL, b.packed) FIELD(KF_BOOL, b.small) FIELD(KF_INT, b.part) FIELD(KF_I64, b.b0) FIELD(KF_I64, b.b1) FIELD(KF_I64, b.k)
+	FIELD(KF_ELEM, b.elem) FIELD(KF_BOOL, b.packed) FIELD(KF_BOOL, b.small) FIELD(KF_BOOL, b.kept) FIELD(KF_INT, b.part) FIELD(KF_I64, b.b0) FIELD(KF_I64, b.b1) FIELD(KF_I64, b.k)
 	FIELD(KF_BOOL, zero.sums) FIELD(KF_BOOL, zero.given) FIELD(KF_INT, zero.s_arg) FIELD(KF_INT, zero.z_arg)
 	FIELD(KF_I64, zero.at) FIELD(KF_BOOL, scale.on) FIELD(KF_INT, scale.g_arg) FIELD(KF_I64, scale.b0)
 	FIELD(KF_INT, var[0]) FIELD(KF_INT, var[1]) FIELD(KF_INT, var[2]) FIELD(KF_INT, var[3])
@@ -37,6 +37,17 @@ const KField mlo_kcontract_fields[] = {
 	FIELD(KF_INT, wino) FIELD(KF_INT, w_arg) FIELD(KF_I64, c_chunk)
 	FIELD(KF_INT, depth) FIELD(KF_BOOL, strips)
 	FIELD(KF_INT, sparse.spread) FIELD(KF_INT, sparse.group) FIELD(KF_I64, sparse.runs) FIELD(KF_INT, sparse.i_arg) FIELD(KF_INT, sparse.n_arg)
+#undef FIELD
+	{0},
+};
+
+const KField mlo_kattention_fields[] = {
+#define FIELD(kind, member) {#member, offsetof(KAttention, member), kind},
+	FIELD(KF_I64, nq) FIELD(KF_I64, nk) FIELD(KF_I64, terms) FIELD(KF_I64, nv)
+	FIELD(KF_INT, q_arg) FIELD(KF_INT, k_arg) FIELD(KF_INT, v_arg)
+	FIELD(KF_I64, q.row) FIELD(KF_I64, q.col) FIELD(KF_I64, k.row) FIELD(KF_I64, k.col) FIELD(KF_I64, v.row) FIELD(KF_I64, v.col)
+	FIELD(KF_INT, var[0]) FIELD(KF_INT, var[1]) FIELD(KF_INT, var[2])
+	FIELD(KF_ELEM, word) FIELD(KF_INT, rows) FIELD(KF_INT, keys)
 #undef FIELD
 	{0},
 };
@@ -271,6 +282,21 @@ static void block(MloStr *o, const MloKernel *k, const KStmt *s, int depth)
 	mlo_str_add(o, "%*s}", depth * 2, "");
 }
 
+static void attention(MloStr *o, const MloKernel *k, const KStmt *s, int depth)
+{
+	const KAttention *t = s->attention;
+
+	fields(o, "attention", t, mlo_kattention_fields);
+	place(o, " q_at=", t->q_at);
+	place(o, " k_at=", t->k_at);
+	place(o, " v_at=", t->v_at);
+	place(o, " first=", t->first);
+	mlo_str_add(o, " {\n");
+	body(o, k, t->scores, depth + 1);
+	mlo_str_add(o, "%*s} %%%d", depth * 2, "", t->score);
+	block(o, k, s, depth);
+}
+
 static void stmt(MloStr *o, const MloKernel *k, const KStmt *s, int depth)
 {
 	switch (s->kind) {
@@ -301,6 +327,9 @@ static void stmt(MloStr *o, const MloKernel *k, const KStmt *s, int depth)
 		place(o, " y_lo=", s->contract->y_lo);
 		place(o, " y_hi=", s->contract->y_hi);
 		block(o, k, s, depth);
+		break;
+	case KS_ATTENTION:
+		attention(o, k, s, depth);
 		break;
 	case KS_FOREST:
 		fields(o, "forest", s->forest, mlo_kforest_fields);

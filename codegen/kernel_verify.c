@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "codegen/kernel_text.h"
+#include "codegen/kept.h"
 #include "codegen/matrix.h"
 #include "codegen/sparse.h"
 #include "codegen/strips.h"
@@ -16,6 +17,7 @@ typedef struct Scope {
 	bool *let;                 /* defined anywhere */
 	int vec_var;               /* of the enclosing vec loop, or -1 */
 	const KContract *contract; /* whose epilogue this is, or NULL */
+	bool attention;            /* is this a part of one? */
 	int depth;                 /* loops around */
 	size_t errors;
 } Scope;
@@ -132,7 +134,7 @@ static bool value_type(MloElem t)
 
 static bool memory_type(MloElem t)
 {
-	return value_type(t) || t == EL_f16 || t == EL_bf16;
+	return value_type(t) || t == EL_tf32 || t == EL_f16 || t == EL_bf16;
 }
 
 static void check_types(Scope *s, const KInst *in, const MloElem *t, int n, const char *user)
@@ -156,7 +158,7 @@ static void check_types(Scope *s, const KInst *in, const MloElem *t, int n, cons
 
 static void check_leaf(Scope *s, const KInst *in, const char *user)
 {
-	if (in->op == K_product && (!s->contract || in->type != mlo_contract_sum(s->contract)))
+	if (in->op == K_product && (s->attention ? in->type != EL_f32 : !s->contract || in->type != mlo_contract_sum(s->contract)))
 		wrong(s, "%s is not a sum of products inside a contraction", user);
 	if (in->op == K_index)
 		check_idx(s, in->idx, user);
@@ -232,6 +234,8 @@ static void check_loop(Scope *s, const KStmt *st)
 		wrong(s, "%s: the extent depends on data", user);
 	if (st->extent && outer >= 0 && mentions(st->extent, KI_VAR, outer))
 		wrong(s, "%s: the extent depends on the vec variable v%d", user, outer);
+	if (s->attention)
+		wrong(s, "%s: inside of an attention", user);
 	if (st->loop == KL_VEC && (outer >= 0 || s->contract))
 		wrong(s, "%s: vec inside vec", user);
 	s->var[st->var] = true;
@@ -326,8 +330,9 @@ static void check_elements(Scope *s, const KContract *c)
 {
 	static const struct { MloElem a, b; int dot; } known[] = {
 		{EL_f32, EL_f32, 1}, {EL_f32, EL_f16, 1}, {EL_f32, EL_bf16, 1}, {EL_bf16, EL_f32, 1}, {EL_bf16, EL_f16, 1},
-		{EL_bf16, EL_bf16, 1}, {EL_bf16, EL_bf16, 2}, {EL_bf16, EL_bf16, 4}, {EL_f16, EL_f32, 1}, {EL_f16, EL_f16, 1},
-		{EL_f16, EL_bf16, 1},
+		{EL_bf16, EL_bf16, 1}, {EL_bf16, EL_bf16, 2}, {EL_bf16, EL_bf16, 4},
+		{EL_f16, EL_f32, 1}, {EL_f16, EL_f16, 1}, {EL_f16, EL_bf16, 1},
+		{EL_tf32, EL_f32, 1}, {EL_f32, EL_tf32, CONTRACT_MOST_DOT + 1}, {EL_tf32, EL_tf32, CONTRACT_MOST_DOT + 1},
 		{EL_u8, EL_i8, 4}, {EL_i8, EL_i8, 4}, {EL_u8, EL_i8, 8}, {EL_i8, EL_i8, 8}};
 	int64_t tiles = mlo_contract_ctiles(c), w = (int64_t)c->vecs * c->lanes;
 	int dot = c->dot;
@@ -343,6 +348,12 @@ static void check_elements(Scope *s, const KContract *c)
 		wrong(s, "contraction of %d at once that do not lie beside each other", dot);
 	if (c->b.part && (c->b.part != 2 || dot != 4 || !c->b.packed || c->depth || c->sparse.spread))
 		wrong(s, "contraction with weights of %d of %d terms side by side", c->b.part, dot);
+	if (c->b.kept && (!c->b.packed || dot <= CONTRACT_MOST_DOT || dot * (int)mlo_elem_bits(c->b.elem) % (32 * KEPT_WORDS) || w % KEPT_CHANNELS ||
+	                  c->b_at || c->nk < 1 || c->nc < 1))
+		wrong(s, "contraction with half of %d terms for %lld channels", dot, (long long)w);
+	else if (c->b.kept && arg_ok(s, c->b_arg, "contraction") && s->k->arg.items[c->b_arg].count != kept_elems(c))
+		wrong(s, "contraction with %lld weights, half of the terms are %lld", (long long)s->k->arg.items[c->b_arg].count,
+		      (long long)kept_elems(c));
 	if (contract_pairs(c) && (c->cols % 2 || c->wino || c->depth || c->sparse.spread || contract_is_depthwise(c)))
 		wrong(s, "contraction by products of matrices in tiles of %d columns", c->cols);
 	check_input(s, c->a_arg, c->a.elem, "A");
@@ -459,6 +470,59 @@ static void check_contract(Scope *s, const KStmt *st)
 		s->var[c->var[i]] = false;
 }
 
+/* Nothing but par loops around, and nothing beside it. */
+static bool only_task(const Scope *s, const KStmt *st)
+{
+	const KStmt *par[MLO_KERNEL_MAX_PAR];
+	int n;
+
+	return mlo_kernel_nest(s->k, par, MLO_KERNEL_MAX_PAR, &n) == st && !st->next && n == s->depth;
+}
+
+static void check_half(Scope *s, const KStmt *body, const int *var, int score)
+{
+	for (int i = 0; i < 2; i++)
+		s->var[var[i]] = true;
+	s->attention = true;
+	check_body(s, body);
+	s->attention = false;
+	for (int i = 0; i < 2; i++)
+		s->var[var[i]] = false;
+	if (score >= 0 && ((size_t)score >= s->k->value.n || !s->let[score] || s->k->value.items[score].type != EL_f32))
+		wrong(s, "attention by scores %%%d, which are not there", score);
+}
+
+static void check_attention(Scope *s, const KStmt *st)
+{
+	const KAttention *t = st->attention;
+	const KIdx *const place[] = {t->q_at, t->k_at, t->v_at, t->first};
+	const int64_t open[] = {t->nq, t->nk, t->q.row, t->q.col, t->k.row, t->k.col, t->v.row, t->v.col};
+	const int arg[] = {t->q_arg, t->k_arg, t->v_arg};
+
+	if (!only_task(s, st))
+		wrong(s, "an attention is not alone in its task");
+	for (size_t i = 0; i < sizeof place / sizeof *place; i++)
+		check_idx(s, place[i], "attention");
+	for (size_t i = 0; i < sizeof open / sizeof *open; i++)
+		check_number(s, open[i], "attention");
+	for (size_t i = 0; i < sizeof arg / sizeof *arg; i++)
+		if (arg_ok(s, arg[i], "attention") && mlo_kernel_load_type(s->k->arg.items[arg[i]].elem) != EL_f32)
+			wrong(s, "attention of %s", mlo_elem_text(s->k->arg.items[arg[i]].elem));
+	if (!t->nq || !t->nk || t->terms < 1 || t->nv < 1)
+		wrong(s, "attention of empty extents");
+	if (t->rows < 1 || t->keys < 1 || mlo_kernel_load_type(t->word) != EL_f32)
+		wrong(s, "attention without a schedule");
+	for (int i = 0; i < 3; i++)
+		if (t->var[i] < 0 || t->var[i] >= s->k->nvar || s->var[t->var[i]]) {
+			wrong(s, "attention with variable v%d", t->var[i]);
+			return;
+		}
+	if (s->errors)
+		return;
+	check_half(s, t->scores, (const int[]){t->var[0], t->var[1]}, t->score);
+	check_half(s, st->body, (const int[]){t->var[0], t->var[2]}, -1);
+}
+
 static bool power_of_two(int64_t v)
 {
 	return v > 0 && !(v & (v - 1));
@@ -531,6 +595,9 @@ static void check_stmt(Scope *s, const KStmt *st)
 		break;
 	case KS_CONTRACT:
 		check_contract(s, st);
+		break;
+	case KS_ATTENTION:
+		check_attention(s, st);
 		break;
 	case KS_FOREST:
 		check_forest(s, st);

@@ -35,7 +35,8 @@ typedef struct MloLowerCx {
 	const MloTarget *target;
 	MloDiag *diag;
 	bool direct_only; /* no Winograd: results closer to the sum in order */
-	MloElem weights;  /* that float weights are packed as, where products read them: f32 (or EL_none), bf16, f16 */
+	MloElem weights;  /* that float weights are packed as, where products read them: f32 (or EL_none), tf32, bf16, f16 */
+	MloElem precision; /* what attention of a GPU may round operands to: bf16, f16; anything else: nothing */
 	const MloChooser *chooser;  /* NULL: the cost model chooses schedules */
 	const MloSchedule *forced;  /* contractions get this one */
 	int64_t weight_bytes;       /* of all constants of the graph; 0: not known */

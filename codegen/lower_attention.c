@@ -10,24 +10,12 @@
  * the columns, and both products read one operand in vectors and broadcast the other wherever it lies.  Only
  * the tile's queries are turned around, into scratch memory.
  *
- * The group is [movement of operands...] product [maps...] softmax product [maps, movement...]. */
+ * On a GPU it is one statement (lower_attention_device.c). */
 #include <math.h>
 
-#include "codegen/contract_lower.h"
+#include "codegen/attention_lower.h"
 
 enum { TILE = 48 /* queries */, WALK = 8 /* keys per step of the softmax */ };
-
-typedef struct Attention {
-	ContractLower l;
-	MloNode *qk, *softmax, *pv;
-	StridedView q, kt, v;
-	int64_t nq, nk, terms, nv; /* queries, keys, terms of a score, columns of the values */
-	int64_t keys;              /* of a tile */
-	int nbatch;
-	const KIdx *batch[MLO_MAX_RANK];
-	int q_arg, k_arg, v_arg;
-	int turned, score, max, sum, carry, part; /* scratch; the last three only where keys come in tiles */
-} Attention;
 
 /* A tile at work: queries [first, first + n), padded to `stride`; keys [key, key + nk). */
 typedef struct Tile {
@@ -76,16 +64,24 @@ static bool known(MloDim d, int64_t *n)
 	return mlo_dim_known(d) && d.k > 0;
 }
 
+static bool cpu_fits(Attention *a, const MloTarget *t)
+{
+	int64_t lanes = t->vector_bytes / 4, room = t->l2 / 2 / 4 / TILE;
+
+	if (!known(a->queries, &a->nq) || !known(a->seen, &a->nk))
+		return false;
+	a->keys = a->nk <= room ? a->nk : room / WALK * WALK;
+	/* a few queries would fill a part of their lanes */
+	return a->keys > 0 && 2 * a->nq >= lanes && a->terms <= room;
+}
+
 /* Fills the sizes; false: another way is better, or the only one. */
 static bool describe(MloLowerCx *cx, const MloNode *first, Attention *a)
 {
 	const MloType *s = &a->qk->out[0]->type, *y = &a->pv->out[0]->type;
 	MloSymbols *syms = cx->graph->syms;
-	int64_t lanes = cx->target->vector_bytes / 4, room = cx->target->l2 / 2 / 4 / TILE, others;
 
 	a->nbatch = s->rank - 2;
-	if (cx->target->gpu)
-		return false;
 	if (s->elem != EL_f32 || y->elem != EL_f32 || s->rank < 2 || y->rank != s->rank || s->rank > 6 ||
 	    !last_axis(a->softmax) || !mlo_can_attend(cx, first, a->qk, 0, false) ||
 	    !mlo_can_attend(cx, first, a->qk, 1, false) || !mlo_can_attend(cx, first, a->pv, 1, true))
@@ -94,13 +90,12 @@ static bool describe(MloLowerCx *cx, const MloNode *first, Attention *a)
 	    !contract_view(syms, first, a->qk, a->qk->in[1], &a->kt) ||
 	    !contract_view(syms, first, a->pv, a->pv->in[1], &a->v))
 		return false;
-	if (!known(s->dim[a->nbatch], &a->nq) || !known(s->dim[a->nbatch + 1], &a->nk) ||
-	    !known(y->dim[a->nbatch + 1], &a->nv) || !known(a->q.dim[a->q.rank - 1], &a->terms) ||
-	    !known(a->v.dim[a->v.rank - 2], &others) || others != a->nk)
+	a->queries = s->dim[a->nbatch];
+	a->seen = s->dim[a->nbatch + 1];
+	if (!known(y->dim[a->nbatch + 1], &a->nv) || !known(a->q.dim[a->q.rank - 1], &a->terms) ||
+	    !mlo_dim_same(a->v.dim[a->v.rank - 2], a->seen) || !batches_fit(a))
 		return false;
-	a->keys = a->nk <= room ? a->nk : room / WALK * WALK;
-	/* a few queries would fill a part of their lanes */
-	return a->keys > 0 && 2 * a->nq >= lanes && a->terms <= room && batches_fit(a);
+	return cx->target->gpu ? attention_device_fits(a, cx->target) : cpu_fits(a, cx->target);
 }
 
 bool mlo_can_lower_attention(MloLowerCx *cx, const MloNode *first, MloNode *qk, MloNode *softmax, MloNode *pv)
@@ -112,8 +107,7 @@ bool mlo_can_lower_attention(MloLowerCx *cx, const MloNode *first, MloNode *qk, 
 
 /* -- pieces -------------------------------------------------------------------------------------- */
 
-/* Where the matrix of the batch at hand begins in an operand. */
-static const KIdx *matrix_at(Attention *a, const StridedView *v, const MloType *y)
+const KIdx *attention_matrix_at(Attention *a, const StridedView *v, const MloType *y)
 {
 	MloKernel *k = a->l.k;
 	const KIdx *at = kx_const(k, 0);
@@ -123,11 +117,6 @@ static const KIdx *matrix_at(Attention *a, const StridedView *v, const MloType *
 		if (contract_batch_stride(v, y, d, a->nbatch, &stride))
 			at = kx_add(k, at, kx_mul_dim(k, a->batch[d], stride));
 	return at;
-}
-
-static MloDim stride_of(const StridedView *v, int from_end)
-{
-	return v->stride[v->rank - from_end];
 }
 
 /* a plain matrix product of rows x terms x columns, scheduled and with its variables */
@@ -160,7 +149,7 @@ static const KIdx *score_at(Attention *a, const Tile *t, const KIdx *key, const 
 static void turn_queries(Attention *a, const Tile *t, KCursor *at)
 {
 	MloKernel *k = a->l.k;
-	const KIdx *from = matrix_at(a, &a->q, &a->qk->out[0]->type), *query, *term;
+	const KIdx *from = attention_matrix_at(a, &a->q, &a->qk->out[0]->type), *query, *term;
 	KGuard *g = NULL;
 	KCursor in;
 	int vq, vt;
@@ -173,10 +162,29 @@ static void turn_queries(Attention *a, const Tile *t, KCursor *at)
 		g = MLO_NEW(k->arena, KGuard);
 		*g = (KGuard){.e = query, .extent = t->n};
 	}
-	from = kx_add(k, from, kx_mul_dim(k, kx_add(k, t->first, query), stride_of(&a->q, 2)));
-	from = kx_add(k, from, kx_mul_dim(k, term, stride_of(&a->q, 1)));
+	from = kx_add(k, from, kx_mul_dim(k, kx_add(k, t->first, query), attention_stride(&a->q, 2)));
+	from = kx_add(k, from, kx_mul_dim(k, term, attention_stride(&a->q, 1)));
 	kb_store(&in, a->turned, kx_add(k, kx_mul(k, term, t->stride), query), NULL,
 		 kb_load(&in, a->q_arg, from, g, 0));
+}
+
+MloStatus attention_score(Attention *a, const KIdx *query, const KIdx *key, int *number)
+{
+	const KIdx *index[MLO_MAX_RANK];
+	MloNode *before = a->qk;
+
+	a->l.done.n = 0;
+	for (int d = 0; d < a->nbatch; d++)
+		index[d] = a->batch[d];
+	index[a->nbatch] = query;
+	index[a->nbatch + 1] = key;
+	contract_done(&a->l, a->qk->out[0], kb_op(&a->l.at, K_product, EL_f32, -1, -1, -1), index);
+	while (before->next != a->softmax)
+		before = before->next;
+	MLO_TRY(contract_nodes(&a->l, a->qk, before));
+	MLO_ASSERT(a->l.done.items[a->l.done.n - 1].v == a->softmax->in[0]);
+	*number = a->l.done.items[a->l.done.n - 1].number;
+	return MLO_OK;
 }
 
 /* score[key][query] = maps of Q K^T */
@@ -184,34 +192,23 @@ static MloStatus make_scores(Attention *a, const Tile *t, KCursor *at)
 {
 	MloKernel *k = a->l.k;
 	KContract c = product(a, t->nk, a->terms, t->stride);
-	const KIdx *index[MLO_MAX_RANK], *key = kx_var(k, c.var[3]), *lane = kx_var(k, c.var[4]);
-	const MloValue *scores = a->softmax->in[0];
+	const KIdx *key = kx_var(k, c.var[3]), *lane = kx_var(k, c.var[4]);
 	KGuard g = {.e = lane, .extent = t->n};
-	MloNode *before = a->qk;
+	int number;
 
 	c.a_arg = a->k_arg;
 	c.b_arg = a->turned;
-	c.a.x = mlo_kernel_number(k, stride_of(&a->kt, 1));
-	c.a.k = mlo_kernel_number(k, stride_of(&a->kt, 2));
-	c.a_at = kx_add(k, matrix_at(a, &a->kt, &a->qk->out[0]->type),
-			kx_mul_dim(k, t->key, stride_of(&a->kt, 1)));
+	c.a.x = mlo_kernel_number(k, attention_stride(&a->kt, 1));
+	c.a.k = mlo_kernel_number(k, attention_stride(&a->kt, 2));
+	c.a_at = kx_add(k, attention_matrix_at(a, &a->kt, &a->qk->out[0]->type),
+			kx_mul_dim(k, t->key, attention_stride(&a->kt, 1)));
 	c.b.k = t->stride;
 	schedule(a, &c);
 	a->l.at = kb_contract(at, &c);
 	a->l.guard = t->n < t->stride ? mlo_dup(k->arena, &g, sizeof g) : NULL;
 	a->l.rows_in_lanes = true;
-	a->l.done.n = 0;
-	for (int d = 0; d < a->nbatch; d++)
-		index[d] = a->batch[d];
-	index[a->nbatch] = kx_add(k, t->first, lane);
-	index[a->nbatch + 1] = kx_add(k, t->key, key);
-	contract_done(&a->l, a->qk->out[0], kb_op(&a->l.at, K_product, EL_f32, -1, -1, -1), index);
-	while (before->next != a->softmax)
-		before = before->next;
-	MLO_TRY(contract_nodes(&a->l, a->qk, before));
-	kb_store(&a->l.at, a->score, score_at(a, t, key, lane), NULL,
-		 a->l.done.items[a->l.done.n - 1].number);
-	MLO_ASSERT(a->l.done.items[a->l.done.n - 1].v == scores);
+	MLO_TRY(attention_score(a, kx_add(k, t->first, lane), kx_add(k, t->key, key), &number));
+	kb_store(&a->l.at, a->score, score_at(a, t, key, lane), NULL, number);
 	a->l.guard = NULL;
 	a->l.rows_in_lanes = false;
 	return MLO_OK;
@@ -313,24 +310,22 @@ static KContract add_values(Attention *a, const Tile *t, KCursor *at)
 	c.b_arg = a->v_arg;
 	c.a.x = 1;
 	c.a.k = t->stride;
-	c.b.k = mlo_kernel_number(k, stride_of(&a->v, 2));
-	c.b_at = kx_add(k, matrix_at(a, &a->v, &a->pv->out[0]->type),
-			kx_mul_dim(k, t->key, stride_of(&a->v, 2)));
+	c.b.k = mlo_kernel_number(k, attention_stride(&a->v, 2));
+	c.b_at = kx_add(k, attention_matrix_at(a, &a->v, &a->pv->out[0]->type),
+			kx_mul_dim(k, t->key, attention_stride(&a->v, 2)));
 	schedule(a, &c);
 	a->l.at = kb_contract(at, &c);
 	return c;
 }
 
-/* What follows the product, for queries and columns of these variables. */
-static MloStatus finish(Attention *a, const Tile *t, int value, const KIdx *query, const KIdx *column)
+MloStatus attention_finish(Attention *a, int value, const KIdx *query, const KIdx *column)
 {
-	MloKernel *k = a->l.k;
 	const KIdx *index[MLO_MAX_RANK];
 
 	a->l.done.n = 0;
 	for (int d = 0; d < a->nbatch; d++)
 		index[d] = a->batch[d];
-	index[a->nbatch] = kx_add(k, t->first, query);
+	index[a->nbatch] = query;
 	index[a->nbatch + 1] = column;
 	contract_done(&a->l, a->pv->out[0], value, index);
 	MLO_TRY(contract_nodes(&a->l, a->pv, a->l.last));
@@ -397,7 +392,7 @@ static MloStatus many_keys(Attention *a, Tile *t, KCursor *at)
 	a->l.at = kb_loop(&in, KL_VEC, kx_const(k, a->nv), &vc);
 	v = kb_load(&a->l.at, a->part, part_at(a, kx_var(k, vq), kx_var(k, vc)), NULL, 0);
 	v = kb_op(&a->l.at, K_div, EL_f32, v, kb_load(&a->l.at, a->sum, kx_var(k, vq), NULL, 0), -1);
-	return finish(a, t, v, kx_var(k, vq), kx_var(k, vc));
+	return attention_finish(a, v, kx_add(k, t->first, kx_var(k, vq)), kx_var(k, vc));
 }
 
 static MloStatus all_keys(Attention *a, Tile *t, KCursor *at)
@@ -413,7 +408,7 @@ static MloStatus all_keys(Attention *a, Tile *t, KCursor *at)
 	v = kb_op(&a->l.at, K_product, EL_f32, -1, -1, -1);
 	v = kb_op(&a->l.at, K_mul, EL_f32, v, kb_load(&a->l.at, a->sum, kx_var(a->l.k, c.var[3]), NULL, 0),
 		  -1);
-	return finish(a, t, v, kx_var(a->l.k, c.var[3]), kx_var(a->l.k, c.var[4]));
+	return attention_finish(a, v, kx_add(a->l.k, t->first, kx_var(a->l.k, c.var[3])), kx_var(a->l.k, c.var[4]));
 }
 
 /* -- tiles of queries ------------------------------------------------------------------------------ */
@@ -497,11 +492,16 @@ MloStatus mlo_lower_attention(MloLowerCx *cx, MloNode *first, MloNode *last, Mlo
 		return MLO_ERR_UNSUPPORTED;
 	a.l.k = mlo_kernel_new(cx->arena, "attention");
 	a.l.k->syms = cx->graph->syms;
-	bind(&a);
-	MLO_TRY(build(&a));
+	if (cx->target->gpu) {
+		MLO_TRY(attention_device_build(&a));
+	} else {
+		bind(&a);
+		MLO_TRY(build(&a));
+	}
 	for (int d = 0; d < a.nbatch; d++)
 		batches *= (double)mlo_kernel_guess_dim(cx->graph->syms, a.pv->out[0]->type.dim[d]);
-	a.l.k->flops = 2 * batches * (double)a.nq * (double)a.nk * (double)(a.terms + a.nv);
+	batches *= (double)mlo_kernel_guess_dim(cx->graph->syms, a.queries) * (double)mlo_kernel_guess_dim(cx->graph->syms, a.seen);
+	a.l.k->flops = 2 * batches * (double)(a.terms + a.nv);
 	kb_finish(a.l.k);
 	if (a.l.k->sizes_arg >= 0)
 		MLO_PUSH(cx->arena, &a.l.bind, (MloBinding){0});

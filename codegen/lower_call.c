@@ -12,7 +12,7 @@ static MloStatus check_value(MloLowerCx *cx, const MloNode *n, const MloValue *v
 	if (v->type.rank < 0)
 		return mlo_error(cx->diag, MLO_ERR_UNSUPPORTED, "node '%s' (%s): the rank of '%s' is not known",
 		                 mlo_node_name(n), mlo_op_info(n->op)->name, v->name ? v->name : "?");
-	if ((v->layout.block || v->layout.half) && !shapes)
+	if ((v->layout.block || v->layout.stored) && !shapes)
 		return mlo_error(cx->diag, MLO_ERR_UNSUPPORTED, "node '%s' (%s): layout of kernels in the library tier",
 		                 mlo_node_name(n), mlo_op_info(n->op)->name);
 	return MLO_OK;

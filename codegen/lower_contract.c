@@ -351,6 +351,8 @@ static void estimate(Lower *l)
 		l->k->flops *= (double)(c->nc / l->plan.phase_c * l->plan.oc) / (double)c->nc;
 	if (c->sparse.spread)
 		l->k->flops *= (double)(contract_entries(&l->plan) * c->sparse.group) / (double)(c->nc * mlo_contract_steps(c) * c->nky * c->nkx);
+	if (c->b.kept)
+		l->k->flops /= 2;
 	if (!l->plan.phase_c && c->group_k && !contract_is_depthwise(c)) {
 		/* block-diagonal groups multiply zeros: count what the model asks for */
 		l->k->flops *= (double)l->anchor->in[1]->type.dim[1].k / (double)c->nk;

@@ -130,7 +130,7 @@ static MloStatus place_output(Builder *b, uint32_t i)
 		return MLO_OK;
 	r = builder_root(b, v, &offset);
 	if (r->data || !r->def || offset || b->buffer_of[r->id] >= 0 || r->layout.block || v->layout.block ||
-	    r->layout.half)
+	    r->layout.stored)
 		return MLO_OK;
 	if (!b->plan->flat && control_is(r->def))
 		return MLO_OK;
@@ -298,7 +298,7 @@ static const char *result_text(Builder *b, const MloNode *n)
 	return "it";
 }
 
-/* Register tiles of the contractions in loops: of both products of attention. */
+/* Register tiles of the contractions in loops: of both products of attention; of one of a GPU queries and keys. */
 static void tiles_inside(MloStr *out, const KStmt *s, int *n)
 {
 	for (; s && *n < 2; s = s->next) {
@@ -307,6 +307,8 @@ static void tiles_inside(MloStr *out, const KStmt *s, int *n)
 		else if (s->kind == KS_CONTRACT)
 			mlo_str_add(out, "%s%dx%d", (*n)++ ? ", " : "tiles ", s->contract->cols,
 			            s->contract->vecs * s->contract->lanes);
+		else if (s->kind == KS_ATTENTION)
+			mlo_str_add(out, "tiles %dx%d %s", s->attention->rows, s->attention->keys, mlo_elem_text(s->attention->word));
 	}
 }
 
@@ -320,6 +322,16 @@ static const char *schedule_text(Builder *b, const MloKernel *k)
 	else
 		tiles_inside(&s, k->body, &n);
 	return mlo_str_text(&s);
+}
+
+/* Products of several terms at a time are those of tensor cores. */
+static const char *products_text(const Builder *b, const MloKernel *k)
+{
+	const KContract *c = k->body && k->body->kind == KS_CONTRACT ? k->body->contract : NULL;
+
+	if (!b->plan->target->gpu || !c)
+		return NULL;
+	return c->dot > 1 && c->b.elem == EL_f32 ? "tf32" : mlo_elem_text(c->dot > 1 ? c->b.elem : EL_f32);
 }
 
 const MloOrigin *builder_origin(Builder *b, const MloNode *first, const MloNode *last)
@@ -347,7 +359,7 @@ static bool lowers(const MloNode *first, const MloNode *last)
 	}
 }
 
-static MloStatus lower_tiers(Builder *b, MloNode *first, MloNode *last, MloLowered *low, MloTier *tier)
+MloStatus program_lower(MloLowerCx *cx, MloTier from, MloNode *first, MloNode *last, MloLowered *low, MloTier *tier)
 {
 	static const struct {
 		MloStatus (*lower)(MloLowerCx *, MloNode *, MloNode *, MloLowered *);
@@ -362,8 +374,8 @@ static MloStatus lower_tiers(Builder *b, MloNode *first, MloNode *last, MloLower
 	                {mlo_lower_call, MLO_TIER_LIBRARY, true}};
 
 	for (size_t t = 0; t < sizeof lowering / sizeof *lowering; t++) {
-		bool takes = lowering[t].tier >= b->plan->opt->tier && (lowering[t].open || lowers(first, last));
-		MloStatus st = takes ? lowering[t].lower(&b->cx, first, last, low) : MLO_ERR_UNSUPPORTED;
+		bool takes = lowering[t].tier >= from && (lowering[t].open || lowers(first, last));
+		MloStatus st = takes ? lowering[t].lower(cx, first, last, low) : MLO_ERR_UNSUPPORTED;
 
 		*tier = lowering[t].tier;
 		if (st != MLO_ERR_UNSUPPORTED)
@@ -454,7 +466,7 @@ static MloStatus lower_group(Builder *b, MloNode *first, MloNode *last)
 		return b->plan->flat ? MLO_OK : check_view(b, first);
 	if (first == last && first->op == OP_concat && concat_in_place(b, first))
 		return concat_rest(b, first);
-	st = lower_tiers(b, first, last, &low, &tier);
+	st = program_lower(&b->cx, b->plan->opt->tier, first, last, &low, &tier);
 	if (st == MLO_ERR_UNSUPPORTED && first != last) {
 		/* fused further than lowering can: node by node then */
 		for (MloNode *n = first; n; n = n == last ? NULL : n->next)
@@ -468,7 +480,7 @@ static MloStatus lower_group(Builder *b, MloNode *first, MloNode *last)
 		return st;
 	return builder_kernel_step(b, &low, -1, (MloStepInfo){.tier = tier, .origin = builder_origin(b, first, last),
 	                           .shape = result_text(b, last), .schedule = schedule_text(b, low.kernel),
-	                           .choice = low.choice, .tunable = low.tunable});
+	                           .products = products_text(b, low.kernel), .choice = low.choice, .tunable = low.tunable});
 }
 
 /* Outputs that are inputs, constants, parts of something, or named twice. */
@@ -541,7 +553,7 @@ MloStatus program_new(Plan *plan, const MloGraph *g, Program **out)
 {
 	Builder b = {.plan = plan, .p = MLO_NEW(plan->arena, Program),
 	             .cx = {.arena = plan->arena, .graph = g, .target = plan->target, .diag = plan->diag,
-	                    .direct_only = plan->opt->direct_only, .weights = plan->opt->weights,
+	                    .direct_only = plan->opt->direct_only, .weights = plan->opt->weights, .precision = plan->opt->precision,
 	                    .chooser = plan->opt->chooser, .weight_bytes = constant_bytes(g)}};
 
 	*out = b.p;

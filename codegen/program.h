@@ -103,6 +103,10 @@ struct Plan {
 MloStatus plan_build(Plan *p, MloArena *a, const MloGraph *g, const MloTarget *t, const MloCodegenOptions *opt,
                      MloDiag *d) MLO_CHECKED;
 
+/* A group of nodes by the first tier, of `from` and those behind it, that takes it; MLO_ERR_UNSUPPORTED: none does, and *tier is of no
+ * meaning. */
+MloStatus program_lower(MloLowerCx *cx, MloTier from, MloNode *first, MloNode *last, MloLowered *low, MloTier *tier) MLO_CHECKED;
+
 /* program_sets.c: finds steps of a flat program that may run side by side, and plans its memory. */
 void program_find_sets(Plan *plan, Program *p);
 double program_step_ns(const MloTarget *t, const Step *s); /* of one thread, an estimate */

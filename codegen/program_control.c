@@ -41,7 +41,7 @@ static MloStatus operand(Builder *b, MloValue *v, int step, uint32_t *out)
 		*out = MLRT_ABSENT;
 		return MLO_OK;
 	}
-	MLO_ASSERT(!v->layout.half);
+	MLO_ASSERT(!v->layout.stored);
 	if (v->layout.block || (v->type.rank < 0 && !mlo_type_object(&v->type)))
 		return mlo_error(b->plan->diag, MLO_ERR_UNSUPPORTED, "the rank of '%s' is not known", v->name ? v->name : "?");
 	if (b->value_of[v->id] >= 0) {

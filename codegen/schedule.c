@@ -455,6 +455,8 @@ void mlo_schedule_text(MloStr *out, const KContract *c)
 		            (long long)c->c_chunk * c->vecs * c->lanes);
 		return;
 	}
+	if (c->b.kept)
+		mlo_str_add(out, "half of the terms, ");
 	mlo_str_add(out, "tile %dx%d, chunk %lld, %s outer", c->cols, c->vecs * c->lanes, (long long)c->y_chunk,
 	            c->c_outer ? "channels" : "rows");
 }

@@ -64,7 +64,7 @@ static void view_concat(Finder *f, MloNode *n)
 		return;
 	/* all or nothing as to the layout: what is not in place is copied as bytes */
 	for (uint32_t i = 0; i < n->nin; i++) {
-		if (n->in[i]->layout.block != y->layout.block || n->in[i]->layout.half != y->layout.half ||
+		if (n->in[i]->layout.block != y->layout.block || n->in[i]->layout.stored != y->layout.stored ||
 		    !splits_at(y, axis, at))
 			return;
 		at += n->in[i]->type.dim[axis].k;
@@ -157,7 +157,7 @@ View *views_find(MloArena *a, const MloGraph *g)
 		bool alone = (!n->prev || !n->group || n->prev->group != n->group) &&
 		             (!n->next || !n->group || n->next->group != n->group);
 
-		if (!alone || (n->nin && n->in[0] && n->out[0] && n->in[0]->layout.half != n->out[0]->layout.half))
+		if (!alone || (n->nin && n->in[0] && n->out[0] && n->in[0]->layout.stored != n->out[0]->layout.stored))
 			continue;
 		if ((n->op == OP_reshape || n->op == OP_identity) && !n->in[0]->layout.block && !n->out[0]->layout.block)
 			view_same(&f, n);

@@ -10,15 +10,16 @@ typedef struct ElemInfo {
 	MloElemClass cls;
 } ElemInfo;
 
-static const ElemInfo elems[EL_COUNT] = {
+static const ElemInfo elems[EL_COUNT + 1] = {
 	[EL_none] = {"?", 0, 0, EC_STRING},
 #define ELEM(id, onnx, bits, cls, text) [EL_##id] = {text, onnx, bits, EC_##cls},
 #include "ir/elems.def"
+	[EL_tf32] = {"tf32", 0, 32, EC_FLOAT},
 };
 
 static const ElemInfo *info(MloElem e)
 {
-	MLO_ASSERT((unsigned)e < EL_COUNT);
+	MLO_ASSERT((unsigned)e <= EL_COUNT);
 	return &elems[e];
 }
 

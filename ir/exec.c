@@ -107,7 +107,7 @@ MloStatus mlo_exec_node(MloArena *scratch, const MloNode *n, const MloTensor *co
 	for (uint32_t i = 0; i < n->nout; i++)
 		to[i] = mlo_exec_view(scratch, out[i]);
 	mlo_ref_attrs(scratch, n, attr);
-	RefCall call = {ti, to, attr, (int32_t)n->nin, (int32_t)n->nout};
+	RefCall call = {.in = ti, .out = to, .attr = attr, .nin = (int32_t)n->nin, .nout = (int32_t)n->nout};
 	MLO_TRY(mlo_exec_check_types(n, &call, d));
 	MLO_TRY(mlo_exec_check_values(n, &call, d));
 	if (blas && mlo_exec_blas_takes(n->op, &call, &nscratch))

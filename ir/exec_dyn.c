@@ -132,7 +132,7 @@ static MloStatus run_size_kernel(DynFrame *f, const MloNode *n, const MloTensor 
 	for (uint32_t i = 0; i < n->nout; i++)
 		to[i] = (RefTensor){.rank = type[i].rank, .elem = (int32_t)type[i].elem};
 	mlo_ref_attrs(f->arena, n, attr);
-	mlo_size_kernel(n->op)(&(RefCall){ti, to, attr, (int32_t)n->nin, (int32_t)n->nout}, dims);
+	mlo_size_kernel(n->op)(&(RefCall){.in = ti, .out = to, .attr = attr, .nin = (int32_t)n->nin, .nout = (int32_t)n->nout}, dims);
 	for (uint32_t i = 0; i < n->nout; i++)
 		for (int k = 0; k < MLO_MAX_RANK; k++)
 			if ((k < type[i].rank || (k == MLO_MAX_RANK - 1 && type[i].elem == EL_str)) &&

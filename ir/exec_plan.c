@@ -207,7 +207,7 @@ static MloStatus add_step(MloExec *e, const MloNode *n, MloDiag *d)
 	for (uint32_t i = 0; i < n->nout; i++)
 		s.out[i] = tensor_at(e, n->out[i]);
 	mlo_ref_attrs(e->arena, n, attr);
-	s.call = (RefCall){s.in, s.out, attr, (int32_t)n->nin, (int32_t)n->nout};
+	s.call = (RefCall){.in = s.in, .out = s.out, .attr = attr, .nin = (int32_t)n->nin, .nout = (int32_t)n->nout};
 	MLO_TRY(mlo_exec_check_types(n, &s.call, d));
 	s.blas = !e->plain && mlo_exec_blas_takes(n->op, &s.call, &nscratch);
 	if (s.blas && nscratch > e->nscratch)

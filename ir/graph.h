@@ -15,10 +15,10 @@ typedef struct MloGraph MloGraph;
  * block == 0: dense row-major in logical order.
  * block == B: dimension 1 (channels) is split: [d0][ceil(d1/B)][d2]...[dn][B]; lanes past d1 are
  * unspecified (finite or not) and nobody may read them into a result.
- * half: EL_bf16 or EL_f16: elements of f32 are rounded to that when they are stored; 0: they are not. */
+ * stored: elements of f32 are rounded to that when they are stored: bf16, f16 or tf32; EL_none: they are not. */
 typedef struct MloLayout {
 	int16_t block;
-	uint8_t half; /* MloElem */
+	MloElem stored;
 } MloLayout;
 
 /* One operand slot that names a value: node->in[slot]. */
@@ -43,7 +43,7 @@ typedef struct MloValue {
 /* The type of v's elements in memory. */
 static inline MloElem mlo_value_elem(const MloValue *v)
 {
-	return v->layout.half ? (MloElem)v->layout.half : v->type.elem;
+	return v->layout.stored ? v->layout.stored : v->type.elem;
 }
 
 /* Where a node came from. Fusion concatenates the lists. */

@@ -33,7 +33,7 @@ static MloStatus compute(InferCx *c, MloArena *a, MloType *t)
 	for (uint32_t i = 0; i < nout; i++)
 		out[i] = (RefTensor){.rank = t[i].rank, .elem = (int32_t)t[i].elem};
 	mlo_ref_attrs(a, c->n, attr);
-	mlo_size_kernel(c->n->op)(&(RefCall){in, out, attr, (int32_t)nin, (int32_t)nout}, dims);
+	mlo_size_kernel(c->n->op)(&(RefCall){.in = in, .out = out, .attr = attr, .nin = (int32_t)nin, .nout = (int32_t)nout}, dims);
 	for (uint32_t i = 0; i < nout; i++)
 		for (int d = 0; d < t[i].rank; d++) {
 			int64_t k = dims[i * REF_SIZES + (uint32_t)d];

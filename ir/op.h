@@ -32,6 +32,7 @@ enum MloOpTraits {
 	TR_SIZED = 16,   /* sizes of results may depend on values: size_<id>() tells them (ir/ref/ref.h) */
 	TR_OBJECT = 32,  /* works on objects or runs subgraphs: executed by executor and runtime, no ref_<id> */
 	TR_MOVES = 64,   /* only copies elements: takes strings and complex numbers, too */
+	TR_SHARES = 128, /* ref_<id> may be called by several threads that make the results together (RefCall.part) */
 };
 
 typedef enum MloAttrKind { AK_INT, AK_FLOAT, AK_STR, AK_INTS, AK_FLOATS, AK_GRAPH } MloAttrKind;

@@ -232,7 +232,7 @@ static MloStatus parse_tensor_type(Parser *c, MloType *t, MloLayout *layout)
 		layout->block = (int16_t)block;
 	}
 	if (t->kind == MLO_TENSOR && t->elem == EL_f32)
-		layout->half = parse_take(c, "@bf16") ? EL_bf16 : parse_take(c, "@f16") ? EL_f16 : EL_none;
+		layout->stored = parse_take(c, "@bf16") ? EL_bf16 : parse_take(c, "@f16") ? EL_f16 : parse_take(c, "@tf32") ? EL_tf32 : EL_none;
 	return MLO_OK;
 }
 

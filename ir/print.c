@@ -96,8 +96,8 @@ static void print_type(Printer *p, const MloValue *v)
 	mlo_type_print(p->out, &v->type);
 	if (v->layout.block)
 		mlo_str_add(p->out, "@c%d", v->layout.block);
-	if (v->layout.half)
-		mlo_str_add(p->out, "@%s", mlo_elem_text((MloElem)v->layout.half));
+	if (v->layout.stored)
+		mlo_str_add(p->out, "@%s", mlo_elem_text(v->layout.stored));
 }
 
 /* -- constants ------------------------------------------------------------------------------ */

@@ -60,8 +60,8 @@ static void check_type(VerifyCx *c, const MloValue *v)
 	if (v->layout.block && t->rank >= 0 && t->rank < 2)
 		broken(c, v->def, "value '%s' of rank %d has the blocked layout c%d", name_of(c, v), t->rank,
 		       v->layout.block);
-	if (v->layout.half && (t->elem != EL_f32 || !v->def))
-		broken(c, v->def, "value '%s' of %s is stored as %s", name_of(c, v), mlo_elem_text(t->elem), mlo_elem_text(mlo_value_elem(v)));
+	if (v->layout.stored && (t->elem != EL_f32 || !v->def))
+		broken(c, v->def, "value '%s' of %s is stored as %s", name_of(c, v), mlo_elem_text(t->elem), mlo_elem_text(v->layout.stored));
 	if (v->layout.block < 0)
 		broken(c, v->def, "value '%s' has the layout block %d", name_of(c, v), v->layout.block);
 }

@@ -10,7 +10,8 @@
 
 typedef struct Sizes {
 	int64_t heads, shared;        /* of queries, of keys */
-	int64_t nq, nk, size, values; /* rows; columns of a head's keys and values */
+	MloDim nq, nk;                /* rows */
+	int64_t size, values;         /* columns of a head's keys and values */
 	bool packed;                  /* [batch, rows, heads * size], else [batch, heads, rows, size] */
 } Sizes;
 
@@ -31,6 +32,12 @@ static bool wanted(const MloNode *n, uint32_t i)
 	return i < n->nout && n->out[i] && n->out[i]->nuse;
 }
 
+/* Rows may be of an open number. */
+static bool fits(MloDim d, bool rows)
+{
+	return mlo_dim_known(d) ? d.k > 0 : rows;
+}
+
 static bool sizes_of(const MloNode *n, Sizes *s)
 {
 	const MloType *q = &n->in[0]->type, *k = &n->in[1]->type, *v = &n->in[2]->type;
@@ -39,19 +46,18 @@ static bool sizes_of(const MloNode *n, Sizes *s)
 	    k->elem != EL_f32 || v->elem != EL_f32)
 		return false;
 	for (int d = 1; d < q->rank; d++)
-		if (!mlo_dim_known(q->dim[d]) || !mlo_dim_known(k->dim[d]) || !mlo_dim_known(v->dim[d]) ||
-		    !q->dim[d].k || !k->dim[d].k || !v->dim[d].k)
+		if (!fits(q->dim[d], d == q->rank - 2) || !fits(k->dim[d], d == q->rank - 2) || !fits(v->dim[d], d == q->rank - 2))
 			return false;
 	s->packed = q->rank == 3;
 	s->heads = s->packed ? mlo_attr_i(n, ATTR_attention_q_num_heads) : q->dim[1].k;
 	s->shared = s->packed ? mlo_attr_i(n, ATTR_attention_kv_num_heads) : k->dim[1].k;
 	if (s->heads < 1 || s->shared < 1 || s->heads % s->shared)
 		return false;
-	s->nq = q->dim[q->rank - 2].k;
-	s->nk = k->dim[q->rank - 2].k;
+	s->nq = q->dim[q->rank - 2];
+	s->nk = k->dim[q->rank - 2];
 	s->size = q->dim[q->rank - 1].k / (s->packed ? s->heads : 1);
 	s->values = v->dim[q->rank - 1].k / (s->packed ? s->shared : 1);
-	return s->size > 0 && s->values > 0 && v->dim[q->rank - 2].k == s->nk;
+	return s->size > 0 && s->values > 0 && mlo_dim_same(v->dim[q->rank - 2], s->nk);
 }
 
 /* The mask, if there is one, says something about each key. */
@@ -63,12 +69,13 @@ static bool mask_fits(const MloNode *n, const Sizes *s)
 	if (!m)
 		return true;
 	if ((t->elem != EL_bool && t->elem != EL_f32) || t->rank < 1 || t->rank > 4 ||
-	    !mlo_has_dim(t, t->rank - 1, s->nk))
+	    !mlo_dim_same(t->dim[t->rank - 1], s->nk))
 		return false;
-	for (int d = t->rank - 3 < 0 ? 0 : t->rank - 3; d < t->rank; d++)
-		if (!mlo_dim_known(t->dim[d]))
-			return false;
-	return true;
+	if (t->rank >= 2 && !mlo_dim_known(t->dim[t->rank - 2]) && !mlo_dim_same(t->dim[t->rank - 2], s->nq))
+		return false;
+	/* with shared heads it is taken apart, which takes numbers */
+	return t->rank < 3 || (mlo_dim_known(t->dim[t->rank - 3]) &&
+	                       (s->heads == s->shared || (mlo_dim_known(t->dim[t->rank - 2]) && mlo_dim_known(s->nk))));
 }
 
 static bool can(const MloNode *n, Sizes *s)
@@ -76,7 +83,10 @@ static bool can(const MloNode *n, Sizes *s)
 	if (n->op != OP_attention || operand(n, 4) || operand(n, 5) || operand(n, 6) || wanted(n, 1) ||
 	    wanted(n, 2) || wanted(n, 3))
 		return false;
-	return sizes_of(n, s) && mask_fits(n, s);
+	if (!sizes_of(n, s) || !mask_fits(n, s))
+		return false;
+	/* which keys come later is a constant */
+	return !mlo_attr_i(n, ATTR_attention_is_causal) || (mlo_dim_known(s->nq) && mlo_dim_known(s->nk));
 }
 
 /* -- pieces -------------------------------------------------------------------------------------- */
@@ -94,6 +104,12 @@ static MloValue *number(Attend *a, double v)
 static MloValue *shaped(Attend *a, MloValue *x, const int64_t *dims, int n)
 {
 	return op(a, OP_reshape, x, mlo_graph_const_i64s(a->g, 1, dims, n));
+}
+
+/* For a reshape: it finds an open one itself. */
+static int64_t number_of(MloDim d)
+{
+	return mlo_dim_known(d) ? d.k : -1;
 }
 
 static MloValue *moved(Attend *a, MloValue *x, const int64_t *perm, int n)
@@ -121,7 +137,7 @@ static MloValue *by_heads(Attend *a, MloValue *x, int64_t heads, int64_t size, b
 		x = shaped(a, x, (int64_t[]){0, 0, s->shared, each, size}, 5);
 		return moved(a, x, (int64_t[]){0, 2, 3, swapped ? 4 : 1, swapped ? 1 : 4}, 5);
 	}
-	x = shaped(a, x, (int64_t[]){0, s->shared, each, heads == s->heads ? s->nq : s->nk, size}, 5);
+	x = shaped(a, x, (int64_t[]){0, s->shared, each, number_of(heads == s->heads ? s->nq : s->nk), size}, 5);
 	return swapped ? moved(a, x, (int64_t[]){0, 1, 2, 4, 3}, 5) : x;
 }
 
@@ -131,7 +147,7 @@ static MloValue *joined(Attend *a, MloValue *y)
 	bool five = s->heads != s->shared;
 
 	if (!s->packed)
-		return five ? shaped(a, y, (int64_t[]){0, s->heads, s->nq, s->values}, 4) : y;
+		return five ? shaped(a, y, (int64_t[]){0, s->heads, number_of(s->nq), s->values}, 4) : y;
 	y = five ? moved(a, y, (int64_t[]){0, 3, 1, 2, 4}, 5) : moved(a, y, (int64_t[]){0, 2, 1, 3}, 4);
 	return shaped(a, y, (int64_t[]){0, 0, s->heads * s->values}, 3);
 }
@@ -141,10 +157,11 @@ static MloValue *joined(Attend *a, MloValue *y)
 /* True where a key comes after its query. */
 static MloValue *later(Attend *a)
 {
-	MloTensor *t = mlo_tensor_new(a->g->arena, EL_bool, 2, (int64_t[]){a->s.nq, a->s.nk});
+	int64_t nq = a->s.nq.k, nk = a->s.nk.k;
+	MloTensor *t = mlo_tensor_new(a->g->arena, EL_bool, 2, (int64_t[]){nq, nk});
 
-	for (int64_t i = 0; i < a->s.nq * a->s.nk; i++)
-		((uint8_t *)t->data)[i] = i % a->s.nk > i / a->s.nk;
+	for (int64_t i = 0; i < nq * nk; i++)
+		((uint8_t *)t->data)[i] = i % nk > i / nk;
 	return mlo_graph_const(a->g, t, NULL);
 }
 

@@ -160,7 +160,7 @@ static bool same_node(const void *a, const void *b)
 			return false;
 	for (uint32_t i = 0; i < x->nout; i++)
 		if (!x->out[i] != !y->out[i] || (x->out[i] && (x->out[i]->layout.block != y->out[i]->layout.block ||
-		                                               x->out[i]->layout.half != y->out[i]->layout.half)))
+		                                               x->out[i]->layout.stored != y->out[i]->layout.stored)))
 			return false;
 	for (int i = 0; i < mlo_op_info(x->op)->nattr; i++)
 		if (!attr_same(x, y, i))

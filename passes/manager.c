@@ -183,7 +183,7 @@ static MloStatus run_one(MloGraph *g, const MloPassInfo *p, const MloTarget *tar
 }
 
 static const struct Precision { const char *name; MloElem elem; } precisions[] = {
-	{"f32", EL_f32}, {"bf16", EL_bf16}, {"fp16", EL_f16}};
+	{"f32", EL_f32}, {"tf32", EL_tf32}, {"bf16", EL_bf16}, {"fp16", EL_f16}};
 enum { NPRECISION = sizeof precisions / sizeof *precisions };
 
 bool mlo_precision_find(const char *name, MloElem *out)

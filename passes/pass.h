@@ -20,7 +20,7 @@ typedef struct MloPassCx {
 	MloArena *arena;         /* scratch, freed after the pass */
 	MloDiag *diag;
 	const MloTarget *target; /* NULL: target-independent pipelines only */
-	MloElem precision;       /* EL_f32 (or EL_none), EL_bf16 or EL_f16: of products */
+	MloElem precision;       /* EL_f32 (or EL_none), EL_tf32, EL_bf16 or EL_f16: of products */
 	size_t changed;          /* the pass counts what it changed */
 } MloPassCx;
 
@@ -48,7 +48,8 @@ typedef struct MloPassOptions {
 	void *timing_user;
 } MloPassOptions;
 
-/* Precisions of products by the names that users know: f32, bf16, fp16. */
+/* Precisions of products by the names that users know. */
+#define MLO_PRECISIONS "f32, tf32, bf16, fp16"
 bool mlo_precision_find(const char *name, MloElem *out);
 const char *mlo_precision_name(MloElem e);
 

@@ -34,8 +34,17 @@ void mlo_ptx_local_names(LLVMModuleRef m, const char *prefix);
 MloStatus mlo_ptx_join(const MloTarget *t, const MloBytes *text, size_t n, MloBytes *module, MloDiag *d) MLO_CHECKED;
 
 /* targets/ptxas.c: NVIDIA's assembler, of CUDA's toolkit: MLOPT_PTXAS, or `ptxas` on the path or in /usr/local/cuda/bin.  What it
- * makes of a module for the capability of t, and what -v says (malloc'ed; `cubin` or `said` may be NULL). */
+ * makes of a module for the capability of t, and what -v says (malloc'ed, NUL-terminated; `cubin` or `said` may be NULL). */
 MloStatus mlo_ptxas(const MloTarget *t, const MloBytes *module, MloBytes *cubin, MloBytes *said, MloDiag *d) MLO_CHECKED;
+bool mlo_ptxas_found(void);
+/* What it says of an entry and the functions that this calls. */
+typedef struct MloPtxasEntry {
+	char name[128];
+	unsigned registers;              /* of a thread */
+	unsigned shared, stack, spilled; /* bytes: of a block, declared in the module; of a thread; of it that are stored and loaded */
+} MloPtxasEntry;
+/* The next entry from *at on, which starts as what was said; false: there are no more. */
+bool mlo_ptxas_next(const char **at, MloPtxasEntry *out);
 
 /* Links freestanding position-independent objects into one flat image without relocations, mapped
  * read+execute as it stands. offsets[i] receives the image offset of symbols[i]. */

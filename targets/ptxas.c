@@ -23,6 +23,11 @@ static const char *find_ptxas(void)
 	return access(usual, X_OK) == 0 ? usual : NULL;
 }
 
+bool mlo_ptxas_found(void)
+{
+	return find_ptxas() != NULL;
+}
+
 typedef struct Assembly {
 	char dir[4096], in[4200], out[4200], log[4200];
 } Assembly;
@@ -61,11 +66,69 @@ MloStatus mlo_ptxas(const MloTarget *t, const MloBytes *module, MloBytes *cubin,
 	st = assemble(&x, ptxas, t, module, d);
 	if (st == MLO_OK && cubin)
 		st = mlo_tool_read(x.out, cubin, d);
-	if (st == MLO_OK && said)
+	if (st == MLO_OK && said) {
 		st = mlo_tool_read(x.log, said, d);
+		if (st == MLO_OK)
+			said->data[said->n] = 0;
+	}
 	unlink(x.in);
 	unlink(x.out);
 	unlink(x.log);
 	rmdir(x.dir);
 	return st;
+}
+
+/* -- what it says ---------------------------------------------------------------------------------- */
+
+/* "ptxas info    : Compiling entry function 'NAME' for 'sm_80'" */
+static bool begins_entry(const char *line, char *name)
+{
+	const char *at = strstr(line, "entry function '");
+
+	return at && sscanf(at, "entry function '%127[^']'", name) == 1;
+}
+
+/* "    0 bytes stack frame, 4 bytes spill stores, 8 bytes spill loads"
+ * "ptxas info    : Used 26 registers, used 1 barriers, 16 bytes cumulative stack size, 1024 bytes smem, 400 bytes cmem[0]" */
+static void read_line(char *line, MloPtxasEntry *e)
+{
+	char *used = strstr(line, "Used "), *save = NULL;
+	unsigned frame, stores, loads, n;
+
+	if (sscanf(line, " %u bytes stack frame, %u bytes spill stores, %u bytes spill loads", &frame, &stores, &loads) == 3) {
+		e->stack = frame > e->stack ? frame : e->stack;
+		e->spilled += stores + loads;
+	}
+	for (char *part = used ? strtok_r(used, ",", &save) : NULL; part; part = strtok_r(NULL, ",", &save)) {
+		char what[32] = "";
+
+		if (sscanf(part, " Used %u", &n) == 1)
+			e->registers = n;
+		else if (sscanf(part, " %u bytes %31[a-z ]", &n, what) == 2 && !strcmp(what, "smem"))
+			e->shared = n;
+		else if (*what && !strcmp(what, "cumulative stack size"))
+			e->stack = n;
+	}
+}
+
+bool mlo_ptxas_next(const char **at, MloPtxasEntry *out)
+{
+	char line[512], name[sizeof out->name];
+	bool begun = false;
+
+	*out = (MloPtxasEntry){.registers = 0};
+	while (**at) {
+		const size_t n = strcspn(*at, "\n");
+		snprintf(line, sizeof line, "%.*s", (int)n, *at);
+		if (begins_entry(line, name)) {
+			if (begun)
+				return true;
+			begun = true;
+			memcpy(out->name, name, sizeof name);
+		} else if (begun) {
+			read_line(line, out);
+		}
+		*at += n + ((*at)[n] == '\n');
+	}
+	return begun;
 }

@@ -21,10 +21,10 @@
 #include "targets/variants.def"
 
 /* Vectors are four registers of a thread, as a load or store takes them. */
-#define GPU(id, cc, version, dev, n, ghz, threads, shared, most, l2_bytes, gb, p32, ptf32, p16, p8)                        \
+#define GPU(id, cc, version, dev, n, ghz, threads, shared, most, l2_bytes, gb, p32, ptf32, p16, p8, blocks)                \
 	static const MloGpu gpu_##id = {.capability = cc, .ptx = version, .device = dev, .sms = n, .clock_ghz = ghz,     \
 		.sm_threads = threads, .sm_registers = 64 << 10, .sm_shared = (shared) << 10, .block_shared = (most) << 10, \
-		.l2 = l2_bytes, .gbytes = gb, .f32 = p32, .tf32 = ptf32, .f16 = p16, .i8 = p8};                          \
+		.l2 = l2_bytes, .gbytes = gb, .f32 = p32, .tf32 = ptf32, .f16 = p16, .i8 = p8, .sm_blocks = blocks};     \
 	static const MloTarget variant_##id = {                                                                         \
 		.name = #id, .arch = "nvptx64", .triple = "nvptx64-nvidia-cuda", .cpu = #id, .features = "+ptx" #version, .needs = #id, \
 		.vector_bytes = 16, .register_bytes = 4, .vector_regs = 16, .block = 32, .dots = &dots_none, .gpu = &gpu_##id, .l1d = (shared) << 10, \
@@ -186,4 +186,27 @@ const MloTargetSet *mlo_target_find_list(MloArena *a, const char *names, MloDiag
 		}
 	}
 	return all;
+}
+
+double mlo_gpu_peak(const MloGpu *g, const char *products)
+{
+	const double peak = !strcmp(products, "tf32") ? g->tf32
+	                    : !strcmp(products, "f16") || !strcmp(products, "bf16") ? g->f16
+	                    : !strcmp(products, "i8") ? g->i8
+	                                              : g->f32;
+
+	return peak > 0 ? peak : g->f32;
+}
+
+int mlo_gpu_resident(const MloGpu *g, int threads, int registers, int64_t shared)
+{
+	enum { WARP = 32, UNIT = 256, OWN = 1 << 10 };
+	const int warps = (threads + WARP - 1) / WARP, of_warp = (registers * WARP + UNIT - 1) / UNIT * UNIT;
+	int n = g->sm_threads / (warps * WARP);
+
+	shared += g->capability >= 80 ? OWN : 0;
+	n = n < g->sm_blocks ? n : g->sm_blocks;
+	if (of_warp && n > g->sm_registers / (of_warp * warps))
+		n = g->sm_registers / (of_warp * warps);
+	return shared > 0 && n > g->sm_shared / shared ? (int)(g->sm_shared / shared) : n;
 }

@@ -53,13 +53,19 @@ typedef struct MloGpu {
 	const char *device;      /* "A100" */
 	int sms;                 /* multiprocessors */
 	double clock_ghz;        /* boost */
-	int sm_threads;          /* resident on a multiprocessor */
+	int sm_threads, sm_blocks; /* resident on a multiprocessor */
 	int sm_registers;        /* of 32 bits */
 	int sm_shared, block_shared; /* bytes of shared memory of a multiprocessor; that a block may ask for */
 	int64_t l2;              /* bytes */
 	double gbytes;           /* of its memory, in 1e9 bytes a second */
 	double f32, tf32, f16, i8; /* peak 1e12 operations a second, multiply-adds count 2; bf16 is like f16; 0: it has none */
 } MloGpu;
+
+/* Peak of products, as reports of packages name them: "tf32", "f16", "bf16", "i8" on tensor cores; anything else, or none there: f32. */
+double mlo_gpu_peak(const MloGpu *g, const char *products);
+/* Blocks of so many threads, registers a thread and bytes of shared memory that a multiprocessor has room for (CUDA C++ Programming
+ * Guide, "Multiprocessor Level": warps get registers in units of 256, blocks have 1 KiB of shared memory more from 8.0 on). */
+int mlo_gpu_resident(const MloGpu *g, int threads, int registers, int64_t shared);
 
 typedef struct MloTarget {
 	const char *name;        /* "x86_64-avx512" */
@@ -104,10 +110,16 @@ static inline bool mlo_target_bf16(const MloTarget *t)
 	return t->dots->bf16 || (t->matrix && t->matrix->bf16) || (t->gpu && t->gpu->capability >= 80);
 }
 
-/* Does it multiply numbers of f16 (GPU: all capabilities that there are)? */
+/* Does it multiply numbers of f16 (GPUs: all capabilities that there are)? */
 static inline bool mlo_target_f16(const MloTarget *t)
 {
 	return t->gpu != NULL;
+}
+
+/* Does it multiply float32 rounded to tf32, faster than float32? */
+static inline bool mlo_target_tf32(const MloTarget *t)
+{
+	return t->gpu && t->gpu->capability >= 80;
 }
 
 /* No system is there that loads packages: only objects are made for it, and their code is to be small. */

@@ -338,6 +338,16 @@ static MloStatus make_inputs(Contest *c)
 	return MLO_OK;
 }
 
+/* By its data sheet; the roof is that of the fastest products there are. */
+static void device_roof(BenchResult *r)
+{
+	json_t *s;
+	size_t i;
+
+	r->peak = r->roof = 1e3 * r->gpu->f32;
+	json_array_foreach(bench_steps(r), i, s) r->roof = fmax(r->roof, bench_roof(r, s));
+}
+
 static MloStatus measure(Contest *c, BenchResult *r)
 {
 	if (!c->ours.graph)
@@ -361,7 +371,7 @@ static MloStatus measure(Contest *c, BenchResult *r)
 	r->roof = samples_latency(&c->peak).p99;
 	r->gpu = gpu_of(c);
 	if (r->gpu)
-		r->peak = r->roof = 1e3 * r->gpu->f32;
+		device_roof(r);
 	return c->opt->profile ? profile(c, r) : MLO_OK;
 }
 

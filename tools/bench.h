@@ -62,6 +62,10 @@ void bench_print(const BenchResult *r);
 json_t *bench_json(const BenchResult *r);
 const char *bench_contestant(int who);
 double bench_flops(const json_t *step);    /* of a run; 0 where its sizes are open: the manifest has but a guess */
+/* GFLOP/s that the machine can do of a step's products, and the least ms that arithmetic and memory take it on a GPU (0: on a CPU, or
+ * its sizes are open). */
+double bench_roof(const BenchResult *r, const json_t *step);
+double bench_bound(const BenchResult *r, const json_t *step);
 json_t *bench_steps(const BenchResult *r); /* of the variant that ran, from the manifest; borrowed */
 
 /* bench_page.c: the same as parts of one HTML page, which page_end() ends; models must have been profiled. */

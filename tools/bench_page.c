@@ -35,7 +35,7 @@ typedef struct Facts {
 	const json_t *json;
 	double ms, flops, bytes; /* of one run */
 	double intensity;        /* flops per byte, 0 where it computes nothing */
-	double roof;             /* GFLOP/s that multiply-adds and bandwidth allow it */
+	double peak, roof;       /* GFLOP/s of its products; that these and bandwidth allow it */
 } Facts;
 
 static Facts facts_of(const BenchResult *r, size_t i)
@@ -46,7 +46,8 @@ static Facts facts_of(const BenchResult *r, size_t i)
 	if (!json_is_true(json_object_get(f.json, "open")))
 		f.bytes = json_number_value(json_object_get(f.json, "bytes"));
 	f.intensity = f.bytes > 0 ? f.flops / f.bytes : 0;
-	f.roof = fmin(r->roof, f.intensity * r->bandwidth);
+	f.peak = bench_roof(r, f.json);
+	f.roof = fmin(f.peak, f.intensity * r->bandwidth);
 	return f;
 }
 
@@ -65,7 +66,7 @@ static const char *bound_by(const BenchResult *r, const Facts *f)
 {
 	if (f->flops <= 0)
 		return "movement";
-	return f->intensity * r->bandwidth < r->roof ? "memory" : "compute";
+	return f->intensity * r->bandwidth < f->peak ? "memory" : "compute";
 }
 
 /* -- tables ----------------------------------------------------------------------------------- */
@@ -85,11 +86,15 @@ static void latencies(MloStr *out, const BenchResult *r)
 			mlo_str_add(out, "<td>%.2f times as fast", l->median / r->latency[BENCH_OURS].median);
 		mlo_str_add(out, "</tr>\n");
 	}
+	mlo_str_add(out, "</table>\n<p>");
+	if (r->gpu)
+		mlo_str_add(out, "An %s by its data sheet: ", r->gpu->device);
+	else
+		mlo_str_add(out, "The machine at its best in the same time: ");
 	mlo_str_add(out,
-		    "</table>\n<p>The machine at its best in the same time: %.0f GFLOP/s of float32 "
-		    "multiply-adds, %.1f GB/s read from memory. Load %.2f ms, first result %.2f ms; package "
+		    "%.0f GFLOP/s of %s multiply-adds, %.1f GB/s read from memory. Load %.2f ms, first result %.2f ms; package "
 		    "%s, memory ",
-		    r->roof, r->bandwidth, r->load_ms, r->first_ms, cli_bytes((double)r->package_bytes));
+		    r->roof, r->gpu && r->roof > r->peak ? "its tensor cores'" : "float32", r->bandwidth, r->load_ms, r->first_ms, cli_bytes((double)r->package_bytes));
 	mlo_str_add(out, "%s.</p>\n", cli_bytes((double)r->memory_bytes));
 }
 

@@ -1,4 +1,5 @@
 /* tools/bench_report.c -- how measurements are shown, to people and to programs. */
+#include <math.h>
 #include <string.h>
 
 #include "tools/bench.h"
@@ -57,6 +58,31 @@ double bench_flops(const json_t *step)
 	return json_is_true(json_object_get(step, "open")) ? 0 : json_number_value(json_object_get(step, "flops"));
 }
 
+double bench_roof(const BenchResult *r, const json_t *step)
+{
+	const char *products = json_string_value(json_object_get(step, "products"));
+
+	return r->gpu ? 1e3 * mlo_gpu_peak(r->gpu, products ? products : "f32") : r->roof;
+}
+
+double bench_bound(const BenchResult *r, const json_t *step)
+{
+	if (!r->gpu || json_is_true(json_object_get(step, "open")))
+		return 0;
+	return fmax(bench_flops(step) / bench_roof(r, step), json_number_value(json_object_get(step, "bytes")) / r->gpu->gbytes) / 1e6;
+}
+
+/* Of all steps. */
+static double bound_of(const BenchResult *r)
+{
+	double ms = 0;
+	json_t *s;
+	size_t i;
+
+	json_array_foreach(bench_steps(r), i, s) ms += bench_bound(r, s);
+	return ms;
+}
+
 static void print_profile(const BenchResult *r)
 {
 	json_t *steps = bench_steps(r);
@@ -65,7 +91,7 @@ static void print_profile(const BenchResult *r)
 
 	for (size_t i = 0; i < r->nsteps; i++)
 		total += r->step[i].ms;
-	printf("  %4s %9s %6s %9s  %-8s %s\n", "step", "ms", "share", "GFLOP/s", "tier", "kernel: nodes");
+	printf("  %4s %9s %6s %9s %s %-8s %s\n", "step", "ms", "share", "GFLOP/s", r->gpu ? " of roof " : "", "tier", "kernel: nodes");
 	for (size_t i = 0; i < r->nsteps; i++) {
 		json_t *s = json_array_get(steps, i), *name;
 		double ms = r->step[i].ms, flops = bench_flops(s);
@@ -73,9 +99,11 @@ static void print_profile(const BenchResult *r)
 		size_t k;
 
 		beside |= json_is_true(json_object_get(s, "beside"));
-		printf("  %4zu%c%9.4f %5.1f%% %9.1f  %-8s %s:", i,
-		       json_is_true(json_object_get(s, "beside")) ? '+' : ' ', ms, total > 0 ? 100 * ms / total : 0,
-		       ms > 0 ? flops / ms / 1e6 : 0, text_of(s, "tier"), text_of(s, "name"));
+		printf("  %4zu%c%9.4f %5.1f%% %9.1f ", i, json_is_true(json_object_get(s, "beside")) ? '+' : ' ', ms,
+		       total > 0 ? 100 * ms / total : 0, ms > 0 ? flops / ms / 1e6 : 0);
+		if (r->gpu)
+			printf("%7.1f%% ", ms > 0 ? 100 * bench_bound(r, s) / ms : 0);
+		printf(" %-8s %s:", text_of(s, "tier"), text_of(s, "name"));
 		json_array_foreach(json_object_get(s, "nodes"), k, name)
 			printf(" %s", json_string_value(name) ? json_string_value(name) : "?");
 		mlo_manifest_why(s, why, sizeof why);
@@ -107,7 +135,8 @@ void bench_print(const BenchResult *r)
 	if (r->flops > 0) {
 		printf(", %.1f GFLOP/s", gflops(r));
 		if (r->gpu)
-			printf(", %.0f%% of the %.0f GFLOP/s of an %s without tensor cores", 100 * gflops(r) / r->peak, r->peak, r->gpu->device);
+			printf(", %.0f%% of what arithmetic and memory of an %s allow (%.4g ms)", 100 * bound_of(r) / ours->mean, r->gpu->device,
+			       bound_of(r));
 		else if (r->peak > 0)
 			printf(", %.0f%% of this machine's %.0f GFLOP/s", 100 * gflops(r) / r->peak, r->peak);
 	}
@@ -163,6 +192,8 @@ json_t *bench_json(const BenchResult *r)
 			    json_real(ours->mean > 0 ? 1e3 * (double)r->batch / ours->mean : 0));
 	json_object_set_new(j, "gflops", json_real(gflops(r)));
 	json_object_set_new(j, "peak_gflops", json_real(r->peak));
+	if (r->gpu)
+		json_object_set_new(j, "bound_ms", json_real(bound_of(r)));
 	json_object_set_new(j, "peak_share", json_real(r->peak > 0 ? gflops(r) / r->peak : 0));
 	json_object_set_new(j, "load_ms", json_real(r->load_ms));
 	json_object_set_new(j, "first_ms", json_real(r->first_ms));

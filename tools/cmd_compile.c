@@ -66,7 +66,7 @@ static const CliOption options[] = {
 	{O_NO_WINOGRAD, "no-winograd", NULL,
 	 "convolutions as plain sums only: slower, with the smallest rounding errors"},
 	{O_PRECISION, "precision", "NAME",
-	 "of products: f32 (default); bf16: activations and weights; fp16: weights. Sums stay float32"},
+	 "of products: f32 (default); tf32, on GPUs; bf16: activations and weights; fp16: weights. Sums stay float32"},
 	{O_CUBIN, "cubin", NULL, "for GPUs, also machine code, by NVIDIA's ptxas (MLOPT_PTXAS, the path, /usr/local/cuda/bin)"},
 	{O_NO_TUNED, "no-tuned", NULL, "no schedules that 'mlopt tune' has measured, the cost model's alone"},
 	{O_NAME, "name", "NAME", "the model's name in the package (default: the file's)"},

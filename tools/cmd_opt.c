@@ -12,7 +12,7 @@ static const CliOption options[] = {
 	{O_PASS, "pass", "P[,P]...", "run these passes, in this order"},
 	{O_PIPELINE, "pipeline", "NAME", "run a pipeline (O0, import, O2)"},
 	{'t', "target", "NAME", "for passes that ask for one (its best variant)"},
-	{O_PRECISION, "precision", "NAME", "of products: f32, bf16, fp16"},
+	{O_PRECISION, "precision", "NAME", "of products: " MLO_PRECISIONS},
 	{O_FULL, "full", NULL, "print large constants too, so that the text stands alone"},
 	{O_DUMP_AFTER, "dump-after", "PASS", "also print the graph after that pass, or after 'all'"},
 	{O_TIME, "time-passes", NULL, "print how long each pass takes"},
@@ -58,7 +58,7 @@ static bool take(Request *r, int o)
 	case O_PRECISION:
 		if (mlo_precision_find(optarg, &r->opt.precision))
 			break;
-		cli_usage("--precision expects f32, bf16 or fp16, not '%s'", optarg);
+		cli_usage("--precision expects one of " MLO_PRECISIONS ", not '%s'", optarg);
 		return false;
 	case O_FULL: r->full = true; break;
 	case O_LIST: r->list = true; break;

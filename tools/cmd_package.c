@@ -7,13 +7,14 @@
 #include "tools/model.h"
 #include "tools/package_list.h"
 
-enum { O_KEY = 256, O_ANY, O_REPLAY, O_VARIANT };
+enum { O_KEY = 256, O_ANY, O_REPLAY, O_VARIANT, O_DEVICE };
 static const CliOption options[] = {
 	{O_KEY, "key", "FILE", "sign: the secret key; verify: a public key that must have signed (repeatable)"},
 	{O_ANY, "any", NULL, "verify: one of the keys is enough, where all must have signed otherwise"},
 	{O_REPLAY, "replay", NULL, "verify: run the golden vectors (compile --golden) on this machine, and compare"},
 	{O_VARIANT, "variant", "NAME", "of --replay: use that variant"},
 	{'n', "threads", "N", "of --replay: threads (default: what this process may use)"},
+	{O_DEVICE, "device", "N", "of --replay: the GPU of packages for GPUs, as the driver counts (default: 0)"},
 	{0},
 };
 static const CliSpec spec = {
@@ -117,7 +118,7 @@ static MloStatus replay(const Request *r, const char *path, MloDiag *d)
 
 	if (mlrt_model_open(path, &opt, &m, &err))
 		return model_runtime_error(d, &err);
-	st = mlrt_model_replay(m, &(MlrtSessionOptions){.threads = r->run.threads}, print_replay, m, &sum, &err);
+	st = mlrt_model_replay(m, &(MlrtSessionOptions){.threads = r->run.threads, .device = r->run.device}, print_replay, m, &sum, &err);
 	if (!st)
 		printf("  replay: ok, %zu vector%s by %s, NMSE at most %.3g of %.3g\n", sum.vectors, sum.vectors == 1 ? "" : "s",
 		       mlrt_model_variant(m), sum.nmse, sum.nmse_allowed);
@@ -198,8 +199,8 @@ static bool options_fit(const Request *r, const Action *action)
 		return cli_usage("--any and --replay are for 'package verify'"), false;
 	if (r->any && !r->nkeys)
 		return cli_usage("--any is about keys: --key FILE"), false;
-	if ((r->run.variant || r->run.threads) && !r->replay)
-		return cli_usage("--variant and --threads are for --replay"), false;
+	if ((r->run.variant || r->run.threads || r->run.device) && !r->replay)
+		return cli_usage("--variant, --threads and --device are for --replay"), false;
 	return true;
 }
 
@@ -219,6 +220,8 @@ static bool take(Request *r, int o)
 		return true;
 	case 'n':
 		return cli_int("--threads", optarg, 0, 4096, &r->run.threads);
+	case O_DEVICE:
+		return cli_int("--device", optarg, 0, 1023, &r->run.device);
 	default:
 		return false;
 	}

@@ -145,7 +145,7 @@ static MloStatus read_precision(Compiler *c)
 	if (mlo_precision_find(name ? name : "f32", &c->precision))
 		return MLO_OK;
 	mlo_error(c->d, MLO_ERR_USAGE, "there is no precision '%s'", name);
-	mlo_hint(c->d, "known: f32, bf16, fp16");
+	mlo_hint(c->d, "known: " MLO_PRECISIONS);
 	return MLO_ERR_USAGE;
 }
 
@@ -161,12 +161,20 @@ static MloStatus read_tier(Compiler *c)
 	return MLO_ERR_USAGE;
 }
 
+/* What products of a variant are: where there are none of tf32, they stay float32. */
+static MloElem precision_of(const Compiler *c, const MloTarget *t)
+{
+	return c->precision == EL_tf32 && !mlo_target_tf32(t) ? EL_f32 : c->precision;
+}
+
 /* What weights that products read as they are become.  A target that multiplies bf16 does so where activations are
  * that as well; the products left are worth their full precision. */
 static MloElem weights_of(Compiler *c, const MloTarget *t)
 {
+	if (precision_of(c, t) != c->precision)
+		mlo_note(c->d, "%s has no products of tf32: arithmetic stays float32", t->name);
 	if (c->precision != EL_bf16)
-		return c->precision;
+		return precision_of(c, t);
 	if (mlo_target_bf16(t))
 		return EL_f32;
 	mlo_note(c->d, "%s has no products of bf16: weights are stored as bf16, arithmetic stays float32", t->name);
@@ -195,6 +203,7 @@ static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, 
 		.cache_dir = c->opt->cache_dir,
 		.direct_only = c->opt->no_winograd || t->gpu,
 		.weights = weights_of(c, t),
+		.precision = precision_of(c, t),
 		.tier = c->tier,
 		.chooser = c->hooks && c->hooks->chooser.choose          ? &c->hooks->chooser
 			   : c->opt->cache_dir && !c->opt->no_tuned ? &tuned
@@ -223,7 +232,7 @@ static MloStatus compile_variant(Compiler *c, size_t i, const MloGraph *common, 
 		c->opt->timing(c->opt->timing_user, "codegen", now() - start, v->nkernels);
 	if (c->object)
 		return MLO_OK;
-	c->listed[i] = (MloManifestVariant){.target = t, .made = v, .precision = mlo_precision_name(c->precision)};
+	c->listed[i] = (MloManifestVariant){.target = t, .made = v, .precision = mlo_precision_name(precision_of(c, t))};
 	c->listed[i].code = add_blob(c, t->gpu ? MLRT_PTX : MLRT_CODE, &v->code);
 	if (t->gpu)
 		MLO_TRY(add_device_blobs(c, i));

@@ -14,7 +14,7 @@ enum { ALIGN = 64 };
  * read. Convolutional, recurrent models and transformers stay below a tenth of these (docs/PACKAGES.md). */
 static double tolerance(MloElem precision)
 {
-	return precision == EL_bf16 ? 1e-2 : precision == EL_f16 ? 1e-4 : 1e-6;
+	return precision == EL_bf16 ? 1e-2 : precision == EL_f16 || precision == EL_tf32 ? 1e-4 : 1e-6;
 }
 
 typedef struct Maker {

@@ -12,6 +12,8 @@ MloStatus inspect_node(const MloGraph *g, const char *name, MloDiag *d) MLO_CHEC
  */
 MloStatus inspect_package(json_t *manifest, const MloPackageFile *file, const char *variant, const char *node,
 			  bool json, bool ptxas, MloDiag *d) MLO_CHECKED;
-/* Registers and spills into "launch" of the variant's steps: `ptxas` assembles its PTX for that. */
+/* The time that the device of a variant for GPUs needs at least for each step (targets/gpus.def) into "launch" of its steps. */
+void inspect_bounds(json_t *variant);
+/* Registers, spills and occupancy into "launch" of the variant's steps: `ptxas` assembles its PTX for that. */
 MloStatus inspect_device(const MloPackageFile *file, json_t *variant, MloDiag *d) MLO_CHECKED;
 #endif

@@ -94,8 +94,23 @@ static void print_launch(json_t *launch)
 	if (number_of(launch, "shared") > 0)
 		printf(", %s shared", cli_bytes(number_of(launch, "shared")));
 	if (json_object_get(launch, "registers"))
-		printf(", %.0f registers, %.0f bytes spilled", number_of(launch, "registers"), number_of(launch, "spills"));
+		printf(", %.0f registers, %.0f bytes spilled, %.0f%% occupancy", number_of(launch, "registers"), number_of(launch, "spills"),
+		       100 * number_of(launch, "occupancy"));
+	if (json_object_get(launch, "bound_us"))
+		printf("; at least %.3g us: %s", number_of(launch, "bound_us"), text_of(launch, "bound_by"));
 	putchar('}');
+}
+
+/* What the device needs at least, of all steps. */
+static void print_bound(json_t *steps)
+{
+	double us = 0;
+	json_t *s;
+	size_t i;
+
+	json_array_foreach(steps, i, s) us += number_of(json_object_get(s, "launch"), "bound_us");
+	if (us > 0)
+		printf("at least %.4g us on such a device, by its peaks of arithmetic and of memory\n", us);
 }
 
 static size_t print_steps(json_t *variant, const char *node)
@@ -133,6 +148,8 @@ static size_t print_steps(json_t *variant, const char *node)
 	}
 	if (beside)
 		puts("+: may run beside the step before it");
+	if (!node)
+		print_bound(steps);
 	return shown;
 }
 
@@ -152,6 +169,8 @@ static void print_variant(json_t *v)
 	printf("variant  %s: %zu steps (%zu contract, %zu loops, %zu library), %s flop, arena %s",
 	       text_of(v, "name"), json_array_size(steps), tier[0], tier[1], tier[2], cli_count(flops),
 	       cli_bytes(number_of(v, "arena_bytes")));
+	if (strcmp(text_of(v, "precision"), "f32"))
+		printf(", precision %s", text_of(v, "precision"));
 	if (number_of(v, "tuned") > 0)
 		printf(", %.0f with measured schedules", number_of(v, "tuned"));
 	printf(", needs");
@@ -197,6 +216,7 @@ MloStatus inspect_package(json_t *manifest, const MloPackageFile *file, const ch
 
 	if (!v)
 		return mlo_error(d, MLO_ERR_USAGE, "the package has no variant '%s'", variant ? variant : "");
+	inspect_bounds(v);
 	if (ptxas)
 		MLO_TRY(inspect_device(file, v, d));
 	if (json) {

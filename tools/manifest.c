@@ -127,6 +127,8 @@ static json_t *step(const MloStepInfo *s)
 	json_object_set_new(j, "schedule", text(s->schedule));
 	if (s->launch)
 		json_object_set_new(j, "launch", describe_launch(s));
+	if (s->products)
+		json_object_set_new(j, "products", text(s->products));
 	if (s->choice.from == MLO_CHOICE_MEASURED) { /* else the cost model's */
 		json_object_set_new(j, "chosen", text("measured"));
 		json_object_set_new(j, "gain", json_real(s->choice.gain));

@@ -69,7 +69,7 @@ typedef struct MloptOptions {
 	size_t nconsts;
 	int no_winograd; /* convolutions as plain sums: slower, and closer to the sum in order */
 	int no_tuned;    /* nonzero: schedules from the cost model alone, not those that `mlopt tune` has put into cache_dir */
-	const char *precision; /* of products: "f32" (NULL), "bf16", "fp16"; sums, inputs and outputs stay float32 */
+	const char *precision; /* of products: "f32" (NULL), "tf32" (GPUs), "bf16", "fp16"; sums, inputs and outputs stay float32 */
 	const char *model_version; /* in the package; NULL: what the model says of itself, if it does */
 	const char *license;       /* of the model: an SPDX expression, or any text; NULL: metadata "license" of the model, if any */
 	/* For comparing and bisecting: "contract" (NULL): the best kernels; "loops": none of the contract tier, nothing fused;

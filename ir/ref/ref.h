@@ -32,6 +32,9 @@ typedef struct RefCall {
 	const RefTensor *out; /* shapes are set by the caller; the kernel fills data */
 	const RefAttr *attr;
 	int32_t nin, nout;
+	/* Of an operator with TR_SHARES several callers, `parts` of them, each with its own number, make the results together; 0: one does.
+	 * They write different elements, and read no results. */
+	int64_t part, parts;
 } RefCall;
 
 typedef void RefKernel(const RefCall *c);

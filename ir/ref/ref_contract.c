@@ -78,11 +78,11 @@ REF_INLINE void conv(const RefCall *c, const RefGeom *g, int64_t group, bool f32
 	const RefTensor *x = &c->in[0], *w = &c->in[1], *b = ref_in(c, 2), *y = &c->out[0];
 	int64_t n = y->dim[0], m = y->dim[1], per = w->dim[1], of_group = m / group;
 	int64_t in_size = ref_count_dims(g->in, 0, g->nd), taps = ref_count_dims(g->kernel, 0, g->nd);
-	int64_t to = 0, width = g->out[g->nd - 1];
+	int64_t size = ref_count_dims(g->out, 0, g->nd), width = g->out[g->nd - 1];
 	if (ref_count(y) == 0)
 		return;
-	for (int64_t image = 0; image < n * m; image++) {
-		int64_t oc = image % m;
+	for (int64_t image = c->part; image < n * m; image += ref_step(c)) {
+		int64_t oc = image % m, to = image * size;
 		int64_t from = (image / m * x->dim[1] + oc / of_group * per) * in_size;
 		double bias = b ? load(b, oc, f32) : 0;
 		int64_t o[REF_GEOM_DIMS] = {0, 0, 0, 0, 0, 0};
@@ -172,11 +172,11 @@ REF_INLINE void conv_transpose(const RefCall *c, const RefGeom *g, int64_t group
 	const RefTensor *x = &c->in[0], *w = &c->in[1], *b = ref_in(c, 2), *y = &c->out[0];
 	int64_t m = y->dim[1], of_group = w->dim[1], per = x->dim[1] / group;
 	int64_t size = ref_count_dims(g->in, 0, g->nd), taps = ref_count_dims(g->kernel, 0, g->nd);
-	int64_t to = 0, width = g->out[g->nd - 1];
+	int64_t made = ref_count_dims(g->out, 0, g->nd), width = g->out[g->nd - 1];
 	if (ref_count(y) == 0)
 		return;
-	for (int64_t image = 0; image < y->dim[0] * m; image++) {
-		int64_t oc = image % m, first = oc / of_group * per;
+	for (int64_t image = c->part; image < y->dim[0] * m; image += ref_step(c)) {
+		int64_t oc = image % m, first = oc / of_group * per, to = image * made;
 		double bias = b ? load(b, oc, f32) : 0;
 		int64_t o[REF_GEOM_DIMS] = {0, 0, 0, 0, 0, 0};
 		do {

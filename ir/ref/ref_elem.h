@@ -104,6 +104,26 @@ REF_INLINE bool ref_advance(int64_t *at, const int64_t *dim, int rank)
 	return false;
 }
 
+/* The same, n positions further on. */
+REF_INLINE void ref_advance_by(int64_t *at, const int64_t *dim, int rank, int64_t n)
+{
+	if (n == 1) {
+		ref_advance(at, dim, rank);
+		return;
+	}
+	for (int d = rank; d-- > 0 && n > 0;) {
+		n += at[d];
+		at[d] = n % dim[d];
+		n /= dim[d];
+	}
+}
+
+/* Callers share what a loop goes through: for (i = c->part; i < n; i += ref_step(c)). */
+REF_INLINE int64_t ref_step(const RefCall *c)
+{
+	return c->parts > 1 ? c->parts : 1;
+}
+
 /* An integer that orders elements as their values do: -0 equals 0, NaN is the largest; bools and
  * numbers only. */
 int64_t ref_order_key(const RefTensor *t, int64_t i);

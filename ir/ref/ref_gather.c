@@ -10,7 +10,8 @@ void ref_gather_elements(const RefCall *c)
 	int axis = ref_axis(c->attr[ATTR_gather_elements_axis].i, x->rank), bits = ref_elem_bits(x->elem);
 	int64_t at[REF_MAX_RANK] = {0, 0, 0, 0, 0, 0, 0, 0}, from[REF_MAX_RANK], n = ref_count(y);
 	ref_strides(x->dim, x->rank, from);
-	for (int64_t i = 0; i < n; i++, ref_advance(at, y->dim, y->rank)) {
+	ref_advance_by(at, y->dim, y->rank, n > 0 ? c->part : 0);
+	for (int64_t i = c->part; i < n; i += ref_step(c), ref_advance_by(at, y->dim, y->rank, ref_step(c))) {
 		int64_t k = ref_wrap(ref_get_i64(index, i), x->dim[axis]), src = k * from[axis];
 		bool inside = k >= 0;
 		for (int d = 0; d < x->rank; d++) {
@@ -35,7 +36,7 @@ void ref_gather_nd(const RefCall *c)
 	int64_t slice = ref_count_dims(x->dim, batch + len, x->rank);
 	int64_t whole = ref_count_dims(x->dim, batch, x->rank);
 	ref_strides(x->dim, x->rank, from);
-	for (int64_t t = 0; t < batches * tuples; t++) {
+	for (int64_t t = c->part; t < batches * tuples; t += ref_step(c)) {
 		int64_t src = t / tuples * whole;
 		bool inside = true;
 		for (int d = 0; d < len; d++) {
@@ -56,7 +57,7 @@ void ref_one_hot(const RefCall *c)
 	const RefTensor *index = &c->in[0], *values = &c->in[2], *y = &c->out[0];
 	int axis = ref_axis(c->attr[ATTR_one_hot_axis].i, y->rank), bits = ref_elem_bits(y->elem);
 	int64_t depth = y->dim[axis], inner = ref_count_dims(y->dim, axis + 1, y->rank), n = ref_count(y);
-	for (int64_t i = 0; i < n; i++) {
+	for (int64_t i = c->part; i < n; i += ref_step(c)) {
 		int64_t at = i / (depth * inner) * inner + i % inner;
 		int64_t k = ref_wrap(ref_get_i64(index, at), depth);
 		ref_copy_elem(y->data, i, values->data, k == i / inner % depth, bits);

@@ -130,7 +130,7 @@ void ref_grid_sample(const RefCall *c)
 	ref_strides(x->dim, x->rank, stride);
 	if (ref_count(y) == 0)
 		return;
-	for (int64_t i = 0; i < x->dim[0] * places; i++) {
+	for (int64_t i = c->part; i < x->dim[0] * places; i += ref_step(c)) {
 		for (int d = 0; d < nd; d++)
 			taps(&g, ref_get_f64(grid, i * nd + nd - 1 - d), x->dim[d + 2], &t[d]);
 		for (int64_t ch = 0; ch < channels; ch++) {
@@ -151,7 +151,8 @@ void ref_affine_grid(const RefCall *c)
 	int nd = y->rank - 2;
 	bool align = c->attr[ATTR_affine_grid_align_corners].i != 0;
 	int64_t at[REF_MAX_RANK] = {0, 0, 0, 0, 0, 0, 0, 0}, n = ref_count_dims(y->dim, 0, y->rank - 1);
-	for (int64_t i = 0; i < n; i++, ref_advance(at, y->dim, y->rank - 1))
+	ref_advance_by(at, y->dim, y->rank - 1, n > 0 ? c->part : 0);
+	for (int64_t i = c->part; i < n; i += ref_step(c), ref_advance_by(at, y->dim, y->rank - 1, ref_step(c)))
 		for (int row = 0; row < nd; row++) {
 			int64_t from = (at[0] * nd + row) * (nd + 1);
 			double sum = ref_get_f64(theta, from + nd);
@@ -227,7 +228,8 @@ void ref_deform_conv(const RefCall *c)
 {
 	const RefTensor *bias = ref_in(c, 3), *y = &c->out[0];
 	Deform f = deform_of(c);
-	int64_t at[4] = {0, 0, 0, 0};
-	for (int64_t i = 0, n = ref_count(y); i < n; i++, ref_advance(at, y->dim, 4))
+	int64_t at[4] = {0, 0, 0, 0}, n = ref_count(y);
+	ref_advance_by(at, y->dim, 4, n > 0 ? c->part : 0);
+	for (int64_t i = c->part; i < n; i += ref_step(c), ref_advance_by(at, y->dim, 4, ref_step(c)))
 		ref_put_f64(y, i, deform_sum(c, &f, at[0], at[1], at + 2) + (bias ? ref_get_f64(bias, at[1]) : 0));
 }

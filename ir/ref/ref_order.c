@@ -99,12 +99,12 @@ void ref_top_k(const RefCall *c)
 		return;
 	int64_t k = y->dim[axis];
 	t.step = ref_count_dims(x->dim, axis + 1, x->rank);
-	for (int64_t o = 0; o < outer && k > 0; o++)
-		for (int64_t i = 0; i < t.step; i++) {
-			t.from = o * n * t.step + i;
-			t.to = o * k * t.step + i;
-			top_of_line(&t, n, k);
-		}
+	for (int64_t line = c->part; line < outer * t.step && k > 0; line += ref_step(c)) {
+		int64_t o = line / t.step, i = line % t.step;
+		t.from = o * n * t.step + i;
+		t.to = o * k * t.step + i;
+		top_of_line(&t, n, k);
+	}
 }
 
 /* -- unique -------------------------------------------------------------------------------------- */

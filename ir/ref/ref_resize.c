@@ -215,25 +215,26 @@ static void setup(Resize *r, const RefCall *c)
 
 /* -- the loops -------------------------------------------------------------------------------------- */
 
-/* To the next row: the last axis stays. */
-static void next_row(const Resize *r, int64_t *at)
+/* n rows further on: the last axis stays. */
+static void next_row(const Resize *r, int64_t *at, int64_t n)
 {
-	for (int d = r->rank - 1; d-- > 0;) {
-		if (++at[d] < r->axis[d].out)
-			return;
-		at[d] = 0;
+	for (int d = r->rank - 1; d-- > 0 && n > 0;) {
+		n += at[d];
+		at[d] = n < r->axis[d].out ? n : n % r->axis[d].out;
+		n = n < r->axis[d].out ? 0 : n / r->axis[d].out;
 	}
 }
 
 static void nearest_strip(const Resize *r, const RefTensor *x, const RefTensor *y, int64_t col, int64_t n,
-                          int64_t rows)
+                          int64_t rows, const RefCall *c)
 {
 	const Axis *inner = &r->axis[r->rank - 1];
 	int64_t from[STRIP], at[REF_MAX_RANK] = {0, 0, 0, 0, 0, 0, 0, 0};
 	int bits = ref_elem_bits(y->elem);
 	for (int64_t j = 0; j < n; j++)
 		from[j] = nearest(r, inner, col + j);
-	for (int64_t row = 0; row < rows; row++, next_row(r, at)) {
+	next_row(r, at, c->part);
+	for (int64_t row = c->part; row < rows; row += ref_step(c), next_row(r, at, ref_step(c))) {
 		int64_t base = 0, to = row * inner->out + col;
 		for (int d = 0; d < r->rank - 1; d++) {
 			int64_t i = nearest(r, &r->axis[d], at[d]);
@@ -296,7 +297,7 @@ static bool add_rows(const Resize *r, const RefTensor *x, const int64_t *at, con
 
 /* Integers are rounded to nearest and saturate. */
 static void filter_strip(const Resize *r, const RefTensor *x, const RefTensor *y, int64_t col, int64_t n,
-                         int64_t rows)
+                         int64_t rows, const RefCall *c)
 {
 	const Axis *inner = &r->axis[r->rank - 1];
 	Filter f[STRIP];
@@ -304,7 +305,8 @@ static void filter_strip(const Resize *r, const RefTensor *x, const RefTensor *y
 	bool whole = !ref_is_float(y->elem);
 	for (int64_t j = 0; j < n; j++)
 		filter(r, inner, col + j, &f[j]);
-	for (int64_t row = 0; row < rows; row++, next_row(r, at)) {
+	next_row(r, at, c->part);
+	for (int64_t row = c->part; row < rows; row += ref_step(c), next_row(r, at, ref_step(c))) {
 		double acc[STRIP];
 		for (int64_t j = 0; j < n; j++)
 			acc[j] = 0;
@@ -335,8 +337,8 @@ void ref_resize(const RefCall *c)
 	for (int64_t col = 0; col < width; col += STRIP) {
 		int64_t n = width - col < STRIP ? width - col : STRIP;
 		if (r.mode == MODE_NEAREST)
-			nearest_strip(&r, x, y, col, n, rows);
+			nearest_strip(&r, x, y, col, n, rows, c);
 		else
-			filter_strip(&r, x, y, col, n, rows);
+			filter_strip(&r, x, y, col, n, rows, c);
 	}
 }

@@ -67,7 +67,8 @@ void ref_roi_align(const RefCall *c)
 	double scale = a[ATTR_roi_align_spatial_scale].f, shift = half ? 0.5 : 0;
 	int64_t ratio = a[ATTR_roi_align_sampling_ratio].i, at[4] = {0, 0, 0, 0}, n = ref_count(y);
 	int64_t height = x->dim[2], width = x->dim[3];
-	for (int64_t i = 0; i < n; i++, ref_advance(at, y->dim, 4)) {
+	ref_advance_by(at, y->dim, 4, n > 0 ? c->part : 0);
+	for (int64_t i = c->part; i < n; i += ref_step(c), ref_advance_by(at, y->dim, 4, ref_step(c))) {
 		double p[4];
 		for (int k = 0; k < 4; k++)
 			p[k] = ref_get_f64(rois, at[0] * 4 + k) * scale - shift;
@@ -104,7 +105,8 @@ void ref_max_roi_pool(const RefCall *c)
 	const RefTensor *x = &c->in[0], *rois = &c->in[1], *y = &c->out[0];
 	double scale = c->attr[ATTR_max_roi_pool_spatial_scale].f;
 	int64_t at[4] = {0, 0, 0, 0}, n = ref_count(y), height = x->dim[2], width = x->dim[3];
-	for (int64_t i = 0; i < n; i++, ref_advance(at, y->dim, 4)) {
+	ref_advance_by(at, y->dim, 4, n > 0 ? c->part : 0);
+	for (int64_t i = c->part; i < n; i += ref_step(c), ref_advance_by(at, y->dim, 4, ref_step(c))) {
 		double p[4], best = 0;
 		int64_t image = ref_get_i64(rois, at[0] * 5), r0, r1, c0, c1;
 		for (int k = 0; k < 4; k++)

@@ -8,10 +8,10 @@ REF_INLINE void map(const RefCall *c, Function *f)
 	const RefTensor *x = &c->in[0], *y = &c->out[0];
 	int64_t n = ref_count(y);
 	if (x->elem == EL_f32)
-		for (int64_t i = 0; i < n; i++)
+		for (int64_t i = c->part; i < n; i += ref_step(c))
 			((float *)y->data)[i] = (float)f(((const float *)x->data)[i]);
 	else
-		for (int64_t i = 0; i < n; i++)
+		for (int64_t i = c->part; i < n; i += ref_step(c))
 			ref_put_f64(y, i, f(ref_get_f64(x, i)));
 }
 

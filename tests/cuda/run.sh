@@ -143,6 +143,29 @@ for n in 1 2; do
 done
 on PTX_TEST_FAIL=cuMemAlloc:2 "$client" try "$work/heavy.mlopt"
 lines "memory for parts of tiles" '^error 20 .*no memory for [0-9]+ bytes of activations' "^$first$"
+# golden vectors: by the GPU's variant, at the precision's tolerance; errors are errors
+replay() { # replay WHAT STATUS PATTERN VARIABLE=VALUE... OPTION... PACKAGE
+	what=$1 want=$2 pattern=$3
+	shift 3
+	on "$@"
+	status=$?
+	cat "$work/err" >>"$work/out"
+	[ $status -eq "$want" ] || fail "golden vectors, $what: status $status" "$work/out"
+	says "golden vectors, $what" "$pattern"
+}
+verify="$BUILD/mlopt package verify --replay"
+for precision in f32:1e-06 bf16:0.01 fp16:0.0001; do
+	compile golden ../../data/models/zoo/mlp_tabular/model --target sm_80,native --golden random:2 --precision ${precision%:*}
+	replay "$precision" 0 "^  replay: ok, 2 vectors by sm_80, NMSE at most [0-9.e-]+ of ${precision#*:}$" $verify "$work/golden.mlopt"
+	clean "golden vectors, $precision"
+done
+replay "the CPU's variant" 0 '^  replay: ok, 2 vectors by (x86_64|aarch64)' PTX_TEST_SM=75 $verify "$work/golden.mlopt"
+replay "that variant on an older device" 1 "variant 'sm_80' does not run on this machine: it needs sm_80, the best of 1 devices is sm_75" \
+	PTX_TEST_SM=75 $verify --variant sm_80 "$work/golden.mlopt"
+replay "another device" 1 'device 3' $verify --device 3 "$work/golden.mlopt"
+replay "a device that fails" 1 'CUDA_ERROR_ILLEGAL_ADDRESS' PTX_TEST_FAIL=cuStreamSynchronize:1:700 $verify "$work/golden.mlopt"
+compile golden dynamic --target sm_75 --golden random:1
+replay "open sizes" 0 '^  replay: ok, 1 vector by sm_75' $verify "$work/golden.mlopt"
 
 # one graph launch for a run: those of `client try` (6), made once for each session
 on "$client" try "$work/flat.mlopt"

@@ -3,8 +3,10 @@
 
 #include "codegen/contract.h"
 #include "codegen/device_schedule.h"
+#include "codegen/kept.h"
 #include "targets/target.h"
 #include "tests/device/device.h"
+#include "tests/unit/kernel_random.h"
 
 enum { BLOCK = 32 };
 
@@ -56,7 +58,7 @@ static int epilogue(MloKernel *k, KCursor *at, const KContract *c, const KIdx *c
 	return kb_op(at, K_add, mlo_contract_sum(c), value, kb_load(at, bias, channel, NULL, 0), -1);
 }
 
-MloKernel *device_contract(MloArena *a, const MloTarget *t, const DeviceContract *s)
+MloKernel *device_contract(MloArena *a, const MloTarget *t, const DeviceContract *s, bool half)
 {
 	MloKernel *k = mlo_kernel_new(a, s->name);
 	int64_t oy = (s->y + 2 * (s->y > 1 ? s->pad : 0) - (s->y > 1 ? s->taps : 1)) / s->stride + 1;
@@ -70,9 +72,11 @@ MloKernel *device_contract(MloArena *a, const MloTarget *t, const DeviceContract
 
 	place_input(s, &c);
 	c.zero.at = s->zero;
+	c.b.kept = half;
 	mlo_schedule_device(t, k, &c);
 	c.a_arg = mlo_kernel_arg(k, KA_IN, s->a, s->images * c.a.b0);
-	c.b_arg = mlo_kernel_arg(k, KA_IN, s->b, mlo_contract_ctiles(&c) * c.nky * c.nkx * mlo_contract_steps(&c) * c.lanes * c.dot);
+	c.b_arg = mlo_kernel_arg(k, KA_IN, c.b.elem, c.b.kept ? kept_elems(&c) : mlo_contract_ctiles(&c) * c.nky * c.nkx *
+	                                                         mlo_contract_steps(&c) * c.lanes * c.dot);
 	if (contract_has_sums(&c))
 		c.zero.s_arg = mlo_kernel_arg(k, KA_IN, EL_i32, mlo_contract_ctiles(&c) * c.nky * c.nkx * c.lanes);
 	memcpy(extent, (int64_t[]){c.nb0, 1, c.ny, c.nx, c.nc}, sizeof extent);
@@ -85,6 +89,39 @@ MloKernel *device_contract(MloArena *a, const MloTarget *t, const DeviceContract
 	return k;
 }
 
+/* Metadata at random, of terms in rising order; of terms that there are not, the weights are zero. */
+static void kept_weights(const MloKernel *k, void *const *arg)
+{
+	static const unsigned pairs[] = {0x4, 0x8, 0xc, 0x9, 0xd, 0xe}; /* second place, first place */
+	KernelRandom r = {kernel_test_seed(19)};
+	const KContract *c = k->body->contract;
+	int64_t steps = mlo_contract_steps(c), taps = c->nky * c->nkx, size = mlo_elem_bits(c->b.elem) / 8, group = kept_group(c->b.elem);
+	int32_t *sum = contract_has_sums(c) ? arg[c->zero.s_arg] : NULL;
+
+	for (int64_t i = 0; i < mlo_contract_ctiles(c) * taps * steps; i++) {
+		char *stage = (char *)arg[c->b_arg] + i * kept_stage_bytes(c);
+
+		memset(stage + kept_a_bytes(c), 0, (size_t)(kept_stage_bytes(c) - kept_a_bytes(c)));
+		for (int64_t at = 0; at < c->lanes * c->dot; at += group) {
+			int64_t lane = at / c->dot, in = at % c->dot, first = i % steps * c->dot + in;
+			unsigned bits = group == 2 ? (kernel_random(&r, 2) ? 0xe : 0x4) : pairs[kernel_random(&r, 6)];
+			int bit;
+			uint32_t *word = (uint32_t *)(void *)(stage + kept_meta_at(c, lane, in, &bit));
+
+			*word |= bits << bit;
+			for (int64_t t = 0; t < group; t++) {
+				int which = kept_which(c, in + t, bits);
+				char *w = stage + kept_term_at(c, lane, in, which < 0 ? 0 : which);
+
+				if (which >= 0 && (first + t >= c->nk || i / steps / taps * c->lanes + lane >= c->nc))
+					memset(w, 0, (size_t)size);
+				else if (which >= 0 && sum)
+					sum[i / steps * c->lanes + lane] += *(int8_t *)w;
+			}
+		}
+	}
+}
+
 void device_weights(const MloKernel *k, void *const *arg)
 {
 	const KContract *c = k->body->contract;
@@ -94,6 +131,10 @@ void device_weights(const MloKernel *k, void *const *arg)
 
 	if (sum)
 		memset(sum, 0, (size_t)(rows * c->lanes) * sizeof *sum);
+	if (c->b.kept) {
+		kept_weights(k, arg);
+		return;
+	}
 	for (int64_t i = 0; i < rows * steps * c->lanes * c->dot; i++) {
 		int64_t term = i / c->dot / c->lanes % steps * c->dot + i % c->dot, lane = i / c->dot % c->lanes;
 		int64_t row = i / c->dot / c->lanes / steps;

@@ -8,7 +8,14 @@
 bool device_open(char *why, size_t n);
 void device_close(void);
 
-typedef struct DeviceBuffer { void *host; uint64_t device; size_t bytes; } DeviceBuffer;
+/* Kernels that neither contractions nor loops take are run as tasks, too, instead of being an error. */
+extern bool device_every_kernel;
+
+typedef struct DeviceBuffer {
+	void *host;
+	uint64_t device;
+	size_t bytes, skew; /* skew: from an aligned place to where it begins on the device */
+} DeviceBuffer;
 
 /* Emits k for t, runs it with these buffers, one per argument, and brings results back.  blocks: of the grid, 0: as the launch says.
  * False: said on stdout why. */
@@ -26,9 +33,22 @@ typedef struct DeviceContract {
 	int64_t groups, taps, stride, pad, zero;
 	enum { DEVICE_BLOCKS, DEVICE_DENSE, DEVICE_ROWS } layout; /* channel blocks, NCHW, rows of channels */
 	double most;                 /* of device_same() */
-	int sms;                     /* multiprocessors that tiles are chosen for; 0: those of the device */
 } DeviceContract;
-MloKernel *device_contract(MloArena *a, const MloTarget *t, const DeviceContract *c);
+/* half: of weights without half of their terms, where the device has that (codegen/kept.h). */
+MloKernel *device_contract(MloArena *a, const MloTarget *t, const DeviceContract *c, bool half);
 /* What packed weights have to be beyond the contraction's terms, and sums of the weights where there are any. */
 void device_weights(const MloKernel *k, void *const *arg);
+
+/* An attention to try: matrices by batches and heads, of which queries may have more than keys and values. */
+enum { DEVICE_ADDED = 1, DEVICE_CHOSEN = 2, DEVICE_CAP = 4, DEVICE_DEAD = 8 /* some queries see nothing */ };
+typedef struct DeviceAttentionCase {
+	const char *name;
+	MloElem elem, word;          /* in memory; that may be multiplied */
+	int64_t batches, heads, shared, queries, keys, terms, columns;
+	enum { DEVICE_PACKED, DEVICE_APART, DEVICE_TURNED } layout; /* heads side by side in a row; apart; and keys side by side */
+	int mask;
+	double most;                 /* of device_same() */
+} DeviceAttentionCase;
+MloKernel *device_attention(MloArena *a, const MloTarget *t, const DeviceAttentionCase *s);
+void device_mask(const DeviceAttentionCase *s, const MloKernel *k, void *const *arg);
 #endif

@@ -32,6 +32,8 @@
 DRIVER(X)
 #undef X
 
+bool device_every_kernel;
+
 static void *library;
 
 enum { ALIGN = 256 };
@@ -72,6 +74,23 @@ static bool fails(int error, const char *name, const char *what)
 	return error != 0;
 }
 
+/* For a look at it: into the folder that MLO_TEST_PTX names. */
+static void write_code(const char *name, const MloBytes *code)
+{
+	const char *folder = getenv("MLO_TEST_PTX");
+	char path[300];
+	FILE *f;
+
+	if (!folder || !code)
+		return;
+	snprintf(path, sizeof path, "%s/%s.ptx", folder, name);
+	f = fopen(path, "w");
+	if (!f)
+		return;
+	fwrite(code->data, 1, code->n, f);
+	fclose(f);
+}
+
 /* PTX of one kernel, NUL-terminated. */
 static bool make_code(const MloKernel *k, const MloTarget *t, const char *name, MloLaunch *launch, MloBytes *code, MloDiag *d)
 {
@@ -79,11 +98,15 @@ static bool make_code(const MloKernel *k, const MloTarget *t, const char *name, 
 	LLVMModuleRef m = LLVMModuleCreateWithNameInContext(name, ctx);
 	bool ok = mlo_object_prepare(t, m, d) == MLO_OK;
 
-	if (ok && !mlo_device_emit_contract(m, k, t, "kernel", launch) && !mlo_device_emit_loops(m, k, t, "kernel", launch)) {
+	if (ok && device_every_kernel) {
+		ok = mlo_device_emit(m, k, t, "kernel", launch, d) == MLO_OK;
+	} else if (ok && !mlo_device_emit_contract(m, k, t, "kernel", launch) &&
+	           !mlo_device_emit_attention(m, k, t, "kernel", launch) && !mlo_device_emit_loops(m, k, t, "kernel", launch)) {
 		printf("FAIL %s: no tier takes it\n", name);
 		ok = false;
 	}
 	ok = ok && mlo_object_emit(t, m, code, NULL, d) == MLO_OK;
+	write_code(name, ok ? code : NULL);
 	mlo_diag_print(d, name, stdout);
 	LLVMDisposeModule(m);
 	LLVMContextDispose(ctx);
@@ -171,15 +194,15 @@ bool device_run(const MloKernel *k, const MloTarget *t, const char *name, Device
 	bool ok = make_code(k, t, name, &launch, &code, d) && load(&code, name, &module);
 
 	for (size_t i = 0; i < k->arg.n && ok; i++)
-		ok = !buffer[i].bytes || (!cuMemAlloc_v2(&buffer[i].device, buffer[i].bytes) &&
-		                          !cuMemcpyHtoD_v2(buffer[i].device, buffer[i].host, buffer[i].bytes));
+		ok = !buffer[i].bytes || (!cuMemAlloc_v2(&buffer[i].device, buffer[i].bytes + buffer[i].skew) &&
+		                          !cuMemcpyHtoD_v2(buffer[i].device += buffer[i].skew, buffer[i].host, buffer[i].bytes));
 	ok = ok && start(k, name, module, &launch, buffer, blocks);
 	for (size_t i = 0; i < k->arg.n; i++) {
 		if (!buffer[i].device)
 			continue;
 		if (ok)
 			cuMemcpyDtoH_v2(buffer[i].host, buffer[i].device, buffer[i].bytes);
-		cuMemFree_v2(buffer[i].device);
+		cuMemFree_v2(buffer[i].device - buffer[i].skew);
 		buffer[i].device = 0;
 	}
 	if (module)

@@ -24,8 +24,9 @@ for sm in 75 90; do
 done
 # What the loops over stages take, inside of those over tiles: no bank conflicts, and no more sectors than their elements fill.
 report=$(mktemp) || exit 2
-for case in "f32 rows" "bf16 3x3" "bf16 long rows" "u8 3x3" "i8 long rows"; do
-	PTX_TEST_REPORT=$report PTX_TEST_SM=80 MLO_TEST_SM=80 "$BUILD/tests/device/run" "$case" >/dev/null 2>&1
+for case in "f32 rows" "tf32 long rows" "bf16 3x3" "bf16 long rows" "u8 3x3" "i8 long rows" "bf16 half long rows" \
+	"i8 half long rows" "attention heads" "attention bf16"; do
+	PTX_TEST_REPORT=$report PTX_TEST_SM=80 MLO_TEST_SM=80 MLO_TEST_SMS=4 "$BUILD/tests/device/run" "$case" >/dev/null 2>&1
 	if awk '/"inside"/ { inner = !/: 0,/ }
 		inner && /"instructions"/ { hot = /"mma"|"fma"/; seen += hot }
 		inner && hot && /"global"/ { gsub(/[^0-9 ]/, ""); bad += $2 != $3 }
@@ -39,5 +40,21 @@ for case in "f32 rows" "bf16 3x3" "bf16 long rows" "u8 3x3" "i8 long rows"; do
 	fi
 done
 rm -f "$report"
+# A model whose weights are half zero, from pruning to results: all layers that are pruned leave the zeros out.
+work=$(mktemp -d) || exit 2
+trap 'rm -rf "$work"' EXIT
+for how in "2:4 bf16" "1:2 tf32"; do
+	"$BUILD/mlopt" prune "$SRC/tests/data/models/trained/mlperf_resnet8/model.onnx" --pattern "${how% *}" --method magnitude -o "$work/half.onnx" >"$work/out" 2>&1
+	"$BUILD/mlopt" compile "$work/half.onnx" --target sm_80 --precision "${how#* }" --golden random:1 --no-cache -o "$work/half.mlopt" >>"$work/out" 2>&1
+	"$BUILD/mlopt" inspect "$work/half.mlopt" --variant sm_80 >"$work/steps" 2>>"$work/out"
+	halved=$(grep -c 'half of the terms' "$work/steps")
+	if PTX_TEST_SM=80 "$BUILD/mlopt" package verify --replay "$work/half.mlopt" >>"$work/out" 2>&1 && [ "$halved" -ge 9 ]; then
+		passed=$((passed + 1))
+	else
+		echo "FAIL a model with ${how% *} zeros in ${how#* }: $halved layers leave them out"
+		cat "$work/out" "$work/steps"
+		failed=$((failed + 1))
+	fi
+done
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]

@@ -6,51 +6,13 @@
 
 #include "ir/exec.h"
 #include "passes/pass.h"
-#include "quant/ptq.h"
 #include "targets/target.h"
+#include "tests/support/models.h"
 
 enum { MOST_OUTPUTS = 64 };
 
 /* The pipeline up to kernels: integers where there are contractions, float32 operators in between. */
 static const char integers[] = "infer,qmove,fold,canon,qmove,integer,fold,widen,fold,dce";
-
-/* -- quantization --------------------------------------------------------------------------------- */
-
-static bool is_quantised(const MloGraph *g)
-{
-	const MloNode *n = g->first;
-
-	while (n && n->op != OP_quantize_linear)
-		n = n->next;
-	return n != NULL;
-}
-
-static void observe(void *user, const MloNode *n, const MloValue *v, const MloTensor *t)
-{
-	MloPtqTensor *p = mlo_ptq_tensor(user, v);
-
-	if (p && p->wanted)
-		mlo_observe(&p->stats, t->data, mlo_tensor_elems(t));
-}
-
-/* By what these inputs make of it. */
-static MloStatus quantise(MloGraph *g, const MloTensor *const *in, MloGraph **out, MloDiag *d)
-{
-	const MloPtqOptions opt = {.range = RANGE_MINMAX};
-	MloTensor *results[MOST_OUTPUTS];
-	MloPtq *q;
-
-	MLO_TRY(mlo_passes_run(g, "float", NULL, NULL, d));
-	q = mlo_ptq_new(g->arena, g, &opt);
-	for (size_t i = 0; i < q->ntensors; i++)
-		q->tensor[i].stats.bin = MLO_NEWN(g->arena, float, OBSERVE_BINS);
-	for (uint32_t i = 0; i < g->ninputs; i++)
-		observe(q, NULL, g->inputs[i], in[i]);
-	MLO_TRY(mlo_exec_graph(g->arena, g, in, results, observe, q, d));
-	mlo_ptq_ranges(q);
-	*out = mlo_graph_clone(g);
-	return *out ? mlo_ptq_apply(q, *out, NULL, d) : MLO_ERR_NOMEM;
-}
 
 /* What is quantised is all that comes out; of very much, the end. */
 static void reveal(MloGraph *g)
@@ -142,10 +104,12 @@ void exact_run(const char *name, const MloGraph *g, const MloTensor *const *in, 
 	MloDiag d = {0};
 	MloStatus st = plain && x.a ? MLO_OK : MLO_ERR_NOMEM;
 
-	if (st == MLO_OK && is_quantised(plain))
+	if (st == MLO_OK && support_is_quantised(plain))
 		quantised = mlo_graph_clone(plain);
 	else if (st == MLO_OK)
-		st = quantise(plain, in, &quantised, &d);
+		st = support_quantise(plain, in, &quantised, &d);
+	if (st == MLO_OK && !quantised)
+		st = mlo_error(&d, MLO_ERR_MODEL, "there is nothing to quantise");
 	if (st == MLO_OK) {
 		reveal(quantised);
 		reference = mlo_graph_clone(quantised);

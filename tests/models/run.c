@@ -9,25 +9,23 @@
  * quantised form is exact, too (exact.h).
  * With --gpu models run for that target only, by the driver that is found, --macs: those with no more multiply-adds
  * than N. */
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "ir/exec.h"
 #include "ir/ref/ref_tree.h"
 #include "tests/models/exact.h"
+#include "tests/support/models.h"
 #include "tools/compile.h"
-#include "tools/npy.h"
 
 /* The bounds at float32 and at reduced precision: normalised mean squared error of each output. */
 #define BOUND 1e-8
 #define BOUND_REDUCED 1e-3
 
-/* Multiply-adds of a model that is worth emulating at all levels of Arm. */
+/* Multiply-adds of a model that is worth emulating at all levels of Arm, and on a GPU at reduced precision, too. */
 #define SMALL 2e7
 /* Of one that is worth interpreting the code of a GPU for. */
 #define SMALL_ON_GPU 1e8
@@ -40,97 +38,6 @@ typedef struct Gpus {
 	int n;
 	double macs; /* of models that are worth it */
 } Gpus;
-
-typedef struct Model {
-	const char *name;
-	char onnx[5000];
-	MloArena *a;
-	MloGraph *g;
-	MloTensor *in[64], *want[64];
-} Model;
-
-static MloTensor *read_npy(Model *m, const char *path, MloDiag *d)
-{
-	MloTensor *t = NULL;
-
-	return mlo_npy_read(m->a, path, &t, d) == MLO_OK ? t : NULL;
-}
-
-/* Inputs bind the dimensions that the model leaves open. */
-static MloStatus load_bound(Model *m, const char *const *names, size_t n, MloDiag *d)
-{
-	const char **shape = MLO_NEWN(m->a, const char *, n + 1);
-	MloLoadOptions opt = {.shapes = shape, .nshapes = n};
-
-	for (size_t i = 0; i < n; i++) {
-		MloStr s = {.arena = m->a};
-
-		mlo_str_add(&s, "%s=", names[i]);
-		for (int k = 0; k < m->in[i]->rank; k++)
-			mlo_str_add(&s, "%s%lld", k ? "x" : "", (long long)m->in[i]->dim[k]);
-		shape[i] = mlo_str_text(&s);
-	}
-	return mlo_load_model(m->onnx, &opt, &m->g, d);
-}
-
-static MloStatus load_folder(Model *m, const char *folder, MloDiag *d)
-{
-	char path[5000];
-	json_error_t je;
-	json_t *meta, *in, *out, *v;
-	const char *key, *names[64];
-	MloTensor *t[64];
-	size_t n = 0;
-	MloStatus st;
-
-	snprintf(path, sizeof path, "%s/meta.json", folder);
-	snprintf(m->onnx, sizeof m->onnx, "%s/model.onnx", folder);
-	meta = json_load_file(path, 0, &je);
-	in = json_object_get(meta, "inputs");
-	out = json_object_get(meta, "outputs");
-	json_object_foreach(in, key, v) {
-		snprintf(path, sizeof path, "%s/%s", folder, json_string_value(v));
-		names[n] = key;
-		m->in[n] = t[n] = read_npy(m, path, d);
-		if (!t[n++])
-			return MLO_ERR_IO;
-	}
-	st = load_bound(m, names, n, d);
-	for (uint32_t i = 0; st == MLO_OK && i < m->g->ninputs; i++)
-		for (size_t k = 0; k < n; k++)
-			if (!strcmp(names[k], m->g->inputs[i]->name))
-				m->in[i] = t[k];
-	for (uint32_t i = 0; st == MLO_OK && i < m->g->noutputs; i++) {
-		const char *file = json_string_value(json_object_get(out, m->g->output_names[i]));
-
-		snprintf(path, sizeof path, "%s/%s", folder, file ? file : "");
-		m->want[i] = read_npy(m, path, d);
-		if (!m->want[i])
-			st = MLO_ERR_IO;
-	}
-	json_decref(meta);
-	return st;
-}
-
-static MloStatus load_zoo(Model *m, const char *stem, MloDiag *d)
-{
-	char path[5000];
-	MloLoadOptions opt = {.quiet = true};
-
-	snprintf(m->onnx, sizeof m->onnx, "%s.onnx", stem);
-	MLO_TRY(mlo_load_model(m->onnx, &opt, &m->g, d));
-	for (uint32_t i = 0; i < m->g->ninputs; i++) {
-		snprintf(path, sizeof path, "%s.in%u.npy", stem, i);
-		if (!(m->in[i] = read_npy(m, path, d)))
-			return MLO_ERR_IO;
-	}
-	for (uint32_t i = 0; i < m->g->noutputs; i++) {
-		snprintf(path, sizeof path, "%s.out%u.npy", stem, i);
-		if (!(m->want[i] = read_npy(m, path, d)))
-			return MLO_ERR_IO;
-	}
-	return MLO_OK;
-}
 
 static double seconds(void)
 {
@@ -288,15 +195,10 @@ static int left_out(unsigned levels)
 	return n;
 }
 
-/* Where a model of the list is, and what its line says. */
-typedef struct Entry {
-	const char *name, *path;
-	bool zoo, int8;
-} Entry;
-
-static void run_everywhere(Model *m, const Entry *e, ArmLevels *arm, Turn *turn, Score *score)
+static void run_everywhere(Model *m, const ModelEntry *e, ArmLevels *arm, Turn *turn, Score *score)
 {
 	static const Gpus gpus = {.target = {"sm_80"}, .n = 1, .macs = SMALL_ON_GPU};
+	static const Gpus reduced = {.target = {"sm_80"}, .precision = {"tf32"}, .n = 1, .macs = SMALL};
 	RunHow native = {.target = "native", .level = 2, .threads = 1, .scratch = arm->scratch};
 	RunHow file = {.target = "native", .level = 2, .threads = 2, .file = true, .scratch = arm->scratch};
 
@@ -305,6 +207,7 @@ static void run_everywhere(Model *m, const Entry *e, ArmLevels *arm, Turn *turn,
 	arm->which = turn->emulated ? choose_levels(m, &turn->last) : 0;
 	run_levels(m, arm, score);
 	run_gpus(m, &gpus, arm->scratch, score);
+	run_gpus(m, &reduced, arm->scratch, score);
 	turn->left_out += left_out(arm->which);
 	if (take_splits(m))
 		run_how(m, "on-thresholds", &native, score);
@@ -312,31 +215,31 @@ static void run_everywhere(Model *m, const Entry *e, ArmLevels *arm, Turn *turn,
 		exact_run(e->name, m->g, (const MloTensor *const *)m->in, arm, score);
 }
 
-static void run_model(const Entry *e, const Gpus *gpus, ArmLevels *arm, Turn *turn, Score *score)
-{
-	Model m = {.name = e->name, .a = mlo_arena_new()};
-	MloDiag d = {0};
+/* Where models run. */
+typedef struct Run {
+	Gpus gpus;
+	ArmLevels arm;
+	Turn turn;
+	Score score;
+} Run;
 
-	if ((e->zoo ? load_zoo(&m, e->path, &d) : load_folder(&m, e->path, &d)) != MLO_OK) {
+static void run_model(void *user, const ModelEntry *e)
+{
+	Run *r = user;
+	MloDiag d = {0};
+	Model m;
+
+	if (support_load(e, &m, &d) != MLO_OK) {
 		printf("FAIL %s: cannot be loaded\n", e->name);
 		mlo_diag_print(&d, "models", stdout);
-		score->failed++;
-	} else if (gpus->n) {
-		run_gpus(&m, gpus, arm->scratch, score);
+		r->score.failed++;
+	} else if (r->gpus.n) {
+		run_gpus(&m, &r->gpus, r->arm.scratch, &r->score);
 	} else {
-		run_everywhere(&m, e, arm, turn, score);
+		run_everywhere(&m, e, &r->arm, &r->turn, &r->score);
 	}
 	mlo_diag_free(&d);
-	mlo_graph_free(m.g);
-	mlo_arena_free(m.a);
-}
-
-static bool wanted(const char *name, int argc, char **argv)
-{
-	for (int i = 0; i < argc; i++)
-		if (strstr(name, argv[i]))
-			return true;
-	return argc == 0;
+	support_unload(&m);
 }
 
 /* The first NAME's place in argv; 0: they are wrong. */
@@ -376,52 +279,25 @@ static void say_left_out(const Gpus *gpus, const Turn *turn)
 		                     : "no emulator, or no cross compiler built the runner");
 }
 
-static void run_list(FILE *f, char **names, int n, const Gpus *gpus, ArmLevels *arm, Turn *turn, Score *score)
-{
-	const char *models = getenv("MLOPT_MODELS"), *zoo = getenv("MLOPT_ZOO");
-	char line[256], path[4096];
-
-	while (fgets(line, sizeof line, f)) {
-		Entry e = {.name = line, .path = path, .zoo = !strchr(line, '/'), .int8 = strstr(line, " int8")};
-		const char *folder = e.zoo ? zoo : models;
-
-		line[strcspn(line, " \n")] = 0;
-		if (!*line || *line == '#' || !wanted(line, n, names))
-			continue;
-		snprintf(path, sizeof path, "%s/%s%s", folder ? folder : "", line, e.zoo ? ".onnx" : "/model.onnx");
-		if (!folder || access(path, R_OK)) {
-			printf("SKIP %s: not in %s\n", line, e.zoo ? "MLOPT_ZOO" : "MLOPT_MODELS");
-			score->skipped++;
-			continue;
-		}
-		snprintf(path, sizeof path, "%s/%s", folder, line);
-		run_model(&e, gpus, arm, turn, score);
-	}
-}
-
 int main(int argc, char **argv)
 {
 	static const char *const qemu[] = {"qemu-aarch64-static", "qemu-aarch64", NULL};
 	const char *list = getenv("MLOPT_MODEL_LIST"), *emulator = support_tool("MLOPT_TEST_QEMU", qemu);
 	char scratch[] = "/tmp/mlopt-models-XXXXXX", cmd[128];
-	ArmLevels arm = {.emulator = emulator, .runner = getenv("MLOPT_TEST_RUNNER"), .scratch = scratch};
-	Turn turn = {.emulated = *emulator && arm.runner && *arm.runner};
-	Gpus gpus = {.macs = INFINITY};
-	Score score = {0};
-	int first = options(&gpus, argc, argv);
-	FILE *f = list ? fopen(list, "r") : NULL;
+	Run r = {.gpus.macs = INFINITY,
+	         .arm = {.emulator = emulator, .runner = getenv("MLOPT_TEST_RUNNER"), .scratch = scratch}};
+	int first = options(&r.gpus, argc, argv);
 
-	if (!first || !f || !mkdtemp(scratch)) {
+	r.turn.emulated = *emulator && r.arm.runner && *r.arm.runner;
+	if (!first || !mkdtemp(scratch) || !support_models(list, argv + first, argc - first, run_model, &r, &r.score)) {
 		fprintf(stderr, "usage: run [--gpu TARGET[:PRECISION]]... [--macs N] [NAME...]; "
 		                "MLOPT_MODEL_LIST must name the list of models\n");
 		return 2;
 	}
-	run_list(f, argv + first, argc - first, &gpus, &arm, &turn, &score);
-	fclose(f);
-	say_left_out(&gpus, &turn);
-	score.skipped += turn.left_out;
+	say_left_out(&r.gpus, &r.turn);
+	r.score.skipped += r.turn.left_out;
 	snprintf(cmd, sizeof cmd, "rm -rf %s", scratch);
 	if (system(cmd))
 		fprintf(stderr, "cannot remove %s\n", scratch);
-	return support_finish(&score);
+	return support_finish(&r.score);
 }

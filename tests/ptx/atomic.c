@@ -105,6 +105,7 @@ static void decode_atom(PtxParse *p, PtxInst *i, const PtxOp *op)
 	int mode;
 
 	i->space = (uint8_t)ptx_take_space(s);
+	p->func->atomics |= i->space != PTX_SHARED;
 	while (ptx_take_one(s, hints) >= 0)
 		;
 	mode = ptx_take_one(s, names);

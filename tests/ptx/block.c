@@ -334,19 +334,42 @@ static void run_block(PtxBlock *b)
 	}
 }
 
+static bool has_atomics(const PtxExec *x)
+{
+	for (uint32_t f = 0; f < x->kernel->nreached; f++)
+		if (x->kernel->reached[f]->atomics)
+			return true;
+	return false;
+}
+
+/* How many of the grid's blocks run. */
+static uint64_t how_many(const PtxExec *x, uint64_t blocks)
+{
+	const uint64_t few = x->middle ? x->middle : x->sample && !has_atomics(x) ? x->sample : blocks;
+
+	return few < blocks ? few : blocks;
+}
+
+/* The i-th of n of them. */
+static uint32_t which(const PtxExec *x, uint64_t i, uint64_t n, uint64_t blocks)
+{
+	if (x->backwards)
+		i = n - 1 - i;
+	return (uint32_t)(x->middle && n < blocks ? blocks / 2 / n * n + i : (i + 1) * blocks / n - 1);
+}
+
 void ptx_exec_run(PtxExec *x)
 {
-	const uint64_t all = (uint64_t)x->grid[0] * x->grid[1] * x->grid[2], few = x->sample && x->sample < all ? x->sample : all;
-	const uint64_t first = few < all ? all / 2 / few * few : 0;
 	PtxBlock *b = &x->block;
+	const uint64_t blocks = (uint64_t)x->grid[0] * x->grid[1] * x->grid[2], n = how_many(x, blocks);
 	fenv_t env;
 
 	/* whoever launches may count denormals as zero */
 	fegetenv(&env);
 	fesetenv(FE_DFL_ENV);
 	prepare(x);
-	for (uint64_t n = 0; n < few && !x->error; n++) {
-		b->linear = (uint32_t)(first + (x->backwards ? few - 1 - n : n));
+	for (uint64_t i = 0; i < n && !x->error; i++) {
+		b->linear = which(x, i, n, blocks);
 		b->id[0] = b->linear % x->grid[0];
 		b->id[1] = b->linear / x->grid[0] % x->grid[1];
 		b->id[2] = b->linear / x->grid[0] / x->grid[1];

@@ -4,8 +4,10 @@
  *
  * Environment: PTX_TEST_SM (75, 80, 86, 89, 90: the device; 80 if unset), PTX_TEST_DRIVER (CUDA version of the driver:
  * 12060), PTX_TEST_MEMORY (bytes of device memory), PTX_TEST_MANAGED (0: host and device may not touch managed memory
- * at a time), PTX_TEST_ORDER (backwards: the blocks of a grid, from the last one on), PTX_TEST_SAMPLE
- * (so many blocks of each grid alone, in its middle: what they do is counted, results are wrong), PTX_TEST_STEPS (instructions of warps until a kernel counts as endless), PTX_TEST_FAIL=function:n[:error]
+ * at a time), PTX_TEST_ORDER (backwards: the blocks of a grid, from the last one on), PTX_TEST_BLOCKS (only so many
+ * blocks of a grid run, the last one and others at equal distances; all of them of kernels with atomic operations on
+ * global memory), PTX_TEST_SAMPLE (so many blocks of each grid alone, neighbours in its middle: what they do is counted,
+ * results are wrong), PTX_TEST_STEPS (instructions of warps until a kernel counts as endless), PTX_TEST_FAIL=function:n[:error]
  * (the n-th call of that function fails), PTX_TEST_VERBOSE (texts that do not load say why on stderr), PTX_TEST_REPORT
  * (a file that gets what was counted and found, as JSON; %p in its name becomes the process's number). */
 #ifndef MLOPT_TESTS_PTX_DRIVER_H

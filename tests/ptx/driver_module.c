@@ -317,8 +317,9 @@ CUresult cu_run_kernel(const CuNode *n)
 	x->params = n->params;
 	x->counts = c->module->counts;
 	x->backwards = order && !strcmp(order, "backwards");
-	x->sample = cu_setting("PTX_TEST_SAMPLE", 0);
+	x->middle = cu_setting("PTX_TEST_SAMPLE", 0);
 	x->launch = ++cu_state.launches;
+	x->sample = cu_setting("PTX_TEST_BLOCKS", 0);
 	x->steps_left = cu_setting("PTX_TEST_STEPS", UINT64_C(1) << 31);
 	cu_stats_launch(c->stats);
 	ptx_exec_run(x);

@@ -84,6 +84,7 @@ typedef struct PtxShadow { /* of 4 bytes of shared memory */
  * an atomic operation, and then a fence, before it reads. */
 typedef struct PtxOrder {
 	bool fenced;             /* a fence stands behind all that was written */
+	unsigned epoch;          /* how often the block has told others */
 	bool acquired;           /* a fence stands behind an atomic operation, of this warp at this time of its clock */
 	unsigned acquirer;
 	uint32_t acquire_clock;
@@ -115,11 +116,12 @@ struct PtxExec {
 	PtxError error;
 	char finding[512];       /* what the error is */
 	bool backwards;          /* the last block comes first */
-	uint64_t sample;         /* so many neighbouring blocks alone, from a multiple of as many in the middle on; 0: all of them */
 	uint64_t launch;         /* number of the launch */
+	uint64_t sample;         /* only so many blocks run, the last one and others at equal distances, but all that use atomics; 0: all */
+	uint64_t middle;         /* only so many blocks run, neighbours from a multiple of as many in the middle on; 0: all */
 	uint64_t steps_left;     /* instructions of warps until the launch counts as endless */
 	PtxBlock block;
-	bool *published;         /* by block: all it wrote can be read by who has acquired that; NULL: by none yet */
+	uint8_t *published;      /* by block: what it wrote in so many epochs can be read by who has acquired that; NULL: nothing yet */
 	char *files;
 	size_t file_bytes;
 };
@@ -128,7 +130,7 @@ struct PtxExec {
 void ptx_check_fence(PtxWarp *w);
 
 /* Runs a kernel: the grid's blocks, one after the other. x->kernel, grid, threads, dynamic_shared,
- * params, counts, backwards, sample and steps_left are given. */
+ * params, counts, backwards, sample, middle and steps_left are given. */
 void ptx_exec_run(PtxExec *x);
 void ptx_exec_free(PtxExec *x);
 

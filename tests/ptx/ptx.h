@@ -134,6 +134,7 @@ struct PtxFunc {
 	PtxFunc *next;
 	const char *name;
 	bool entry, defined, visiting;
+	bool atomics;                /* in global memory: blocks may work together */
 	PtxModule *module;
 	PtxInst *code;
 	uint32_t ncode, room;

@@ -471,13 +471,12 @@ static int is_case(const struct dirent *e)
 int main(int argc, char **argv)
 {
 	char scratch[] = "/tmp/mlopt-suite-XXXXXX", cmd[128];
-	const char *share = getenv("MLOPT_TEST_PART"); /* "I/N": each Nth case from I on */
 	struct dirent **list;
 	Score score = {0};
-	int n, part = 0, parts = 1;
+	int n, part, parts;
 
-	if (share && (sscanf(share, "%d/%d", &part, &parts) != 2 || parts < 1)) {
-		fprintf(stderr, "MLOPT_TEST_PART is I/N, not '%s'\n", share);
+	if (!support_part(&part, &parts)) {
+		fprintf(stderr, "MLOPT_TEST_PART is not I/N\n");
 		return 2;
 	}
 	if (argc < 2 || (n = scandir(argv[1], &list, is_case, alphasort)) < 0 || !mkdtemp(scratch)) {

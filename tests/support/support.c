@@ -197,3 +197,12 @@ const char *support_tool(const char *env, const char *const *names)
 	}
 	return "";
 }
+
+bool support_part(int *part, int *parts)
+{
+	const char *share = getenv("MLOPT_TEST_PART");
+
+	*part = 0;
+	*parts = 1;
+	return !share || (sscanf(share, "%d/%d", part, parts) == 2 && *part >= 0 && *part < *parts);
+}

@@ -43,6 +43,8 @@ double support_nmse(const MloTensor *got, const MloTensor *want);
 /* Counts for the last line of a test program. */
 typedef struct Score { int passed, failed, skipped; } Score;
 int support_finish(const Score *s); /* prints "N passed, N failed, N skipped"; exit status */
+/* The share of the work that is this process's: MLOPT_TEST_PART is "I/N", each Nth from I on; unset: all.  False: it is not that. */
+bool support_part(int *part, int *parts);
 /* What keeps packages for GPUs from running here; NULL: nothing, there is a driver (of the tests, tests/ptx, or a real one). */
 const char *support_no_gpu(void);
 /* Path of a program or "" : first of the environment variable, then PATH. */

@@ -435,7 +435,7 @@ double kernel_number(MloElem t, const void *p)
 		memcpy(&d, p, 8);
 		return d;
 	}
-	if (t == EL_f32) {
+	if (t == EL_f32 || t == EL_tf32) {
 		memcpy(&f, p, 4);
 		return f;
 	}

@@ -55,6 +55,22 @@ static const char contract_text[] =
 	"    a2[v2*512 + v3*64 + v4] = %2\n"
 	"  }\n"
 	"}\n";
+static const char attention_text[] =
+	"kernel attention(in f32[800], in f32[960], in f32[960], in f32[2400], out f32[800]) vars(2, 2, 40, 60, 10) {\n"
+	"  par v0 < 2 {\n"
+	"    par v1 < 2 {\n"
+	"      attention nq=40 nk=60 terms=10 nv=10 q_arg=0 k_arg=1 v_arg=2 q.row=10 q.col=1 k.row=1 k.col=60 v.row=8 v.col=1"
+	" var[0]=2 var[1]=3 var[2]=4 word=f32 rows=32 keys=16 q_at=v0*400 k_at=v0*300 v_at=v0*480 first=v1*32 {\n"
+	"        %0 = product.f32\n"
+	"        %1 = load.f32 a3[v2*60 + v3]\n"
+	"        %2 = add.f32 %0, %1\n"
+	"      } %2 {\n"
+	"        %3 = product.f32\n"
+	"        a4[v0*400 + v2*10 + v4] = %3\n"
+	"      }\n"
+	"    }\n"
+	"  }\n"
+	"}\n";
 static const char call_text[] =
 	"kernel softmax(in f32[12], out f32[12]) vars() {\n"
 	"  call softmax (a0 f32[3,4], none) -> (a1 f32[3,4]) {axis=-2}\n"
@@ -92,9 +108,9 @@ static const char guard_text[] =
 
 static void by_hand(void)
 {
-	static const char *const texts[] = {contract_text, call_text, sizes_text, size_loop_text, open_text};
+	static const char *const texts[] = {contract_text, attention_text, call_text, sizes_text, size_loop_text, open_text};
 
-	for (int i = 0; i < 5; i++) {
+	for (int i = 0; i < 6; i++) {
 		MloArena *a = mlo_arena_new();
 		MloDiag d = {0};
 		MloKernel *k = parse(a, texts[i], &d);
@@ -102,7 +118,7 @@ static void by_hand(void)
 		mlo_diag_print(&d, "test", stdout);
 		CU_ASSERT_PTR_NOT_NULL_FATAL(k);
 		CU_ASSERT_STRING_EQUAL(print(a, k), texts[i]);
-		CU_ASSERT_EQUAL(k->ntasks, i == 0 ? 6 : i == 4 ? -1 : 1);
+		CU_ASSERT_EQUAL(k->ntasks, i == 0 ? 6 : i == 1 ? 4 : i == 5 ? -1 : 1);
 		mlo_diag_free(&d);
 		mlo_arena_free(a);
 	}
@@ -128,6 +144,11 @@ static void rejects(const char *text, const char *message)
 	mlo_arena_free(a);
 }
 
+#define ATTENTION(nq, elem, rows, scores, body) \
+	"kernel k(in f32[9], in " elem "[9], out f32[9]) vars(3, 3, 3) { attention nq=" nq " nk=3 terms=1 nv=3 q_arg=0 k_arg=1 v_arg=0" \
+	" q.row=1 q.col=1 k.row=1 k.col=1 v.row=1 v.col=1 var[0]=0 var[1]=1 var[2]=2 word=f32 rows=" rows " keys=2" \
+	" q_at=0 k_at=0 v_at=0 first=0 { " scores " } %0 { " body " } }"
+
 #define BODY(args, vars, body) "kernel k(" args ") vars(" vars ") {" body "}"
 
 static void verifier(void)
@@ -146,6 +167,14 @@ static void verifier(void)
 	rejects(BODY("", "3", "seq v0 < 3 { %0 = const.i32 1 acc0 add %0 }"), "acc0 is updated before it is set");
 	rejects(BODY("", "", "%0 = const.i32 1 acc0 = %0 acc0 sub %0"), "acc0 cannot accumulate with sub");
 	rejects(BODY("", "", "%0 = product.f32"), "is not a sum of products inside a contraction");
+	rejects(ATTENTION("0", "f32", "2", "%0 = product.f32", ""), "attention of empty extents");
+	rejects(ATTENTION("s0", "f32", "2", "%0 = product.f32", ""), "expected an integer");
+	rejects(ATTENTION("3", "i8", "2", "%0 = product.f32", ""), "attention of i8");
+	rejects(ATTENTION("3", "f32", "0", "%0 = product.f32", ""), "attention without a schedule");
+	rejects(ATTENTION("3", "f32", "2", "%0 = product.i32", ""), "is not a sum of products inside a contraction");
+	rejects(ATTENTION("3", "f32", "2", "%0 = const.i32 1", ""), "attention by scores %0, which are not there");
+	rejects(ATTENTION("3", "f32", "2", "%0 = product.f32", "a2[v0*3 + v1] = %0"), "store to a2 uses v1 outside of its loop");
+	rejects(ATTENTION("3", "f32", "2", "%0 = product.f32", "%1 = product.f32 a2[v2] = %1 } seq v2 < 3 {"), "is not alone in its task");
 	rejects(BODY("", "", "%0 = const.f32 1 %0 = const.f32 2"), "a value number used once");
 	rejects("kernel k(in f32[4], sizes i64[1]) sizes(0..4) vars(4) { seq v0 < s1 { } }", "expected a declared size");
 	rejects("kernel k(sizes i64[2]) sizes(0..4) vars() { }", "a0 cannot hold the 1 sizes");

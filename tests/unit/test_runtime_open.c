@@ -195,6 +195,7 @@ static void versions(void)
 	Fixture f;
 	MlrtModel *m = NULL;
 	uint16_t major = MLRT_FORMAT_MAJOR + 1, minor = MLRT_FORMAT_MINOR + 5;
+	char text[40];
 
 	fix_init(&f);
 	fix_build(&f);
@@ -204,7 +205,8 @@ static void versions(void)
 	mlrt_model_close(m);
 	memcpy(f.bytes + offsetof(MlrtHeader, major), &major, sizeof major);
 	fix_seal(&f);
-	refused(f.bytes, f.n, MLRT_ERR_VERSION, "format 2.10");
+	snprintf(text, sizeof text, "format %u.%u", (unsigned)major, (unsigned)minor);
+	refused(f.bytes, f.n, MLRT_ERR_VERSION, text);
 	refused("MLOPT", 5, MLRT_ERR_TRUNCATED, "cut off");
 	refused("Ml", 2, MLRT_ERR_FORMAT, "not a package");
 	fix_free(&f);
