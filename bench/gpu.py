@@ -2,21 +2,25 @@
 """bench/gpu.py [OPTION]... -- kernels of NVIDIA's GPUs beside what their tensor cores could do, without such a machine.
 
 Layers of ResNet-50 and BERT are compiled for each capability and each form that its tensor cores have (--form f32: the ordinary
-units), one ONNX model each, and run on the PTX interpreter of tests/ptx, which counts what warps execute. Of the kernel that
-multiplies, the table has, for a tile of one block: products of tensor cores (multiply-adds for f32), accesses of shared memory
-and sectors of global memory, each of 32 bytes; of the innermost loop that multiplies the share of products among its math
-instructions (moves, accesses and control are none), and what was found there of bank conflicts and sectors that were not filled;
-registers by NVIDIA's ptxas where there is one; blocks that a multiprocessor can hold at a time.
+units), one ONNX model each, and run on the PTX interpreter of tests/ptx, which counts what warps execute: of the blocks of one tile,
+in the middle of the grid. Of the kernel that multiplies, the table has, for a block: products of tensor cores (multiply-adds for
+f32), cycles of shared memory and sectors of global memory, each of 32 bytes; of the innermost loop that multiplies the share of
+products among its math instructions (moves, accesses and control are none), and what was found there of bank conflicts and sectors
+that were not filled; registers by NVIDIA's ptxas where there is one; blocks that a multiprocessor can hold at a time.
 
 The bound is the time that the slowest of these takes, if all else is hidden behind it, as a share of the device's peak for the
 form (targets/gpus.def): products (tensor), instructions issued, four a cycle and integer ones two (issue), shared memory's 128
-bytes a cycle (shared), the 64 bytes a cycle that a multiprocessor gets from L2 (L2), and memory's bandwidth for what the layer
-reads and writes once (memory); the first four on the multiprocessor that gets the most blocks, of which `filled` says how evenly
-they are laid. It is modelled, not measured: latencies are assumed to be hidden, and ptxas may add or remove instructions.
+bytes a cycle (shared), the 48 bytes a cycle that a multiprocessor gets from L2 where all of them read (L2), and memory's bandwidth
+for what the layer reads and writes once (memory); the first four on the multiprocessor that gets the most blocks, of which `filled`
+says how evenly they are laid. Where blocks share a tile (`a tile`), the last of them also reads all their sums from L2, behind
+everything else. It is modelled, not measured: latencies are assumed to be hidden, and ptxas may add or remove instructions.
+`possible` is what the layer could reach on any code: its products at the peak, or its bytes at memory's bandwidth, if that takes
+longer.
 
---update writes the table into docs/PERFORMANCE.md, between the marks that are there.
+--update writes the table into docs/PERFORMANCE.md, between the marks that are there; that takes about four minutes on two cores.
 """
 import argparse
+import concurrent.futures
 import json
 import os
 import re
@@ -31,18 +35,22 @@ import mca
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 TARGETS = ["sm_75", "sm_80", "sm_86", "sm_90"]
-# as in bench/mca.py, and images (sequences)
-LAYERS = [(("1x1 256-64, 56", 1, 256, 64, 56, 1), 1), (("3x3 64-64, 56", 3, 64, 64, 56, 1), 1), (("3x3 128-128, 28", 3, 128, 128, 28, 1), 1),
-          (("3x3 256-256, 14", 3, 256, 256, 14, 1), 1), (("1x1 1024-256, 14", 1, 1024, 256, 14, 1), 1),
-          (("3x3 512-512, 7", 3, 512, 512, 7, 1), 1), (("3x3 256-256, 14", 3, 256, 256, 14, 1), 8),
-          (("matrix 768-768, 128", 0, 768, 768, 128, 1), 1), (("matrix 768-3072, 128", 0, 768, 3072, 128, 1), 1),
-          (("matrix 3072-768, 128", 0, 3072, 768, 128, 1), 8)]
+# as in bench/mca.py
+LAYERS = [("7x7 3-64, 112 by 2", 7, 3, 64, 112, 2), ("1x1 64-256, 56", 1, 64, 256, 56, 1), ("1x1 256-64, 56", 1, 256, 64, 56, 1),
+          ("3x3 64-64, 56", 3, 64, 64, 56, 1), ("3x3 128-128, 28", 3, 128, 128, 28, 1), ("1x1 512-128, 28", 1, 512, 128, 28, 1),
+          ("3x3 256-256, 14", 3, 256, 256, 14, 1), ("1x1 1024-256, 14", 1, 1024, 256, 14, 1), ("1x1 256-1024, 14", 1, 256, 1024, 14, 1),
+          ("3x3 512-512, 7", 3, 512, 512, 7, 1), ("1x1 2048-512, 7", 1, 2048, 512, 7, 1), ("matrix 768-768, 128", 0, 768, 768, 128, 1),
+          ("matrix 768-3072, 128", 0, 768, 3072, 128, 1), ("matrix 3072-768, 128", 0, 3072, 768, 128, 1)]
+IMAGES = [1, 8]  # or sequences
+LARGE = 0.5e9    # operations of layers that the summary counts
+# bytes of an activation, as kernels read and write it, and of a weight; activations may be as short as weights
+SIZES = {"f32": (4, 4), "fp16": (2, 2), "bf16": (2, 2), "int8": (1, 1)}
 TENSOR_FORMS = ["fp16", "bf16", "int8"]
 FORMS = ["f32"] + TENSOR_FORMS
 MARKS = ("<!-- bench/gpu.py -->", "<!-- end of bench/gpu.py -->")
 MATH = ("int", "float", "fma", "mma", "convert", "compare")
 ALU = ("int", "compare", "convert")  # half as many lanes as a warp has threads
-SCHEDULERS, SHARED_BYTES, L2_BYTES, SECTOR, WARP, REGISTERS = 4, 128, 64, 32, 32, 64 << 10
+SCHEDULERS, SHARED_BYTES, L2_BYTES, SECTOR, WARP, REGISTERS = 4, 128, 48, 32, 32, 64 << 10
 
 
 def devices():
@@ -84,10 +92,10 @@ def find_step(build_dir, package):
     return steps[0] if len(steps) == 1 else None
 
 
-def count(build_dir, package, target, folder):
-    """What its kernel did in all, and in its steady loop."""
+def count(build_dir, package, target, folder, parts):
+    """What the blocks of a tile did in all, and in their steady loop."""
     report = os.path.join(folder, "report.json")
-    call([os.path.join(build_dir, "mlopt"), "run", package], PTX_TEST_REPORT=report, PTX_TEST_SM=target[3:],
+    call([os.path.join(build_dir, "mlopt"), "run", package], PTX_TEST_REPORT=report, PTX_TEST_SM=target[3:], PTX_TEST_SAMPLE=str(parts),
          LD_LIBRARY_PATH=os.path.join(build_dir, "tests", "ptx", ".libs"),
          MLRT_CUDA_LIBRARY=os.path.join(build_dir, ".libs", "libmlopt_rt_cuda.so.0"))
     with open(report) as f:
@@ -111,53 +119,98 @@ def resident(device, launch):
     return max(1, min(device["threads"] // launch["threads"], REGISTERS // registers, device["shared"] // shared))
 
 
-def bound(device, form, step, kernel):
+def traffic(layer, images, activation, weight):
+    """Bytes that a layer reads and writes once, inside of a network."""
+    name, k, inputs, outputs, size, stride = layer
+    rows = size * size if k else size
+    return images * rows * (stride * stride * inputs + outputs) * activation + max(k * k, 1) * inputs * outputs * weight
+
+
+def bound(device, form, step, kernel, layer, images):
     """What limits it, its share of the peak, and how evenly blocks lie on multiprocessors."""
-    n, blocks = kernel["instructions"], step["launch"]["blocks"]
-    most = -(-blocks // device["sms"])
-    hz, peak, total = device["ghz"] * 1e9, device["peak"][form] * 1e12, sum(n.values())
-    share = most / blocks / hz  # of the busiest one, in seconds for a cycle of all
+    n, launch = kernel["instructions"], step["launch"]
+    blocks, parts = launch["blocks"], launch.get("parts", 1)
+    most, total = -(-blocks // device["sms"]), sum(n.values())
+    hz, peak = device["ghz"] * 1e9, device["peak"][form] * 1e12
+    share = most / parts / hz  # of the busiest multiprocessor, in seconds for a cycle of a tile's blocks
+    meet = parts * launch["kept"] / L2_BYTES if parts > 1 else 0  # of the last one, which others do not do
     times = {"tensor": step["flops"] / peak * most * device["sms"] / blocks,
              "issue": max(total, (sum(n.get(x, 0) for x in ALU) * 2)) / SCHEDULERS * share,
              "shared": shared_cycles(kernel) * share,
-             "L2": kernel["global"]["sectors"] * SECTOR / L2_BYTES * share,
-             "memory": step["bytes"] / (device["gbytes"] * 1e9)}
+             "L2": (kernel["global"]["sectors"] * SECTOR / L2_BYTES - meet) * share}
+    for name in times:
+        times[name] += -(-blocks // parts // device["sms"]) * meet / hz
+    times["memory"] = traffic(layer, images, *SIZES[form]) / (device["gbytes"] * 1e9)
     slowest = max(times, key=times.get)
     return slowest, step["flops"] / peak / times[slowest], blocks / (most * device["sms"])
 
 
-def row(build_dir, target, device, layer, images, form, folder):
-    path, package = os.path.join(folder, "layer.onnx"), os.path.join(folder, "layer.mlopt")
-    build(path, layer, images, form)
-    call([os.path.join(build_dir, "mlopt"), "compile", path, "-o", package, "--target", target, "--no-cache", "--no-tuned", "--precision",
-          form if form in ("bf16", "fp16") else "f32"])
-    step = find_step(build_dir, package)
-    kernel, loop, which = count(build_dir, package, target, folder)
-    launch, blocks, n = step["launch"], step["launch"]["blocks"], loop["instructions"]
-    slowest, share, filled = bound(device, form, step, kernel)
+def registers_of(launch):
+    spills = launch.get("spills", 0)
+    return "%s%s" % (launch.get("registers", "?"), ", %d bytes spilled" % spills if spills else "")
+
+
+def possible(device, form, step, layer, images):
+    size = SIZES[form][1]
+    products, memory = step["flops"] / device["peak"][form] / 1e12, traffic(layer, images, size, size) / device["gbytes"] / 1e9
+    return products / max(products, memory)
+
+
+def row(o, target, form, layer, images):
+    """A line of the table, and device, form, operations, bound and what is possible."""
+    device = devices()[target]
+    with tempfile.TemporaryDirectory() as folder:
+        path, package = os.path.join(folder, "layer.onnx"), os.path.join(folder, "layer.mlopt")
+        build(path, layer, images, form)
+        call([os.path.join(o.build, "mlopt"), "compile", path, "-o", package, "--target", target, "--no-cache", "--no-tuned", "--precision",
+              form if form in ("bf16", "fp16") else "f32"])
+        step = find_step(o.build, package)
+        launch = step["launch"]
+        parts = launch.get("parts", 1)
+        kernel, loop, which = count(o.build, package, target, folder, parts)
+    n = loop["instructions"]
+    slowest, share, filled = bound(device, form, step, kernel, layer, images)
+    best = possible(device, form, step, layer, images)
     math, held = sum(n.get(x, 0) for x in MATH), resident(device, launch)
     stray = loop["global"]["sectors"] - loop["global"]["ideal_sectors"]
-    return "| %s | %s | %d | %s%s | %d x %d | %.0f | %s | %.0f%% | %d | %d | %d | %d%% | %d, %d | %.0f%% | %.0f%% %s |" % (
-        device["name"], layer[0], images, form, "" if which == "mma" or form == "f32" else " (no tensor cores)", blocks, launch["threads"],
-        launch["shared"] / 1024, launch.get("registers", "?"), 100 * held * launch["threads"] / device["threads"],
-        kernel["instructions"].get(which, 0) // blocks, shared_cycles(kernel) // blocks, kernel["global"]["sectors"] // blocks,
-        100 * n.get(which, 0) // math, loop["shared"]["conflicts"], stray, 100 * filled, 100 * share, slowest)
+    line = "| %s | %s | %d | %s%s | %d x %d | %s | %.0f | %s | %.0f%% | %d | %d | %d | %d%% | %d, %d | %.0f%% | %.0f%% %s | %.0f%% |" % (
+        device["name"], layer[0], images, form, "" if which == "mma" or form == "f32" else " (no tensor cores)", launch["blocks"],
+        launch["threads"], parts if parts > 1 else "", launch["shared"] / 1024, registers_of(launch),
+        100 * held * launch["threads"] / device["threads"], kernel["instructions"].get(which, 0) // parts, shared_cycles(kernel) // parts,
+        kernel["global"]["sectors"] // parts, 100 * n.get(which, 0) // math, loop["shared"]["conflicts"], stray, 100 * filled,
+        100 * share, slowest, 100 * best)
+    return line, (device["name"], form, step["flops"], share, best)
+
+
+def summary(found):
+    """Of large layers, for each device and form, how many reach so much of the peak, or of what is possible."""
+    lines = ["", "Layers above %g GFLOP whose bound is at least 70 %% of the peak, of those for which that is possible; and at least 70 %% of what is"
+             " possible, of all:" % (LARGE / 1e9), "", "| device | form | of the peak | of what is possible |", "|---" * 4 + "|"]
+    groups = {}
+    for device, form, flops, share, best in found:
+        if flops >= LARGE:
+            groups.setdefault((device, form), []).append((share, best))
+    for (device, form), g in groups.items():
+        can = [share for share, best in g if best >= 0.7]
+        lines.append("| %s | %s | %d of %d | %d of %d |" % (device, form, sum(x >= 0.7 for x in can), len(can),
+                                                           sum(share >= 0.7 * best for share, best in g), len(g)))
+    return lines
 
 
 def table(o):
-    lines = ["| device | layer | images | form | blocks x threads | KiB shared | registers | occupancy | products | cycles of shared memory | sectors "
-             "| products of the loop's math | conflicts, stray sectors | filled | bound |", "|---" * 15 + "|"]
-    gpus = devices()
-    with tempfile.TemporaryDirectory() as folder:
-        for target in o.target or TARGETS:
-            for form in o.form or TENSOR_FORMS:
-                if form == "bf16" and target == "sm_75":
-                    continue  # multiplies none
-                for layer, images in LAYERS:
-                    if images > 1 and form == "f32":
-                        continue  # a large one takes long there, and its loop is that of the others
-                    lines.append(row(o.build, target, gpus[target], layer, images, form, folder))
-                    print(lines[-1], flush=True)
+    lines = ["| device | layer | images | form | blocks x threads | a tile | KiB shared | registers | occupancy | products | cycles of shared memory "
+             "| sectors | products of the loop's math | conflicts, stray sectors | filled | bound | possible |", "|---" * 17 + "|"]
+    wanted = [(o, target, form, layer, images) for target in o.target or TARGETS for form in o.form or TENSOR_FORMS
+              if (target, form) != ("sm_75", "bf16")  # multiplies none
+              for layer in LAYERS if not o.layer or o.layer in layer[0] for images in IMAGES]
+    found = []
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for line, result in pool.map(lambda w: row(*w), wanted):
+            lines.append(line)
+            found.append(result)
+            print(line, flush=True)
+    lines += summary(found)
+    print("\n".join(summary(found)))
     return "\n".join(lines) + "\n"
 
 
@@ -166,8 +219,11 @@ def main():
     p.add_argument("--build", default="build", help="where the program and the interpreter were built (make check-build)")
     p.add_argument("--target", action="append", choices=TARGETS)
     p.add_argument("--form", action="append", choices=FORMS)
+    p.add_argument("--layer", help="those whose names have this in them")
     p.add_argument("--update", action="store_true")
     o = p.parse_args()
+    if o.update and (o.target or o.form or o.layer):
+        p.error("--update writes the whole table")
     text = table(o)
     if o.update:
         mca.update(os.path.join(ROOT, "docs", "PERFORMANCE.md"), text, MARKS)

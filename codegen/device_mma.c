@@ -1,6 +1,6 @@
 /* codegen/device_mma.c -- contractions on tensor cores.
  *
- * A block has four warps; a warp makes a part of the tile, fragments of 16 x 8 sums that stay in registers.  In shared memory
+ * A warp makes a part of the tile, fragments of 16 x 8 sums that stay in registers.  In shared memory
  * a row of A, or a column of B, is 64 or 128 bytes of a stage, in pieces of 16 bytes which are turned by the number of the row: the
  * eight pieces that a phase of ldmatrix or of a store touches then lie in different banks.
  *
@@ -8,6 +8,7 @@
  * of no bytes, which leave zeros.  Where A has to be converted, or before 8.0, a stage is read into registers before the one at
  * hand is multiplied, and written to the other half of shared memory behind that. */
 #include "codegen/device_mma_stage.h"
+#include "codegen/device_plan.h"
 
 const MmaKind *mma_kind(int capability, MloElem a, MloElem b)
 {
@@ -303,7 +304,7 @@ static void one_tile(Mma *m)
 static void plan_b_pieces(Mma *m)
 {
 	Emit *e = m->t.e;
-	int rest = b_bytes(m) / PIECE % THREADS;
+	int rest = b_bytes(m) / PIECE % m->t.threads;
 
 	for (int j = 0; j < m->b_pieces; j++)
 		m->b_size[j] = NULL;
@@ -338,79 +339,25 @@ static void begin(Mma *m)
 		mma_make_table(m);
 }
 
-/* Pieces of A: elements that lie beside each other, at multiples of their number. */
-static bool pieces_fit(const KContract *c, const MmaKind *kind)
+static void take_plan(Mma *m, const DevicePlan *p)
 {
-	int64_t n = (int64_t)PIECE_WORDS * mma_word_elems(kind);
-	const int64_t whole[] = {c->a.b0, c->a.b1, c->a.y, c->a.x, c->group_k, c->a.block < c->nk || c->group_k ? c->a.blk : 0};
-
-	/* channels of stages and pieces add up */
-	if ((c->a.block < c->nk || c->group_k) && ((c->a.block % c->dot && c->dot % c->a.block) || c->group_k % c->a.block))
-		return false;
-	if (c->a.k != 1 || ((c->a.block < c->nk || c->group_k) && c->a.block % n) || (c->nk % n && c->a.block % n))
-		return false;
-	for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
-		if (whole[i] < 0 || whole[i] % n)
-			return false;
-	return true;
-}
-
-/* Shared memory for a few stages, of which two blocks have room on a multiprocessor. */
-static int choose_stages(const Mma *m, const MloGpu *gpu)
-{
-	int most = gpu->sm_shared / 2 - 1024, n;
-
-	if (!m->async)
-		return 2;
-	most = most < gpu->block_shared ? most : gpu->block_shared;
-	n = (most - (int)mma_sizes_bytes(m)) / stage_bytes(m);
-	return mma_walk_stages(m, n > MAX_STAGES ? MAX_STAGES : n < 2 ? 2 : n);
-}
-
-/* Slices that share out the channels of taps or rows of taps evenly, so that they walk in steps: three of three rows in the place of
- * two or more. */
-static int choose_slices(const Mma *m, const MloKernel *k, const MloGpu *gpu)
-{
-	enum { ROWS = 3 };
-	int64_t bytes = (int64_t)m->stages * stage_bytes(m) + mma_sizes_bytes(m);
-	int registers = m->mt * m->nt * 4 + OTHER_REGISTERS, n = device_tile_slices(&m->t, k, gpu, m->share, bytes, registers);
-
-	if (n == 1 || m->per_tap % (n * m->t.parts) == 0 || m->t.c->nky % ROWS || m->t.parts > 1)
-		return n;
-	return ROWS * bytes <= gpu->block_shared && ROWS * THREADS * registers <= gpu->sm_registers ? ROWS : n;
-}
-
-static void choose_shape(Mma *m, const MloKernel *k, const MloGpu *gpu)
-{
-	enum { MOST = 128, LEAST = 64, LEAST_STAGES = 2, MOST_STAGED = 64 * THREADS /* sums */ };
 	DeviceTile *t = &m->t;
 
-	t->rows = MOST;
-	while (t->rows > LEAST && (device_tile_count(k, t->c, t->rows, t->columns) < gpu->sms * 3 / 4 ||
-	                           LEAST_STAGES * stage_bytes(m) + mma_sizes_bytes(m) > gpu->block_shared ||
-	                           (!m->async && t->rows * t->columns > MOST_STAGED)))
-		t->rows /= 2;
-	m->warps_n = t->columns >= 64 ? 2 : 1;
-	m->warps_m = WARPS / m->warps_n;
+	t->rows = p->rows;
+	t->threads = p->warps_m * p->warps_n * DEVICE_WARP;
+	t->slices = p->slices;
+	t->parts = p->parts;
+	m->words = p->words;
+	m->stages = p->stages;
+	m->warps_m = p->warps_m;
+	m->warps_n = p->warps_n;
 	m->mt = t->rows / m->warps_m / 16;
 	m->nt = t->columns / m->warps_n / 8;
-	m->a_pieces = t->rows * m->words / PIECE_WORDS / THREADS;
+	m->a_pieces = t->rows * m->words / PIECE_WORDS / t->threads;
 	m->b_pieces = b_pieces(m);
-	m->stages = choose_stages(m, gpu);
-	t->parts = device_tile_parts(t, k, gpu, m->all, 4);
+	m->per_tap = (t->c->nk + t->c->dot - 1) / t->c->dot;
+	m->all = m->per_tap * t->c->nky * t->c->nkx;
 	m->share = m->all / t->parts;
-	t->slices = choose_slices(m, k, gpu);
-}
-
-bool mma_fits(const KContract *c, const MmaKind *kind, int columns)
-{
-	int words = c->dot / mma_word_elems(kind);
-
-	return !c->wino && !c->depth && !c->sparse.spread && !c->scale.on && c->b.packed && c->nk > 0 && c->nc > 0 &&
-	       !c->a_at && !c->y_lo &&
-	       c->nky * c->nkx <= MOST_TAPS && (words == MMA_LEAST_WORDS || words == MMA_MOST_WORDS) &&
-	       columns % 16 == 0 && columns <= 128 && columns * words >= PIECE_WORDS * THREADS && pieces_fit(c, kind) &&
-	       (!c->group_k || (c->group_c > 0 && c->group_c % columns == 0));
 }
 
 static LLVMValueRef aligned(Mma *m)
@@ -428,19 +375,17 @@ bool device_mma(LLVMModuleRef module, const MloKernel *k, const MloTarget *targe
 	int columns = c->vecs * c->lanes;
 	const MmaKind *kind = mma_kind(target->gpu->capability, c->a.elem, c->b.elem);
 	DeviceFrame f;
-	Mma m = {.t = {.f = &f, .e = &f.e, .s = k->body, .c = c, .columns = columns, .depth = c->dot, .threads = THREADS}, .kind = kind};
+	Mma m = {.t = {.f = &f, .e = &f.e, .s = k->body, .c = c, .columns = columns, .depth = c->dot}, .kind = kind};
+	DevicePlan plan;
 	LLVMValueRef ok;
 	DeviceIf fast;
 	EmitLoop l;
 
-	if (!kind || !mma_fits(c, kind, columns))
+	if (!kind || c->dot % mma_word_elems(kind) || !device_plan(target, k, c, columns, c->dot / mma_word_elems(kind), &plan))
 		return false;
-	m.words = c->dot / mma_word_elems(kind);
 	m.quarters = target->gpu->capability < 80;
 	m.async = !m.quarters && mlo_elem_bits(c->a.elem) == mlo_elem_bits(kind->word);
-	m.per_tap = (c->nk + c->dot - 1) / c->dot;
-	m.all = m.per_tap * c->nky * c->nkx;
-	choose_shape(&m, k, target->gpu);
+	take_plan(&m, &plan);
 	device_tile_kernel(&m.t, module, k, target, symbol);
 	f.few_registers = !m.async;
 	*launch = device_tile_launch(&m.t, k, (int64_t)m.stages * stage_bytes(&m), (int64_t)m.mt * 16 * columns);

@@ -11,7 +11,8 @@
 #include "targets/target.h"
 
 enum { MMA_LEAST_WORDS = 16, MMA_MOST_WORDS = 32 }; /* of a stage, for each row or column */
-enum { MMA_LEAST_PIECES = 512 };                    /* words of a stage of B: a piece for each thread */
+enum { MMA_LEAST_COLUMNS = 16, MMA_MOST_COLUMNS = 256 }; /* of a tile */
+enum { MMA_MOST_TAPS = 28 };
 
 /* How elements are multiplied; LLVM's names of intrinsics. */
 typedef struct MmaKind {
@@ -23,7 +24,5 @@ typedef struct MmaKind {
 
 /* NULL: there is no such product on a device of that capability. */
 const MmaKind *mma_kind(int capability, MloElem a, MloElem b);
-/* Can stages of c->dot terms be brought and multiplied in tiles of so many columns? */
-bool mma_fits(const KContract *c, const MmaKind *kind, int columns);
 static inline int mma_word_elems(const MmaKind *m) { return 32 / (int)mlo_elem_bits(m->word); }
 #endif

@@ -31,7 +31,7 @@ void mma_plan_pieces(Mma *m)
 {
 	DeviceTile *t = &m->t;
 	Emit *e = t->e;
-	int along = m->words / PIECE_WORDS, step = THREADS / along;
+	int along = m->words / PIECE_WORDS, step = t->threads / along;
 	LLVMTypeRef mem = emit_mem_type(e, t->c->a.elem);
 	LLVMValueRef row = tile_div(e, t->thread, along), k, at;
 
@@ -43,7 +43,7 @@ void mma_plan_pieces(Mma *m)
 		at = tile_add(e, m->row[j].at, k);
 		m->from[j] = LLVMBuildGEP2(e->b, mem, e->arg[t->c->a_arg], &at, 1, "from");
 	}
-	m->a_step = m->b_step = step * m->words * 4; /* THREADS pieces */
+	m->a_step = m->b_step = step * m->words * 4; /* that many pieces */
 	m->a_to = tile_add(e, m->own, mma_piece_at(m, row, m->q));
 	m->b_to = tile_addc(e, t->c->b.kept ? tile_add(e, m->own, tile_mul(e, t->thread, PIECE)) : m->a_to, a_bytes(m));
 	m->sizes_at = m->sizes < 0 ? NULL : tile_addc(e, tile_mul(e, row, (int64_t)m->a_pieces * 4), m->sizes);
@@ -199,7 +199,7 @@ void mma_copy(Mma *m, const Stage *s, LLVMValueRef base, int64_t behind)
 	for (int j = 0; j < m->a_pieces; j++)
 		mma_copy_piece(m, a_to, behind + (int64_t)j * m->a_step, input_at(m, s, j), 0, size[j]);
 	for (int j = 0; j < m->b_pieces; j++)
-		mma_copy_piece(m, b_to, behind + (int64_t)j * m->b_step, weights, (int64_t)j * THREADS * PIECE, m->b_size[j]);
+		mma_copy_piece(m, b_to, behind + (int64_t)j * m->b_step, weights, (int64_t)j * m->t.threads * PIECE, m->b_size[j]);
 }
 
 /* -- through registers ------------------------------------------------------------------------------- */
@@ -287,7 +287,7 @@ void mma_fetch_input(Mma *m, const LLVMValueRef *from, int64_t behind, const LLV
 void mma_fetch_weights(Mma *m, LLVMValueRef from, int64_t behind)
 {
 	for (int j = 0; j < m->b_pieces; j++)
-		LLVMBuildStore(m->t.e->b, load_words(m, from, behind + (int64_t)j * THREADS * PIECE, NULL), m->b[j]);
+		LLVMBuildStore(m->t.e->b, load_words(m, from, behind + (int64_t)j * m->t.threads * PIECE, NULL), m->b[j]);
 }
 
 void mma_fetch(Mma *m, const Stage *s)

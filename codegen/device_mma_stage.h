@@ -5,8 +5,8 @@
 #include "codegen/device_tile.h"
 #include "codegen/kept.h"
 
-enum { WARPS = 4, THREADS = WARPS * DEVICE_WARP, PIECE = 16 /* bytes */, PIECE_WORDS = 4, STEP = 8 /* words of a product */ };
-enum { MAX_PIECES = 8, MAX_SUMS = 128, MAX_STAGES = 4, MAX_STEPS = MMA_MOST_WORDS / STEP, MOST_TAPS = 28, OTHER_REGISTERS = 96 };
+enum { PIECE = 16 /* bytes */, PIECE_WORDS = 4, STEP = 8 /* words of a product */ };
+enum { MAX_PIECES = 8, MAX_SUMS = 128, MAX_STAGES = 4, MAX_STEPS = MMA_MOST_WORDS / STEP };
 enum { MOST_TABLE = 512, TABLE_BYTES = 16 };
 
 typedef struct Mma {
@@ -59,13 +59,13 @@ static inline int b_bytes(const Mma *m)
 
 static inline int b_pieces(const Mma *m)
 {
-	return (b_bytes(m) / PIECE + THREADS - 1) / THREADS;
+	return (b_bytes(m) / PIECE + m->t.threads - 1) / m->t.threads;
 }
 
 /* What threads without a last piece of B leave as zeros is beyond it. */
 static inline int stage_bytes(const Mma *m)
 {
-	return a_bytes(m) + b_pieces(m) * THREADS * PIECE;
+	return a_bytes(m) + b_pieces(m) * m->t.threads * PIECE;
 }
 
 static inline LLVMValueRef byte_at(const Mma *m, LLVMValueRef at)
@@ -110,7 +110,7 @@ void mma_put(Mma *m, LLVMValueRef base, int64_t behind); /* and from there to `b
 /* The thread's pieces of A, each so many bytes behind a pointer, into registers; size: 0 where there is none; NULL: there always is. */
 void mma_fetch_input(Mma *m, const LLVMValueRef *from, int64_t behind, const LLVMValueRef *size);
 void mma_fetch_weights(Mma *m, LLVMValueRef from, int64_t behind);
-/* Where the thread's first piece of B lies, for a stage; pieces behind it follow THREADS pieces later. */
+/* Where the thread's first piece of B lies, for a stage; pieces behind it follow t.threads pieces later. */
 LLVMValueRef mma_weights_at(Mma *m, LLVMValueRef number);
 /* cp.async of a piece.  to, from: and so many bytes behind; bytes: NULL: all of PIECE. */
 void mma_copy_piece(Mma *m, LLVMValueRef to, int64_t to_behind, LLVMValueRef from, int64_t from_behind, LLVMValueRef bytes);
@@ -131,6 +131,6 @@ void mma_multiply(Mma *m, LLVMValueRef base, int64_t behind);
 /* device_mma_walk.c: all stages of a tile, where each of them lies at a place that is known. */
 bool mma_walks(const Mma *m);                  /* can it? */
 bool mma_walks_in_steps(const Mma *m);         /* without the table of stages */
-int mma_walk_stages(const Mma *m, int most);   /* a number that suits it */
+int mma_walk_stages(const KContract *c, int most); /* a number that suits it */
 void mma_walk(Mma *m);
 #endif

@@ -58,7 +58,7 @@ void mma_load_sizes(Mma *m, LLVMValueRef tap, int64_t behind, LLVMValueRef *size
 {
 	Emit *e = m->t.e;
 	LLVMValueRef from = byte_at(m, tile_add(e, m->sizes_at, tap)), at, v;
-	int most = PIECE / 4, n = m->a_pieces < most ? m->a_pieces : most;
+	int n = m->a_pieces % 4 == 0 ? 4 : m->a_pieces % 2 == 0 ? 2 : 1; /* of a load */
 
 	for (int j = 0; j < m->a_pieces; j += n) {
 		at = LLVMBuildGEP2(e->b, LLVMInt8TypeInContext(e->ctx), from, (LLVMValueRef[]){emit_index(e, behind + (int64_t)j * 4)}, 1, "");

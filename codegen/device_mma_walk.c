@@ -136,9 +136,9 @@ bool mma_walks(const Mma *m)
 }
 
 /* Three, where a turn has three taps or nine. */
-int mma_walk_stages(const Mma *m, int most)
+int mma_walk_stages(const KContract *c, int most)
 {
-	return most > 3 && m->t.c->nkx % 3 == 0 ? 3 : most;
+	return most > 3 && c->nkx % 3 == 0 ? 3 : most;
 }
 
 /* -- where things are -------------------------------------------------------------------------------- */
@@ -223,7 +223,7 @@ static void copy_pieces(Walk *w, int64_t round, LLVMValueRef *size)
 	for (int j = 0; j < m->a_pieces; j++)
 		mma_copy_piece(m, a_to, behind + (int64_t)j * m->a_step, pointer(w, w->from[j]), p.a, size[j]);
 	for (int j = 0; j < m->b_pieces; j++)
-		mma_copy_piece(m, b_to, behind + (int64_t)j * m->b_step, pointer(w, w->weights), p.b + (int64_t)j * THREADS * PIECE, m->b_size[j]);
+		mma_copy_piece(m, b_to, behind + (int64_t)j * m->b_step, pointer(w, w->weights), p.b + (int64_t)j * m->t.threads * PIECE, m->b_size[j]);
 }
 
 static LLVMValueRef either(Walk *w, LLVMValueRef last, int64_t yes, int64_t no)

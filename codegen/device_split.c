@@ -30,7 +30,7 @@ static LLVMValueRef quad_loop(DeviceTile *t, const Quads *q, EmitLoop *l)
 {
 	int threads = t->f->team.threads;
 
-	return emit_for(t->e, l, t->f->team.thread, emit_index(t->e, q->all - (int64_t)(q->unrolled - 1) * threads),
+	return emit_for(t->e, l, device_opaque(t->e, t->f->team.thread), emit_index(t->e, q->all - (int64_t)(q->unrolled - 1) * threads),
 	                emit_index(t->e, (int64_t)q->unrolled * threads), "quad");
 }
 

@@ -296,27 +296,76 @@ static bool columns_adjacent(const DeviceTile *t)
 	return true;
 }
 
-/* What the zero point of A has added to a sum: so many times the weights of those taps that lie inside. */
+/* The sum of the weights of tap i for a column. */
+static LLVMValueRef load_tap_sum(DeviceTile *t, LLVMValueRef column, int64_t i)
+{
+	Emit *e = t->e;
+	int64_t taps = t->c->nky * t->c->nkx;
+	LLVMValueRef at = tile_mul(e, tile_div(e, column, t->columns), taps * t->columns);
+
+	at = tile_add(e, at, tile_rem(e, column, t->columns));
+	return device_load(t, t->c->zero.s_arg, tile_addc(e, at, i * t->columns), 1, NULL);
+}
+
+/* Those of a column that a thread stays in, and their sum: once for all of its outputs. */
+static void keep_tap_sums(DeviceTile *t, LLVMValueRef column)
+{
+	int64_t taps = t->c->nky * t->c->nkx;
+
+	t->tap_sums = t->c->zero.sums && taps <= DEVICE_TAP_SUMS;
+	for (int64_t i = 0; i < taps && t->tap_sums; i++) {
+		t->tap_sum[i] = load_tap_sum(t, column, i);
+		t->tap_all = i ? LLVMBuildAdd(t->e->b, t->tap_all, t->tap_sum[i], "") : t->tap_sum[i];
+	}
+}
+
+/* Is the tap at distance y of a position, and all from there to the last one, on that side? */
+static LLVMValueRef between(Emit *e, LLVMValueRef y, int64_t reach, int64_t n)
+{
+	return LLVMBuildICmp(e->b, LLVMIntULT, y, emit_index(e, n > reach ? n - reach : 0), "");
+}
+
+/* Weights of those taps that lie inside, added up.  y, x: where the first one lies. */
+static LLVMValueRef sum_inside(DeviceTile *t, LLVMValueRef y, LLVMValueRef x, LLVMValueRef column)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);
+	LLVMValueRef total = emit_const_i(i32, 0), v, in;
+
+	for (int64_t i = 0; i < c->nky * c->nkx; i++) {
+		v = t->tap_sums ? t->tap_sum[i] : load_tap_sum(t, column, i);
+		if (!always_inside(c)) {
+			in = LLVMBuildICmp(e->b, LLVMIntULT, tile_addc(e, y, i / c->nkx * c->dy), tile_num(e, c->in_y), "");
+			in = LLVMBuildAnd(e->b, in, LLVMBuildICmp(e->b, LLVMIntULT, tile_addc(e, x, i % c->nkx * c->dx), tile_num(e, c->in_x), ""), "");
+			v = LLVMBuildSelect(e->b, in, v, emit_const_i(i32, 0), "");
+		}
+		total = LLVMBuildAdd(e->b, total, v, "");
+	}
+	return total;
+}
+
+/* What the zero point of A has added to a sum: so many times the weights of those taps that lie inside, which are mostly all. */
 static LLVMValueRef zero_share(DeviceTile *t, const Position *p, LLVMValueRef column)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
 	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);
-	LLVMValueRef total = emit_const_i(i32, 0), at, v, zero = emit_const_i(i32, c->zero.at), y, x, in;
-	int64_t taps = c->nky * c->nkx;
+	LLVMValueRef y = tile_addc(e, tile_mul(e, p->y, c->sy), -c->py), x = tile_addc(e, tile_mul(e, p->x, c->sx), -c->px);
+	LLVMValueRef total, v, zero = emit_const_i(i32, c->zero.at), all;
+	DeviceIf edge;
 
-	at = tile_mul(e, tile_div(e, column, t->columns), taps * t->columns);
-	at = tile_add(e, at, tile_rem(e, column, t->columns));
-	for (int64_t i = 0; i < taps; i++) {
-		v = device_load(t, c->zero.s_arg, tile_addc(e, at, i * t->columns), 1, NULL);
-		if (!always_inside(c)) {
-			y = tile_addc(e, tile_mul(e, p->y, c->sy), i / c->nkx * c->dy - c->py);
-			x = tile_addc(e, tile_mul(e, p->x, c->sx), i % c->nkx * c->dx - c->px);
-			in = LLVMBuildICmp(e->b, LLVMIntULT, y, tile_num(e, c->in_y), "");
-			in = LLVMBuildAnd(e->b, in, LLVMBuildICmp(e->b, LLVMIntULT, x, tile_num(e, c->in_x), ""), "");
-			v = LLVMBuildSelect(e->b, in, v, emit_const_i(i32, 0), "");
-		}
-		total = LLVMBuildAdd(e->b, total, v, "");
+	if (t->tap_sums && !always_inside(c) && c->in_y > 0 && c->in_x > 0) {
+		v = emit_alloca(e, i32, "weights");
+		LLVMBuildStore(e->b, t->tap_all, v);
+		all = between(e, y, (c->nky - 1) * c->dy, c->in_y);
+		all = LLVMBuildAnd(e->b, all, between(e, x, (c->nkx - 1) * c->dx, c->in_x), "");
+		device_if(e, &edge, LLVMBuildNot(e->b, all, ""));
+		LLVMBuildStore(e->b, sum_inside(t, y, x, column), v);
+		device_endif(e, &edge);
+		total = LLVMBuildLoad2(e->b, i32, v, "");
+	} else {
+		total = sum_inside(t, y, x, column);
 	}
 	if (c->zero.given) {
 		v = device_load(t, c->zero.z_arg, emit_index(e, 0), 1, NULL);
@@ -355,19 +404,13 @@ static LLVMValueRef sum_of(DeviceTile *t, int slices, int n, LLVMValueRef row, L
 	return sum;
 }
 
-/* The epilogue of n rows whose sums are in shared memory. */
-static void outputs(DeviceTile *t, int slices, LLVMValueRef first, int n)
+/* One of n rows whose sums are in shared memory, row and column of these, if it is there. */
+static void output_at(DeviceTile *t, int slices, LLVMValueRef first, int n, LLVMValueRef row, LLVMValueRef column)
 {
 	Emit *e = t->e;
-	bool across = columns_adjacent(t);
-	LLVMValueRef i, row, column, in, sum;
-	EmitLoop l;
+	LLVMValueRef in, sum = sum_of(t, slices, n, row, column);
 	DeviceIf there;
 
-	i = emit_for(e, &l, device_opaque(e, t->f->team.thread), emit_index(e, (int64_t)n * t->columns), emit_index(e, t->f->team.threads), "output");
-	row = across ? tile_div(e, i, t->columns) : tile_rem(e, i, n);
-	column = across ? tile_rem(e, i, t->columns) : tile_div(e, i, n);
-	sum = sum_of(t, slices, n, row, column);
 	row = tile_add(e, t->row, tile_add(e, row, first));
 	column = tile_add(e, t->column, column);
 	in = LLVMBuildICmp(e->b, LLVMIntSLT, row, t->all_rows, "");
@@ -376,7 +419,35 @@ static void outputs(DeviceTile *t, int slices, LLVMValueRef first, int n)
 	device_if(e, &there, in);
 	one_output(t, row, column, sum);
 	device_endif(e, &there);
-	emit_end(e, &l);
+}
+
+/* The epilogue of n rows whose sums are in shared memory.  What lies beside each other in the result goes to neighbouring threads; each
+ * stays in its column, or row, where that is possible, so that the loop has the less to compute. */
+static void outputs(DeviceTile *t, int slices, LLVMValueRef first, int n)
+{
+	Emit *e = t->e;
+	bool across = columns_adjacent(t);
+	int inner = across ? t->columns : n, outer = across ? n : t->columns, threads = t->f->team.threads;
+	int wide = inner < threads ? inner : threads;
+	LLVMValueRef i, o, self = device_opaque(e, t->f->team.thread);
+	EmitLoop along, down;
+
+	if (inner % wide || threads % wide) {
+		i = emit_for(e, &along, self, emit_index(e, (int64_t)inner * outer), emit_index(e, threads), "output");
+		o = tile_div(e, i, inner);
+		i = tile_rem(e, i, inner);
+		output_at(t, slices, first, n, across ? o : i, across ? i : o);
+		emit_end(e, &along);
+		return;
+	}
+	i = emit_for(e, &along, tile_rem(e, self, wide), emit_index(e, inner), emit_index(e, wide), "along");
+	if (across)
+		keep_tap_sums(t, tile_add(e, t->column, i));
+	o = emit_for(e, &down, tile_div(e, self, wide), emit_index(e, outer), emit_index(e, threads / wide), "output");
+	output_at(t, slices, first, n, across ? o : i, across ? i : o);
+	emit_end(e, &down);
+	emit_end(e, &along);
+	t->tap_sums = false;
 }
 
 void device_epilogue(DeviceTile *t, int first, int n)

@@ -10,7 +10,7 @@
 #include "codegen/contract.h"
 #include "codegen/device_internal.h"
 
-enum { DEVICE_MOST_PARTS = 16 };
+enum { DEVICE_MOST_PARTS = 16, DEVICE_TAP_SUMS = 9 };
 
 typedef struct DeviceTile {
 	DeviceFrame *f;
@@ -33,6 +33,8 @@ typedef struct DeviceTile {
 	LLVMValueRef kk;          /* first channel of the tile's group in A */
 	LLVMValueRef b_at;        /* where the tile's columns begin in B */
 	int64_t terms;            /* taps * nk */
+	bool tap_sums;            /* these are there: sums of weights, per tap and in all, of the column at hand */
+	LLVMValueRef tap_sum[DEVICE_TAP_SUMS], tap_all;
 } DeviceTile;
 
 /* Row `row` of the tile in A: where its first tap lies, which may be outside. */

@@ -89,6 +89,8 @@ static bool computes(json_t *step, const char *node)
 static void print_launch(json_t *launch)
 {
 	printf(" {%.0f blocks of %.0f threads", number_of(launch, "blocks"), number_of(launch, "threads"));
+	if (number_of(launch, "parts") > 0)
+		printf(", %.0f a tile", number_of(launch, "parts"));
 	if (number_of(launch, "shared") > 0)
 		printf(", %s shared", cli_bytes(number_of(launch, "shared")));
 	if (json_object_get(launch, "registers"))

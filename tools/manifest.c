@@ -83,6 +83,22 @@ static int64_t launch_blocks(const MloStepInfo *s)
 	return each ? (s->ntasks + each - 1) / each : s->launch->blocks;
 }
 
+/* parts: blocks that share a tile, if several do, each of which keeps so many bytes of sums. */
+static json_t *describe_launch(const MloStepInfo *s)
+{
+	const int64_t blocks = launch_blocks(s);
+	json_t *j = json_object();
+
+	json_object_set_new(j, "threads", json_integer(s->launch->threads));
+	json_object_set_new(j, "blocks", json_integer(blocks));
+	json_object_set_new(j, "shared", json_integer(s->launch->shared_bytes));
+	if (s->launch->counters) {
+		json_object_set_new(j, "parts", json_integer(blocks / s->launch->counters));
+		json_object_set_new(j, "kept", json_integer((json_int_t)s->launch->scratch_bytes));
+	}
+	return j;
+}
+
 static json_t *step(const MloStepInfo *s)
 {
 	json_t *j = json_object(), *nodes = json_array(), *ops = json_array();
@@ -110,8 +126,7 @@ static json_t *step(const MloStepInfo *s)
 	json_object_set_new(j, "shape", text(s->shape));
 	json_object_set_new(j, "schedule", text(s->schedule));
 	if (s->launch)
-		json_object_set_new(j, "launch", json_pack("{s:I,s:I,s:I}", "threads", (json_int_t)s->launch->threads, "blocks",
-		                                           (json_int_t)launch_blocks(s), "shared", (json_int_t)s->launch->shared_bytes));
+		json_object_set_new(j, "launch", describe_launch(s));
 	if (s->products)
 		json_object_set_new(j, "products", text(s->products));
 	if (s->choice.from == MLO_CHOICE_MEASURED) { /* else the cost model's */

@@ -109,7 +109,7 @@ lines "a kernel fails" '^error 21 device 0 .*CUDA_ERROR_ILLEGAL_ADDRESS' "^$righ
 for f in cuDeviceGet cuDeviceGetName cuDeviceGetAttribute cuDevicePrimaryCtxRetain cuCtxPushCurrent cuModuleLoadDataEx \
 	cuModuleGetFunction cuMemAlloc cuMemHostAlloc cuMemcpyHtoD cuStreamCreate cuEventCreate cuStreamBeginCapture cuStreamEndCapture \
 	cuMemcpyHtoDAsync cuMemcpyDtoHAsync cuLaunchKernel cuGraphInstantiateWithFlags cuGraphLaunch cuEventRecord cuStreamSynchronize \
-	cuMemAllocManaged cuPointerGetAttribute cuMemsetD8Async; do
+	cuMemAllocManaged cuPointerGetAttribute; do
 	for name in flat list; do
 		for n in 1 2; do
 			on PTX_TEST_FAIL=$f:$n "$client" try "$work/$name.mlopt"
@@ -127,6 +127,22 @@ on "$client" share "$work/heavy.mlopt"
 says "what is shared" '^5 passed, 0 failed$'
 clean "what is shared"
 
+# blocks that share tiles: the same numbers whichever comes last, from run to run and session to session; counters that are not cleared
+"$BUILD/mlopt" inspect "$work/heavy.mlopt" >"$work/out"
+says "blocks share a tile" ' a tile, '
+on "$client" try "$work/heavy.mlopt"
+first=$(sed -n 1p "$work/out")
+lines "blocks in order" '^ok .' "^$first$"
+on PTX_TEST_ORDER=backwards "$client" try "$work/heavy.mlopt"
+lines "blocks backwards" "^$first$" "^$first$"
+clean "blocks backwards"
+for n in 1 2; do
+	on PTX_TEST_FAIL=cuMemsetD8Async:$n "$client" try "$work/heavy.mlopt"
+	once "counters are not cleared the ${n}th time"
+	clean "counters are not cleared the ${n}th time"
+done
+on PTX_TEST_FAIL=cuMemAlloc:2 "$client" try "$work/heavy.mlopt"
+lines "memory for parts of tiles" '^error 20 .*no memory for [0-9]+ bytes of activations' "^$first$"
 # golden vectors: by the GPU's variant, at the precision's tolerance; errors are errors
 replay() { # replay WHAT STATUS PATTERN VARIABLE=VALUE... OPTION... PACKAGE
 	what=$1 want=$2 pattern=$3

@@ -89,6 +89,17 @@ static const DeviceContract contracts[] = {
 	{"u8 depthwise", EL_u8, EL_i8, 1, 9, 9, 1, 1, 64, 3, 1, 1, 3, DEVICE_BLOCKS, 0},
 };
 
+/* As a device of so many multiprocessors would have them: tiles for whole ones. */
+static const struct { DeviceContract of; int sms; } wide[] = {
+	{{"bf16 wide tiles", EL_bf16, EL_bf16, 1, 1, 260, 96, 256, 1, 1, 1, 0, 0, DEVICE_ROWS, SHORT}, 2},
+	{{"bf16 wide tile", EL_bf16, EL_bf16, 1, 1, 256, 128, 250, 1, 1, 1, 0, 0, DEVICE_ROWS, SHORT}, 1},
+	{{"bf16 long tiles", EL_bf16, EL_bf16, 1, 17, 17, 64, 64, 1, 3, 1, 1, 0, DEVICE_BLOCKS, SHORT}, 2},
+	{{"i8 wide tiles", EL_i8, EL_i8, 1, 1, 260, 128, 256, 1, 1, 1, 0, 3, DEVICE_ROWS, 0}, 2},
+	{{"u8 long tiles", EL_u8, EL_i8, 1, 17, 17, 64, 64, 1, 3, 1, 1, 117, DEVICE_BLOCKS, 0}, 2},
+	{{"tf32 wide tiles", EL_tf32, EL_tf32, 1, 1, 260, 64, 256, 1, 1, 1, 0, 0, DEVICE_ROWS, F32}, 2},
+	{{"f16 wide tiles", EL_f32, EL_f16, 1, 1, 260, 96, 256, 1, 1, 1, 0, 0, DEVICE_ROWS, ROUNDED}, 2},
+};
+
 /* Of weights half of whose terms are zero; skew: of A, in bytes. */
 static const struct { DeviceContract of; size_t skew; } kept[] = {
 	{{"f16 half 3x3", EL_f16, EL_f16, 2, 9, 11, 64, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, SHORT}, 0},
@@ -218,6 +229,23 @@ static bool try_random_attention(MloArena *a, const MloTarget *t, uint64_t seed)
 
 /* -------------------------------------------------------------------------------------------------- */
 
+/* The device as if it had so many multiprocessors. */
+static const MloTarget *cut_down(MloArena *a, const MloTarget *t, int sms)
+{
+	MloTarget *cut = mlo_dup(a, t, sizeof *t);
+	MloGpu *gpu = mlo_dup(a, t->gpu, sizeof *t->gpu);
+	double share = (double)sms / gpu->sms;
+
+	gpu->sms = sms;
+	gpu->f32 *= share;
+	gpu->tf32 *= share;
+	gpu->f16 *= share;
+	gpu->i8 *= share;
+	gpu->gbytes *= share;
+	cut->gpu = gpu;
+	return cut;
+}
+
 static void run_all(const MloTarget *t, const char *only)
 {
 	MloArena *a = mlo_arena_new();
@@ -226,6 +254,13 @@ static void run_all(const MloTarget *t, const char *only)
 		if (!only || strstr(contracts[i].name, only))
 			count(try_kernel(a, t, device_contract(a, t, &contracts[i], false), contracts[i].name, i % 2 ? FEW_BLOCKS : 0, contracts[i].most,
 			                 0, prepare_weights, NULL));
+	for (size_t i = 0; i < sizeof wide / sizeof *wide; i++)
+		if (!only || strstr(wide[i].of.name, only)) {
+			const MloTarget *cut = cut_down(a, t, wide[i].sms);
+
+			count(try_kernel(a, cut, device_contract(a, cut, &wide[i].of, false), wide[i].of.name, i % 2 ? FEW_BLOCKS : 0,
+			                 wide[i].of.most, 0, prepare_weights, NULL));
+		}
 	for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
 		if (!only || strstr(kept[i].of.name, only))
 			count(try_kernel(a, t, device_contract(a, t, &kept[i].of, true), kept[i].of.name, i % 2 ? FEW_BLOCKS : 0, kept[i].of.most,

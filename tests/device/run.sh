@@ -13,6 +13,15 @@ for sm in 75 80 90; do
 	fi
 	passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
 done
+# Blocks that share a tile: the last one may be any of them.
+for sm in 75 90; do
+	if PTX_TEST_ORDER=backwards PTX_TEST_SM=$sm MLO_TEST_SM=$sm "$BUILD/tests/device/run" "few tiles" >/dev/null 2>&1; then
+		passed=$((passed + 1))
+	else
+		echo "FAIL sm_$sm: few tiles, from the last block on"
+		failed=$((failed + 1))
+	fi
+done
 # What the loops over stages take, inside of those over tiles: no bank conflicts, and no more sectors than their elements fill.
 report=$(mktemp) || exit 2
 for case in "f32 rows" "tf32 long rows" "bf16 3x3" "bf16 long rows" "u8 3x3" "i8 long rows" "bf16 half long rows" \

@@ -128,13 +128,14 @@ void ptx_check_landed(PtxWarp *w, uint32_t at, unsigned bytes)
 	}
 }
 
-/* -- global memory: launch (24 bits), bytes (4), how (2), block (34) -- */
+/* -- global memory: launch (18 bits), epoch of the write (6), bytes (4), how (2), block (34) -- */
 
 enum { READ = 1, READ_BY_SEVERAL, WRITTEN };
+enum { LAST_EPOCH = 63, LAUNCHES = 0x3ffff };
 
-static uint64_t mark(uint64_t launch, unsigned bytes, unsigned how, uint64_t block)
+static uint64_t mark(uint64_t launch, unsigned epoch, unsigned bytes, unsigned how, uint64_t block)
 {
-	return (launch & 0xffffff) << 40 | (uint64_t)bytes << 36 | (uint64_t)how << 34 | block;
+	return (launch & LAUNCHES) << 46 | (uint64_t)epoch << 40 | (uint64_t)bytes << 36 | (uint64_t)how << 34 | block;
 }
 
 static bool global_race(PtxWarp *w, const PtxInst *i, int lane, uint64_t at, const char *now, const char *then,
@@ -145,11 +146,11 @@ static bool global_race(PtxWarp *w, const PtxInst *i, int lane, uint64_t at, con
 	return false;
 }
 
-static bool is_known(const PtxWarp *w, uint64_t block)
+static bool is_known(const PtxWarp *w, uint64_t block, unsigned epoch)
 {
 	const PtxOrder *o = &w->block->order;
 
-	return o->acquired && before(w, o->acquirer, o->acquire_clock) && w->x->published && w->x->published[block];
+	return o->acquired && before(w, o->acquirer, o->acquire_clock) && w->x->published && w->x->published[block] > epoch;
 }
 
 /* What warps wrote that this one knows to be done is before the fence. */
@@ -161,12 +162,14 @@ void ptx_check_fence(PtxWarp *w)
 	for (unsigned n = 0; n < w->block->nwarps; n++)
 		o->fenced = o->fenced && before(w, n, w->block->warps[n].wrote);
 	if (w->updated)
-		*o = (PtxOrder){.fenced = o->fenced, .acquired = true, .acquirer = w->number, .acquire_clock = w->clock[w->number]};
+		*o = (PtxOrder){.fenced = o->fenced, .epoch = o->epoch, .acquired = true, .acquirer = w->number, .acquire_clock = w->clock[w->number]};
 }
 
-/* An atomic operation on global memory tells others what lies before the block's last fence, if that is all it wrote. */
+/* An atomic operation on global memory tells others what lies before the block's last fence, if that is all it wrote: what it writes
+ * from then on is of another epoch, the last of which has no end. */
 static void update(PtxWarp *w)
 {
+	PtxOrder *o = &w->block->order;
 	PtxExec *x = w->x;
 
 	w->updated = true;
@@ -174,30 +177,33 @@ static void update(PtxWarp *w)
 		x->published = calloc((size_t)x->grid[0] * x->grid[1] * x->grid[2], sizeof *x->published);
 	if (!x->published)
 		abort();
-	x->published[w->block->linear] = w->block->order.fenced;
+	if (o->fenced)
+		x->published[w->block->linear] = (uint8_t)(o->epoch + 1);
+	if (o->fenced && o->epoch < LAST_EPOCH)
+		o->epoch++;
 }
 
 static void written(PtxWarp *w)
 {
 	w->wrote = w->clock[w->number];
 	w->block->order.fenced = false;
-	if (w->x->published)
-		w->x->published[w->block->linear] = false;
+	if (w->x->published && w->block->order.epoch == LAST_EPOCH)
+		w->x->published[w->block->linear] = LAST_EPOCH;
 }
 
 static bool check_word(PtxWarp *w, const PtxInst *i, int lane, uint64_t at, unsigned bytes, bool writes, uint64_t *s)
 {
-	const uint64_t launch = w->x->launch & 0xffffff, block = w->block->linear, old = *s & ((UINT64_C(1) << 34) - 1);
+	const uint64_t launch = w->x->launch & LAUNCHES, block = w->block->linear, old = *s & ((UINT64_C(1) << 34) - 1);
 	unsigned how = (unsigned)(*s >> 34 & 3);
-	const unsigned touched = (unsigned)(*s >> 36 & 15);
+	const unsigned touched = (unsigned)(*s >> 36 & 15), epoch = w->block->order.epoch, then = (unsigned)(*s >> 40 & LAST_EPOCH);
 
-	if (*s >> 40 != launch)
+	if (*s >> 46 != launch)
 		how = 0;
 	if (!writes && how == WRITTEN && (touched & bytes) && (i->flags & PTX_READONLY))
 		return global_race(w, i, lane, at, "reads by .nc", "wrote", old);
 	if (!how || old == block) {
 		if (!(how == WRITTEN && !writes) && how != READ_BY_SEVERAL)
-			*s = mark(launch, how == WRITTEN || !writes ? touched | bytes : bytes, writes ? WRITTEN : READ,
+			*s = mark(launch, epoch, how == WRITTEN || !writes ? touched | bytes : bytes, writes ? WRITTEN : READ,
 				  block);
 		else if (how == READ_BY_SEVERAL && writes)
 			return global_race(w, i, lane, at, "writes", "and others read", old);
@@ -207,11 +213,11 @@ static bool check_word(PtxWarp *w, const PtxInst *i, int lane, uint64_t at, unsi
 		return global_race(w, i, lane, at, "writes", "wrote", old);
 	if (writes && how != WRITTEN && bytes == 15)
 		return global_race(w, i, lane, at, "writes", "read", old);
-	if (!writes && how == WRITTEN && (touched & bytes) && !is_known(w, old))
+	if (!writes && how == WRITTEN && (touched & bytes) && !is_known(w, old, then))
 		return global_race(w, i, lane, at, "reads", "wrote", old);
-	*s = writes           ? mark(launch, bytes, WRITTEN, block)
+	*s = writes           ? mark(launch, epoch, bytes, WRITTEN, block)
 	     : how == WRITTEN ? *s
-			      : mark(launch, touched | bytes, READ_BY_SEVERAL, old);
+			      : mark(launch, epoch, touched | bytes, READ_BY_SEVERAL, old);
 	return true;
 }
 

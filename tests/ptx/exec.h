@@ -84,6 +84,7 @@ typedef struct PtxShadow { /* of 4 bytes of shared memory */
  * an atomic operation, and then a fence, before it reads. */
 typedef struct PtxOrder {
 	bool fenced;             /* a fence stands behind all that was written */
+	unsigned epoch;          /* how often the block has told others */
 	bool acquired;           /* a fence stands behind an atomic operation, of this warp at this time of its clock */
 	unsigned acquirer;
 	uint32_t acquire_clock;
@@ -120,7 +121,7 @@ struct PtxExec {
 	uint64_t middle;         /* only so many blocks run, neighbours from a multiple of as many in the middle on; 0: all */
 	uint64_t steps_left;     /* instructions of warps until the launch counts as endless */
 	PtxBlock block;
-	bool *published;         /* by block: all it wrote can be read by who has acquired that; NULL: by none yet */
+	uint8_t *published;      /* by block: what it wrote in so many epochs can be read by who has acquired that; NULL: nothing yet */
 	char *files;
 	size_t file_bytes;
 };
