@@ -340,6 +340,7 @@ static LLVMValueRef by_instruction(Tile *t, LLVMValueRef a, LLVMValueRef b, LLVM
 LLVMValueRef contract_multiply(Tile *t, const DotOperand *a, const DotOperand *b, LLVMValueRef sum)
 {
 	Emit *e = t->e;
+	bool pairs = t->c->dot == 4 && contract_dot_pieces(e->t, t->c) == 2;
 
 	if (instruction(e->t, t->c)) {
 		/* Where both operands are of a kind, which is which makes no difference; LLVM knows those with the lane at the end. */
@@ -347,12 +348,12 @@ LLVMValueRef contract_multiply(Tile *t, const DotOperand *a, const DotOperand *b
 
 		return by_instruction(t, swap ? b->v[0] : a->v[0], swap ? a->v[0] : b->v[0], sum);
 	}
-	if (a->n == 2 && t->c->dot == 4 && by_lanes(e)) {
+	if (pairs && by_lanes(e)) {
 		for (int i = 0; i < 2; i++)
 			sum = each_lane(e, e->t->dots->i16, (LLVMValueRef[]){a->v[i], b->v[i], sum}, 3);
 		return sum;
 	}
-	if (a->n == 2 && t->c->dot == 4) {
+	if (pairs) {
 		for (int i = 0; i < 2; i++)
 			sum = LLVMBuildAdd(e->b, sum, emit_instruction(e, e->t->dots->i16, t->sum, NULL, (LLVMValueRef[]){a->v[i], b->v[i]}, 2), "");
 		return sum;

@@ -4,8 +4,8 @@
  *
  * A value becomes narrow if a contraction with constant weights reads it in steps of several products, directly or
  * behind a movement of elements, and if kernels that convert as they load and store (contractions, loops) are
- * all that touches it; bf16 on a GPU also if attention reads it.  Arithmetic stays f32: sums of products, what is fused behind them, and whatever else reads
- * the value.  Inputs and outputs of the graph keep their type.  Tf32 saves no memory, only that each product rounds what it reads:
+ * all that touches it; on a GPU also if attention reads it, but for tf32.  Arithmetic stays f32: sums of products, what is fused behind
+ * them, and whatever else reads the value.  Inputs and outputs of the graph keep their type.  Tf32 saves no memory, only that each product rounds what it reads:
  * a value that something else reads stays as it is. */
 #include "codegen/lower.h"
 #include "passes/pass.h"
@@ -58,7 +58,7 @@ static bool attends(const Narrower *w, const MloValue *v, const MloNode *n)
 {
 	const MloNode *u = n;
 
-	if (!w->lower.target->gpu || w->elem != EL_bf16 || n->op != OP_matmul || n->in[0]->data || n->in[1]->data)
+	if (!w->lower.target->gpu || w->elem == EL_tf32 || n->op != OP_matmul || n->in[0]->data || n->in[1]->data)
 		return false;
 	if (n->in[0]->def && n->in[0]->def->op == OP_softmax)
 		return n->in[1] == v;

@@ -61,14 +61,14 @@ static size_t elem_bytes(const MloValue *v)
 
 static void put_elem(const MloValue *v, const MloTensor *t, int64_t from, char *to)
 {
-	MloTensor half = {.elem = v->layout.stored, .rank = 0, .data = to, .nbytes = 2};
+	MloTensor stored = {.elem = v->layout.stored, .rank = 0, .data = to, .nbytes = elem_bytes(v)};
 	float rounded;
 
 	if (v->layout.stored == EL_tf32) {
 		rounded = mlo_round_tf32((float)mlo_tensor_f64(t, from));
 		memcpy(to, &rounded, sizeof rounded);
 	} else if (v->layout.stored) {
-		mlo_tensor_set_f64(&half, 0, mlo_tensor_f64(t, from));
+		mlo_tensor_set_f64(&stored, 0, mlo_tensor_f64(t, from));
 	} else {
 		memcpy(to, (const char *)t->data + (size_t)from * elem_bytes(v), elem_bytes(v));
 	}
@@ -392,7 +392,7 @@ static int options(Layers *x, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	static const Layers usual = {.target = {"sm_80", "sm_80", "sm_80", "sm_80"}, .precision = {NULL, "bf16", "fp16", "int8"}, .n = 4};
+	static const Layers usual = {.target = {"sm_80", "sm_80", "sm_80", "sm_80", "sm_80"}, .precision = {NULL, "tf32", "bf16", "fp16", "int8"}, .n = 5};
 	static Layers x;
 	const char *list = getenv("MLOPT_MODEL_LIST"), *levels = getenv("MLOPT_TEST_LEVELS");
 	char why[300];
