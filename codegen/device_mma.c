@@ -249,26 +249,30 @@ static void stages_registers(Mma *m)
 
 /* -- the kernel -------------------------------------------------------------------------------------- */
 
-/* Sums of the warps in rows of the block, to where the epilogue finds them.  The places are not to be in registers all the time. */
+/* Sums of the warps in rows of the block, to where the epilogue finds them.  The places are not to be in registers all the time.  Rows eight
+ * apart are turned alike, and the first columns of fragments are bits of their own, which turning flips: a place for each column of
+ * fragments is enough. */
 static void store_sums(Mma *m)
 {
 	Emit *e = m->t.e;
-	LLVMValueRef lane = device_opaque(e, m->lane), warp_n = device_opaque(e, m->warp_n), slice = device_opaque(e, m->t.slice), row, column, v;
-	LLVMValueRef g = tile_div(e, lane, 4), pair = tile_mul(e, tile_rem(e, lane, 4), 2);
-	LLVMTypeRef two = LLVMVectorType(m->sum_type, 2);
+	LLVMValueRef lane = device_opaque(e, m->lane), warp_n = device_opaque(e, m->warp_n), slice = device_opaque(e, m->t.slice);
+	LLVMValueRef column = tile_add(e, tile_mul(e, warp_n, (int64_t)m->nt * 8), tile_mul(e, tile_rem(e, lane, 4), 2));
+	LLVMValueRef first = device_sum_at(&m->t, slice, m->mt * 16, tile_div(e, lane, 4), column), at, v;
+	LLVMTypeRef two = LLVMVectorType(m->sum_type, 2), i32 = LLVMInt32TypeInContext(e->ctx);
 
-	for (int i = 0; i < m->mt * m->nt * 2; i++) {
-		int fragment = i / 2, half = i % 2;
+	for (int j = 0; j < m->nt; j++) {
+		at = device_word(e, LLVMBuildXor(e->b, first, emit_index(e, (int64_t)j * 8), ""));
+		for (int i = 0; i < m->mt * 2; i++) {
+			LLVMValueRef row = emit_index(e, (int64_t)i * 8 * m->t.columns);
 
-		row = tile_addc(e, g, fragment / m->nt * 16 + half * 8);
-		column = tile_addc(e, tile_add(e, tile_mul(e, warp_n, (int64_t)m->nt * 8), pair), (int64_t)(fragment % m->nt) * 8);
-		v = LLVMGetPoison(two);
-		for (int k = 0; k < 2; k++) {
-			LLVMValueRef sum = LLVMBuildLoad2(e->b, m->sum_type, m->sum[fragment * 4 + half * 2 + k], "");
+			v = LLVMGetPoison(two);
+			for (int k = 0; k < 2; k++) {
+				LLVMValueRef sum = LLVMBuildLoad2(e->b, m->sum_type, m->sum[(i / 2 * m->nt + j) * 4 + i % 2 * 2 + k], "");
 
-			v = LLVMBuildInsertElement(e->b, v, sum, emit_index(e, k), "");
+				v = LLVMBuildInsertElement(e->b, v, sum, emit_index(e, k), "");
+			}
+			LLVMSetAlignment(LLVMBuildStore(e->b, v, LLVMBuildInBoundsGEP2(e->b, i32, at, &row, 1, "")), 8);
 		}
-		LLVMSetAlignment(LLVMBuildStore(e->b, v, device_word(e, device_sum_at(&m->t, slice, m->mt * 16, row, column))), 8);
 	}
 }
 

@@ -144,12 +144,20 @@ static Position position(DeviceTile *t, LLVMValueRef row)
 	Position p = {.b0 = t->b0, .b1 = t->b1};
 
 	p.x = split(t, &row, tile_num(t->e, c->nx));
-	p.y = t->together ? split(t, &row, tile_num(t->e, c->ny)) : row;
-	if (t->together) {
+	p.y = row;
+	if (t->together && c->nb0 == 1 && c->nb1 == 1) {
+		p.b0 = p.b1 = emit_index(t->e, 0);
+	} else if (t->together) {
+		p.y = split(t, &row, tile_num(t->e, c->ny));
 		p.b1 = split(t, &row, tile_num(t->e, c->nb1));
 		p.b0 = row;
 	}
 	return p;
+}
+
+static bool always_inside(const KContract *c)
+{
+	return c->nky == 1 && c->nkx == 1 && !c->py && !c->px;
 }
 
 /* Rows behind the last one are like it: what comes of them is not stored. */
@@ -162,6 +170,8 @@ DeviceRow device_row(DeviceTile *t, LLVMValueRef row)
 	Position p;
 
 	at = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, at, last, ""), at, last, "");
+	if (t->together && always_inside(c) && c->nb0 == 1 && c->nb1 == 1 && c->sy == 1 && c->sx == 1 && c->nx > 0 && c->a.y == c->nx * c->a.x)
+		return (DeviceRow){tile_mul(e, at, c->a.x), emit_index(e, 0), emit_index(e, 0)}; /* pixels of an image, one behind the other */
 	p = position(t, at);
 	r.y = tile_addc(e, tile_mul(e, p.y, c->sy), -c->py);
 	r.x = tile_addc(e, tile_mul(e, p.x, c->sx), -c->px);
@@ -173,11 +183,6 @@ DeviceRow device_row(DeviceTile *t, LLVMValueRef row)
 static LLVMValueRef both(Emit *e, LLVMValueRef a, LLVMValueRef b)
 {
 	return a ? LLVMBuildAnd(e->b, a, b, "") : b;
-}
-
-static bool always_inside(const KContract *c)
-{
-	return c->nky == 1 && c->nkx == 1 && !c->py && !c->px;
 }
 
 LLVMValueRef device_term(DeviceTile *t, const DeviceRow *r, LLVMValueRef term, LLVMValueRef *inside)
