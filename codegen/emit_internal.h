@@ -66,7 +66,7 @@ bool emit_converts_nan(const Emit *e);               /* to integer 0; minima and
 /* a and b, 64 bits each, side by side in each 128 bits of a vector of i64; and such a pair from memory. */
 LLVMValueRef emit_pair(Emit *e, LLVMValueRef a, LLVMValueRef b, int bytes);
 LLVMValueRef emit_pair_load(Emit *e, LLVMValueRef at, int bytes);
-/* An f32 of a thread as the i32 that tensor cores take: rounded, to the nearest, halves away from zero. */
+/* f32 as the i32 that tensor cores take, lanes or one: rounded, to the nearest, halves away from zero. */
 LLVMValueRef emit_tf32_bits(Emit *e, LLVMValueRef x);
 /* Lanes of f32 as those of bf16, by the instruction that comes with products of these; NULL: there is none for so many. */
 LLVMValueRef emit_bf16_bits(Emit *e, LLVMValueRef x);

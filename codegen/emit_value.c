@@ -101,8 +101,14 @@ LLVMValueRef emit_from_memory(Emit *e, MloElem elem, LLVMValueRef v)
 
 LLVMValueRef emit_tf32_bits(Emit *e, LLVMValueRef x)
 {
-	MLO_ASSERT(mlo_target_tf32(e->t) && !emit_lanes(x));
-	return emit_intrinsic(e, "llvm.nvvm.f2tf32.rna", NULL, 0, &x, 1);
+	LLVMTypeRef i32 = float_like(x, LLVMInt32TypeInContext(e->ctx));
+	LLVMValueRef w = LLVMBuildBitCast(e->b, x, i32, ""), r;
+
+	MLO_ASSERT(mlo_target_tf32(e->t));
+	if (!emit_lanes(x))
+		return emit_intrinsic(e, "llvm.nvvm.f2tf32.rna", NULL, 0, &x, 1);
+	r = LLVMBuildAnd(e->b, LLVMBuildAdd(e->b, w, emit_const_i(i32, 0x1000), ""), emit_const_i(i32, -0x2000), "");
+	return emit_select(e, LLVMBuildFCmp(e->b, LLVMRealUNO, x, x, ""), w, r);
 }
 
 static LLVMValueRef to_memory(Emit *e, MloElem elem, LLVMValueRef v)
