@@ -25,13 +25,13 @@ done
 # What the loops over stages take, inside of those over tiles: no bank conflicts, no more sectors than their elements fill, and, on
 # tensor cores, at most one math instruction beside four products.
 report=$(mktemp) || exit 2
-steady() # capability, case
+steady() # capability, case, products for each math instruction
 {
 	PTX_TEST_REPORT=$report PTX_TEST_SM=$1 MLO_TEST_SM=$1 MLO_TEST_SMS=4 "$BUILD/tests/device/run" "$2" >/dev/null 2>&1
-	if awk 'function of(name, at) { return (at = index($0, "\"" name "\": ")) ? substr($0, at + length(name) + 4) + 0 : 0 }
+	if awk -v products="$3" 'function of(name, at) { return (at = index($0, "\"" name "\": ")) ? substr($0, at + length(name) + 4) + 0 : 0 }
 		/"inside"/ { inner = !/: 0,/ }
 		inner && /"instructions"/ { hot = /"mma"|"fma"/; seen += hot; mma = of("mma"); if (mma > most) { most = mma
-			much = mma < 4 * (of("int") + of("float") + of("fma") + of("convert") + of("compare")) } }
+			much = mma < products * (of("int") + of("float") + of("fma") + of("convert") + of("compare")) } }
 		inner && hot && /"global"/ { gsub(/[^0-9 ]/, ""); bad += $2 != $3 }
 		inner && hot && /"shared"/ { gsub(/[^0-9 ]/, ""); bad += $2 != 0 }
 		END { exit bad || much || !seen }' "$report"; then
@@ -42,10 +42,13 @@ steady() # capability, case
 		failed=$((failed + 1))
 	fi
 }
-for case in "f32 rows" "tf32 long rows" "half deep 3x3" "bf16 3x3" "bf16 deep 3x3" "bf16 long rows" "u8 3x3" "u8 deep 3x3" "i8 long rows"; do
-	steady 80 "$case"
+for case in "f32 rows" "tf32 long rows" "fp16 deep 3x3" "bf16 3x3" "bf16 deep 3x3" "bf16 long rows" "u8 3x3" "u8 deep 3x3" "i8 long rows"; do
+	steady 80 "$case" 4
 done
-steady 75 "i8 long rows"
+for case in "bf16 half long rows" "i8 half long rows" "attention heads" "attention bf16"; do
+	steady 80 "$case" 0
+done
+steady 75 "i8 long rows" 4
 rm -f "$report"
 # A model whose weights are half zero, from pruning to results: all layers that are pruned leave the zeros out.
 work=$(mktemp -d) || exit 2
