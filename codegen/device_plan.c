@@ -159,6 +159,9 @@ static double stage_issue(const Model *m, const DevicePlan *p)
 	       pieces * (p->rows * (m->async ? a : a + 1) + p->columns * b);
 }
 
+/* Where stages do not lie at such places, each of them is looked up, between the products. */
+#define SEARCH 1.2
+
 /* Cycles of a stage of a tile, where `busy` blocks share the multiprocessor. */
 static double stage_cycles(const Model *m, const DevicePlan *p, double busy)
 {
@@ -170,6 +173,7 @@ static double stage_cycles(const Model *m, const DevicePlan *p, double busy)
 	double per_scheduler = busy * warps * p->slices / SCHEDULERS;
 
 	most *= 1 + 0.2 / per_scheduler; /* a warp alone waits for its own fragments */
+	most *= walks(m, p) ? 1 : SEARCH;
 	return largest(most, LATENCY / flying);
 }
 

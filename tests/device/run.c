@@ -87,7 +87,7 @@ static const DeviceContract contracts[] = {
 	{"u8 zero point", EL_u8, EL_i8, 1, 9, 11, 48, 33, 1, 3, 1, 1, 117, DEVICE_BLOCKS, 0},
 	{"i8 zero point", EL_i8, EL_i8, 1, 1, 90, 128, 64, 1, 1, 1, 0, -5, DEVICE_ROWS, 0},
 	{"bf16 long rows", EL_bf16, EL_bf16, 1, 1, 70, 1600, 128, 1, 1, 1, 0, 0, DEVICE_ROWS, SHORT},
-	{"i8 long rows", EL_i8, EL_i8, 1, 1, 70, 3200, 128, 1, 1, 1, 0, 0, DEVICE_ROWS, 0},
+	{"i8 long rows", EL_i8, EL_i8, 1, 1, 70, 3072, 128, 1, 1, 1, 0, 0, DEVICE_ROWS, 0},
 	{"f32 few tiles", EL_f32, EL_f32, 1, 1, 5, 1300, 40, 1, 1, 1, 0, 0, DEVICE_ROWS, F32},
 	{"f32 taps of few tiles", EL_f32, EL_f32, 1, 7, 7, 96, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, F32},
 	{"bf16 few tiles", EL_bf16, EL_bf16, 1, 7, 7, 256, 70, 1, 3, 1, 1, 0, DEVICE_BLOCKS, SHORT},

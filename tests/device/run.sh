@@ -42,7 +42,7 @@ steady() # capability, case, products for each math instruction
 		failed=$((failed + 1))
 	fi
 }
-for case in "f32 rows" "tf32 long rows" "fp16 deep 3x3" "bf16 3x3" "bf16 deep 3x3" "bf16 long rows" "u8 3x3" "u8 deep 3x3" "i8 long rows"; do
+for case in "f32 rows" "tf32 long rows" "fp16 deep 3x3" "bf16 deep 3x3" "bf16 long rows" "u8 3x3" "u8 deep 3x3" "i8 long rows"; do
 	steady 80 "$case" 4
 done
 for case in "bf16 half long rows" "i8 half long rows" "attention heads" "attention bf16"; do
