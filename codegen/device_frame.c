@@ -114,8 +114,7 @@ static void note_threads(DeviceFrame *f, unsigned threads)
 	unsigned blocks = (unsigned)f->e.t->gpu->sm_registers / (REGISTERS * threads);
 
 	note(&f->e, "maxntidx", threads);
-	if (!f->few_registers)
-		note(&f->e, "minctasm", blocks ? blocks : 1);
+	note(&f->e, "minctasm", blocks ? blocks : 1);
 }
 
 void device_end(DeviceFrame *f, const MloLaunch *launch)

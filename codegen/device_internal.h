@@ -30,7 +30,6 @@ typedef struct DeviceFrame {
 	Emit e;
 	Team team;
 	LLVMValueRef tasks; /* their number */
-	bool few_registers; /* ptxas decides how many a thread has: long rows of loads would take all that there are, and more */
 	LLVMBasicBlockRef entry, body;
 } DeviceFrame;
 void device_begin(DeviceFrame *f, LLVMModuleRef m, const MloKernel *k, const MloTarget *t, const char *symbol);

@@ -102,30 +102,47 @@ static void multiply_fragment(Mma *m, LLVMValueRef *a, LLVMValueRef *b, LLVMValu
 	}
 }
 
-void mma_multiply(Mma *m, LLVMValueRef base, int64_t behind)
+/* Words [8 * k, 8 * k + 8) of a stage. */
+static void multiply_step(Mma *m, int k, LLVMValueRef base, int64_t behind)
 {
 	enum { MAX_M = 4, MAX_N = 8 };
 	Emit *e = m->t.e;
 	LLVMValueRef a[MAX_M * 4], b[MAX_N * 2];
+	LLVMValueRef a_at = byte_at(m, tile_add(e, base, m->a_from[k])), b_at = byte_at(m, tile_add(e, base, m->b_from[k]));
 
+	for (int i = 0; i < m->mt; i++)
+		mma_load_fragments(m, a_at, behind + (int64_t)i * 16 * m->words * 4, a + 4 * i);
+	for (int j = 0; j < m->nt; j += 2)
+		mma_load_fragments(m, b_at, behind + (int64_t)j * 8 * m->words * 4, b + 2 * j);
+	for (int i = 0; i < 4 * m->mt; i++)
+		a[i] = as_operand(m, a[i], m->kind->a);
+	for (int j = 0; j < 2 * m->nt; j++)
+		b[j] = as_operand(m, b[j], m->kind->b);
+	for (int i = 0; i < m->mt; i++)
+		for (int j = 0; j < m->nt; j++)
+			multiply_fragment(m, a + 4 * i, b + 2 * j, m->sum + 4 * (i * m->nt + j));
+}
+
+/* Where pieces are on their way in registers, ptxas must not load the fragments of the next step, too, before these are multiplied: there
+ * are no registers for both, and it keeps some in memory.  It leaves loads behind a barrier of the warp. */
+static void keep_steps_apart(Mma *m)
+{
+	LLVMValueRef warp = word_const(m, -1);
+
+	if (!m->async)
+		emit_intrinsic(m->t.e, "llvm.nvvm.bar.warp.sync", NULL, 0, &warp, 1);
+}
+
+void mma_multiply(Mma *m, LLVMValueRef base, int64_t behind)
+{
 	if (m->t.c->b.kept) {
 		mma_sparse_multiply(m, base, behind);
 		return;
 	}
 	for (int k = 0; k < m->words / STEP; k++) {
-		LLVMValueRef a_at = byte_at(m, tile_add(e, base, m->a_from[k])), b_at = byte_at(m, tile_add(e, base, m->b_from[k]));
-
-		for (int i = 0; i < m->mt; i++)
-			mma_load_fragments(m, a_at, behind + (int64_t)i * 16 * m->words * 4, a + 4 * i);
-		for (int j = 0; j < m->nt; j += 2)
-			mma_load_fragments(m, b_at, behind + (int64_t)j * 8 * m->words * 4, b + 2 * j);
-		for (int i = 0; i < 4 * m->mt; i++)
-			a[i] = as_operand(m, a[i], m->kind->a);
-		for (int j = 0; j < 2 * m->nt; j++)
-			b[j] = as_operand(m, b[j], m->kind->b);
-		for (int i = 0; i < m->mt; i++)
-			for (int j = 0; j < m->nt; j++)
-				multiply_fragment(m, a + 4 * i, b + 2 * j, m->sum + 4 * (i * m->nt + j));
+		if (k)
+			keep_steps_apart(m);
+		multiply_step(m, k, base, behind);
 	}
 }
 
@@ -391,7 +408,6 @@ bool device_mma(LLVMModuleRef module, const MloKernel *k, const MloTarget *targe
 	m.async = !m.quarters && mlo_elem_bits(c->a.elem) == mlo_elem_bits(kind->word);
 	take_plan(&m, &plan);
 	device_tile_kernel(&m.t, module, k, target, symbol);
-	f.few_registers = !m.async;
 	*launch = device_tile_launch(&m.t, k, (int64_t)m.stages * stage_bytes(&m), (int64_t)m.mt * 16 * columns);
 	m.sizes = mma_taps_inside(c) ? -1 : (int64_t)launch->shared_bytes;
 	launch->shared_bytes += (uint32_t)mma_sizes_bytes(&m);

@@ -92,12 +92,14 @@ static int64_t turn_of(const Walk *w)
 /* Is it better that a turn is a row of taps? */
 static bool prefers_rows(const Walk *w)
 {
-	enum { STEP_MATH = 12 /* that a turn has beyond pieces */, SHARE = 10 };
+	enum { STEP_MATH = 12 /* that a turn has beyond pieces */, SHARE = 10, ENOUGH = 80 };
 	const Mma *m = w->m;
 	int64_t row = m->t.c->nkx * products(m), good = m->async ? GOOD_PRODUCTS : GOOD_STAGED;
 
 	if (w->rows == 1 || m->t.c->nkx * w->inner < m->stages)
 		return false;
+	if (!m->async && row >= ENOUGH)
+		return true; /* ptxas has too many loads of longer turns on their way */
 	return w->chunks <= FEW_CHUNKS || (row * w->rows > good && (STEP_MATH + m->a_pieces) * SHARE <= row);
 }
 
