@@ -197,37 +197,53 @@ static double seconds(void)
 	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static bool right(Run *r, MloArena *a, const MloLowered *low)
+/* Elements that mean something and were written by the blocks that run; -1: not as they should be. */
+static int64_t written_by(Run *r, const MloLowered *low, const Buffers *m)
 {
 	const MloKernel *k = low->kernel;
-	Buffers m = {MLO_NEWN(a, DeviceBuffer, k->arg.n + 1), MLO_NEWN(a, char *, k->arg.n + 1), MLO_NEWN(a, bool *, k->arg.n + 1)};
-	const double start = seconds();
+	bool ok = device_run(k, r->t, k->name, m->b, 0, &r->d);
 	int64_t written = 0;
-	bool ok = true;
 
-	if (!fill(r, a, low, &m)) {
-		r->x->score.skipped++;
-		return true;
-	}
-	ok = device_run(k, r->t, k->name, m.b, 0, &r->d);
 	for (size_t i = 0; i < k->arg.n && ok; i++) {
 		int64_t n;
 
 		if (k->arg.items[i].dir != KA_OUT)
 			continue;
-		n = compare(r, low->bind[i].value, m.b[i].host, m.want[i], m.used[i], m.b[i].bytes);
+		n = compare(r, low->bind[i].value, m->b[i].host, m->want[i], m->used[i], m->b[i].bytes);
 		ok = n >= 0;
 		written += ok ? n : 0;
-		r->x->all += (double)mlo_value_storage(low->bind[i].value);
 	}
-	if (ok && !written) {
+	return ok ? written : -1;
+}
+
+static bool right(Run *r, MloArena *a, const MloLowered *low)
+{
+	const MloKernel *k = low->kernel;
+	Buffers m = {MLO_NEWN(a, DeviceBuffer, k->arg.n + 1), MLO_NEWN(a, char *, k->arg.n + 1), MLO_NEWN(a, bool *, k->arg.n + 1)};
+	const double start = seconds();
+	int64_t written;
+
+	if (!fill(r, a, low, &m)) {
+		r->x->score.skipped++;
+		return true;
+	}
+	written = written_by(r, low, &m);
+	if (written == 0) { /* these few blocks are about lanes that no channel has */
+		char *few = mlo_strdup(a, getenv("PTX_TEST_BLOCKS"));
+
+		setenv("PTX_TEST_BLOCKS", "0", 1);
+		written = written_by(r, low, &m);
+		setenv("PTX_TEST_BLOCKS", few, 1);
+	}
+	for (size_t i = 0; i < k->arg.n; i++)
+		if (k->arg.items[i].dir == KA_OUT)
+			r->x->all += (double)mlo_value_storage(low->bind[i].value);
+	if (written == 0)
 		printf("the blocks have written nothing\n");
-		ok = false;
-	}
-	r->x->written += (double)written;
+	r->x->written += written > 0 ? (double)written : 0;
 	if (r->x->list)
 		printf("   %-40s %8.2f M flop, %lld elements, %.1f s\n", k->name, k->flops / 1e6, (long long)written, seconds() - start);
-	return ok;
+	return written > 0;
 }
 
 static void check(Run *r, const MloLowered *low, const MloNode *n)
