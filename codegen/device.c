@@ -41,6 +41,7 @@ typedef struct Entry {
 	LLVMBuilderRef b;
 	LLVMTypeRef i64;
 	const MloKernel *k;
+	MloArena *arena;         /* of this entry: kernels that are compiled at a time share theirs */
 	LLVMValueRef fn, body;   /* the entry; what runs tasks */
 	uint64_t scratch;        /* bytes of a thread */
 } Entry;
@@ -53,7 +54,7 @@ static LLVMValueRef whole(const Entry *e, uint64_t v)
 /* body(arguments but scratch memory, task, task + 1, scratch memory of this thread) */
 static void call_body(Entry *e, LLVMValueRef task, LLVMValueRef thread)
 {
-	LLVMValueRef *arg = MLO_NEWN(e->k->arena, LLVMValueRef, e->k->arg.n + 3), at;
+	LLVMValueRef *arg = MLO_NEWN(e->arena, LLVMValueRef, e->k->arg.n + 3), at;
 	const unsigned last = (unsigned)e->k->arg.n + 1;
 	unsigned n = 0;
 
@@ -101,7 +102,7 @@ static void task_loop(Entry *e)
 static void build_entry(Entry *e, const char *symbol, const MloTarget *t, uint32_t threads)
 {
 	const unsigned n = (unsigned)e->k->arg.n;
-	LLVMTypeRef *param = MLO_NEWN(e->k->arena, LLVMTypeRef, n + 2), ptr = LLVMPointerTypeInContext(e->ctx, 0);
+	LLVMTypeRef *param = MLO_NEWN(e->arena, LLVMTypeRef, n + 2), ptr = LLVMPointerTypeInContext(e->ctx, 0);
 
 	for (unsigned i = 0; i < n + 2; i++)
 		param[i] = i == n ? e->i64 : ptr;
@@ -146,25 +147,34 @@ static MloLaunch share_launch(const MloKernel *k, const MloGpu *gpu)
 	return (MloLaunch){.threads = TASK_THREADS, .blocks = (uint32_t)(elements > most ? most : elements > 1 ? elements : 1)};
 }
 
-MloStatus mlo_device_emit_tasks(LLVMModuleRef module, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch,
-                                MloDiag *d)
+static MloStatus emit_tasks(Entry *e, const MloTarget *t, const char *symbol, MloLaunch *launch, MloDiag *d)
 {
-	Entry e = {.m = module, .ctx = LLVMGetModuleContext(module), .k = k, .scratch = mlo_kernel_scratch(k)};
-	const char *name = mlo_sprintf(k->arena, "%s.tasks", symbol);
+	const MloKernel *k = e->k;
+	const char *name = mlo_sprintf(e->arena, "%s.tasks", symbol);
 	const LLVMAttributeIndex at = (LLVMAttributeIndex)LLVMAttributeFunctionIndex;
 
 	if (k->arg.n > MAX_POINTERS)
 		return mlo_error(d, MLO_ERR_UNSUPPORTED, "%zu arguments, kernels of GPUs take %d at most", k->arg.n, MAX_POINTERS);
-	MLO_TRY(mlo_emit_direct(module, t, k, name, d));
-	e.i64 = LLVMInt64TypeInContext(e.ctx);
-	e.body = LLVMGetNamedFunction(module, name);
-	LLVMSetLinkage(e.body, LLVMInternalLinkage);
-	LLVMAddAttributeAtIndex(e.body, at, LLVMCreateEnumAttribute(e.ctx, LLVMGetEnumAttributeKindForName("alwaysinline", 12), 0));
-	*launch = shares(k, t) ? share_launch(k, t->gpu) : task_launch(k, e.scratch);
-	e.b = LLVMCreateBuilderInContext(e.ctx);
-	build_entry(&e, symbol, t, launch->threads);
-	LLVMDisposeBuilder(e.b);
+	MLO_TRY(mlo_emit_direct(e->m, t, k, name, d));
+	e->i64 = LLVMInt64TypeInContext(e->ctx);
+	e->body = LLVMGetNamedFunction(e->m, name);
+	LLVMSetLinkage(e->body, LLVMInternalLinkage);
+	LLVMAddAttributeAtIndex(e->body, at, LLVMCreateEnumAttribute(e->ctx, LLVMGetEnumAttributeKindForName("alwaysinline", 12), 0));
+	*launch = shares(k, t) ? share_launch(k, t->gpu) : task_launch(k, e->scratch);
+	e->b = LLVMCreateBuilderInContext(e->ctx);
+	build_entry(e, symbol, t, launch->threads);
+	LLVMDisposeBuilder(e->b);
 	return MLO_OK;
+}
+
+MloStatus mlo_device_emit_tasks(LLVMModuleRef module, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch,
+                                MloDiag *d)
+{
+	Entry e = {.m = module, .ctx = LLVMGetModuleContext(module), .k = k, .arena = mlo_arena_new(), .scratch = mlo_kernel_scratch(k)};
+	MloStatus st = emit_tasks(&e, t, symbol, launch, d);
+
+	mlo_arena_free(e.arena);
+	return st;
 }
 
 MloStatus mlo_device_emit(LLVMModuleRef module, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch,

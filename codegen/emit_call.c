@@ -193,7 +193,7 @@ static LLVMValueRef attributes(Emit *e, const KCall *c)
 	int n = mlo_op_info(c->op)->nattr;
 	RefAttr attr[64] = {{0}};
 	MLO_ASSERT(n <= 64);
-	mlo_ref_attrs(e->k->arena, c->node, attr);
+	mlo_ref_attrs(e->arena, c->node, attr); /* the kernel's arena is others', too, that are compiled at this time */
 	LLVMTypeRef p = ptr_type(e), i64 = i64_type(e), f64 = LLVMDoubleTypeInContext(e->ctx);
 	LLVMTypeRef type = struct_type(e, (LLVMTypeRef[]){i64, f64, p, p, p, i64}, 6);
 	LLVMValueRef array = emit_alloca(e, LLVMArrayType2(type, (uint64_t)(n ? n : 1)), "attrs");
