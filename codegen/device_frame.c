@@ -108,13 +108,13 @@ static void note(Emit *e, const char *what, unsigned n)
 
 /* The most threads that a block is started with, and how many blocks are wanted at a time: registers are given out accordingly (PTX
  * ISA, .maxntid, .minnctapersm).  A thread has as many as it can have: sums of a tile stay in them. */
-static void note_threads(DeviceFrame *f, unsigned threads)
+static void note_threads(Emit *e, unsigned threads)
 {
 	enum { REGISTERS = 255 };
-	unsigned blocks = (unsigned)f->e.t->gpu->sm_registers / (REGISTERS * threads);
+	unsigned blocks = (unsigned)e->t->gpu->sm_registers / (REGISTERS * threads);
 
-	note(&f->e, "maxntidx", threads);
-	note(&f->e, "minctasm", blocks ? blocks : 1);
+	note(e, "maxntidx", threads);
+	note(e, "minctasm", blocks ? blocks : 1);
 }
 
 void device_end(DeviceFrame *f, const MloLaunch *launch)
@@ -124,7 +124,7 @@ void device_end(DeviceFrame *f, const MloLaunch *launch)
 	LLVMBuildRetVoid(e->b);
 	LLVMPositionBuilderAtEnd(e->b, f->entry);
 	LLVMBuildBr(e->b, f->body);
-	note_threads(f, launch->threads);
+	note_threads(e, launch->threads);
 	mlo_arena_free(e->arena);
 }
 

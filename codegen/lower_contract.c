@@ -333,9 +333,6 @@ void contract_label(Lower *l, const MloNode *from)
 {
 	MloStr name = {.arena = l->cx->arena};
 
-	for (size_t i = 0; i < l->k->arg.n; i++)
-		if (l->k->arg.items[i].count > 0 && l->k->arg.items[i].dir != KA_SCRATCH)
-			l->k->bytes += (double)l->k->arg.items[i].count * mlo_elem_bits(l->k->arg.items[i].elem) / 8;
 	for (const MloNode *n = from; n; n = n == l->last ? NULL : n->next)
 		if (mlo_op_info(n->op)->kind != OK_MOVE)
 			mlo_str_add(&name, "%s%s", name.n ? "_" : "", mlo_op_info(n->op)->name);
