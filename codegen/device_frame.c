@@ -199,16 +199,6 @@ LLVMValueRef device_dynamic_shared(Emit *e)
 	return g;
 }
 
-LLVMValueRef device_opaque(Emit *e, LLVMValueRef v)
-{
-	LLVMTypeRef t = LLVMTypeOf(v), call = LLVMFunctionType(t, &t, 1, false);
-	bool wide = LLVMGetTypeKind(t) == LLVMPointerTypeKind || LLVMGetIntTypeWidth(t) == 64;
-	const char *same = wide ? "=l,0" : "=r,0";
-	LLVMValueRef nothing = LLVMGetInlineAsm(call, "", 0, same, strlen(same), true, false, LLVMInlineAsmDialectATT, false);
-
-	return LLVMBuildCall2(e->b, call, nothing, &v, 1, "");
-}
-
 /* (LLVM Language Reference, llvm.loop.) */
 void device_end_long(Emit *e, EmitLoop *l)
 {

@@ -40,8 +40,6 @@ void device_team(DeviceFrame *f, int size, int threads);
 void device_scratch(DeviceFrame *f, int teams, MloLaunch *launch);
 LLVMValueRef device_special(Emit *e, const char *name); /* a special register, as an index: "ctaid.x" */
 LLVMValueRef device_dynamic_shared(Emit *e);            /* where the block's dynamic shared memory begins: ptr addrspace(3) */
-/* v, an index or a pointer, as a value of which LLVM knows nothing: what is computed of it stays behind this place and has no other form. */
-LLVMValueRef device_opaque(Emit *e, LLVMValueRef v);
 /* As emit_end(), of a loop that has enough in a row: nobody unrolls it, nor does ptxas, which would spill registers for it. */
 void device_end_long(Emit *e, EmitLoop *l);
 LLVMValueRef device_static_shared(Emit *e, LLVMTypeRef t, const char *name);
@@ -54,10 +52,12 @@ void device_barrier(Emit *e);                           /* of the team: what its
 LLVMValueRef device_reduce(Emit *e, KOp op, MloElem type, LLVMValueRef v); /* of all threads' v, in each of them */
 LLVMValueRef device_shuffle(Emit *e, LLVMValueRef v, int flip); /* v of the thread whose number differs in bits `flip` */
 
+/* device_instruction.c */
+/* v, an index or a pointer, as a value of which LLVM knows nothing: what is computed of it stays behind this place and has no other form. */
+LLVMValueRef device_opaque(Emit *e, LLVMValueRef v);
 /* cp.async of 16 bytes (PTX ISA), of which only the first `bytes` are read, NULL: all, and the rest becomes zeros.  to, from: and so many
  * bytes behind. */
 void device_copy_piece(Emit *e, LLVMValueRef to, int64_t to_behind, LLVMValueRef from, int64_t from_behind, LLVMValueRef bytes);
-
 /* An intrinsic that adds a product of matrices to sums, of which, and of the operands, a thread has so many. */
 void device_product(Emit *e, const char *name, LLVMValueRef *a, int na, LLVMValueRef *b, int nb, LLVMValueRef *sum, int ns);
 

@@ -185,11 +185,6 @@ static LLVMValueRef piece_to(Mma *m, LLVMValueRef base, int64_t behind, bool wei
 
 /* -- cp.async ---------------------------------------------------------------------------------------- */
 
-void mma_copy_piece(Mma *m, LLVMValueRef to, int64_t to_behind, LLVMValueRef from, int64_t from_behind, LLVMValueRef bytes)
-{
-	device_copy_piece(m->t.e, to, to_behind, from, from_behind, bytes);
-}
-
 void mma_copy(Mma *m, const Stage *s, LLVMValueRef base, int64_t behind)
 {
 	LLVMValueRef size[MAX_PIECES], a_to = piece_to(m, base, 0, false, 0), b_to = piece_to(m, base, 0, true, 0);
@@ -197,9 +192,9 @@ void mma_copy(Mma *m, const Stage *s, LLVMValueRef base, int64_t behind)
 
 	piece_sizes(m, s, live_terms(m, s), size);
 	for (int j = 0; j < m->a_pieces; j++)
-		mma_copy_piece(m, a_to, behind + (int64_t)j * m->a_step, input_at(m, s, j), 0, size[j]);
+		device_copy_piece(m->t.e, a_to, behind + (int64_t)j * m->a_step, input_at(m, s, j), 0, size[j]);
 	for (int j = 0; j < m->b_pieces; j++)
-		mma_copy_piece(m, b_to, behind + (int64_t)j * m->b_step, weights, (int64_t)j * m->t.threads * PIECE, m->b_size[j]);
+		device_copy_piece(m->t.e, b_to, behind + (int64_t)j * m->b_step, weights, (int64_t)j * m->t.threads * PIECE, m->b_size[j]);
 }
 
 /* -- through registers ------------------------------------------------------------------------------- */

@@ -112,8 +112,6 @@ void mma_fetch_input(Mma *m, const LLVMValueRef *from, int64_t behind, const LLV
 void mma_fetch_weights(Mma *m, LLVMValueRef from, int64_t behind);
 /* Where the thread's first piece of B lies, for a stage; pieces behind it follow t.threads pieces later. */
 LLVMValueRef mma_weights_at(Mma *m, LLVMValueRef number);
-/* cp.async of a piece.  to, from: and so many bytes behind; bytes: NULL: all of PIECE. */
-void mma_copy_piece(Mma *m, LLVMValueRef to, int64_t to_behind, LLVMValueRef from, int64_t from_behind, LLVMValueRef bytes);
 void mma_async(Mma *m, const char *name);      /* an instruction without operands */
 
 /* Four matrices of eight rows of 16 bytes in shared memory, a word of each for each lane. */
