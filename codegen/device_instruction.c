@@ -33,6 +33,24 @@ void device_copy_piece(Emit *e, LLVMValueRef to, int64_t to_behind, LLVMValueRef
 	LLVMBuildCall2(e->b, type, code, arg, bytes ? 3 : 2, "");
 }
 
+void device_code(Emit *e, const char *text, const char *registers, LLVMValueRef *arg, unsigned n)
+{
+	enum { MOST = 4 };
+	LLVMTypeRef param[MOST], type;
+	LLVMValueRef code;
+	char constraints[64];
+	int length = snprintf(constraints, sizeof constraints, "%s%s~{memory}", registers ? registers : "", registers ? "," : "");
+
+	MLO_ASSERT(n <= MOST);
+	for (unsigned i = 0; i < n; i++)
+		param[i] = LLVMTypeOf(arg[i]);
+	type = LLVMFunctionType(LLVMVoidTypeInContext(e->ctx), param, n, false);
+	code = LLVMGetInlineAsm(type, text, strlen(text), constraints, (size_t)length, true, false, LLVMInlineAsmDialectATT, false);
+	code = LLVMBuildCall2(e->b, type, code, arg, n, "");
+	LLVMAddCallSiteAttribute(code, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+	                         LLVMCreateEnumAttribute(e->ctx, LLVMGetEnumAttributeKindForName("convergent", 10), 0));
+}
+
 /* -- products of matrices ---------------------------------------------------------------------------- */
 
 void device_product(Emit *e, const char *name, LLVMValueRef *a, int na, LLVMValueRef *b, int nb, LLVMValueRef *sum, int ns)

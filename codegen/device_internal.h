@@ -58,6 +58,9 @@ LLVMValueRef device_opaque(Emit *e, LLVMValueRef v);
 /* cp.async of 16 bytes (PTX ISA), of which only the first `bytes` are read, NULL: all, and the rest becomes zeros.  to, from: and so many
  * bytes behind. */
 void device_copy_piece(Emit *e, LLVMValueRef to, int64_t to_behind, LLVMValueRef from, int64_t from_behind, LLVMValueRef bytes);
+/* Text of PTX that all threads of a warp run; operands by the letters of their registers, "r,l" (NULL: none); there is no result.  Memory is as
+ * it says when it begins, and anew when it ends. */
+void device_code(Emit *e, const char *text, const char *registers, LLVMValueRef *arg, unsigned n);
 /* An intrinsic that adds a product of matrices to sums, of which, and of the operands, a thread has so many. */
 void device_product(Emit *e, const char *name, LLVMValueRef *a, int na, LLVMValueRef *b, int nb, LLVMValueRef *sum, int ns);
 

@@ -9,6 +9,7 @@
  * hand is multiplied, and written to the other half of shared memory behind that. */
 #include "codegen/device_mma_stage.h"
 #include "codegen/device_plan.h"
+#include "codegen/device_wgmma.h"
 
 const MmaKind *mma_kind(int capability, MloElem a, MloElem b)
 {
@@ -293,6 +294,15 @@ static void store_sums(Mma *m)
 	}
 }
 
+static void group_tile(Mma *m)
+{
+	wgmma_clear(m);
+	mma_walk(m);
+	wgmma_store(m);
+	device_epilogue(&m->t, 0, m->t.rows);
+	device_tile_finish(&m->t, m->t.rows);
+}
+
 static void one_tile(Mma *m)
 {
 	Emit *e = m->t.e;
@@ -301,6 +311,10 @@ static void one_tile(Mma *m)
 	mma_plan_pieces(m);
 	if (m->sizes >= 0)
 		mma_make_sizes(m);
+	if (m->groups) {
+		group_tile(m);
+		return;
+	}
 	for (int i = 0; i < m->mt * m->nt * 4; i++)
 		LLVMBuildStore(e->b, LLVMConstNull(m->sum_type), m->sum[i]);
 	if (mma_walks(m))
@@ -345,14 +359,16 @@ static void begin(Mma *m)
 	m->warp_m = tile_div(e, warp, m->warps_n);
 	m->warp_n = tile_rem(e, warp, m->warps_n);
 	MLO_ASSERT(m->a_pieces <= MAX_PIECES && m->b_pieces <= MAX_PIECES && m->mt * m->nt * 4 <= MAX_SUMS);
-	for (int i = 0; i < m->mt * m->nt * 4; i++)
+	for (int i = 0; i < m->mt * m->nt * 4 && !m->groups; i++)
 		m->sum[i] = emit_alloca(e, m->sum_type, "sum");
 	for (int j = 0; j < m->a_pieces; j++)
 		m->a[j] = emit_alloca(e, mma_piece_type(m), "a");
 	for (int j = 0; j < m->b_pieces; j++)
 		m->b[j] = emit_alloca(e, mma_piece_type(m), "b");
 	plan_b_pieces(m);
-	if (m->t.c->b.kept)
+	if (m->groups)
+		wgmma_begin(m);
+	else if (m->t.c->b.kept)
 		mma_sparse_plan(m);
 	else
 		plan_fragments(m);
@@ -370,6 +386,7 @@ static void take_plan(Mma *m, const DevicePlan *p)
 	t->parts = p->parts;
 	m->words = p->words;
 	m->stages = p->stages;
+	m->groups = p->groups;
 	m->warps_m = p->warps_m;
 	m->warps_n = p->warps_n;
 	m->mt = t->rows / m->warps_m / 16;
@@ -408,7 +425,7 @@ bool device_mma(LLVMModuleRef module, const MloKernel *k, const MloTarget *targe
 	m.async = !m.quarters && mlo_elem_bits(c->a.elem) == mlo_elem_bits(kind->word);
 	take_plan(&m, &plan);
 	device_tile_kernel(&m.t, module, k, target, symbol);
-	*launch = device_tile_launch(&m.t, k, (int64_t)m.stages * stage_bytes(&m), (int64_t)m.mt * 16 * columns);
+	*launch = device_tile_launch(&m.t, k, (int64_t)m.stages * stage_bytes(&m), (int64_t)(m.groups ? m.t.rows : m.mt * 16) * columns);
 	m.sizes = mma_taps_inside(c) ? -1 : (int64_t)launch->shared_bytes;
 	launch->shared_bytes += (uint32_t)mma_sizes_bytes(&m);
 	m.table = mma_has_table(&m, target->gpu->block_shared - (int64_t)launch->shared_bytes) ? (int64_t)launch->shared_bytes : -1;

@@ -15,6 +15,7 @@ typedef struct Mma {
 	bool async, quarters;          /* quarters: capability 7.5 */
 	int words, stages;             /* words of a row in a stage; stages in shared memory */
 	int warps_m, warps_n, mt, nt;  /* of the block; fragments of a warp */
+	int groups;                    /* of four warps, which multiply together (device_wgmma.h); 0: warps do, each for itself */
 	int a_pieces, b_pieces;        /* of a thread */
 	int64_t per_tap, all;          /* stages */
 	int64_t share;                 /* those of a part */
@@ -32,6 +33,7 @@ typedef struct Mma {
 	int64_t table;                 /* where a table of the stages lies, in bytes; -1: there is none */
 	LLVMValueRef a_from[MAX_STEPS], b_from[MAX_STEPS];  /* where the warp's first fragments lie, step by step, in bytes */
 	LLVMValueRef meta_from;                             /* sparse weights: where the warp's metadata lies */
+	LLVMValueRef a_matrix, b_matrix;                    /* groups: descriptors of the first stage, of the group's rows and of all columns */
 	LLVMValueRef a[MAX_PIECES], b[MAX_PIECES];          /* allocas: what is on its way */
 	LLVMValueRef sum[MAX_SUMS];                         /* allocas */
 } Mma;

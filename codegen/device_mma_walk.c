@@ -6,7 +6,7 @@
  * constant distance from the thread's pointers, which go up once in a turn, and its part of shared memory is a constant, too, if a turn
  * has whole times as many rounds as there are parts; else parts change places from turn to turn.  Where channels of A do not go up by as
  * much from each stage of a tap to the next one, a stage is looked up in the table. */
-#include "codegen/device_mma_stage.h"
+#include "codegen/device_wgmma.h"
 
 enum { MOST_PRODUCTS = 2400, GOOD_PRODUCTS = 600, GOOD_STAGED = 200 /* instructions in a turn */, FEW_CHUNKS = 2 };
 
@@ -74,6 +74,8 @@ static Place place(const Walk *w, int64_t row, int64_t round)
 /* Instructions that multiply a stage. */
 static int64_t products(const Mma *m)
 {
+	if (m->groups)
+		return m->words / STEP;
 	int64_t parts = !m->quarters ? 1 : m->kind->word == EL_f16 ? 2 : 4;
 
 	return (int64_t)m->mt * m->nt * (m->words / STEP) * parts / (m->t.c->b.kept ? 2 : 1);
@@ -106,7 +108,7 @@ static bool prefers_rows(const Walk *w)
 static Walk plan_walk(Mma *m)
 {
 	const KContract *c = m->t.c;
-	Walk w = {.m = m, .ahead = m->async ? m->stages - 1 : 1, .rows = c->nky, .chunks = m->per_tap, .rounds = m->share / m->t.slices};
+	Walk w = {.m = m, .ahead = m->groups ? m->stages - 2 : m->async ? m->stages - 1 : 1, .rows = c->nky, .chunks = m->per_tap, .rounds = m->share / m->t.slices};
 
 	w.steps = c->nk % m->t.depth == 0 && depth_step(m);
 	if (m->per_tap % sharers(m) == 0) {
@@ -292,7 +294,10 @@ static void multiply(Walk *w, int64_t round)
 	int64_t behind;
 	LLVMValueRef base = part_of(w, round, &behind);
 
-	mma_multiply(w->m, base, behind);
+	if (w->m->groups)
+		wgmma_multiply(w->m, base, behind);
+	else
+		mma_multiply(w->m, base, behind);
 }
 
 /* What was brought into registers, to where round `round` looks for it. */
@@ -304,11 +309,32 @@ static void put(Walk *w, int64_t round)
 	mma_put(w->m, base, behind);
 }
 
+/* Behind the barrier, all groups have what was brought for the round, and have multiplied what they waited for in the last one: the round before
+ * that, whose part of shared memory is brought anew while two rounds are on their way. */
+static void group_round(Walk *w, int64_t round, bool ahead)
+{
+	Mma *m = w->m;
+	LLVMValueRef pending = word_const(m, w->ahead - 1);
+
+	emit_intrinsic(m->t.e, "llvm.nvvm.cp.async.wait.group", NULL, 0, &pending, 1);
+	wgmma_publish(m);
+	device_block_barrier(m->t.e);
+	multiply(w, round);
+	if (ahead)
+		bring(w, round + w->ahead);
+	mma_async(m, "llvm.nvvm.cp.async.commit.group");
+	wgmma_wait(m, 1);
+}
+
 static void one_round(Walk *w, int64_t round, bool ahead)
 {
 	Mma *m = w->m;
 	LLVMValueRef pending = word_const(m, m->stages - 2);
 
+	if (m->groups) {
+		group_round(w, round, ahead);
+		return;
+	}
 	if (m->async) {
 		emit_intrinsic(m->t.e, "llvm.nvvm.cp.async.wait.group", NULL, 0, &pending, 1);
 		device_block_barrier(m->t.e);
@@ -375,6 +401,8 @@ void mma_walk(Mma *m)
 	w.first = emit_index(e, turns * w.turn);
 	for (int64_t r = 0; r < left; r++)
 		one_round(&w, r, r + w.ahead < left);
+	if (m->groups)
+		wgmma_wait(m, 0);
 	if (m->async) {
 		mma_async(m, "llvm.nvvm.cp.async.wait.all");
 		device_block_barrier(e);

@@ -1,36 +1,7 @@
 /* codegen/device_plan.c -- contractions on tensor cores: which tiles. */
 #include "codegen/device_plan.h"
 
-#include "codegen/device_mma_stage.h"
-
-/* Cycles, bytes a cycle and instructions that all capabilities share.  Shared memory: 32 banks of 4 bytes (CUDA C++ Programming Guide,
- * compute capabilities).  L2: what each multiprocessor gets where all of them read (NVIDIA A100 whitepaper: 5120 bytes a cycle for
- * 108); the others state nothing.  What follows is rounded from code that was looked at. */
-enum {
-	SHARED_BYTES = 128, L2_BYTES = 48, /* a cycle, of a multiprocessor */
-	SCHEDULERS = 4,                    /* each issues an instruction a cycle */
-	LATENCY = 700,                     /* from L2 and memory, with a barrier */
-	START = 1500, MEET = 1500,         /* of a tile until it multiplies; of parts until the last one knows */
-	OUTPUT_ISSUE = 30,                 /* of a warp's outputs, in an epilogue */
-	STAGE_ISSUE = 24,                  /* of a warp, beside products and copies */
-	MAX_STAGED_SUMS = 64, /* of a thread that also has pieces on their way in registers */
-	MOST_THREADS = 512, MOST_REGISTERS = 255, OTHER = 64 /* registers of a thread beside sums, fragments and pieces */
-};
-
-typedef struct Model {
-	const MloGpu *gpu;
-	const MloKernel *k;
-	const KContract *c;
-	const MmaKind *kind;
-	bool async, wide, inside;          /* inside: all taps are, always */
-	double products;                   /* of a multiprocessor, a cycle */
-	double memory_ns;                  /* for what is read and written once */
-} Model;
-
-static int64_t ceil_div(int64_t a, int64_t b)
-{
-	return (a + b - 1) / b;
-}
+#include "codegen/device_plan_model.h"
 
 /* -- what can be made -------------------------------------------------------------------------------- */
 
@@ -129,11 +100,6 @@ static bool is_possible(const Model *m, const DevicePlan *p)
 }
 
 /* -- what it takes ----------------------------------------------------------------------------------- */
-
-static double largest(double a, double b)
-{
-	return a > b ? a : b;
-}
 
 static int64_t resident(const Model *m, const DevicePlan *p)
 {
@@ -281,5 +247,6 @@ bool device_plan(const MloTarget *t, const MloKernel *k, const KContract *c, int
 				if (p.columns / p.warps_n >= 16 && p.columns / p.warps_n <= 64)
 					try_warps(&m, &p, best);
 		}
+	device_plan_groups(&m, columns, words, best);
 	return best->ns > 0;
 }

@@ -12,6 +12,7 @@ typedef struct DevicePlan {
 	int rows, columns;        /* of a tile */
 	int words;                /* of a row in a stage */
 	int warps_m, warps_n;     /* of a slice: a warp makes rows / warps_m x columns / warps_n */
+	int groups;               /* as in Mma: each makes 64 rows of all columns; 0: none */
 	int slices, parts;        /* as in DeviceTile */
 	int stages;               /* in shared memory, of a slice */
 	double ns;                /* of the contraction */

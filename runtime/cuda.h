@@ -92,8 +92,9 @@ typedef struct Cuda {
 MLRT_LOCAL const Cuda *mlrt_cuda(MlrtStatus *st, char *why, size_t n);
 MLRT_LOCAL const char *mlrt_cuda_error(const Cuda *cu, CuResult r, char *text, size_t n); /* "CUDA_ERROR_...: what it means" */
 MLRT_LOCAL int mlrt_cuda_capability(const Cuda *cu, int device); /* 75, 80, ...; 0: no such device */
-/* "sm_80" */
-MLRT_LOCAL int mlrt_cuda_need(const char *need);
+/* Does a device of capability `have` run code that needs `need`: "sm_80", that one or a later one, "sm_90a", that very one?  -1: it is no
+ * such name. */
+MLRT_LOCAL int mlrt_cuda_takes(const char *need, int have);
 
 /* What a model has on one device, for all sessions there. */
 typedef struct DeviceModel {

@@ -98,10 +98,12 @@ MLRT_LOCAL int mlrt_cuda_capability(const Cuda *cu, int ordinal)
 	return 10 * major + minor;
 }
 
-MLRT_LOCAL int mlrt_cuda_need(const char *need)
+MLRT_LOCAL int mlrt_cuda_takes(const char *need, int have)
 {
 	char *end;
-	long cc = strncmp(need, "sm_", 3) == 0 ? strtol(need + 3, &end, 10) : 0;
+	const long cc = strncmp(need, "sm_", 3) == 0 ? strtol(need + 3, &end, 10) : 0;
 
-	return cc > 0 && cc < 1000 && !*end ? (int)cc : -1;
+	if (cc <= 0 || cc >= 1000 || (*end && strcmp(end, "a") != 0))
+		return -1;
+	return *end ? have == cc : have >= cc;
 }

@@ -187,7 +187,7 @@ static void device_model_free(const MlrtModel *m, DeviceModel *d)
 
 static MlrtStatus open_device(DeviceModel *d, const MlrtModel *m, MlrtError *err)
 {
-	const int need = m->variant->nneeds ? mlrt_cuda_need(m->variant->needs) : 0, have = mlrt_cuda_capability(d->cu, d->ordinal);
+	const int have = mlrt_cuda_capability(d->cu, d->ordinal);
 	int shares = 0;
 	CuResult r;
 
@@ -196,9 +196,9 @@ static MlrtStatus open_device(DeviceModel *d, const MlrtModel *m, MlrtError *err
 	d->cu->device_get(&d->device, d->ordinal);
 	if (d->cu->device_name(d->name, sizeof d->name, d->device) != CU_OK)
 		d->name[0] = 0;
-	if (have < need)
-		return mlrt_fail(err, MLRT_ERR_NO_DEVICE, "device %d (%s) is sm_%d, variant '%.80s' needs sm_%d", d->ordinal, d->name, have,
-				 m->variant->name, need);
+	if (m->variant->nneeds && mlrt_cuda_takes(m->variant->needs, have) <= 0)
+		return mlrt_fail(err, MLRT_ERR_NO_DEVICE, "device %d (%s) is sm_%d, variant '%.80s' needs %.40s", d->ordinal, d->name, have,
+				 m->variant->name, m->variant->needs);
 	if (d->cu->device_attribute(&shares, CU_CONCURRENT_MANAGED, d->device) == CU_OK)
 		d->shares = shares && d->cu->managed_alloc;
 	r = d->cu->context_retain(&d->context, d->device);

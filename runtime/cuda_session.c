@@ -314,7 +314,6 @@ static MlrtStatus device_session_new(MlrtModel *m, MlrtSession *s, int ordinal, 
 
 static MlrtStatus device_fits(const char *need, char *why, size_t n)
 {
-	const int wanted = mlrt_cuda_need(need);
 	MlrtStatus st;
 	const Cuda *cu = mlrt_cuda(&st, why, n);
 	int best = 0;
@@ -324,12 +323,15 @@ static MlrtStatus device_fits(const char *need, char *why, size_t n)
 	for (int i = 0; i < cu->ndevices; i++) {
 		const int have = mlrt_cuda_capability(cu, i);
 
+		if (mlrt_cuda_takes(need, have) > 0)
+			return MLRT_OK;
 		best = have > best ? have : best;
 	}
-	if (wanted > 0 && best >= wanted)
-		return MLRT_OK;
-	snprintf(why, n, wanted > 0 ? "needs %.40s, the best of %d devices is sm_%d" : "needs %.40s, unknown to this runtime", need,
-		 cu->ndevices, best);
+	if (mlrt_cuda_takes(need, best) < 0)
+		snprintf(why, n, "needs %.40s, unknown to this runtime", need);
+	else
+		snprintf(why, n, "needs %.40s%s, the best of %d devices is sm_%d", need, strchr(need, 'a') ? " and no later one" : "",
+			 cu->ndevices, best);
 	return MLRT_ERR_NO_DEVICE;
 }
 

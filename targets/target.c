@@ -21,10 +21,10 @@
 #include "targets/variants.def"
 
 /* Vectors are four registers of a thread, as a load or store takes them. */
-#define GPU(id, cc, version, dev, n, ghz, threads, shared, most, l2_bytes, gb, p32, ptf32, p16, p8, blocks)                \
+#define GPU(id, cc, version, dev, n, ghz, threads, shared, most, l2_bytes, gb, p32, ptf32, p16, p8, blocks, groups)                \
 	static const MloGpu gpu_##id = {.capability = cc, .ptx = version, .device = dev, .sms = n, .clock_ghz = ghz,     \
 		.sm_threads = threads, .sm_registers = 64 << 10, .sm_shared = (shared) << 10, .block_shared = (most) << 10, \
-		.l2 = l2_bytes, .gbytes = gb, .f32 = p32, .tf32 = ptf32, .f16 = p16, .i8 = p8, .sm_blocks = blocks};     \
+		.l2 = l2_bytes, .gbytes = gb, .f32 = p32, .tf32 = ptf32, .f16 = p16, .i8 = p8, .sm_blocks = blocks, .warpgroups = groups};     \
 	static const MloTarget variant_##id = {                                                                         \
 		.name = #id, .arch = "nvptx64", .triple = "nvptx64-nvidia-cuda", .cpu = #id, .features = "+ptx" #version, .needs = #id, \
 		.vector_bytes = 16, .register_bytes = 4, .vector_regs = 16, .block = 32, .dots = &dots_none, .gpu = &gpu_##id, .l1d = (shared) << 10, \

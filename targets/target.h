@@ -48,7 +48,8 @@ typedef struct MloMatrix {
 
 /* A GPU: what NVIDIA calls its compute capability, and the device of that capability that costs are estimated for. */
 typedef struct MloGpu {
-	int capability;          /* 75, 80, ...: code for it runs on this one and later ones */
+	int capability;          /* 75, 80, ...: code for it runs on this one and later ones, */
+	bool warpgroups;         /* or, as it has instructions for groups of four warps, on this one alone (wgmma; PTX ISA) */
 	int ptx;                 /* version of PTX that code is written in: 74 is 7.4 */
 	const char *device;      /* "A100" */
 	int sms;                 /* multiprocessors */
