@@ -9,7 +9,6 @@
  * hand is multiplied, and written to the other half of shared memory behind that. */
 #include "codegen/device_mma_stage.h"
 #include "codegen/device_plan.h"
-#include "codegen/device_wgmma.h"
 
 const MmaKind *mma_kind(int capability, MloElem a, MloElem b)
 {
@@ -294,11 +293,38 @@ static void store_sums(Mma *m)
 	}
 }
 
+/* -- groups of four warps ------------------------------------------------------------------------------ */
+
+static void begin_group(Mma *m)
+{
+	Emit *e = m->t.e;
+	LLVMValueRef group = wgmma_group(e, m->t.f->team.thread);
+
+	m->group = (Wgmma){.e = e, .kind = m->kind, .columns = m->t.columns, .steps = m->words / STEP, .a_step = STEP * 4, .b_step = STEP * 4};
+	wgmma_begin(&m->group);
+	m->group.a = wgmma_turned_rows(e, tile_mul(e, group, (int64_t)GROUP_ROWS * m->words * 4), m->words);
+	m->group.b = wgmma_turned_rows(e, emit_index(e, a_bytes(m)), m->words);
+}
+
+/* Of rows lane / 4 and 8 behind it of the 16 of a warp, a lane has columns 2 * (lane % 4) and the next one, in each 8; rows eight apart are
+ * turned alike. */
+static void store_group(Mma *m)
+{
+	Emit *e = m->t.e;
+	LLVMValueRef thread = device_opaque(e, m->t.thread), lane = tile_rem(e, thread, DEVICE_WARP), row, column, first;
+
+	row = tile_add(e, tile_mul(e, tile_div(e, thread, DEVICE_WARP), GROUP_ROWS / GROUP_WARPS), tile_div(e, lane, 4));
+	column = tile_mul(e, tile_rem(e, lane, 4), 2);
+	first = device_sum_at(&m->t, emit_index(e, 0), m->t.rows, row, column);
+	for (int j = 0; j < m->t.columns / 8; j++)
+		wgmma_store(&m->group, j, device_word(e, LLVMBuildXor(e->b, first, emit_index(e, (int64_t)j * 8), "")), (int64_t)m->t.columns * 8 * 4, 4);
+}
+
 static void group_tile(Mma *m)
 {
-	wgmma_clear(m);
+	wgmma_clear(&m->group);
 	mma_walk(m);
-	wgmma_store(m);
+	store_group(m);
 	device_epilogue(&m->t, 0, m->t.rows);
 	device_tile_finish(&m->t, m->t.rows);
 }
@@ -367,7 +393,7 @@ static void begin(Mma *m)
 		m->b[j] = emit_alloca(e, mma_piece_type(m), "b");
 	plan_b_pieces(m);
 	if (m->groups)
-		wgmma_begin(m);
+		begin_group(m);
 	else if (m->t.c->b.kept)
 		mma_sparse_plan(m);
 	else

@@ -3,6 +3,7 @@
 #define MLO_CODEGEN_DEVICE_MMA_STAGE_H
 #include "codegen/device_mma.h"
 #include "codegen/device_tile.h"
+#include "codegen/device_wgmma.h"
 #include "codegen/kept.h"
 
 enum { PIECE = 16 /* bytes */, PIECE_WORDS = 4, STEP = 8 /* words of a product */ };
@@ -33,7 +34,7 @@ typedef struct Mma {
 	int64_t table;                 /* where a table of the stages lies, in bytes; -1: there is none */
 	LLVMValueRef a_from[MAX_STEPS], b_from[MAX_STEPS];  /* where the warp's first fragments lie, step by step, in bytes */
 	LLVMValueRef meta_from;                             /* sparse weights: where the warp's metadata lies */
-	LLVMValueRef a_matrix, b_matrix;                    /* groups: descriptors of the first stage, of the group's rows and of all columns */
+	Wgmma group;                                        /* groups: their products */
 	LLVMValueRef a[MAX_PIECES], b[MAX_PIECES];          /* allocas: what is on its way */
 	LLVMValueRef sum[MAX_SUMS];                         /* allocas */
 } Mma;

@@ -6,7 +6,7 @@
  * constant distance from the thread's pointers, which go up once in a turn, and its part of shared memory is a constant, too, if a turn
  * has whole times as many rounds as there are parts; else parts change places from turn to turn.  Where channels of A do not go up by as
  * much from each stage of a tap to the next one, a stage is looked up in the table. */
-#include "codegen/device_wgmma.h"
+#include "codegen/device_mma_stage.h"
 
 enum { MOST_PRODUCTS = 2400, GOOD_PRODUCTS = 600, GOOD_STAGED = 200 /* instructions in a turn */, FEW_CHUNKS = 2 };
 
@@ -295,7 +295,7 @@ static void multiply(Walk *w, int64_t round)
 	LLVMValueRef base = part_of(w, round, &behind);
 
 	if (w->m->groups)
-		wgmma_multiply(w->m, base, behind);
+		wgmma_multiply(&w->m->group, base, behind, base, behind);
 	else
 		mma_multiply(w->m, base, behind);
 }
@@ -317,13 +317,13 @@ static void group_round(Walk *w, int64_t round, bool ahead)
 	LLVMValueRef pending = word_const(m, w->ahead - 1);
 
 	emit_intrinsic(m->t.e, "llvm.nvvm.cp.async.wait.group", NULL, 0, &pending, 1);
-	wgmma_publish(m);
+	wgmma_publish(&m->group);
 	device_block_barrier(m->t.e);
 	multiply(w, round);
 	if (ahead)
 		bring(w, round + w->ahead);
 	mma_async(m, "llvm.nvvm.cp.async.commit.group");
-	wgmma_wait(m, 1);
+	wgmma_wait(&m->group, 1);
 }
 
 static void one_round(Walk *w, int64_t round, bool ahead)
@@ -402,7 +402,7 @@ void mma_walk(Mma *m)
 	for (int64_t r = 0; r < left; r++)
 		one_round(&w, r, r + w.ahead < left);
 	if (m->groups)
-		wgmma_wait(m, 0);
+		wgmma_wait(&m->group, 0);
 	if (m->async) {
 		mma_async(m, "llvm.nvvm.cp.async.wait.all");
 		device_block_barrier(e);

@@ -1,6 +1,5 @@
 /* codegen/device_plan_groups.c -- contractions on tensor cores: which tiles, where groups of four warps multiply (device_wgmma.h). */
 #include "codegen/device_plan_model.h"
-#include "codegen/device_wgmma.h"
 
 enum { LEAST_STAGES = 3, COLUMNS_STEP = 32 /* sums are turned within so many */, MOST_GROUPS = 4 };
 enum { ROUND_ISSUE = 60 /* of a warp, in a stage */, GROUP_REGISTERS = 56 /* of a thread, beside sums */ };
@@ -109,7 +108,8 @@ void device_plan_groups(const Model *m, int columns, int words, DevicePlan *best
 		return;
 	for (p.words = MMA_MOST_WORDS; p.words >= MMA_LEAST_WORDS; p.words /= 2)
 		for (p.columns = GROUP_MOST_COLUMNS; p.columns >= COLUMNS_STEP; p.columns -= COLUMNS_STEP) {
-			if ((words && words != p.words) || (columns && columns != p.columns) || !device_plan_takes(m->c, m->kind, p.columns, p.words))
+			if ((words && words != p.words) || (columns && columns != p.columns) || !wgmma_takes(m->kind, p.columns) ||
+			    !device_plan_takes(m->c, m->kind, p.columns, p.words))
 				continue;
 			for (p.groups = 1; p.groups <= MOST_GROUPS; p.groups++) {
 				p.rows = p.groups * GROUP_ROWS;

@@ -1,151 +1,168 @@
-/* codegen/device_wgmma.c -- contractions on Hopper's tensor cores: products of groups of four warps.
+/* codegen/device_wgmma.c -- products of matrices on Hopper, by groups of four warps.
  *
  * Sums are registers of the kernel's that PTX declares once, and that only the instructions here name: while products are on their way
  * nothing may read or write them, and LLVM, which knows nothing of that, has no copies of them to make.  A stage is one group of
  * products; that of the stage before it may still be multiplied while the next one is brought. */
 #include "codegen/device_wgmma.h"
 
-#include <string.h>
+enum { SUMS = 4 /* of a thread, in each 8 columns */, PIECE = 16 /* the unit of descriptors, in bytes */, CORE_ROWS = 8 };
 
-enum { STEP_BYTES = STEP * 4, SUMS = 4 /* of a thread, in each 8 columns */ };
+/* Bytes: multiples of 16 from 32 on (PTX ISA, wgmma.mma_async, .shape). */
+bool wgmma_takes(const MmaKind *kind, int columns)
+{
+	return columns >= 8 && columns <= GROUP_MOST_COLUMNS && columns % 8 == 0 && (kind->word != EL_i8 || columns <= 32 || columns % 16 == 0);
+}
+
+static bool whole(const Wgmma *w)
+{
+	return w->kind->word == EL_i8;
+}
+
+static int sums_of(const Wgmma *w)
+{
+	return w->columns / 8 * SUMS;
+}
 
 /* -- descriptors of matrices ------------------------------------------------------------------------- */
 
-/* (PTX ISA, "Matrix Descriptor Format": addresses and distances in 16 bytes; from each eight rows to the next ones; how pieces are turned.
- * Along a row, where it is not used, the distance is to be 1.) */
-static int64_t descriptor(const Mma *m)
+/* (PTX ISA, "Matrix Descriptor Format": addresses and distances in 16 bytes: bit 0, where it begins; 16, along the terms; 32, from each
+ * eight rows to the next ones; 62, how pieces are turned, 1: over 128 bytes, 2: 64 bytes.) */
+static LLVMValueRef descriptor(Emit *e, LLVMValueRef at, int64_t along, int64_t down, int turn)
 {
-	int64_t swizzle = m->words == MMA_MOST_WORDS ? 1 : 2, rows = 8 * m->words * 4 / PIECE;
+	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx), i32 = LLVMInt32TypeInContext(e->ctx);
+	LLVMValueRef p = LLVMBuildPtrToInt(e->b, device_dynamic_shared(e), i32, "");
+	uint64_t rest = (uint64_t)turn << 62 | (uint64_t)(down / PIECE) << 32 | (uint64_t)(along / PIECE) << 16;
 
-	return (int64_t)((uint64_t)swizzle << 62) | rows << 32 | (int64_t)1 << 16;
-}
-
-/* Of the matrix so many bytes behind dynamic shared memory. */
-static LLVMValueRef describe(Mma *m, LLVMValueRef at)
-{
-	Emit *e = m->t.e;
-	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx);
-	LLVMValueRef p = LLVMBuildPtrToInt(e->b, device_dynamic_shared(e), i32_type(m), "");
-
-	p = LLVMBuildLShr(e->b, LLVMBuildAdd(e->b, p, at, ""), word_const(m, 4), "");
+	p = LLVMBuildAdd(e->b, p, LLVMBuildIntCast2(e->b, at, i32, false, ""), "");
+	p = LLVMBuildLShr(e->b, p, emit_const_i(i32, 4), "");
 	p = LLVMBuildIntCast2(e->b, p, i64, false, "");
-	return LLVMBuildOr(e->b, p, emit_const_i(i64, descriptor(m)), "");
+	return LLVMBuildOr(e->b, p, LLVMConstInt(i64, rest, false), "");
 }
 
-static LLVMValueRef moved(Mma *m, LLVMValueRef matrix, LLVMValueRef bytes)
+/* Along the terms, where a step of a product is inside of what is turned, the distance is to be 1. */
+LLVMValueRef wgmma_turned_rows(Emit *e, LLVMValueRef at, int words)
 {
-	Emit *e = m->t.e;
-	LLVMValueRef pieces = LLVMBuildLShr(e->b, bytes, word_const(m, 4), "");
+	return descriptor(e, at, PIECE, (int64_t)CORE_ROWS * words * 4, words == MMA_MOST_WORDS ? 1 : 2);
+}
 
-	return LLVMBuildAdd(e->b, matrix, LLVMBuildIntCast2(e->b, pieces, LLVMInt64TypeInContext(e->ctx), false, ""), "");
+LLVMValueRef wgmma_planes(Emit *e, LLVMValueRef at, int64_t along)
+{
+	return descriptor(e, at, along, CORE_ROWS * PIECE, 0);
+}
+
+static LLVMValueRef moved(Emit *e, LLVMValueRef matrix, LLVMValueRef bytes)
+{
+	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx);
+
+	if (!bytes)
+		return matrix;
+	bytes = LLVMBuildLShr(e->b, bytes, emit_index(e, 4), "");
+	return LLVMBuildAdd(e->b, matrix, LLVMBuildIntCast2(e->b, bytes, i64, false, ""), "");
+}
+
+/* Descriptors are those of a whole warp. */
+LLVMValueRef wgmma_group(Emit *e, LLVMValueRef thread)
+{
+	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);
+	LLVMValueRef group = LLVMBuildUDiv(e->b, thread, emit_index(e, GROUP_THREADS), ""), arg[4];
+
+	arg[0] = emit_const_i(i32, -1);
+	arg[1] = LLVMBuildIntCast2(e->b, group, i32, false, "");
+	arg[2] = emit_const_i(i32, 0);
+	arg[3] = emit_const_i(i32, DEVICE_WARP - 1);
+	return LLVMBuildIntCast2(e->b, emit_intrinsic(e, "llvm.nvvm.shfl.sync.idx.i32", NULL, 0, arg, 4), e->index, false, "");
 }
 
 /* -- sums -------------------------------------------------------------------------------------------- */
 
-static int sums_of(const Mma *m)
+void wgmma_begin(const Wgmma *w)
 {
-	return m->t.columns / 8 * SUMS;
+	MloStr s = {.arena = w->e->arena};
+
+	LLVMSetAlignment(device_dynamic_shared(w->e), CORE_ROWS * MMA_MOST_WORDS * 4); /* what the turn of pieces repeats after */
+	mlo_str_add(&s, ".reg .%s sum<%d>;", whole(w) ? "b32" : "f32", sums_of(w));
+	device_code(w->e, mlo_str_text(&s), NULL, NULL, 0);
 }
 
-void wgmma_begin(Mma *m)
+void wgmma_clear(const Wgmma *w)
 {
-	Emit *e = m->t.e;
-	LLVMValueRef group = tile_div(e, m->t.f->team.thread, GROUP_THREADS), arg[4];
-	MloStr s = {.arena = e->arena};
+	MloStr s = {.arena = w->e->arena};
 
-	LLVMSetAlignment(device_dynamic_shared(e), 8 * MMA_MOST_WORDS * 4); /* what the turn of pieces repeats after */
-	mlo_str_add(&s, ".reg .%s sum<%d>;", mlo_contract_sum(m->t.c) == EL_i32 ? "b32" : "f32", sums_of(m));
-	device_code(e, mlo_str_text(&s), NULL, NULL, 0);
-	/* descriptors are those of a whole warp */
-	arg[0] = word_const(m, -1);
-	arg[1] = group;
-	arg[2] = word_const(m, 0);
-	arg[3] = word_const(m, DEVICE_WARP - 1);
-	group = emit_intrinsic(e, "llvm.nvvm.shfl.sync.idx.i32", NULL, 0, arg, 4);
-	m->a_matrix = describe(m, tile_mul(e, group, (int64_t)GROUP_ROWS * m->words * 4));
-	m->b_matrix = describe(m, emit_index(e, a_bytes(m)));
+	for (int i = 0; i < sums_of(w); i++)
+		mlo_str_add(&s, "mov.%s sum%d, %s; ", whole(w) ? "b32" : "f32", i, whole(w) ? "0" : "0f00000000");
+	device_code(w->e, mlo_str_text(&s), NULL, NULL, 0);
 }
 
-void wgmma_clear(Mma *m)
+void wgmma_store(const Wgmma *w, int j, LLVMValueRef at, int64_t behind, int64_t apart)
 {
-	MloStr s = {.arena = m->t.e->arena};
-	bool whole = mlo_contract_sum(m->t.c) == EL_i32;
+	MloStr s = {.arena = w->e->arena};
 
-	for (int i = 0; i < sums_of(m); i++)
-		mlo_str_add(&s, "mov.%s sum%d, %s; ", whole ? "b32" : "f32", i, whole ? "0" : "0f00000000");
-	device_code(m->t.e, mlo_str_text(&s), NULL, NULL, 0);
-}
+	for (int i = 0; i < SUMS; i += 2) {
+		long long to = i ? behind : 0;
+		int sum = SUMS * j + i;
 
-/* Of rows lane / 4 and 8 behind it of the 16 of a warp, a lane has columns 2 * (lane % 4) and the next one, in each 8; rows eight apart are
- * turned alike. */
-void wgmma_store(Mma *m)
-{
-	Emit *e = m->t.e;
-	LLVMValueRef thread = device_opaque(e, m->t.thread), lane = tile_rem(e, thread, DEVICE_WARP), row, column, first, at;
-	MloStr s;
-
-	row = tile_add(e, tile_mul(e, tile_div(e, thread, DEVICE_WARP), GROUP_ROWS / GROUP_WARPS), tile_div(e, lane, 4));
-	column = tile_mul(e, tile_rem(e, lane, 4), 2);
-	first = device_sum_at(&m->t, emit_index(e, 0), m->t.rows, row, column);
-	for (int j = 0; j < m->t.columns / 8; j++) {
-		s = (MloStr){.arena = e->arena};
-		mlo_str_add(&s, "st.shared.v2.b32 [$0], {sum%d, sum%d}; ", SUMS * j, SUMS * j + 1);
-		mlo_str_add(&s, "st.shared.v2.b32 [$0+%d], {sum%d, sum%d};", 8 * m->t.columns * 4, SUMS * j + 2, SUMS * j + 3);
-		at = device_word(e, LLVMBuildXor(e->b, first, emit_index(e, (int64_t)j * 8), ""));
-		device_code(e, mlo_str_text(&s), "r", &at, 1);
+		if (apart == 4) {
+			mlo_str_add(&s, "st.shared.v2.b32 [$0+%lld], {sum%d, sum%d}; ", to, sum, sum + 1);
+			continue;
+		}
+		mlo_str_add(&s, "st.shared.b32 [$0+%lld], sum%d; ", to, sum);
+		mlo_str_add(&s, "st.shared.b32 [$0+%lld], sum%d; ", to + (long long)apart, sum + 1);
 	}
+	device_code(w->e, mlo_str_text(&s), "r", &at, 1);
 }
 
 /* -- products ---------------------------------------------------------------------------------------- */
 
-void wgmma_publish(Mma *m)
+void wgmma_publish(const Wgmma *w)
 {
-	device_code(m->t.e, "fence.proxy.async.shared::cta;", NULL, NULL, 0);
+	device_code(w->e, "fence.proxy.async.shared::cta;", NULL, NULL, 0);
 }
 
-void wgmma_wait(Mma *m, int pending)
+void wgmma_wait(const Wgmma *w, int pending)
 {
-	MloStr s = {.arena = m->t.e->arena};
+	MloStr s = {.arena = w->e->arena};
 
 	mlo_str_add(&s, "wgmma.wait_group.sync.aligned %d;", pending);
-	device_code(m->t.e, mlo_str_text(&s), NULL, NULL, 0);
+	device_code(w->e, mlo_str_text(&s), NULL, NULL, 0);
 }
 
 /* Terms of a product, types, and what stands behind the operands: signs of these, and which of them are transposed, none. */
-static void type_of(const Mma *m, MloStr *s, const char **behind)
+static void type_of(const Wgmma *w, MloStr *s, const char **behind)
 {
+	const char *a = w->kind->a == EL_u8 ? "u8" : "s8", *b = "s8";
+
 	*behind = "";
-	if (m->kind->word == EL_i8) {
-		mlo_str_add(s, "k32.s32.%s.s8", m->kind->a == EL_u8 ? "u8" : "s8");
+	if (whole(w)) {
+		mlo_str_add(s, "k32.s32.%s.%s", w->turned ? b : a, w->turned ? a : b);
 		return;
 	}
-	*behind = m->kind->word == EL_tf32 ? ", 1, 1" : ", 1, 1, 0, 0";
-	if (m->kind->word == EL_tf32)
+	*behind = w->kind->word == EL_tf32 ? ", 1, 1" : ", 1, 1, 0, 0";
+	if (w->kind->word == EL_tf32)
 		mlo_str_add(s, "k8.f32.tf32.tf32");
 	else
-		mlo_str_add(s, m->kind->word == EL_f16 ? "k16.f32.f16.f16" : "k16.f32.bf16.bf16");
+		mlo_str_add(s, w->kind->word == EL_f16 ? "k16.f32.f16.f16" : "k16.f32.bf16.bf16");
 }
 
-static void add_product(const Mma *m, MloStr *s, int64_t behind)
+static void add_product(const Wgmma *w, MloStr *s, int64_t a, int64_t b)
 {
 	const char *end;
 
-	mlo_str_add(s, "add.s64 a, $0, %lld; add.s64 b, $1, %lld; ", (long long)(behind / PIECE), (long long)(behind / PIECE));
-	mlo_str_add(s, "wgmma.mma_async.sync.aligned.m64n%d", m->t.columns);
-	type_of(m, s, &end);
-	for (int i = 0; i < sums_of(m); i++)
+	mlo_str_add(s, "add.s64 a, $0, %lld; add.s64 b, $1, %lld; ", (long long)(a / PIECE), (long long)(b / PIECE));
+	mlo_str_add(s, "wgmma.mma_async.sync.aligned.m64n%d", w->columns);
+	type_of(w, s, &end);
+	for (int i = 0; i < sums_of(w); i++)
 		mlo_str_add(s, "%ssum%d", i ? ", " : " {", i);
 	mlo_str_add(s, "}, a, b, p%s; ", end);
 }
 
-void wgmma_multiply(Mma *m, LLVMValueRef base, int64_t behind)
+void wgmma_multiply(const Wgmma *w, LLVMValueRef a, int64_t a_behind, LLVMValueRef b, int64_t b_behind)
 {
-	LLVMValueRef arg[2] = {moved(m, m->a_matrix, base), moved(m, m->b_matrix, base)};
-	MloStr s = {.arena = m->t.e->arena};
+	LLVMValueRef arg[2] = {moved(w->e, w->a, a), moved(w->e, w->b, b)};
+	MloStr s = {.arena = w->e->arena};
 
 	mlo_str_add(&s, "{ .reg .pred p; .reg .b64 a, b; setp.eq.u32 p, 0, 0; wgmma.fence.sync.aligned; ");
-	for (int k = 0; k < m->words / STEP; k++)
-		add_product(m, &s, behind + (int64_t)k * STEP_BYTES);
+	for (int k = 0; k < w->steps; k++)
+		add_product(w, &s, a_behind + k * w->a_step, b_behind + k * w->b_step);
 	mlo_str_add(&s, "wgmma.commit_group.sync.aligned; }");
-	device_code(m->t.e, mlo_str_text(&s), "l,l", arg, 2);
+	device_code(w->e, mlo_str_text(&s), "l,l", arg, 2);
 }

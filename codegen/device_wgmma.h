@@ -1,24 +1,43 @@
-/* codegen/device_wgmma.h -- contractions on Hopper's tensor cores: products that groups of four warps start, and that read both operands out
- * of shared memory (PTX ISA, "Asynchronous Warpgroup Level Matrix Instructions").
+/* codegen/device_wgmma.h -- products of matrices on Hopper, which groups of four warps start, and which read both operands out of shared memory
+ * (PTX ISA, "Asynchronous Warpgroup Level Matrix Instructions").
  *
- * Stages are brought and walked through as for mma.sync (codegen/device_mma_stage.h): their rows, with pieces turned by the number of the
- * row, are what descriptors of matrices call a swizzle of 128 or 64 bytes.  A group makes 64 rows of all columns of the tile. */
+ * Operands are rows of terms, of 64 rows of A, and of all of B that make the columns of the product.  Where a stage is brought as for mma.sync
+ * (codegen/device_mma_stage.h), its rows, with pieces turned by the number of the row, are what descriptors of matrices call a swizzle of
+ * 128 or 64 bytes. */
 #ifndef MLO_CODEGEN_DEVICE_WGMMA_H
 #define MLO_CODEGEN_DEVICE_WGMMA_H
-#include "codegen/device_mma_stage.h"
+#include "codegen/device_mma.h"
+#include "codegen/device_internal.h"
 
-enum { GROUP_WARPS = 4, GROUP_THREADS = GROUP_WARPS * DEVICE_WARP, GROUP_ROWS = 64, GROUP_MOST_COLUMNS = 256 };
+enum { GROUP_WARPS = 4, GROUP_THREADS = GROUP_WARPS * DEVICE_WARP, GROUP_ROWS = 64, GROUP_MOST_COLUMNS = 256, GROUP_STEP_BYTES = 32 };
 
-/* Once, before all tiles: registers for sums, descriptors. */
-void wgmma_begin(Mma *m);
-/* Sums are zero. */
-void wgmma_clear(Mma *m);
+typedef struct Wgmma {
+	Emit *e;
+	const MmaKind *kind;
+	int columns;             /* of a product: a multiple of 8, up to GROUP_MOST_COLUMNS */
+	bool turned;             /* A are weights, and B activations */
+	int steps;               /* products of a stage, of 32 bytes of each row */
+	int64_t a_step, b_step;  /* bytes from one to the next */
+	LLVMValueRef a, b;       /* descriptors of the first stage, A of the group's rows */
+} Wgmma;
+
+/* Are there products of so many columns? */
+bool wgmma_takes(const MmaKind *kind, int columns);
+/* Descriptors of matrices that begin so many bytes behind the start of dynamic shared memory, whose rows have so many words, turned; or of which
+ * each 8 rows have 16 bytes of terms beside each other, the next 16 bytes of them `along` bytes later, and the next rows 128 bytes. */
+LLVMValueRef wgmma_turned_rows(Emit *e, LLVMValueRef at, int words);
+LLVMValueRef wgmma_planes(Emit *e, LLVMValueRef at, int64_t along);
+LLVMValueRef wgmma_group(Emit *e, LLVMValueRef thread); /* the number of the thread's group */
+/* Once, before all tiles: registers for sums. */
+void wgmma_begin(const Wgmma *w);
+void wgmma_clear(const Wgmma *w); /* sums are zero */
 /* What the thread's copies brought is seen by products that start behind the next barrier. */
-void wgmma_publish(Mma *m);
-/* Starts to multiply the stage at `base`, and so many bytes behind. */
-void wgmma_multiply(Mma *m, LLVMValueRef base, int64_t behind);
+void wgmma_publish(const Wgmma *w);
+/* Starts to multiply the stage so many bytes behind the first one in A and B, a sum of a value (NULL: 0) and a number for each. */
+void wgmma_multiply(const Wgmma *w, LLVMValueRef a, int64_t a_behind, LLVMValueRef b, int64_t b_behind);
 /* Waits until no more than so many stages are being multiplied. */
-void wgmma_wait(Mma *m, int pending);
-/* Sums of the tile, to where the epilogue finds them. */
-void wgmma_store(Mma *m);
+void wgmma_wait(const Wgmma *w, int pending);
+/* Sums of rows r and r + 8 of the group's 16 of a warp, of columns 8 * j and the next one: a pair to `at`, a pair so many bytes behind.
+ * apart: bytes from the first of a pair to the second. */
+void wgmma_store(const Wgmma *w, int j, LLVMValueRef at, int64_t behind, int64_t apart);
 #endif

@@ -92,9 +92,9 @@ typedef struct Cuda {
 MLRT_LOCAL const Cuda *mlrt_cuda(MlrtStatus *st, char *why, size_t n);
 MLRT_LOCAL const char *mlrt_cuda_error(const Cuda *cu, CuResult r, char *text, size_t n); /* "CUDA_ERROR_...: what it means" */
 MLRT_LOCAL int mlrt_cuda_capability(const Cuda *cu, int device); /* 75, 80, ...; 0: no such device */
-/* Does a device of capability `have` run code that needs `need`: "sm_80", that one or a later one, "sm_90a", that very one?  -1: it is no
- * such name. */
-MLRT_LOCAL int mlrt_cuda_takes(const char *need, int have);
+/* Of what code needs, n strings one behind the other, the first that a device of capability `have` lacks, or NULL: "sm_80" is that capability or
+ * a later one, "sm_90a" that very one, "ptx_84" a driver that takes PTX 8.4.  *answer: -1: it is no such name. */
+MLRT_LOCAL const char *mlrt_cuda_lacks(const Cuda *cu, const char *needs, size_t n, int have, int *answer);
 
 /* What a model has on one device, for all sessions there. */
 typedef struct DeviceModel {

@@ -98,12 +98,34 @@ MLRT_LOCAL int mlrt_cuda_capability(const Cuda *cu, int ordinal)
 	return 10 * major + minor;
 }
 
-MLRT_LOCAL int mlrt_cuda_takes(const char *need, int have)
+/* PTX 7.0 to 7.8 came with CUDA 11.0 to 11.8, 8.0 to 8.5 with 12.0 to 12.5 (PTX ISA, "Release Notes"). */
+static int takes_ptx(const Cuda *cu, long version)
 {
-	char *end;
-	const long cc = strncmp(need, "sm_", 3) == 0 ? strtol(need + 3, &end, 10) : 0;
+	return version >= 70 && version < 86 ? cu->version >= 1000 * (version / 10 + 4) + version % 10 * 10 : -1;
+}
 
-	if (cc <= 0 || cc >= 1000 || (*end && strcmp(end, "a") != 0))
+static int takes(const Cuda *cu, const char *need, int have)
+{
+	const bool ptx = strncmp(need, "ptx_", 4) == 0;
+	const char *number = need + (ptx ? 4 : 3);
+	char *end;
+	long n;
+
+	if (!ptx && strncmp(need, "sm_", 3) != 0)
 		return -1;
-	return *end ? have == cc : have >= cc;
+	n = strtol(number, &end, 10);
+	if (n <= 0 || n >= 1000 || (*end && (ptx || strcmp(end, "a") != 0)))
+		return -1;
+	return ptx ? takes_ptx(cu, n) : *end ? have == n : have >= n;
+}
+
+MLRT_LOCAL const char *mlrt_cuda_lacks(const Cuda *cu, const char *needs, size_t n, int have, int *answer)
+{
+	*answer = n ? 1 : -1;
+	for (size_t i = 0; i < n; i++, needs += strlen(needs) + 1) {
+		*answer = takes(cu, needs, have);
+		if (*answer <= 0)
+			return needs;
+	}
+	return n ? NULL : "";
 }

@@ -188,7 +188,8 @@ static void device_model_free(const MlrtModel *m, DeviceModel *d)
 static MlrtStatus open_device(DeviceModel *d, const MlrtModel *m, MlrtError *err)
 {
 	const int have = mlrt_cuda_capability(d->cu, d->ordinal);
-	int shares = 0;
+	const char *lacks;
+	int shares = 0, answer;
 	CuResult r;
 
 	if (have == 0)
@@ -196,9 +197,10 @@ static MlrtStatus open_device(DeviceModel *d, const MlrtModel *m, MlrtError *err
 	d->cu->device_get(&d->device, d->ordinal);
 	if (d->cu->device_name(d->name, sizeof d->name, d->device) != CU_OK)
 		d->name[0] = 0;
-	if (m->variant->nneeds && mlrt_cuda_takes(m->variant->needs, have) <= 0)
+	lacks = mlrt_cuda_lacks(d->cu, m->variant->needs, m->variant->nneeds, have, &answer);
+	if (lacks)
 		return mlrt_fail(err, MLRT_ERR_NO_DEVICE, "device %d (%s) is sm_%d, variant '%.80s' needs %.40s", d->ordinal, d->name, have,
-				 m->variant->name, m->variant->needs);
+				 m->variant->name, lacks);
 	if (d->cu->device_attribute(&shares, CU_CONCURRENT_MANAGED, d->device) == CU_OK)
 		d->shares = shares && d->cu->managed_alloc;
 	r = d->cu->context_retain(&d->context, d->device);

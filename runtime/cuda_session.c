@@ -312,25 +312,29 @@ static MlrtStatus device_session_new(MlrtModel *m, MlrtSession *s, int ordinal, 
 
 /* -- the table ------------------------------------------------------------------------------------------- */
 
-static MlrtStatus device_fits(const char *need, char *why, size_t n)
+static MlrtStatus device_fits(const char *needs, size_t nneeds, char *why, size_t n)
 {
 	MlrtStatus st;
 	const Cuda *cu = mlrt_cuda(&st, why, n);
-	int best = 0;
+	const char *lacks = NULL;
+	int best = 0, answer = 0;
 
 	if (!cu)
 		return st;
 	for (int i = 0; i < cu->ndevices; i++) {
 		const int have = mlrt_cuda_capability(cu, i);
 
-		if (mlrt_cuda_takes(need, have) > 0)
+		lacks = mlrt_cuda_lacks(cu, needs, nneeds, have, &answer);
+		if (!lacks)
 			return MLRT_OK;
 		best = have > best ? have : best;
 	}
-	if (mlrt_cuda_takes(need, best) < 0)
-		snprintf(why, n, "needs %.40s, unknown to this runtime", need);
+	if (!lacks || answer < 0)
+		snprintf(why, n, "needs %.40s, unknown to this runtime", lacks ? lacks : "a device");
+	else if (strncmp(lacks, "ptx_", 4) == 0)
+		snprintf(why, n, "needs %.40s, which the driver, of CUDA %d.%d, does not take", lacks, cu->version / 1000, cu->version % 1000 / 10);
 	else
-		snprintf(why, n, "needs %.40s%s, the best of %d devices is sm_%d", need, strchr(need, 'a') ? " and no later one" : "",
+		snprintf(why, n, "needs %.40s%s, the best of %d devices is sm_%d", lacks, strchr(lacks, 'a') ? " and no later one" : "",
 			 cu->ndevices, best);
 	return MLRT_ERR_NO_DEVICE;
 }

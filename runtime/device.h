@@ -17,8 +17,8 @@
 typedef struct DeviceApi {
 	const char *version;
 	size_t model_bytes, session_bytes;
-	/* Is there a device that runs code which needs `need` ("sm_80")?  If not, why. */
-	MlrtStatus (*fits)(const char *need, char *why, size_t n);
+	/* Is there a device that runs code which needs all of this (Variant.needs: "sm_80")?  If not, why. */
+	MlrtStatus (*fits)(const char *needs, size_t nneeds, char *why, size_t n);
 	/* The session's share of its device: s->on.  `code`, launches and weights go there once for all sessions of a model. */
 	MlrtStatus (*session_new)(MlrtModel *m, MlrtSession *s, int device, void *stream, MlrtError *err);
 	void (*session_free)(MlrtSession *s);

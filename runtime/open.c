@@ -19,7 +19,7 @@ static MlrtStatus misfit(const Variant *v, char *why, size_t n)
 
 	if (mlrt_is_gpu(v)) {
 		gpu = mlrt_device_api(why, n);
-		return !gpu ? MLRT_ERR_NO_DRIVER : gpu->fits(v->nneeds == 1 ? need : "", why, n);
+		return !gpu ? MLRT_ERR_NO_DRIVER : gpu->fits(need, v->nneeds, why, n);
 	}
 	if (strcmp(v->arch, mlrt_cpu_arch()) != 0) {
 		snprintf(why, n, "is for %.40s, this is %s", v->arch, mlrt_cpu_arch());

@@ -26,7 +26,7 @@
 		.sm_threads = threads, .sm_registers = 64 << 10, .sm_shared = (shared) << 10, .block_shared = (most) << 10, \
 		.l2 = l2_bytes, .gbytes = gb, .f32 = p32, .tf32 = ptf32, .f16 = p16, .i8 = p8, .sm_blocks = blocks, .warpgroups = groups};     \
 	static const MloTarget variant_##id = {                                                                         \
-		.name = #id, .arch = "nvptx64", .triple = "nvptx64-nvidia-cuda", .cpu = #id, .features = "+ptx" #version, .needs = #id, \
+		.name = #id, .arch = "nvptx64", .triple = "nvptx64-nvidia-cuda", .cpu = #id, .features = "+ptx" #version, .needs = (groups) ? #id ",ptx_" #version : #id, \
 		.vector_bytes = 16, .register_bytes = 4, .vector_regs = 16, .block = 32, .dots = &dots_none, .gpu = &gpu_##id, .l1d = (shared) << 10, \
 		.l1d_ways = 4, .l2 = l2_bytes, .l3 = l2_bytes, .clock_ghz = ghz, .fma_per_cycle = 128 * (n), \
 		.bytes_per_cycle = (gb) / (ghz), .fork_ns = 2000};
