@@ -8,7 +8,7 @@
  * of no bytes, which leave zeros.  Where A has to be converted, or before 8.0, a stage is read into registers before the one at
  * hand is multiplied, and written to the other half of shared memory behind that. */
 #include "codegen/device_mma_stage.h"
-#include "codegen/device_plan.h"
+#include "codegen/device_pixels.h"
 
 const MmaKind *mma_kind(int capability, MloElem a, MloElem b)
 {
@@ -306,18 +306,20 @@ static void begin_group(Mma *m)
 	m->group.b = wgmma_turned_rows(e, emit_index(e, a_bytes(m)), m->words);
 }
 
-/* Of rows lane / 4 and 8 behind it of the 16 of a warp, a lane has columns 2 * (lane % 4) and the next one, in each 8; rows eight apart are
- * turned alike. */
+/* Rows eight apart are turned alike. */
 static void store_group(Mma *m)
 {
 	Emit *e = m->t.e;
-	LLVMValueRef thread = device_opaque(e, m->t.thread), lane = tile_rem(e, thread, DEVICE_WARP), row, column, first;
+	LLVMValueRef thread = device_opaque(e, m->t.thread), lane = tile_rem(e, thread, DEVICE_WARP), row, column, first, at;
 
 	row = tile_add(e, tile_mul(e, tile_div(e, thread, DEVICE_WARP), GROUP_ROWS / GROUP_WARPS), tile_div(e, lane, 4));
 	column = tile_mul(e, tile_rem(e, lane, 4), 2);
 	first = device_sum_at(&m->t, emit_index(e, 0), m->t.rows, row, column);
-	for (int j = 0; j < m->t.columns / 8; j++)
-		wgmma_store(&m->group, j, device_word(e, LLVMBuildXor(e->b, first, emit_index(e, (int64_t)j * 8), "")), (int64_t)m->t.columns * 8 * 4, 4);
+	for (int j = 0; j < m->t.columns / 8; j++) {
+		at = device_word(e, LLVMBuildXor(e->b, first, emit_index(e, (int64_t)j * 8), ""));
+		wgmma_store(&m->group, j * GROUP_SUMS, 2, at, 0);
+		wgmma_store(&m->group, j * GROUP_SUMS + 2, 2, at, (int64_t)m->t.columns * 8 * 4);
+	}
 }
 
 static void group_tile(Mma *m)
@@ -424,7 +426,7 @@ static void take_plan(Mma *m, const DevicePlan *p)
 	m->share = m->all / t->parts;
 }
 
-static LLVMValueRef aligned(Mma *m)
+LLVMValueRef mma_aligned(Mma *m)
 {
 	Emit *e = m->t.e;
 	LLVMTypeRef i64 = LLVMInt64TypeInContext(e->ctx);
@@ -447,6 +449,10 @@ bool device_mma(LLVMModuleRef module, const MloKernel *k, const MloTarget *targe
 
 	if (!kind || c->dot % mma_word_elems(kind) || !device_plan(target, k, c, columns, c->dot / mma_word_elems(kind), &plan))
 		return false;
+	if (plan.pixels) {
+		device_pixels(module, k, target, symbol, &plan, launch);
+		return true;
+	}
 	m.quarters = target->gpu->capability < 80;
 	m.async = !m.quarters && mlo_elem_bits(c->a.elem) == mlo_elem_bits(kind->word);
 	take_plan(&m, &plan);
@@ -457,7 +463,7 @@ bool device_mma(LLVMModuleRef module, const MloKernel *k, const MloTarget *targe
 	m.table = mma_has_table(&m, target->gpu->block_shared - (int64_t)launch->shared_bytes) ? (int64_t)launch->shared_bytes : -1;
 	launch->shared_bytes += m.table < 0 ? 0 : (uint32_t)(m.all * TABLE_BYTES);
 	begin(&m);
-	ok = aligned(&m);
+	ok = mma_aligned(&m);
 	device_if(&f.e, &fast, ok);
 	device_tile_begin(&m.t, &l);
 	one_tile(&m);

@@ -89,6 +89,8 @@ static inline LLVMValueRef stage_number(const Mma *m, LLVMValueRef number)
 	return m->t.parts == 1 ? number : tile_add(m->t.e, number, tile_mul(m->t.e, m->t.part, m->share));
 }
 
+/* Does A begin at a multiple of a piece? */
+LLVMValueRef mma_aligned(Mma *m);
 /* Piece `piece` of a row of a stage, in bytes. */
 LLVMValueRef mma_piece_at(const Mma *m, LLVMValueRef row, LLVMValueRef piece);
 /* Which pieces of the tile at hand the thread brings. */

@@ -13,6 +13,7 @@ typedef struct DevicePlan {
 	int words;                /* of a row in a stage */
 	int warps_m, warps_n;     /* of a slice: a warp makes rows / warps_m x columns / warps_n */
 	int groups;               /* as in Mma: each makes 64 rows of all columns; 0: none */
+	bool pixels;              /* of device_pixels.h: each group makes 64 columns of all rows */
 	int slices, parts;        /* as in DeviceTile */
 	int stages;               /* in shared memory, of a slice */
 	double ns;                /* of the contraction */

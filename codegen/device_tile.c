@@ -108,7 +108,9 @@ void device_tile_begin(DeviceTile *t, EmitLoop *l)
 	t->together = c->b.packed;
 	t->terms = c->nky * c->nkx * c->nk;
 	t->all_rows = tile_mul(e, tile_num(e, c->ny), c->nx);
-	if (t->together)
+	if (t->pitch_x)
+		t->all_rows = emit_index(e, ((c->nb0 * c->nb1 - 1) * t->pitch_y + c->ny - 1) * t->pitch_x + c->nx);
+	else if (t->together)
 		t->all_rows = tile_mul(e, tile_mul(e, t->all_rows, c->nb0), c->nb1);
 	down = tile_div(e, tile_addc(e, t->all_rows, t->rows - 1), t->rows);
 	all = tile_mul(e, down, across);
@@ -143,12 +145,12 @@ static Position position(DeviceTile *t, LLVMValueRef row)
 	const KContract *c = t->c;
 	Position p = {.b0 = t->b0, .b1 = t->b1};
 
-	p.x = split(t, &row, tile_num(t->e, c->nx));
+	p.x = split(t, &row, tile_num(t->e, t->pitch_x ? t->pitch_x : c->nx));
 	p.y = row;
 	if (t->together && c->nb0 == 1 && c->nb1 == 1) {
 		p.b0 = p.b1 = emit_index(t->e, 0);
 	} else if (t->together) {
-		p.y = split(t, &row, tile_num(t->e, c->ny));
+		p.y = split(t, &row, tile_num(t->e, t->pitch_y ? t->pitch_y : c->ny));
 		p.b1 = split(t, &row, tile_num(t->e, c->nb1));
 		p.b0 = row;
 	}
@@ -379,6 +381,15 @@ static LLVMValueRef zero_share(DeviceTile *t, const Position *p, LLVMValueRef co
 	return LLVMBuildMul(e->b, total, zero, "");
 }
 
+/* Where rows of images have a pitch: is it one of those that are outputs? */
+static LLVMValueRef is_output(DeviceTile *t, LLVMValueRef row)
+{
+	Position p = position(t, row);
+	LLVMValueRef in = LLVMBuildICmp(t->e->b, LLVMIntSLT, p.x, emit_index(t->e, t->c->nx), "");
+
+	return LLVMBuildAnd(t->e->b, in, LLVMBuildICmp(t->e->b, LLVMIntSLT, p.y, emit_index(t->e, t->c->ny), ""), "");
+}
+
 static void one_output(DeviceTile *t, LLVMValueRef row, LLVMValueRef column, LLVMValueRef sum)
 {
 	const KContract *c = t->c;
@@ -419,6 +430,8 @@ static void output_at(DeviceTile *t, int slices, LLVMValueRef first, int n, LLVM
 	row = tile_add(e, t->row, tile_add(e, row, first));
 	column = tile_add(e, t->column, column);
 	in = LLVMBuildICmp(e->b, LLVMIntSLT, row, t->all_rows, "");
+	if (t->pitch_x)
+		in = LLVMBuildAnd(e->b, in, is_output(t, row), "");
 	if (t->c->nc % t->columns)
 		in = LLVMBuildAnd(e->b, in, LLVMBuildICmp(e->b, LLVMIntSLT, column, emit_index(e, t->c->nc), ""), "");
 	device_if(e, &there, in);

@@ -22,6 +22,7 @@ typedef struct DeviceTile {
 	int threads;              /* of a slice */
 	int parts;                /* blocks that share a tile, each of which takes so many-th part of the terms, as neighbouring stages */
 	bool together;            /* rows are those of all batches */
+	int64_t pitch_x, pitch_y; /* 0, or how many rows each row of an image has, and how many of these an image: more than outputs */
 	LLVMValueRef thread;      /* of the slice */
 	LLVMValueRef slice;       /* the thread's */
 	LLVMValueRef part;        /* the block's, of the tile at hand */

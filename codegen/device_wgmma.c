@@ -5,7 +5,7 @@
  * products; that of the stage before it may still be multiplied while the next one is brought. */
 #include "codegen/device_wgmma.h"
 
-enum { SUMS = 4 /* of a thread, in each 8 columns */, PIECE = 16 /* the unit of descriptors, in bytes */, CORE_ROWS = 8 };
+enum { PIECE = 16 /* the unit of descriptors, in bytes */, CORE_ROWS = 8 };
 
 /* Bytes: multiples of 16 from 32 on (PTX ISA, wgmma.mma_async, .shape). */
 bool wgmma_takes(const MmaKind *kind, int columns)
@@ -20,7 +20,7 @@ static bool whole(const Wgmma *w)
 
 static int sums_of(const Wgmma *w)
 {
-	return w->columns / 8 * SUMS;
+	return w->columns / 8 * GROUP_SUMS;
 }
 
 /* -- descriptors of matrices ------------------------------------------------------------------------- */
@@ -93,21 +93,14 @@ void wgmma_clear(const Wgmma *w)
 	device_code(w->e, mlo_str_text(&s), NULL, NULL, 0);
 }
 
-void wgmma_store(const Wgmma *w, int j, LLVMValueRef at, int64_t behind, int64_t apart)
+void wgmma_store(const Wgmma *w, int sum, int n, LLVMValueRef at, int64_t behind)
 {
 	MloStr s = {.arena = w->e->arena};
 
-	for (int i = 0; i < SUMS; i += 2) {
-		long long to = i ? behind : 0;
-		int sum = SUMS * j + i;
-
-		if (apart == 4) {
-			mlo_str_add(&s, "st.shared.v2.b32 [$0+%lld], {sum%d, sum%d}; ", to, sum, sum + 1);
-			continue;
-		}
-		mlo_str_add(&s, "st.shared.b32 [$0+%lld], sum%d; ", to, sum);
-		mlo_str_add(&s, "st.shared.b32 [$0+%lld], sum%d; ", to + (long long)apart, sum + 1);
-	}
+	if (n == 2)
+		mlo_str_add(&s, "st.shared.v2.b32 [$0+%lld], {sum%d, sum%d};", (long long)behind, sum, sum + 1);
+	else
+		mlo_str_add(&s, "st.shared.b32 [$0+%lld], sum%d;", (long long)behind, sum);
 	device_code(w->e, mlo_str_text(&s), "r", &at, 1);
 }
 

@@ -11,6 +11,8 @@
 
 enum { GROUP_WARPS = 4, GROUP_THREADS = GROUP_WARPS * DEVICE_WARP, GROUP_ROWS = 64, GROUP_MOST_COLUMNS = 256, GROUP_STEP_BYTES = 32 };
 
+enum { GROUP_SUMS = 4 /* of a thread, in each 8 columns */ };
+
 typedef struct Wgmma {
 	Emit *e;
 	const MmaKind *kind;
@@ -37,7 +39,7 @@ void wgmma_publish(const Wgmma *w);
 void wgmma_multiply(const Wgmma *w, LLVMValueRef a, int64_t a_behind, LLVMValueRef b, int64_t b_behind);
 /* Waits until no more than so many stages are being multiplied. */
 void wgmma_wait(const Wgmma *w, int pending);
-/* Sums of rows r and r + 8 of the group's 16 of a warp, of columns 8 * j and the next one: a pair to `at`, a pair so many bytes behind.
- * apart: bytes from the first of a pair to the second. */
-void wgmma_store(const Wgmma *w, int j, LLVMValueRef at, int64_t behind, int64_t apart);
+/* Sum number `sum` of the thread, or two from there on, so many bytes behind a place in shared memory.  Of each 8 columns a thread has four sums: of
+ * rows lane / 4 of the 16 of its warp, and 8 behind that, those of columns 2 * (lane % 4) and the next one. */
+void wgmma_store(const Wgmma *w, int sum, int n, LLVMValueRef at, int64_t behind);
 #endif
