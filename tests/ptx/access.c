@@ -192,6 +192,8 @@ static void count_request(PtxWarp *w, const PtxInst *i, uint32_t m, PtxSpace spa
 bool ptx_access(PtxWarp *w, const PtxInst *i, uint32_t m, PtxSpace space, const uint64_t *address, unsigned bytes,
 		PtxAccess access, uint8_t **host)
 {
+	if (access != PTX_READ && access != PTX_ASYNC_READ && space != PTX_GLOBAL)
+		w->unfenced |= m;
 	if (w->x->counts)
 		count_request(w, i, m, space, address, bytes);
 	if ((space == PTX_GLOBAL || space == PTX_GENERIC) && global_at_once(w, i, m, address, bytes, access, host))

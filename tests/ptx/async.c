@@ -117,12 +117,14 @@ static void run_commit(PtxWarp *w, const PtxInst *i, uint32_t m)
 static void run_wait_group(PtxWarp *w, const PtxInst *i, uint32_t m)
 {
 	wait_groups(w, (uint32_t)i->imm);
+	w->unfenced |= m;
 }
 
 static void run_wait_all(PtxWarp *w, const PtxInst *i, uint32_t m)
 {
 	land(w, w->npending);
 	w->ngroups = 0;
+	w->unfenced |= m;
 }
 
 /* -- decoding -- */

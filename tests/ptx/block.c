@@ -109,16 +109,19 @@ static void prepare(PtxExec *x)
 			w->local = zeroed(k->local_bytes, PTX_LANES);
 		if (k->module->device_local)
 			w->device_local = zeroed(k->module->device_local, PTX_LANES);
+		w->registers = zeroed(k->module->nwatched, sizeof *w->registers);
 		fill_file(w);
 	}
 }
 
 void ptx_exec_free(PtxExec *x)
 {
+	ptx_wgmma_clear(&x->block);
 	for (uint32_t n = 0; x->block.warps && n < x->block.nwarps; n++) {
 		free(x->block.warps[n].local);
 		free(x->block.warps[n].device_local);
 		free(x->block.warps[n].pending);
+		free(x->block.warps[n].registers);
 	}
 	free(x->block.warps);
 	free(x->block.shared);
@@ -134,6 +137,14 @@ PTX_RUNNER(fence)
 	(void)m;
 	if (i->mode)
 		ptx_check_fence(w);
+}
+
+/* What the lanes have written to shared memory becomes known to the asynchronous proxy. */
+PTX_RUNNER(fence_proxy)
+{
+	w->unfenced &= ~m;
+	if (!w->unfenced)
+		w->proxy[w->number]++;
 }
 
 PTX_RUNNER(warp_sync)
@@ -202,15 +213,18 @@ static void give_result(PtxWarp *w, const PtxBlock *b)
 
 static void release(PtxBlock *b, uint32_t id)
 {
-	uint32_t known[PTX_MAX_WARPS] = {0}, met = b->arrive_clock[id];
+	uint32_t known[PTX_MAX_WARPS] = {0}, proxy[PTX_MAX_WARPS] = {0}, met = b->arrive_clock[id];
 
 	for (uint32_t n = 0; n < b->nwarps; n++)
 		if (b->warps[n].state == PTX_WAITING && b->warps[n].barrier == id)
 			met |= 1u << n;
 	for (uint32_t n = 0; n < b->nwarps; n++)
-		for (uint32_t v = 0; IN(met, n) && v < b->nwarps; v++)
+		for (uint32_t v = 0; IN(met, n) && v < b->nwarps; v++) {
 			if (b->warps[n].clock[v] > known[v])
 				known[v] = b->warps[n].clock[v];
+			if (b->warps[n].proxy[v] > proxy[v])
+				proxy[v] = b->warps[n].proxy[v];
+		}
 	b->clock++;
 	for (uint32_t n = 0; n < b->nwarps; n++) {
 		PtxWarp *w = &b->warps[n];
@@ -218,6 +232,7 @@ static void release(PtxBlock *b, uint32_t id)
 		if (w->state != PTX_WAITING || w->barrier != id)
 			continue;
 		memcpy(w->clock, known, sizeof known);
+		memcpy(w->proxy, proxy, sizeof proxy);
 		w->clock[n] = b->clock;
 		give_result(w, b);
 		w->state = PTX_RUNNING;
@@ -273,6 +288,8 @@ static void stuck(PtxBlock *b)
 		ptx_finding(first, first->at, -1, PTX_LAUNCH_FAILED,
 			    "divergent barrier: warp %u waits here, warp %u in line %u", first->number, other->number,
 			    other->at->line);
+	else if (first && first->barrier >= PTX_WARPGROUP)
+		ptx_finding(first, first->at, -1, PTX_LAUNCH_FAILED, "a product that not all warps of a warpgroup reach");
 	else if (first)
 		ptx_finding(first, first->at, -1, PTX_LAUNCH_FAILED, "a barrier that too few threads reach");
 }
@@ -285,6 +302,7 @@ static void start(PtxBlock *b)
 
 	memset(b->shadow, 0, sizeof *b->shadow * (b->shared_bytes / 4 + 1));
 	memset(b->shared, 0xcd, b->shared_bytes);
+	ptx_wgmma_clear(b);
 	memset(b->arrived, 0, sizeof b->arrived);
 	memset(b->arrive_clock, 0, sizeof b->arrive_clock);
 	b->clock = 1;
@@ -297,6 +315,9 @@ static void start(PtxBlock *b)
 		w->depth = 0;
 		w->state = PTX_RUNNING;
 		w->npending = w->ngroups = w->wrote = 0;
+		w->unfenced = w->fences = w->products = w->products_done = w->products_groups = w->nproduct_ends = 0;
+		memset(w->registers, 0, sizeof *w->registers * x->kernel->module->nwatched);
+		memset(w->proxy, 0, sizeof w->proxy);
 		w->updated = false;
 		memset(w->clock, 0, sizeof w->clock);
 		w->clock[n] = 1;
@@ -305,14 +326,20 @@ static void start(PtxBlock *b)
 	}
 }
 
+static bool any(const PtxBlock *b, PtxState state)
+{
+	for (uint32_t n = 0; n < b->nwarps; n++)
+		if (b->warps[n].state == state)
+			return true;
+	return false;
+}
+
 static void run_block(PtxBlock *b)
 {
 	PtxExec *x = b->x;
 
 	start(b);
 	for (;;) {
-		bool running = false, waiting = false;
-
 		for (uint32_t n = 0; n < b->nwarps; n++) {
 			PtxWarp *w = &b->warps[n];
 
@@ -320,17 +347,12 @@ static void run_block(PtxBlock *b)
 				ptx_warp_run(w);
 			if (x->error)
 				return;
-			running |= w->state == PTX_RUNNING;
-			waiting |= w->state == PTX_WAITING;
 		}
-		if (waiting && open_barriers(b))
+		if (open_barriers(b) || any(b, PTX_RUNNING))
 			continue;
-		if (!running && waiting) {
+		if (any(b, PTX_WAITING))
 			stuck(b);
-			return;
-		}
-		if (!running)
-			return;
+		return;
 	}
 }
 

@@ -55,10 +55,19 @@ static bool check_read(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, PtxS
 	return true;
 }
 
+static bool being_read(PtxWarp *w, const PtxInst *i, int lane, uint32_t at)
+{
+	ptx_finding(w, i, lane, PTX_LAUNCH_FAILED,
+		    "race: byte %u of shared memory is written while a product of a warpgroup reads it that is not waited for", at);
+	return false;
+}
+
 static bool check_write(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, PtxShadow *s, uint8_t bytes, bool async)
 {
 	const uint8_t me = (uint8_t)w->number;
 
+	if (s->flights)
+		return being_read(w, i, lane, at);
 	if ((bytes & s->bytes) && s->writer != SEVERAL && !written_before(w, s))
 		return race(w, i, lane, at, "writes", "wrote", s->writer);
 	/* readers of other bytes of the same word may go on */
@@ -74,6 +83,8 @@ static bool check_write(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, Ptx
 		s->writer = me;
 	}
 	s->write_clock = w->clock[me];
+	s->proxy = w->proxy[me];
+	s->last = me;
 	s->readers = 0;
 	s->init |= bytes;
 	s->async = async ? s->async | bytes : s->async;
@@ -102,6 +113,8 @@ bool ptx_check_shared(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, unsig
 				    at + done);
 			return false;
 		}
+		if (access == PTX_ATOMIC && s->flights)
+			return being_read(w, i, lane, at + done);
 		if (access == PTX_ATOMIC) { /* ordered by themselves, but need a value */
 			if (mask & ~s->init) {
 				ptx_finding(w, i, lane, PTX_LAUNCH_FAILED,
@@ -125,7 +138,74 @@ void ptx_check_landed(PtxWarp *w, uint32_t at, unsigned bytes)
 
 		s->async &= (uint8_t)~(1u << (at + k) % 4);
 		s->write_clock = w->clock[w->number];
+		s->proxy = w->proxy[w->number];
+		s->last = (uint8_t)w->number;
 	}
+}
+
+/* -- operands of products, which the asynchronous proxy reads -- */
+
+enum { WARPGROUP = 4, PIECE = 4 }; /* PIECE: words */
+
+/* All four warps have read the word at the time that is theirs. */
+static bool all_seen(const PtxWarp *w, const PtxShadow *s, uint32_t now)
+{
+	return (s->readers >> w->number & 15) == 15 && s->read_clock == now && s->init == 15 && !s->async;
+}
+
+static bool read_by_all(PtxWarp *w, const PtxInst *i, uint32_t at, PtxShadow *s)
+{
+	if (s->async) {
+		ptx_finding(w, i, -1, PTX_LAUNCH_FAILED,
+			    "race: byte %u of shared memory is the goal of a cp.async that is not waited for", at);
+		return false;
+	}
+	for (unsigned v = 0; v < WARPGROUP; v++)
+		if (!check_read(w + v, i, -1, at, s, 15))
+			return false;
+	return true;
+}
+
+bool ptx_check_operands(PtxWarp *w, const PtxInst *i, const uint32_t *at, unsigned n)
+{
+	uint32_t fenced[PTX_MAX_WARPS], now = w->clock[w->number];
+
+	memcpy(fenced, w->proxy, sizeof fenced);
+	for (unsigned v = 1; v < WARPGROUP; v++) {
+		const PtxWarp *o = w + v;
+
+		now = o->clock[o->number] == now ? now : 0;
+		for (unsigned k = 0; k < PTX_MAX_WARPS; k++)
+			fenced[k] = o->proxy[k] < fenced[k] ? o->proxy[k] : fenced[k];
+	}
+	for (unsigned k = 0; k < n * PIECE; k++) {
+		const uint32_t here = at[k / PIECE] + k % PIECE * 4;
+		PtxShadow *s = &w->block->shadow[here / 4];
+
+		if (!all_seen(w, s, now) && !read_by_all(w, i, here, s))
+			return false;
+		if (fenced[s->last] <= s->proxy) {
+			ptx_finding(w, i, -1, PTX_LAUNCH_FAILED,
+				    "reads byte %u of shared memory, which warp %u wrote with no fence.proxy.async%s behind it", here,
+				    s->last, w->block->warps[s->last].proxy[s->last] > s->proxy ? " and barrier" : "");
+			return false;
+		}
+		s->flights++;
+	}
+	return true;
+}
+
+bool ptx_check_operands_over(PtxWarp *w, const PtxInst *i, const uint32_t *at, unsigned n, bool for_all)
+{
+	for (unsigned k = 0; k < n * PIECE; k++) {
+		const uint32_t here = at[k / PIECE] + k % PIECE * 4;
+		PtxShadow *s = &w->block->shadow[here / 4];
+
+		if (!ptx_shadow_seen(w, s, PTX_READ) && !check_read(w, i, -1, here, s, 15))
+			return false;
+		s->flights -= for_all;
+	}
+	return true;
 }
 
 /* -- global memory: launch (18 bits), epoch of the write (6), bytes (4), how (2), block (34) -- */

@@ -143,9 +143,16 @@ static void decode_simple(PtxParse *p, PtxInst *i, const PtxOp *op)
 /* Blocks see memory in order here: what a fence says is only checked. */
 static void decode_fence(PtxParse *p, PtxInst *i, const PtxOp *op)
 {
+	static const char *const spaces[] = {"shared::cta", "shared::cluster", "global", NULL};
 	PtxStmt *s = &p->stmt;
 
 	(void)op;
+	if (ptx_take(s, "proxy") && ptx_take(s, "async")) {
+		ptx_need(p, 90, 80, "fence.proxy.async");
+		i->run = ptx_take_one(s, spaces) == 2 ? ptx_run_nop : ptx_run_fence_proxy;
+		i->cls = PTX_CLASS_ASYNC_CONTROL;
+		return;
+	}
 	i->mode = ptx_take(s, "gl") || ptx_take(s, "gpu") || ptx_take(s, "sys"); /* else of the block */
 	for (uint32_t k = 0; k < s->nmods; k++)
 		s->used[k] = true;

@@ -65,6 +65,14 @@ void ptx_need(PtxParse *p, int sm, int version, const char *what)
 			 version % 10);
 }
 
+void ptx_need_exact(PtxParse *p, int version, const char *what)
+{
+	if (!p->m->exact || p->m->sm != 90)
+		ptx_fail(p, "%s: %s not supported on .target sm_%d%s, requires .target sm_90a", p->stmt.text, what, p->m->sm,
+			 p->m->exact ? "a" : "");
+	ptx_need(p, 90, version, what);
+}
+
 /* -- operands -- */
 
 const PtxOperand *ptx_operand(PtxParse *p, unsigned n)
@@ -292,7 +300,7 @@ static const PtxOp *find_op(const PtxStmt *s)
 {
 	static const PtxOp *const tables[] = {ptx_int_ops, ptx_float_ops, ptx_half_ops, ptx_compare_ops,
 					      ptx_convert_ops, ptx_access_ops, ptx_atomic_ops, ptx_warp_ops,
-					      ptx_control_ops, ptx_mma_ops, ptx_async_ops};
+					      ptx_control_ops, ptx_mma_ops, ptx_wgmma_ops, ptx_async_ops};
 	const char kind = first_kind(s);
 
 	for (unsigned t = 0; t < sizeof tables / sizeof *tables; t++)
@@ -300,6 +308,21 @@ static const PtxOp *find_op(const PtxStmt *s)
 			if (!strcmp(o->name, s->op) && (!o->kinds || (kind && strchr(o->kinds, kind))))
 				return o;
 	return NULL;
+}
+
+/* All registers that the statement names; which of them are a product's is known when the function has been read. */
+static void note_registers(PtxParse *p, PtxInst *i)
+{
+	const PtxStmt *s = &p->stmt;
+	int32_t *list = ptx_alloc(p->m, sizeof *list * (s->nops + s->nparts + 1u));
+
+	for (uint32_t k = 0; k < s->nops + s->nparts; k++) {
+		const PtxOperand *o = k < s->nops ? &s->ops[k] : &s->parts[k - s->nops];
+
+		if (o->slot && (o->kind == PTX_OP_REG || o->kind == PTX_OP_ADDRESS))
+			list[i->ntouched++] = o->slot;
+	}
+	i->touched = list;
 }
 
 void ptx_decode(PtxParse *p, int32_t guard, bool guard_not)
@@ -313,6 +336,8 @@ void ptx_decode(PtxParse *p, int32_t guard, bool guard_not)
 	i->guard = guard;
 	i->guard_not = guard_not;
 	op->decode(p, i, op);
+	if (p->m->exact)
+		note_registers(p, i);
 	for (uint32_t k = 0; k < p->stmt.nmods; k++)
 		if (!p->stmt.used[k])
 			ptx_fail(p, "%s: unexpected .%s", p->stmt.text, p->stmt.mods[k]);

@@ -66,6 +66,12 @@ static CUresult load(CuModule *m, const char *text, const Log *log)
 			fprintf(stderr, "ptx: %s\n", message);
 		return CUDA_ERROR_INVALID_PTX;
 	}
+	if (m->ptx.exact && m->ptx.sm != cu_state.device->sm) {
+		snprintf(message, sizeof message, "ptxas fatal   : PTX with .target 'sm_%da' cannot be compiled for architecture 'sm_%d'",
+			 m->ptx.sm, cu_state.device->sm);
+		write_log(log, message);
+		return CUDA_ERROR_INVALID_PTX;
+	}
 	if (m->ptx.sm > cu_state.device->sm) {
 		snprintf(message, sizeof message, "SM version %d of the module is newer than the device's %d",
 			 m->ptx.sm, cu_state.device->sm);

@@ -221,6 +221,8 @@ void ptx_warp_run(PtxWarp *w)
 		}
 		if (x->counts)
 			count(x, i, m);
+		if (i->ntouched && !ptx_wgmma_touch(w, i))
+			return;
 		i->run(w, i, m);
 		if (x->error)
 			return;

@@ -45,10 +45,19 @@ typedef struct PtxPending { /* a copy that cp.async has begun */
 	uint8_t bytes, valid;
 } PtxPending;
 
+/* A register that holds a part of a warpgroup's product. */
+typedef struct PtxRegister {
+	const PtxInst *product, *touched; /* the last product with it; what else named it since; NULL: nothing */
+	uint32_t number, fences; /* of that product; fences when it was named last */
+	bool sum;                /* of that product: of D, else of A */
+} PtxRegister;
+
 typedef enum PtxState { PTX_RUNNING, PTX_WAITING, PTX_DONE } PtxState;
 
-enum { PTX_MAX_FRAMES = 256, PTX_MAX_GROUPS = 64 };
+/* PTX_WARPGROUP: the barrier, and those behind it, at which the warps of a warpgroup meet for a product. */
+enum { PTX_MAX_FRAMES = 256, PTX_MAX_GROUPS = 64, PTX_WARPGROUP = 16, PTX_MAX_WARPGROUPS = PTX_MAX_WARPS / 4 };
 
+typedef struct PtxFlight PtxFlight;
 typedef struct PtxBlock PtxBlock;
 typedef struct PtxExec PtxExec;
 
@@ -72,12 +81,21 @@ struct PtxWarp {
 	uint32_t groups[PTX_MAX_GROUPS],
 		ngroups;               /* copies in each committed group; those behind them belong to the open one */
 	uint32_t clock[PTX_MAX_WARPS]; /* what of each warp is known to have happened before */
+	uint32_t proxy[PTX_MAX_WARPS]; /* likewise: how often each has made its writes known to the asynchronous proxy */
+	uint32_t unfenced;       /* lanes that have written since they did that last */
+	PtxRegister *registers;  /* of products, PtxModule.nwatched */
+	uint32_t fences;         /* wgmma.fence, so far */
+	uint32_t products, products_done, products_groups; /* begun, waited for, and groups of them committed */
+	uint32_t product_ends[PTX_MAX_GROUPS], nproduct_ends; /* last products of committed groups that may be under way */
 };
 
 typedef struct PtxShadow { /* of 4 bytes of shared memory */
 	uint32_t write_clock, read_clock, readers;
 	uint8_t writer, bytes, init,
 		async; /* bytes: written by the writer since; writer 255: several, of different bytes */
+	uint32_t proxy;          /* PtxWarp.proxy of the last one that wrote, at that time */
+	uint16_t flights;        /* products under way that read it */
+	uint8_t last;            /* who wrote last */
 } PtxShadow;
 
 /* How a block knows that others are done: these write, then a fence behind all they have written, then an atomic operation; it has
@@ -100,12 +118,14 @@ struct PtxBlock {
 	PtxOrder order;          /* with other blocks */
 	uint32_t arrived[16], arrive_clock[16]; /* by bar.arrive: threads, and which warps */
 	uint32_t red_and[16], red_or[16], red_count[16];
+	PtxFlight *flights[PTX_MAX_WARPGROUPS]; /* products under way */
 };
 
 typedef struct PtxCount { /* of one instruction */
 	uint64_t warps, lanes;
 	uint64_t requests, sectors, ideal,
 		conflicts; /* warp requests; sectors of 32 bytes; cycles lost to bank conflicts */
+	uint64_t products, multiplies, operand_bytes; /* of warpgroups: multiply-adds, bytes read by descriptors */
 } PtxCount;
 
 struct PtxExec {
@@ -167,12 +187,19 @@ static inline bool ptx_shadow_seen(const PtxWarp *w, const PtxShadow *s, PtxAcce
 		return false;
 	if (access == PTX_READ)
 		return s->readers >> w->number & 1 && s->read_clock == now;
-	return access == PTX_WRITE && s->writer == w->number && s->bytes == 15 && s->write_clock == now && !s->readers;
+	return access == PTX_WRITE && s->writer == w->number && s->bytes == 15 && s->write_clock == now && !s->readers &&
+	       s->proxy == w->proxy[w->number];
 }
 
 bool ptx_check_shared(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, unsigned bytes, PtxAccess access);
 void ptx_check_landed(PtxWarp *w, uint32_t at, unsigned bytes);
+/* Reads of the pieces of 16 bytes that a product of four warps, from w on, has as operands, until it is over for each of them. */
+bool ptx_check_operands(PtxWarp *w, const PtxInst *i, const uint32_t *at, unsigned n);
+bool ptx_check_operands_over(PtxWarp *w, const PtxInst *i, const uint32_t *at, unsigned n, bool for_all);
 bool ptx_check_global(PtxWarp *w, const PtxInst *i, int lane, uint64_t at, unsigned bytes, PtxAccess access);
+/* wgmma.c */
+bool ptx_wgmma_touch(PtxWarp *w, const PtxInst *i); /* an instruction that names registers of products; false after a finding */
+void ptx_wgmma_clear(PtxBlock *b);                  /* nothing is under way */
 /* count.c */
 void ptx_count_global(PtxWarp *w, const PtxInst *i, uint32_t m, const uint64_t *address, unsigned bytes);
 void ptx_count_shared(PtxWarp *w, const PtxInst *i, uint32_t m, const uint64_t *address, unsigned bytes);
@@ -188,6 +215,7 @@ PTX_RUNNER(nop);
 PTX_RUNNER(bar);
 PTX_RUNNER(warp_sync);
 PTX_RUNNER(fence);
+PTX_RUNNER(fence_proxy);
 
 #define EACH for (int l = 0; l < PTX_LANES; l++)
 #define SLOT(T, slot) ((T *)(void *)(w->file + (slot)))

@@ -528,6 +528,7 @@ static PtxFunc *function(PtxParse *p, bool entry)
 		ptx_body(p);
 		ptx_close_scope(p);
 		ptx_func_flow(p, f);
+		ptx_func_watch(p, f);
 	} else {
 		ptx_expect(p, ';');
 		ptx_close_scope(p);
@@ -551,7 +552,9 @@ static void target(PtxParse *p)
 		ptx_fail(p, "unknown target '%.12s'", p->p);
 	p->p += 3;
 	p->m->sm = (int)ptx_integer(p);
-	(void)ptx_accept_word(p, "a");
+	p->m->exact = ptx_accept_word(p, "a");
+	if (p->m->exact && p->m->version < 80)
+		ptx_fail(p, "PTX .version %d.%d does not support .target sm_%da", p->m->version / 10, p->m->version % 10, p->m->sm);
 	while (ptx_accept(p, ','))
 		(void)ptx_word(p);
 }

@@ -41,8 +41,8 @@ typedef enum PtxSpace { PTX_GENERIC, PTX_GLOBAL, PTX_CONST, PTX_SHARED, PTX_LOCA
 
 /* What an instruction counts as. */
 #define PTX_CLASSES(X)                                                                                         \
-	X(MOVE, "move") X(INT, "int") X(FLOAT, "float") X(FMA, "fma") X(MMA, "mma") X(CONVERT, "convert")      \
-	X(COMPARE, "compare") X(LOAD_GLOBAL, "load_global") X(STORE_GLOBAL, "store_global")                    \
+	X(MOVE, "move") X(INT, "int") X(FLOAT, "float") X(FMA, "fma") X(MMA, "mma") X(WGMMA, "wgmma")          \
+	X(CONVERT, "convert") X(COMPARE, "compare") X(LOAD_GLOBAL, "load_global") X(STORE_GLOBAL, "store_global")                    \
 	X(LOAD_SHARED, "load_shared") X(STORE_SHARED, "store_shared") X(LDMATRIX, "ldmatrix")                  \
 	X(ASYNC, "async_copy") X(ASYNC_CONTROL, "async_control") X(LOCAL, "local") X(PARAM, "param")           \
 	X(ATOMIC, "atomic") X(SHUFFLE, "shuffle") X(BARRIER, "barrier") X(CONTROL, "control")
@@ -97,7 +97,8 @@ struct PtxInst {
 	const PtxInst *const *targets;  /* of brx.idx */
 	const PtxFunc *callee;
 	const PtxCopy *copies;          /* of calls: arguments, then (from nargs on) results */
-	uint16_t nargs, ncopies;
+	uint16_t nargs, ncopies, ntouched;
+	const int32_t *touched;         /* in modules with wgmma: registers named that are a product's, by PtxWarp.registers */
 	const char *text;               /* the name of the instruction, for messages */
 };
 
@@ -170,9 +171,11 @@ struct PtxModule {
 	char *free;
 	size_t left;
 	int version, sm;             /* 85 and 80 for 8.5 and sm_80 */
+	bool exact;                  /* of sm_90a: for devices of this capability alone */
 	PtxFunc *funcs;
 	uint32_t ninsts, device_local; /* device_local: bytes of local memory of device functions */
 	int32_t device_bytes;        /* of the file, below offset 0: registers of device functions */
+	uint32_t nwatched;           /* registers of products of warpgroups */
 	uint64_t *vars;              /* device addresses of its variables */
 	uint32_t nvars;
 	char error[512];
@@ -217,7 +220,7 @@ typedef struct PtxStmt {
 	const char *mods[PTX_MAX_MODS];
 	bool used[PTX_MAX_MODS];
 	uint32_t nmods;
-	PtxOperand ops[PTX_MAX_OPERANDS], parts[64];
+	PtxOperand ops[PTX_MAX_OPERANDS], parts[160];
 	uint32_t nops, nparts;
 	int line;
 } PtxStmt;
@@ -268,6 +271,7 @@ void ptx_decode(PtxParse *p, int32_t guard, bool guard_not);
 void ptx_add_fix(PtxParse *p, const char *label, uint32_t inst, uint32_t target);
 void ptx_func_flow(PtxParse *p, PtxFunc *f); /* joins of branches, loops */
 void ptx_func_finish(PtxModule *m, PtxFunc *f);
+void ptx_func_watch(PtxParse *p, PtxFunc *f); /* finds the registers of products of warpgroups, and who else names them */
 
 /* Modifiers: each that a decoder knows it takes; what is left is an error. */
 bool ptx_take(PtxStmt *s, const char *mod);
@@ -276,6 +280,7 @@ PtxType ptx_type_named(const char *text);        /* PTX_NOTYPE: none */
 int ptx_take_one(PtxStmt *s, const char *const *names); /* index of the first that is there, in names up to NULL; -1 */
 void ptx_take_cache_levels(PtxParse *p);         /* .L1::..., .L2::... */
 void ptx_need(PtxParse *p, int sm, int version, const char *what);
+void ptx_need_exact(PtxParse *p, int version, const char *what); /* .target sm_90a */
 
 /* Operands. Widths of registers must be those of the type, or, where `wider`, at least that. */
 int32_t ptx_source(PtxParse *p, const PtxOperand *o, PtxType t, bool wider);

@@ -8,6 +8,7 @@
 typedef struct Sums {
 	uint64_t classes[PTX_NCLASSES]; /* instructions of warps */
 	uint64_t lanes;
+	uint64_t products, multiplies, operand_bytes; /* of warpgroups */
 	uint64_t global_requests, global_sectors, global_ideal, shared_requests, shared_conflicts;
 } Sums;
 
@@ -56,6 +57,9 @@ static void add(Sums *s, const PtxInst *i, const PtxCount *c)
 {
 	s->classes[i->cls] += c->warps;
 	s->lanes += c->lanes;
+	s->products += c->products;
+	s->multiplies += c->multiplies;
+	s->operand_bytes += c->operand_bytes;
 	if (!c->requests)
 		return;
 	s->shared_conflicts += c->conflicts;
@@ -133,6 +137,9 @@ static void print_sums(FILE *f, const Sums *s, const char *indent)
 		if (s->classes[k])
 			fprintf(f, "%s\"%s\": %llu", n++ ? ", " : "", names[k], (unsigned long long)s->classes[k]);
 	fprintf(f, "},\n%s\"lane_operations\": %llu,\n", indent, (unsigned long long)s->lanes);
+	if (s->products)
+		fprintf(f, "%s\"wgmma\": {\"products\": %llu, \"multiply_adds\": %llu, \"shared_bytes\": %llu},\n", indent,
+			(unsigned long long)s->products, (unsigned long long)s->multiplies, (unsigned long long)s->operand_bytes);
 	fprintf(f, "%s\"global\": {\"requests\": %llu, \"sectors\": %llu, \"ideal_sectors\": %llu},\n", indent,
 		(unsigned long long)s->global_requests, (unsigned long long)s->global_sectors,
 		(unsigned long long)s->global_ideal);

@@ -1,5 +1,5 @@
 /* tests/ptx/run.c -- the tests of the PTX interpreter.  usage: run CASES KERNELS WORK: the folder of the hand-written
- * PTX, kernels.c as a compiler has it, and a folder for PTX that the tests write. */
+ * PTX, kernels.c as a compiler has it, and a folder for PTX that the tests write. With PTX_TEST_SM=90 what only such a device can do. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -121,17 +121,11 @@ void test_context(void)
 	CALL(cuCtxSetCurrent(context));
 }
 
-int main(int argc, char **argv)
+/* What any device can do. */
+static void test_any(char **argv)
 {
-	char *kernels, report[4096];
+	char *kernels;
 
-	if (argc != 4)
-		return 2;
-	snprintf(report, sizeof report, "%s/report.json", argv[3]);
-	setenv("PTX_TEST_REPORT", report, 1);
-	setenv("PTX_TEST_MEMORY", "268435456", 1);
-	CALL(cuInit(0));
-	test_context();
 	test_driver(argv[1]);
 	kernels = test_read(argv[2], NULL);
 	test_code(kernels);
@@ -140,6 +134,26 @@ int main(int argc, char **argv)
 	test_scalar(argv[3]);
 	test_mma(argv[3]);
 	test_faults(argv[1], argv[3]);
+}
+
+int main(int argc, char **argv)
+{
+	const char *sm = getenv("PTX_TEST_SM");
+	char report[4096];
+
+	if (argc != 4)
+		return 2;
+	snprintf(report, sizeof report, "%s/report.json", argv[3]);
+	setenv("PTX_TEST_REPORT", report, 1);
+	setenv("PTX_TEST_MEMORY", "268435456", 1);
+	CALL(cuInit(0));
+	test_context();
+	if (sm && atoi(sm) == 90) {
+		test_wgmma(argv[3]);
+		test_wgmma_faults(argv[3]);
+	} else {
+		test_any(argv);
+	}
 	CALL(cuDevicePrimaryCtxRelease_v2(0));
 	printf("%d passed, %d failed, 0 skipped\n", test_passed, test_failed);
 	return test_failed > 0;

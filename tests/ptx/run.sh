@@ -13,25 +13,30 @@ if ! "$clang" --target=nvptx64-nvidia-cuda -march=sm_75 -O2 -ffp-contract=off -S
 	echo "FAIL kernels.c does not compile"
 	failed=1
 fi
-"$BUILD/tests/ptx/run" "$cases" "$work/kernels.ptx" "$work" >"$work/out" 2>"$work/err"
-status=$?
-sed '$d' "$work/out"
-set -- $(sed -n '$s/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' "$work/out")
-if [ $# -ne 3 ]; then
-	cat "$work/out" "$work/err"
-	echo "FAIL the tests died with status $status"
-	set -- 0 1 0
-fi
-[ "$2" -eq 0 ] || cat "$work/err"
-passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+for sm in 80 90; do
+	PTX_TEST_SM=$sm "$BUILD/tests/ptx/run" "$cases" "$work/kernels.ptx" "$work" >"$work/out" 2>"$work/err"
+	status=$?
+	sed '$d' "$work/out"
+	set -- $(sed -n '$s/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' "$work/out")
+	if [ $# -ne 3 ]; then
+		cat "$work/out" "$work/err"
+		echo "FAIL the tests died with status $status"
+		set -- 0 1 0
+	fi
+	[ "$2" -eq 0 ] || cat "$work/err"
+	passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+done
 
 # the parser and the real assembler agree on what is legal
 ptxas=$(command -v ptxas || echo /usr/local/cuda/bin/ptxas)
 if [ -x "$ptxas" ]; then
 	for f in "$cases"/*.ptx "$work"/*.ptx; do
-		target=$(sed -n 's/^\.target \(sm_[0-9]*\).*/\1/p' "$f")
-		for sm in 75 80 90; do
-			[ "$sm" -lt "${target#sm_}" ] && continue
+		target=$(sed -n 's/^\.target sm_\([0-9]*a*\).*/\1/p' "$f")
+		case $target in
+		*a) fits=$target ;;
+		*) fits=$(for sm in 75 80 90; do [ "$sm" -lt "$target" ] || echo "$sm"; done) ;;
+		esac
+		for sm in $fits; do
 			if "$ptxas" -arch="sm_$sm" "$f" -o "$work/out.cubin" >"$work/log" 2>&1; then
 				passed=$((passed + 1))
 			else
@@ -42,7 +47,11 @@ if [ -x "$ptxas" ]; then
 		done
 	done
 	for f in "$work"/refused_*.txt; do
-		if "$ptxas" -arch=sm_80 "$f" -o "$work/out.cubin" >"$work/log" 2>&1; then
+		case $f in
+		*wgmma*) sm=90a ;;
+		*) sm=80 ;;
+		esac
+		if "$ptxas" -arch="sm_$sm" "$f" -o "$work/out.cubin" >"$work/log" 2>&1; then
 			echo "FAIL ptxas takes what the interpreter refuses:"
 			cat "$f"
 			failed=$((failed + 1))

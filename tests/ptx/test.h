@@ -38,6 +38,8 @@ void test_code(const char *kernels); /* compiled C: arithmetic, divergence, call
 void test_block(const char *cases);   /* reduce.ptx, async.ptx, warp.ptx, control.ptx */
 
 void test_mma(const char *folder);    /* writes its kernels there */
+void test_wgmma(const char *folder); /* as above; these two for a device of capability 9.0 */
+void test_wgmma_faults(const char *folder);
 void test_scalar(const char *folder); /* as above */
 void test_driver(const char *cases);  /* count.ptx */
 void test_faults(const char *cases, const char *folder); /* faults.ptx; modules that are refused */
