@@ -306,19 +306,23 @@ static void begin_group(Mma *m)
 	m->group.b = wgmma_turned_rows(e, emit_index(e, a_bytes(m)), m->words);
 }
 
-/* Rows eight apart are turned alike. */
+/* Rows eight apart are turned alike, and so are columns 32 apart. */
 static void store_group(Mma *m)
 {
+	enum { TURNED = 32 };
 	Emit *e = m->t.e;
-	LLVMValueRef thread = device_opaque(e, m->t.thread), lane = tile_rem(e, thread, DEVICE_WARP), row, column, first, at;
+	LLVMValueRef thread = device_opaque(e, m->t.thread), lane = tile_rem(e, thread, DEVICE_WARP), row, column, first, at[TURNED / 8];
 
 	row = tile_add(e, tile_mul(e, tile_div(e, thread, DEVICE_WARP), GROUP_ROWS / GROUP_WARPS), tile_div(e, lane, 4));
 	column = tile_mul(e, tile_rem(e, lane, 4), 2);
 	first = device_sum_at(&m->t, emit_index(e, 0), m->t.rows, row, column);
+	for (int j = 0; j < TURNED / 8; j++)
+		at[j] = device_word(e, LLVMBuildXor(e->b, first, emit_index(e, (int64_t)j * 8), ""));
 	for (int j = 0; j < m->t.columns / 8; j++) {
-		at = device_word(e, LLVMBuildXor(e->b, first, emit_index(e, (int64_t)j * 8), ""));
-		wgmma_store(&m->group, j * GROUP_SUMS, 2, at, 0);
-		wgmma_store(&m->group, j * GROUP_SUMS + 2, 2, at, (int64_t)m->t.columns * 8 * 4);
+		int64_t behind = (int64_t)j * 8 / TURNED * TURNED * 4;
+
+		wgmma_store(&m->group, j * GROUP_SUMS, 2, at[j % (TURNED / 8)], behind);
+		wgmma_store(&m->group, j * GROUP_SUMS + 2, 2, at[j % (TURNED / 8)], behind + (int64_t)m->t.columns * 8 * 4);
 	}
 }
 
