@@ -8,6 +8,10 @@ f32), cycles of shared memory and sectors of global memory, each of 32 bytes; of
 products among its math instructions (moves, accesses and control are none), and what was found there of bank conflicts and sectors
 that were not filled; registers by NVIDIA's ptxas where there is one; blocks that a multiprocessor can hold at a time.
 
+A product of a group of four warps (wgmma) counts as the mma.sync of the same form that it stands for, of 16 x 8 sums and 32 bytes of terms,
+each of which takes a multiprocessor of H100 one cycle; its operands as bytes of shared memory, 128 a cycle, each time that one is read:
+64 rows of A and all columns of B. sm_90, which has mma.sync alone, is bound to two thirds of H100's peak.
+
 The bound is the time that the slowest of these takes, if all else is hidden behind it, as a share of the device's peak for the
 form (targets/gpus.def): products (tensor), instructions issued, four a cycle and integer ones two (issue), shared memory's 128
 bytes a cycle (shared), the 48 bytes a cycle that a multiprocessor gets from L2 where all of them read (L2), and memory's bandwidth
@@ -34,7 +38,7 @@ from onnx import helper
 import mca
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
-TARGETS = ["sm_75", "sm_80", "sm_86", "sm_90"]
+TARGETS = ["sm_75", "sm_80", "sm_86", "sm_90a"]
 # as in bench/mca.py
 LAYERS = [("7x7 3-64, 112 by 2", 7, 3, 64, 112, 2), ("1x1 64-256, 56", 1, 64, 256, 56, 1), ("1x1 256-64, 56", 1, 256, 64, 56, 1),
           ("3x3 64-64, 56", 3, 64, 64, 56, 1), ("3x3 128-128, 28", 3, 128, 128, 28, 1), ("1x1 512-128, 28", 1, 512, 128, 28, 1),
@@ -95,21 +99,29 @@ def find_step(build_dir, package):
 def count(build_dir, package, target, folder, parts):
     """What the blocks of a tile did in all, and in their steady loop."""
     report = os.path.join(folder, "report.json")
-    call([os.path.join(build_dir, "mlopt"), "run", package], PTX_TEST_REPORT=report, PTX_TEST_SM=target[3:], PTX_TEST_SAMPLE=str(parts),
+    call([os.path.join(build_dir, "mlopt"), "run", package], PTX_TEST_REPORT=report, PTX_TEST_SM=target[3:].rstrip("a"), PTX_TEST_SAMPLE=str(parts),
          LD_LIBRARY_PATH=os.path.join(build_dir, "tests", "ptx", ".libs"),
          MLRT_CUDA_LIBRARY=os.path.join(build_dir, ".libs", "libmlopt_rt_cuda.so.0"))
     with open(report) as f:
         kernels = json.load(f)["kernels"]
-    which = "mma" if any("mma" in k["instructions"] for k in kernels) else "fma"
+    which = next(x for x in ("wgmma", "mma", "fma") if x == "fma" or any(x in k["instructions"] for k in kernels))
     kernel = max(kernels, key=lambda k: k["instructions"].get(which, 0))
     return kernel, max(kernel["loops"], key=lambda l: l["instructions"].get(which, 0)), which
 
 
+def products(c, which, form):
+    """Instructions that multiply; of groups of warps those of single ones that they stand for."""
+    if which != "wgmma":
+        return c["instructions"].get(which, 0)
+    return c.get("wgmma", {}).get("multiply_adds", 0) // (16 * 8 * 32 // SIZES[form][1])
+
+
 def shared_cycles(c):
-    """Pieces of 16 bytes, of which eight lanes' fill a cycle; words of fragments and sums take less."""
+    """Pieces of 16 bytes, of which eight lanes' fill a cycle; words of fragments and sums take less; operands of groups of warps."""
     n = c["instructions"]
     wide = n.get("ldmatrix", 0) + n.get("async_copy", 0) + n.get("store_shared", 0)
-    return wide * WARP * 16 // SHARED_BYTES + n.get("load_shared", 0) + c["shared"]["conflicts"]
+    return wide * WARP * 16 // SHARED_BYTES + n.get("load_shared", 0) + c["shared"]["conflicts"] + \
+        c.get("wgmma", {}).get("shared_bytes", 0) // SHARED_BYTES
 
 
 def resident(device, launch):
@@ -171,13 +183,14 @@ def row(o, target, form, layer, images):
     n = loop["instructions"]
     slowest, share, filled = bound(device, form, step, kernel, layer, images)
     best = possible(device, form, step, layer, images)
-    math, held = sum(n.get(x, 0) for x in MATH), resident(device, launch)
+    multiplied = products(loop, which, form)
+    math, held = multiplied + sum(n.get(x, 0) for x in MATH if x != which), resident(device, launch)
     stray = loop["global"]["sectors"] - loop["global"]["ideal_sectors"]
     line = "| %s | %s | %d | %s%s | %d x %d | %s | %.0f | %s | %.0f%% | %d | %d | %d | %d%% | %d, %d | %.0f%% | %.0f%% %s | %.0f%% |" % (
-        device["name"], layer[0], images, form, "" if which == "mma" or form == "f32" else " (no tensor cores)", launch["blocks"],
+        device["name"], layer[0], images, form, "" if which != "fma" or form == "f32" else " (no tensor cores)", launch["blocks"],
         launch["threads"], parts if parts > 1 else "", launch["shared"] / 1024, registers_of(launch),
-        100 * held * launch["threads"] / device["threads"], kernel["instructions"].get(which, 0) // parts, shared_cycles(kernel) // parts,
-        kernel["global"]["sectors"] // parts, 100 * n.get(which, 0) // math, loop["shared"]["conflicts"], stray, 100 * filled,
+        100 * held * launch["threads"] / device["threads"], products(kernel, which, form) // parts, shared_cycles(kernel) // parts,
+        kernel["global"]["sectors"] // parts, 100 * multiplied // math, loop["shared"]["conflicts"], stray, 100 * filled,
         100 * share, slowest, 100 * best)
     return line, (device["name"], form, step["flops"], share, best)
 
