@@ -266,37 +266,9 @@ static void stages_registers(Mma *m)
 
 /* -- the kernel -------------------------------------------------------------------------------------- */
 
-/* Sums of the warps in rows of the block, to where the epilogue finds them.  The places are not to be in registers all the time.  Rows eight
- * apart are turned alike, and the first columns of fragments are bits of their own, which turning flips: a place for each column of
- * fragments is enough. */
-static void store_sums(Mma *m)
-{
-	Emit *e = m->t.e;
-	LLVMValueRef lane = device_opaque(e, m->lane), warp_n = device_opaque(e, m->warp_n), slice = device_opaque(e, m->t.slice);
-	LLVMValueRef column = tile_add(e, tile_mul(e, warp_n, (int64_t)m->nt * 8), tile_mul(e, tile_rem(e, lane, 4), 2));
-	LLVMValueRef first = device_sum_at(&m->t, slice, m->mt * 16, tile_div(e, lane, 4), column), at, v;
-	LLVMTypeRef two = LLVMVectorType(m->sum_type, 2), i32 = LLVMInt32TypeInContext(e->ctx);
-
-	for (int j = 0; j < m->nt; j++) {
-		at = device_word(e, LLVMBuildXor(e->b, first, emit_index(e, (int64_t)j * 8), ""));
-		for (int i = 0; i < m->mt * 2; i++) {
-			LLVMValueRef row = emit_index(e, (int64_t)i * 8 * m->t.columns);
-
-			v = LLVMGetPoison(two);
-			for (int k = 0; k < 2; k++) {
-				LLVMValueRef sum = LLVMBuildLoad2(e->b, m->sum_type, m->sum[(i / 2 * m->nt + j) * 4 + i % 2 * 2 + k], "");
-
-				v = LLVMBuildInsertElement(e->b, v, sum, emit_index(e, k), "");
-			}
-			LLVMSetAlignment(LLVMBuildStore(e->b, v, LLVMBuildInBoundsGEP2(e->b, i32, at, &row, 1, "")), 8);
-		}
-	}
-}
-
 static void one_tile(Mma *m)
 {
 	Emit *e = m->t.e;
-	DeviceIf own;
 
 	mma_plan_pieces(m);
 	if (m->sizes >= 0)
@@ -309,16 +281,7 @@ static void one_tile(Mma *m)
 		stages_async(m);
 	else
 		stages_registers(m);
-	for (int w = 0; w < m->warps_m; w++) {
-		device_if(e, &own, LLVMBuildICmp(e->b, LLVMIntEQ, m->warp_m, emit_index(e, w), ""));
-		if (m->t.c->b.kept)
-			mma_sparse_store(m);
-		else
-			store_sums(m);
-		device_endif(e, &own);
-		device_epilogue(&m->t, w * m->mt * 16, m->mt * 16);
-	}
-	device_tile_finish(&m->t, m->mt * 16);
+	mma_finish(m);
 }
 
 /* Of the last pieces of B, some threads may have none. */
@@ -407,8 +370,10 @@ bool device_mma(LLVMModuleRef module, const MloKernel *k, const MloTarget *targe
 	m.quarters = target->gpu->capability < 80;
 	m.async = !m.quarters && mlo_elem_bits(c->a.elem) == mlo_elem_bits(kind->word);
 	take_plan(&m, &plan);
+	f.e.k = k;
+	m.adjacent = mma_adjacent(&m);
 	device_tile_kernel(&m.t, module, k, target, symbol);
-	*launch = device_tile_launch(&m.t, k, (int64_t)m.stages * stage_bytes(&m), (int64_t)m.mt * 16 * columns);
+	*launch = device_tile_launch(&m.t, k, (int64_t)m.stages * stage_bytes(&m), mma_sum_words(&m));
 	m.sizes = mma_taps_inside(c) ? -1 : (int64_t)launch->shared_bytes;
 	launch->shared_bytes += (uint32_t)mma_sizes_bytes(&m);
 	m.table = mma_has_table(&m, target->gpu->block_shared - (int64_t)launch->shared_bytes) ? (int64_t)launch->shared_bytes : -1;
