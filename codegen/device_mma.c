@@ -264,35 +264,6 @@ static void stages_registers(Mma *m)
 	emit_end(e, &l);
 }
 
-/* -- the kernel -------------------------------------------------------------------------------------- */
-
-/* Sums of the warps in rows of the block, to where the epilogue finds them.  The places are not to be in registers all the time.  Rows eight
- * apart are turned alike, and the first columns of fragments are bits of their own, which turning flips: a place for each column of
- * fragments is enough. */
-static void store_sums(Mma *m)
-{
-	Emit *e = m->t.e;
-	LLVMValueRef lane = device_opaque(e, m->lane), warp_n = device_opaque(e, m->warp_n), slice = device_opaque(e, m->t.slice);
-	LLVMValueRef column = tile_add(e, tile_mul(e, warp_n, (int64_t)m->nt * 8), tile_mul(e, tile_rem(e, lane, 4), 2));
-	LLVMValueRef first = device_sum_at(&m->t, slice, m->mt * 16, tile_div(e, lane, 4), column), at, v;
-	LLVMTypeRef two = LLVMVectorType(m->sum_type, 2), i32 = LLVMInt32TypeInContext(e->ctx);
-
-	for (int j = 0; j < m->nt; j++) {
-		at = device_word(e, LLVMBuildXor(e->b, first, emit_index(e, (int64_t)j * 8), ""));
-		for (int i = 0; i < m->mt * 2; i++) {
-			LLVMValueRef row = emit_index(e, (int64_t)i * 8 * m->t.columns);
-
-			v = LLVMGetPoison(two);
-			for (int k = 0; k < 2; k++) {
-				LLVMValueRef sum = LLVMBuildLoad2(e->b, m->sum_type, m->sum[(i / 2 * m->nt + j) * 4 + i % 2 * 2 + k], "");
-
-				v = LLVMBuildInsertElement(e->b, v, sum, emit_index(e, k), "");
-			}
-			LLVMSetAlignment(LLVMBuildStore(e->b, v, LLVMBuildInBoundsGEP2(e->b, i32, at, &row, 1, "")), 8);
-		}
-	}
-}
-
 /* -- groups of four warps ------------------------------------------------------------------------------ */
 
 static void begin_group(Mma *m)
@@ -306,39 +277,20 @@ static void begin_group(Mma *m)
 	m->group.b = wgmma_turned_rows(e, emit_index(e, a_bytes(m)), m->words);
 }
 
-/* Rows eight apart are turned alike, and so are columns 32 apart. */
-static void store_group(Mma *m)
-{
-	enum { TURNED = 32 };
-	Emit *e = m->t.e;
-	LLVMValueRef thread = device_opaque(e, m->t.thread), lane = tile_rem(e, thread, DEVICE_WARP), row, column, first, at[TURNED / 8];
-
-	row = tile_add(e, tile_mul(e, tile_div(e, thread, DEVICE_WARP), GROUP_ROWS / GROUP_WARPS), tile_div(e, lane, 4));
-	column = tile_mul(e, tile_rem(e, lane, 4), 2);
-	first = device_sum_at(&m->t, emit_index(e, 0), m->t.rows, row, column);
-	for (int j = 0; j < TURNED / 8; j++)
-		at[j] = device_word(e, LLVMBuildXor(e->b, first, emit_index(e, (int64_t)j * 8), ""));
-	for (int j = 0; j < m->t.columns / 8; j++) {
-		int64_t behind = (int64_t)j * 8 / TURNED * TURNED * 4;
-
-		wgmma_store(&m->group, j * GROUP_SUMS, 2, at[j % (TURNED / 8)], behind);
-		wgmma_store(&m->group, j * GROUP_SUMS + 2, 2, at[j % (TURNED / 8)], behind + (int64_t)m->t.columns * 8 * 4);
-	}
-}
-
 static void group_tile(Mma *m)
 {
 	wgmma_clear(&m->group);
 	mma_walk(m);
-	store_group(m);
-	device_epilogue(&m->t, 0, m->t.rows);
-	device_tile_finish(&m->t, m->t.rows);
+	for (int i = 0; i < m->nt * GROUP_SUMS; i++)
+		LLVMBuildStore(m->t.e->b, wgmma_sum(&m->group, i, m->sum_type), m->sum[i]);
+	mma_finish(m);
 }
+
+/* -- the kernel -------------------------------------------------------------------------------------- */
 
 static void one_tile(Mma *m)
 {
 	Emit *e = m->t.e;
-	DeviceIf own;
 
 	mma_plan_pieces(m);
 	if (m->sizes >= 0)
@@ -355,16 +307,7 @@ static void one_tile(Mma *m)
 		stages_async(m);
 	else
 		stages_registers(m);
-	for (int w = 0; w < m->warps_m; w++) {
-		device_if(e, &own, LLVMBuildICmp(e->b, LLVMIntEQ, m->warp_m, emit_index(e, w), ""));
-		if (m->t.c->b.kept)
-			mma_sparse_store(m);
-		else
-			store_sums(m);
-		device_endif(e, &own);
-		device_epilogue(&m->t, w * m->mt * 16, m->mt * 16);
-	}
-	device_tile_finish(&m->t, m->mt * 16);
+	mma_finish(m);
 }
 
 /* Of the last pieces of B, some threads may have none. */
@@ -391,7 +334,7 @@ static void begin(Mma *m)
 	m->warp_m = tile_div(e, warp, m->warps_n);
 	m->warp_n = tile_rem(e, warp, m->warps_n);
 	MLO_ASSERT(m->a_pieces <= MAX_PIECES && m->b_pieces <= MAX_PIECES && m->mt * m->nt * 4 <= MAX_SUMS);
-	for (int i = 0; i < m->mt * m->nt * 4 && !m->groups; i++)
+	for (int i = 0; i < m->mt * m->nt * 4; i++)
 		m->sum[i] = emit_alloca(e, m->sum_type, "sum");
 	for (int j = 0; j < m->a_pieces; j++)
 		m->a[j] = emit_alloca(e, mma_piece_type(m), "a");
@@ -460,8 +403,10 @@ bool device_mma(LLVMModuleRef module, const MloKernel *k, const MloTarget *targe
 	m.quarters = target->gpu->capability < 80;
 	m.async = !m.quarters && mlo_elem_bits(c->a.elem) == mlo_elem_bits(kind->word);
 	take_plan(&m, &plan);
+	f.e.k = k;
+	m.adjacent = mma_adjacent(&m);
 	device_tile_kernel(&m.t, module, k, target, symbol);
-	*launch = device_tile_launch(&m.t, k, (int64_t)m.stages * stage_bytes(&m), (int64_t)(m.groups ? m.t.rows : m.mt * 16) * columns);
+	*launch = device_tile_launch(&m.t, k, (int64_t)m.stages * stage_bytes(&m), mma_sum_words(&m));
 	m.sizes = mma_taps_inside(c) ? -1 : (int64_t)launch->shared_bytes;
 	launch->shared_bytes += (uint32_t)mma_sizes_bytes(&m);
 	m.table = mma_has_table(&m, target->gpu->block_shared - (int64_t)launch->shared_bytes) ? (int64_t)launch->shared_bytes : -1;

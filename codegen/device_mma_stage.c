@@ -162,6 +162,17 @@ static LLVMValueRef input_at(Mma *m, const Stage *s, int j)
 	return LLVMBuildGEP2(e->b, i8, m->from[j], &bytes, 1, "");
 }
 
+/* Where the thread's first piece lies in a stage of B, in bytes. */
+static LLVMValueRef first_piece(Mma *m)
+{
+	Emit *e = m->t.e;
+	int along = m->words / PIECE_WORDS;
+
+	if (!mma_is_direct(m))
+		return tile_mul(e, m->t.thread, PIECE);
+	return tile_add(e, tile_mul(e, mma_column_of(m, tile_div(e, m->t.thread, along)), (int64_t)m->words * 4), tile_mul(e, m->q, PIECE));
+}
+
 LLVMValueRef mma_weights_at(Mma *m, LLVMValueRef number)
 {
 	Emit *e = m->t.e;
@@ -169,7 +180,7 @@ LLVMValueRef mma_weights_at(Mma *m, LLVMValueRef number)
 	LLVMValueRef tile = tile_mul(e, tile_div(e, m->t.column, m->t.columns), m->all), at;
 
 	at = tile_mul(e, tile_add(e, tile, number), b_bytes(m));
-	at = tile_add(e, at, tile_mul(e, m->t.thread, PIECE));
+	at = tile_add(e, at, first_piece(m));
 	return LLVMBuildGEP2(e->b, i8, e->arg[m->t.c->b_arg], &at, 1, "");
 }
 
@@ -194,7 +205,7 @@ void mma_copy(Mma *m, const Stage *s, LLVMValueRef base, int64_t behind)
 	for (int j = 0; j < m->a_pieces; j++)
 		device_copy_piece(m->t.e, a_to, behind + (int64_t)j * m->a_step, input_at(m, s, j), 0, size[j]);
 	for (int j = 0; j < m->b_pieces; j++)
-		device_copy_piece(m->t.e, b_to, behind + (int64_t)j * m->b_step, weights, (int64_t)j * m->t.threads * PIECE, m->b_size[j]);
+		device_copy_piece(m->t.e, b_to, behind + (int64_t)j * m->b_step, weights, mma_weights_behind(m, j), m->b_size[j]);
 }
 
 /* -- through registers ------------------------------------------------------------------------------- */
@@ -282,7 +293,7 @@ void mma_fetch_input(Mma *m, const LLVMValueRef *from, int64_t behind, const LLV
 void mma_fetch_weights(Mma *m, LLVMValueRef from, int64_t behind)
 {
 	for (int j = 0; j < m->b_pieces; j++)
-		LLVMBuildStore(m->t.e->b, load_words(m, from, behind + (int64_t)j * m->t.threads * PIECE, NULL), m->b[j]);
+		LLVMBuildStore(m->t.e->b, load_words(m, from, behind + mma_weights_behind(m, j), NULL), m->b[j]);
 }
 
 void mma_fetch(Mma *m, const Stage *s)

@@ -7,7 +7,7 @@
 #include "codegen/kept.h"
 
 enum { PIECE = 16 /* bytes */, PIECE_WORDS = 4, STEP = 8 /* words of a product */ };
-enum { MAX_PIECES = 8, MAX_SUMS = 128, MAX_STAGES = 4, MAX_STEPS = MMA_MOST_WORDS / STEP };
+enum { MAX_PIECES = 8, MAX_SUMS = 128, MAX_STAGES = 4, MAX_SLICES = 8, MAX_STEPS = MMA_MOST_WORDS / STEP };
 enum { MOST_TABLE = 512, TABLE_BYTES = 16 };
 
 typedef struct Mma {
@@ -18,6 +18,7 @@ typedef struct Mma {
 	int warps_m, warps_n, mt, nt;  /* of the block; fragments of a warp */
 	int groups;                    /* of four warps, which multiply together (device_wgmma.h); 0: warps do, each for itself */
 	int a_pieces, b_pieces;        /* of a thread */
+	int adjacent;                  /* columns of a thread that lie beside each other in the result: 2, those of a fragment, or more */
 	int64_t per_tap, all;          /* stages */
 	int64_t share;                 /* those of a part */
 	LLVMTypeRef sum_type;
@@ -130,6 +131,15 @@ void mma_sparse_store(Mma *m);
 
 /* Multiplies the stage at `base`, and so many bytes behind. */
 void mma_multiply(Mma *m, LLVMValueRef base, int64_t behind);
+
+/* device_mma_finish.c: from the sums of a tile to outputs. */
+int mma_adjacent(const Mma *m);                /* how many columns of a thread should lie beside each other */
+bool mma_is_direct(const Mma *m);              /* is the epilogue run on registers? */
+/* The column of B that is row `row` of those in shared memory; from the thread's first piece of B to the j-th, in bytes. */
+LLVMValueRef mma_column_of(const Mma *m, LLVMValueRef row);
+int64_t mma_weights_behind(const Mma *m, int j);
+int64_t mma_sum_words(const Mma *m);           /* of shared memory for sums, of a slice */
+void mma_finish(Mma *m);
 
 /* device_mma_walk.c: all stages of a tile, where each of them lies at a place that is known. */
 bool mma_walks(const Mma *m);                  /* can it? */

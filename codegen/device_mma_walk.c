@@ -227,8 +227,7 @@ static void copy_pieces(Walk *w, int64_t round, LLVMValueRef *size)
 	for (int j = 0; j < m->a_pieces; j++)
 		device_copy_piece(e, a_to, behind + (int64_t)j * m->a_step, pointer(w, w->from[j]), p.a, size[j]);
 	for (int j = 0; j < m->b_pieces; j++)
-		device_copy_piece(e, b_to, behind + (int64_t)j * m->b_step, pointer(w, w->weights), p.b + (int64_t)j * m->t.threads * PIECE,
-		                  m->b_size[j]);
+		device_copy_piece(e, b_to, behind + (int64_t)j * m->b_step, pointer(w, w->weights), p.b + mma_weights_behind(m, j), m->b_size[j]);
 }
 
 static LLVMValueRef either(Walk *w, LLVMValueRef last, int64_t yes, int64_t no)

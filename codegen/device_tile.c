@@ -138,12 +138,10 @@ void device_tile_end(DeviceTile *t, EmitLoop *l)
 
 /* -- where terms lie --------------------------------------------------------------------------------- */
 
-typedef struct Position { LLVMValueRef b0, b1, y, x; } Position;
-
-static Position position(DeviceTile *t, LLVMValueRef row)
+DevicePosition device_position(DeviceTile *t, LLVMValueRef row)
 {
 	const KContract *c = t->c;
-	Position p = {.b0 = t->b0, .b1 = t->b1};
+	DevicePosition p = {.b0 = t->b0, .b1 = t->b1};
 
 	p.x = split(t, &row, tile_num(t->e, t->pitch_x ? t->pitch_x : c->nx));
 	p.y = row;
@@ -157,11 +155,6 @@ static Position position(DeviceTile *t, LLVMValueRef row)
 	return p;
 }
 
-static bool always_inside(const KContract *c)
-{
-	return c->nky == 1 && c->nkx == 1 && !c->py && !c->px;
-}
-
 /* Rows behind the last one are like it: what comes of them is not stored. */
 DeviceRow device_row(DeviceTile *t, LLVMValueRef row)
 {
@@ -169,12 +162,12 @@ DeviceRow device_row(DeviceTile *t, LLVMValueRef row)
 	Emit *e = t->e;
 	LLVMValueRef last = tile_addc(e, t->all_rows, -1), at = tile_add(e, t->row, row);
 	DeviceRow r;
-	Position p;
+	DevicePosition p;
 
 	at = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, at, last, ""), at, last, "");
-	if (t->together && always_inside(c) && c->nb0 == 1 && c->nb1 == 1 && c->sy == 1 && c->sx == 1 && c->nx > 0 && c->a.y == c->nx * c->a.x)
+	if (t->together && device_always_inside(c) && c->nb0 == 1 && c->nb1 == 1 && c->sy == 1 && c->sx == 1 && c->nx > 0 && c->a.y == c->nx * c->a.x)
 		return (DeviceRow){tile_mul(e, at, c->a.x), emit_index(e, 0), emit_index(e, 0)}; /* pixels of an image, one behind the other */
-	p = position(t, at);
+	p = device_position(t, at);
 	r.y = tile_addc(e, tile_mul(e, p.y, c->sy), -c->py);
 	r.x = tile_addc(e, tile_mul(e, p.x, c->sx), -c->px);
 	r.at = tile_add(e, tile_mul(e, p.b0, c->a.b0), tile_mul(e, p.b1, c->a.b1));
@@ -199,7 +192,7 @@ LLVMValueRef device_term(DeviceTile *t, const DeviceRow *r, LLVMValueRef term, L
 	}
 	y = tile_mul(e, tile_div(e, tap, c->nkx), c->dy);
 	x = tile_mul(e, tile_rem(e, tap, c->nkx), c->dx);
-	if (!always_inside(c)) {
+	if (!device_always_inside(c)) {
 		*inside = both(e, *inside, LLVMBuildICmp(e->b, LLVMIntULT, tile_add(e, r->y, y), tile_num(e, c->in_y), ""));
 		*inside = both(e, *inside, LLVMBuildICmp(e->b, LLVMIntULT, tile_add(e, r->x, x), tile_num(e, c->in_x), ""));
 	}
@@ -267,146 +260,8 @@ LLVMValueRef device_sum_at(DeviceTile *t, LLVMValueRef slice, int n, LLVMValueRe
 	return tile_add(e, tile_mul(e, row, t->columns), LLVMBuildXor(e->b, column, turn, ""));
 }
 
-/* The value of x where all variables are 0, but for one. */
-static int64_t value_at(const KIdx *x, int var, int64_t v)
-{
-	int64_t a, b;
-
-	if (x->op == KI_CONST)
-		return x->k;
-	if (x->op == KI_VAR)
-		return x->k == var ? v : 0;
-	if (x->op == KI_VALUE || x->op == KI_SIZE)
-		return 0;
-	a = value_at(x->a, var, v);
-	b = x->b ? value_at(x->b, var, v) : x->k;
-	switch (x->op) {
-	case KI_ADD:
-		return a + b;
-	case KI_MUL:
-		return a * b;
-	case KI_MIN:
-		return a < b ? a : b;
-	case KI_MAX:
-		return a > b ? a : b;
-	default:
-		return b <= 0 ? 0 : x->op == KI_DIV ? a / b : a % b;
-	}
-}
-
-/* Do columns of the result lie beside each other rather than rows? */
-static bool columns_adjacent(const DeviceTile *t)
-{
-	for (const KStmt *s = t->s->body; s; s = s->next)
-		if (s->kind == KS_STORE)
-			return value_at(s->idx, t->c->var[4], 1) - value_at(s->idx, t->c->var[4], 0) == 1;
-	return true;
-}
-
-/* The sum of the weights of tap i for a column. */
-static LLVMValueRef load_tap_sum(DeviceTile *t, LLVMValueRef column, int64_t i)
-{
-	Emit *e = t->e;
-	int64_t taps = t->c->nky * t->c->nkx;
-	LLVMValueRef at = tile_mul(e, tile_div(e, column, t->columns), taps * t->columns);
-
-	at = tile_add(e, at, tile_rem(e, column, t->columns));
-	return device_load(t, t->c->zero.s_arg, tile_addc(e, at, i * t->columns), 1, NULL);
-}
-
-/* Those of a column that a thread stays in, and their sum: once for all of its outputs. */
-static void keep_tap_sums(DeviceTile *t, LLVMValueRef column)
-{
-	int64_t taps = t->c->nky * t->c->nkx;
-
-	t->tap_sums = t->c->zero.sums && taps <= DEVICE_TAP_SUMS;
-	for (int64_t i = 0; i < taps && t->tap_sums; i++) {
-		t->tap_sum[i] = load_tap_sum(t, column, i);
-		t->tap_all = i ? LLVMBuildAdd(t->e->b, t->tap_all, t->tap_sum[i], "") : t->tap_sum[i];
-	}
-}
-
-/* Is the tap at distance y of a position, and all from there to the last one, on that side? */
-static LLVMValueRef between(Emit *e, LLVMValueRef y, int64_t reach, int64_t n)
-{
-	return LLVMBuildICmp(e->b, LLVMIntULT, y, emit_index(e, n > reach ? n - reach : 0), "");
-}
-
-/* Weights of those taps that lie inside, added up.  y, x: where the first one lies. */
-static LLVMValueRef sum_inside(DeviceTile *t, LLVMValueRef y, LLVMValueRef x, LLVMValueRef column)
-{
-	const KContract *c = t->c;
-	Emit *e = t->e;
-	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);
-	LLVMValueRef total = emit_const_i(i32, 0), v, in;
-
-	for (int64_t i = 0; i < c->nky * c->nkx; i++) {
-		v = t->tap_sums ? t->tap_sum[i] : load_tap_sum(t, column, i);
-		if (!always_inside(c)) {
-			in = LLVMBuildICmp(e->b, LLVMIntULT, tile_addc(e, y, i / c->nkx * c->dy), tile_num(e, c->in_y), "");
-			in = LLVMBuildAnd(e->b, in, LLVMBuildICmp(e->b, LLVMIntULT, tile_addc(e, x, i % c->nkx * c->dx), tile_num(e, c->in_x), ""), "");
-			v = LLVMBuildSelect(e->b, in, v, emit_const_i(i32, 0), "");
-		}
-		total = LLVMBuildAdd(e->b, total, v, "");
-	}
-	return total;
-}
-
-/* What the zero point of A has added to a sum: so many times the weights of those taps that lie inside, which are mostly all. */
-static LLVMValueRef zero_share(DeviceTile *t, const Position *p, LLVMValueRef column)
-{
-	const KContract *c = t->c;
-	Emit *e = t->e;
-	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);
-	LLVMValueRef y = tile_addc(e, tile_mul(e, p->y, c->sy), -c->py), x = tile_addc(e, tile_mul(e, p->x, c->sx), -c->px);
-	LLVMValueRef total, v, zero = emit_const_i(i32, c->zero.at), all;
-	DeviceIf edge;
-
-	if (t->tap_sums && !always_inside(c) && c->in_y > 0 && c->in_x > 0) {
-		v = emit_alloca(e, i32, "weights");
-		LLVMBuildStore(e->b, t->tap_all, v);
-		all = between(e, y, (c->nky - 1) * c->dy, c->in_y);
-		all = LLVMBuildAnd(e->b, all, between(e, x, (c->nkx - 1) * c->dx, c->in_x), "");
-		device_if(e, &edge, LLVMBuildNot(e->b, all, ""));
-		LLVMBuildStore(e->b, sum_inside(t, y, x, column), v);
-		device_endif(e, &edge);
-		total = LLVMBuildLoad2(e->b, i32, v, "");
-	} else {
-		total = sum_inside(t, y, x, column);
-	}
-	if (c->zero.given) {
-		v = device_load(t, c->zero.z_arg, emit_index(e, 0), 1, NULL);
-		zero = LLVMBuildAdd(e->b, zero, LLVMBuildIntCast2(e->b, v, i32, c->a.elem == EL_i8, ""), "");
-	}
-	return LLVMBuildMul(e->b, total, zero, "");
-}
-
-/* Where rows of images have a pitch: is it one of those that are outputs? */
-static LLVMValueRef is_output(DeviceTile *t, LLVMValueRef row)
-{
-	Position p = position(t, row);
-	LLVMValueRef in = LLVMBuildICmp(t->e->b, LLVMIntSLT, p.x, emit_index(t->e, t->c->nx), "");
-
-	return LLVMBuildAnd(t->e->b, in, LLVMBuildICmp(t->e->b, LLVMIntSLT, p.y, emit_index(t->e, t->c->ny), ""), "");
-}
-
-static void one_output(DeviceTile *t, LLVMValueRef row, LLVMValueRef column, LLVMValueRef sum)
-{
-	const KContract *c = t->c;
-	Emit *e = t->e;
-	Position p = position(t, row);
-
-	e->var[c->var[0]] = p.b0;
-	e->var[c->var[1]] = p.b1;
-	e->var[c->var[2]] = p.y;
-	e->var[c->var[3]] = p.x;
-	e->var[c->var[4]] = column;
-	e->product = c->zero.sums ? LLVMBuildSub(e->b, sum, zero_share(t, &p, column), "") : sum;
-	emit_stmts(e, t->s->body);
-}
-
-/* Of so many slices, in their order. */
-static LLVMValueRef sum_of(DeviceTile *t, int slices, int n, LLVMValueRef row, LLVMValueRef column)
+/* Of so many slices, in their order; of so many columns. */
+static LLVMValueRef sum_of(DeviceTile *t, int slices, int n, LLVMValueRef row, LLVMValueRef column, int lanes)
 {
 	Emit *e = t->e;
 	MloElem type = mlo_contract_sum(t->c);
@@ -414,38 +269,39 @@ static LLVMValueRef sum_of(DeviceTile *t, int slices, int n, LLVMValueRef row, L
 
 	for (int i = 0; i < slices; i++) {
 		v = device_word(e, device_sum_at(t, emit_index(e, i), n, row, column));
-		v = LLVMBuildLoad2(e->b, emit_type(e, type), v, "sum");
+		v = LLVMBuildLoad2(e->b, emit_vec(emit_type(e, type), lanes > 1 ? lanes : 0), v, "sum");
+		LLVMSetAlignment(v, 4 * (unsigned)lanes);
 		sum = sum ? emit_combine(e, K_add, type, sum, v) : v;
 	}
 	return sum;
 }
 
-/* One of n rows whose sums are in shared memory, row and column of these, if it is there. */
-static void output_at(DeviceTile *t, int slices, LLVMValueRef first, int n, LLVMValueRef row, LLVMValueRef column)
+/* So many columns of one of n rows whose sums are in shared memory, row and column of these, if they are there. */
+static void output_at(DeviceTile *t, int slices, LLVMValueRef first, int n, LLVMValueRef row, LLVMValueRef column, int lanes)
 {
 	Emit *e = t->e;
-	LLVMValueRef in, sum = sum_of(t, slices, n, row, column);
+	LLVMValueRef in, sum = sum_of(t, slices, n, row, column, lanes);
+	DevicePosition p;
 	DeviceIf there;
 
 	row = tile_add(e, t->row, tile_add(e, row, first));
 	column = tile_add(e, t->column, column);
-	in = LLVMBuildICmp(e->b, LLVMIntSLT, row, t->all_rows, "");
-	if (t->pitch_x)
-		in = LLVMBuildAnd(e->b, in, is_output(t, row), "");
-	if (t->c->nc % t->columns)
-		in = LLVMBuildAnd(e->b, in, LLVMBuildICmp(e->b, LLVMIntSLT, column, emit_index(e, t->c->nc), ""), "");
-	device_if(e, &there, in);
-	one_output(t, row, column, sum);
-	device_endif(e, &there);
+	in = device_output_inside(t, row, column);
+	if (in)
+		device_if(e, &there, in);
+	p = device_position(t, row);
+	device_output(t, &p, column, sum);
+	if (in)
+		device_endif(e, &there);
 }
 
-/* The epilogue of n rows whose sums are in shared memory.  What lies beside each other in the result goes to neighbouring threads; each
- * stays in its column, or row, where that is possible, so that the loop has the less to compute. */
-static void outputs(DeviceTile *t, int slices, LLVMValueRef first, int n)
+/* The epilogue of n rows whose sums are in shared memory, so many columns at a time.  What lies beside each other in the result goes to
+ * neighbouring threads; each stays in its columns, or row, where that is possible, so that the loop has the less to compute. */
+static void outputs_in(DeviceTile *t, int slices, LLVMValueRef first, int n, int lanes)
 {
 	Emit *e = t->e;
-	bool across = columns_adjacent(t);
-	int inner = across ? t->columns : n, outer = across ? n : t->columns, threads = t->f->team.threads;
+	bool across = lanes > 1 || device_columns_adjacent(t);
+	int inner = across ? t->columns / lanes : n, outer = across ? n : t->columns, threads = t->f->team.threads;
 	int wide = inner < threads ? inner : threads;
 	LLVMValueRef i, o, self = device_opaque(e, t->f->team.thread);
 	EmitLoop along, down;
@@ -453,19 +309,40 @@ static void outputs(DeviceTile *t, int slices, LLVMValueRef first, int n)
 	if (inner % wide || threads % wide) {
 		i = emit_for(e, &along, self, emit_index(e, (int64_t)inner * outer), emit_index(e, threads), "output");
 		o = tile_div(e, i, inner);
-		i = tile_rem(e, i, inner);
-		output_at(t, slices, first, n, across ? o : i, across ? i : o);
+		i = tile_mul(e, tile_rem(e, i, inner), lanes);
+		output_at(t, slices, first, n, across ? o : i, across ? i : o, lanes);
 		emit_end(e, &along);
 		return;
 	}
 	i = emit_for(e, &along, tile_rem(e, self, wide), emit_index(e, inner), emit_index(e, wide), "along");
+	i = tile_mul(e, i, lanes);
 	if (across)
-		keep_tap_sums(t, tile_add(e, t->column, i));
+		device_output_columns(t, tile_add(e, t->column, i), lanes);
 	o = emit_for(e, &down, tile_div(e, self, wide), emit_index(e, outer), emit_index(e, threads / wide), "output");
-	output_at(t, slices, first, n, across ? o : i, across ? i : o);
+	output_at(t, slices, first, n, across ? o : i, across ? i : o, lanes);
 	emit_end(e, &down);
 	emit_end(e, &along);
-	t->tap_sums = false;
+	device_output_columns_end(t);
+}
+
+static void outputs(DeviceTile *t, int slices, LLVMValueRef first, int n)
+{
+	Emit *e = t->e;
+	int lanes = t->scalar ? 1 : device_output_lanes(t, QUAD);
+	LLVMValueRef aligned;
+	DeviceIf i;
+
+	if (lanes == 1) {
+		outputs_in(t, slices, first, n, 1);
+		return;
+	}
+	aligned = device_outputs_aligned(t, lanes);
+	device_if(e, &i, aligned);
+	outputs_in(t, slices, first, n, lanes);
+	device_endif(e, &i);
+	device_if(e, &i, LLVMBuildNot(e->b, aligned, ""));
+	outputs_in(t, slices, first, n, 1);
+	device_endif(e, &i);
 }
 
 void device_epilogue(DeviceTile *t, int first, int n)

@@ -34,9 +34,16 @@ typedef struct DeviceTile {
 	LLVMValueRef kk;          /* first channel of the tile's group in A */
 	LLVMValueRef b_at;        /* where the tile's columns begin in B */
 	int64_t terms;            /* taps * nk */
-	bool tap_sums;            /* these are there: sums of weights, per tap and in all, of the column at hand */
+	bool scalar;              /* outputs are made one by one, whatever they look like */
+	const bool *kept;         /* values that are there for the columns at hand, all rows; NULL: none */
+	bool tap_sums;            /* these are there: sums of weights, per tap and in all, of the columns at hand */
 	LLVMValueRef tap_sum[DEVICE_TAP_SUMS], tap_all;
 } DeviceTile;
+
+/* Which output a row is about. */
+typedef struct DevicePosition {
+	LLVMValueRef b0, b1, y, x;
+} DevicePosition;
 
 /* Row `row` of the tile in A: where its first tap lies, which may be outside. */
 typedef struct DeviceRow {
@@ -88,6 +95,12 @@ void device_tile_begin(DeviceTile *t, EmitLoop *l);
 void device_tile_end(DeviceTile *t, EmitLoop *l);
 int64_t device_tile_count(const MloKernel *k, const KContract *c, int rows, int columns);
 
+DevicePosition device_position(DeviceTile *t, LLVMValueRef row); /* row: of all */
+/* Do all taps of all outputs lie inside of the image? */
+static inline bool device_always_inside(const KContract *c)
+{
+	return c->nky == 1 && c->nkx == 1 && !c->py && !c->px;
+}
 DeviceRow device_row(DeviceTile *t, LLVMValueRef row);
 /* Where term number `term` of a row lies in A; *inside: is it there (NULL: it always is)? */
 LLVMValueRef device_term(DeviceTile *t, const DeviceRow *r, LLVMValueRef term, LLVMValueRef *inside);
@@ -109,6 +122,20 @@ void device_epilogue(DeviceTile *t, int first, int n);
 
 /* Behind the last of these, where it has parts: rows go through the epilogue n at a time. */
 void device_tile_finish(DeviceTile *t, int n);
+
+/* device_output.c: do columns of the result lie beside each other rather than rows? */
+bool device_columns_adjacent(const DeviceTile *t);
+/* How many neighbouring columns the epilogue can be emitted for at a time, up to `most`, a power of two; the first is a multiple of that,
+ * and whether arguments lie so that it may be, when the kernel runs. */
+int device_output_lanes(const DeviceTile *t, int most);
+LLVMValueRef device_outputs_aligned(DeviceTile *t, int n);
+/* Is the row, and the first column of some, one of the result?  NULL: always. */
+LLVMValueRef device_output_inside(DeviceTile *t, LLVMValueRef row, LLVMValueRef column);
+/* What is the same for all rows of n columns, from `column` on, is there for all outputs until the end. */
+void device_output_columns(DeviceTile *t, LLVMValueRef column, int n);
+void device_output_columns_end(DeviceTile *t);
+/* Runs the epilogue for a sum, or for those of as many columns as it has lanes. */
+void device_output(DeviceTile *t, const DevicePosition *p, LLVMValueRef column, LLVMValueRef sum);
 
 /* device_split.c: rows [first, first + n) of the tile: sums of the part at hand, from shared memory to where they are kept; those of all
  * parts, from there to where sums of the first slice lie; was this block the last to keep its part (barriers

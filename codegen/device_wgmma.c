@@ -5,6 +5,9 @@
  * products; that of the stage before it may still be multiplied while the next one is brought. */
 #include "codegen/device_wgmma.h"
 
+#include <stdio.h>
+#include <string.h>
+
 enum { PIECE = 16 /* the unit of descriptors, in bytes */, CORE_ROWS = 8 };
 
 /* Bytes: multiples of 16 from 32 on (PTX ISA, wgmma.mma_async, .shape). */
@@ -91,6 +94,18 @@ void wgmma_clear(const Wgmma *w)
 	for (int i = 0; i < sums_of(w); i++)
 		mlo_str_add(&s, "mov.%s sum%d, %s; ", whole(w) ? "b32" : "f32", i, whole(w) ? "0" : "0f00000000");
 	device_code(w->e, mlo_str_text(&s), NULL, NULL, 0);
+}
+
+LLVMValueRef wgmma_sum(const Wgmma *w, int sum, LLVMTypeRef type)
+{
+	const char *to = whole(w) ? "=r" : "=f";
+	LLVMTypeRef call = LLVMFunctionType(type, NULL, 0, false);
+	LLVMValueRef code;
+	char text[40];
+	int n = snprintf(text, sizeof text, "mov.%s $0, sum%d;", whole(w) ? "b32" : "f32", sum);
+
+	code = LLVMGetInlineAsm(call, text, (size_t)n, to, strlen(to), true, false, LLVMInlineAsmDialectATT, false);
+	return LLVMBuildCall2(w->e->b, call, code, NULL, 0, "");
 }
 
 void wgmma_store(const Wgmma *w, int sum, int n, LLVMValueRef at, int64_t behind)

@@ -39,7 +39,9 @@ void wgmma_publish(const Wgmma *w);
 void wgmma_multiply(const Wgmma *w, LLVMValueRef a, int64_t a_behind, LLVMValueRef b, int64_t b_behind);
 /* Waits until no more than so many stages are being multiplied. */
 void wgmma_wait(const Wgmma *w, int pending);
-/* Sum number `sum` of the thread, or two from there on, so many bytes behind a place in shared memory.  Of each 8 columns a thread has four sums: of
- * rows lane / 4 of the 16 of its warp, and 8 behind that, those of columns 2 * (lane % 4) and the next one. */
+/* Of each 8 columns a thread has four sums, as a lane has of a fragment of mma.sync: of rows lane / 4 of the 16 of its warp, and 8 behind that,
+ * those of columns 2 * (lane % 4) and the next one.  A value, once nothing is being multiplied. */
+LLVMValueRef wgmma_sum(const Wgmma *w, int sum, LLVMTypeRef type);
+/* Sum number `sum` of the thread, or two from there on, so many bytes behind a place in shared memory. */
 void wgmma_store(const Wgmma *w, int sum, int n, LLVMValueRef at, int64_t behind);
 #endif
