@@ -122,6 +122,15 @@ void test_context(void)
 	CALL(cuCtxSetCurrent(context));
 }
 
+long test_number(const char *report, const char *part, const char *name)
+{
+	const char *at = report ? strstr(report, part) : NULL;
+
+	at = at ? strstr(at, name) : NULL;
+	at = at ? strchr(at, ':') : NULL;
+	return at ? strtol(at + 1, NULL, 10) : -1;
+}
+
 static char *write_kernels(const char *folder, const TestKernels *k)
 {
 	char path[4096];

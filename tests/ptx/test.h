@@ -33,7 +33,9 @@ void test_free(TestBuffer *b);
 CUresult test_run(void *module, const char *name, unsigned blocks, unsigned threads, unsigned shared, unsigned n,
 		  const uint64_t *args);
 
-void test_context(void);             /* everything of the device anew */
+void test_context(void);             /* everything of the device anew; the report is written */
+/* The number behind a name, in the part of a report that begins with another one; -1: there is none. */
+long test_number(const char *report, const char *part, const char *name);
 
 /* Kernels that are put together from a common beginning and a body, and have one argument, x, a buffer; and
  * how they should end. */
