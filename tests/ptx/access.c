@@ -192,7 +192,7 @@ static void count_request(PtxWarp *w, const PtxInst *i, uint32_t m, PtxSpace spa
 bool ptx_access(PtxWarp *w, const PtxInst *i, uint32_t m, PtxSpace space, const uint64_t *address, unsigned bytes,
 		PtxAccess access, uint8_t **host)
 {
-	if (access != PTX_READ && access != PTX_ASYNC_READ && space != PTX_GLOBAL)
+	if (access != PTX_READ && access != PTX_ASYNC_READ && (space == PTX_SHARED || space == PTX_GENERIC))
 		w->unfenced |= m;
 	if (w->x->counts)
 		count_request(w, i, m, space, address, bytes);

@@ -1,6 +1,7 @@
 /* tests/ptx/async.c -- cp.async: copies to shared memory that happen when they are waited for, not before. */
 #include <stdlib.h>
 
+#include "tests/ptx/mbarrier.h"
 #include "tests/ptx/memory.h"
 #include "tests/ptx/ops.h"
 
@@ -72,7 +73,7 @@ static void run_copy(PtxWarp *w, const PtxInst *i, uint32_t m)
 	}
 }
 
-static void land(PtxWarp *w, uint32_t n)
+static void land(PtxWarp *w, uint32_t n, uint32_t clock, unsigned by)
 {
 	for (uint32_t k = 0; k < n; k++) {
 		const PtxPending *c = &w->pending[k];
@@ -81,10 +82,26 @@ static void land(PtxWarp *w, uint32_t n)
 		if (c->valid)
 			memcpy(to, ptx_memory_host(c->from), c->valid);
 		memset(to + c->valid, 0, (size_t)c->bytes - c->valid);
-		ptx_check_landed(w, c->to, c->bytes);
+		ptx_check_landed(w, c->to, c->bytes, clock, by);
 	}
+	w->landed += n;
 	w->npending -= n;
 	memmove(w->pending, w->pending + n, sizeof *w->pending * w->npending);
+}
+
+void ptx_copies_land(PtxWarp *w, uint32_t upto, uint32_t clock)
+{
+	uint32_t n = upto > w->landed ? upto - w->landed : 0;
+
+	if (!n)
+		return;
+	land(w, n, clock, PTX_BY_COPY);
+	for (uint32_t k = 0; k < w->ngroups; k++) {
+		const uint32_t of = w->groups[k] < n ? w->groups[k] : n;
+
+		w->groups[k] -= of;
+		n -= of;
+	}
 }
 
 /* All but the newest `keep` groups are done. */
@@ -96,7 +113,7 @@ static void wait_groups(PtxWarp *w, uint32_t keep)
 		n += w->groups[k];
 	if (!done)
 		return;
-	land(w, n);
+	land(w, n, w->clock[w->number], PTX_BY_ITSELF);
 	w->ngroups -= done;
 	memmove(w->groups, w->groups + done, sizeof *w->groups * w->ngroups);
 }
@@ -122,7 +139,7 @@ static void run_wait_group(PtxWarp *w, const PtxInst *i, uint32_t m)
 
 static void run_wait_all(PtxWarp *w, const PtxInst *i, uint32_t m)
 {
-	land(w, w->npending);
+	land(w, w->npending, w->clock[w->number], PTX_BY_ITSELF);
 	w->ngroups = 0;
 	w->unfenced |= m;
 }
@@ -178,6 +195,14 @@ static void decode_cp(PtxParse *p, PtxInst *i, const PtxOp *op)
 	if (!ptx_take(s, "async"))
 		ptx_fail(p, "unknown instruction %s", s->text);
 	ptx_need(p, 80, 70, "cp.async");
+	if (ptx_take(s, "bulk")) {
+		ptx_decode_bulk(p, i);
+		return;
+	}
+	if (ptx_take(s, "mbarrier")) {
+		ptx_decode_copies_arrive(p, i);
+		return;
+	}
 	if (ptx_take(s, "commit_group")) {
 		i->run = run_commit;
 	} else if (ptx_take(s, "wait_group")) {

@@ -117,6 +117,7 @@ static void prepare(PtxExec *x)
 void ptx_exec_free(PtxExec *x)
 {
 	ptx_wgmma_clear(&x->block);
+	ptx_mbarrier_clear(&x->block);
 	for (uint32_t n = 0; x->block.warps && n < x->block.nwarps; n++) {
 		free(x->block.warps[n].local);
 		free(x->block.warps[n].device_local);
@@ -126,6 +127,7 @@ void ptx_exec_free(PtxExec *x)
 	free(x->block.warps);
 	free(x->block.shared);
 	free(x->block.shadow);
+	free(x->block.vectors);
 	free(x->files);
 	free(x->published);
 }
@@ -145,6 +147,8 @@ PTX_RUNNER(fence_proxy)
 	w->unfenced &= ~m;
 	if (!w->unfenced)
 		w->proxy[w->number]++;
+	if (m == w->live)
+		w->fenced_at = ++w->block->proxy_fences;
 }
 
 PTX_RUNNER(warp_sync)
@@ -272,24 +276,30 @@ static bool open_barriers(PtxBlock *b)
 
 static void stuck(PtxBlock *b)
 {
-	PtxWarp *first = NULL, *other = NULL;
+	PtxWarp *first = NULL, *other = NULL, *awaits = NULL;
 
 	for (uint32_t n = 0; n < b->nwarps; n++) {
 		PtxWarp *w = &b->warps[n];
 
 		if (w->state != PTX_WAITING)
 			continue;
+		if (w->barrier == PTX_AT_MBARRIER)
+			awaits = w;
 		if (!first)
 			first = w;
 		else if (w->at != first->at)
 			other = w;
 	}
-	if (first && other)
+	if (awaits)
+		ptx_finding(awaits, awaits->at, -1, PTX_LAUNCH_FAILED,
+			    "waits for the mbarrier at %#x, whose phase does not end", awaits->awaited);
+	else if (first && other)
 		ptx_finding(first, first->at, -1, PTX_LAUNCH_FAILED,
 			    "divergent barrier: warp %u waits here, warp %u in line %u", first->number, other->number,
 			    other->at->line);
 	else if (first && first->barrier >= PTX_WARPGROUP)
-		ptx_finding(first, first->at, -1, PTX_LAUNCH_FAILED, "a product that not all warps of a warpgroup reach");
+		ptx_finding(first, first->at, -1, PTX_LAUNCH_FAILED,
+			    "not all warps of the warpgroup reach this");
 	else if (first)
 		ptx_finding(first, first->at, -1, PTX_LAUNCH_FAILED, "a barrier that too few threads reach");
 }
@@ -303,6 +313,8 @@ static void start(PtxBlock *b)
 	memset(b->shadow, 0, sizeof *b->shadow * (b->shared_bytes / 4 + 1));
 	memset(b->shared, 0xcd, b->shared_bytes);
 	ptx_wgmma_clear(b);
+	ptx_mbarrier_clear(b);
+	b->proxy_fences = b->nvectors = 0;
 	memset(b->arrived, 0, sizeof b->arrived);
 	memset(b->arrive_clock, 0, sizeof b->arrive_clock);
 	b->clock = 1;
@@ -314,8 +326,11 @@ static void start(PtxBlock *b)
 		w->now = (PtxFrame){x->kernel->code, NULL, w->exists, 0};
 		w->depth = 0;
 		w->state = PTX_RUNNING;
-		w->npending = w->ngroups = w->wrote = 0;
-		w->unfenced = w->fences = w->products = w->products_done = w->products_groups = w->nproduct_ends = 0;
+		w->npending = w->ngroups = w->landed = w->wrote = 0;
+		w->yields = false;
+		w->max_registers = 0;
+		w->fenced_at = w->unfenced = w->fences = w->products = w->products_done = w->products_groups =
+			w->nproduct_ends = 0;
 		memset(w->registers, 0, sizeof *w->registers * x->kernel->module->nwatched);
 		memset(w->proxy, 0, sizeof w->proxy);
 		w->updated = false;

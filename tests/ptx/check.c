@@ -1,10 +1,11 @@
 /* tests/ptx/check.c -- who touched which memory, and whether something orders them.
  *
- * Shared memory: each 4 bytes remember their last writer and its clock, the warps that have read since, which bytes
- * have a value, and whether a copy is under way. A warp's clock advances at barriers, where warps learn each other's
- * clocks; an access that is not known to have happened before another one of a different warp, one of them a write, is
- * a race. Within a warp order is taken for granted. Global memory: each 4 bytes remember which block of which launch
- * touched them. A block may read what another one wrote if that one published it and this one acquired it (exec.h). */
+ * Shared memory: each 4 bytes remember their last writer and its clock, the warps that have read since and
+ * their clocks, which bytes have a value, and whether a copy is under way. A warp's clock advances at
+ * barriers, where warps learn each other's clocks; an access that is not known to have happened before
+ * another one of a different warp, one of them a write, is a race. Within a warp order is taken for granted.
+ * Global memory: each 4 bytes remember which block of which launch touched them. A block may read what
+ * another one wrote if that one published it and this one acquired it (exec.h). */
 #include <stdlib.h>
 
 #include "tests/ptx/exec.h"
@@ -31,6 +32,51 @@ static bool race(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, const char
 	return false;
 }
 
+static uint32_t reader_clock(const PtxBlock *b, const PtxShadow *s, unsigned reader)
+{
+	return s->read_clock == (uint32_t)PTX_MIXED ? b->vectors[s->vector - 1][reader] : s->read_clock;
+}
+
+static void new_vector(PtxBlock *b, PtxShadow *s)
+{
+	if (b->nvectors == b->vectors_room) {
+		b->vectors_room = 2 * b->vectors_room + 1024;
+		b->vectors = realloc(b->vectors, sizeof *b->vectors * b->vectors_room);
+		if (!b->vectors)
+			abort();
+	}
+	s->vector = ++b->nvectors;
+}
+
+static void add_reader(PtxWarp *w, PtxShadow *s)
+{
+	PtxBlock *b = w->block;
+	const uint32_t now = w->clock[w->number], me = 1u << w->number;
+	uint32_t left = 0;
+
+	if ((s->readers & me) && reader_clock(b, s, w->number) == now)
+		return;
+	if (s->readers && s->read_clock == now) {
+		s->readers |= me;
+		return;
+	}
+	/* earlier readers that this one comes after need not be remembered */
+	for (uint32_t r = s->readers & ~me; r; r &= r - 1)
+		if (!before(w, (unsigned)__builtin_ctz(r), reader_clock(b, s, (unsigned)__builtin_ctz(r))))
+			left |= r & -r;
+	s->readers = left | me;
+	if (!left) {
+		s->read_clock = now;
+		return;
+	}
+	if (!s->vector)
+		new_vector(b, s);
+	for (uint32_t r = left; r; r &= r - 1)
+		b->vectors[s->vector - 1][__builtin_ctz(r)] = reader_clock(b, s, (unsigned)__builtin_ctz(r));
+	b->vectors[s->vector - 1][w->number] = now;
+	s->read_clock = (uint32_t)PTX_MIXED;
+}
+
 static bool check_read(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, PtxShadow *s, uint8_t bytes)
 {
 	if (bytes & ~s->init) {
@@ -40,25 +86,16 @@ static bool check_read(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, PtxS
 	}
 	if ((bytes & s->bytes) && s->writer != SEVERAL && !written_before(w, s))
 		return race(w, i, lane, at, "reads", "wrote", s->writer);
-	if (s->readers && s->read_clock != w->clock[w->number]) {
-		/* earlier readers that this one comes after need not be remembered */
-		uint32_t left = 0;
-
-		for (uint32_t r = s->readers; r; r &= r - 1)
-			if (!before(w, (unsigned)__builtin_ctz(r), s->read_clock))
-				left |= r & -r;
-		s->readers = left;
-	}
-	s->readers |= 1u << w->number;
-	if (s->read_clock < w->clock[w->number])
-		s->read_clock = w->clock[w->number];
+	add_reader(w, s);
 	return true;
 }
 
 static bool being_read(PtxWarp *w, const PtxInst *i, int lane, uint32_t at)
 {
 	ptx_finding(w, i, lane, PTX_LAUNCH_FAILED,
-		    "race: byte %u of shared memory is written while a product of a warpgroup reads it that is not waited for", at);
+		    "race: byte %u of shared memory is written while a product of a warpgroup reads it that "
+		    "is not waited for",
+		    at);
 	return false;
 }
 
@@ -73,7 +110,8 @@ static bool check_write(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, Ptx
 	/* readers of other bytes of the same word may go on */
 	if (bytes == 15 || s->bytes == bytes)
 		for (uint32_t r = s->readers; r; r &= r - 1)
-			if (!before(w, (unsigned)__builtin_ctz(r), s->read_clock))
+			if (!before(w, (unsigned)__builtin_ctz(r),
+				    reader_clock(w->block, s, (unsigned)__builtin_ctz(r))))
 				return race(w, i, lane, at, "writes", "read", (unsigned)__builtin_ctz(r));
 	if ((s->bytes & ~bytes) && s->writer != me && !written_before(w, s)) {
 		s->writer = SEVERAL;
@@ -107,6 +145,11 @@ bool ptx_check_shared(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, unsig
 		first = (at + done) % 4;
 		n = 4 - first < bytes - done ? 4 - first : bytes - done;
 		mask = (uint8_t)(((1u << n) - 1) << first);
+		if (s->object) {
+			ptx_finding(w, i, lane, PTX_LAUNCH_FAILED,
+				    "byte %u of shared memory is one of an mbarrier", at + done);
+			return false;
+		}
 		if (s->async & mask) {
 			ptx_finding(w, i, lane, PTX_LAUNCH_FAILED,
 				    "race: byte %u of shared memory is the goal of a cp.async that is not waited for",
@@ -131,15 +174,23 @@ bool ptx_check_shared(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, unsig
 }
 
 /* A copy has arrived: a write of its warp, at this time. */
-void ptx_check_landed(PtxWarp *w, uint32_t at, unsigned bytes)
+void ptx_check_landed(PtxWarp *w, uint32_t at, unsigned bytes, uint32_t clock, unsigned by)
 {
 	for (unsigned k = 0; k < bytes; k++) {
 		PtxShadow *s = &w->block->shadow[(at + k) / 4];
 
 		s->async &= (uint8_t)~(1u << (at + k) % 4);
-		s->write_clock = w->clock[w->number];
-		s->proxy = w->proxy[w->number];
-		s->last = (uint8_t)w->number;
+		s->write_clock = clock;
+		s->proxy = by == PTX_BY_COPY ? w->block->proxy_fences : w->proxy[w->number];
+		s->last = (uint8_t)(by == PTX_BY_ITSELF ? w->number : by);
+	}
+}
+
+void ptx_check_object(PtxBlock *b, uint32_t at, unsigned bytes, bool object)
+{
+	for (unsigned k = 0; k < bytes; k += 4) {
+		b->shadow[(at + k) / 4].object = object;
+		b->shadow[(at + k) / 4].init = 0;
 	}
 }
 
@@ -157,7 +208,8 @@ static bool read_by_all(PtxWarp *w, const PtxInst *i, uint32_t at, PtxShadow *s)
 {
 	if (s->async) {
 		ptx_finding(w, i, -1, PTX_LAUNCH_FAILED,
-			    "race: byte %u of shared memory is the goal of a cp.async that is not waited for", at);
+			    "race: byte %u of shared memory is the goal of a cp.async that is not waited for",
+			    at);
 		return false;
 	}
 	for (unsigned v = 0; v < WARPGROUP; v++)
@@ -166,15 +218,53 @@ static bool read_by_all(PtxWarp *w, const PtxInst *i, uint32_t at, PtxShadow *s)
 	return true;
 }
 
+/* Whether what was written last is known to the asynchronous proxy: fenced says up to when of each warp,
+ * copied of copies. */
+static bool known_to_proxy(const PtxShadow *s, const uint32_t *fenced, uint32_t copied)
+{
+	return s->last < PTX_MAX_WARPS ? fenced[s->last] > s->proxy
+				       : s->last == PTX_BY_ASYNC_PROXY || copied > s->proxy;
+}
+
+static void unknown_to_proxy(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, const PtxShadow *s,
+			     const char *verb)
+{
+	if (s->last == PTX_BY_COPY)
+		ptx_finding(w, i, lane, PTX_LAUNCH_FAILED,
+			    "%s byte %u of shared memory, where a cp.async wrote, with no fence.proxy.async "
+			    "since that was waited for",
+			    verb, at);
+	else
+		ptx_finding(w, i, lane, PTX_LAUNCH_FAILED,
+			    "%s byte %u of shared memory, which warp %u wrote with no fence.proxy.async%s "
+			    "behind it",
+			    verb, at, s->last,
+			    w->block->warps[s->last].proxy[s->last] > s->proxy ? " and barrier" : "");
+}
+
+bool ptx_check_goal(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, unsigned bytes)
+{
+	for (unsigned k = 0; k < bytes; k += 4) {
+		const PtxShadow *s = &w->block->shadow[(at + k) / 4];
+
+		if (s->init && !known_to_proxy(s, w->proxy, w->fenced_at)) {
+			unknown_to_proxy(w, i, lane, at + k, s, "copies to");
+			return false;
+		}
+	}
+	return true;
+}
+
 bool ptx_check_operands(PtxWarp *w, const PtxInst *i, const uint32_t *at, unsigned n)
 {
-	uint32_t fenced[PTX_MAX_WARPS], now = w->clock[w->number];
+	uint32_t fenced[PTX_MAX_WARPS], now = w->clock[w->number], copied = w->fenced_at;
 
 	memcpy(fenced, w->proxy, sizeof fenced);
 	for (unsigned v = 1; v < WARPGROUP; v++) {
 		const PtxWarp *o = w + v;
 
 		now = o->clock[o->number] == now ? now : 0;
+		copied = o->fenced_at < copied ? o->fenced_at : copied;
 		for (unsigned k = 0; k < PTX_MAX_WARPS; k++)
 			fenced[k] = o->proxy[k] < fenced[k] ? o->proxy[k] : fenced[k];
 	}
@@ -184,10 +274,8 @@ bool ptx_check_operands(PtxWarp *w, const PtxInst *i, const uint32_t *at, unsign
 
 		if (!all_seen(w, s, now) && !read_by_all(w, i, here, s))
 			return false;
-		if (fenced[s->last] <= s->proxy) {
-			ptx_finding(w, i, -1, PTX_LAUNCH_FAILED,
-				    "reads byte %u of shared memory, which warp %u wrote with no fence.proxy.async%s behind it", here,
-				    s->last, w->block->warps[s->last].proxy[s->last] > s->proxy ? " and barrier" : "");
+		if (!known_to_proxy(s, fenced, copied)) {
+			unknown_to_proxy(w, i, -1, here, s, "reads");
 			return false;
 		}
 		s->flights++;

@@ -147,6 +147,14 @@ static void decode_fence(PtxParse *p, PtxInst *i, const PtxOp *op)
 	PtxStmt *s = &p->stmt;
 
 	(void)op;
+	if (ptx_take(s, "mbarrier_init")) {
+		ptx_need(p, 90, 80, "fence.mbarrier_init");
+		if (!ptx_take(s, "release") || !ptx_take(s, "cluster"))
+			ptx_fail(p, "%s: .release.cluster is expected", s->text);
+		i->run = ptx_run_nop;
+		i->cls = PTX_CLASS_BARRIER;
+		return;
+	}
 	if (ptx_take(s, "proxy") && ptx_take(s, "async")) {
 		ptx_need(p, 90, 80, "fence.proxy.async");
 		i->run = ptx_take_one(s, spaces) == 2 ? ptx_run_nop : ptx_run_fence_proxy;

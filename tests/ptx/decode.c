@@ -68,8 +68,8 @@ void ptx_need(PtxParse *p, int sm, int version, const char *what)
 void ptx_need_exact(PtxParse *p, int version, const char *what)
 {
 	if (!p->m->exact || p->m->sm != 90)
-		ptx_fail(p, "%s: %s not supported on .target sm_%d%s, requires .target sm_90a", p->stmt.text, what, p->m->sm,
-			 p->m->exact ? "a" : "");
+		ptx_fail(p, "%s: %s not supported on .target sm_%d%s, requires .target sm_90a", p->stmt.text,
+			 what, p->m->sm, p->m->exact ? "a" : "");
 	ptx_need(p, 90, version, what);
 }
 
@@ -298,9 +298,10 @@ static char first_kind(const PtxStmt *s)
 
 static const PtxOp *find_op(const PtxStmt *s)
 {
-	static const PtxOp *const tables[] = {ptx_int_ops, ptx_float_ops, ptx_half_ops, ptx_compare_ops,
-					      ptx_convert_ops, ptx_access_ops, ptx_atomic_ops, ptx_warp_ops,
-					      ptx_control_ops, ptx_mma_ops, ptx_wgmma_ops, ptx_async_ops};
+	static const PtxOp *const tables[] = {
+		ptx_int_ops,    ptx_float_ops,    ptx_half_ops, ptx_compare_ops, ptx_convert_ops,
+		ptx_access_ops, ptx_atomic_ops,   ptx_warp_ops, ptx_control_ops, ptx_mma_ops,
+		ptx_wgmma_ops,  ptx_mbarrier_ops, ptx_async_ops};
 	const char kind = first_kind(s);
 
 	for (unsigned t = 0; t < sizeof tables / sizeof *tables; t++)
@@ -310,7 +311,8 @@ static const PtxOp *find_op(const PtxStmt *s)
 	return NULL;
 }
 
-/* All registers that the statement names; which of them are a product's is known when the function has been read. */
+/* All registers that the statement names; which of them are a product's is known when the function has been
+ * read. */
 static void note_registers(PtxParse *p, PtxInst *i)
 {
 	const PtxStmt *s = &p->stmt;

@@ -67,7 +67,9 @@ static CUresult load(CuModule *m, const char *text, const Log *log)
 		return CUDA_ERROR_INVALID_PTX;
 	}
 	if (m->ptx.exact && m->ptx.sm != cu_state.device->sm) {
-		snprintf(message, sizeof message, "ptxas fatal   : PTX with .target 'sm_%da' cannot be compiled for architecture 'sm_%d'",
+		snprintf(message, sizeof message,
+			 "ptxas fatal   : PTX with .target 'sm_%da' cannot be compiled for architecture "
+			 "'sm_%d'",
 			 m->ptx.sm, cu_state.device->sm);
 		write_log(log, message);
 		return CUDA_ERROR_INVALID_PTX;

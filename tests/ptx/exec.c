@@ -203,7 +203,8 @@ void ptx_warp_run(PtxWarp *w)
 	PtxExec *x = w->x;
 	uint32_t slice = SLICE;
 
-	while (w->state == PTX_RUNNING && slice--) {
+	w->yields = false;
+	while (w->state == PTX_RUNNING && !w->yields && slice--) {
 		const PtxInst *i;
 		uint32_t m = w->now.mask;
 

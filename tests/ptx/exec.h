@@ -47,17 +47,26 @@ typedef struct PtxPending { /* a copy that cp.async has begun */
 
 /* A register that holds a part of a warpgroup's product. */
 typedef struct PtxRegister {
-	const PtxInst *product, *touched; /* the last product with it; what else named it since; NULL: nothing */
+	const PtxInst *product,
+		*touched;        /* the last product with it; what else named it since; NULL: nothing */
 	uint32_t number, fences; /* of that product; fences when it was named last */
 	bool sum;                /* of that product: of D, else of A */
 } PtxRegister;
 
 typedef enum PtxState { PTX_RUNNING, PTX_WAITING, PTX_DONE } PtxState;
 
-/* PTX_WARPGROUP: the barrier, and those behind it, at which the warps of a warpgroup meet for a product. */
-enum { PTX_MAX_FRAMES = 256, PTX_MAX_GROUPS = 64, PTX_WARPGROUP = 16, PTX_MAX_WARPGROUPS = PTX_MAX_WARPS / 4 };
+/* PTX_WARPGROUP: the barrier, and those behind it, at which the warps of a warpgroup meet for a product;
+ * PTX_AT_MBARRIER: warps wait for an mbarrier. */
+enum {
+	PTX_MAX_FRAMES = 256,
+	PTX_MAX_GROUPS = 64,
+	PTX_WARPGROUP = 16,
+	PTX_AT_MBARRIER = 32,
+	PTX_MAX_WARPGROUPS = PTX_MAX_WARPS / 4
+};
 
 typedef struct PtxFlight PtxFlight;
+typedef struct PtxMbarrier PtxMbarrier;
 typedef struct PtxBlock PtxBlock;
 typedef struct PtxExec PtxExec;
 
@@ -70,32 +79,42 @@ struct PtxWarp {
 	PtxFrame stack[PTX_MAX_FRAMES];
 	uint32_t depth;
 	PtxState state;
-	uint32_t barrier, barrier_count;
+	uint32_t barrier, barrier_count, awaited; /* awaited: address of an mbarrier */
+	bool yields;                              /* others may have to run before this one goes on */
 	const PtxInst *at;       /* the barrier it waits at */
 	uint8_t *local, *device_local;
 	uint64_t steps;
 	bool updated;            /* has taken part in an atomic operation on global memory */
 	uint32_t wrote;          /* its clock when it wrote to global memory last; 0: not in this block */
 	PtxPending *pending;     /* of all groups, oldest first */
-	uint32_t npending, pending_room;
+	uint32_t npending, pending_room, landed; /* landed: those that are over */
 	uint32_t groups[PTX_MAX_GROUPS],
 		ngroups;               /* copies in each committed group; those behind them belong to the open one */
 	uint32_t clock[PTX_MAX_WARPS]; /* what of each warp is known to have happened before */
-	uint32_t proxy[PTX_MAX_WARPS]; /* likewise: how often each has made its writes known to the asynchronous proxy */
-	uint32_t unfenced;       /* lanes that have written since they did that last */
-	PtxRegister *registers;  /* of products, PtxModule.nwatched */
-	uint32_t fences;         /* wgmma.fence, so far */
-	uint32_t products, products_done, products_groups; /* begun, waited for, and groups of them committed */
-	uint32_t product_ends[PTX_MAX_GROUPS], nproduct_ends; /* last products of committed groups that may be under way */
+	uint32_t proxy[PTX_MAX_WARPS]; /* likewise: how often each has made its writes known to the
+					  asynchronous proxy */
+	uint32_t unfenced;             /* lanes that have written since they did that last */
+	uint32_t fenced_at;            /* when it did that last, in PtxBlock.proxy_fences */
+	PtxRegister *registers;        /* of products, PtxModule.nwatched */
+	uint32_t fences;               /* wgmma.fence, so far */
+	uint16_t max_registers;        /* of setmaxnreg; 0: never */
+	uint32_t products, products_done,
+		products_groups; /* begun, waited for, and groups of them committed */
+	uint32_t product_ends[PTX_MAX_GROUPS],
+		nproduct_ends; /* last products of committed groups that may be under way */
 };
 
+enum { PTX_MIXED = -1 };
+
 typedef struct PtxShadow { /* of 4 bytes of shared memory */
-	uint32_t write_clock, read_clock, readers;
+	uint32_t write_clock, read_clock, readers; /* read_clock: of all readers, or PTX_MIXED */
+	uint32_t vector; /* where their own are then, in PtxBlock.vectors, less 1; 0: nowhere yet */
 	uint8_t writer, bytes, init,
 		async; /* bytes: written by the writer since; writer 255: several, of different bytes */
-	uint32_t proxy;          /* PtxWarp.proxy of the last one that wrote, at that time */
-	uint16_t flights;        /* products under way that read it */
-	uint8_t last;            /* who wrote last */
+	uint32_t proxy;   /* PtxWarp.proxy of the last one that wrote, at that time */
+	uint16_t flights; /* products under way that read it */
+	uint8_t last;     /* the warp that wrote last, or PTX_BY_... */
+	bool object;      /* it is one of an mbarrier */
 } PtxShadow;
 
 /* How a block knows that others are done: these write, then a fence behind all they have written, then an atomic operation; it has
@@ -118,6 +137,9 @@ struct PtxBlock {
 	PtxOrder order;          /* with other blocks */
 	uint32_t arrived[16], arrive_clock[16]; /* by bar.arrive: threads, and which warps */
 	uint32_t red_and[16], red_or[16], red_count[16];
+	uint32_t (*vectors)[PTX_MAX_WARPS], nvectors, vectors_room; /* clocks of readers that differ */
+	PtxMbarrier *mbarriers;
+	uint32_t proxy_fences;                  /* of all warps, so far */
 	PtxFlight *flights[PTX_MAX_WARPGROUPS]; /* products under way */
 };
 
@@ -125,7 +147,8 @@ typedef struct PtxCount { /* of one instruction */
 	uint64_t warps, lanes;
 	uint64_t requests, sectors, ideal,
 		conflicts; /* warp requests; sectors of 32 bytes; cycles lost to bank conflicts */
-	uint64_t products, multiplies, operand_bytes; /* of warpgroups: multiply-adds, bytes read by descriptors */
+	uint64_t products, multiplies,
+		operand_bytes; /* of warpgroups: multiply-adds, bytes read by descriptors */
 } PtxCount;
 
 struct PtxExec {
@@ -187,19 +210,31 @@ static inline bool ptx_shadow_seen(const PtxWarp *w, const PtxShadow *s, PtxAcce
 		return false;
 	if (access == PTX_READ)
 		return s->readers >> w->number & 1 && s->read_clock == now;
-	return access == PTX_WRITE && s->writer == w->number && s->bytes == 15 && s->write_clock == now && !s->readers &&
-	       s->proxy == w->proxy[w->number];
+	return access == PTX_WRITE && s->writer == w->number && s->bytes == 15 && s->write_clock == now &&
+	       !s->readers && s->proxy == w->proxy[w->number];
 }
 
 bool ptx_check_shared(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, unsigned bytes, PtxAccess access);
-void ptx_check_landed(PtxWarp *w, uint32_t at, unsigned bytes);
-/* Reads of the pieces of 16 bytes that a product of four warps, from w on, has as operands, until it is over for each of them. */
+/* What a copy has written: the warp that waited for it, as other writes; the asynchronous proxy, which needs
+ * no fence to read it; a copy of a warp that did not wait, but somebody else at an mbarrier: PtxShadow.proxy
+ * is PtxBlock.proxy_fences then. */
+enum { PTX_BY_ITSELF, PTX_BY_COPY = 253, PTX_BY_ASYNC_PROXY = 254 };
+void ptx_check_landed(PtxWarp *w, uint32_t at, unsigned bytes, uint32_t clock, unsigned by);
+bool ptx_check_goal(PtxWarp *w, const PtxInst *i, int lane, uint32_t at,
+		    unsigned bytes); /* that the asynchronous proxy writes */
+void ptx_check_object(PtxBlock *b, uint32_t at, unsigned bytes, bool object);
+/* Reads of the pieces of 16 bytes that a product of four warps, from w on, has as operands, until it is over
+ * for each of them. */
 bool ptx_check_operands(PtxWarp *w, const PtxInst *i, const uint32_t *at, unsigned n);
 bool ptx_check_operands_over(PtxWarp *w, const PtxInst *i, const uint32_t *at, unsigned n, bool for_all);
 bool ptx_check_global(PtxWarp *w, const PtxInst *i, int lane, uint64_t at, unsigned bytes, PtxAccess access);
+/* mbarrier.c */
+void ptx_mbarrier_clear(PtxBlock *b);
 /* wgmma.c */
-bool ptx_wgmma_touch(PtxWarp *w, const PtxInst *i); /* an instruction that names registers of products; false after a finding */
-void ptx_wgmma_clear(PtxBlock *b);                  /* nothing is under way */
+bool ptx_wgmma_touch(
+	PtxWarp *w,
+	const PtxInst *i); /* an instruction that names registers of products; false after a finding */
+void ptx_wgmma_clear(PtxBlock *b); /* nothing is under way */
 /* count.c */
 void ptx_count_global(PtxWarp *w, const PtxInst *i, uint32_t m, const uint64_t *address, unsigned bytes);
 void ptx_count_shared(PtxWarp *w, const PtxInst *i, uint32_t m, const uint64_t *address, unsigned bytes);

@@ -13,7 +13,8 @@ typedef struct PtxOp {
 
 /* Each ends with an empty row. */
 extern const PtxOp ptx_int_ops[], ptx_float_ops[], ptx_half_ops[], ptx_compare_ops[], ptx_convert_ops[],
-	ptx_access_ops[], ptx_atomic_ops[], ptx_warp_ops[], ptx_control_ops[], ptx_mma_ops[], ptx_wgmma_ops[], ptx_async_ops[];
+	ptx_access_ops[], ptx_atomic_ops[], ptx_warp_ops[], ptx_control_ops[], ptx_mma_ops[], ptx_wgmma_ops[],
+	ptx_mbarrier_ops[], ptx_async_ops[];
 
 /* The n-th operand; fails where the statement has less. */
 const PtxOperand *ptx_operand(PtxParse *p, unsigned n);

@@ -554,7 +554,8 @@ static void target(PtxParse *p)
 	p->m->sm = (int)ptx_integer(p);
 	p->m->exact = ptx_accept_word(p, "a");
 	if (p->m->exact && p->m->version < 80)
-		ptx_fail(p, "PTX .version %d.%d does not support .target sm_%da", p->m->version / 10, p->m->version % 10, p->m->sm);
+		ptx_fail(p, "PTX .version %d.%d does not support .target sm_%da", p->m->version / 10,
+			 p->m->version % 10, p->m->sm);
 	while (ptx_accept(p, ','))
 		(void)ptx_word(p);
 }

@@ -40,12 +40,15 @@ const char *ptx_type_name(PtxType t);
 typedef enum PtxSpace { PTX_GENERIC, PTX_GLOBAL, PTX_CONST, PTX_SHARED, PTX_LOCAL, PTX_PARAM, PTX_REG } PtxSpace;
 
 /* What an instruction counts as. */
-#define PTX_CLASSES(X)                                                                                         \
-	X(MOVE, "move") X(INT, "int") X(FLOAT, "float") X(FMA, "fma") X(MMA, "mma") X(WGMMA, "wgmma")          \
-	X(CONVERT, "convert") X(COMPARE, "compare") X(LOAD_GLOBAL, "load_global") X(STORE_GLOBAL, "store_global")                    \
-	X(LOAD_SHARED, "load_shared") X(STORE_SHARED, "store_shared") X(LDMATRIX, "ldmatrix")                  \
-	X(ASYNC, "async_copy") X(ASYNC_CONTROL, "async_control") X(LOCAL, "local") X(PARAM, "param")           \
-	X(ATOMIC, "atomic") X(SHUFFLE, "shuffle") X(BARRIER, "barrier") X(CONTROL, "control")
+#define PTX_CLASSES(X)                                                                                       \
+	X(MOVE, "move")                                                                                      \
+	X(INT, "int") X(FLOAT, "float") X(FMA, "fma") X(MMA, "mma") X(WGMMA, "wgmma") X(CONVERT, "convert")  \
+		X(COMPARE, "compare") X(LOAD_GLOBAL, "load_global") X(STORE_GLOBAL, "store_global")          \
+			X(LOAD_SHARED, "load_shared") X(STORE_SHARED, "store_shared")                        \
+				X(LDMATRIX, "ldmatrix") X(ASYNC, "async_copy")                               \
+					X(ASYNC_CONTROL, "async_control") X(LOCAL, "local")                  \
+						X(PARAM, "param") X(ATOMIC, "atomic") X(SHUFFLE, "shuffle")  \
+							X(BARRIER, "barrier") X(CONTROL, "control")
 
 typedef enum PtxClass {
 #define X(name, text) PTX_CLASS_##name,
@@ -98,7 +101,8 @@ struct PtxInst {
 	const PtxFunc *callee;
 	const PtxCopy *copies;          /* of calls: arguments, then (from nargs on) results */
 	uint16_t nargs, ncopies, ntouched;
-	const int32_t *touched;         /* in modules with wgmma: registers named that are a product's, by PtxWarp.registers */
+	const int32_t *touched;         /* in modules with wgmma: registers named that are a product's, by
+					   PtxWarp.registers */
 	const char *text;               /* the name of the instruction, for messages */
 };
 
@@ -271,7 +275,8 @@ void ptx_decode(PtxParse *p, int32_t guard, bool guard_not);
 void ptx_add_fix(PtxParse *p, const char *label, uint32_t inst, uint32_t target);
 void ptx_func_flow(PtxParse *p, PtxFunc *f); /* joins of branches, loops */
 void ptx_func_finish(PtxModule *m, PtxFunc *f);
-void ptx_func_watch(PtxParse *p, PtxFunc *f); /* finds the registers of products of warpgroups, and who else names them */
+void ptx_func_watch(PtxParse *p,
+		    PtxFunc *f); /* finds the registers of products of warpgroups, and who else names them */
 
 /* Modifiers: each that a decoder knows it takes; what is left is an error. */
 bool ptx_take(PtxStmt *s, const char *mod);

@@ -138,8 +138,11 @@ static void print_sums(FILE *f, const Sums *s, const char *indent)
 			fprintf(f, "%s\"%s\": %llu", n++ ? ", " : "", names[k], (unsigned long long)s->classes[k]);
 	fprintf(f, "},\n%s\"lane_operations\": %llu,\n", indent, (unsigned long long)s->lanes);
 	if (s->products)
-		fprintf(f, "%s\"wgmma\": {\"products\": %llu, \"multiply_adds\": %llu, \"shared_bytes\": %llu},\n", indent,
-			(unsigned long long)s->products, (unsigned long long)s->multiplies, (unsigned long long)s->operand_bytes);
+		fprintf(f,
+			"%s\"wgmma\": {\"products\": %llu, \"multiply_adds\": %llu, \"shared_bytes\": "
+			"%llu},\n",
+			indent, (unsigned long long)s->products, (unsigned long long)s->multiplies,
+			(unsigned long long)s->operand_bytes);
 	fprintf(f, "%s\"global\": {\"requests\": %llu, \"sectors\": %llu, \"ideal_sectors\": %llu},\n", indent,
 		(unsigned long long)s->global_requests, (unsigned long long)s->global_sectors,
 		(unsigned long long)s->global_ideal);

@@ -1,5 +1,6 @@
-/* tests/ptx/run.c -- the tests of the PTX interpreter.  usage: run CASES KERNELS WORK: the folder of the hand-written
- * PTX, kernels.c as a compiler has it, and a folder for PTX that the tests write. With PTX_TEST_SM=90 what only such a device can do. */
+/* tests/ptx/run.c -- the tests of the PTX interpreter.  usage: run CASES KERNELS WORK: the folder of the
+ * hand-written PTX, kernels.c as a compiler has it, and a folder for PTX that the tests write. With
+ * PTX_TEST_SM=90 what only such a device can do. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -121,6 +122,70 @@ void test_context(void)
 	CALL(cuCtxSetCurrent(context));
 }
 
+long test_number(const char *report, const char *part, const char *name)
+{
+	const char *at = report ? strstr(report, part) : NULL;
+
+	at = at ? strstr(at, name) : NULL;
+	at = at ? strchr(at, ':') : NULL;
+	return at ? strtol(at + 1, NULL, 10) : -1;
+}
+
+static char *write_kernels(const char *folder, const TestKernels *k)
+{
+	char path[4096];
+	FILE *o;
+
+	snprintf(path, sizeof path, "%s/%s", folder, k->file);
+	o = fopen(path, "w");
+	if (!o)
+		return NULL;
+	fprintf(o, ".version %s\n.target %s\n.address_size 64\n", k->version, k->target);
+	for (size_t n = 0; n < k->n; n++) {
+		fprintf(o, "\n.visible .entry %s(.param .u64 x)\n{\n", k->list[n].name);
+		k->prologue(o);
+		fprintf(o, "%s\tret;\n}\n", k->list[n].body);
+	}
+	fclose(o);
+	return test_read(folder, k->file);
+}
+
+/* The context is lost with each error: everything is made anew. */
+static void test_kernel(const char *text, const TestKernels *all, const TestKernel *k)
+{
+	void *module = test_load(text);
+	TestBuffer x = test_buffer(all->bytes);
+	const uint64_t args[] = {x.device};
+	CUresult r;
+
+	if (!module)
+		return;
+	if (all->fill)
+		all->fill(&x);
+	test_put(&x);
+	r = test_run(module, k->name, 1, k->threads, 0, 1, args);
+	CHECK_THAT(r == k->error, "%s: error %d, not %d", k->name, r, k->error);
+	if (r) {
+		free(x.host);
+		test_context();
+		return;
+	}
+	test_get(&x);
+	CHECK_THAT(!all->good || k->error || all->good(k, &x), "%s: wrong", k->name);
+	test_free(&x);
+	CALL(cuModuleUnload(module));
+}
+
+void test_kernels(const char *folder, const TestKernels *k)
+{
+	char *text = write_kernels(folder, k);
+
+	for (size_t n = 0; text && n < k->n; n++)
+		test_kernel(text, k, &k->list[n]);
+	CHECK(text);
+	free(text);
+}
+
 /* What any device can do. */
 static void test_any(char **argv)
 {
@@ -151,6 +216,7 @@ int main(int argc, char **argv)
 	if (sm && atoi(sm) == 90) {
 		test_wgmma(argv[3]);
 		test_wgmma_faults(argv[3]);
+		test_mbarrier(argv[3]);
 	} else {
 		test_any(argv);
 	}

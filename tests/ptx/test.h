@@ -2,6 +2,8 @@
 #ifndef MLOPT_TESTS_PTX_TEST_H
 #define MLOPT_TESTS_PTX_TEST_H
 
+#include <stdio.h>
+
 #include "tests/ptx/driver_api.h"
 
 extern int test_passed, test_failed;
@@ -31,15 +33,39 @@ void test_free(TestBuffer *b);
 CUresult test_run(void *module, const char *name, unsigned blocks, unsigned threads, unsigned shared, unsigned n,
 		  const uint64_t *args);
 
-void test_context(void);             /* everything of the device anew */
+void test_context(void);             /* everything of the device anew; the report is written */
+/* The number behind a name, in the part of a report that begins with another one; -1: there is none. */
+long test_number(const char *report, const char *part, const char *name);
+
+/* Kernels that are put together from a common beginning and a body, and have one argument, x, a buffer; and
+ * how they should end. */
+typedef struct TestKernel {
+	const char *name;
+	CUresult error;
+	unsigned threads;
+	const char *body;
+} TestKernel;
+
+typedef struct TestKernels {
+	const char *file, *version, *target; /* file: where they are written, for an assembler */
+	const TestKernel *list;
+	size_t n;
+	void (*prologue)(FILE *o);
+	void (*fill)(TestBuffer *x); /* NULL: with zeros */
+	bool (*good)(const TestKernel *k,
+		     const TestBuffer *x); /* of kernels without an error; NULL: nothing to look at */
+	size_t bytes;                      /* of x */
+} TestKernels;
+void test_kernels(const char *folder, const TestKernels *k);
 
 void test_code(const char *kernels); /* compiled C: arithmetic, divergence, calls, local memory */
 
 void test_block(const char *cases);   /* reduce.ptx, async.ptx, warp.ptx, control.ptx */
 
 void test_mma(const char *folder);    /* writes its kernels there */
-void test_wgmma(const char *folder); /* as above; these two for a device of capability 9.0 */
+void test_wgmma(const char *folder);  /* as above; these three for a device of capability 9.0 */
 void test_wgmma_faults(const char *folder);
+void test_mbarrier(const char *folder);
 void test_scalar(const char *folder); /* as above */
 void test_driver(const char *cases);  /* count.ptx */
 void test_faults(const char *cases, const char *folder); /* faults.ptx; modules that are refused */

@@ -173,16 +173,6 @@ static void injection(void)
 	CALL(cuMemFree_v2(p[2]));
 }
 
-/* The number behind a name, in the part of the report that begins with another one. */
-static long number(const char *report, const char *part, const char *name)
-{
-	const char *at = report ? strstr(report, part) : NULL;
-
-	at = at ? strstr(at, name) : NULL;
-	at = at ? strchr(at, ':') : NULL;
-	return at ? strtol(at + 1, NULL, 10) : -1;
-}
-
 /* 32 lanes, words 4 apart: 4 banks of 8 words each, 16 sectors for 128 bytes, in a loop of 5. */
 static void report(void *module)
 {
@@ -195,13 +185,13 @@ static void report(void *module)
 	CALL(cuModuleUnload(module));
 	test_context(); /* the report is written when a context ends */
 	text = test_read(getenv("PTX_TEST_REPORT"), NULL);
-	CHECK(number(text, "\"name\": \"steps\"", "\"launches\"") == 1);
-	CHECK(number(text, "\"name\": \"steps\"", "\"load_global\"") == 5);
-	CHECK(number(text, "\"name\": \"steps\"", "\"sectors\"") == 5 * 16);
-	CHECK(number(text, "\"name\": \"steps\"", "\"ideal_sectors\"") == 5 * 4);
-	CHECK(number(text, "\"name\": \"steps\"", "\"conflicts\"") == 5 * 3);
-	CHECK(number(text, "\"line\": 28", "\"int\"") == 5);
-	CHECK(number(text, "{", "\"leaks\"") == 0);
+	CHECK(test_number(text, "\"name\": \"steps\"", "\"launches\"") == 1);
+	CHECK(test_number(text, "\"name\": \"steps\"", "\"load_global\"") == 5);
+	CHECK(test_number(text, "\"name\": \"steps\"", "\"sectors\"") == 5 * 16);
+	CHECK(test_number(text, "\"name\": \"steps\"", "\"ideal_sectors\"") == 5 * 4);
+	CHECK(test_number(text, "\"name\": \"steps\"", "\"conflicts\"") == 5 * 3);
+	CHECK(test_number(text, "\"line\": 28", "\"int\"") == 5);
+	CHECK(test_number(text, "{", "\"leaks\"") == 0);
 	free(text);
 }
 

@@ -442,6 +442,22 @@ static void test_form(const char *folder, int number, Buffers *b, Matrices *m)
 	CALL(cuModuleUnload(module));
 }
 
+/* Of a kernel that ran twice: four warps issue its product, and both operands come from shared memory. */
+static void counted(void)
+{
+	const char *kernel = "\"name\": \"n24_s32_u8_s8_0000\"";
+	char *text;
+
+	test_context();
+	text = test_read(getenv("PTX_TEST_REPORT"), NULL);
+	CHECK(test_number(text, kernel, "\"launches\"") == 2);
+	CHECK(test_number(text, kernel, "\"wgmma\"") == 2 * 4);
+	CHECK(test_number(text, kernel, "\"products\"") == 2);
+	CHECK(test_number(text, kernel, "\"multiply_adds\"") == 2 * ROWS * 24 * 32);
+	CHECK(test_number(text, kernel, "\"shared_bytes\"") == 2 * (ROWS + 24) * 32);
+	free(text);
+}
+
 void test_wgmma(const char *folder)
 {
 	Buffers b = {test_buffer(IMAGE), test_buffer(4 * THREADS * 4), test_buffer(REGS * THREADS * 4),
@@ -455,4 +471,5 @@ void test_wgmma(const char *folder)
 	test_free(&b.a);
 	test_free(&b.c);
 	test_free(&b.d);
+	counted();
 }

@@ -41,21 +41,22 @@ enum { THREADS = 128 };
 	"0;\n"
 #define COMMIT  "\twgmma.commit_group.sync.aligned;\n"
 #define WAIT(n) "\twgmma.wait_group.sync.aligned " #n ";\n"
+#define MBARRIER(n)                                                                                          \
+	"\t@%begins mbarrier.init.shared.b64 [full], " #n ";\n\tfence.mbarrier_init.release.cluster;\n" BAR
+#define ARRIVE     "\tcp.async.mbarrier.arrive.noinc.shared.b64 [full];\n"
+#define WHEN_THERE "again:\n\tmbarrier.try_wait.parity.shared.b64 %p, [full], 0;\n\t@!%p bra again;\n"
+#define BULK                                                                                                 \
+	"\tmbarrier.arrive.expect_tx.shared.b64 _, [full], 4096;\n"                                          \
+	"\tcp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [memory], [%from], 4096, "      \
+	"[full];\n"
 #define USE     "\tadd.f32 %d0, %d0, %d0;\n"
 #define SET_A   "\tmov.b32 %a2, 0;\n"
 #define READY   FILL PROXY BAR
 #define PRODUCT FENCE MMA COMMIT
 
-typedef struct Fault {
-	const char *name;
-	CUresult error;
-	unsigned threads;
-	const char *body;
-} Fault;
-
 enum { FAILED = CUDA_ERROR_LAUNCH_FAILED };
 
-static const Fault faults[] = {
+static const TestKernel faults[] = {
 	{"good", 0, 128, READY PRODUCT WAIT(0) USE BAR FILL},
 	{"good_two_groups", 0, 256, READY PRODUCT FENCE MMA COMMIT WAIT(1) WAIT(0) USE BAR FILL},
 	{"good_chain", 0, 128,
@@ -68,6 +69,19 @@ static const Fault faults[] = {
 	{"good_one_warpgroup", 0, 160, READY "\t@%late bra out;\n" PRODUCT WAIT(0) USE "out:\n"},
 	{"good_wider", 0, 128, READY FENCE MMA COMMIT WAIT(0) FENCE MMA_WIDE COMMIT WAIT(0) USE},
 	{"good_half_as_a", 0, 128, READY FENCE MMA_HALF COMMIT WAIT(0) FENCE MMA_SUMS COMMIT WAIT(0)},
+	{"good_registers_moved", 0, 128,
+	 READY "\tsetmaxnreg.dec.sync.aligned.u32 40;\n" PRODUCT
+	       "\tsetmaxnreg.inc.sync.aligned.u32 232;\n" WAIT(0) USE},
+	{"good_copies_arrive", 0, 128, MBARRIER(128) COPY ARRIVE WHEN_THERE PROXY PRODUCT WAIT(0) USE},
+	{"good_bulk", 0, 128,
+	 MBARRIER(1) "\t@!%begins bra there;\n" BULK "there:\n" WHEN_THERE PRODUCT WAIT(0) USE},
+	{"copies_no_proxy", FAILED, 128, MBARRIER(128) COPY ARRIVE WHEN_THERE PRODUCT WAIT(0) USE},
+	{"copies_proxy_early", FAILED, 128, MBARRIER(128) COPY ARRIVE PROXY WHEN_THERE PRODUCT WAIT(0) USE},
+	{"bulk_not_waited", FAILED, 128,
+	 MBARRIER(1) "\t@!%begins bra there;\n" BULK "there:\n" PRODUCT WAIT(0) USE},
+	{"bulk_overwrites", FAILED, 128,
+	 MBARRIER(1) "\t@!%begins bra there;\n" BULK "there:\n" WHEN_THERE PRODUCT BAR
+		     "\t@!%begins bra behind;\n" BULK "behind:\n" WAIT(0) USE},
 	/* registers */
 	{"not_waited", FAILED, 128, READY PRODUCT USE WAIT(0)},
 	{"waited_for_older", FAILED, 128, READY PRODUCT MMA COMMIT WAIT(1) USE WAIT(0)},
@@ -107,6 +121,13 @@ static const Fault faults[] = {
 	 READY FENCE "\t@%first bra there;\n" MMA "\tbra out;\nthere:\n" MMA "out:\n" COMMIT WAIT(0)},
 	{"commits_differ", FAILED, 128,
 	 READY FENCE MMA "\t@%first bra out;\n" COMMIT "out:\n" MMA COMMIT WAIT(0)},
+	{"registers_of_one_warp", FAILED, 128, "\t@%first setmaxnreg.dec.sync.aligned.u32 40;\n"},
+	{"registers_differ", FAILED, 128,
+	 "\t@%first bra there;\n\tsetmaxnreg.dec.sync.aligned.u32 40;\n\tbra "
+	 "out;\nthere:\n\tsetmaxnreg.dec.sync.aligned.u32 48;\nout:\n"},
+	{"registers_not_there", FAILED, 512, "\tsetmaxnreg.inc.sync.aligned.u32 136;\n"},
+	{"registers_decreased_by_more", FAILED, 128,
+	 "\tsetmaxnreg.dec.sync.aligned.u32 40;\n\tsetmaxnreg.dec.sync.aligned.u32 48;\n"},
 	/* descriptors */
 	{"out_of_range", CUDA_ERROR_ILLEGAL_ADDRESS, 128, READY "\tadd.u64 %db, %db, 120;\n" PRODUCT WAIT(0)},
 	{"descriptors_differ", CUDA_ERROR_ILLEGAL_INSTRUCTION, 128,
@@ -127,64 +148,26 @@ static const Fault faults[] = {
 
 /* %own: where a thread writes; %late: of the warps behind the first four; %first: of warp 0; %some: of all
  * lanes but 0. */
-static void print_fault(FILE *o, const Fault *f)
+static void prologue(FILE *o)
 {
-	fprintf(o,
-		"\n.visible .entry %s(.param .u64 x)\n{\n\t.reg .b32 %%t, %%own, %%zero, %%a<4>, %%e<4>, "
-		"%%lane;\n\t.reg .b64 %%from, %%da, %%db, %%base;\n"
-		"\t.reg .f32 %%d<8>;\n\t.reg .pred %%late, %%first, %%some;\n\t.shared .align 1024 .b8 "
-		"memory[4096];\n",
-		f->name);
+	fputs("\t.reg .b32 %t, %own, %zero, %a<4>, %e<4>, %lane;\n\t.reg .b64 %from, %da, %db, "
+	      "%base;\n\t.reg .f32 %d<8>;\n"
+	      "\t.reg .pred %late, %first, %some, %begins, %p;\n\t.shared .align 1024 .b8 "
+	      "memory[4096];\n\t.shared .align 8 .b64 full;\n",
+	      o);
 	fputs("\tmov.u32 %t, %tid.x;\n\tmov.u32 %lane, %laneid;\n\tmov.b32 %zero, 0;\n\tsetp.ge.u32 %late, "
-	      "%t, 128;\n\tsetp.lt.u32 %first, %t, 32;\n"
-	      "\tsetp.ne.u32 %some, %lane, 0;\n\tand.b32 %t, %t, 127;\n\tmov.u32 %own, "
-	      "memory;\n\tcvt.u64.u32 %base, %own;\n\tshr.u64 %base, %base, 4;\n"
-	      "\tor.b64 %da, %base, 0x1000080000;\n\tadd.u64 %db, %da, 128;\n\tmad.lo.u32 %own, %t, 16, "
-	      "%own;\n\tld.param.u64 %from, [x];\n",
+	      "%t, 128;\n"
+	      "\tsetp.eq.u32 %begins, %t, 0;\n\tsetp.lt.u32 %first, %t, 32;\n\tsetp.ne.u32 %some, %lane, "
+	      "0;\n\tand.b32 %t, %t, 127;\n\tmov.u32 %own, memory;\n"
+	      "\tcvt.u64.u32 %base, %own;\n\tshr.u64 %base, %base, 4;\n\tor.b64 %da, %base, "
+	      "0x1000080000;\n\tadd.u64 %db, %da, 128;\n"
+	      "\tmad.lo.u32 %own, %t, 16, %own;\n\tld.param.u64 %from, [x];\n",
 	      o);
 	for (int k = 0; k < 4; k++)
 		fprintf(o,
 			"\tmov.b32 %%a%d, 0;\n\tmov.b32 %%e%d, 0;\n\tmov.f32 %%d%d, 0f00000000;\n\tmov.f32 "
 			"%%d%d, 0f00000000;\n",
 			k, k, k, k + 4);
-	fprintf(o, "%s\tret;\n}\n", f->body);
-}
-
-static char *write_faults(const char *folder)
-{
-	char path[4096];
-	FILE *o;
-
-	snprintf(path, sizeof path, "%s/wgmma_faults.ptx", folder);
-	o = fopen(path, "w");
-	if (!o)
-		return NULL;
-	fprintf(o, ".version 8.0\n.target sm_90a\n.address_size 64\n");
-	for (size_t k = 0; k < sizeof faults / sizeof *faults; k++)
-		print_fault(o, &faults[k]);
-	fclose(o);
-	return test_read(folder, "wgmma_faults.ptx");
-}
-
-/* The context is lost with each error: everything is made anew. */
-static void test_fault(const char *text, const Fault *f)
-{
-	void *module = test_load(text);
-	TestBuffer x = test_buffer(THREADS * 16);
-	const uint64_t args[] = {x.device};
-	CUresult r;
-
-	if (!module)
-		return;
-	r = test_run(module, f->name, 1, f->threads, 0, 1, args);
-	CHECK_THAT(r == f->error, "%s: error %d, not %d", f->name, r, f->error);
-	if (!r) {
-		test_free(&x);
-		CALL(cuModuleUnload(module));
-		return;
-	}
-	free(x.host);
-	test_context();
 }
 
 /* -- modules that do not load -- */
@@ -197,6 +180,22 @@ static const struct {
 	{"8.0", "sm_90a", "wgmma.fence.sync.aligned;", 0, ""},
 	{"8.0", "sm_90", "fence.proxy.async.shared::cta;", 0, ""},
 	{"7.8", "sm_90a", "", CUDA_ERROR_INVALID_PTX, "does not support .target sm_90a"},
+	{"8.0", "sm_90", "setmaxnreg.dec.sync.aligned.u32 40;", CUDA_ERROR_INVALID_PTX, "sm_90a"},
+	{"8.0", "sm_90a", "setmaxnreg.dec.sync.aligned.u32 36;", CUDA_ERROR_INVALID_PTX, "multiple of 8"},
+	{"8.0", "sm_90a", "setmaxnreg.inc.sync.aligned.u32 264;", CUDA_ERROR_INVALID_PTX, "24 to 256"},
+	{"8.0", "sm_80", "mbarrier.try_wait.parity.shared.b64 %p0, [%r0], %r1;", CUDA_ERROR_INVALID_PTX,
+	 "requires .target sm_90"},
+	{"8.0", "sm_80", "mbarrier.init.shared.b64 [%r0], %r1;", 0, ""},
+	{"8.0", "sm_80", "mbarrier.arrive.shared.b64 %rd0, [%r0], 2;", CUDA_ERROR_INVALID_PTX,
+	 "requires .target sm_90"},
+	{"7.8", "sm_90", "mbarrier.arrive.expect_tx.shared.b64 %rd0, [%r0], 2;", CUDA_ERROR_INVALID_PTX,
+	 ".version 8.0"},
+	{"8.5", "sm_90",
+	 "cp.async.bulk.shared::cta.global.mbarrier::complete_tx::bytes [%r0], [%rd0], 16, [%r1];",
+	 CUDA_ERROR_INVALID_PTX, ".version 8.6"},
+	{"8.0", "sm_90",
+	 "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%r0], [%rd0], 20, [%r1];",
+	 CUDA_ERROR_INVALID_PTX, "multiple of 16"},
 	{"8.0", "sm_90", "wgmma.fence.sync.aligned;", CUDA_ERROR_INVALID_PTX, "sm_90a"},
 	{"8.0", "sm_80", "fence.proxy.async;", CUDA_ERROR_INVALID_PTX, "requires .target sm_90"},
 	{"7.8", "sm_90", "fence.proxy.async;", CUDA_ERROR_INVALID_PTX, ".version 8.0"},
@@ -238,7 +237,7 @@ static void test_module(const char *folder, size_t k)
 
 	snprintf(text, sizeof text,
 		 ".version %s\n.target %s\n.address_size 64\n.visible .entry k()\n{\n.reg .b32 %%r<6>;\n.reg "
-		 ".b64 %%rd<6>;\n.reg .f32 %%f<6>;\n"
+		 ".b64 %%rd<6>;\n.reg .f32 %%f<6>;\n.reg .pred %%p<2>;\n"
 		 "%s\nret;\n}\n",
 		 modules[k].version, modules[k].target, modules[k].body);
 	r = cuModuleLoadDataEx(&module, text, 2, options, values);
@@ -257,12 +256,11 @@ static void test_module(const char *folder, size_t k)
 
 void test_wgmma_faults(const char *folder)
 {
-	char *text = write_faults(folder);
+	const TestKernels all = {
+		"wgmma_faults.ptx", "8.0", "sm_90a", faults,      sizeof faults / sizeof *faults,
+		prologue,           NULL,  NULL,     THREADS * 32};
 
-	for (size_t k = 0; text && k < sizeof faults / sizeof *faults; k++)
-		test_fault(text, &faults[k]);
-	CHECK(text);
-	free(text);
+	test_kernels(folder, &all);
 	for (size_t k = 0; k < sizeof modules / sizeof *modules; k++)
 		test_module(folder, k);
 }

@@ -1,5 +1,5 @@
-/* tests/ptx/wgmma.c -- products of warpgroups: four warps, the first of which has a number that is a multiple
- * of four.
+/* tests/ptx/wgmma.c -- warpgroups and their products: four warps, the first of which has a number that is a
+ * multiple of four.
  *
  * The warps meet at each product, which is computed when the last of them is there; what happens to memory
  * and registers before they have waited for it is a finding. Of registers, as the PTX ISA has it: those of D
@@ -36,7 +36,7 @@ static bool whole(PtxWarp *w, const PtxInst *i, uint32_t m)
 
 static bool meets(const PtxWarp *w)
 {
-	return w->state == PTX_WAITING && w->barrier >= PTX_WARPGROUP;
+	return w->state == PTX_WAITING && w->barrier == PTX_WARPGROUP + w->number / PTX_WGMMA_WARPS;
 }
 
 /* Whether the others wait for w at this product; false after a finding, too. */
@@ -65,6 +65,13 @@ static bool complete(PtxWarp *w, const PtxInst *i)
 		}
 	}
 	return here == PTX_WGMMA_WARPS;
+}
+
+static void meet(PtxWarp *w, const PtxInst *i)
+{
+	w->state = PTX_WAITING;
+	w->barrier = PTX_WARPGROUP + w->number / PTX_WGMMA_WARPS;
+	w->at = i;
 }
 
 /* -- registers -- */
@@ -150,9 +157,7 @@ static void run_mma(PtxWarp *w, const PtxInst *i, uint32_t m)
 	if (!take_registers(w, i))
 		return;
 	if (!complete(w, i)) {
-		w->state = PTX_WAITING;
-		w->barrier = PTX_WARPGROUP + w->number / PTX_WGMMA_WARPS;
-		w->at = i;
+		meet(w, i);
 		return;
 	}
 	f = malloc(sizeof *f);
@@ -228,6 +233,45 @@ static void run_wait(PtxWarp *w, const PtxInst *i, uint32_t m)
 	finish(w, i, w->product_ends[done - 1]);
 	w->nproduct_ends -= done;
 	memmove(w->product_ends, w->product_ends + done, sizeof *w->product_ends * w->nproduct_ends);
+}
+
+/* -- registers that warps give back and take -- */
+
+enum { FILE_REGISTERS = 64 << 10, LEAST_REGISTERS = 24, MOST_REGISTERS = 256 };
+
+/* What all warps have, those that never said taken as having the least. */
+static uint32_t registers_taken(const PtxBlock *b)
+{
+	uint32_t sum = 0;
+
+	for (uint32_t n = 0; n < b->nwarps; n++)
+		sum += PTX_LANES * (b->warps[n].max_registers ? b->warps[n].max_registers : LEAST_REGISTERS);
+	return sum;
+}
+
+static void run_registers(PtxWarp *w, const PtxInst *i, uint32_t m)
+{
+	PtxWarp *first = first_of(w);
+	const uint16_t n = (uint16_t)i->imm;
+
+	if (!whole(w, i, m))
+		return;
+	if (w->max_registers && (i->mode ? n < w->max_registers : n > w->max_registers)) {
+		ptx_finding(w, i, -1, PTX_LAUNCH_FAILED, "%u registers, of %u", n, w->max_registers);
+		return;
+	}
+	w->max_registers = n;
+	if (!complete(w, i)) {
+		if (!w->x->error)
+			meet(w, i);
+		return;
+	}
+	if (i->mode && registers_taken(w->block) > FILE_REGISTERS) {
+		ptx_finding(w, i, -1, PTX_LAUNCH_FAILED, "the block has no %u registers for each thread", n);
+		return;
+	}
+	for (unsigned v = 0; v < PTX_WGMMA_WARPS; v++)
+		first[v].state = PTX_RUNNING;
 }
 
 /* -- decoding -- */
@@ -360,7 +404,29 @@ static void decode_wgmma(PtxParse *p, PtxInst *i, const PtxOp *op)
 	i->cls = PTX_CLASS_ASYNC_CONTROL;
 }
 
+static void decode_registers(PtxParse *p, PtxInst *i, const PtxOp *op)
+{
+	static const char *const ways[] = {"dec", "inc", NULL};
+	PtxStmt *s = &p->stmt;
+	const int way = ptx_take_one(s, ways);
+	const PtxOperand *o = ptx_operand(p, 0);
+
+	(void)op;
+	ptx_need_exact(p, 80, "setmaxnreg");
+	if (way < 0 || !ptx_take(s, "sync") || !ptx_take(s, "aligned") || ptx_take_type(p) != PTX_U32)
+		ptx_fail(p, "%s: .inc or .dec with .sync.aligned.u32 is expected", s->text);
+	ptx_operands(p, 1);
+	if (o->kind != PTX_OP_IMM || o->value < LEAST_REGISTERS || o->value > MOST_REGISTERS || o->value % 8)
+		ptx_fail(p, "%s: a multiple of 8 from %d to %d is expected", s->text, LEAST_REGISTERS,
+			 MOST_REGISTERS);
+	i->mode = (uint8_t)way;
+	i->imm = o->value;
+	i->run = run_registers;
+	i->cls = PTX_CLASS_ASYNC_CONTROL;
+}
+
 const PtxOp ptx_wgmma_ops[] = {
+	{"setmaxnreg", NULL, decode_registers, 0, NULL},
 	{"wgmma", NULL, decode_wgmma, 0, NULL},
 	{0},
 };
