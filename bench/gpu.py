@@ -117,11 +117,8 @@ def products(c, which, form):
 
 
 def shared_cycles(c):
-    """Pieces of 16 bytes, of which eight lanes' fill a cycle; words of fragments and sums take less; operands of groups of warps."""
-    n = c["instructions"]
-    wide = n.get("ldmatrix", 0) + n.get("async_copy", 0) + n.get("store_shared", 0)
-    return wide * WARP * 16 // SHARED_BYTES + n.get("load_shared", 0) + c["shared"]["conflicts"] + \
-        c.get("wgmma", {}).get("shared_bytes", 0) // SHARED_BYTES
+    """Of accesses, as their banks take them, and of operands of groups of warps."""
+    return c["shared"]["cycles"] + c.get("wgmma", {}).get("shared_bytes", 0) // SHARED_BYTES
 
 
 def resident(device, launch):

@@ -267,8 +267,8 @@ static void all_rounds(Pixels *p)
 	device_block_barrier(e);
 }
 
-/* Rows of the tile are columns of the product.  Two that are neighbours are turned so that their columns differ in what is 8, as do the two
- * of a thread. */
+/* Rows of the tile are columns of the product, of which a thread has two neighbours, turned alike, of each eight.  Its two channels are eight
+ * apart. */
 static void store_sums(Pixels *p)
 {
 	Mma *m = &p->m;
@@ -279,11 +279,8 @@ static void store_sums(Pixels *p)
 	row = tile_mul(e, tile_rem(e, lane, 4), 2);
 	for (int i = 0; i < 2; i++)
 		at[i] = device_word(e, device_sum_at(&m->t, emit_index(e, 0), m->t.rows, row, tile_addc(e, column, 8 * i)));
-	for (int i = 0; i < m->t.rows / 8 * GROUP_SUMS; i++) {
-		int one = i % 2, eight = i / 2 % 2;
-
-		wgmma_store(&m->group, i, 1, at[one ^ eight], ((int64_t)i / GROUP_SUMS * 8 + one) * m->t.columns * 4);
-	}
+	for (int i = 0; i < m->t.rows / 8 * GROUP_SUMS; i++)
+		wgmma_store(&m->group, i, 1, at[i / 2 % 2], ((int64_t)i / GROUP_SUMS * 8 + i % 2) * m->t.columns * 4);
 }
 
 /* -- the kernel -------------------------------------------------------------------------------------- */
@@ -319,6 +316,7 @@ static void take_plan(Pixels *p, const DevicePlan *plan)
 	m->t.rows = plan->rows;
 	m->t.threads = plan->groups * GROUP_THREADS;
 	m->t.slices = m->t.parts = 1;
+	m->t.pairs = true;
 	m->t.pitch_x = p->s.pitch_x;
 	m->t.pitch_y = p->s.pitch_y;
 	m->words = plan->words;

@@ -255,7 +255,10 @@ LLVMValueRef device_sum_at(DeviceTile *t, LLVMValueRef slice, int n, LLVMValueRe
 	LLVMValueRef turn = tile_mul(e, LLVMBuildAnd(e->b, row, emit_index(e, halves - 1), ""), 2 * QUAD);
 	LLVMValueRef low = tile_mul(e, tile_rem(e, tile_div(e, row, QUAD), 2), QUAD);
 
-	turn = LLVMBuildOr(e->b, turn, low, "");
+	if (t->pairs) /* of pairs of rows, eight columns each lie in different banks */
+		turn = tile_mul(e, LLVMBuildAnd(e->b, tile_div(e, row, 2), emit_index(e, halves - 1), ""), 2 * QUAD);
+	else
+		turn = LLVMBuildOr(e->b, turn, low, "");
 	row = tile_add(e, tile_mul(e, slice, n), row);
 	return tile_add(e, tile_mul(e, row, t->columns), LLVMBuildXor(e->b, column, turn, ""));
 }

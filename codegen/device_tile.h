@@ -34,6 +34,7 @@ typedef struct DeviceTile {
 	LLVMValueRef kk;          /* first channel of the tile's group in A */
 	LLVMValueRef b_at;        /* where the tile's columns begin in B */
 	int64_t terms;            /* taps * nk */
+	bool pairs;               /* rows of sums in shared memory are turned two and two (device_sum_at) */
 	bool scalar;              /* outputs are made one by one, whatever they look like */
 	const bool *kept;         /* values that are there for the columns at hand, all rows; NULL: none */
 	bool tap_sums;            /* these are there: sums of weights, per tap and in all, of the columns at hand */

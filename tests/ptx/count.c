@@ -68,5 +68,6 @@ void ptx_count_shared(PtxWarp *w, const PtxInst *i, uint32_t m, const uint64_t *
 					worst = n[bank];
 			}
 		c->conflicts += worst - 1;
+		c->cycles += m >> first & (lanes < PTX_LANES ? (1u << lanes) - 1 : UINT32_MAX) ? worst : 0;
 	}
 }

@@ -146,7 +146,7 @@ struct PtxBlock {
 typedef struct PtxCount { /* of one instruction */
 	uint64_t warps, lanes;
 	uint64_t requests, sectors, ideal,
-		conflicts; /* warp requests; sectors of 32 bytes; cycles lost to bank conflicts */
+		conflicts, cycles; /* warp requests; sectors of 32 bytes; cycles lost to bank conflicts; cycles of shared memory */
 	uint64_t products, multiplies,
 		operand_bytes; /* of warpgroups: multiply-adds, bytes read by descriptors */
 } PtxCount;

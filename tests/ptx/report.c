@@ -9,7 +9,7 @@ typedef struct Sums {
 	uint64_t classes[PTX_NCLASSES]; /* instructions of warps */
 	uint64_t lanes;
 	uint64_t products, multiplies, operand_bytes; /* of warpgroups */
-	uint64_t global_requests, global_sectors, global_ideal, shared_requests, shared_conflicts;
+	uint64_t global_requests, global_sectors, global_ideal, shared_requests, shared_conflicts, shared_cycles;
 } Sums;
 
 typedef struct Loop {
@@ -63,6 +63,7 @@ static void add(Sums *s, const PtxInst *i, const PtxCount *c)
 	if (!c->requests)
 		return;
 	s->shared_conflicts += c->conflicts;
+	s->shared_cycles += c->cycles;
 	s->global_sectors += c->sectors;
 	s->global_ideal += c->ideal;
 	if (of_shared(i))
@@ -146,8 +147,8 @@ static void print_sums(FILE *f, const Sums *s, const char *indent)
 	fprintf(f, "%s\"global\": {\"requests\": %llu, \"sectors\": %llu, \"ideal_sectors\": %llu},\n", indent,
 		(unsigned long long)s->global_requests, (unsigned long long)s->global_sectors,
 		(unsigned long long)s->global_ideal);
-	fprintf(f, "%s\"shared\": {\"requests\": %llu, \"conflicts\": %llu}", indent,
-		(unsigned long long)s->shared_requests, (unsigned long long)s->shared_conflicts);
+	fprintf(f, "%s\"shared\": {\"requests\": %llu, \"conflicts\": %llu, \"cycles\": %llu}", indent,
+		(unsigned long long)s->shared_requests, (unsigned long long)s->shared_conflicts, (unsigned long long)s->shared_cycles);
 }
 
 static void print_kernel(FILE *f, const CuKernelStats *s)
