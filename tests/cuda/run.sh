@@ -164,6 +164,17 @@ replay "that variant on an older device" 1 "variant 'sm_80' does not run on this
 	PTX_TEST_SM=75 $verify --variant sm_80 "$work/golden.mlopt"
 replay "another device" 1 'device 3' $verify --device 3 "$work/golden.mlopt"
 replay "a device that fails" 1 'CUDA_ERROR_ILLEGAL_ADDRESS' PTX_TEST_FAIL=cuStreamSynchronize:1:700 $verify "$work/golden.mlopt"
+# of all variants the best one that the device takes, and the driver: code of Hopper alone runs on no later device
+compile golden ../../data/models/zoo/mlp_tabular/model --target cuda --golden random:1
+for case in 75:12060:sm_75 89:12060:sm_80 90:12060:sm_90a 90:12030:sm_90 100:12060:sm_90; do
+	sm=${case%%:*} best=${case##*:} version=${case#*:}
+	replay "the best for sm_$sm" 0 "^  replay: ok, 1 vector by $best" PTX_TEST_SM="$sm" PTX_TEST_DRIVER="${version%:*}" $verify "$work/golden.mlopt"
+	clean "the best for sm_$sm"
+done
+replay "Hopper's code on a later device" 1 "it needs sm_90a and no later one, the best of 1 devices is sm_100" \
+	PTX_TEST_SM=100 $verify --variant sm_90a "$work/golden.mlopt"
+replay "Hopper's code and an older driver" 1 "it needs ptx_84, which the driver, of CUDA 12.3, does not take" \
+	PTX_TEST_SM=90 PTX_TEST_DRIVER=12030 $verify --variant sm_90a "$work/golden.mlopt"
 compile golden dynamic --target sm_75 --golden random:1
 replay "open sizes" 0 '^  replay: ok, 1 vector by sm_75' $verify "$work/golden.mlopt"
 

@@ -241,7 +241,7 @@ static int options(Assemble *x, int argc, char **argv)
 
 static bool take_environment(Assemble *x)
 {
-	static const char *const targets[] = {"sm_75", "sm_80", "sm_86", "sm_89", "sm_90"}, *const precisions[] = {"f32", "bf16", "fp16", "int8"};
+	static const char *const targets[] = {"sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_90a"}, *const precisions[] = {"f32", "bf16", "fp16", "int8"};
 	const char *levels = getenv("MLOPT_TEST_LEVELS");
 
 	x->all |= levels && !strcmp(levels, "all");

@@ -13,13 +13,14 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static _Thread_local void *current[16];
 static _Thread_local unsigned depth; /* of the stack of current contexts */
 
-/* What the cards are whose capabilities these are: T4, A100, A10G, L4, H100. */
+/* What the cards are whose capabilities these are: T4, A100, A10G, L4, H100, B200. */
 static const CuDeviceFacts devices[] = {
 	{75, 40, 1024, 16, 65536, 65536, 4 << 20, 1590000, 5001000, 256, "interpreted sm_75"},
 	{80, 108, 2048, 32, 167936, 166912, 40 << 20, 1410000, 1215000, 5120, "interpreted sm_80"},
 	{86, 80, 1536, 16, 102400, 101376, 6 << 20, 1710000, 6251000, 384, "interpreted sm_86"},
 	{89, 58, 1536, 24, 102400, 101376, 48 << 20, 2040000, 6251000, 192, "interpreted sm_89"},
 	{90, 132, 2048, 32, 233472, 232448, 50 << 20, 1980000, 2619000, 5120, "interpreted sm_90"},
+	{100, 148, 2048, 32, 233472, 232448, 126 << 20, 1965000, 3996000, 8192, "interpreted sm_100"},
 };
 
 /* -- every call -- */

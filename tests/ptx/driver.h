@@ -2,7 +2,7 @@
  * is the interpreter. Names, types and numbers are those of NVIDIA's "CUDA Driver API" documentation; work is done at
  * once, errors of kernels come from the calls behind, as they do from a driver.
  *
- * Environment: PTX_TEST_SM (75, 80, 86, 89, 90: the device; 80 if unset), PTX_TEST_DRIVER (CUDA version of the driver:
+ * Environment: PTX_TEST_SM (75, 80, 86, 89, 90, 100: the device; 80 if unset), PTX_TEST_DRIVER (CUDA version of the driver:
  * 12060), PTX_TEST_MEMORY (bytes of device memory), PTX_TEST_MANAGED (0: host and device may not touch managed memory
  * at a time), PTX_TEST_ORDER (backwards: the blocks of a grid, from the last one on), PTX_TEST_BLOCKS (only so many
  * blocks of a grid run, the last one and others at equal distances; all of them of kernels with atomic operations on
