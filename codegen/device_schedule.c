@@ -41,22 +41,30 @@ static bool takes_several(const MmaKind *kind, const KContract *c)
 }
 
 /* Are terms left out half of which are zero?  In the same tile that is half of the products and, with the metadata, at most five eighths
- * of the bytes of B: it is never slower.  There is no form of it for elements of A that are converted on their way. */
-static bool choose_kept(const MloTarget *t, const MloKernel *k, const KContract *c, const MmaKind *kind)
+ * of the bytes of B: it is never slower, but where groups of warps multiply all terms, in a tile of another form.  There is no form of
+ * it for elements of A that are converted on their way. */
+static bool choose_kept(const MloTarget *t, const MloKernel *k, KContract *c, const MmaKind *kind, const DevicePlan *whole)
 {
 	KContract kept = *c;
 	DevicePlan plan;
 
 	kept.b.kept = true;
-	return t->gpu->capability >= 80 && c->dot > 1 && mlo_elem_bits(c->a.elem) == mlo_elem_bits(kind->word) &&
-	       device_plan(t, k, &kept, c->lanes, c->dot / mma_word_elems(kind), &plan);
+	if (t->gpu->capability < 80 || c->dot == 1 || mlo_elem_bits(c->a.elem) != mlo_elem_bits(kind->word))
+		return false;
+	if (!whole->groups)
+		return device_plan(t, k, &kept, c->lanes, c->dot / mma_word_elems(kind), &plan);
+	if (!device_plan(t, k, &kept, 0, 0, &plan) || plan.ns >= whole->ns)
+		return false;
+	c->dot = plan.words * mma_word_elems(kind);
+	c->lanes = plan.columns;
+	return true;
 }
 
 void mlo_schedule_device(const MloTarget *t, const MloKernel *k, KContract *c)
 {
 	const MmaKind *kind = mma_kind(t->gpu->capability, c->a.elem, c->b.elem);
 	KContract whole = *c;
-	DevicePlan plan;
+	DevicePlan plan = {0};
 
 	whole.b.kept = false;
 	c->vecs = c->cols = c->rows = 1;
@@ -69,7 +77,7 @@ void mlo_schedule_device(const MloTarget *t, const MloKernel *k, KContract *c)
 	}
 	if (c->dot == 1 && c->b.elem == EL_tf32) /* other ways to multiply gain nothing by the rounding */
 		c->b.elem = EL_f32;
-	c->b.kept = c->b.kept && choose_kept(t, k, c, kind);
+	c->b.kept = c->b.kept && choose_kept(t, k, c, kind, &plan);
 	c->y_chunk = mlo_contract_by_columns(c) ? CHUNK : 1;
 	c->c_outer = false;
 	c->a.flip = false;
