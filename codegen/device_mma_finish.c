@@ -13,8 +13,7 @@ enum { QUAD = 4, HALVES = 2 /* rows of a fragment that a thread has */, LEAST = 
 
 /* -- which columns ----------------------------------------------------------------------------------- */
 
-/* Instructions of an epilogue for an output, about. */
-static int64_t length_of(const Mma *m)
+int64_t mma_length(const Mma *m)
 {
 	enum { SHORT = 1, LONG = 30 };
 	int64_t n = 0;
@@ -44,7 +43,7 @@ int mma_adjacent(const Mma *m)
 	const KContract *c = m->t.c;
 	int most = MOST / stored_bytes(m), step = m->t.threads * PIECE_WORDS / m->words, n; /* step: columns of B that come at a time */
 
-	if (c->b.kept || (c->zero.sums && !device_always_inside(c)) || length_of(m) * m->mt * m->nt * QUAD > MOST_LENGTH)
+	if (c->b.kept || (c->zero.sums && !device_always_inside(c)) || mma_length(m) * m->mt * m->nt * QUAD > MOST_LENGTH)
 		return 2;
 	while (2 * m->nt % most || (step & (step - 1) && step % (4 * most)))
 		most /= 2;

@@ -13,6 +13,7 @@ enum { PHASE = 128 /* bytes that all banks give in a cycle */, NEXT_PIXELS = 1 /
 typedef struct Pixels {
 	Mma m;
 	PixelShape s;
+	bool direct;             /* is the epilogue run on registers? */
 	int copies, ahead;       /* copies of a thread for all pixels; stages of weights on their way */
 	int64_t pixels_at, table_at;
 	LLVMValueRef slot;       /* the thread's first one */
@@ -134,6 +135,19 @@ static void make_table(Pixels *p)
 	device_block_barrier(e);
 }
 
+/* Of the 16 rows of A of a warp, a thread has sums of two that are eight apart.  These are neighbouring channels where the epilogue is run on
+ * registers: eight threads have 16 channels of a position beside each other. */
+static LLVMValueRef channel_of(Pixels *p, LLVMValueRef row)
+{
+	Emit *e = p->m.t.e;
+	LLVMValueRef in = tile_rem(e, row, 16);
+
+	if (!p->direct)
+		return row;
+	in = tile_add(e, tile_mul(e, tile_rem(e, in, 8), 2), tile_div(e, in, 8));
+	return tile_add(e, tile_mul(e, tile_div(e, row, 16), 16), in);
+}
+
 /* Starts to bring the pixels of the channels that `from` is at, to these so many bytes behind the first ones. */
 static void bring_pixels(Pixels *p, LLVMValueRef behind)
 {
@@ -218,6 +232,18 @@ static void one_round(Pixels *p, int64_t tap, bool last)
 	next_stage(p, p->free);
 }
 
+/* The thread's first piece of the tile's first stage. */
+static LLVMValueRef weights_at(Pixels *p)
+{
+	Mma *m = &p->m;
+	Emit *e = m->t.e;
+	LLVMValueRef at = tile_mul(e, tile_mul(e, tile_div(e, m->t.column, m->t.columns), m->all), b_bytes(m));
+
+	at = tile_add(e, at, tile_mul(e, channel_of(p, p->slot), (int64_t)m->words * 4));
+	at = tile_add(e, at, tile_mul(e, tile_rem(e, m->t.thread, m->words / PIECE_WORDS), PIECE));
+	return LLVMBuildGEP2(e->b, LLVMInt8TypeInContext(e->ctx), e->arg[m->t.c->b_arg], &at, 1, "");
+}
+
 static void begin_tile(Pixels *p)
 {
 	Mma *m = &p->m;
@@ -233,7 +259,7 @@ static void begin_tile(Pixels *p)
 	make_table(p);
 	from = LLVMBuildGEP2(e->b, emit_mem_type(e, c->a.elem), e->arg[c->a_arg], &from, 1, "");
 	LLVMBuildStore(e->b, LLVMBuildAddrSpaceCast(e->b, from, global, ""), p->from);
-	LLVMBuildStore(e->b, LLVMBuildAddrSpaceCast(e->b, mma_weights_at(m, emit_index(e, 0)), global, ""), p->weights);
+	LLVMBuildStore(e->b, LLVMBuildAddrSpaceCast(e->b, weights_at(p), global, ""), p->weights);
 	LLVMBuildStore(e->b, emit_index(e, 0), p->pixels);
 	LLVMBuildStore(e->b, emit_index(e, 0), p->stage);
 	LLVMBuildStore(e->b, emit_index(e, 0), p->free);
@@ -267,20 +293,92 @@ static void all_rounds(Pixels *p)
 	device_block_barrier(e);
 }
 
-/* Rows of the tile are columns of the product, of which a thread has two neighbours, turned alike, of each eight.  Its two channels are eight
- * apart. */
-static void store_sums(Pixels *p)
+/* -- outputs ----------------------------------------------------------------------------------------- */
+
+/* Can it be?  Outputs of a tile are made one pair after the other, with their positions, in code without a loop. */
+static bool is_direct(const Mma *m)
+{
+	enum { MOST_LENGTH = 1024 };
+
+	return !m->t.c->zero.sums && device_output_lanes(&m->t, 2) == 2 && mma_length(m) * m->t.rows / 8 * GROUP_SUMS <= MOST_LENGTH;
+}
+
+/* The thread's first row of the tile, which is a column of the product, and its first channel. */
+static LLVMValueRef own_row(Pixels *p)
+{
+	Emit *e = p->m.t.e;
+
+	return tile_mul(e, tile_rem(e, device_opaque(e, p->m.t.thread), 4), 2);
+}
+
+static LLVMValueRef own_channel(Pixels *p, int64_t behind)
+{
+	Emit *e = p->m.t.e;
+	LLVMValueRef thread = device_opaque(e, p->m.t.thread), row = tile_div(e, tile_rem(e, thread, DEVICE_WARP), 4);
+
+	row = tile_add(e, tile_mul(e, tile_div(e, thread, DEVICE_WARP), GROUP_ROWS / GROUP_WARPS), tile_addc(e, row, behind));
+	return channel_of(p, row);
+}
+
+/* Rows that are neighbours are turned alike. */
+static void finish_shared(Pixels *p)
 {
 	Mma *m = &p->m;
 	Emit *e = m->t.e;
-	LLVMValueRef thread = device_opaque(e, m->t.thread), lane = tile_rem(e, thread, DEVICE_WARP), row, column, at[2];
+	LLVMValueRef row = own_row(p), at[2];
 
-	column = tile_add(e, tile_mul(e, tile_div(e, thread, DEVICE_WARP), GROUP_ROWS / GROUP_WARPS), tile_div(e, lane, 4));
-	row = tile_mul(e, tile_rem(e, lane, 4), 2);
 	for (int i = 0; i < 2; i++)
-		at[i] = device_word(e, device_sum_at(&m->t, emit_index(e, 0), m->t.rows, row, tile_addc(e, column, 8 * i)));
+		at[i] = device_word(e, device_sum_at(&m->t, emit_index(e, 0), m->t.rows, row, own_channel(p, 8 * i)));
 	for (int i = 0; i < m->t.rows / 8 * GROUP_SUMS; i++)
 		wgmma_store(&m->group, i, 1, at[i / 2 % 2], ((int64_t)i / GROUP_SUMS * 8 + i % 2) * m->t.columns * 4);
+	device_epilogue(&m->t, 0, m->t.rows);
+}
+
+static void finish_direct(Pixels *p)
+{
+	Mma *m = &p->m;
+	Emit *e = m->t.e;
+	LLVMTypeRef type = emit_type(e, mlo_contract_sum(m->t.c));
+	LLVMValueRef column = tile_add(e, m->t.column, own_channel(p, 0)), first = tile_add(e, m->t.row, own_row(p)), row, in, v;
+	DevicePosition at;
+	DeviceIf there;
+
+	device_output_columns(&m->t, column, 2);
+	for (int i = 0; i < m->t.rows / 4; i++) { /* rows of the thread: two of each eight */
+		row = tile_addc(e, first, i / 2 * 8 + i % 2);
+		in = device_output_inside(&m->t, row, column);
+		if (in)
+			device_if(e, &there, in);
+		at = device_position(&m->t, row);
+		v = LLVMGetPoison(LLVMVectorType(type, 2));
+		for (int k = 0; k < 2; k++)
+			v = LLVMBuildInsertElement(e->b, v, wgmma_sum(&m->group, i / 2 * GROUP_SUMS + 2 * k + i % 2, type), emit_index(e, k), "");
+		device_output(&m->t, &at, column, v);
+		if (in)
+			device_endif(e, &there);
+	}
+	device_output_columns_end(&m->t);
+}
+
+static void finish(Pixels *p)
+{
+	Emit *e = p->m.t.e;
+	LLVMValueRef ok;
+	DeviceIf i;
+
+	if (!p->direct) {
+		finish_shared(p);
+		return;
+	}
+	ok = device_outputs_aligned(&p->m.t, 2);
+	device_if(e, &i, ok);
+	finish_direct(p);
+	device_endif(e, &i);
+	device_if(e, &i, LLVMBuildNot(e->b, ok, ""));
+	p->m.t.scalar = true;
+	finish_shared(p);
+	p->m.t.scalar = false;
+	device_endif(e, &i);
 }
 
 /* -- the kernel -------------------------------------------------------------------------------------- */
@@ -343,6 +441,8 @@ void device_pixels(LLVMModuleRef module, const MloKernel *k, const MloTarget *ta
 	if (!device_pixels_shape(c, p.m.kind, plan, &p.s))
 		MLO_BUG("a plan of pixels for another contraction");
 	take_plan(&p, plan);
+	f.e.k = k;
+	p.direct = is_direct(&p.m);
 	device_tile_kernel(&p.m.t, module, k, target, symbol);
 	*launch = device_tile_launch(&p.m.t, k, device_pixels_shared(&p.s, plan), 0);
 	launch->blocks = (uint32_t)device_pixels_blocks(c, &p.s, plan);
@@ -352,8 +452,7 @@ void device_pixels(LLVMModuleRef module, const MloKernel *k, const MloTarget *ta
 	device_tile_begin(&p.m.t, &l);
 	begin_tile(&p);
 	all_rounds(&p);
-	store_sums(&p);
-	device_epilogue(&p.m.t, 0, p.m.t.rows);
+	finish(&p);
 	device_tile_end(&p.m.t, &l);
 	device_endif(&f.e, &fast);
 	device_unaligned(&p.m.t, ok);
