@@ -44,7 +44,7 @@ int mma_adjacent(const Mma *m)
 	const KContract *c = m->t.c;
 	int most = MOST / stored_bytes(m), n;
 
-	if (c->b.kept || (c->zero.sums && !device_always_inside(c)) || length_of(m) * m->mt * m->nt * QUAD > MOST_LENGTH)
+	if (c->b.kept || device_border_classes(c) < 0 || length_of(m) * m->mt * m->nt * QUAD > MOST_LENGTH)
 		return 2;
 	while (most > 2 * m->nt)
 		most /= 2;
@@ -249,7 +249,6 @@ static void give_sums(Mma *m)
 					store_quad(m, load_sums(m, u, h, k, QUAD), quad_behind(m, at, quad_number(m, u, h, k) * given_step(m)));
 		device_endif(e, &other);
 	}
-	device_block_barrier(e);
 }
 
 /* Sums of all slices, in their order. */
@@ -331,6 +330,7 @@ static void unit_outputs(Mma *m, int unit, LLVMValueRef row, LLVMValueRef column
 		DevicePosition p = device_position(t, at);
 		DeviceIf there;
 
+		p.border = t->border ? device_border_at(t, &p) : NULL;
 		if (in)
 			device_if(e, &there, in);
 		device_output(t, &p, column, load_sums(m, unit, h, 0, m->adjacent));
@@ -382,13 +382,24 @@ static void no_sums(Mma *m, int slice)
 	(void)slice;
 }
 
+static int64_t given_words(const Mma *m)
+{
+	return (int64_t)m->t.rows * m->t.columns * (m->t.slices - 1);
+}
+
 static void finish_direct(Mma *m)
 {
 	void (*const take)(Mma *, int) = m->t.slices > 1 ? take_sums : no_sums;
 	DeviceIf last;
 
+	m->t.border = device_border_classes(m->t.c) > 0;
+	m->t.border_words = given_words(m) + QUAD; /* device_split_last() takes one */
+	if (m->t.border)
+		device_border_table(&m->t);
 	if (m->t.slices > 1)
 		give_sums(m);
+	if (m->t.slices > 1 || m->t.border)
+		device_block_barrier(m->t.e);
 	if (m->t.parts > 1) {
 		each_slice(m, (void (*const[])(Mma *, int)){take, put_part, NULL});
 		device_block_barrier(m->t.e);
@@ -398,15 +409,16 @@ static void finish_direct(Mma *m)
 	} else {
 		each_slice(m, (void (*const[])(Mma *, int)){take, slice_outputs, NULL});
 	}
-	if (m->t.slices > 1)
+	if (m->t.slices > 1 || m->t.border)
 		device_block_barrier(m->t.e); /* stages of the next tile go there */
+	m->t.border = false;
 }
 
 int64_t mma_sum_words(const Mma *m)
 {
-	int64_t chunk = (int64_t)m->mt * 16 * m->t.columns, given;
+	int64_t chunk = (int64_t)m->mt * 16 * m->t.columns, given = given_words(m) + QUAD + device_border_classes(m->t.c) * m->t.columns;
 
-	given = mma_is_direct(m) ? ((int64_t)m->t.rows * m->t.columns * (m->t.slices - 1) + m->t.slices - 1) / m->t.slices : 0;
+	given = mma_is_direct(m) ? (given + m->t.slices - 1) / m->t.slices : 0;
 	return chunk > given ? chunk : given;
 }
 

@@ -106,9 +106,11 @@ static int registers_of(const Model *m, const DevicePlan *p)
 static int64_t shared_of(const Model *m, const DevicePlan *p)
 {
 	int64_t sizes = m->inside ? 0 : m->c->nky * m->c->nkx * ((int64_t)p->rows * 4 + 16);
-	int64_t sums = (int64_t)p->rows / p->warps_m * p->columns * 4, bytes = p->stages * tile_stage_bytes(m, p);
+	int64_t sums = (int64_t)p->rows / p->warps_m * p->columns * 4 * p->slices, bytes = p->stages * tile_stage_bytes(m, p) * p->slices;
+	int64_t given = ((int64_t)p->rows * (p->slices - 1) + device_border_classes(m->c)) * p->columns * 4; /* by a slice to another, and a table */
 
-	return (bytes > sums ? bytes : sums) * p->slices + sizes;
+	sums = sums > given ? sums : given + 4 * (4 + p->slices);
+	return (bytes > sums ? bytes : sums) + sizes;
 }
 
 /* Each thread brings as many pieces of A, and, unless zeros are left out, of B, whose rows are turned alike (mma_plan_pieces). */
