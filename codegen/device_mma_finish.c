@@ -326,10 +326,12 @@ static void unit_outputs(Mma *m, int unit, LLVMValueRef row, LLVMValueRef column
 	Emit *e = t->e;
 
 	for (int h = 0; h < HALVES; h++) {
-		LLVMValueRef at = tile_addc(e, row, unit % m->mt * 16 + h * 8), in = device_output_inside(t, at, column);
-		DevicePosition p = device_position(t, at);
+		LLVMValueRef at = tile_addc(e, row, unit % m->mt * 16 + h * 8), in;
+		DevicePosition p;
 		DeviceIf there;
 
+		in = device_output_inside(t, &at, column);
+		p = device_position(t, at);
 		p.border = t->border ? device_border_at(t, &p) : NULL;
 		if (in)
 			device_if(e, &there, in);

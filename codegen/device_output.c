@@ -259,11 +259,28 @@ static bool whole_rows(const DeviceTile *t)
 	return n % t->rows == 0;
 }
 
-LLVMValueRef device_output_inside(DeviceTile *t, LLVMValueRef row, LLVMValueRef column)
+static bool reads_rows(const DeviceTile *t)
+{
+	for (const KStmt *s = t->s->body; s; s = s->next) {
+		const KInst *in = let_of(t, s);
+
+		if (in && in->op == K_load && (in->guard || kx_has_value(in->idx) || has_rows(t->c, in->idx)))
+			return true;
+	}
+	return false;
+}
+
+LLVMValueRef device_output_inside(DeviceTile *t, LLVMValueRef *row, LLVMValueRef column)
 {
 	Emit *e = t->e;
-	LLVMValueRef in = whole_rows(t) ? NULL : LLVMBuildICmp(e->b, LLVMIntSLT, row, t->all_rows, ""), there;
+	LLVMValueRef in = NULL, there, last;
 
+	if (!whole_rows(t) && reads_rows(t)) {
+		in = LLVMBuildICmp(e->b, LLVMIntSLT, *row, t->all_rows, "");
+	} else if (!whole_rows(t)) {
+		last = tile_addc(e, t->all_rows, -1);
+		*row = emit_intrinsic(e, "llvm.smin", &e->index, 1, (LLVMValueRef[]){*row, last}, 2);
+	}
 	if (t->c->nc % t->columns == 0)
 		return in;
 	there = LLVMBuildICmp(e->b, LLVMIntSLT, column, emit_index(e, t->c->nc), "");
