@@ -11,7 +11,7 @@ enum {
 	SCHEDULERS = 4,                    /* each issues an instruction a cycle */
 	LATENCY = 700,                     /* from L2 and memory, with a barrier */
 	START = 1500, MEET = 1500,         /* of a tile until it multiplies; of parts until the last one knows */
-	OUTPUT_ISSUE = 30,                 /* of a warp's outputs, in an epilogue */
+	OUTPUT_ISSUE = 8,                  /* of a warp's outputs, in an epilogue */
 	STAGE_ISSUE = 24,                  /* of a warp, beside products and copies */
 	MAX_STAGED_SUMS = 64, /* of a thread that also has pieces on their way in registers */
 	MOST_THREADS = 512, MOST_REGISTERS = 255, OTHER = 64 /* registers of a thread beside sums, fragments and pieces */
@@ -179,12 +179,13 @@ static double stage_cycles(const Model *m, const DevicePlan *p, double busy)
 	return largest(most, LATENCY / flying);
 }
 
-/* Behind the products: sums go through shared memory, and each output through the epilogue. */
-static double output_cycles(const DevicePlan *p)
+/* Behind the products, each output goes through the epilogue; slices give each other their sums, by way of shared memory, where those of
+ * sparse weights go in any case. */
+static double output_cycles(const Model *m, const DevicePlan *p)
 {
-	double tile = (double)p->rows * p->columns;
+	double tile = (double)p->rows * p->columns, given = m->c->b.kept ? p->slices : p->slices - 1;
 
-	return largest(tile / DEVICE_WARP * OUTPUT_ISSUE / SCHEDULERS, tile * 4 * (p->slices * 2) / SHARED_BYTES);
+	return largest(tile / DEVICE_WARP * (OUTPUT_ISSUE + given) / SCHEDULERS, tile * 4 * 2 * given / SHARED_BYTES);
 }
 
 static double time_of(const Model *m, const DevicePlan *p)
@@ -201,7 +202,7 @@ static double time_of(const Model *m, const DevicePlan *p)
 		if (tile * (double)blocks > (double)m->gpu->l2 / 2)
 			memory += 2 * tile * (double)blocks / m->gpu->gbytes;
 	}
-	cycles += (double)ceil_div(tiles, m->gpu->sms) * (output_cycles(p) + parts);
+	cycles += (double)ceil_div(tiles, m->gpu->sms) * (output_cycles(m, p) + parts);
 	return largest(cycles / m->gpu->clock_ghz, memory) + 0.1 * cycles / m->gpu->clock_ghz;
 }
 
