@@ -14,6 +14,27 @@ LLVMValueRef device_opaque(Emit *e, LLVMValueRef v)
 	return LLVMBuildCall2(e->b, call, nothing, &v, 1, "");
 }
 
+LLVMValueRef device_halves(Emit *e, LLVMValueRef v, MloElem elem)
+{
+	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx), i16 = LLVMInt16TypeInContext(e->ctx);
+	const char *two = elem == EL_bf16 ? "llvm.nvvm.ff2bf16x2.rn" : "llvm.nvvm.ff2f16x2.rn";
+	int n = emit_lanes(v);
+	LLVMValueRef words, arg[2];
+
+	if (e->t->gpu->capability < 80 || n % 2 || (n == 0 && elem == EL_f16))
+		return NULL;
+	if (n == 0)
+		return LLVMBuildBitCast(e->b, emit_intrinsic(e, "llvm.nvvm.f2bf16.rn", NULL, 0, &v, 1), i16, "");
+	words = LLVMGetPoison(LLVMVectorType(i32, (unsigned)n / 2));
+	for (int i = 0; i < n; i += 2) { /* the first one is the upper half */
+		arg[0] = LLVMBuildExtractElement(e->b, v, emit_index(e, i + 1), "");
+		arg[1] = LLVMBuildExtractElement(e->b, v, emit_index(e, i), "");
+		arg[0] = LLVMBuildBitCast(e->b, emit_intrinsic(e, two, NULL, 0, arg, 2), i32, "");
+		words = LLVMBuildInsertElement(e->b, words, arg[0], emit_index(e, i / 2), "");
+	}
+	return LLVMBuildBitCast(e->b, words, LLVMVectorType(i16, (unsigned)n), "");
+}
+
 /* -- copies ------------------------------------------------------------------------------------------ */
 
 /* LLVM's intrinsic takes no addresses of two sizes. */

@@ -43,7 +43,7 @@ int mma_adjacent(const Mma *m)
 	const KContract *c = m->t.c;
 	int most = MOST / stored_bytes(m), step = m->t.threads * PIECE_WORDS / m->words, n; /* step: columns of B that come at a time */
 
-	if (c->b.kept || (c->zero.sums && !device_always_inside(c)) || mma_length(m) * m->mt * m->nt * QUAD > MOST_LENGTH)
+	if (c->b.kept || device_border_classes(c) < 0 || mma_length(m) * m->mt * m->nt * QUAD > MOST_LENGTH)
 		return 2;
 	while (2 * m->nt % most || (step & (step - 1) && step % (4 * most)))
 		most /= 2;
@@ -259,7 +259,6 @@ static void give_sums(Mma *m)
 					store_quad(m, load_sums(m, u, h, k, QUAD), quad_behind(m, at, quad_number(m, u, h, k) * given_step(m)));
 		device_endif(e, &other);
 	}
-	device_block_barrier(e);
 }
 
 /* Sums of all slices, in their order. */
@@ -337,10 +336,13 @@ static void unit_outputs(Mma *m, int unit, LLVMValueRef row, LLVMValueRef column
 	Emit *e = t->e;
 
 	for (int h = 0; h < HALVES; h++) {
-		LLVMValueRef at = tile_addc(e, row, unit % m->mt * 16 + h * 8), in = device_output_inside(t, at, column);
-		DevicePosition p = device_position(t, at);
+		LLVMValueRef at = tile_addc(e, row, unit % m->mt * 16 + h * 8), in;
+		DevicePosition p;
 		DeviceIf there;
 
+		in = device_output_inside(t, &at, column);
+		p = device_position(t, at);
+		p.border = t->border ? device_border_at(t, &p) : NULL;
 		if (in)
 			device_if(e, &there, in);
 		device_output(t, &p, column, load_sums(m, unit, h, 0, m->adjacent));
@@ -392,13 +394,24 @@ static void no_sums(Mma *m, int slice)
 	(void)slice;
 }
 
+static int64_t given_words(const Mma *m)
+{
+	return (int64_t)m->t.rows * m->t.columns * (m->t.slices - 1);
+}
+
 static void finish_direct(Mma *m)
 {
 	void (*const take)(Mma *, int) = m->t.slices > 1 ? take_sums : no_sums;
 	DeviceIf last;
 
+	m->t.border = device_border_classes(m->t.c) > 0;
+	m->t.border_words = given_words(m) + QUAD; /* device_split_last() takes one */
+	if (m->t.border)
+		device_border_table(&m->t);
 	if (m->t.slices > 1)
 		give_sums(m);
+	if (m->t.slices > 1 || m->t.border)
+		device_block_barrier(m->t.e);
 	if (m->t.parts > 1) {
 		each_slice(m, (void (*const[])(Mma *, int)){take, put_part, NULL});
 		device_block_barrier(m->t.e);
@@ -408,15 +421,18 @@ static void finish_direct(Mma *m)
 	} else {
 		each_slice(m, (void (*const[])(Mma *, int)){take, slice_outputs, NULL});
 	}
-	if (m->t.slices > 1)
+	if (m->t.slices > 1 || m->t.border)
 		device_block_barrier(m->t.e); /* stages of the next tile go there */
+	m->t.border = false;
 }
 
 int64_t mma_sum_words(const Mma *m)
 {
 	int64_t chunk = (int64_t)(m->groups ? m->t.rows : m->mt * 16) * m->t.columns, given;
 
-	given = mma_is_direct(m) ? ((int64_t)m->t.rows * m->t.columns * (m->t.slices - 1) + m->t.slices - 1) / m->t.slices : 0;
+	given = given_words(m) + QUAD + device_border_classes(m->t.c) * m->t.columns;
+
+	given = mma_is_direct(m) ? (given + m->t.slices - 1) / m->t.slices : 0;
 	return chunk > given ? chunk : given;
 }
 

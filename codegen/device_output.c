@@ -147,8 +147,7 @@ static bool is_of_column(const DeviceTile *t, const KStmt *s, const bool *kept)
 
 /* -- zero points ------------------------------------------------------------------------------------- */
 
-/* The sum of the weights of tap i for a column. */
-static LLVMValueRef load_tap_sum(DeviceTile *t, LLVMValueRef column, int64_t i, int n)
+LLVMValueRef device_tap_sum(DeviceTile *t, LLVMValueRef column, int64_t i, int n)
 {
 	Emit *e = t->e;
 	int64_t taps = t->c->nky * t->c->nkx;
@@ -173,7 +172,7 @@ static LLVMValueRef sum_inside(DeviceTile *t, LLVMValueRef y, LLVMValueRef x, LL
 	LLVMValueRef total = emit_const_i(i32, 0), v, in;
 
 	for (int64_t i = 0; i < c->nky * c->nkx; i++) {
-		v = t->tap_sums ? t->tap_sum[i] : load_tap_sum(t, column, i, n);
+		v = t->tap_sums ? t->tap_sum[i] : device_tap_sum(t, column, i, n);
 		if (!device_always_inside(c)) {
 			in = LLVMBuildICmp(e->b, LLVMIntULT, tile_addc(e, y, i / c->nkx * c->dy), tile_num(e, c->in_y), "");
 			in = LLVMBuildAnd(e->b, in, LLVMBuildICmp(e->b, LLVMIntULT, tile_addc(e, x, i % c->nkx * c->dx), tile_num(e, c->in_x), ""), "");
@@ -184,17 +183,31 @@ static LLVMValueRef sum_inside(DeviceTile *t, LLVMValueRef y, LLVMValueRef x, LL
 	return total;
 }
 
+LLVMValueRef device_zero_point(DeviceTile *t)
+{
+	const KContract *c = t->c;
+	Emit *e = t->e;
+	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);
+	LLVMValueRef zero = emit_const_i(i32, c->zero.at), v;
+
+	if (!c->zero.given)
+		return zero;
+	v = device_load(t, c->zero.z_arg, emit_index(e, 0), 1, NULL);
+	return LLVMBuildAdd(e->b, zero, LLVMBuildIntCast2(e->b, v, i32, c->a.elem == EL_i8, ""), "");
+}
+
 /* What the zero point of A has added to a sum: so many times the weights of those taps that lie inside, which are mostly all. */
 static LLVMValueRef zero_share(DeviceTile *t, const DevicePosition *p, LLVMValueRef column, int n)
 {
 	const KContract *c = t->c;
 	Emit *e = t->e;
-	LLVMTypeRef i32 = LLVMInt32TypeInContext(e->ctx);
 	LLVMValueRef y = tile_addc(e, tile_mul(e, p->y, c->sy), -c->py), x = tile_addc(e, tile_mul(e, p->x, c->sx), -c->px);
-	LLVMTypeRef type = emit_vec(i32, n > 1 ? n : 0);
-	LLVMValueRef total, v, zero = emit_const_i(i32, c->zero.at), all;
+	LLVMTypeRef type = emit_vec(LLVMInt32TypeInContext(e->ctx), n > 1 ? n : 0);
+	LLVMValueRef total, v, all;
 	DeviceIf edge;
 
+	if (p->border)
+		return device_border_share(t, p->border, column, n);
 	if (t->tap_sums && !device_always_inside(c) && c->in_y > 0 && c->in_x > 0) {
 		v = emit_alloca(e, type, "weights");
 		LLVMBuildStore(e->b, t->tap_all, v);
@@ -207,11 +220,7 @@ static LLVMValueRef zero_share(DeviceTile *t, const DevicePosition *p, LLVMValue
 	} else {
 		total = sum_inside(t, y, x, column, n);
 	}
-	if (c->zero.given) {
-		v = device_load(t, c->zero.z_arg, emit_index(e, 0), 1, NULL);
-		zero = LLVMBuildAdd(e->b, zero, LLVMBuildIntCast2(e->b, v, i32, c->a.elem == EL_i8, ""), "");
-	}
-	return LLVMBuildMul(e->b, total, emit_splat(e, zero, n > 1 ? n : 0), "");
+	return LLVMBuildMul(e->b, total, emit_splat(e, device_zero_point(t), n > 1 ? n : 0), "");
 }
 
 /* -- outputs ----------------------------------------------------------------------------------------- */
@@ -261,14 +270,31 @@ static LLVMValueRef is_output(DeviceTile *t, LLVMValueRef row)
 	return LLVMBuildAnd(t->e->b, in, LLVMBuildICmp(t->e->b, LLVMIntSLT, p.y, emit_index(t->e, t->c->ny), ""), "");
 }
 
-LLVMValueRef device_output_inside(DeviceTile *t, LLVMValueRef row, LLVMValueRef column)
+static bool reads_rows(const DeviceTile *t)
+{
+	for (const KStmt *s = t->s->body; s; s = s->next) {
+		const KInst *in = let_of(t, s);
+
+		if (in && in->op == K_load && (in->guard || kx_has_value(in->idx) || has_rows(t->c, in->idx)))
+			return true;
+	}
+	return false;
+}
+
+LLVMValueRef device_output_inside(DeviceTile *t, LLVMValueRef *row, LLVMValueRef column)
 {
 	Emit *e = t->e;
-	LLVMValueRef in = whole_rows(t) ? NULL : LLVMBuildICmp(e->b, LLVMIntSLT, row, t->all_rows, ""), there;
+	LLVMValueRef in = NULL, there, last;
 
-	if (t->pitch_x)
-		in = LLVMBuildAnd(e->b, in, is_output(t, row), "");
-
+	if (t->pitch_x) {
+		in = LLVMBuildICmp(e->b, LLVMIntSLT, *row, t->all_rows, "");
+		in = LLVMBuildAnd(e->b, in, is_output(t, *row), "");
+	} else if (!whole_rows(t) && reads_rows(t)) {
+		in = LLVMBuildICmp(e->b, LLVMIntSLT, *row, t->all_rows, "");
+	} else if (!whole_rows(t)) {
+		last = tile_addc(e, t->all_rows, -1);
+		*row = emit_intrinsic(e, "llvm.smin", &e->index, 1, (LLVMValueRef[]){*row, last}, 2);
+	}
 	if (t->c->nc % t->columns == 0)
 		return in;
 	there = LLVMBuildICmp(e->b, LLVMIntSLT, column, emit_index(e, t->c->nc), "");
@@ -290,9 +316,9 @@ void device_output_columns(DeviceTile *t, LLVMValueRef column, int n)
 	int64_t taps = t->c->nky * t->c->nkx;
 	bool *kept = MLO_NEWN(t->e->arena, bool, t->e->k->value.n + 1);
 
-	t->tap_sums = t->c->zero.sums && taps <= DEVICE_TAP_SUMS;
+	t->tap_sums = t->c->zero.sums && taps <= DEVICE_TAP_SUMS && !t->border;
 	for (int64_t i = 0; i < taps && t->tap_sums; i++) {
-		t->tap_sum[i] = load_tap_sum(t, column, i, n);
+		t->tap_sum[i] = device_tap_sum(t, column, i, n);
 		t->tap_all = i ? LLVMBuildAdd(t->e->b, t->tap_all, t->tap_sum[i], "") : t->tap_sum[i];
 	}
 	begin_lanes(t, there(t, column, n), n);

@@ -3,7 +3,7 @@
  * There, first are stages of weights, then pixels, some channels of each, in planes of 16 bytes: eight neighbouring positions are what a
  * product reads at a time, wherever they begin, in different banks.  Planes are so far apart that pieces of the channels of a pixel, which
  * neighbouring threads bring, are in different banks, too.  While the taps of some channels are multiplied, pixels of the next ones come.
- * Then follows a table: where the tile's pixels lie in memory. */
+ * Then follow tables: where the tile's pixels lie in memory, and what zero points add at the border. */
 #include "codegen/device_pixels.h"
 
 #include "codegen/device_mma_stage.h"
@@ -15,7 +15,7 @@ typedef struct Pixels {
 	PixelShape s;
 	bool direct;             /* is the epilogue run on registers? */
 	int copies, ahead;       /* copies of a thread for all pixels; stages of weights on their way */
-	int64_t pixels_at, table_at;
+	int64_t pixels_at, table_at, border_at;
 	LLVMValueRef slot;       /* the thread's first one */
 	LLVMValueRef pixel_to, weight_to;        /* where its first piece of each goes */
 	LLVMValueRef from, weights;              /* allocas of pointers, for the channels at hand: images, the thread's piece; its weights */
@@ -93,9 +93,16 @@ static int64_t staged_bytes(const PixelShape *s, const DevicePlan *p)
 	return largest(stages_bytes(p) + s->bytes * (s->chunks > 1 ? 2 : 1), (int64_t)p->rows * p->columns * 4);
 }
 
-int64_t device_pixels_shared(const PixelShape *s, const DevicePlan *p)
+static int64_t table_bytes(const PixelShape *s)
 {
-	return staged_bytes(s, p) + s->slots * 4;
+	return (s->slots * 4 + PIECE - 1) / PIECE * PIECE;
+}
+
+int64_t device_pixels_shared(const KContract *c, const PixelShape *s, const DevicePlan *p)
+{
+	int64_t classes = device_border_classes(c);
+
+	return staged_bytes(s, p) + table_bytes(s) + (classes > 0 ? classes * p->columns * 4 : 0);
 }
 
 int64_t device_pixels_blocks(const KContract *c, const PixelShape *s, const DevicePlan *p)
@@ -331,7 +338,12 @@ static void finish_shared(Pixels *p)
 		at[i] = device_word(e, device_sum_at(&m->t, emit_index(e, 0), m->t.rows, row, own_channel(p, 8 * i)));
 	for (int i = 0; i < m->t.rows / 8 * GROUP_SUMS; i++)
 		wgmma_store(&m->group, i, 1, at[i / 2 % 2], ((int64_t)i / GROUP_SUMS * 8 + i % 2) * m->t.columns * 4);
+	m->t.border = device_border_classes(m->t.c) > 0;
+	m->t.border_words = p->border_at / 4;
+	if (m->t.border)
+		device_border_table(&m->t);
 	device_epilogue(&m->t, 0, m->t.rows);
+	m->t.border = false;
 }
 
 static void finish_direct(Pixels *p)
@@ -346,7 +358,7 @@ static void finish_direct(Pixels *p)
 	device_output_columns(&m->t, column, 2);
 	for (int i = 0; i < m->t.rows / 4; i++) { /* rows of the thread: two of each eight */
 		row = tile_addc(e, first, i / 2 * 8 + i % 2);
-		in = device_output_inside(&m->t, row, column);
+		in = device_output_inside(&m->t, &row, column);
 		if (in)
 			device_if(e, &there, in);
 		at = device_position(&m->t, row);
@@ -426,6 +438,7 @@ static void take_plan(Pixels *p, const DevicePlan *plan)
 	p->ahead = m->stages - 2;
 	p->pixels_at = stages_bytes(plan);
 	p->table_at = staged_bytes(&p->s, plan);
+	p->border_at = p->table_at + table_bytes(&p->s);
 }
 
 void device_pixels(LLVMModuleRef module, const MloKernel *k, const MloTarget *target, const char *symbol, const DevicePlan *plan, MloLaunch *launch)
@@ -444,7 +457,7 @@ void device_pixels(LLVMModuleRef module, const MloKernel *k, const MloTarget *ta
 	f.e.k = k;
 	p.direct = is_direct(&p.m);
 	device_tile_kernel(&p.m.t, module, k, target, symbol);
-	*launch = device_tile_launch(&p.m.t, k, device_pixels_shared(&p.s, plan), 0);
+	*launch = device_tile_launch(&p.m.t, k, device_pixels_shared(c, &p.s, plan), 0);
 	launch->blocks = (uint32_t)device_pixels_blocks(c, &p.s, plan);
 	begin(&p);
 	ok = mma_aligned(&p.m);

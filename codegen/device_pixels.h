@@ -23,7 +23,7 @@ typedef struct PixelShape {
 /* Can c have that form, for tiles of the plan's rows, columns and words? */
 bool device_pixels_shape(const KContract *c, const MmaKind *kind, const DevicePlan *p, PixelShape *s);
 /* Shared memory, and blocks. */
-int64_t device_pixels_shared(const PixelShape *s, const DevicePlan *p);
+int64_t device_pixels_shared(const KContract *c, const PixelShape *s, const DevicePlan *p);
 int64_t device_pixels_blocks(const KContract *c, const PixelShape *s, const DevicePlan *p);
 void device_pixels(LLVMModuleRef module, const MloKernel *k, const MloTarget *target, const char *symbol, const DevicePlan *p, MloLaunch *launch);
 #endif

@@ -77,9 +77,11 @@ static int registers_of(const Model *m, const DevicePlan *p)
 static int64_t shared_of(const Model *m, const DevicePlan *p)
 {
 	int64_t sizes = m->inside ? 0 : m->c->nky * m->c->nkx * ((int64_t)p->rows * 4 + 16);
-	int64_t sums = (int64_t)p->rows / p->warps_m * p->columns * 4, bytes = p->stages * tile_stage_bytes(m, p);
+	int64_t sums = (int64_t)p->rows / p->warps_m * p->columns * 4 * p->slices, bytes = p->stages * tile_stage_bytes(m, p) * p->slices;
+	int64_t given = ((int64_t)p->rows * (p->slices - 1) + device_border_classes(m->c)) * p->columns * 4; /* by a slice to another, and a table */
 
-	return (bytes > sums ? bytes : sums) * p->slices + sizes;
+	sums = sums > given ? sums : given + 4 * (4 + p->slices);
+	return (bytes > sums ? bytes : sums) + sizes;
 }
 
 /* Each thread brings as many pieces of A, and, unless zeros are left out, of B, whose rows are turned alike (mma_plan_pieces). */
@@ -143,12 +145,13 @@ static double stage_cycles(const Model *m, const DevicePlan *p, double busy)
 	return largest(most, LATENCY / flying);
 }
 
-/* Behind the products: sums go through shared memory, and each output through the epilogue. */
-static double output_cycles(const DevicePlan *p)
+/* Behind the products, each output goes through the epilogue; slices give each other their sums, by way of shared memory, where those of
+ * sparse weights go in any case. */
+static double output_cycles(const Model *m, const DevicePlan *p)
 {
-	double tile = (double)p->rows * p->columns;
+	double tile = (double)p->rows * p->columns, given = m->c->b.kept ? p->slices : p->slices - 1;
 
-	return largest(tile / DEVICE_WARP * OUTPUT_ISSUE / SCHEDULERS, tile * 4 * (p->slices * 2) / SHARED_BYTES);
+	return largest(tile / DEVICE_WARP * (OUTPUT_ISSUE + given) / SCHEDULERS, tile * 4 * 2 * given / SHARED_BYTES);
 }
 
 static double time_of(const Model *m, const DevicePlan *p)
@@ -165,7 +168,7 @@ static double time_of(const Model *m, const DevicePlan *p)
 		if (tile * (double)blocks > (double)m->gpu->l2 / 2)
 			memory += 2 * tile * (double)blocks / m->gpu->gbytes;
 	}
-	cycles += (double)ceil_div(tiles, m->gpu->sms) * (output_cycles(p) + parts);
+	cycles += (double)ceil_div(tiles, m->gpu->sms) * (output_cycles(m, p) + parts);
 	return largest(cycles / m->gpu->clock_ghz, memory) + 0.1 * cycles / m->gpu->clock_ghz;
 }
 

@@ -130,7 +130,7 @@ static void try_pixels_of(const Model *m, DevicePlan *p, DevicePlan *best)
 
 	if (!device_pixels_shape(m->c, m->kind, p, &s) || threads_of(p) * registers_of(p->rows) > m->gpu->sm_registers)
 		return;
-	shared = device_pixels_shared(&s, p);
+	shared = device_pixels_shared(m->c, &s, p);
 	if (shared > m->gpu->block_shared)
 		return;
 	b.rows = (double)s.slots / (double)s.taps;

@@ -12,7 +12,7 @@ enum {
 	SCHEDULERS = 4,                    /* each issues an instruction a cycle */
 	LATENCY = 700,                     /* from L2 and memory, with a barrier */
 	START = 1500, MEET = 1500,         /* of a tile until it multiplies; of parts until the last one knows */
-	OUTPUT_ISSUE = 30,                 /* of a warp's outputs, in an epilogue */
+	OUTPUT_ISSUE = 8,                  /* of a warp's outputs, in an epilogue */
 	STAGE_ISSUE = 24,                  /* of a warp, beside products and copies */
 	MAX_STAGED_SUMS = 64, /* of a thread that also has pieces on their way in registers */
 	MOST_THREADS = 512, MOST_REGISTERS = 255, OTHER = 64 /* registers of a thread beside sums, fragments and pieces */

@@ -36,6 +36,8 @@ typedef struct DeviceTile {
 	int64_t terms;            /* taps * nk */
 	bool pairs;               /* rows of sums in shared memory are turned two and two (device_sum_at) */
 	bool scalar;              /* outputs are made one by one, whatever they look like */
+	bool border;              /* there is a table of what zero points add (device_border.c), */
+	int64_t border_words;     /* at this word of shared memory */
 	const bool *kept;         /* values that are there for the columns at hand, all rows; NULL: none */
 	bool tap_sums;            /* these are there: sums of weights, per tap and in all, of the columns at hand */
 	LLVMValueRef tap_sum[DEVICE_TAP_SUMS], tap_all;
@@ -44,6 +46,7 @@ typedef struct DeviceTile {
 /* Which output a row is about. */
 typedef struct DevicePosition {
 	LLVMValueRef b0, b1, y, x;
+	LLVMValueRef border; /* its class, where there is a table of those; else NULL */
 } DevicePosition;
 
 /* Row `row` of the tile in A: where its first tap lies, which may be outside. */
@@ -130,13 +133,24 @@ bool device_columns_adjacent(const DeviceTile *t);
  * and whether arguments lie so that it may be, when the kernel runs. */
 int device_output_lanes(const DeviceTile *t, int most);
 LLVMValueRef device_outputs_aligned(DeviceTile *t, int n);
-/* Is the row, and the first column of some, one of the result?  NULL: always. */
-LLVMValueRef device_output_inside(DeviceTile *t, LLVMValueRef row, LLVMValueRef column);
+/* Is the row, and the first column of some, one of the result?  NULL: always.  Rows behind the last one may become that: their sums are its
+ * sums, too, as device_row() has it, and it may be stored several times if nothing is read that could lie there. */
+LLVMValueRef device_output_inside(DeviceTile *t, LLVMValueRef *row, LLVMValueRef column);
 /* What is the same for all rows of n columns, from `column` on, is there for all outputs until the end. */
 void device_output_columns(DeviceTile *t, LLVMValueRef column, int n);
 void device_output_columns_end(DeviceTile *t);
 /* Runs the epilogue for a sum, or for those of as many columns as it has lanes. */
 void device_output(DeviceTile *t, const DevicePosition *p, LLVMValueRef column, LLVMValueRef sum);
+
+/* The sum of the weights of tap i, of n columns; the zero point. */
+LLVMValueRef device_tap_sum(DeviceTile *t, LLVMValueRef column, int64_t i, int n);
+LLVMValueRef device_zero_point(DeviceTile *t);
+/* device_border.c: how many rows its table has: 0: none is needed, -1: there can be none.  Makes it, all threads of the block together.
+ * The class of a position, and what is there for n columns, at least four. */
+int64_t device_border_classes(const KContract *c);
+void device_border_table(DeviceTile *t);
+LLVMValueRef device_border_at(DeviceTile *t, const DevicePosition *p);
+LLVMValueRef device_border_share(DeviceTile *t, LLVMValueRef class, LLVMValueRef column, int n);
 
 /* device_split.c: rows [first, first + n) of the tile: sums of the part at hand, from shared memory to where they are kept; those of all
  * parts, from there to where sums of the first slice lie; was this block the last to keep its part (barriers

@@ -1,4 +1,5 @@
 /* codegen/emit_value.c -- loads and stores: vector, broadcast, gathered, masked. */
+#include "codegen/device_internal.h"
 #include "codegen/emit_internal.h"
 
 #include <string.h>
@@ -113,6 +114,10 @@ LLVMValueRef emit_tf32_bits(Emit *e, LLVMValueRef x)
 
 static LLVMValueRef to_memory(Emit *e, MloElem elem, LLVMValueRef v)
 {
+	LLVMValueRef halves = e->t->gpu && (elem == EL_bf16 || elem == EL_f16) ? device_halves(e, v, elem) : NULL;
+
+	if (halves)
+		return halves;
 	if (elem == EL_bool)
 		return LLVMBuildZExt(e->b, v, float_like(v, LLVMInt8TypeInContext(e->ctx)), "");
 	if (elem == EL_tf32)
