@@ -45,6 +45,12 @@ typedef struct PtxPending { /* a copy that cp.async has begun */
 	uint8_t bytes, valid;
 } PtxPending;
 
+/* Of each warp its clock up to which is known what it has done, and how often it has made its writes known to
+ * the asynchronous proxy. */
+typedef struct PtxKnown {
+	uint32_t clock[PTX_MAX_WARPS], proxy[PTX_MAX_WARPS];
+} PtxKnown;
+
 /* A register that holds a part of a warpgroup's product. */
 typedef struct PtxRegister {
 	const PtxInst *product,
@@ -135,7 +141,8 @@ struct PtxBlock {
 	PtxShadow *shadow;
 	uint32_t shared_bytes, clock;
 	PtxOrder order;          /* with other blocks */
-	uint32_t arrived[16], arrive_clock[16]; /* by bar.arrive: threads, and which warps */
+	uint32_t arrived[16];    /* threads, by bar.arrive */
+	PtxKnown told[16];       /* what they knew then */
 	uint32_t red_and[16], red_or[16], red_count[16];
 	uint32_t (*vectors)[PTX_MAX_WARPS], nvectors, vectors_room; /* clocks of readers that differ */
 	PtxMbarrier *mbarriers;

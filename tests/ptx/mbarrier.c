@@ -23,10 +23,6 @@ typedef struct Copies { /* lanes that arrive when copies of cp.async are there *
 	uint32_t warp, upto, clock, lanes;
 } Copies;
 
-typedef struct Known { /* clocks of warps, and their fences for the asynchronous proxy */
-	uint32_t clock[PTX_MAX_WARPS], proxy[PTX_MAX_WARPS];
-} Known;
-
 struct PtxMbarrier {
 	struct PtxMbarrier *next;
 	uint32_t at, maker, made;          /* its address; by which warp, at what time */
@@ -34,24 +30,8 @@ struct PtxMbarrier {
 	int64_t bytes;                     /* announced and not copied */
 	Bulk *bulk;
 	Copies *copies;
-	Known arriving, over; /* of this phase, of those before */
+	PtxKnown arriving, over; /* of this phase, of those before */
 };
-
-/* -- what is known -- */
-
-static void learn(uint32_t *clock, uint32_t *proxy, const uint32_t *new_clock, const uint32_t *new_proxy)
-{
-	for (unsigned v = 0; v < PTX_MAX_WARPS; v++) {
-		clock[v] = new_clock[v] > clock[v] ? new_clock[v] : clock[v];
-		proxy[v] = new_proxy[v] > proxy[v] ? new_proxy[v] : proxy[v];
-	}
-}
-
-/* What the warp does from now on is later than what it has told. */
-static void tick(PtxWarp *w)
-{
-	w->clock[w->number] = ++w->block->clock;
-}
 
 /* -- objects -- */
 
@@ -185,7 +165,7 @@ static void end_phase(PtxBlock *b, PtxMbarrier *o)
 {
 	o->phase++;
 	o->pending = o->expected;
-	learn(o->over.clock, o->over.proxy, o->arriving.clock, o->arriving.proxy);
+	ptx_learn(o->over.clock, o->over.proxy, o->arriving.clock, o->arriving.proxy);
 	memset(&o->arriving, 0, sizeof o->arriving);
 	for (uint32_t n = 0; n < b->nwarps; n++)
 		if (b->warps[n].state == PTX_WAITING && b->warps[n].barrier == PTX_AT_MBARRIER &&
@@ -261,7 +241,7 @@ static bool arrive(PtxWarp *w, const PtxInst *i, int lane, PtxMbarrier *o, uint3
 		return false;
 	}
 	o->pending -= count;
-	learn(o->arriving.clock, o->arriving.proxy, w->clock, w->proxy);
+	ptx_learn(o->arriving.clock, o->arriving.proxy, w->clock, w->proxy);
 	return true;
 }
 
@@ -284,7 +264,7 @@ static void run_arrive(PtxWarp *w, const PtxInst *i, uint32_t m)
 			return;
 		settle(w->block, o, false);
 	}
-	tick(w);
+	ptx_tick(w);
 	if (i->d)
 		ptx_put(w, i->d, state, 8, m);
 }
@@ -321,7 +301,7 @@ static void run_copies_arrive(PtxWarp *w, const PtxInst *i, uint32_t m)
 	}
 	for (uint32_t left = m; left; left &= left - 1)
 		settle(w->block, find(w, i, __builtin_ctz(left), at[__builtin_ctz(left)]), false);
-	tick(w);
+	ptx_tick(w);
 }
 
 /* -- waiting -- */
@@ -354,7 +334,7 @@ static void run_wait(PtxWarp *w, const PtxInst *i, uint32_t m)
 			settle(w->block, o, true);
 		if (is_over(w, i, l, o)) {
 			over |= 1u << l;
-			learn(w->clock, w->proxy, o->over.clock, o->over.proxy);
+			ptx_learn(w->clock, w->proxy, o->over.clock, o->over.proxy);
 		} else if (i->n) { /* again when the phase is over */
 			w->state = PTX_WAITING;
 			w->barrier = PTX_AT_MBARRIER;
@@ -363,7 +343,7 @@ static void run_wait(PtxWarp *w, const PtxInst *i, uint32_t m)
 			return;
 		}
 	}
-	tick(w);
+	ptx_tick(w);
 	ptx_put_pred(w, i->d, over, m);
 	w->yields = over != m;
 }
@@ -430,7 +410,7 @@ static void run_bulk(PtxWarp *w, const PtxInst *i, uint32_t m)
 		}
 		settle(w->block, o, false);
 	}
-	tick(w);
+	ptx_tick(w);
 }
 
 /* -- decoding -- */
