@@ -229,6 +229,7 @@ enum { PTX_BY_ITSELF, PTX_BY_COPY = 253, PTX_BY_ASYNC_PROXY = 254 };
 void ptx_check_landed(PtxWarp *w, uint32_t at, unsigned bytes, uint32_t clock, unsigned by);
 bool ptx_check_goal(PtxWarp *w, const PtxInst *i, int lane, uint32_t at,
 		    unsigned bytes); /* that the asynchronous proxy writes */
+bool ptx_known_to_proxy(const PtxWarp *w, uint32_t at); /* what was written there last */
 void ptx_check_object(PtxBlock *b, uint32_t at, unsigned bytes, bool object);
 /* Reads of the pieces of 16 bytes that a product of four warps, from w on, has as operands, until it is over
  * for each of them. */
@@ -258,6 +259,7 @@ PTX_RUNNER(bar);
 PTX_RUNNER(warp_sync);
 PTX_RUNNER(fence);
 PTX_RUNNER(fence_proxy);
+PTX_RUNNER(fence_init);
 
 #define EACH for (int l = 0; l < PTX_LANES; l++)
 #define SLOT(T, slot) ((T *)(void *)(w->file + (slot)))

@@ -27,6 +27,7 @@ struct PtxMbarrier {
 	struct PtxMbarrier *next;
 	uint32_t at, maker, made;          /* its address; by which warp, at what time */
 	uint32_t expected, pending, phase; /* arrivals of a phase, those that are missing */
+	bool fenced;                       /* the asynchronous proxy knows it */
 	int64_t bytes;                     /* announced and not copied */
 	Bulk *bulk;
 	Copies *copies;
@@ -137,6 +138,12 @@ static void run_init(PtxWarp *w, const PtxInst *i, uint32_t m)
 		b->mbarriers = o;
 		ptx_check_object(b, o->at, BYTES, true);
 	}
+}
+
+PTX_RUNNER(fence_init)
+{
+	for (PtxMbarrier *o = w->block->mbarriers; o; o = o->next)
+		o->fenced = o->fenced || o->maker == w->number;
 }
 
 static void run_inval(PtxWarp *w, const PtxInst *i, uint32_t m)
@@ -398,6 +405,13 @@ static void run_bulk(PtxWarp *w, const PtxInst *i, uint32_t m)
 
 		if (!o || !check_bulk(w, i, l, to[l], from, bytes))
 			return;
+		if (!o->fenced && !ptx_known_to_proxy(w, o->at)) {
+			ptx_finding(w, i, l, PTX_LAUNCH_FAILED,
+				    "the mbarrier at %#x was made with no fence.mbarrier_init or "
+				    "fence.proxy.async behind it",
+				    o->at);
+			return;
+		}
 		c = made(sizeof *c);
 		*c = (Bulk){o->bulk, from, (uint32_t)to[l], bytes, w->number, w->clock[w->number]};
 		o->bulk = c;

@@ -61,6 +61,9 @@ static const TestKernel kernels[] = {
 			   "[%begin+256], 256, [full];\nthere:\n" WAIT("0") READ RESULT},
 	{"bulk_not_waited", FAILED, 256,
 	 INIT(1) MADE PRODUCER "\t@!%one bra out;\n" EXPECT(512) BULK(512) CONSUMER READ RESULT OUT},
+	{"bulk_no_fence", FAILED, 128, INIT(1) "\tbar.sync 0;\n\t@!%one bra there;\n" EXPECT(512) BULK(512) "there:\n" WAIT("0")},
+	{"good_bulk_fence", 0, 128,
+	 INIT(1) "\tfence.proxy.async;\n\tbar.sync 0;\n\t@!%one bra there;\n" EXPECT(512) BULK(512) "there:\n" WAIT("0") READ RESULT},
 	{"bulk_too_short", FAILED, 256,
 	 INIT(1) MADE PRODUCER "\t@!%one bra out;\n" EXPECT(512) BULK(496) CONSUMER WAIT("0")
 		 READ RESULT OUT},
