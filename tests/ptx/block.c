@@ -134,6 +134,19 @@ void ptx_exec_free(PtxExec *x)
 
 /* -- barriers -- */
 
+void ptx_learn(uint32_t *clock, uint32_t *proxy, const uint32_t *new_clock, const uint32_t *new_proxy)
+{
+	for (unsigned v = 0; v < PTX_MAX_WARPS; v++) {
+		clock[v] = new_clock[v] > clock[v] ? new_clock[v] : clock[v];
+		proxy[v] = new_proxy[v] > proxy[v] ? new_proxy[v] : proxy[v];
+	}
+}
+
+void ptx_tick(PtxWarp *w)
+{
+	w->clock[w->number] = ++w->block->clock;
+}
+
 PTX_RUNNER(fence)
 {
 	(void)m;
@@ -190,7 +203,8 @@ PTX_RUNNER(bar)
 	}
 	if (i->mode == PTX_BAR_ARRIVE) {
 		b->arrived[id] += PTX_LANES;
-		b->arrive_clock[id] |= 1u << w->number;
+		ptx_learn(b->told[id].clock, b->told[id].proxy, w->clock, w->proxy);
+		ptx_tick(w);
 		return;
 	}
 	w->state = PTX_WAITING;
@@ -217,31 +231,25 @@ static void give_result(PtxWarp *w, const PtxBlock *b)
 
 static void release(PtxBlock *b, uint32_t id)
 {
-	uint32_t known[PTX_MAX_WARPS] = {0}, proxy[PTX_MAX_WARPS] = {0}, met = b->arrive_clock[id];
+	PtxKnown known = b->told[id];
 
 	for (uint32_t n = 0; n < b->nwarps; n++)
 		if (b->warps[n].state == PTX_WAITING && b->warps[n].barrier == id)
-			met |= 1u << n;
-	for (uint32_t n = 0; n < b->nwarps; n++)
-		for (uint32_t v = 0; IN(met, n) && v < b->nwarps; v++) {
-			if (b->warps[n].clock[v] > known[v])
-				known[v] = b->warps[n].clock[v];
-			if (b->warps[n].proxy[v] > proxy[v])
-				proxy[v] = b->warps[n].proxy[v];
-		}
+			ptx_learn(known.clock, known.proxy, b->warps[n].clock, b->warps[n].proxy);
 	b->clock++;
 	for (uint32_t n = 0; n < b->nwarps; n++) {
 		PtxWarp *w = &b->warps[n];
 
 		if (w->state != PTX_WAITING || w->barrier != id)
 			continue;
-		memcpy(w->clock, known, sizeof known);
-		memcpy(w->proxy, proxy, sizeof proxy);
+		memcpy(w->clock, known.clock, sizeof known.clock);
+		memcpy(w->proxy, known.proxy, sizeof known.proxy);
 		w->clock[n] = b->clock;
 		give_result(w, b);
 		w->state = PTX_RUNNING;
 	}
-	b->arrived[id] = b->arrive_clock[id] = 0;
+	b->arrived[id] = 0;
+	memset(&b->told[id], 0, sizeof b->told[id]);
 	b->red_and[id] = b->red_or[id] = b->red_count[id] = 0;
 }
 
@@ -316,7 +324,7 @@ static void start(PtxBlock *b)
 	ptx_mbarrier_clear(b);
 	b->proxy_fences = b->nvectors = 0;
 	memset(b->arrived, 0, sizeof b->arrived);
-	memset(b->arrive_clock, 0, sizeof b->arrive_clock);
+	memset(b->told, 0, sizeof b->told);
 	b->clock = 1;
 	b->order = (PtxOrder){.fenced = true};
 	for (uint32_t n = 0; n < b->nwarps; n++) {

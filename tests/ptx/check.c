@@ -226,6 +226,11 @@ static bool known_to_proxy(const PtxShadow *s, const uint32_t *fenced, uint32_t 
 				       : s->last == PTX_BY_ASYNC_PROXY || copied > s->proxy;
 }
 
+bool ptx_known_to_proxy(const PtxWarp *w, uint32_t at)
+{
+	return known_to_proxy(&w->block->shadow[at / 4], w->proxy, w->fenced_at);
+}
+
 static void unknown_to_proxy(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, const PtxShadow *s,
 			     const char *verb)
 {

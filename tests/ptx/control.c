@@ -151,7 +151,7 @@ static void decode_fence(PtxParse *p, PtxInst *i, const PtxOp *op)
 		ptx_need(p, 90, 80, "fence.mbarrier_init");
 		if (!ptx_take(s, "release") || !ptx_take(s, "cluster"))
 			ptx_fail(p, "%s: .release.cluster is expected", s->text);
-		i->run = ptx_run_nop;
+		i->run = ptx_run_fence_init;
 		i->cls = PTX_CLASS_BARRIER;
 		return;
 	}

@@ -45,6 +45,12 @@ typedef struct PtxPending { /* a copy that cp.async has begun */
 	uint8_t bytes, valid;
 } PtxPending;
 
+/* Of each warp its clock up to which is known what it has done, and how often it has made its writes known to
+ * the asynchronous proxy. */
+typedef struct PtxKnown {
+	uint32_t clock[PTX_MAX_WARPS], proxy[PTX_MAX_WARPS];
+} PtxKnown;
+
 /* A register that holds a part of a warpgroup's product. */
 typedef struct PtxRegister {
 	const PtxInst *product,
@@ -135,7 +141,8 @@ struct PtxBlock {
 	PtxShadow *shadow;
 	uint32_t shared_bytes, clock;
 	PtxOrder order;          /* with other blocks */
-	uint32_t arrived[16], arrive_clock[16]; /* by bar.arrive: threads, and which warps */
+	uint32_t arrived[16];    /* threads, by bar.arrive */
+	PtxKnown told[16];       /* what they knew then */
 	uint32_t red_and[16], red_or[16], red_count[16];
 	uint32_t (*vectors)[PTX_MAX_WARPS], nvectors, vectors_room; /* clocks of readers that differ */
 	PtxMbarrier *mbarriers;
@@ -222,6 +229,7 @@ enum { PTX_BY_ITSELF, PTX_BY_COPY = 253, PTX_BY_ASYNC_PROXY = 254 };
 void ptx_check_landed(PtxWarp *w, uint32_t at, unsigned bytes, uint32_t clock, unsigned by);
 bool ptx_check_goal(PtxWarp *w, const PtxInst *i, int lane, uint32_t at,
 		    unsigned bytes); /* that the asynchronous proxy writes */
+bool ptx_known_to_proxy(const PtxWarp *w, uint32_t at); /* what was written there last */
 void ptx_check_object(PtxBlock *b, uint32_t at, unsigned bytes, bool object);
 /* Reads of the pieces of 16 bytes that a product of four warps, from w on, has as operands, until it is over
  * for each of them. */
@@ -251,6 +259,7 @@ PTX_RUNNER(bar);
 PTX_RUNNER(warp_sync);
 PTX_RUNNER(fence);
 PTX_RUNNER(fence_proxy);
+PTX_RUNNER(fence_init);
 
 #define EACH for (int l = 0; l < PTX_LANES; l++)
 #define SLOT(T, slot) ((T *)(void *)(w->file + (slot)))

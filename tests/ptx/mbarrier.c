@@ -23,35 +23,16 @@ typedef struct Copies { /* lanes that arrive when copies of cp.async are there *
 	uint32_t warp, upto, clock, lanes;
 } Copies;
 
-typedef struct Known { /* clocks of warps, and their fences for the asynchronous proxy */
-	uint32_t clock[PTX_MAX_WARPS], proxy[PTX_MAX_WARPS];
-} Known;
-
 struct PtxMbarrier {
 	struct PtxMbarrier *next;
 	uint32_t at, maker, made;          /* its address; by which warp, at what time */
 	uint32_t expected, pending, phase; /* arrivals of a phase, those that are missing */
+	bool fenced;                       /* the asynchronous proxy knows it */
 	int64_t bytes;                     /* announced and not copied */
 	Bulk *bulk;
 	Copies *copies;
-	Known arriving, over; /* of this phase, of those before */
+	PtxKnown arriving, over; /* of this phase, of those before */
 };
-
-/* -- what is known -- */
-
-static void learn(uint32_t *clock, uint32_t *proxy, const uint32_t *new_clock, const uint32_t *new_proxy)
-{
-	for (unsigned v = 0; v < PTX_MAX_WARPS; v++) {
-		clock[v] = new_clock[v] > clock[v] ? new_clock[v] : clock[v];
-		proxy[v] = new_proxy[v] > proxy[v] ? new_proxy[v] : proxy[v];
-	}
-}
-
-/* What the warp does from now on is later than what it has told. */
-static void tick(PtxWarp *w)
-{
-	w->clock[w->number] = ++w->block->clock;
-}
 
 /* -- objects -- */
 
@@ -159,6 +140,12 @@ static void run_init(PtxWarp *w, const PtxInst *i, uint32_t m)
 	}
 }
 
+PTX_RUNNER(fence_init)
+{
+	for (PtxMbarrier *o = w->block->mbarriers; o; o = o->next)
+		o->fenced = o->fenced || o->maker == w->number;
+}
+
 static void run_inval(PtxWarp *w, const PtxInst *i, uint32_t m)
 {
 	PtxBlock *b = w->block;
@@ -185,7 +172,7 @@ static void end_phase(PtxBlock *b, PtxMbarrier *o)
 {
 	o->phase++;
 	o->pending = o->expected;
-	learn(o->over.clock, o->over.proxy, o->arriving.clock, o->arriving.proxy);
+	ptx_learn(o->over.clock, o->over.proxy, o->arriving.clock, o->arriving.proxy);
 	memset(&o->arriving, 0, sizeof o->arriving);
 	for (uint32_t n = 0; n < b->nwarps; n++)
 		if (b->warps[n].state == PTX_WAITING && b->warps[n].barrier == PTX_AT_MBARRIER &&
@@ -261,7 +248,7 @@ static bool arrive(PtxWarp *w, const PtxInst *i, int lane, PtxMbarrier *o, uint3
 		return false;
 	}
 	o->pending -= count;
-	learn(o->arriving.clock, o->arriving.proxy, w->clock, w->proxy);
+	ptx_learn(o->arriving.clock, o->arriving.proxy, w->clock, w->proxy);
 	return true;
 }
 
@@ -284,7 +271,7 @@ static void run_arrive(PtxWarp *w, const PtxInst *i, uint32_t m)
 			return;
 		settle(w->block, o, false);
 	}
-	tick(w);
+	ptx_tick(w);
 	if (i->d)
 		ptx_put(w, i->d, state, 8, m);
 }
@@ -321,7 +308,7 @@ static void run_copies_arrive(PtxWarp *w, const PtxInst *i, uint32_t m)
 	}
 	for (uint32_t left = m; left; left &= left - 1)
 		settle(w->block, find(w, i, __builtin_ctz(left), at[__builtin_ctz(left)]), false);
-	tick(w);
+	ptx_tick(w);
 }
 
 /* -- waiting -- */
@@ -354,7 +341,7 @@ static void run_wait(PtxWarp *w, const PtxInst *i, uint32_t m)
 			settle(w->block, o, true);
 		if (is_over(w, i, l, o)) {
 			over |= 1u << l;
-			learn(w->clock, w->proxy, o->over.clock, o->over.proxy);
+			ptx_learn(w->clock, w->proxy, o->over.clock, o->over.proxy);
 		} else if (i->n) { /* again when the phase is over */
 			w->state = PTX_WAITING;
 			w->barrier = PTX_AT_MBARRIER;
@@ -363,7 +350,7 @@ static void run_wait(PtxWarp *w, const PtxInst *i, uint32_t m)
 			return;
 		}
 	}
-	tick(w);
+	ptx_tick(w);
 	ptx_put_pred(w, i->d, over, m);
 	w->yields = over != m;
 }
@@ -418,6 +405,13 @@ static void run_bulk(PtxWarp *w, const PtxInst *i, uint32_t m)
 
 		if (!o || !check_bulk(w, i, l, to[l], from, bytes))
 			return;
+		if (!o->fenced && !ptx_known_to_proxy(w, o->at)) {
+			ptx_finding(w, i, l, PTX_LAUNCH_FAILED,
+				    "the mbarrier at %#x was made with no fence.mbarrier_init or "
+				    "fence.proxy.async behind it",
+				    o->at);
+			return;
+		}
 		c = made(sizeof *c);
 		*c = (Bulk){o->bulk, from, (uint32_t)to[l], bytes, w->number, w->clock[w->number]};
 		o->bulk = c;
@@ -430,7 +424,7 @@ static void run_bulk(PtxWarp *w, const PtxInst *i, uint32_t m)
 		}
 		settle(w->block, o, false);
 	}
-	tick(w);
+	ptx_tick(w);
 }
 
 /* -- decoding -- */

@@ -153,6 +153,8 @@ static void images(void)
 	CHECK(cuModuleLoadDataEx(&module, "no module", 0, NULL, NULL) == CUDA_ERROR_INVALID_IMAGE);
 	CHECK(cuModuleLoadDataEx(&module, ".version 9.5\n.target sm_75\n", 0, NULL, NULL) ==
 	      CUDA_ERROR_UNSUPPORTED_PTX_VERSION);
+	/* newer devices do not have what is of 9.0 alone, nor have older ones */
+	CHECK(cuModuleLoadDataEx(&module, ".version 8.0\n.target sm_90a\n", 0, NULL, NULL) == CUDA_ERROR_INVALID_PTX);
 	CHECK(cuModuleLoadDataEx(&module, ".version 7.0\n.target sm_75\n.entry k( {", 0, NULL, NULL) ==
 	      CUDA_ERROR_INVALID_PTX);
 }

@@ -23,7 +23,7 @@
 #define COPIED                   "\tcp.async.mbarrier.arrive.noinc.shared.b64 [full];\n"
 #define EXPECT(n)                "\tmbarrier.arrive.expect_tx.shared.b64 _, [full], " #n ";\n"
 #define BULK_OF(bytes)                                                                                       \
-	"\tcp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%row], [%begin], " bytes           \
+	"\tcp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%row], [%begin], " bytes       \
 	", [full];\n"
 #define BULK(n) BULK_OF(#n)
 
@@ -61,6 +61,9 @@ static const TestKernel kernels[] = {
 			   "[%begin+256], 256, [full];\nthere:\n" WAIT("0") READ RESULT},
 	{"bulk_not_waited", FAILED, 256,
 	 INIT(1) MADE PRODUCER "\t@!%one bra out;\n" EXPECT(512) BULK(512) CONSUMER READ RESULT OUT},
+	{"bulk_no_fence", FAILED, 128, INIT(1) "\tbar.sync 0;\n\t@!%one bra there;\n" EXPECT(512) BULK(512) "there:\n" WAIT("0")},
+	{"good_bulk_fence", 0, 128,
+	 INIT(1) "\tfence.proxy.async;\n\tbar.sync 0;\n\t@!%one bra there;\n" EXPECT(512) BULK(512) "there:\n" WAIT("0") READ RESULT},
 	{"bulk_too_short", FAILED, 256,
 	 INIT(1) MADE PRODUCER "\t@!%one bra out;\n" EXPECT(512) BULK(496) CONSUMER WAIT("0")
 		 READ RESULT OUT},
@@ -78,6 +81,10 @@ static const TestKernel kernels[] = {
 		      "\tmov.u32 %u, 500;\n" EXPECT(500) BULK_OF("%u") "there:\n" WAIT("0")},
 	{"bulk_outside", CUDA_ERROR_ILLEGAL_ADDRESS, 128,
 	 INIT(1) MADE "\t@!%one bra there;\n" EXPECT(2048) BULK(2048) "there:\n" WAIT("0")},
+	{"good_named", 0, 256,
+	 PRODUCER WRITE "\tbar.arrive 1, 256;\n" CONSUMER "\tbar.sync 1, 256;\n" READ RESULT OUT},
+	{"named_late", FAILED, 256,
+	 PRODUCER WRITE "\tbar.arrive 1, 256;\n" WRITE CONSUMER "\tbar.sync 1, 256;\n" READ RESULT OUT},
 	{"not_waited", FAILED, 256, INIT(128) MADE PRODUCER WRITE ARRIVE CONSUMER READ RESULT OUT},
 	{"arrives_before", FAILED, 256,
 	 INIT(128) MADE PRODUCER ARRIVE WRITE CONSUMER WAIT("0") READ RESULT OUT},

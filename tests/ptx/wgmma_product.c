@@ -237,35 +237,39 @@ static void gather_a(const PtxWarp *first, const PtxInst *i, const PtxWgmma *s, 
 
 /* -- sums -- */
 
-enum { WARP_ROWS = PTX_WGMMA_ROWS / PTX_WGMMA_WARPS };
+enum { WARP_ROWS = PTX_WGMMA_ROWS / PTX_WGMMA_WARPS, TOGETHER = 4 };
 
 typedef struct Sums {
 	float at[WARP_ROWS][PTX_WGMMA_COLS];
 } Sums;
 
-/* The first element that register r of lane l holds. */
-static inline float *element(Sums *d, unsigned type, unsigned r, unsigned l)
+/* The first element that register r of lane 0 holds; what lane l has is apart(l) further on. */
+static inline float *element(Sums *d, unsigned type, unsigned r)
 {
 	const unsigned pair = type == PTX_F16 ? r : r / 2, second = type == PTX_F16 ? 0 : r % 2;
 
-	return &d->at[l / 4 + pair % 2 * 8][pair / 2 * TILE + l % 4 * 2 + second];
+	return &d->at[pair % 2 * 8][pair / 2 * TILE + second];
+}
+
+static inline unsigned apart(unsigned l)
+{
+	return l / 4 * PTX_WGMMA_COLS + l % 4 * 2;
 }
 
 static void gather_sums(const PtxWarp *w, const PtxInst *i, const PtxWgmma *s, Sums *d)
 {
 	for (unsigned r = 0; r < s->sums; r++) {
 		const uint32_t *reg = SLOT(const uint32_t, i->list[r]);
+		float *to = element(d, s->type[0], r);
 
-		for (unsigned l = 0; l < PTX_LANES; l++) {
-			float *to = element(d, s->type[0], r, l);
-
-			if (s->type[0] == PTX_F32) {
-				*to = ptx_bits_f32(reg[l]);
-			} else {
-				to[0] = ptx_f16_to_f32((uint16_t)reg[l]);
-				to[1] = ptx_f16_to_f32((uint16_t)(reg[l] >> 16));
+		if (s->type[0] == PTX_F32)
+			for (unsigned l = 0; l < PTX_LANES; l++)
+				to[apart(l)] = ptx_bits_f32(reg[l]);
+		else
+			for (unsigned l = 0; l < PTX_LANES; l++) {
+				to[apart(l)] = ptx_f16_to_f32((uint16_t)reg[l]);
+				to[apart(l) + 1] = ptx_f16_to_f32((uint16_t)(reg[l] >> 16));
 			}
-		}
 	}
 }
 
@@ -278,40 +282,47 @@ static uint32_t added(uint32_t old, float sum, bool keep, bool saturate)
 					       : (uint32_t)exact;
 }
 
+static uint32_t float_bits(float sum)
+{
+	return sum != sum ? 0x7fffffff : ptx_f32_bits(sum);
+}
+
 static void scatter_sums(PtxWarp *w, const PtxInst *i, const PtxWgmma *s, Sums *d, bool keep)
 {
 	for (unsigned r = 0; r < s->sums; r++) {
 		uint32_t *reg = SLOT(uint32_t, i->list[r]);
+		const float *from = element(d, s->type[0], r);
 
-		for (unsigned l = 0; l < PTX_LANES; l++) {
-			const float *sum = element(d, s->type[0], r, l);
-
-			if (s->type[0] == PTX_F16)
-				reg[l] = (uint32_t)ptx_f64_to_f16(sum[0]) | (uint32_t)ptx_f64_to_f16(sum[1])
-										    << 16;
-			else if (bytes_of(s))
-				reg[l] = added(reg[l], *sum, keep, i->flags & PTX_SAT);
-			else
-				reg[l] = *sum != *sum ? 0x7fffffff : ptx_f32_bits(*sum);
-		}
+		if (s->type[0] == PTX_F32)
+			for (unsigned l = 0; l < PTX_LANES; l++)
+				reg[l] = float_bits(from[apart(l)]);
+		else if (s->type[0] == PTX_F16)
+			for (unsigned l = 0; l < PTX_LANES; l++)
+				reg[l] = (uint32_t)ptx_f64_to_f16(from[apart(l)]) |
+					 (uint32_t)ptx_f64_to_f16(from[apart(l) + 1]) << 16;
+		else
+			for (unsigned l = 0; l < PTX_LANES; l++)
+				reg[l] = added(reg[l], from[apart(l)], keep, i->flags & PTX_SAT);
 	}
 }
 
+/* A few rows at a time: their sums do not wait for each other. */
 static void multiply(const PtxWgmma *s, unsigned warp, const Operands *o, Sums *d)
 {
-	for (unsigned r = 0; r < WARP_ROWS; r++) {
-		const float *a = o->a[WARP_ROWS * warp + r];
-
+	for (unsigned r = 0; r < WARP_ROWS; r += TOGETHER)
 		for (unsigned t = 0; t < s->cols / TILE; t++) {
-			float sum[TILE];
+			float sum[TOGETHER][TILE];
 
-			memcpy(sum, &d->at[r][t * TILE], sizeof sum);
+			for (unsigned q = 0; q < TOGETHER; q++)
+				memcpy(sum[q], &d->at[r + q][t * TILE], sizeof sum[q]);
 			for (unsigned k = 0; k < s->depth; k++)
-				for (unsigned c = 0; c < TILE; c++)
-					sum[c] += a[k] * o->b[t][k][c];
-			memcpy(&d->at[r][t * TILE], sum, sizeof sum);
+				for (unsigned q = 0; q < TOGETHER; q++)
+					for (unsigned c = 0; c < TILE; c++)
+						sum[q][c] +=
+							o->a[WARP_ROWS * warp + r + q][k] * o->b[t][k][c];
+			for (unsigned q = 0; q < TOGETHER; q++)
+				memcpy(&d->at[r + q][t * TILE], sum[q], sizeof sum[q]);
 		}
-	}
 }
 
 /* Whether D counts, the same for all threads; false after a finding. */
