@@ -331,7 +331,7 @@ static void unit_outputs(Mma *m, int unit, LLVMValueRef row, LLVMValueRef column
 		DevicePosition p;
 		DeviceIf there;
 
-		in = device_output_inside(t, &at, column);
+		in = device_output_inside(t, &at, column, true);
 		p = device_position(t, at);
 		p.border = t->border ? device_border_at(t, &p) : NULL;
 		if (in)
