@@ -44,7 +44,7 @@ int mma_adjacent(const Mma *m)
 	const KContract *c = m->t.c;
 	int most = MOST / stored_bytes(m), n;
 
-	if (c->b.kept || device_border_classes(c) < 0 || length_of(m) * m->mt * m->nt * QUAD > MOST_LENGTH)
+	if (c->b.kept || device_border_classes(c) != 0 || length_of(m) * m->mt * m->nt * QUAD > MOST_LENGTH)
 		return 2;
 	while (most > 2 * m->nt)
 		most /= 2;
