@@ -227,14 +227,15 @@ static LLVMValueRef is_slice(Mma *m, LLVMIntPredicate how, int slice)
 	return LLVMBuildICmp(m->t.e->b, how, device_opaque(m->t.e, m->t.slice), emit_index(m->t.e, slice), "");
 }
 
-/* Where the thread's first quad lies of what slice `from` gives slice `to`, in shared memory.  The quads behind it lie `shared_step` apart. */
+/* Where the thread's first quad lies of what slice `from` gives slice `to`, in shared memory; the quads behind it lie given_step() apart.  Places
+ * are not to be in registers while products are made. */
 static LLVMValueRef given_at(const Mma *m, LLVMValueRef from, int to)
 {
 	Emit *e = m->t.e;
 	LLVMValueRef above = LLVMBuildICmp(e->b, LLVMIntSGT, from, emit_index(e, to), ""), at;
 
 	from = LLVMBuildSelect(e->b, above, tile_addc(e, from, -1), from, "");
-	at = tile_mul(e, tile_add(e, tile_mul(e, from, m->t.threads), m->t.thread), QUAD);
+	at = tile_mul(e, tile_add(e, tile_mul(e, from, m->t.threads), device_opaque(e, m->t.thread)), QUAD);
 	return device_word(e, at);
 }
 
@@ -252,7 +253,7 @@ static void give_sums(Mma *m)
 		LLVMValueRef at;
 
 		device_if(e, &other, is_slice(m, LLVMIntNE, to));
-		at = given_at(m, m->t.slice, to);
+		at = given_at(m, device_opaque(e, m->t.slice), to);
 		for (int u = first_unit(m, to); u < first_unit(m, to + 1); u++)
 			for (int h = 0; h < HALVES; h++)
 				for (int k = 0; k < m->adjacent; k += QUAD)
@@ -288,7 +289,7 @@ static LLVMValueRef kept_at(Mma *m, LLVMValueRef part)
 	Emit *e = m->t.e;
 	LLVMValueRef at = tile_add(e, tile_mul(e, m->t.tile, m->t.parts), part);
 
-	at = tile_add(e, tile_mul(e, at, (int64_t)m->t.rows * m->t.columns / QUAD), m->t.thread);
+	at = tile_add(e, tile_mul(e, at, (int64_t)m->t.rows * m->t.columns / QUAD), device_opaque(e, m->t.thread));
 	return LLVMBuildInBoundsGEP2(e->b, quad_type(m), e->scratch, &at, 1, "");
 }
 
@@ -340,7 +341,7 @@ static void unit_outputs(Mma *m, int unit, LLVMValueRef row, LLVMValueRef column
 		DevicePosition p;
 		DeviceIf there;
 
-		in = device_output_inside(t, &at, column);
+		in = device_output_inside(t, &at, column, true);
 		p = device_position(t, at);
 		p.border = t->border ? device_border_at(t, &p) : NULL;
 		if (in)

@@ -281,7 +281,7 @@ static bool reads_rows(const DeviceTile *t)
 	return false;
 }
 
-LLVMValueRef device_output_inside(DeviceTile *t, LLVMValueRef *row, LLVMValueRef column)
+LLVMValueRef device_output_inside(DeviceTile *t, LLVMValueRef *row, LLVMValueRef column, bool repeats)
 {
 	Emit *e = t->e;
 	LLVMValueRef in = NULL, there, last;
@@ -289,7 +289,7 @@ LLVMValueRef device_output_inside(DeviceTile *t, LLVMValueRef *row, LLVMValueRef
 	if (t->pitch_x) {
 		in = LLVMBuildICmp(e->b, LLVMIntSLT, *row, t->all_rows, "");
 		in = LLVMBuildAnd(e->b, in, is_output(t, *row), "");
-	} else if (!whole_rows(t) && reads_rows(t)) {
+	} else if (!whole_rows(t) && (!repeats || reads_rows(t))) {
 		in = LLVMBuildICmp(e->b, LLVMIntSLT, *row, t->all_rows, "");
 	} else if (!whole_rows(t)) {
 		last = tile_addc(e, t->all_rows, -1);

@@ -358,7 +358,7 @@ static void finish_direct(Pixels *p)
 	device_output_columns(&m->t, column, 2);
 	for (int i = 0; i < m->t.rows / 4; i++) { /* rows of the thread: two of each eight */
 		row = tile_addc(e, first, i / 2 * 8 + i % 2);
-		in = device_output_inside(&m->t, &row, column);
+		in = device_output_inside(&m->t, &row, column, false);
 		if (in)
 			device_if(e, &there, in);
 		at = device_position(&m->t, row);

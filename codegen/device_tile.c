@@ -289,7 +289,7 @@ static void output_at(DeviceTile *t, int slices, LLVMValueRef first, int n, LLVM
 
 	row = tile_add(e, t->row, tile_add(e, row, first));
 	column = tile_add(e, t->column, column);
-	in = device_output_inside(t, &row, column);
+	in = device_output_inside(t, &row, column, false);
 	if (in)
 		device_if(e, &there, in);
 	p = device_position(t, row);

@@ -134,8 +134,8 @@ bool device_columns_adjacent(const DeviceTile *t);
 int device_output_lanes(const DeviceTile *t, int most);
 LLVMValueRef device_outputs_aligned(DeviceTile *t, int n);
 /* Is the row, and the first column of some, one of the result?  NULL: always.  Rows behind the last one may become that: their sums are its
- * sums, too, as device_row() has it, and it may be stored several times if nothing is read that could lie there. */
-LLVMValueRef device_output_inside(DeviceTile *t, LLVMValueRef *row, LLVMValueRef column);
+ * sums, too, as device_row() has it, and it may be stored several times, where the caller `repeats`, if nothing is read that could lie there. */
+LLVMValueRef device_output_inside(DeviceTile *t, LLVMValueRef *row, LLVMValueRef column, bool repeats);
 /* What is the same for all rows of n columns, from `column` on, is there for all outputs until the end. */
 void device_output_columns(DeviceTile *t, LLVMValueRef column, int n);
 void device_output_columns_end(DeviceTile *t);
