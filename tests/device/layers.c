@@ -82,7 +82,7 @@ static char *physical(MloArena *a, const MloValue *v, const MloTensor *t, size_t
 {
 	const int64_t block = v->layout.block ? v->layout.block : 1, storage = mlo_value_storage(v);
 	const int64_t channels = v->layout.block ? t->dim[1] : 1, images = v->layout.block ? t->dim[0] : 1;
-	const int64_t blocks = (channels + block - 1) / block, each = mlo_tensor_elems(t) / (images * channels ? images * channels : 1);
+	const int64_t blocks = (channels + block - 1) / block, each = mlo_tensor_elems(t) / (images * channels > 0 ? images * channels : 1);
 	char *to;
 
 	if (mlo_elem_bits(mlo_value_elem(v)) < 8) { /* several of a byte */
