@@ -91,8 +91,8 @@ static MlrtStatus module_failed(DeviceModel *d, const MlrtModel *m, CuResult r, 
 	if (r == CU_UNSUPPORTED_PTX || r == CU_NO_JIT)
 		return mlrt_fail(err, MLRT_ERR_DRIVER, "variant '%.80s' is PTX %d.%d, which the driver, of CUDA %d.%d, does not take: install a newer one (%s)",
 				 variant, version / 10, version % 10, d->cu->version / 1000, d->cu->version % 1000 / 10, text);
-	return mlrt_fail(err, MLRT_ERR_FORMAT, "variant '%.80s': the driver makes no code of its PTX: %.100s: %.*s", variant, text,
-			 (int)strcspn(log, "\n"), log);
+	return mlrt_fail(err, MLRT_ERR_FORMAT, "variant '%.80s': the driver makes no code of its PTX: %.100s%s%.*s", variant, text,
+			 log[0] ? ": " : "", (int)strcspn(log, "\n"), log);
 }
 
 static MlrtStatus load_module(DeviceModel *d, const MlrtModel *m, MlrtError *err)
@@ -193,7 +193,7 @@ static MlrtStatus open_device(DeviceModel *d, const MlrtModel *m, MlrtError *err
 	CuResult r;
 
 	if (have == 0)
-		return mlrt_fail(err, MLRT_ERR_NO_DEVICE, "there is no device %d, there are %d", d->ordinal, d->cu->ndevices);
+		return mlrt_fail(err, MLRT_ERR_NO_DEVICE, "there is no device %d: the driver counts %d, from 0 on", d->ordinal, d->cu->ndevices);
 	d->cu->device_get(&d->device, d->ordinal);
 	if (d->cu->device_name(d->name, sizeof d->name, d->device) != CU_OK)
 		d->name[0] = 0;

@@ -6,6 +6,7 @@
 # MLOPT_ONNX_CASES names the folder with the folders of cases (node, simple, ...); without it that of Debian's
 # libonnx-testdata is used, and the newer cases in the archive that MLOPT_CONFORMANCE names, else in
 # ../shared/conformance, unpacked in the build folder.  Compiled objects are kept there, too: a second run is faster.
+test "$MLRT_CUDA_LIBRARY" || export MLRT_CUDA_LIBRARY="$BUILD/.libs/libmlopt_rt_cuda.so"
 old=${MLOPT_ONNX_CASES:-/usr/share/libonnx-testdata/data}
 archive=${MLOPT_CONFORMANCE:-$SRC/../shared/conformance/onnx-1.23-backend.tar.xz}
 new=$BUILD/tests/conform/onnx-1.23

@@ -1,12 +1,12 @@
 /* tests/conform/run.c -- runs the ONNX backend cases of folders and compares with what is expected.
  *
- * usage: run [--runner reference|native|aarch64|sm_80] [--cache DIRECTORY] [--case NAME] [--every N] [--print]
+ * usage: run [--runner reference|native|aarch64|sm_75|sm_80|sm_90] [--cache DIRECTORY] [--case NAME] [--every N] [--print]
  *            [--list FILE]... [--facts FILE] [LABEL=]DIRECTORY...
  *
  * Runners: reference, the executor of the IR; native, a package for this machine, optimised and run
  * by the runtime; aarch64, one for a level of Arm (tests/support/levels.def; the case's name says which), run by the
- * program that MLOPT_TEST_RUNNER names under an emulator; sm_80, one for a GPU, run by the driver that is found: a real
- * one, or that of the tests (tests/ptx).
+ * program that MLOPT_TEST_RUNNER names under an emulator; sm_75, sm_80, sm_90, one for a GPU, run by the driver that is
+ * found: a real one, or that of the tests (tests/ptx).
  * --cache keeps the objects that are compiled.  --every N takes every Nth case of a directory.
  *
  * A directory holds one folder per case: model.onnx, test_data_set_0/input_0.pb, output_0.pb, ...; or
@@ -76,6 +76,7 @@ static const char *cache;     /* of objects, or NULL */
 static const char *manifest;  /* of the last package that was run here, or NULL */
 static const char *scratch;   /* folder for files of emulated runs */
 static const char *emulator;
+static const char *gpu;       /* target */
 
 /* "NAME=1x3x8x8" for an input whose rank the model does not tell: compiled models want to know it. */
 static const char *shape_text(MloArena *a, const MloValue *v, const MloTensor *t)
@@ -151,7 +152,7 @@ static MloStatus run_aarch64(const Run *r, MloTensor **out, MloDiag *d)
 
 static MloStatus run_gpu(const Run *r, MloTensor **out, MloDiag *d)
 {
-	return run_compiled(r, &(RunHow){.target = "sm_80", .level = 2, .threads = 1, .cache = cache,
+	return run_compiled(r, &(RunHow){.target = gpu, .level = 2, .threads = 1, .cache = cache,
 	                                 .manifest = &manifest}, out, d);
 }
 
@@ -186,7 +187,9 @@ static const struct How {
 	{"reference", run_reference, false, NULL},
 	{"native", run_native, false, NULL},
 	{"aarch64", run_aarch64, true, find_emulator},
+	{"sm_75", run_gpu, false, find_gpu},
 	{"sm_80", run_gpu, false, find_gpu},
+	{"sm_90", run_gpu, false, find_gpu},
 };
 
 static bool exists(const char *path)
@@ -597,6 +600,7 @@ static int options(Session *s, int argc, char **argv)
 	for (size_t k = 0; k < sizeof runners / sizeof *runners; k++)
 		if (strcmp(runner, runners[k].name) == 0)
 			s->how = &runners[k];
+	gpu = runner;
 	if (facts && !(s->facts = fopen(facts, "w"))) {
 		fprintf(stderr, "conform: %s: %s\n", facts, strerror(errno));
 		return 0;

@@ -169,6 +169,11 @@ void cu_stats_launch(CuKernelStats *s);
 void cu_stats_add(const PtxModule *m, const PtxCount *counts); /* what a module's kernels have done */
 void cu_report(void);
 
+/* Who opens a driver has types of its own for what handles stand for: calls are right by the ABI alone. */
+#if defined(__clang__) && __has_attribute(no_sanitize)
+#define CU_API __attribute__((visibility("default"), no_sanitize("function")))
+#else
 #define CU_API __attribute__((visibility("default")))
+#endif
 
 #endif
