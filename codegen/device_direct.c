@@ -221,6 +221,17 @@ static void end_loop(Emit *e, EmitLoop *l)
 		emit_end(e, l);
 }
 
+/* Of many terms, whose number is known, ptxas would make one row, with more loads on their way than there are registers. */
+static void end_terms(Direct *d, EmitLoop *l)
+{
+	enum { MANY = 32, AT_A_TIME = 8 };
+
+	if (d->c->nk > MANY && !d->e->team->rare)
+		device_end_unrolled(d->e, l, AT_A_TIME);
+	else
+		end_loop(d->e, l);
+}
+
 static void sum_terms(Direct *d)
 {
 	Emit *e = d->e;
@@ -238,7 +249,7 @@ static void sum_terms(Direct *d)
 	device_if(e, &i, LLVMBuildAnd(e->b, in_y, in_x, ""));
 	pixel = add(e, d->a_at, add(e, mul(e, iy, c->a.y), mul(e, ix, c->a.x)));
 	term(d, pixel, tap, emit_for(e, &lk, zero, num(e, c->nk), one, "k"));
-	end_loop(e, &lk);
+	end_terms(d, &lk);
 	device_endif(e, &i);
 	end_loop(e, &lx);
 	end_loop(e, &ly);

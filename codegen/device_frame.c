@@ -200,19 +200,35 @@ LLVMValueRef device_dynamic_shared(Emit *e)
 }
 
 /* (LLVM Language Reference, llvm.loop.) */
-void device_end_long(Emit *e, EmitLoop *l)
+static void end_told(Emit *e, EmitLoop *l, LLVMMetadataRef how)
 {
-	static const char disable[] = "llvm.loop.unroll.disable";
-	LLVMMetadataRef word = LLVMMDStringInContext2(e->ctx, disable, sizeof disable - 1), part[2], loop;
+	LLVMMetadataRef part[2], loop;
 	LLVMBasicBlockRef latch = LLVMGetInsertBlock(e->b);
 
 	part[0] = LLVMTemporaryMDNode(e->ctx, NULL, 0); /* becomes the node itself */
-	part[1] = LLVMMDNodeInContext2(e->ctx, &word, 1);
+	part[1] = how;
 	loop = LLVMMDNodeInContext2(e->ctx, part, 2);
 	LLVMMetadataReplaceAllUsesWith(part[0], loop);
 	emit_end(e, l);
 	LLVMSetMetadata(LLVMGetBasicBlockTerminator(latch), LLVMGetMDKindIDInContext(e->ctx, "llvm.loop", 9),
 	                LLVMMetadataAsValue(e->ctx, loop));
+}
+
+void device_end_long(Emit *e, EmitLoop *l)
+{
+	static const char disable[] = "llvm.loop.unroll.disable";
+	LLVMMetadataRef word = LLVMMDStringInContext2(e->ctx, disable, sizeof disable - 1);
+
+	end_told(e, l, LLVMMDNodeInContext2(e->ctx, &word, 1));
+}
+
+void device_end_unrolled(Emit *e, EmitLoop *l, unsigned times)
+{
+	static const char count[] = "llvm.loop.unroll.count";
+	LLVMMetadataRef how[2] = {LLVMMDStringInContext2(e->ctx, count, sizeof count - 1)};
+
+	how[1] = LLVMValueAsMetadata(LLVMConstInt(LLVMInt32TypeInContext(e->ctx), times, false));
+	end_told(e, l, LLVMMDNodeInContext2(e->ctx, how, 2));
 }
 
 LLVMValueRef device_static_shared(Emit *e, LLVMTypeRef t, const char *name)

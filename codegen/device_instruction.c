@@ -35,6 +35,16 @@ LLVMValueRef device_halves(Emit *e, LLVMValueRef v, MloElem elem)
 	return LLVMBuildBitCast(e->b, words, LLVMVectorType(i16, (unsigned)n), "");
 }
 
+void device_settle(Emit *e)
+{
+	static const char text[] = "pmevent 0;";
+	LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(e->ctx), NULL, 0, false);
+	LLVMValueRef code = LLVMGetInlineAsm(type, text, sizeof text - 1, "~{memory}", strlen("~{memory}"), true, false,
+	                                     LLVMInlineAsmDialectATT, false);
+
+	LLVMBuildCall2(e->b, type, code, NULL, 0, "");
+}
+
 /* -- copies ------------------------------------------------------------------------------------------ */
 
 /* LLVM's intrinsic takes no addresses of two sizes. */

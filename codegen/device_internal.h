@@ -42,6 +42,7 @@ LLVMValueRef device_special(Emit *e, const char *name); /* a special register, a
 LLVMValueRef device_dynamic_shared(Emit *e);            /* where the block's dynamic shared memory begins: ptr addrspace(3) */
 /* As emit_end(), of a loop that has enough in a row: nobody unrolls it, nor does ptxas, which would spill registers for it. */
 void device_end_long(Emit *e, EmitLoop *l);
+void device_end_unrolled(Emit *e, EmitLoop *l, unsigned times); /* the same, but that so many turns become one */
 LLVMValueRef device_static_shared(Emit *e, LLVMTypeRef t, const char *name);
 /* Is all that k computes with indices within 32 bits? */
 bool device_index_fits(const MloKernel *k);
@@ -58,6 +59,9 @@ LLVMValueRef device_opaque(Emit *e, LLVMValueRef v);
 /* f32 as the bits of f16 or bf16, rounded to nearest, halves to even: two by an instruction, from capability 8.0 on; NULL: there is none
  * that is better than what LLVM makes. */
 LLVMValueRef device_halves(Emit *e, LLVMValueRef v, MloElem elem);
+/* What is before this place is issued before what is behind it: ptxas moves nothing across an event of the performance monitor, which
+ * is nothing to anybody else.  (Across barriers it moves what does not touch memory.) */
+void device_settle(Emit *e);
 /* cp.async of 16 bytes (PTX ISA), of which only the first `bytes` are read, NULL: all, and the rest becomes zeros.  to, from: and so many
  * bytes behind. */
 void device_copy_piece(Emit *e, LLVMValueRef to, int64_t to_behind, LLVMValueRef from, int64_t from_behind, LLVMValueRef bytes);

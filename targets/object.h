@@ -37,6 +37,7 @@ MloStatus mlo_ptx_join(const MloTarget *t, const MloBytes *text, size_t n, MloBy
  * makes of a module for the capability of t, and what -v says (malloc'ed, NUL-terminated; `cubin` or `said` may be NULL). */
 MloStatus mlo_ptxas(const MloTarget *t, const MloBytes *module, MloBytes *cubin, MloBytes *said, MloDiag *d) MLO_CHECKED;
 bool mlo_ptxas_found(void);
+MloStatus mlo_ptxas_version(MloBytes *said, MloDiag *d) MLO_CHECKED; /* text; malloc'ed */
 /* What it says of an entry and the functions that this calls. */
 typedef struct MloPtxasEntry {
 	char name[128];

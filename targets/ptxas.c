@@ -48,17 +48,21 @@ static MloStatus assemble(const Assembly *x, const char *ptxas, const MloTarget 
 	return mlo_error(d, MLO_ERR_TARGET, "%s: '%s' does not take the PTX: %s", t->name, ptxas, text);
 }
 
+static MloStatus no_ptxas(MloDiag *d)
+{
+	mlo_error(d, MLO_ERR_TARGET, "there is no 'ptxas' to assemble with");
+	mlo_hint(d, "it is part of CUDA's toolkit; the variable MLOPT_PTXAS names it where it is elsewhere");
+	return MLO_ERR_TARGET;
+}
+
 MloStatus mlo_ptxas(const MloTarget *t, const MloBytes *module, MloBytes *cubin, MloBytes *said, MloDiag *d)
 {
 	const char *ptxas = find_ptxas();
 	Assembly x;
 	MloStatus st;
 
-	if (!ptxas) {
-		mlo_error(d, MLO_ERR_TARGET, "%s: there is no 'ptxas' to assemble with", t->name);
-		mlo_hint(d, "it is part of CUDA's toolkit; the variable MLOPT_PTXAS names it where it is elsewhere");
-		return MLO_ERR_TARGET;
-	}
+	if (!ptxas)
+		return no_ptxas(d);
 	MLO_TRY(mlo_tool_dir(x.dir, sizeof x.dir, d));
 	snprintf(x.in, sizeof x.in, "%s/module.ptx", x.dir);
 	snprintf(x.out, sizeof x.out, "%s/module.cubin", x.dir);
@@ -75,6 +79,25 @@ MloStatus mlo_ptxas(const MloTarget *t, const MloBytes *module, MloBytes *cubin,
 	unlink(x.out);
 	unlink(x.log);
 	rmdir(x.dir);
+	return st;
+}
+
+MloStatus mlo_ptxas_version(MloBytes *said, MloDiag *d)
+{
+	const char *ptxas = find_ptxas();
+	char *argv[] = {"ptxas", "--version", NULL}, dir[4096], log[4200];
+	MloStatus st;
+	int status;
+
+	if (!ptxas)
+		return no_ptxas(d);
+	MLO_TRY(mlo_tool_dir(dir, sizeof dir, d));
+	snprintf(log, sizeof log, "%s/log", dir);
+	st = mlo_tool_run(ptxas, argv, log, &status, d);
+	if (st == MLO_OK)
+		st = mlo_tool_read(log, said, d);
+	unlink(log);
+	rmdir(dir);
 	return st;
 }
 

@@ -1,33 +1,36 @@
 /* tests/gpu/assemble.c -- every kernel of every model is taken by NVIDIA's assembler, for each capability, and contractions keep
  * what they work on in registers.
  *
- * usage: assemble [--target NAME]... [--precision NAME]... [--all] [NAME...].  Models are those of the list MLOPT_MODEL_LIST
- * (tests/support/models.h), with the sizes of what was recorded, and once more with those that they leave open, if any.  Precisions: those
- * of mlopt compile, and int8: quantised, with ranges that nobody has measured, which code does not depend on.  Without --all (or
- * MLOPT_TEST_LEVELS=all) small models alone, each for one target at one precision, in turn.  MLOPT_TEST_PART ("I/N"): each Nth model from I on.  A module that was
- * assembled before is not assembled again. */
+ * usage: assemble [--target NAME]... [--precision NAME]... [--all] [--kernels] [NAME...].  Models are those of the list
+ * MLOPT_MODEL_LIST (tests/support/models.h), with the sizes of what was recorded, and once more with those that they leave open, if any.
+ * Precisions: those of mlopt compile, and int8: quantised, with ranges that nobody has measured, which code does not depend on.  Without
+ * --all (or MLOPT_TEST_LEVELS=all) small models alone, each for two targets, each of these at one precision, in turn.  --kernels: a line
+ * for each of them.  MLOPT_TEST_PART ("I/N"): each Nth model from I on.  Kernels that are equal are assembled once; MLOPT_ASSEMBLED names a
+ * file that keeps what was found for the next run, which then assembles what has changed. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
+#include "tests/gpu/assembled.h"
 #include "tests/support/models.h"
 #include "tools/compile.h"
 
-enum { MOST = 8, SMALL_NODES = 90, MOST_MODULES = 4096 };
+enum { MOST = 8, SMALL_NODES = 90 };
 
 typedef struct Assemble {
 	const char *target[MOST], *precision[MOST];
 	int ntargets, nprecisions, part, parts, number, turn;
-	bool all;
+	bool all, kernels;
 	const char *model, *cache;
-	uint64_t module[MOST_MODULES]; /* hashes of those that were assembled */
+	Assembled known;
 	size_t nmodules, nkernels;
 	Score score;
 	/* of the one at hand */
 	const MloTarget *t;
+	const MloVariant *v;
 	const char *how;
-	bool done, bad;
+	size_t entries;
+	bool bad;
 	MloDiag d;
 } Assemble;
 
@@ -45,55 +48,47 @@ static const MloStepInfo *step_of(const MloVariant *v, const char *entry)
 	return NULL;
 }
 
-static void check_entry(Assemble *x, const MloVariant *v, const MloPtxasEntry *e)
+static void print_entry(const char *what, const Assemble *x, const MloStepInfo *s, const MloPtxasEntry *e)
 {
-	const MloStepInfo *s = step_of(v, e->name);
+	printf("%s %s %s: %s (%s, %s of %s, %s): %u bytes spilled, %u of stack, %u registers, %u threads\n",
+	       what, x->model, x->how, e->name, mlo_tier_name[s->tier], s->name, s->shape, s->schedule,
+	       e->spilled, e->stack, e->registers, s->launch->threads);
+}
+
+static void check_entry(void *user, const MloPtxasEntry *e)
+{
+	Assemble *x = user;
+	const MloStepInfo *s = step_of(x->v, e->name);
 
 	x->nkernels++;
+	x->entries++;
 	if (!s) {
 		printf("FAIL %s %s: %s is the kernel of no step\n", x->model, x->how, e->name);
 		x->bad = true;
 	} else if (s->tier == MLO_TIER_CONTRACT && e->spilled) {
-		printf("FAIL %s %s: %s (%s of %s, %s): %u bytes spilled, %u registers, %u threads\n", x->model, x->how, e->name,
-		       s->name, s->shape, s->schedule, e->spilled, e->registers, s->launch->threads);
+		print_entry("FAIL", x, s, e);
 		x->bad = true;
+	} else if (x->kernels) {
+		print_entry("kernel", x, s, e);
 	}
-}
-
-static bool is_new(Assemble *x, const MloBytes *code)
-{
-	const uint64_t hash = XXH3_64bits_withSeed(code->data, code->n, (XXH64_hash_t)x->t->gpu->capability);
-
-	for (size_t i = 0; i < x->nmodules; i++)
-		if (x->module[i] == hash)
-			return false;
-	if (x->nmodules < MOST_MODULES)
-		x->module[x->nmodules++] = hash;
-	return true;
 }
 
 static void assemble(void *user, const MloVariant *v)
 {
 	Assemble *x = user;
-	MloBytes said = {0};
-	const char *at;
-	MloPtxasEntry e;
-	size_t entries = 0;
 
-	if (!v->nkernels || !is_new(x, &v->code))
+	if (!v->nkernels)
 		return;
-	x->done = true;
-	if (mlo_ptxas(x->t, &v->code, NULL, &said, &x->d) != MLO_OK) {
+	x->v = v;
+	x->entries = 0;
+	x->nmodules++;
+	if (assembled_module(&x->known, x->t, &v->code, check_entry, x, &x->d) != MLO_OK) {
 		x->bad = true;
-		return;
-	}
-	for (at = (const char *)said.data; mlo_ptxas_next(&at, &e); entries++)
-		check_entry(x, v, &e);
-	if (entries != v->nkernels) {
-		printf("FAIL %s %s: %zu kernels, ptxas says of %zu\n", x->model, x->how, v->nkernels, entries);
+	} else if (x->entries != v->nkernels) {
+		printf("FAIL %s %s: %zu kernels, ptxas says of %zu\n", x->model, x->how, v->nkernels,
+		       x->entries);
 		x->bad = true;
 	}
-	free(said.data);
 }
 
 /* -- a model --------------------------------------------------------------------------------------- */
@@ -112,14 +107,14 @@ static void compile(Assemble *x, const MloGraph *g, const char *target, const ch
 	const MloCompileHooks hooks = {.made = assemble, .user = x};
 	MloArena *a = mlo_arena_new();
 	const MloTargetSet *set = mlo_target_find(target, &x->d);
-	const size_t before = x->nkernels;
+	const size_t before = x->nkernels, ran = x->known.ran;
 	MloStatus st = MLO_ERR_TARGET;
 	char how[64];
 	MloCompiled c;
 
 	snprintf(how, sizeof how, "%s:%s%s", target, precision, is_open(g) ? ":open" : "");
 	x->how = how;
-	x->bad = x->done = false;
+	x->bad = false;
 	opt.target = target;
 	opt.precision = !strcmp(precision, "int8") ? "f32" : precision;
 	opt.cache_dir = x->cache;
@@ -134,8 +129,9 @@ static void compile(Assemble *x, const MloGraph *g, const char *target, const ch
 		printf("FAIL %s %s\n", x->model, how);
 		mlo_diag_print(&x->d, "assemble", stdout);
 		x->score.failed++;
-	} else if (x->done) {
-		printf("ok %-28s %-17s %zu kernels\n", x->model, how, x->nkernels - before);
+	} else if (x->nkernels > before) {
+		printf("ok %-28s %-17s %zu kernels, %zu of them new\n", x->model, how, x->nkernels - before,
+		       x->known.ran - ran);
 		x->score.passed++;
 	}
 	mlo_diag_free(&x->d);
@@ -146,8 +142,11 @@ static void compile(Assemble *x, const MloGraph *g, const char *target, const ch
 static void compile_how(Assemble *x, const MloGraph *g, int target, int precision)
 {
 	const char *p = x->precision[precision];
+	const MloTargetSet *set = mlo_target_find(x->target[target], &x->d);
 	MloGraph *copy = NULL, *quantised = NULL;
 
+	if (!strcmp(p, "tf32") && set && !mlo_target_tf32(set->variant[0]))
+		return; /* it is f32 there */
 	if (strcmp(p, "int8")) {
 		compile(x, g, x->target[target], p);
 		return;
@@ -190,10 +189,10 @@ static void compile_model(Assemble *x, const MloGraph *g, const MloGraph *open)
 	} else if (count_nodes(g) > SMALL_NODES) {
 		x->score.skipped++;
 	} else {
-		const int turn = x->turn++;
+		const int turn = x->turn++, precision = turn + turn / x->ntargets;
 
-		if (turn % x->parts == x->part)
-			compile_how(x, open && turn % 2 ? open : g, turn % x->ntargets, turn % x->nprecisions);
+		for (int i = 0; i < 2 && turn % x->parts == x->part; i++)
+			compile_how(x, open && (turn + i) % 2 ? open : g, (turn + 2 * i) % x->ntargets, (precision + i) % x->nprecisions);
 	}
 }
 
@@ -229,6 +228,8 @@ static int options(Assemble *x, int argc, char **argv)
 	for (; i < argc && strncmp(argv[i], "--", 2) == 0; i++) {
 		if (!strcmp(argv[i], "--all"))
 			x->all = true;
+		else if (!strcmp(argv[i], "--kernels"))
+			x->kernels = true;
 		else if (!strcmp(argv[i], "--target") && i + 1 < argc && x->ntargets < MOST)
 			x->target[x->ntargets++] = argv[++i];
 		else if (!strcmp(argv[i], "--precision") && i + 1 < argc && x->nprecisions < MOST)
@@ -241,7 +242,8 @@ static int options(Assemble *x, int argc, char **argv)
 
 static bool take_environment(Assemble *x)
 {
-	static const char *const targets[] = {"sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_90a"}, *const precisions[] = {"f32", "bf16", "fp16", "int8"};
+	static const char *const targets[] = {"sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_90a"};
+	static const char *const precisions[] = {"f32", "tf32", "bf16", "fp16", "int8"};
 	const char *levels = getenv("MLOPT_TEST_LEVELS");
 
 	x->all |= levels && !strcmp(levels, "all");
@@ -263,20 +265,26 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (!first || !take_environment(&x) || !mkdtemp(cache)) {
-		fprintf(stderr, "usage: assemble [--target NAME]... [--precision NAME]... [--all] [NAME...]\n");
+		fprintf(stderr, "usage: assemble [--target NAME]... [--precision NAME]... [--all] [--kernels] [NAME...]\n");
 		return 2;
 	}
 	x.cache = cache;
+	if (assembled_open(&x.known, getenv("MLOPT_ASSEMBLED"), &x.d) != MLO_OK) {
+		mlo_diag_print(&x.d, "assemble", stderr);
+		return 2;
+	}
 	if (!support_models(getenv("MLOPT_MODEL_LIST"), argv + first, argc - first, each_model, &x, &x.score)) {
 		fprintf(stderr, "MLOPT_MODEL_LIST must name the list of models\n");
 		return 2;
 	}
-	printf("%zu kernels in %zu modules\n", x.nkernels, x.nmodules);
+	printf("%zu kernels in %zu modules, %zu of them assembled, the others equal to one that was\n", x.nkernels, x.nmodules,
+	       x.known.ran);
 	if (!x.all)
-		printf("SKIP models of more than %d nodes, and all but one target and precision of the others (MLOPT_TEST_LEVELS=all: all)\n",
+		printf("SKIP models of more than %d nodes, and all but two targets and precisions of the others (MLOPT_TEST_LEVELS=all: all)\n",
 		       SMALL_NODES);
 	snprintf(cmd, sizeof cmd, "rm -rf %s", cache);
 	if (system(cmd))
 		fprintf(stderr, "cannot remove %s\n", cache);
+	assembled_close(&x.known);
 	return support_finish(&x.score);
 }
