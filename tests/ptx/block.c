@@ -297,7 +297,7 @@ static void start(PtxBlock *b)
 		w->depth = 0;
 		w->state = PTX_RUNNING;
 		w->npending = w->ngroups = w->wrote = 0;
-		w->updated = false;
+		w->updated = w->multiplied = false;
 		memset(w->clock, 0, sizeof w->clock);
 		w->clock[n] = 1;
 		for (int d = 0; d < 3; d++)

@@ -1,4 +1,4 @@
-/* tests/ptx/count.c -- what accesses of a warp cost: sectors of global memory, conflicts of shared memory's banks. */
+/* tests/ptx/count.c -- what warps execute, and what their accesses cost: sectors of global memory, conflicts of shared memory's banks. */
 #include "tests/ptx/exec.h"
 
 enum { SECTOR = 32, BANKS = 32 };
@@ -25,9 +25,46 @@ static unsigned distinct(const uint64_t *v, unsigned n)
 	return count;
 }
 
+static void add(PtxWarp *w, const PtxInst *i, const PtxCount *more)
+{
+	PtxCount *to[] = {&w->x->counts[i->id], w->multiplied ? &w->since[i->cls] : NULL};
+
+	for (unsigned k = 0; k < 2 && to[k]; k++) {
+		to[k]->warps += more->warps;
+		to[k]->lanes += more->lanes;
+		to[k]->requests += more->requests;
+		to[k]->sectors += more->sectors;
+		to[k]->ideal += more->ideal;
+		to[k]->conflicts += more->conflicts;
+	}
+}
+
+/* What a warp has done since its last product lies between two of them. */
+static void keep_main(PtxWarp *w)
+{
+	uint64_t *to = (uint64_t *)w->x->main;
+	const uint64_t *from = (const uint64_t *)w->since;
+
+	for (unsigned k = 0; k < sizeof w->since / (sizeof *from); k++)
+		to[k] += from[k];
+	memset(w->since, 0, sizeof w->since);
+}
+
+void ptx_count(PtxWarp *w, const PtxInst *i, uint32_t m)
+{
+	const bool product = i->cls == PTX_CLASS_MMA && w->x->main;
+
+	if (product && !w->multiplied) {
+		w->multiplied = true;
+		memset(w->since, 0, sizeof w->since);
+	}
+	add(w, i, &(PtxCount){.warps = 1, .lanes = (unsigned)__builtin_popcount(m)});
+	if (product)
+		keep_main(w);
+}
+
 void ptx_count_global(PtxWarp *w, const PtxInst *i, uint32_t m, const uint64_t *address, unsigned bytes)
 {
-	PtxCount *c = &w->x->counts[i->id];
 	uint64_t at[PTX_LANES], sector[PTX_LANES];
 	unsigned n = 0;
 
@@ -36,18 +73,15 @@ void ptx_count_global(PtxWarp *w, const PtxInst *i, uint32_t m, const uint64_t *
 		sector[n] = at[n] / SECTOR;
 		n++;
 	}
-	c->requests++;
-	c->sectors += distinct(sector, n);
-	c->ideal += (distinct(at, n) * bytes + SECTOR - 1) / SECTOR;
+	add(w, i, &(PtxCount){.requests = 1, .sectors = distinct(sector, n), .ideal = (distinct(at, n) * bytes + SECTOR - 1) / SECTOR});
 }
 
 /* Lanes that access 8 bytes each go in two steps, those that access 16 in four. */
 void ptx_count_shared(PtxWarp *w, const PtxInst *i, uint32_t m, const uint64_t *address, unsigned bytes)
 {
-	PtxCount *c = &w->x->counts[i->id];
+	PtxCount c = {.requests = 1};
 	const unsigned words = bytes > 4 ? bytes / 4 : 1, lanes = PTX_LANES / (words > 4 ? 4 : words);
 
-	c->requests++;
 	for (unsigned first = 0; first < PTX_LANES; first += lanes) {
 		uint64_t of[BANKS][PTX_LANES];
 		uint8_t n[BANKS] = {0};
@@ -67,6 +101,7 @@ void ptx_count_shared(PtxWarp *w, const PtxInst *i, uint32_t m, const uint64_t *
 				if (n[bank] > worst)
 					worst = n[bank];
 			}
-		c->conflicts += worst - 1;
+		c.conflicts += worst - 1;
 	}
+	add(w, i, &c);
 }

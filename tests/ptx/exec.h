@@ -45,6 +45,12 @@ typedef struct PtxPending { /* a copy that cp.async has begun */
 	uint8_t bytes, valid;
 } PtxPending;
 
+typedef struct PtxCount { /* of one instruction, or of one class of them */
+	uint64_t warps, lanes;
+	uint64_t requests, sectors, ideal,
+		conflicts; /* warp requests; sectors of 32 bytes; cycles lost to bank conflicts */
+} PtxCount;
+
 typedef enum PtxState { PTX_RUNNING, PTX_WAITING, PTX_DONE } PtxState;
 
 enum { PTX_MAX_FRAMES = 256, PTX_MAX_GROUPS = 64 };
@@ -72,6 +78,8 @@ struct PtxWarp {
 	uint32_t groups[PTX_MAX_GROUPS],
 		ngroups;               /* copies in each committed group; those behind them belong to the open one */
 	uint32_t clock[PTX_MAX_WARPS]; /* what of each warp is known to have happened before */
+	bool multiplied;         /* has issued a product of matrices in this block; since then, by PtxClass: */
+	PtxCount since[PTX_NCLASSES];
 };
 
 typedef struct PtxShadow { /* of 4 bytes of shared memory */
@@ -102,17 +110,12 @@ struct PtxBlock {
 	uint32_t red_and[16], red_or[16], red_count[16];
 };
 
-typedef struct PtxCount { /* of one instruction */
-	uint64_t warps, lanes;
-	uint64_t requests, sectors, ideal,
-		conflicts; /* warp requests; sectors of 32 bytes; cycles lost to bank conflicts */
-} PtxCount;
-
 struct PtxExec {
 	const PtxFunc *kernel;
 	uint32_t grid[3], threads[3], dynamic_shared;
 	const uint8_t *params;
 	PtxCount *counts;        /* by PtxInst.id; NULL: not wanted */
+	PtxCount *main;          /* by PtxClass: from the first product of matrices of a warp in a block to its last one; NULL likewise */
 	PtxError error;
 	char finding[512];       /* what the error is */
 	bool backwards;          /* the last block comes first */
@@ -174,6 +177,7 @@ bool ptx_check_shared(PtxWarp *w, const PtxInst *i, int lane, uint32_t at, unsig
 void ptx_check_landed(PtxWarp *w, uint32_t at, unsigned bytes);
 bool ptx_check_global(PtxWarp *w, const PtxInst *i, int lane, uint64_t at, unsigned bytes, PtxAccess access);
 /* count.c */
+void ptx_count(PtxWarp *w, const PtxInst *i, uint32_t m);
 void ptx_count_global(PtxWarp *w, const PtxInst *i, uint32_t m, const uint64_t *address, unsigned bytes);
 void ptx_count_shared(PtxWarp *w, const PtxInst *i, uint32_t m, const uint64_t *address, unsigned bytes);
 
