@@ -1,26 +1,32 @@
 /* codegen/device_mma_walk.c -- contractions on tensor cores: stages whose places in shared memory are known when they are compiled.
  *
- * Terms are taken channels after channels, and of those tap after tap.  A turn of the loop has a round for each tap; for each tap of
- * a row, where that is enough of products; or for each tap of a row and all channels, where these are few.  A round multiplies a stage and
- * brings a later one.  What a round brings lies at a
- * constant distance from the thread's pointers, which go up once in a turn, and its part of shared memory is a constant, too, if a turn
- * has whole times as many rounds as there are parts; else parts change places from turn to turn.  Where channels of A do not go up by as
- * much from each stage of a tap to the next one, a stage is looked up in the table. */
+ * Terms are taken channels after channels, and of those tap after tap.  A round multiplies a stage and brings a later one.  A lap is a
+ * round for each tap of some channels, or for each tap of a row and some channels: what its rounds bring lies at constant distances from the
+ * thread's pointers, which go up once in a lap.  A turn of the loop is a lap or some, so many that the products in it are most of what
+ * it computes.  If a turn has whole times as many rounds as there are parts of shared memory, each round's part is a constant; else parts
+ * change places from turn to turn.  Where channels of A do not go up by as much from each stage of a tap to the next one, a stage is
+ * looked up in the table. */
 #include "codegen/device_mma_stage.h"
 
-enum { MOST_PRODUCTS = 2400, GOOD_PRODUCTS = 600, GOOD_STAGED = 200 /* instructions in a turn */, FEW_CHUNKS = 2 };
+enum {
+	MOST_PRODUCTS = 2400, FEW_CHUNKS = 2,
+	MOST_STAGED = 250, /* of a turn where pieces are on their way in registers: ptxas has too many of longer ones there */
+	SHARE = 5,         /* products for each other math instruction: a turn need not have more */
+	LOOP_MATH = 2, ROW_MATH = 6 /* of a turn; of a row of taps that others follow, which begin anew */
+};
 
 typedef struct Walk {
 	Mma *m;
 	bool steps;                  /* pointers go up in steps */
 	bool shared_rows;            /* sharers share out rows of taps, else channels */
 	int64_t rows, chunks;        /* steps: a slice's rows of taps, stages of a tap */
-	bool by_rows;                /* a turn is a row of taps of several */
-	int64_t inner;               /* chunks that a turn takes of each tap, where that is a row */
-	int64_t rounds, turn;        /* in all, of the loop */
+	bool by_rows;                /* a lap is a row of taps of several */
+	int64_t inner;               /* chunks that a lap takes of each tap, where that is a row */
+	int64_t rounds, lap, turn;   /* in all, of pointers, of the loop */
+	double beside;               /* math for each product, if that is much */
 	int ahead;                   /* so many rounds are brought before they are multiplied */
 	LLVMValueRef first;          /* round of the turn at hand */
-	/* steps: allocas of pointers and of a distance, and of a number of the row of taps, for the turn that rounds are brought of */
+	/* steps: allocas of pointers and of a distance, and of a number of the row of taps, for the lap that rounds are brought of */
 	LLVMValueRef from[MAX_PIECES], weights, sizes, row;
 	LLVMValueRef part[MAX_STAGES]; /* allocas: where stages are in shared memory; NULL: one behind the other */
 } Walk;
@@ -79,28 +85,55 @@ static int64_t products(const Mma *m)
 	return (int64_t)m->mt * m->nt * (m->words / STEP) * parts / (m->t.c->b.kept ? 2 : 1);
 }
 
-/* Rounds of a turn: as many as there are parts of shared memory, or a multiple, if that is few. */
-static int64_t turn_of(const Walk *w)
+/* Math beside the products of a turn. */
+static int64_t math_of(const Walk *w)
 {
-	int64_t rounds = w->m->t.c->nkx * (w->by_rows ? w->inner : w->rows), n = rounds;
+	const Mma *m = w->m;
+	int64_t staged = m->sizes >= 0 && !m->async ? m->a_pieces : 0, moved = w->turn % m->stages ? 2 * m->stages * (1 + m->words / STEP) : 0;
+	int64_t lap = m->a_pieces + 1 + (m->sizes >= 0) + (w->by_rows && w->chunks > w->inner ? ROW_MATH : 0);
 
-	while (rounds < w->m->stages && n % w->m->stages)
-		n += rounds;
-	return n;
+	if (w->turn > w->rounds - w->ahead) /* there is no loop */
+		return w->rounds / w->lap * lap + w->rounds * staged;
+	return LOOP_MATH + w->turn / w->lap * lap + w->turn * staged + moved;
 }
 
-/* Is it better that a turn is a row of taps? */
-static bool prefers_rows(const Walk *w)
+/* Takes turns of so many laps, up to `most` products, if that is better: the shorter ones, if both are mostly products, else those that are
+ * more so. */
+static void try_turn(Walk *best, bool by_rows, int64_t lap, int64_t laps, int64_t most)
 {
-	enum { STEP_MATH = 12 /* that a turn has beyond pieces */, SHARE = 10, ENOUGH = 80 };
-	const Mma *m = w->m;
-	int64_t row = m->t.c->nkx * products(m), good = m->async ? GOOD_PRODUCTS : GOOD_STAGED;
+	Walk w = *best;
+	int64_t all, math;
 
-	if (w->rows == 1 || m->t.c->nkx * w->inner < m->stages)
-		return false;
-	if (!m->async && row >= ENOUGH)
-		return true; /* ptxas has too many loads of longer turns on their way */
-	return w->chunks <= FEW_CHUNKS || (row * w->rows > good && (STEP_MATH + m->a_pieces) * SHARE <= row);
+	w.by_rows = by_rows;
+	w.inner = by_rows && w.chunks <= FEW_CHUNKS ? w.chunks : 1;
+	w.lap = lap;
+	w.turn = lap * laps;
+	all = products(w.m) * (w.turn > w.rounds - w.ahead ? w.rounds : w.turn);
+	math = math_of(&w);
+	if (all > most)
+		return;
+	w.beside = math * SHARE <= all ? 1.0 / SHARE : (double)math / (double)all;
+	if (!best->turn || w.beside < best->beside)
+		*best = w;
+}
+
+/* The first one that is mostly products. */
+static void choose_turn(Walk *w)
+{
+	enum { MOST_LAPS = 8 };
+	int64_t nkx = w->m->t.c->nkx, row = nkx * (w->chunks <= FEW_CHUNKS ? w->chunks : 1), taps = nkx * w->rows;
+	int64_t most = w->m->async ? MOST_PRODUCTS : MOST_STAGED;
+
+	w->turn = 0;
+	for (int64_t n = 1; n <= MOST_LAPS; n++) {
+		if (w->rows > 1)
+			try_turn(w, true, row, n, most);
+		try_turn(w, false, taps * n, 1, most);
+	}
+	if (!w->turn && w->rows > 1)
+		try_turn(w, true, row, 1, MOST_PRODUCTS);
+	if (!w->turn)
+		try_turn(w, false, taps, 1, MOST_PRODUCTS);
 }
 
 static Walk plan_walk(Mma *m)
@@ -116,14 +149,11 @@ static Walk plan_walk(Mma *m)
 		w.steps = w.steps && c->nky % sharers(m) == 0;
 		w.rows /= sharers(m);
 	}
-	w.inner = w.chunks <= FEW_CHUNKS ? w.chunks : 1;
-	w.by_rows = prefers_rows(&w);
-	w.inner = w.by_rows ? w.inner : 1;
-	w.turn = w.steps ? turn_of(&w) : m->stages;
-	if (w.steps && w.turn * products(m) > MOST_PRODUCTS) {
-		w.steps = false;
+	if (w.steps)
+		choose_turn(&w);
+	w.steps = w.steps && w.turn;
+	if (!w.steps)
 		w.turn = m->stages;
-	}
 	return w;
 }
 
@@ -218,7 +248,7 @@ static void copy_pieces(Walk *w, int64_t round, LLVMValueRef *size)
 {
 	Mma *m = w->m;
 	Emit *e = m->t.e;
-	Place p = place(w, 0, round % w->turn);
+	Place p = place(w, 0, round % w->lap);
 	int64_t behind;
 	LLVMValueRef to = part_of(w, round, &behind), a_to = byte_at(m, tile_add(e, to, m->a_to)), b_to = byte_at(m, tile_add(e, to, m->b_to));
 
@@ -234,14 +264,14 @@ static LLVMValueRef either(Walk *w, LLVMValueRef last, int64_t yes, int64_t no)
 	return LLVMBuildSelect(w->m->t.e->b, last, emit_index(w->m->t.e, yes), emit_index(w->m->t.e, no), "");
 }
 
-/* To the turn that is brought next: of rows of taps, the next one, or the first one of the next channels.  LLVM is not to see by what
+/* To the lap that is brought next: of rows of taps, the next one, or the first one of the next channels.  LLVM is not to see by what
  * pointers go up: it would make sums of what they share and what they do not, round by round, for the sake of fewer registers. */
 static void step(Walk *w)
 {
 	Mma *m = w->m;
 	Emit *e = m->t.e;
 	bool turns = w->by_rows && w->chunks > w->inner;
-	Place on = w->by_rows ? place(w, 1, 0) : place(w, 0, w->turn), back = place(w, w->rows, 0), last = place(w, w->rows - 1, 0);
+	Place on = w->by_rows ? place(w, 1, 0) : place(w, 0, w->lap), back = place(w, w->rows, 0), last = place(w, w->rows - 1, 0);
 	LLVMValueRef a = emit_index(e, on.a), b = emit_index(e, on.b), sizes = emit_index(e, on.sizes), row, end;
 
 	if (turns) {
@@ -272,9 +302,9 @@ static void bring(Walk *w, int64_t round)
 		mma_copy(m, &s, emit_index(e, 0), round % m->stages * stage_bytes(m));
 		return;
 	}
-	if (round && round % w->turn == 0)
+	if (round && round % w->lap == 0)
 		step(w);
-	p = place(w, 0, round % w->turn);
+	p = place(w, 0, round % w->lap);
 	if (m->sizes >= 0)
 		mma_load_sizes(m, distance(w, w->sizes), p.sizes, size);
 	if (m->async) {
