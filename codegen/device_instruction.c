@@ -14,6 +14,16 @@ LLVMValueRef device_opaque(Emit *e, LLVMValueRef v)
 	return LLVMBuildCall2(e->b, call, nothing, &v, 1, "");
 }
 
+void device_settle(Emit *e)
+{
+	static const char text[] = "pmevent 0;";
+	LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(e->ctx), NULL, 0, false);
+	LLVMValueRef code = LLVMGetInlineAsm(type, text, sizeof text - 1, "~{memory}", strlen("~{memory}"), true, false,
+	                                     LLVMInlineAsmDialectATT, false);
+
+	LLVMBuildCall2(e->b, type, code, NULL, 0, "");
+}
+
 /* -- copies ------------------------------------------------------------------------------------------ */
 
 /* LLVM's intrinsic takes no addresses of two sizes. */

@@ -55,6 +55,9 @@ LLVMValueRef device_shuffle(Emit *e, LLVMValueRef v, int flip); /* v of the thre
 /* device_instruction.c */
 /* v, an index or a pointer, as a value of which LLVM knows nothing: what is computed of it stays behind this place and has no other form. */
 LLVMValueRef device_opaque(Emit *e, LLVMValueRef v);
+/* What is before this place is issued before what is behind it: ptxas moves nothing across an event of the performance monitor, which
+ * is nothing to anybody else.  (Across barriers it moves what does not touch memory.) */
+void device_settle(Emit *e);
 /* cp.async of 16 bytes (PTX ISA), of which only the first `bytes` are read, NULL: all, and the rest becomes zeros.  to, from: and so many
  * bytes behind. */
 void device_copy_piece(Emit *e, LLVMValueRef to, int64_t to_behind, LLVMValueRef from, int64_t from_behind, LLVMValueRef bytes);

@@ -299,6 +299,7 @@ void mma_fetch(Mma *m, const Stage *s)
 	mma_fetch_weights(m, mma_weights_at(m, s->number), 0);
 }
 
+/* Where stages follow each other without a loop, ptxas would put off products of several of them, and keep the fragments of all. */
 void mma_put(Mma *m, LLVMValueRef base, int64_t behind)
 {
 	Emit *e = m->t.e;
@@ -309,4 +310,5 @@ void mma_put(Mma *m, LLVMValueRef base, int64_t behind)
 
 		LLVMSetAlignment(LLVMBuildStore(e->b, v, piece_to(m, base, behind, b, b ? j - m->a_pieces : j)), PIECE);
 	}
+	device_settle(e);
 }
