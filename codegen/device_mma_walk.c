@@ -10,15 +10,14 @@
 
 enum {
 	MOST_PRODUCTS = 2400, FEW_CHUNKS = 2,
-	MOST_STAGED = 250, /* of a turn where pieces are on their way in registers: ptxas has too many of longer ones there */
-	SHARE = 5,         /* products for each other math instruction: a turn need not have more */
+	SHARE = 5,    /* products for each other math instruction: a turn need not have more */
 	LOOP_MATH = 2, ROW_MATH = 6 /* of a turn; of a row of taps that others follow, which begin anew */
 };
 
 typedef struct Walk {
 	Mma *m;
 	bool steps;                  /* pointers go up in steps */
-	bool shared_rows;            /* sharers share out rows of taps, else channels */
+	int64_t across, down;        /* so many sharers share out rows of taps, channels */
 	int64_t rows, chunks;        /* steps: a slice's rows of taps, stages of a tap */
 	bool by_rows;                /* a lap is a row of taps of several */
 	int64_t inner;               /* chunks that a lap takes of each tap, where that is a row */
@@ -74,7 +73,7 @@ static Place place(const Walk *w, int64_t row, int64_t round)
 	row += round / w->inner / nkx;
 	ky = row % w->rows;
 	chunk = row / w->rows * w->inner + round % w->inner;
-	return w->shared_rows ? place_of(w->m, ky * sharers(w->m), kx, chunk) : place_of(w->m, ky, kx, chunk * sharers(w->m));
+	return place_of(w->m, ky * w->across, kx, chunk * w->down);
 }
 
 /* Instructions that multiply a stage. */
@@ -97,9 +96,8 @@ static int64_t math_of(const Walk *w)
 	return LOOP_MATH + w->turn / w->lap * lap + w->turn * staged + moved;
 }
 
-/* Takes turns of so many laps, up to `most` products, if that is better: the shorter ones, if both are mostly products, else those that are
- * more so. */
-static void try_turn(Walk *best, bool by_rows, int64_t lap, int64_t laps, int64_t most)
+/* Takes turns of so many laps, if that is better: the shorter ones, if both are mostly products, else those that are more so. */
+static void try_turn(Walk *best, bool by_rows, int64_t lap, int64_t laps)
 {
 	Walk w = *best;
 	int64_t all, math;
@@ -110,7 +108,7 @@ static void try_turn(Walk *best, bool by_rows, int64_t lap, int64_t laps, int64_
 	w.turn = lap * laps;
 	all = products(w.m) * (w.turn > w.rounds - w.ahead ? w.rounds : w.turn);
 	math = math_of(&w);
-	if (all > most)
+	if (all > MOST_PRODUCTS)
 		return;
 	w.beside = math * SHARE <= all ? 1.0 / SHARE : (double)math / (double)all;
 	if (!best->turn || w.beside < best->beside)
@@ -122,18 +120,21 @@ static void choose_turn(Walk *w)
 {
 	enum { MOST_LAPS = 8 };
 	int64_t nkx = w->m->t.c->nkx, row = nkx * (w->chunks <= FEW_CHUNKS ? w->chunks : 1), taps = nkx * w->rows;
-	int64_t most = w->m->async ? MOST_PRODUCTS : MOST_STAGED;
 
 	w->turn = 0;
 	for (int64_t n = 1; n <= MOST_LAPS; n++) {
 		if (w->rows > 1)
-			try_turn(w, true, row, n, most);
-		try_turn(w, false, taps * n, 1, most);
+			try_turn(w, true, row, n);
+		try_turn(w, false, taps * n, 1);
 	}
-	if (!w->turn && w->rows > 1)
-		try_turn(w, true, row, 1, MOST_PRODUCTS);
-	if (!w->turn)
-		try_turn(w, false, taps, 1, MOST_PRODUCTS);
+}
+
+int64_t mma_row_sharers(const KContract *c, int64_t per_tap, int64_t n)
+{
+	for (int64_t across = 1; across <= n && across <= c->nky; across++)
+		if (n % across == 0 && c->nky % across == 0 && per_tap % (n / across) == 0)
+			return across;
+	return 0;
 }
 
 static Walk plan_walk(Mma *m)
@@ -141,13 +142,12 @@ static Walk plan_walk(Mma *m)
 	const KContract *c = m->t.c;
 	Walk w = {.m = m, .ahead = m->async ? m->stages - 1 : 1, .rows = c->nky, .chunks = m->per_tap, .rounds = m->share / m->t.slices};
 
-	w.steps = c->nk % m->t.depth == 0 && depth_step(m);
-	if (m->per_tap % sharers(m) == 0) {
-		w.chunks /= sharers(m);
-	} else {
-		w.shared_rows = true;
-		w.steps = w.steps && c->nky % sharers(m) == 0;
-		w.rows /= sharers(m);
+	w.across = mma_row_sharers(c, m->per_tap, sharers(m));
+	w.steps = c->nk % m->t.depth == 0 && depth_step(m) && w.across;
+	if (w.across) {
+		w.down = sharers(m) / w.across;
+		w.rows /= w.across;
+		w.chunks /= w.down;
 	}
 	if (w.steps)
 		choose_turn(&w);
@@ -185,14 +185,23 @@ static LLVMValueRef moved(const Walk *w, LLVMValueRef p, LLVMValueRef bytes)
 	return LLVMBuildGEP2(w->m->t.e->b, LLVMInt8TypeInContext(w->m->t.e->ctx), p, &bytes, 1, "");
 }
 
-/* step: from a sharer's first stage to that of the next one. */
-static LLVMValueRef keep_pointer(Walk *w, LLVMValueRef p, int64_t step, const char *name)
+/* From the first stage of all to the slice's, where stages lie so far apart in rows of taps and in channels. */
+static LLVMValueRef first_at(Walk *w, int64_t row, int64_t chunk)
+{
+	Emit *e = w->m->t.e;
+	LLVMValueRef n = sharer(w->m), across = w->across == 1 ? NULL : tile_mul(e, tile_rem(e, n, w->across), row);
+	LLVMValueRef down = w->down == 1 ? NULL : tile_mul(e, tile_div(e, n, w->across), chunk);
+
+	return across && down ? tile_add(e, across, down) : across ? across : down ? down : emit_index(e, 0);
+}
+
+static LLVMValueRef keep_pointer(Walk *w, LLVMValueRef p, LLVMValueRef first, const char *name)
 {
 	Emit *e = w->m->t.e;
 	LLVMValueRef kept = emit_alloca(e, global_type(w), name);
 
 	p = LLVMBuildAddrSpaceCast(e->b, p, global_type(w), "");
-	LLVMBuildStore(e->b, moved(w, p, tile_mul(e, sharer(w->m), step)), kept);
+	LLVMBuildStore(e->b, moved(w, p, first), kept);
 	return kept;
 }
 
@@ -210,13 +219,13 @@ static void begin_steps(Walk *w)
 {
 	Mma *m = w->m;
 	Emit *e = m->t.e;
-	Place next = w->shared_rows ? place_of(m, 1, 0, 0) : place_of(m, 0, 0, 1);
+	Place row = place_of(m, 1, 0, 0), chunk = place_of(m, 0, 0, 1);
 
 	for (int j = 0; j < m->a_pieces; j++)
-		w->from[j] = keep_pointer(w, m->from[j], next.a, "from");
-	w->weights = keep_pointer(w, mma_weights_at(m, emit_index(e, 0)), next.b, "weights");
+		w->from[j] = keep_pointer(w, m->from[j], first_at(w, row.a, chunk.a), "from");
+	w->weights = keep_pointer(w, mma_weights_at(m, emit_index(e, 0)), first_at(w, row.b, chunk.b), "weights");
 	w->sizes = emit_alloca(e, e->index, "sizes");
-	LLVMBuildStore(e->b, tile_mul(e, sharer(m), next.sizes), w->sizes);
+	LLVMBuildStore(e->b, first_at(w, row.sizes, chunk.sizes), w->sizes);
 	w->row = emit_alloca(e, e->index, "row");
 	LLVMBuildStore(e->b, emit_index(e, 0), w->row);
 }
