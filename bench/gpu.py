@@ -4,9 +4,13 @@
 Layers of ResNet-50 and BERT are compiled for each capability and each form that its tensor cores have (--form f32: the ordinary
 units), one ONNX model each, and run on the PTX interpreter of tests/ptx, which counts what warps execute: of the blocks of one tile,
 in the middle of the grid. Of the kernel that multiplies, the table has, for a block: products of tensor cores (multiply-adds for
-f32), cycles of shared memory and sectors of global memory, each of 32 bytes; of the innermost loop that multiplies the share of
-products among its math instructions (moves, accesses and control are none), and what was found there of bank conflicts and sectors
-that were not filled; registers by NVIDIA's ptxas where there is one; blocks that a multiprocessor can hold at a time.
+f32), cycles of shared memory and sectors of global memory, each of 32 bytes; of the steady state the share of products among its
+math instructions (moves, accesses and control are none), and what was found there of bank conflicts and sectors that were not
+filled; registers by NVIDIA's ptxas where there is one; blocks that a multiprocessor can hold at a time.
+
+The steady state is the innermost loop that multiplies, if warps go through it twice or more often. Where terms are so few that there is no
+such loop, it is what each warp executes from its first product to its last one: fragments, products, waiting, and what is staged
+meanwhile, in code without a loop the same as a round of one. What begins and ends a tile lies outside of both.
 
 A product of a group of four warps (wgmma) counts as the mma.sync of the same form that it stands for, of 16 x 8 sums and 32 bytes of terms,
 each of which takes a multiprocessor of H100 one cycle; its operands as bytes of shared memory, 128 a cycle, each time that one is read:
@@ -97,7 +101,7 @@ def find_step(build_dir, package):
 
 
 def count(build_dir, package, target, folder, parts):
-    """What the blocks of a tile did in all, and in their steady loop."""
+    """What the blocks of a tile did in all, in their steady state, and which instruction multiplies."""
     report = os.path.join(folder, "report.json")
     call([os.path.join(build_dir, "mlopt"), "run", package], PTX_TEST_REPORT=report, PTX_TEST_SM=target[3:].rstrip("a"), PTX_TEST_SAMPLE=str(parts),
          LD_LIBRARY_PATH=os.path.join(build_dir, "tests", "ptx", ".libs"),
@@ -106,7 +110,9 @@ def count(build_dir, package, target, folder, parts):
         kernels = json.load(f)["kernels"]
     which = next(x for x in ("wgmma", "mma", "fma") if x == "fma" or any(x in k["instructions"] for k in kernels))
     kernel = max(kernels, key=lambda k: k["instructions"].get(which, 0))
-    return kernel, max(kernel["loops"], key=lambda l: l["instructions"].get(which, 0)), which
+    loop = max(kernel["loops"], key=lambda l: l["instructions"].get(which, 0), default=None)
+    steady = loop if loop and (which == "fma" or loop["instructions"].get(which, 0) and loop["rounds"] >= 2 * kernel["warps"]) else kernel["main"]
+    return kernel, steady, which
 
 
 def products(c, which, form):
@@ -176,18 +182,18 @@ def row(o, target, form, layer, images):
         step = find_step(o.build, package)
         launch = step["launch"]
         parts = launch.get("parts", 1)
-        kernel, loop, which = count(o.build, package, target, folder, parts)
-    n = loop["instructions"]
+        kernel, steady, which = count(o.build, package, target, folder, parts)
+    n = steady["instructions"]
     slowest, share, filled = bound(device, form, step, kernel, layer, images)
     best = possible(device, form, step, layer, images)
-    multiplied = products(loop, which, form)
+    multiplied = products(steady, which, form)
     math, held = multiplied + sum(n.get(x, 0) for x in MATH if x != which), resident(device, launch)
-    stray = loop["global"]["sectors"] - loop["global"]["ideal_sectors"]
+    stray = steady["global"]["sectors"] - steady["global"]["ideal_sectors"]
     line = "| %s | %s | %d | %s%s | %d x %d | %s | %.0f | %s | %.0f%% | %d | %d | %d | %d%% | %d, %d | %.0f%% | %.0f%% %s | %.0f%% |" % (
         device["name"], layer[0], images, form, "" if which != "fma" or form == "f32" else " (no tensor cores)", launch["blocks"],
         launch["threads"], parts if parts > 1 else "", launch["shared"] / 1024, registers_of(launch),
         100 * held * launch["threads"] / device["threads"], products(kernel, which, form) // parts, shared_cycles(kernel) // parts,
-        kernel["global"]["sectors"] // parts, 100 * multiplied // math, loop["shared"]["conflicts"], stray, 100 * filled,
+        kernel["global"]["sectors"] // parts, 100 * multiplied // math, steady["shared"]["conflicts"], stray, 100 * filled,
         100 * share, slowest, 100 * best)
     return line, (device["name"], form, step["flops"], share, best)
 
@@ -209,7 +215,7 @@ def summary(found):
 
 def table(o):
     lines = ["| device | layer | images | form | blocks x threads | a tile | KiB shared | registers | occupancy | products | cycles of shared memory "
-             "| sectors | products of the loop's math | conflicts, stray sectors | filled | bound | possible |", "|---" * 17 + "|"]
+             "| sectors | products of the steady math | conflicts, stray sectors | filled | bound | possible |", "|---" * 17 + "|"]
     wanted = [(o, target, form, layer, images) for target in o.target or TARGETS for form in o.form or TENSOR_FORMS
               if (target, form) != ("sm_75", "bf16")  # multiplies none
               for layer in LAYERS if not o.layer or o.layer in layer[0] for images in IMAGES]

@@ -105,7 +105,7 @@ static void multiply_fragment(Mma *m, LLVMValueRef *a, LLVMValueRef *b, LLVMValu
 /* Words [8 * k, 8 * k + 8) of a stage. */
 static void multiply_step(Mma *m, int k, LLVMValueRef base, int64_t behind)
 {
-	enum { MAX_M = 4, MAX_N = 8 };
+	enum { MAX_M = 8, MAX_N = 8 };
 	Emit *e = m->t.e;
 	LLVMValueRef a[MAX_M * 4], b[MAX_N * 2];
 	LLVMValueRef a_at = byte_at(m, tile_add(e, base, m->a_from[k])), b_at = byte_at(m, tile_add(e, base, m->b_from[k]));

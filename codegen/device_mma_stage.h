@@ -146,5 +146,8 @@ void mma_finish(Mma *m);
 bool mma_walks(const Mma *m);                  /* can it? */
 bool mma_walks_in_steps(const Mma *m);         /* without the table of stages */
 int mma_walk_stages(const KContract *c, int most); /* a number that suits it */
+/* n slices of all blocks that share a tile share out its stages: so many of them rows of taps, others the channels of these; 0: there is no
+ * such way.  per_tap: stages of a tap. */
+int64_t mma_row_sharers(const KContract *c, int64_t per_tap, int64_t n);
 void mma_walk(Mma *m);
 #endif

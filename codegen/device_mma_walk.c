@@ -1,26 +1,31 @@
 /* codegen/device_mma_walk.c -- contractions on tensor cores: stages whose places in shared memory are known when they are compiled.
  *
- * Terms are taken channels after channels, and of those tap after tap.  A turn of the loop has a round for each tap; for each tap of
- * a row, where that is enough of products; or for each tap of a row and all channels, where these are few.  A round multiplies a stage and
- * brings a later one.  What a round brings lies at a
- * constant distance from the thread's pointers, which go up once in a turn, and its part of shared memory is a constant, too, if a turn
- * has whole times as many rounds as there are parts; else parts change places from turn to turn.  Where channels of A do not go up by as
- * much from each stage of a tap to the next one, a stage is looked up in the table. */
+ * Terms are taken channels after channels, and of those tap after tap.  A round multiplies a stage and brings a later one.  A lap is a
+ * round for each tap of some channels, or for each tap of a row and some channels: what its rounds bring lies at constant distances from the
+ * thread's pointers, which go up once in a lap.  A turn of the loop is a lap or some, so many that the products in it are most of what
+ * it computes.  If a turn has whole times as many rounds as there are parts of shared memory, each round's part is a constant; else parts
+ * change places from turn to turn.  Where channels of A do not go up by as much from each stage of a tap to the next one, a stage is
+ * looked up in the table. */
 #include "codegen/device_mma_stage.h"
 
-enum { MOST_PRODUCTS = 2400, GOOD_PRODUCTS = 600, GOOD_STAGED = 200 /* instructions in a turn */, FEW_CHUNKS = 2 };
+enum {
+	MOST_PRODUCTS = 2400, FEW_CHUNKS = 2,
+	SHARE = 5,    /* products for each other math instruction: a turn need not have more */
+	LOOP_MATH = 2, ROW_MATH = 6 /* of a turn; of a row of taps that others follow, which begin anew */
+};
 
 typedef struct Walk {
 	Mma *m;
 	bool steps;                  /* pointers go up in steps */
-	bool shared_rows;            /* sharers share out rows of taps, else channels */
+	int64_t across, down;        /* so many sharers share out rows of taps, channels */
 	int64_t rows, chunks;        /* steps: a slice's rows of taps, stages of a tap */
-	bool by_rows;                /* a turn is a row of taps of several */
-	int64_t inner;               /* chunks that a turn takes of each tap, where that is a row */
-	int64_t rounds, turn;        /* in all, of the loop */
+	bool by_rows;                /* a lap is a row of taps of several */
+	int64_t inner;               /* chunks that a lap takes of each tap, where that is a row */
+	int64_t rounds, lap, turn;   /* in all, of pointers, of the loop */
+	double beside;               /* math for each product, if that is much */
 	int ahead;                   /* so many rounds are brought before they are multiplied */
 	LLVMValueRef first;          /* round of the turn at hand */
-	/* steps: allocas of pointers and of a distance, and of a number of the row of taps, for the turn that rounds are brought of */
+	/* steps: allocas of pointers and of a distance, and of a number of the row of taps, for the lap that rounds are brought of */
 	LLVMValueRef from[MAX_PIECES], weights, sizes, row;
 	LLVMValueRef part[MAX_STAGES]; /* allocas: where stages are in shared memory; NULL: one behind the other */
 } Walk;
@@ -68,7 +73,7 @@ static Place place(const Walk *w, int64_t row, int64_t round)
 	row += round / w->inner / nkx;
 	ky = row % w->rows;
 	chunk = row / w->rows * w->inner + round % w->inner;
-	return w->shared_rows ? place_of(w->m, ky * sharers(w->m), kx, chunk) : place_of(w->m, ky, kx, chunk * sharers(w->m));
+	return place_of(w->m, ky * w->across, kx, chunk * w->down);
 }
 
 /* Instructions that multiply a stage. */
@@ -81,28 +86,57 @@ static int64_t products(const Mma *m)
 	return (int64_t)m->mt * m->nt * (m->words / STEP) * parts / (m->t.c->b.kept ? 2 : 1);
 }
 
-/* Rounds of a turn: as many as there are parts of shared memory, or a multiple, if that is few. */
-static int64_t turn_of(const Walk *w)
+/* Math beside the products of a turn. */
+static int64_t math_of(const Walk *w)
 {
-	int64_t rounds = w->m->t.c->nkx * (w->by_rows ? w->inner : w->rows), n = rounds;
+	const Mma *m = w->m;
+	int64_t staged = m->sizes >= 0 && !m->async ? m->a_pieces : 0, moved = w->turn % m->stages ? 2 * m->stages * (1 + m->words / STEP) : 0;
+	int64_t lap = m->a_pieces + 1 + (m->sizes >= 0) + (w->by_rows && w->chunks > w->inner ? ROW_MATH : 0);
 
-	while (rounds < w->m->stages && n % w->m->stages)
-		n += rounds;
-	return n;
+	if (w->turn > w->rounds - w->ahead) /* there is no loop */
+		return w->rounds / w->lap * lap + w->rounds * staged;
+	return LOOP_MATH + w->turn / w->lap * lap + w->turn * staged + moved;
 }
 
-/* Is it better that a turn is a row of taps? */
-static bool prefers_rows(const Walk *w)
+/* Takes turns of so many laps, if that is better: the shorter ones, if both are mostly products, else those that are more so. */
+static void try_turn(Walk *best, bool by_rows, int64_t lap, int64_t laps)
 {
-	enum { STEP_MATH = 12 /* that a turn has beyond pieces */, SHARE = 10, ENOUGH = 80 };
-	const Mma *m = w->m;
-	int64_t row = m->t.c->nkx * products(m), good = m->async ? GOOD_PRODUCTS : GOOD_STAGED;
+	Walk w = *best;
+	int64_t all, math;
 
-	if (w->rows == 1 || m->t.c->nkx * w->inner < m->stages)
-		return false;
-	if (!m->async && row >= ENOUGH)
-		return true; /* ptxas has too many loads of longer turns on their way */
-	return w->chunks <= FEW_CHUNKS || (row * w->rows > good && (STEP_MATH + m->a_pieces) * SHARE <= row);
+	w.by_rows = by_rows;
+	w.inner = by_rows && w.chunks <= FEW_CHUNKS ? w.chunks : 1;
+	w.lap = lap;
+	w.turn = lap * laps;
+	all = products(w.m) * (w.turn > w.rounds - w.ahead ? w.rounds : w.turn);
+	math = math_of(&w);
+	if (all > MOST_PRODUCTS)
+		return;
+	w.beside = math * SHARE <= all ? 1.0 / SHARE : (double)math / (double)all;
+	if (!best->turn || w.beside < best->beside)
+		*best = w;
+}
+
+/* The first one that is mostly products. */
+static void choose_turn(Walk *w)
+{
+	enum { MOST_LAPS = 8 };
+	int64_t nkx = w->m->t.c->nkx, row = nkx * (w->chunks <= FEW_CHUNKS ? w->chunks : 1), taps = nkx * w->rows;
+
+	w->turn = 0;
+	for (int64_t n = 1; n <= MOST_LAPS; n++) {
+		if (w->rows > 1)
+			try_turn(w, true, row, n);
+		try_turn(w, false, taps * n, 1);
+	}
+}
+
+int64_t mma_row_sharers(const KContract *c, int64_t per_tap, int64_t n)
+{
+	for (int64_t across = 1; across <= n && across <= c->nky; across++)
+		if (n % across == 0 && c->nky % across == 0 && per_tap % (n / across) == 0)
+			return across;
+	return 0;
 }
 
 static Walk plan_walk(Mma *m)
@@ -110,22 +144,18 @@ static Walk plan_walk(Mma *m)
 	const KContract *c = m->t.c;
 	Walk w = {.m = m, .ahead = m->groups ? m->stages - 2 : m->async ? m->stages - 1 : 1, .rows = c->nky, .chunks = m->per_tap, .rounds = m->share / m->t.slices};
 
-	w.steps = c->nk % m->t.depth == 0 && depth_step(m);
-	if (m->per_tap % sharers(m) == 0) {
-		w.chunks /= sharers(m);
-	} else {
-		w.shared_rows = true;
-		w.steps = w.steps && c->nky % sharers(m) == 0;
-		w.rows /= sharers(m);
+	w.across = mma_row_sharers(c, m->per_tap, sharers(m));
+	w.steps = c->nk % m->t.depth == 0 && depth_step(m) && w.across;
+	if (w.across) {
+		w.down = sharers(m) / w.across;
+		w.rows /= w.across;
+		w.chunks /= w.down;
 	}
-	w.inner = w.chunks <= FEW_CHUNKS ? w.chunks : 1;
-	w.by_rows = prefers_rows(&w);
-	w.inner = w.by_rows ? w.inner : 1;
-	w.turn = w.steps ? turn_of(&w) : m->stages;
-	if (w.steps && w.turn * products(m) > MOST_PRODUCTS) {
-		w.steps = false;
+	if (w.steps)
+		choose_turn(&w);
+	w.steps = w.steps && w.turn;
+	if (!w.steps)
 		w.turn = m->stages;
-	}
 	return w;
 }
 
@@ -157,14 +187,23 @@ static LLVMValueRef moved(const Walk *w, LLVMValueRef p, LLVMValueRef bytes)
 	return LLVMBuildGEP2(w->m->t.e->b, LLVMInt8TypeInContext(w->m->t.e->ctx), p, &bytes, 1, "");
 }
 
-/* step: from a sharer's first stage to that of the next one. */
-static LLVMValueRef keep_pointer(Walk *w, LLVMValueRef p, int64_t step, const char *name)
+/* From the first stage of all to the slice's, where stages lie so far apart in rows of taps and in channels. */
+static LLVMValueRef first_at(Walk *w, int64_t row, int64_t chunk)
+{
+	Emit *e = w->m->t.e;
+	LLVMValueRef n = sharer(w->m), across = w->across == 1 ? NULL : tile_mul(e, tile_rem(e, n, w->across), row);
+	LLVMValueRef down = w->down == 1 ? NULL : tile_mul(e, tile_div(e, n, w->across), chunk);
+
+	return across && down ? tile_add(e, across, down) : across ? across : down ? down : emit_index(e, 0);
+}
+
+static LLVMValueRef keep_pointer(Walk *w, LLVMValueRef p, LLVMValueRef first, const char *name)
 {
 	Emit *e = w->m->t.e;
 	LLVMValueRef kept = emit_alloca(e, global_type(w), name);
 
 	p = LLVMBuildAddrSpaceCast(e->b, p, global_type(w), "");
-	LLVMBuildStore(e->b, moved(w, p, tile_mul(e, sharer(w->m), step)), kept);
+	LLVMBuildStore(e->b, moved(w, p, first), kept);
 	return kept;
 }
 
@@ -182,13 +221,13 @@ static void begin_steps(Walk *w)
 {
 	Mma *m = w->m;
 	Emit *e = m->t.e;
-	Place next = w->shared_rows ? place_of(m, 1, 0, 0) : place_of(m, 0, 0, 1);
+	Place row = place_of(m, 1, 0, 0), chunk = place_of(m, 0, 0, 1);
 
 	for (int j = 0; j < m->a_pieces; j++)
-		w->from[j] = keep_pointer(w, m->from[j], next.a, "from");
-	w->weights = keep_pointer(w, mma_weights_at(m, emit_index(e, 0)), next.b, "weights");
+		w->from[j] = keep_pointer(w, m->from[j], first_at(w, row.a, chunk.a), "from");
+	w->weights = keep_pointer(w, mma_weights_at(m, emit_index(e, 0)), first_at(w, row.b, chunk.b), "weights");
 	w->sizes = emit_alloca(e, e->index, "sizes");
-	LLVMBuildStore(e->b, tile_mul(e, sharer(m), next.sizes), w->sizes);
+	LLVMBuildStore(e->b, first_at(w, row.sizes, chunk.sizes), w->sizes);
 	w->row = emit_alloca(e, e->index, "row");
 	LLVMBuildStore(e->b, emit_index(e, 0), w->row);
 }
@@ -220,7 +259,7 @@ static void copy_pieces(Walk *w, int64_t round, LLVMValueRef *size)
 {
 	Mma *m = w->m;
 	Emit *e = m->t.e;
-	Place p = place(w, 0, round % w->turn);
+	Place p = place(w, 0, round % w->lap);
 	int64_t behind;
 	LLVMValueRef to = part_of(w, round, &behind), a_to = byte_at(m, tile_add(e, to, m->a_to)), b_to = byte_at(m, tile_add(e, to, m->b_to));
 
@@ -235,14 +274,14 @@ static LLVMValueRef either(Walk *w, LLVMValueRef last, int64_t yes, int64_t no)
 	return LLVMBuildSelect(w->m->t.e->b, last, emit_index(w->m->t.e, yes), emit_index(w->m->t.e, no), "");
 }
 
-/* To the turn that is brought next: of rows of taps, the next one, or the first one of the next channels.  LLVM is not to see by what
+/* To the lap that is brought next: of rows of taps, the next one, or the first one of the next channels.  LLVM is not to see by what
  * pointers go up: it would make sums of what they share and what they do not, round by round, for the sake of fewer registers. */
 static void step(Walk *w)
 {
 	Mma *m = w->m;
 	Emit *e = m->t.e;
 	bool turns = w->by_rows && w->chunks > w->inner;
-	Place on = w->by_rows ? place(w, 1, 0) : place(w, 0, w->turn), back = place(w, w->rows, 0), last = place(w, w->rows - 1, 0);
+	Place on = w->by_rows ? place(w, 1, 0) : place(w, 0, w->lap), back = place(w, w->rows, 0), last = place(w, w->rows - 1, 0);
 	LLVMValueRef a = emit_index(e, on.a), b = emit_index(e, on.b), sizes = emit_index(e, on.sizes), row, end;
 
 	if (turns) {
@@ -273,9 +312,9 @@ static void bring(Walk *w, int64_t round)
 		mma_copy(m, &s, emit_index(e, 0), round % m->stages * stage_bytes(m));
 		return;
 	}
-	if (round && round % w->turn == 0)
+	if (round && round % w->lap == 0)
 		step(w);
-	p = place(w, 0, round % w->turn);
+	p = place(w, 0, round % w->lap);
 	if (m->sizes >= 0)
 		mma_load_sizes(m, distance(w, w->sizes), p.sizes, size);
 	if (m->async) {

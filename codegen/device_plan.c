@@ -1,4 +1,6 @@
 /* codegen/device_plan.c -- contractions on tensor cores: which tiles. */
+#include <math.h>
+
 #include "codegen/device_plan.h"
 
 #include "codegen/device_plan_model.h"
@@ -45,7 +47,7 @@ static bool walks(const Model *m, const DevicePlan *p)
 {
 	int64_t depth = (int64_t)p->words * mma_word_elems(m->kind), n = (int64_t)p->slices * p->parts;
 
-	return m->c->nk % depth == 0 && (m->c->nk / depth % n == 0 || m->c->nky % n == 0);
+	return m->c->nk % depth == 0 && mma_row_sharers(m->c, m->c->nk / depth, n);
 }
 
 /* Of weights, in a stage. */
@@ -114,35 +116,60 @@ static int64_t resident(const Model *m, const DevicePlan *p)
 	return n > 1 ? n : 1;
 }
 
-/* Instructions of a stage: fragments, products, copies. */
+/* What a multiprocessor is busy with, in cycles of each of its parts. */
+typedef struct Load {
+	double tensor, shared, l2, issue;
+} Load;
+
+/* Until all of it is done: what is busy for much less than the slowest part is hidden behind it, what is busy for as long is not, quite. */
+static double together(const Load *l)
+{
+	double tensor = l->tensor * l->tensor, shared = l->shared * l->shared, l2 = l->l2 * l->l2, issue = l->issue * l->issue;
+
+	return sqrt(sqrt(tensor * tensor + shared * shared + l2 * l2 + issue * issue));
+}
+
+/* Instructions of a warp, for a stage: fragments, products, pieces and their sizes, and what pointers take. */
 static double stage_issue(const Model *m, const DevicePlan *p)
 {
-	double wm = (double)p->rows / p->warps_m / 16, wn = (double)p->columns / p->warps_n / 8, warps = p->warps_m * p->warps_n;
-	double each = m->async ? 1 : m->kind->word == EL_i8 ? 4 : 2, pieces = (double)p->words / PIECE_WORDS / DEVICE_WARP;
-	double a = m->wide ? 14 : m->inside ? 1.2 : 1.6, b = m->async ? 1.1 : 2;
+	double wm = (double)p->rows / p->warps_m / 16, wn = (double)p->columns / p->warps_n / 8, half = m->c->b.kept ? 0.5 : 1;
+	double each = m->gpu->capability >= 80 ? half : m->kind->word == EL_i8 ? 4 : 2;
+	double a = (double)p->rows * p->words / PIECE_WORDS / threads_of(p), b = weight_pieces(m, p);
+	double piece = m->async ? 1 : (m->wide ? 7 : 2) + (m->inside ? 0 : m->wide ? 10 : 5), issue;
 
-	a += walks(m, p) ? 0 : 4;
+	issue = (double)p->words / STEP * (wm + wn / 2 * half + wm * wn * each) + STAGE_ISSUE;
+	issue += a * (piece + (m->inside ? 0 : 0.3)) + b * (m->async ? 1 : 2);
+	return issue + (walks(m, p) ? 0 : 20 + 3 * a);
+}
 
-	return warps * ((double)p->words / STEP * (wm + wn / 2 + wm * wn * each) + STAGE_ISSUE) +
-	       pieces * (p->rows * (m->async ? a : a + 1) + p->columns * b);
+/* Of a stage. */
+static Load stage_load(const Model *m, const DevicePlan *p)
+{
+	double warps = p->warps_m * p->warps_n, tile = (double)p->rows * p->columns, bytes = (double)p->words * 4;
+	double half = m->c->b.kept ? 0.5 : 1, fragments = warps * ((double)p->rows / p->warps_m + (double)p->columns / p->warps_n * half) * bytes;
+	Load l = {.tensor = tile * p->words * mma_word_elems(m->kind) / m->products * half,
+	          .shared = (fragments + (double)tile_stage_bytes(m, p)) / SHARED_BYTES,
+	          .l2 = (p->rows * (m->wide ? 2 : 1) * bytes * m->there + (double)weight_bytes(m, p)) / L2_BYTES,
+	          .issue = warps * stage_issue(m, p) / SCHEDULERS};
+
+	return l;
 }
 
 /* Where stages do not lie at such places, each of them is looked up, between the products. */
 #define SEARCH 1.2
 
-/* Cycles of a stage of a tile, where `busy` blocks share the multiprocessor. */
+/* Cycles of a stage of a tile, where `busy` blocks share the multiprocessor.  A warp waits for its fragments, unless others multiply
+ * meanwhile. */
 static double stage_cycles(const Model *m, const DevicePlan *p, double busy)
 {
-	double warps = p->warps_m * p->warps_n, tile = (double)p->rows * p->columns, bytes = (double)p->words * 4;
-	double fragments = warps * ((double)p->rows / p->warps_m + (double)p->columns / p->warps_n) * bytes;
-	double tensor = tile * p->words * mma_word_elems(m->kind) / m->products / (m->c->b.kept ? 2 : 1), shared = (fragments + (double)tile_stage_bytes(m, p)) / SHARED_BYTES;
-	double l2 = (p->rows * (m->wide ? 2 : 1) * bytes + (double)weight_bytes(m, p)) / L2_BYTES, issue = stage_issue(m, p) / SCHEDULERS;
-	double most = largest(largest(tensor, shared), largest(l2, issue)), flying = (p->stages - 1) * busy * p->slices;
-	double per_scheduler = busy * warps * p->slices / SCHEDULERS;
+	Load l = stage_load(m, p);
+	double warps = p->warps_m * p->warps_n, per_scheduler = largest(busy * warps * p->slices / SCHEDULERS, 0.25);
+	double step = l.tensor * STEP / p->words * SCHEDULERS / warps, flying = (p->stages - 1) * busy * p->slices, cycles;
 
-	most *= 1 + 0.2 / per_scheduler; /* a warp alone waits for its own fragments */
-	most *= walks(m, p) ? 1 : SEARCH;
-	return largest(most, LATENCY / flying);
+	l.tensor *= 1 + FRAGMENTS / (per_scheduler * step);
+	cycles = together(&l) + BARRIER / (busy * p->slices);
+	cycles *= walks(m, p) ? 1 : SEARCH;
+	return largest(cycles, LATENCY / flying);
 }
 
 /* Behind the products, each output goes through the epilogue; slices give each other their sums, by way of shared memory, where those of
@@ -163,7 +190,7 @@ static double time_of(const Model *m, const DevicePlan *p)
 	cycles = (double)most * (double)stages_of(m, p) / p->parts * stage_cycles(m, p, (double)busy);
 	cycles += (double)ceil_div(most, held) * START;
 	if (p->parts > 1) {
-		cycles += (double)most * tile / L2_BYTES + MEET;
+		cycles += (double)most * (tile / L2_BYTES + tile / SHARED_BYTES) + MEET;
 		parts = (double)p->parts * tile / L2_BYTES;
 		if (tile * (double)blocks > (double)m->gpu->l2 / 2)
 			memory += 2 * tile * (double)blocks / m->gpu->gbytes;
@@ -183,14 +210,15 @@ static void judge(const Model *m, DevicePlan *p, DevicePlan *best)
 		*best = *p;
 }
 
-/* Slices take turns at the stages of a part; parts have as many of them. */
+/* Slices take turns at the stages of a part; parts have as many of them, and are for multiprocessors that would have no tile. */
 static void try_slices(const Model *m, DevicePlan *p, DevicePlan *best)
 {
 	int64_t all = stages_of(m, p);
 	static const int slices[] = {1, 2, 3, 4, 8};
 	int most = m->k->size.n ? 1 : DEVICE_MOST_PARTS, stages = mma_walk_stages(m->c, MAX_STAGES);
+	int64_t tiles = device_tile_count(m->k, m->c, p->rows, p->columns);
 
-	for (p->parts = 1; p->parts <= most && p->parts <= all; p->parts++)
+	for (p->parts = 1; p->parts <= most && p->parts <= all && (p->parts - 1) * tiles < m->gpu->sms; p->parts++)
 		for (size_t i = 0; i < sizeof slices / sizeof *slices && all % p->parts == 0; i++) {
 			p->slices = slices[i];
 			for (p->stages = m->async ? stages : 2; p->stages >= 2 && p->slices <= all / p->parts; p->stages--)
@@ -200,16 +228,32 @@ static void try_slices(const Model *m, DevicePlan *p, DevicePlan *best)
 
 static void try_warps(const Model *m, DevicePlan *p, DevicePlan *best)
 {
-	static const int lengths[] = {16, 32, 48, 64};
+	static const int lengths[] = {16, 32, 48, 64, 80, 96, 112, 128};
 	enum { MOST_WARPS = 8, MOST_ROWS = 256 };
 	int wn = p->columns / p->warps_n;
 
 	for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
-		for (p->warps_m = 1; p->warps_m <= 4 && p->warps_m * p->warps_n <= MOST_WARPS; p->warps_m *= 2) {
+		for (p->warps_m = 1; p->warps_m <= 4 && p->warps_m * p->warps_n <= MOST_WARPS; p->warps_m++) {
 			p->rows = lengths[i] * p->warps_m;
 			if (lengths[i] * wn / DEVICE_WARP <= (m->async ? MAX_SUMS : MAX_STAGED_SUMS) && p->rows <= MOST_ROWS && is_whole(m, p))
 				try_slices(m, p, best);
 		}
+}
+
+/* Of positions of an output, by taps: the share whose input is there. */
+static double inside_share(int64_t n, int64_t taps, int64_t stride, int64_t pad, int64_t dilation, int64_t in)
+{
+	int64_t there = 0;
+
+	if (n <= 0 || in <= 0)
+		return 1;
+	for (int64_t k = 0; k < taps; k++)
+		for (int64_t i = 0; i < n; i++) {
+			int64_t at = i * stride - pad + k * dilation;
+
+			there += at >= 0 && at < in;
+		}
+	return (double)there / (double)(n * taps);
 }
 
 static Model model_of(const MloTarget *t, const MloKernel *k, const KContract *c, const MmaKind *kind)
@@ -222,6 +266,7 @@ static Model model_of(const MloTarget *t, const MloKernel *k, const KContract *c
 	m.wide = mlo_elem_bits(c->a.elem) != mlo_elem_bits(kind->word);
 	m.async = g->capability >= 80 && !m.wide;
 	m.inside = mma_taps_inside(c);
+	m.there = inside_share(c->ny, c->nky, c->sy, c->py, c->dy, c->in_y) * inside_share(c->nx, c->nkx, c->sx, c->px, c->dx, c->in_x);
 	m.products = (kind->word == EL_i8 ? g->i8 : kind->word == EL_tf32 ? g->tf32 : g->f16) * 1e3 / 2 / g->sms / g->clock_ghz;
 	bytes = (double)(images * mlo_kernel_guess(k, c->in_y) * mlo_kernel_guess(k, c->in_x)) * (double)c->nk * groups * size;
 	bytes += (double)(images * mlo_kernel_guess(k, c->ny) * mlo_kernel_guess(k, c->nx) * nc) * size;

@@ -1,9 +1,10 @@
 /* codegen/device_plan.h -- contractions on tensor cores: which tiles, chosen by a model of their time.
  *
  * The model counts, for a multiprocessor, cycles that each of its parts is busy with a stage of a tile: tensor cores, bytes in and out of
- * shared memory, bytes from L2, instructions issued.  The slowest hides the others, but not the latency of what few stages in flight wait
- * for.  The device is done when the multiprocessor with the most tiles is; bench/gpu.py prints the same of code that ran.  All figures
- * are those of MloGpu; what all devices share is in the enum at the head of device_plan.c. */
+ * shared memory, bytes from L2, instructions issued, each within a tenth or so of what tests/ptx counts.  The slowest hides the others,
+ * the less so the longer these take; warps wait for fragments and each other, and few stages in flight for memory.  The device is done when
+ * the multiprocessor with the most tiles is; bench/gpu.py prints the same of code that ran.  All figures are those of MloGpu; what all
+ * devices share is in the enum at the head of device_plan.c. */
 #ifndef MLO_CODEGEN_DEVICE_PLAN_H
 #define MLO_CODEGEN_DEVICE_PLAN_H
 #include "codegen/device_mma.h"

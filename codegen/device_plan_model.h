@@ -13,7 +13,8 @@ enum {
 	LATENCY = 700,                     /* from L2 and memory, with a barrier */
 	START = 1500, MEET = 1500,         /* of a tile until it multiplies; of parts until the last one knows */
 	OUTPUT_ISSUE = 8,                  /* of a warp's outputs, in an epilogue */
-	STAGE_ISSUE = 24,                  /* of a warp, beside products and copies */
+	STAGE_ISSUE = 6,                   /* of a warp, beside products and copies: it waits, and goes on */
+	BARRIER = 40, FRAGMENTS = 20,      /* until all warps are there; until a warp alone has its fragments */
 	MAX_STAGED_SUMS = 64, /* of a thread that also has pieces on their way in registers */
 	MOST_THREADS = 512, MOST_REGISTERS = 255, OTHER = 64 /* registers of a thread beside sums, fragments and pieces */
 };
@@ -25,6 +26,7 @@ typedef struct Model {
 	const MmaKind *kind;
 	bool async, wide, inside;          /* inside: all taps are, always */
 	double products;                   /* of a multiprocessor, a cycle */
+	double there;                      /* share of the taps that are inside */
 	double memory_ns;                  /* for what is read and written once */
 } Model;
 

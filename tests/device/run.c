@@ -1,7 +1,7 @@
 /* tests/device/run.c -- kernels of GPUs against the interpreter of kernels: random ones, contractions of each kind, and attention.
  *
  * usage: run [CASE]   (a part of its name).  LD_LIBRARY_PATH has the driver, of tests/ptx or a real one; PTX_TEST_SM tells the former
- * which device it is, MLO_TEST_SM the tests for which one code is made. */
+ * which device it is, MLO_TEST_SM the tests for which one code is made, MLO_TEST_WHOLE that each tile has a block of its own. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -161,6 +161,7 @@ static bool try_kernel(MloArena *a, const MloTarget *t, const MloKernel *k, cons
 	MloDiag d = {0};
 	bool ok = mlo_kernel_verify(k, &d) == MLO_OK;
 
+	blocks = getenv("MLO_TEST_WHOLE") ? 0 : blocks;
 	for (size_t i = 0; i < k->arg.n && ok; i++) {
 		const KArg *g = &k->arg.items[i];
 

@@ -341,7 +341,7 @@ static void start(PtxBlock *b)
 			w->nproduct_ends = 0;
 		memset(w->registers, 0, sizeof *w->registers * x->kernel->module->nwatched);
 		memset(w->proxy, 0, sizeof w->proxy);
-		w->updated = false;
+		w->updated = w->multiplied = false;
 		memset(w->clock, 0, sizeof w->clock);
 		w->clock[n] = 1;
 		for (int d = 0; d < 3; d++)

@@ -166,6 +166,7 @@ void cu_memory_release(void); /* all of the context's, with a finding for what w
 typedef struct CuKernelStats CuKernelStats;
 CuKernelStats *cu_stats(const char *kernel);
 void cu_stats_launch(CuKernelStats *s);
+PtxCount *cu_stats_main(CuKernelStats *s); /* its PtxExec.main */
 void cu_stats_add(const PtxModule *m, const PtxCount *counts); /* what a module's kernels have done */
 void cu_report(void);
 

@@ -324,6 +324,7 @@ CUresult cu_run_kernel(const CuNode *n)
 	x->dynamic_shared = n->shared;
 	x->params = n->params;
 	x->counts = c->module->counts;
+	x->main = x->counts ? cu_stats_main(c->stats) : NULL;
 	x->backwards = order && !strcmp(order, "backwards");
 	x->middle = cu_setting("PTX_TEST_SAMPLE", 0);
 	x->launch = ++cu_state.launches;

@@ -188,14 +188,6 @@ PTX_RUNNER(nop)
 {
 }
 
-static void count(PtxExec *x, const PtxInst *i, uint32_t m)
-{
-	PtxCount *c = &x->counts[i->id];
-
-	c->warps++;
-	c->lanes += (unsigned)__builtin_popcount(m);
-}
-
 enum { SLICE = 1 << 20 }; /* instructions until other warps get their turn: they may be what this one waits for */
 
 void ptx_warp_run(PtxWarp *w)
@@ -221,7 +213,7 @@ void ptx_warp_run(PtxWarp *w)
 				continue;
 		}
 		if (x->counts)
-			count(x, i, m);
+			ptx_count(w, i, m);
 		if (i->ntouched && !ptx_wgmma_touch(w, i))
 			return;
 		i->run(w, i, m);

@@ -45,6 +45,14 @@ typedef struct PtxPending { /* a copy that cp.async has begun */
 	uint8_t bytes, valid;
 } PtxPending;
 
+typedef struct PtxCount { /* of one instruction, or of one class of them */
+	uint64_t warps, lanes;
+	uint64_t requests, sectors, ideal,
+		conflicts, cycles; /* warp requests; sectors of 32 bytes; cycles lost to bank conflicts; cycles of shared memory */
+	uint64_t products, multiplies,
+		operand_bytes; /* of warpgroups: multiply-adds, bytes read by descriptors */
+} PtxCount;
+
 /* Of each warp its clock up to which is known what it has done, and how often it has made its writes known to
  * the asynchronous proxy. */
 typedef struct PtxKnown {
@@ -108,6 +116,8 @@ struct PtxWarp {
 		products_groups; /* begun, waited for, and groups of them committed */
 	uint32_t product_ends[PTX_MAX_GROUPS],
 		nproduct_ends; /* last products of committed groups that may be under way */
+	bool multiplied;         /* has issued a product of matrices in this block; since then, by PtxClass: */
+	PtxCount since[PTX_NCLASSES];
 };
 
 enum { PTX_MIXED = -1 };
@@ -150,19 +160,12 @@ struct PtxBlock {
 	PtxFlight *flights[PTX_MAX_WARPGROUPS]; /* products under way */
 };
 
-typedef struct PtxCount { /* of one instruction */
-	uint64_t warps, lanes;
-	uint64_t requests, sectors, ideal,
-		conflicts, cycles; /* warp requests; sectors of 32 bytes; cycles lost to bank conflicts; cycles of shared memory */
-	uint64_t products, multiplies,
-		operand_bytes; /* of warpgroups: multiply-adds, bytes read by descriptors */
-} PtxCount;
-
 struct PtxExec {
 	const PtxFunc *kernel;
 	uint32_t grid[3], threads[3], dynamic_shared;
 	const uint8_t *params;
 	PtxCount *counts;        /* by PtxInst.id; NULL: not wanted */
+	PtxCount *main;          /* by PtxClass: from the first product of matrices of a warp in a block to its last one; NULL likewise */
 	PtxError error;
 	char finding[512];       /* what the error is */
 	bool backwards;          /* the last block comes first */
@@ -244,6 +247,8 @@ bool ptx_wgmma_touch(
 	const PtxInst *i); /* an instruction that names registers of products; false after a finding */
 void ptx_wgmma_clear(PtxBlock *b); /* nothing is under way */
 /* count.c */
+void ptx_count(PtxWarp *w, const PtxInst *i, uint32_t m);
+void ptx_count_product(PtxWarp *w, const PtxInst *i, uint64_t multiplies, uint64_t operand_bytes); /* of a warpgroup, once */
 void ptx_count_global(PtxWarp *w, const PtxInst *i, uint32_t m, const uint64_t *address, unsigned bytes);
 void ptx_count_shared(PtxWarp *w, const PtxInst *i, uint32_t m, const uint64_t *address, unsigned bytes);
 

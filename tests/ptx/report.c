@@ -15,14 +15,16 @@ typedef struct Sums {
 typedef struct Loop {
 	struct Loop *next;
 	uint32_t line, number, parent;
+	uint64_t rounds; /* of warps, of loops with products of matrices */
 	Sums sums;
 } Loop;
 
 struct CuKernelStats {
 	CuKernelStats *next;
 	char *name;
-	uint64_t launches;
+	uint64_t launches, warps;
 	Sums sums;
+	PtxCount main[PTX_NCLASSES];
 	Loop *loops;
 };
 
@@ -48,14 +50,19 @@ void cu_stats_launch(CuKernelStats *s)
 	s->launches++;
 }
 
-static bool of_shared(const PtxInst *i)
+PtxCount *cu_stats_main(CuKernelStats *s)
 {
-	return i->cls == PTX_CLASS_LOAD_SHARED || i->cls == PTX_CLASS_STORE_SHARED || i->cls == PTX_CLASS_LDMATRIX;
+	return s->main;
 }
 
-static void add(Sums *s, const PtxInst *i, const PtxCount *c)
+static bool of_shared(unsigned cls)
 {
-	s->classes[i->cls] += c->warps;
+	return cls == PTX_CLASS_LOAD_SHARED || cls == PTX_CLASS_STORE_SHARED || cls == PTX_CLASS_LDMATRIX;
+}
+
+static void add(Sums *s, unsigned cls, const PtxCount *c)
+{
+	s->classes[cls] += c->warps;
 	s->lanes += c->lanes;
 	s->products += c->products;
 	s->multiplies += c->multiplies;
@@ -66,7 +73,7 @@ static void add(Sums *s, const PtxInst *i, const PtxCount *c)
 	s->shared_cycles += c->cycles;
 	s->global_sectors += c->sectors;
 	s->global_ideal += c->ideal;
-	if (of_shared(i))
+	if (of_shared(cls))
 		s->shared_requests += c->requests;
 	else
 		s->global_requests += c->requests;
@@ -90,6 +97,14 @@ static Loop *find_loop(CuKernelStats *s, const PtxFunc *f, uint32_t n)
 	return l;
 }
 
+/* Its rounds, where it multiplies: each of its products is of all of them. */
+static void add_to_loop(Loop *l, const PtxInst *i, const PtxCount *c)
+{
+	add(&l->sums, i->cls, c);
+	if ((i->cls == PTX_CLASS_MMA || i->cls == PTX_CLASS_WGMMA) && c->warps > l->rounds)
+		l->rounds = c->warps;
+}
+
 void cu_stats_add(const PtxModule *m, const PtxCount *counts)
 {
 	if (!counts)
@@ -103,11 +118,13 @@ void cu_stats_add(const PtxModule *m, const PtxCount *counts)
 
 			if (!c->warps)
 				continue;
-			if (!s)
+			if (!s) {
 				s = cu_stats(f->name);
-			add(&s->sums, i, c);
+				s->warps += c->warps; /* of the first instruction */
+			}
+			add(&s->sums, i->cls, c);
 			if (i->loop)
-				add(&find_loop(s, f, i->loop)->sums, i, c);
+				add_to_loop(find_loop(s, f, i->loop), i, c);
 		}
 	}
 }
@@ -151,16 +168,29 @@ static void print_sums(FILE *f, const Sums *s, const char *indent)
 		(unsigned long long)s->shared_requests, (unsigned long long)s->shared_conflicts, (unsigned long long)s->shared_cycles);
 }
 
+static void print_main(FILE *f, const CuKernelStats *s)
+{
+	Sums sums = {0};
+
+	for (unsigned k = 0; k < PTX_NCLASSES; k++)
+		add(&sums, k, &s->main[k]);
+	fprintf(f, ",\n      \"main\": {\n");
+	print_sums(f, &sums, "          ");
+	fprintf(f, "\n      }");
+}
+
 static void print_kernel(FILE *f, const CuKernelStats *s)
 {
-	fprintf(f, "    {\n      \"name\": \"%s\",\n      \"launches\": %llu,\n", s->name,
-		(unsigned long long)s->launches);
+	fprintf(f, "    {\n      \"name\": \"%s\",\n      \"launches\": %llu,\n      \"warps\": %llu,\n", s->name,
+		(unsigned long long)s->launches, (unsigned long long)s->warps);
 	print_sums(f, &s->sums, "      ");
+	print_main(f, s);
 	fprintf(f, ",\n      \"loops\": [");
 	for (const Loop *l = s->loops; l; l = l->next) {
 		fprintf(f,
-			"%s\n        {\n          \"line\": %u,\n          \"loop\": %u,\n          \"inside\": %u,\n",
-			l == s->loops ? "" : ",", l->line, l->number, l->parent);
+			"%s\n        {\n          \"line\": %u,\n          \"loop\": %u,\n          \"rounds\": %llu,\n"
+			"          \"inside\": %u,\n",
+			l == s->loops ? "" : ",", l->line, l->number, (unsigned long long)l->rounds, l->parent);
 		print_sums(f, &l->sums, "          ");
 		fprintf(f, "\n        }");
 	}

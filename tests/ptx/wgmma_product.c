@@ -384,10 +384,7 @@ bool ptx_wgmma_multiply(PtxWarp *first, const PtxInst *i, PtxFlight *f)
 		multiply(s, v, &o, &d);
 		scatter_sums(first + v, i, s, &d, keep);
 	}
-	if (x->counts) {
-		x->counts[i->id].products++;
-		x->counts[i->id].multiplies += (uint64_t)PTX_WGMMA_ROWS * s->cols * s->depth;
-		x->counts[i->id].operand_bytes += (uint64_t)f->n * PTX_CHUNK;
-	}
+	if (x->counts)
+		ptx_count_product(first, i, (uint64_t)PTX_WGMMA_ROWS * s->cols * s->depth, (uint64_t)f->n * PTX_CHUNK);
 	return true;
 }
