@@ -29,6 +29,9 @@ typedef struct DeviceTile {
 	int64_t tiles;            /* how many there are, where they have parts */
 	LLVMValueRef b0, b1;      /* the batch, where rows are of one */
 	LLVMValueRef row, column; /* the tile's first output */
+	int64_t wide;             /* 0, or: rows are so many neighbouring positions of one row of outputs, then of the next one, from y, x on */
+	LLVMValueRef y, x;
+	bool zero_gone;           /* sums are those of A less its zero point */
 	LLVMValueRef all_rows;    /* how many there are */
 	LLVMValueRef kk;          /* first channel of the tile's group in A */
 	LLVMValueRef b_at;        /* where the tile's columns begin in B */
@@ -122,5 +125,7 @@ void device_unaligned(DeviceTile *t, LLVMValueRef aligned);
 /* device_simt.c: f32 by the threads' multiply-adds. */
 /* device_mma.c: on tensor cores. */
 bool device_mma(LLVMModuleRef m, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch);
+/* device_patch.c: on tensor cores, out of a patch of A. */
+bool device_patch(LLVMModuleRef m, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch);
 bool device_simt(LLVMModuleRef m, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch);
 #endif
