@@ -180,13 +180,12 @@ static void begin_tile(PatchTile *t, EmitLoop *l)
 
 	i = emit_for(e, l, device_special(e, "ctaid.x"), all, device_special(e, "nctaid.x"), "tile");
 	d->column = tile_mul(e, split(t, &i, across), d->columns);
-	d->x = tile_mul(e, split(t, &i, nx), p->wide);
-	d->y = tile_mul(e, split(t, &i, ny), p->high);
+	t->first_x = tile_mul(e, split(t, &i, nx), p->wide);
+	t->first_y = tile_mul(e, split(t, &i, ny), p->high);
 	d->b1 = split(t, &i, c->nb1);
 	d->b0 = i;
-	d->row = emit_index(e, 0);
-	t->x = tile_addc(e, tile_mul(e, d->x, c->sx), -c->px - p->p.lead - p->left);
-	t->y = tile_addc(e, tile_mul(e, d->y, c->sy), -c->py);
+	t->x = tile_addc(e, tile_mul(e, t->first_x, c->sx), -c->px - p->p.lead - p->left);
+	t->y = tile_addc(e, tile_mul(e, t->first_y, c->sy), -c->py);
 }
 
 static void one_tile(PatchTile *t)
@@ -206,7 +205,9 @@ static void one_tile(PatchTile *t)
 	multiply(t);
 	device_block_barrier(e);
 	mma_store_sums(m, tile_mul(e, device_opaque(e, m->warp_m), (int64_t)m->mt * 16));
-	device_epilogue(&m->t, 0, m->t.rows);
+	device_block_barrier(e);
+	patch_outputs(t);
+	device_block_barrier(e);
 }
 
 static void begin(PatchTile *t)
@@ -229,7 +230,8 @@ static LLVMValueRef aligned(PatchTile *t)
 	int64_t bytes = t->plan.chunk * (t->plan.p.channels ? 4 : mlo_elem_bits(t->m.t.c->a.elem) / 8);
 	LLVMValueRef a = LLVMBuildPtrToInt(e->b, e->arg[t->m.t.c->a_arg], i64, "");
 
-	return LLVMBuildICmp(e->b, LLVMIntEQ, LLVMBuildAnd(e->b, a, emit_const_i(i64, bytes - 1), ""), emit_const_i(i64, 0), "");
+	a = LLVMBuildOr(e->b, LLVMBuildAnd(e->b, a, emit_const_i(i64, bytes - 1), ""), patch_places(t), "");
+	return LLVMBuildICmp(e->b, LLVMIntEQ, a, emit_const_i(i64, 0), "");
 }
 
 static MloLaunch launch_of(const PatchTile *t, const MloKernel *k)
@@ -262,11 +264,10 @@ bool device_patch(LLVMModuleRef module, const MloKernel *k, const MloTarget *tar
 	m->mt = t.plan.mt;
 	m->nt = m->t.columns / 8;
 	m->t.rows = (int)(t.plan.wide * t.plan.high);
-	m->t.wide = t.plan.wide;
-	m->t.zero_gone = true;
 	m->t.threads = PATCH_THREADS;
 	device_tile_kernel(&m->t, module, k, target, symbol);
 	*launch = launch_of(&t, k);
+	t.outputs = patch_columns(&t);
 	begin(&t);
 	ok = aligned(&t);
 	device_if(&f.e, &fast, ok);

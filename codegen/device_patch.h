@@ -39,8 +39,10 @@ int64_t device_patch_down(const PatchPlan *p);
 typedef struct PatchTile {
 	Mma m;                    /* products, sums */
 	PatchPlan plan;
+	int outputs;              /* columns that the epilogue takes at once */
 	LLVMValueRef fill;        /* a word of what lies outside of the image */
 	LLVMValueRef y, x;        /* of the image: where the patch begins */
+	LLVMValueRef first_y, first_x; /* the tile's first position */
 } PatchTile;
 
 static inline LLVMValueRef patch_byte(PatchTile *t, int64_t at)
@@ -54,4 +56,9 @@ static inline LLVMValueRef patch_byte(PatchTile *t, int64_t at)
 void patch_bring_weights(PatchTile *t);
 void patch_bring(PatchTile *t);
 void patch_sum_weights(PatchTile *t);
+/* device_patch_end.c: sums, which lie where mma_store_sums() puts them, through the epilogue. */
+void patch_outputs(PatchTile *t);
+/* How many columns can be taken at once; bits of the places of arguments that have to be 0 for that, i64. */
+int patch_columns(const PatchTile *t);
+LLVMValueRef patch_places(PatchTile *t);
 #endif

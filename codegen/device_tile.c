@@ -143,11 +143,6 @@ static Position position(DeviceTile *t, LLVMValueRef row)
 	const KContract *c = t->c;
 	Position p = {.b0 = t->b0, .b1 = t->b1};
 
-	if (t->wide) {
-		p.x = tile_add(t->e, t->x, tile_rem(t->e, row, t->wide));
-		p.y = tile_add(t->e, t->y, tile_div(t->e, row, t->wide));
-		return p;
-	}
 	p.x = split(t, &row, tile_num(t->e, c->nx));
 	p.y = row;
 	if (t->together && c->nb0 == 1 && c->nb1 == 1) {
@@ -297,8 +292,7 @@ static int64_t value_at(const KIdx *x, int var, int64_t v)
 	}
 }
 
-/* Do columns of the result lie beside each other rather than rows? */
-static bool columns_adjacent(const DeviceTile *t)
+bool device_columns_adjacent(const DeviceTile *t)
 {
 	for (const KStmt *s = t->s->body; s; s = s->next)
 		if (s->kind == KS_STORE)
@@ -322,7 +316,7 @@ static void keep_tap_sums(DeviceTile *t, LLVMValueRef column)
 {
 	int64_t taps = t->c->nky * t->c->nkx;
 
-	t->tap_sums = t->c->zero.sums && !t->zero_gone && taps <= DEVICE_TAP_SUMS;
+	t->tap_sums = t->c->zero.sums && taps <= DEVICE_TAP_SUMS;
 	for (int64_t i = 0; i < taps && t->tap_sums; i++) {
 		t->tap_sum[i] = load_tap_sum(t, column, i);
 		t->tap_all = i ? LLVMBuildAdd(t->e->b, t->tap_all, t->tap_sum[i], "") : t->tap_sum[i];
@@ -384,19 +378,6 @@ static LLVMValueRef zero_share(DeviceTile *t, const Position *p, LLVMValueRef co
 	return LLVMBuildMul(e->b, total, zero, "");
 }
 
-static LLVMValueRef is_output(DeviceTile *t, LLVMValueRef row)
-{
-	Emit *e = t->e;
-	LLVMValueRef in;
-	Position p;
-
-	if (!t->wide)
-		return LLVMBuildICmp(e->b, LLVMIntSLT, row, t->all_rows, "");
-	p = position(t, row);
-	in = LLVMBuildICmp(e->b, LLVMIntSLT, p.y, tile_num(e, t->c->ny), "");
-	return LLVMBuildAnd(e->b, in, LLVMBuildICmp(e->b, LLVMIntSLT, p.x, tile_num(e, t->c->nx), ""), "");
-}
-
 static void one_output(DeviceTile *t, LLVMValueRef row, LLVMValueRef column, LLVMValueRef sum)
 {
 	const KContract *c = t->c;
@@ -408,7 +389,7 @@ static void one_output(DeviceTile *t, LLVMValueRef row, LLVMValueRef column, LLV
 	e->var[c->var[2]] = p.y;
 	e->var[c->var[3]] = p.x;
 	e->var[c->var[4]] = column;
-	e->product = c->zero.sums && !t->zero_gone ? LLVMBuildSub(e->b, sum, zero_share(t, &p, column), "") : sum;
+	e->product = c->zero.sums ? LLVMBuildSub(e->b, sum, zero_share(t, &p, column), "") : sum;
 	emit_stmts(e, t->s->body);
 }
 
@@ -436,7 +417,7 @@ static void output_at(DeviceTile *t, int slices, LLVMValueRef first, int n, LLVM
 
 	row = tile_add(e, t->row, tile_add(e, row, first));
 	column = tile_add(e, t->column, column);
-	in = is_output(t, row);
+	in = LLVMBuildICmp(e->b, LLVMIntSLT, row, t->all_rows, "");
 	if (t->c->nc % t->columns)
 		in = LLVMBuildAnd(e->b, in, LLVMBuildICmp(e->b, LLVMIntSLT, column, emit_index(e, t->c->nc), ""), "");
 	device_if(e, &there, in);
@@ -449,7 +430,7 @@ static void output_at(DeviceTile *t, int slices, LLVMValueRef first, int n, LLVM
 static void outputs(DeviceTile *t, int slices, LLVMValueRef first, int n)
 {
 	Emit *e = t->e;
-	bool across = columns_adjacent(t);
+	bool across = device_columns_adjacent(t);
 	int inner = across ? t->columns : n, outer = across ? n : t->columns, threads = t->f->team.threads;
 	int wide = inner < threads ? inner : threads;
 	LLVMValueRef i, o, self = device_opaque(e, t->f->team.thread);

@@ -29,9 +29,6 @@ typedef struct DeviceTile {
 	int64_t tiles;            /* how many there are, where they have parts */
 	LLVMValueRef b0, b1;      /* the batch, where rows are of one */
 	LLVMValueRef row, column; /* the tile's first output */
-	int64_t wide;             /* 0, or: rows are so many neighbouring positions of one row of outputs, then of the next one, from y, x on */
-	LLVMValueRef y, x;
-	bool zero_gone;           /* sums are those of A less its zero point */
 	LLVMValueRef all_rows;    /* how many there are */
 	LLVMValueRef kk;          /* first channel of the tile's group in A */
 	LLVMValueRef b_at;        /* where the tile's columns begin in B */
@@ -103,6 +100,7 @@ LLVMTypeRef device_load_type(DeviceTile *t, int arg, int n); /* of its result */
 /* The word at `at` of dynamic shared memory. */
 LLVMValueRef device_word(Emit *e, LLVMValueRef at);
 /* Where a sum lies in shared memory for the epilogue of n rows, a word; row counts from the first of them. */
+bool device_columns_adjacent(const DeviceTile *t); /* do columns of the result lie beside each other rather than rows? */
 LLVMValueRef device_sum_at(DeviceTile *t, LLVMValueRef slice, int n, LLVMValueRef row, LLVMValueRef column);
 /* The epilogue for rows [first, first + n) of the tile: each thread has written its sums, all of them read, and those of the slices are
  * added.  Barriers stand before and behind.  Where a tile has several parts, sums of this one are put down instead, for whoever
