@@ -13,29 +13,41 @@ static LLVMValueRef less(Emit *e, LLVMIntPredicate how, LLVMValueRef i, int64_t 
 
 /* -- weights ------------------------------------------------------------------------------------------ */
 
+static void bring_piece(PatchTile *t, LLVMValueRef from, LLVMValueRef to, int64_t behind)
+{
+	Mma *m = &t->m;
+	Emit *e = m->t.e;
+	LLVMTypeRef piece = LLVMVectorType(i32_type(m), PIECE_WORDS), i8 = LLVMInt8TypeInContext(e->ctx);
+	LLVMValueRef at = emit_index(e, behind), v;
+
+	if (m->async) {
+		device_copy_piece(e, to, behind, from, behind, NULL);
+		return;
+	}
+	v = LLVMBuildLoad2(e->b, piece, LLVMBuildInBoundsGEP2(e->b, i8, from, &at, 1, ""), "");
+	LLVMSetAlignment(v, PIECE);
+	LLVMSetAlignment(LLVMBuildStore(e->b, v, LLVMBuildInBoundsGEP2(e->b, i8, to, &at, 1, "")), PIECE);
+}
+
+/* Those of the tile's channels lie beside each other; of the last pieces, some threads may have none. */
 void patch_bring_weights(PatchTile *t)
 {
 	Mma *m = &t->m;
-	const KContract *c = m->t.c;
 	Emit *e = m->t.e;
-	int64_t pieces = t->plan.weights / PIECE;
-	LLVMTypeRef piece = LLVMVectorType(i32_type(m), PIECE_WORDS);
-	LLVMValueRef first = tile_mul(e, tile_div(e, m->t.column, m->t.columns), pieces), i, from, v;
-	EmitLoop l;
+	int64_t bytes = t->plan.weights, each = PATCH_THREADS * PIECE;
+	LLVMValueRef own = tile_mul(e, m->t.f->team.thread, PIECE), from, to;
+	DeviceIf there;
 
-	i = emit_for(e, &l, m->t.f->team.thread, emit_index(e, pieces), emit_index(e, PATCH_THREADS), "piece");
-	v = tile_add(e, first, i);
-	from = LLVMBuildInBoundsGEP2(e->b, piece, e->arg[c->b_arg], &v, 1, "");
-	v = byte_at(m, tile_mul(e, i, PIECE));
-	if (m->async) {
-		device_copy_piece(e, v, 0, from, 0, NULL);
-	} else {
-		LLVMValueRef words = LLVMBuildLoad2(e->b, piece, from, "");
-
-		LLVMSetAlignment(words, PIECE);
-		LLVMSetAlignment(LLVMBuildStore(e->b, words, v), PIECE);
-	}
-	emit_end(e, &l);
+	from = tile_add(e, tile_mul(e, tile_div(e, m->t.column, m->t.columns), bytes), own);
+	from = LLVMBuildInBoundsGEP2(e->b, LLVMInt8TypeInContext(e->ctx), e->arg[m->t.c->b_arg], &from, 1, "");
+	to = byte_at(m, own);
+	for (int64_t i = 0; i < bytes / each; i++)
+		bring_piece(t, from, to, i * each);
+	if (bytes % each == 0)
+		return;
+	device_if(e, &there, less(e, LLVMIntULT, own, bytes % each));
+	bring_piece(t, from, to, bytes / each * each);
+	device_endif(e, &there);
 }
 
 /* Each thread adds up some taps of a column. */

@@ -176,7 +176,7 @@ static MloElem weights_of(Compiler *c, const MloTarget *t)
 	if (c->precision != EL_bf16)
 		return precision_of(c, t);
 	if (mlo_target_bf16(t))
-		return EL_f32;
+		return t->gpu ? EL_bf16 : EL_f32; /* tensor cores round what they read on its way */
 	mlo_note(c->d, "%s has no products of bf16: weights are stored as bf16, arithmetic stays float32", t->name);
 	return EL_bf16;
 }
