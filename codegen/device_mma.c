@@ -266,18 +266,17 @@ static void stages_registers(Mma *m)
 
 /* -- the kernel -------------------------------------------------------------------------------------- */
 
-/* Sums of the warps in rows of the block, from row `from` on (NULL: the first), a multiple of 16, to where the epilogue finds them.  The places are not to be in registers all the time.  Rows eight
+/* Sums of the warps in rows of the block, to where the epilogue finds them.  The places are not to be in registers all the time.  Rows eight
  * apart are turned alike, and the first columns of fragments are bits of their own, which turning flips: a place for each column of
  * fragments is enough. */
-void mma_store_sums(Mma *m, LLVMValueRef from)
+static void store_sums(Mma *m)
 {
 	Emit *e = m->t.e;
 	LLVMValueRef lane = device_opaque(e, m->lane), warp_n = device_opaque(e, m->warp_n), slice = device_opaque(e, m->t.slice);
 	LLVMValueRef column = tile_add(e, tile_mul(e, warp_n, (int64_t)m->nt * 8), tile_mul(e, tile_rem(e, lane, 4), 2));
+	LLVMValueRef first = device_sum_at(&m->t, slice, m->mt * 16, tile_div(e, lane, 4), column), at, v;
 	LLVMTypeRef two = LLVMVectorType(m->sum_type, 2), i32 = LLVMInt32TypeInContext(e->ctx);
-	LLVMValueRef own = tile_div(e, lane, 4), first, at, v;
 
-	first = device_sum_at(&m->t, slice, m->mt * 16, from ? tile_add(e, from, own) : own, column);
 	for (int j = 0; j < m->nt; j++) {
 		at = device_word(e, LLVMBuildXor(e->b, first, emit_index(e, (int64_t)j * 8), ""));
 		for (int i = 0; i < m->mt * 2; i++) {
@@ -315,7 +314,7 @@ static void one_tile(Mma *m)
 		if (m->t.c->b.kept)
 			mma_sparse_store(m);
 		else
-			mma_store_sums(m, NULL);
+			store_sums(m);
 		device_endif(e, &own);
 		device_epilogue(&m->t, w * m->mt * 16, m->mt * 16);
 	}

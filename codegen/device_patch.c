@@ -75,7 +75,7 @@ static LLVMValueRef load_word(PatchTile *t, LLVMValueRef from, int64_t at)
 
 static void multiply(PatchTile *t)
 {
-	enum { MAX_M = 2, MAX_N = 8 };
+	enum { MAX_M = 4, MAX_N = 8 };
 	Mma *m = &t->m;
 	Emit *e = m->t.e;
 	int64_t piece = m->t.columns * PIECE;
@@ -131,7 +131,7 @@ static LLVMValueRef column_zero(PatchTile *t, LLVMValueRef column, LLVMValueRef 
 	Emit *e = m->t.e;
 	LLVMValueRef sum = NULL, v;
 
-	for (int i = 0; i < PATCH_THREADS / m->t.columns; i++) {
+	for (int i = 0; i < m->t.threads / m->t.columns; i++) {
 		v = byte_at(m, tile_addc(e, tile_mul(e, column, 4), t->plan.shared + (int64_t)i * m->t.columns * 4));
 		v = LLVMBuildLoad2(e->b, i32_type(m), v, "");
 		sum = sum ? LLVMBuildAdd(e->b, sum, v, "") : v;
@@ -143,11 +143,11 @@ static void begin_sums(PatchTile *t)
 {
 	Mma *m = &t->m;
 	Emit *e = m->t.e;
-	LLVMValueRef column = tile_mul(e, tile_rem(e, m->lane, 4), 2), zero = t->plan.sums ? LLVMBuildNeg(e->b, zero_point(t), "") : NULL, v;
+	LLVMValueRef own = tile_mul(e, tile_rem(e, m->lane, 4), PATCH_CHANNELS), zero = t->plan.sums ? LLVMBuildNeg(e->b, zero_point(t), "") : NULL, v;
 
 	for (int j = 0; j < m->nt; j++)
 		for (int k = 0; k < 2; k++) {
-			v = zero ? column_zero(t, tile_addc(e, column, j * 8 + k), zero) : LLVMConstNull(m->sum_type);
+			v = zero ? column_zero(t, tile_addc(e, own, patch_channel(j * 8 + k)), zero) : LLVMConstNull(m->sum_type);
 			for (int i = 0; i < m->mt * 2; i++)
 				LLVMBuildStore(e->b, v, m->sum[(i / 2 * m->nt + j) * 4 + i % 2 * 2 + k]);
 		}
@@ -203,9 +203,6 @@ static void one_tile(PatchTile *t)
 	device_block_barrier(e);
 	begin_sums(t);
 	multiply(t);
-	device_block_barrier(e);
-	mma_store_sums(m, tile_mul(e, device_opaque(e, m->warp_m), (int64_t)m->mt * 16));
-	device_block_barrier(e);
 	patch_outputs(t);
 	device_block_barrier(e);
 }
@@ -240,8 +237,8 @@ static MloLaunch launch_of(const PatchTile *t, const MloKernel *k)
 	const PatchPlan *p = &t->plan;
 	int64_t tiles = mlo_kernel_guess(k, c->nb0) * mlo_kernel_guess(k, c->nb1) * ceil_div(c->ny, p->high) * ceil_div(c->nx, p->wide);
 
-	return (MloLaunch){.threads = PATCH_THREADS, .blocks = (uint32_t)(tiles * ceil_div(c->nc, p->columns)),
-	                   .tasks_per_block = k->ntasks < 0 ? 1 : 0, .shared_bytes = (uint32_t)(p->shared + p->sums * 4)};
+	return (MloLaunch){.threads = (uint32_t)t->m.t.threads, .blocks = (uint32_t)(tiles * ceil_div(c->nc, p->columns)),
+	                   .tasks_per_block = k->ntasks < 0 ? 1 : 0, .shared_bytes = (uint32_t)patch_shared(t)};
 }
 
 bool device_patch(LLVMModuleRef module, const MloKernel *k, const MloTarget *target, const char *symbol, MloLaunch *launch)
@@ -259,15 +256,15 @@ bool device_patch(LLVMModuleRef module, const MloKernel *k, const MloTarget *tar
 	m->kind = mma_kind(target->gpu->capability, c->a.elem, c->b.elem);
 	m->quarters = target->gpu->capability < 80;
 	m->async = !m->quarters;
-	m->warps_m = PATCH_WARPS;
+	m->warps_m = t.plan.warps;
 	m->warps_n = 1;
 	m->mt = t.plan.mt;
 	m->nt = m->t.columns / 8;
 	m->t.rows = (int)(t.plan.wide * t.plan.high);
-	m->t.threads = PATCH_THREADS;
+	m->t.threads = t.plan.warps * DEVICE_WARP;
 	device_tile_kernel(&m->t, module, k, target, symbol);
-	*launch = launch_of(&t, k);
 	t.outputs = patch_columns(&t);
+	*launch = launch_of(&t, k);
 	begin(&t);
 	ok = aligned(&t);
 	device_if(&f.e, &fast, ok);
@@ -282,6 +279,15 @@ bool device_patch(LLVMModuleRef module, const MloKernel *k, const MloTarget *tar
 
 /* -- one by one --------------------------------------------------------------------------------------- */
 
+/* As patch_place() has it. */
+static LLVMValueRef place_of(Emit *e, LLVMValueRef lane)
+{
+	LLVMValueRef in = tile_rem(e, lane, 4 * PATCH_CHANNELS), at = LLVMBuildSub(e->b, lane, in, "");
+
+	at = tile_add(e, at, tile_mul(e, tile_div(e, tile_rem(e, in, PATCH_CHANNELS), 2), 8));
+	return tile_add(e, at, tile_add(e, tile_mul(e, tile_div(e, in, PATCH_CHANNELS), 2), tile_rem(e, in, 2)));
+}
+
 LLVMValueRef device_patch_weight(Emit *e, const KContract *c, LLVMValueRef channel, LLVMValueRef tap, LLVMValueRef k)
 {
 	Patch p;
@@ -294,7 +300,7 @@ LLVMValueRef device_patch_weight(Emit *e, const KContract *c, LLVMValueRef chann
 	MLO_ASSERT(is);
 	quad = p.by_planes ? tile_add(e, tile_mul(e, tile_div(e, plane, each), rows), ky) : tile_add(e, tile_mul(e, plane, rows), tile_div(e, ky, each));
 	quad = tile_add(e, tile_mul(e, quad, ceil_div(p.words, p.across)), tile_div(e, word, p.across));
-	at = tile_add(e, tile_mul(e, quad, width), tile_rem(e, channel, width));
+	at = tile_add(e, tile_mul(e, quad, width), place_of(e, tile_rem(e, channel, width)));
 	at = tile_add(e, tile_mul(e, at, PATCH_QUAD), tile_mul(e, tile_rem(e, p.by_planes ? plane : ky, each), p.across));
 	at = tile_add(e, tile_mul(e, tile_add(e, at, tile_rem(e, word, p.across)), p.elems), in);
 	return tile_add(e, at, tile_mul(e, tile_div(e, channel, width), patch_elems(&p, c)));

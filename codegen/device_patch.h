@@ -9,11 +9,11 @@
 #include "codegen/device_mma_stage.h"
 #include "codegen/patch.h"
 
-enum { PATCH_WARPS = 4, PATCH_THREADS = 32 * PATCH_WARPS };
+enum { PATCH_PAD = 2 /* words between columns of sums: those that a lane has are then eight banks from those of the next */ };
 
 typedef struct PatchPlan {
 	Patch p;
-	int columns, mt;          /* of a tile; fragments of a warp, one below the other */
+	int columns, warps, mt;   /* of a tile; fragments of a warp, one below the other */
 	int64_t wide, high;
 	/* Pixels of a word (`p`), of an access of A (`chunk`), in front of what the first position reads (`left`), and of a row. */
 	int chunk;
@@ -21,8 +21,9 @@ typedef struct PatchPlan {
 	/* Rows and planes.  Where positions begin within words there are copies of the patch, each from a pixel later on. */
 	int64_t rows, planes, copies;
 	int64_t pitch, plane, copy; /* words from one to the next */
-	int64_t sums;             /* words of what weights add up to, where A has a zero point */
-	int64_t weights, shared;  /* bytes: of B, which lies in front of the patch; in all, without `sums` */
+	int64_t sums;             /* words behind the patch for what weights add up to, where A has a zero point */
+	int64_t weights, shared;  /* bytes: of B, which lies in front of the patch; of both */
+	int64_t turned;           /* bytes of what the products add up to, where that is turned around for the epilogue */
 	double ns;
 } PatchPlan;
 
@@ -39,7 +40,7 @@ int64_t device_patch_down(const PatchPlan *p);
 typedef struct PatchTile {
 	Mma m;                    /* products, sums */
 	PatchPlan plan;
-	int outputs;              /* columns that the epilogue takes at once */
+	int outputs;              /* columns that the epilogue takes at once; 0: it takes rows */
 	LLVMValueRef fill;        /* a word of what lies outside of the image */
 	LLVMValueRef y, x;        /* of the image: where the patch begins */
 	LLVMValueRef first_y, first_x; /* the tile's first position */
@@ -56,9 +57,10 @@ static inline LLVMValueRef patch_byte(PatchTile *t, int64_t at)
 void patch_bring_weights(PatchTile *t);
 void patch_bring(PatchTile *t);
 void patch_sum_weights(PatchTile *t);
-/* device_patch_end.c: sums, which lie where mma_store_sums() puts them, through the epilogue. */
+/* device_patch_end.c: what products add up to, through the epilogue. */
 void patch_outputs(PatchTile *t);
-/* How many columns can be taken at once; bits of the places of arguments that have to be 0 for that, i64. */
+int64_t patch_shared(const PatchTile *t); /* bytes of a block */
+/* How many columns are taken at once, 0: rows lie beside each other; bits of the places of arguments that have to be 0 for that, i64. */
 int patch_columns(const PatchTile *t);
 LLVMValueRef patch_places(PatchTile *t);
 #endif

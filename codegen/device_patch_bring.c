@@ -34,7 +34,7 @@ void patch_bring_weights(PatchTile *t)
 {
 	Mma *m = &t->m;
 	Emit *e = m->t.e;
-	int64_t bytes = t->plan.weights, each = PATCH_THREADS * PIECE;
+	int64_t bytes = t->plan.weights, each = (int64_t)m->t.threads * PIECE;
 	LLVMValueRef own = tile_mul(e, m->t.f->team.thread, PIECE), from, to;
 	DeviceIf there;
 
@@ -63,7 +63,7 @@ void patch_sum_weights(PatchTile *t)
 
 	LLVMBuildStore(e->b, word_const(m, 0), sum);
 	first = tile_add(e, tile_mul(e, m->t.column, taps), tile_rem(e, thread, m->t.columns));
-	tap = emit_for(e, &l, tile_div(e, thread, m->t.columns), emit_index(e, taps), emit_index(e, PATCH_THREADS / m->t.columns), "tap");
+	tap = emit_for(e, &l, tile_div(e, thread, m->t.columns), emit_index(e, taps), emit_index(e, m->t.threads / m->t.columns), "tap");
 	at = tile_add(e, first, tile_mul(e, tap, m->t.columns));
 	v = device_load(&m->t, c->zero.s_arg, at, 1, NULL);
 	LLVMBuildStore(e->b, LLVMBuildAdd(e->b, LLVMBuildLoad2(e->b, i32, sum, ""), v, ""), sum);
@@ -86,7 +86,7 @@ static Access access_of(PatchTile *t, LLVMValueRef row, LLVMValueRef col, int64_
 	const PatchPlan *p = &t->plan;
 	const KContract *c = t->m.t.c;
 	Emit *e = t->m.t.e;
-	int lanes = device_patch_lanes(p), rows = PATCH_THREADS / lanes;
+	int lanes = device_patch_lanes(p), rows = t->m.t.threads / lanes;
 	Access a = {.row = tile_addc(e, row, down * rows), .pixel = tile_addc(e, col, along * lanes * p->chunk)};
 	LLVMValueRef y = tile_add(e, t->y, a.row), x = tile_add(e, t->x, a.pixel), in;
 

@@ -1,10 +1,10 @@
 /* codegen/device_patch_end.c -- contractions on tensor cores out of a patch of the image: sums go through the epilogue.
  *
- * What lies beside each other in the result goes to neighbouring threads: columns of a position, several to a thread, where columns do,
- * or positions of a row.  A turn of the loop has several outputs of a thread at constant distances, so that there is little to compute of places. */
+ * A lane has sums of some columns that follow each other, of each of its rows.  Where columns of the result lie beside each other, that
+ * is a vector, and four lanes fill sectors of memory.  Else sums are turned around in shared memory, for threads that lie over rows. */
 #include "codegen/device_patch.h"
 
-enum { PAIR = 2, MOST_LANES = 4, OUTPUTS = 16 /* of a turn, of a thread */ };
+enum { ROUNDS = 4 /* of a turn */ };
 
 /* -- several columns at once -------------------------------------------------------------------------- */
 
@@ -40,7 +40,13 @@ static bool columns_fit(const PatchTile *t, int n)
 
 int patch_columns(const PatchTile *t)
 {
-	return !device_columns_adjacent(&t->m.t) ? 1 : columns_fit(t, MOST_LANES) ? MOST_LANES : columns_fit(t, PAIR) ? PAIR : 1;
+	int n = PATCH_CHANNELS;
+
+	if (!device_columns_adjacent(&t->m.t))
+		return 0;
+	while (n > 1 && !columns_fit(t, n))
+		n /= 2;
+	return n;
 }
 
 LLVMValueRef patch_places(PatchTile *t)
@@ -108,73 +114,146 @@ static LLVMValueRef is_output(PatchTile *t, LLVMValueRef y, LLVMValueRef x)
 	return in;
 }
 
-/* Columns of a position, whose row of sums is `row`, from `first` on, if they are there. */
-static void columns_at(PatchTile *t, LLVMValueRef row, LLVMValueRef y, LLVMValueRef x, LLVMValueRef first)
-{
-	const KContract *c = t->m.t.c;
-	Emit *e = t->m.t.e;
-	int n = t->outputs;
-	LLVMTypeRef type = emit_vec(t->m.sum_type, n > 1 ? n : 0);
-	LLVMValueRef in = is_output(t, y, x), column = tile_add(e, t->m.t.column, first), v;
-	DeviceIf there;
-
-	if (c->nc % t->m.t.columns)
-		in = both(e, in, column, c->nc);
-	v = LLVMBuildLoad2(e->b, type, device_word(e, device_sum_at(&t->m.t, emit_index(e, 0), t->m.t.rows, row, first)), "sum");
-	LLVMSetAlignment(v, (unsigned)n * 4);
-	if (in)
-		device_if(e, &there, in);
-	outputs_of(t, y, x, column, v);
-	if (in)
-		device_endif(e, &there);
-}
-
-/* Threads lie over the columns of some rows at a time. */
-static void columns_first(PatchTile *t)
+/* Of the warp's rows, those from a multiple of 8 on, of which the lane has one. */
+static void position_of(PatchTile *t, int64_t row, LLVMValueRef *y, LLVMValueRef *x)
 {
 	const PatchPlan *p = &t->plan;
 	Emit *e = t->m.t.e;
-	int lanes = t->m.t.columns / t->outputs, rows = PATCH_THREADS / lanes, turn = OUTPUTS / t->outputs;
-	LLVMValueRef thread = device_opaque(e, t->m.t.f->team.thread), own = tile_div(e, thread, lanes), first, row, x, y, line;
-	LLVMValueRef column = tile_mul(e, tile_rem(e, thread, lanes), t->outputs);
+	int64_t rows = t->m.mt * 16, each = p->wide / rows;
+	LLVMValueRef warp = t->m.warp_m, own = tile_add(e, t->first_x, tile_div(e, t->m.lane, 4));
+
+	if (p->wide <= rows) {
+		*y = tile_addc(e, tile_add(e, t->first_y, tile_mul(e, warp, rows / p->wide)), row / p->wide);
+		*x = tile_addc(e, own, row % p->wide);
+		return;
+	}
+	*y = tile_add(e, t->first_y, tile_div(e, warp, each));
+	*x = tile_addc(e, tile_add(e, own, tile_mul(e, tile_rem(e, warp, each), rows)), row);
+}
+
+/* What the lane has of columns from that at place `place` on, of a half of fragment i's rows. */
+static LLVMValueRef sums_at(PatchTile *t, int i, int half, int64_t place)
+{
+	Mma *m = &t->m;
+	Emit *e = m->t.e;
+	int n = t->outputs;
+	LLVMValueRef v = n > 1 ? LLVMGetPoison(emit_vec(m->sum_type, n)) : NULL, one;
+
+	for (int k = 0; k < n; k++) {
+		int64_t j = place / 8 + (place % 8 + k) / 2;
+
+		one = LLVMBuildLoad2(e->b, m->sum_type, m->sum[(i * m->nt + j) * 4 + half * 2 + (place + k) % 2], "");
+		v = n > 1 ? LLVMBuildInsertElement(e->b, v, one, emit_index(e, k), "") : one;
+	}
+	return v;
+}
+
+/* Columns lie beside each other: a lane has some of them of each of its rows. */
+static void columns_first(PatchTile *t)
+{
+	Mma *m = &t->m;
+	Emit *e = m->t.e;
+	const KContract *c = m->t.c;
+	enum { EACH = PATCH_CHANNELS };
+	LLVMValueRef own = tile_add(e, m->t.column, tile_mul(e, tile_rem(e, m->lane, 4), PATCH_CHANNELS)), y, x, in, column;
+	DeviceIf there, some;
+
+	for (int i = 0; i < m->mt * 2; i++) {
+		position_of(t, i * 8, &y, &x);
+		in = is_output(t, y, x);
+		if (in)
+			device_if(e, &there, in);
+		for (int at = 0; at < m->t.columns / 4; at += t->outputs) {
+			column = tile_addc(e, own, at / EACH * 4 * EACH + at % EACH);
+			if (c->nc % m->t.columns)
+				device_if(e, &some, both(e, NULL, column, c->nc));
+			outputs_of(t, y, x, column, sums_at(t, i / 2, i % 2, at / EACH * 4 * EACH + at % EACH / 2 * 8 + at % 2));
+			if (c->nc % m->t.columns)
+				device_endif(e, &some);
+		}
+		if (in)
+			device_endif(e, &there);
+	}
+}
+
+/* -- by rows ------------------------------------------------------------------------------------------ */
+
+/* Words from a column of sums to the next one. */
+static int64_t pitch_of(const PatchTile *t)
+{
+	return t->m.t.rows + PATCH_PAD;
+}
+
+static void turn_sums(PatchTile *t)
+{
+	Mma *m = &t->m;
+	Emit *e = m->t.e;
+	LLVMValueRef own = tile_add(e, tile_mul(e, m->warp_m, (int64_t)m->mt * 16), tile_div(e, m->lane, 4)), sum, at;
+
+	own = tile_add(e, own, tile_mul(e, tile_rem(e, m->lane, 4), PATCH_CHANNELS * pitch_of(t)));
+	for (int j = 0; j < m->nt; j++)
+		for (int k = 0; k < 2; k++)
+			for (int i = 0; i < m->mt * 2; i++) {
+				at = device_word(e, tile_addc(e, own, patch_channel(j * 8 + k) * pitch_of(t) + i * 8));
+				sum = LLVMBuildLoad2(e->b, m->sum_type, m->sum[(i / 2 * m->nt + j) * 4 + i % 2 * 2 + k], "");
+				LLVMBuildStore(e->b, sum, at);
+			}
+}
+
+/* Of one row of the tile, each `step`th column. */
+static void some_columns(PatchTile *t, LLVMValueRef row, LLVMValueRef first, int step)
+{
+	const PatchPlan *p = &t->plan;
+	const KContract *c = t->m.t.c;
+	Emit *e = t->m.t.e;
+	LLVMValueRef x = tile_add(e, t->first_x, tile_rem(e, row, p->wide)), y = tile_add(e, t->first_y, tile_div(e, row, p->wide)), in, column, v;
+	DeviceIf there;
 	EmitLoop l;
 
-	while (turn * rows > t->m.t.rows)
-		turn /= 2;
-	while (turn * rows < p->wide)
-		turn *= 2;
-	first = emit_for(e, &l, emit_index(e, 0), emit_index(e, t->m.t.rows), emit_index(e, (int64_t)turn * rows), "rows");
-	line = tile_add(e, t->first_y, tile_div(e, first, p->wide));
-	for (int i = 0; i < turn; i++) {
-		row = tile_addc(e, own, (int64_t)i * rows);
-		x = tile_addc(e, tile_rem(e, own, p->wide), (int64_t)i * rows % p->wide);
-		y = tile_addc(e, tile_div(e, own, p->wide), (int64_t)i * rows / p->wide);
-		columns_at(t, tile_add(e, first, row), tile_add(e, line, y), tile_add(e, t->first_x, x), column);
+	first = emit_for(e, &l, first, emit_index(e, t->m.t.columns), emit_index(e, (int64_t)ROUNDS * step), "columns");
+	for (int i = 0; i < ROUNDS; i++) {
+		column = tile_addc(e, first, (int64_t)i * step);
+		v = LLVMBuildLoad2(e->b, t->m.sum_type, device_word(e, tile_add(e, row, tile_mul(e, column, pitch_of(t)))), "sum");
+		column = tile_add(e, t->m.t.column, column);
+		in = is_output(t, y, x);
+		in = c->nc % t->m.t.columns ? both(e, in, column, c->nc) : in;
+		if (in)
+			device_if(e, &there, in);
+		outputs_of(t, y, x, column, v);
+		if (in)
+			device_endif(e, &there);
 	}
 	device_end_long(e, &l);
 }
 
-/* Threads lie over positions, of some columns at a time. */
+/* Rows lie beside each other: threads lie over them. */
 static void rows_first(PatchTile *t)
 {
-	const PatchPlan *p = &t->plan;
 	Emit *e = t->m.t.e;
-	int columns = PATCH_THREADS / t->m.t.rows, turn = OUTPUTS / 4;
-	LLVMValueRef thread = device_opaque(e, t->m.t.f->team.thread), row = tile_rem(e, thread, t->m.t.rows), first, x, y;
-	EmitLoop l;
+	int rows = t->m.t.rows < t->m.t.threads ? t->m.t.rows : t->m.t.threads;
+	LLVMValueRef thread = device_opaque(e, t->m.t.f->team.thread), row = tile_rem(e, thread, rows), first = tile_div(e, thread, rows);
 
-	x = tile_add(e, t->first_x, tile_rem(e, row, p->wide));
-	y = tile_add(e, t->first_y, tile_div(e, row, p->wide));
-	first = emit_for(e, &l, tile_div(e, thread, t->m.t.rows), emit_index(e, t->m.t.columns), emit_index(e, (int64_t)turn * columns), "columns");
-	for (int i = 0; i < turn; i++)
-		columns_at(t, row, y, x, tile_addc(e, first, (int64_t)i * columns));
-	device_end_long(e, &l);
+	for (int i = 0; i < t->m.t.rows; i += rows)
+		some_columns(t, tile_addc(e, row, i), first, t->m.t.threads / rows);
+}
+
+int64_t patch_shared(const PatchTile *t)
+{
+	int64_t bytes = t->plan.shared + t->plan.sums * 4;
+
+	return t->outputs || bytes > t->plan.turned ? bytes : t->plan.turned;
 }
 
 void patch_outputs(PatchTile *t)
 {
-	if (device_columns_adjacent(&t->m.t))
+	Emit *e = t->m.t.e;
+
+	if (t->outputs) {
 		columns_first(t);
-	else
-		rows_first(t);
+		return;
+	}
+	device_block_barrier(e);
+	turn_sums(t);
+	device_block_barrier(e);
+	rows_first(t);
 }

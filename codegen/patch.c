@@ -89,6 +89,21 @@ int64_t patch_elems(const Patch *p, const KContract *c)
 	return p->quads * c->vecs * c->lanes * PATCH_QUAD * p->elems;
 }
 
+int64_t patch_channel(int64_t place)
+{
+	int64_t in = place % (4 * PATCH_CHANNELS);
+
+	return place - in + in % 8 / 2 * PATCH_CHANNELS + in / 8 * 2 + in % 2;
+}
+
+/* And back. */
+static int64_t place_of(int64_t lane)
+{
+	int64_t in = lane % (4 * PATCH_CHANNELS);
+
+	return lane - in + in % PATCH_CHANNELS / 2 * 8 + in / PATCH_CHANNELS * 2 + in % 2;
+}
+
 int64_t patch_place(const Patch *p, const KContract *c, int64_t lane, int64_t k, int64_t ky, int64_t kx)
 {
 	int64_t each = PATCH_QUAD / p->across, pixel = p->lead + kx * c->dx, plane = p->channels ? k / p->elems : k;
@@ -97,7 +112,7 @@ int64_t patch_place(const Patch *p, const KContract *c, int64_t lane, int64_t k,
 	rows = p->by_planes ? c->nky : ceil_div(c->nky, each);
 	line = p->by_planes ? plane / each * rows + ky : plane * rows + ky / each;
 	turn = (p->by_planes ? plane : ky) % each * p->across + word % p->across;
-	return (((line * quads_across(p) + word / p->across) * c->vecs * c->lanes + lane) * PATCH_QUAD + turn) * p->elems + in;
+	return (((line * quads_across(p) + word / p->across) * c->vecs * c->lanes + place_of(lane)) * PATCH_QUAD + turn) * p->elems + in;
 }
 
 bool patch_term(const Patch *p, const KContract *c, int64_t i, int64_t *lane, int64_t *k, int64_t *ky, int64_t *kx)
@@ -105,7 +120,7 @@ bool patch_term(const Patch *p, const KContract *c, int64_t i, int64_t *lane, in
 	int64_t in = i % p->elems, turn = i / p->elems % PATCH_QUAD, width = (int64_t)c->vecs * c->lanes, pixel, below;
 	PatchQuad q = patch_quad(p, c, i / p->elems / PATCH_QUAD / width);
 
-	*lane = i / p->elems / PATCH_QUAD % width;
+	*lane = patch_channel(i / p->elems / PATCH_QUAD % width);
 	below = turn / p->across;
 	q.plane += p->by_planes ? below : 0;
 	*ky = q.ky + (p->by_planes ? 0 : below);

@@ -6,12 +6,13 @@
  *
  * Products take terms in quads, four words that lie alike from each other: all in a row, or 2 or 1 of each of 2 or 4 rows of taps, or
  * planes, that follow each other; whatever makes the fewest.  B (KContract.b.patch) is [channel tile][quad][vecs*lanes][4 words], zero
- * where a word has no term. */
+ * where a word has no term.  Channels of a tile lie so that a lane gets sums of some that follow each other: products give it two of
+ * each eight that lie beside each other. */
 #ifndef MLO_CODEGEN_PATCH_H
 #define MLO_CODEGEN_PATCH_H
 #include "codegen/kernel.h"
 
-enum { PATCH_QUAD = 4, PATCH_MOST_QUADS = 64 };
+enum { PATCH_QUAD = 4, PATCH_MOST_QUADS = 64, PATCH_CHANNELS = 4 /* that follow each other and a lane has */ };
 
 typedef struct Patch {
 	int elems;        /* of a word */
@@ -41,6 +42,8 @@ PatchQuad patch_quad(const Patch *p, const KContract *c, int64_t quad);
 /* Elements of B for a channel tile, and where in it the weight of a term is. */
 int64_t patch_elems(const Patch *p, const KContract *c);
 int64_t patch_place(const Patch *p, const KContract *c, int64_t lane, int64_t k, int64_t ky, int64_t kx);
+/* Of a tile, which channel lies at a place. */
+int64_t patch_channel(int64_t place);
 /* The term whose weight is at element i of a tile of B; false: there is none. */
 bool patch_term(const Patch *p, const KContract *c, int64_t i, int64_t *lane, int64_t *k, int64_t *ky, int64_t *kx);
 #endif
