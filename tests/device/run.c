@@ -126,22 +126,25 @@ static const struct { DeviceContract of; size_t skew; } kept[] = {
 	{{"i8 half dense", EL_i8, EL_i8, 1, 5, 7, 40, 20, 1, 3, 1, 1, 0, DEVICE_DENSE, 0}, 0},
 };
 
-/* Of few channels: out of a patch of the image. */
-static const struct { DeviceContract of; int64_t apart; } patches[] = {
-	{{"patch fp16 7x7", EL_f32, EL_f16, 1, 36, 40, 3, 64, 1, 7, 2, 3, 0, DEVICE_DENSE, ROUNDED}, 1},
-	{{"patch bf16 7x7", EL_f32, EL_bf16, 1, 36, 40, 3, 64, 1, 7, 2, 3, 0, DEVICE_DENSE, ROUNDED}, 1},
-	{{"patch tf32 7x7", EL_f32, EL_tf32, 1, 36, 40, 3, 64, 1, 7, 2, 3, 0, DEVICE_DENSE, SHORT}, 1},
-	{{"patch u8 7x7", EL_u8, EL_i8, 1, 36, 40, 3, 64, 1, 7, 2, 3, 117, DEVICE_FOURS, 0}, 1},
-	{{"patch i8 7x7", EL_i8, EL_i8, 2, 35, 37, 3, 40, 1, 7, 2, 3, -5, DEVICE_FOURS, 0}, 1},
-	{{"patch fp16 3x3", EL_f32, EL_f16, 2, 17, 19, 3, 24, 1, 3, 1, 1, 0, DEVICE_DENSE, ROUNDED}, 1},
-	{{"patch fp16 rounded", EL_f16, EL_f16, 1, 16, 24, 3, 32, 1, 3, 2, 1, 0, DEVICE_DENSE, SHORT}, 1},
-	{{"patch tf32 rounded", EL_tf32, EL_tf32, 1, 16, 24, 3, 32, 1, 3, 2, 1, 0, DEVICE_DENSE, F32}, 1},
-	{{"patch bf16 blocks", EL_bf16, EL_bf16, 1, 13, 11, 3, 70, 1, 5, 1, 2, 0, DEVICE_FOURS, SHORT}, 1},
-	{{"patch tf32 3x3", EL_f32, EL_tf32, 1, 16, 16, 4, 16, 1, 3, 1, 1, 0, DEVICE_DENSE, SHORT}, 1},
-	{{"patch u8 3x3", EL_u8, EL_i8, 1, 16, 16, 3, 16, 1, 3, 1, 1, 3, DEVICE_FOURS, 0}, 1},
-	{{"patch line", EL_f32, EL_f16, 3, 1, 200, 2, 20, 1, 5, 1, 2, 0, DEVICE_DENSE, ROUNDED}, 1},
-	{{"patch pixels", EL_f32, EL_bf16, 1, 9, 9, 12, 20, 1, 1, 1, 0, 0, DEVICE_DENSE, ROUNDED}, 1},
-	{{"patch apart", EL_f32, EL_f16, 1, 20, 23, 3, 16, 1, 3, 1, 2, 0, DEVICE_DENSE, ROUNDED}, 2},
+/* Of few channels: out of a patch of the image.  skew: of A, in bytes. */
+static const struct { DeviceContract of; int64_t apart; size_t skew; } patches[] = {
+	{{"patch fp16 7x7", EL_f32, EL_f16, 1, 36, 40, 3, 64, 1, 7, 2, 3, 0, DEVICE_DENSE, ROUNDED}, 1, 0},
+	{{"patch bf16 7x7", EL_f32, EL_bf16, 1, 36, 40, 3, 64, 1, 7, 2, 3, 0, DEVICE_DENSE, ROUNDED}, 1, 0},
+	{{"patch tf32 7x7", EL_f32, EL_tf32, 1, 36, 40, 3, 64, 1, 7, 2, 3, 0, DEVICE_DENSE, SHORT}, 1, 0},
+	{{"patch u8 7x7", EL_u8, EL_i8, 1, 36, 40, 3, 64, 1, 7, 2, 3, 117, DEVICE_FOURS, 0}, 1, 0},
+	{{"patch i8 7x7", EL_i8, EL_i8, 2, 35, 37, 3, 40, 1, 7, 2, 3, -5, DEVICE_FOURS, 0}, 1, 0},
+	{{"patch fp16 3x3", EL_f32, EL_f16, 2, 17, 19, 3, 24, 1, 3, 1, 1, 0, DEVICE_DENSE, ROUNDED}, 1, 0},
+	{{"patch fp16 rounded", EL_f16, EL_f16, 1, 16, 24, 3, 32, 1, 3, 2, 1, 0, DEVICE_DENSE, SHORT}, 1, 0},
+	{{"patch tf32 rounded", EL_tf32, EL_tf32, 1, 16, 24, 3, 32, 1, 3, 2, 1, 0, DEVICE_DENSE, F32}, 1, 0},
+	{{"patch bf16 blocks", EL_bf16, EL_bf16, 1, 13, 11, 3, 70, 1, 5, 1, 2, 0, DEVICE_FOURS, SHORT}, 1, 0},
+	{{"patch tf32 3x3", EL_f32, EL_tf32, 1, 16, 16, 4, 16, 1, 3, 1, 1, 0, DEVICE_DENSE, SHORT}, 1, 0},
+	{{"patch u8 3x3", EL_u8, EL_i8, 1, 16, 16, 3, 16, 1, 3, 1, 1, 3, DEVICE_FOURS, 0}, 1, 0},
+	{{"patch line", EL_f32, EL_f16, 3, 1, 200, 2, 20, 1, 5, 1, 2, 0, DEVICE_DENSE, ROUNDED}, 1, 0},
+	{{"patch pixels", EL_f32, EL_bf16, 1, 9, 9, 12, 20, 1, 1, 1, 0, 0, DEVICE_DENSE, ROUNDED}, 1, 0},
+	{{"patch apart", EL_f32, EL_f16, 1, 20, 23, 3, 16, 1, 3, 1, 2, 0, DEVICE_DENSE, ROUNDED}, 2, 0},
+	{{"patch unaligned", EL_f32, EL_f16, 1, 9, 12, 3, 20, 1, 3, 2, 1, 0, DEVICE_DENSE, ROUNDED}, 1, 4},
+	{{"patch unaligned bytes", EL_u8, EL_i8, 1, 9, 12, 3, 20, 1, 3, 1, 1, 9, DEVICE_FOURS, 0}, 1, 1},
+	{{"patch lanes", EL_f16, EL_f16, 1, 9, 12, 6, 20, 1, 3, 1, 1, 0, DEVICE_ROWS, SHORT}, 1, 0},
 };
 
 static void fill(KernelRandom *r, MloElem t, void *p, size_t bytes)
@@ -334,7 +337,7 @@ static void run_all(const MloTarget *t, const char *only)
 		}
 	for (size_t i = 0; i < sizeof patches / sizeof *patches; i++)
 		if (!only || strstr(patches[i].of.name, only))
-			count(try_patch(a, t, &patches[i].of, patches[i].apart, i % 2 ? FEW_BLOCKS : 0, 0));
+			count(try_patch(a, t, &patches[i].of, patches[i].apart, i % 2 ? FEW_BLOCKS : 0, patches[i].skew));
 	for (uint64_t i = 0; i < PATCHES; i++)
 		if (!only || strstr(random_patch_name(a, kernel_test_seed(9000) + i), only))
 			count(try_random_patch(a, t, kernel_test_seed(9000) + i));
