@@ -3,6 +3,7 @@
 
 #include "codegen/contract_lower.h"
 #include "codegen/kept.h"
+#include "codegen/patch.h"
 #include "codegen/sparse.h"
 #include "codegen/winograd.h"
 
@@ -93,6 +94,21 @@ static const MloTensor *pack_winograd(MloArena *a, const KContract *c, const Con
 	return t;
 }
 
+static const MloTensor *pack_patch(MloArena *a, const KContract *c, const ContractWeights *w)
+{
+	int64_t width = (int64_t)c->vecs * c->lanes, tiles = mlo_contract_ctiles(c), each, lane, k, ky, kx;
+	MloTensor *t;
+	Patch p;
+
+	MLO_ASSERT(patch_of(c, &p));
+	each = patch_elems(&p, c);
+	t = mlo_tensor_new(a, c->b.elem, 1, (int64_t[]){tiles * each});
+	for (int64_t i = 0; i < tiles * each; i++)
+		if (patch_term(&p, c, i % each, &lane, &k, &ky, &kx) && i / each * width + lane < c->nc)
+			set(t, i, weight_at[w->kind](w, i / each * width + lane, k, ky, kx));
+	return t;
+}
+
 const MloTensor *contract_pack(MloArena *a, const KContract *c, const ContractWeights *w)
 {
 	int64_t width = (int64_t)c->vecs * c->lanes, tiles = mlo_contract_ctiles(c), taps = c->nky * c->nkx;
@@ -101,6 +117,8 @@ const MloTensor *contract_pack(MloArena *a, const KContract *c, const ContractWe
 
 	if (c->wino)
 		return pack_winograd(a, c, w);
+	if (c->b.patch)
+		return pack_patch(a, c, w);
 	t = mlo_tensor_new(a, c->b.elem, 6, (int64_t[]){tiles, c->nky, c->nkx, steps, width, c->dot});
 	for (int64_t row = 0; row < tiles * taps * steps; row++) {
 		int64_t oc = row / steps / taps * width, tap = row / steps % taps, k = row % steps * c->dot;

@@ -26,7 +26,7 @@ bool mlo_device_emit_contract(LLVMModuleRef module, const MloKernel *k, const Ml
 {
 	if (!k->body || k->body->kind != KS_CONTRACT || !device_direct_takes(k->body->contract))
 		return false;
-	if (device_mma(module, k, t, symbol, launch) || device_simt(module, k, t, symbol, launch))
+	if (device_mma(module, k, t, symbol, launch) || device_patch(module, k, t, symbol, launch) || device_simt(module, k, t, symbol, launch))
 		return true;
 	emit_direct(module, k, t, symbol, launch);
 	return true;

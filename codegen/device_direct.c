@@ -162,6 +162,8 @@ static LLVMValueRef weight_at(Direct *d, LLVMValueRef tap, LLVMValueRef k)
 	int64_t w = (int64_t)c->vecs * c->lanes;
 	LLVMValueRef step, in;
 
+	if (c->b.patch)
+		return device_patch_weight(e, c, d->ch, tap, k);
 	if (!c->b.packed)
 		return add(e, d->b_at, mul(e, k, c->b.k));
 	step = LLVMBuildUDiv(e->b, k, emit_index(e, c->dot), "");

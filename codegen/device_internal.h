@@ -85,5 +85,7 @@ void device_direct(Emit *e, const KStmt *s, LLVMValueRef first, LLVMValueRef ste
 /* device_mma_sparse.c: of packed weights without half of their terms (codegen/kept.h), that of term k of a stage and channel `lane` of its
  * tile, or zero. */
 LLVMValueRef device_kept_weight(Emit *e, const KContract *c, LLVMValueRef stage, LLVMValueRef lane, LLVMValueRef k);
+/* device_patch.c: where the weight of term k of a tap is for a channel, packed as a patch is read (codegen/patch.h). */
+LLVMValueRef device_patch_weight(Emit *e, const KContract *c, LLVMValueRef channel, LLVMValueRef tap, LLVMValueRef k);
 int64_t device_direct_outputs(const MloKernel *k, const KContract *c); /* plausible where it is open */
 #endif

@@ -66,7 +66,7 @@ LLVMValueRef mma_rounded(Mma *m, LLVMValueRef v, MloElem elem)
 	return emit_tf32_bits(e, LLVMBuildBitCast(e->b, v, LLVMFloatTypeInContext(e->ctx), ""));
 }
 
-static LLVMValueRef as_operand(Mma *m, LLVMValueRef v, MloElem elem)
+LLVMValueRef mma_operand(Mma *m, LLVMValueRef v, MloElem elem)
 {
 	if (m->kind->word == EL_f16)
 		return LLVMBuildBitCast(m->t.e->b, v, LLVMVectorType(LLVMHalfTypeInContext(m->t.e->ctx), 2), "");
@@ -86,7 +86,7 @@ static void call_mma(Mma *m, const char *name, LLVMValueRef *a, int na, LLVMValu
 }
 
 /* a: words (g, t), (g+8, t), (g, t+4), (g+8, t+4); b: (t, g), (t+4, g); sums: (g, 2t), (g, 2t+1), then row g+8. */
-static void multiply_fragment(Mma *m, LLVMValueRef *a, LLVMValueRef *b, LLVMValueRef *sum)
+void mma_multiply_fragment(Mma *m, LLVMValueRef *a, LLVMValueRef *b, LLVMValueRef *sum)
 {
 	if (!m->quarters) {
 		call_mma(m, m->kind->name, a, 4, b, 2, sum, 4);
@@ -115,12 +115,12 @@ static void multiply_step(Mma *m, int k, LLVMValueRef base, int64_t behind)
 	for (int j = 0; j < m->nt; j += 2)
 		mma_load_fragments(m, b_at, behind + (int64_t)j * 8 * m->words * 4, b + 2 * j);
 	for (int i = 0; i < 4 * m->mt; i++)
-		a[i] = as_operand(m, a[i], m->kind->a);
+		a[i] = mma_operand(m, a[i], m->kind->a);
 	for (int j = 0; j < 2 * m->nt; j++)
-		b[j] = as_operand(m, b[j], m->kind->b);
+		b[j] = mma_operand(m, b[j], m->kind->b);
 	for (int i = 0; i < m->mt; i++)
 		for (int j = 0; j < m->nt; j++)
-			multiply_fragment(m, a + 4 * i, b + 2 * j, m->sum + 4 * (i * m->nt + j));
+			mma_multiply_fragment(m, a + 4 * i, b + 2 * j, m->sum + 4 * (i * m->nt + j));
 }
 
 /* Where pieces are on their way in registers, ptxas must not load the fragments of the next step, too, before these are multiplied: there

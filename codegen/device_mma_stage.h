@@ -124,6 +124,9 @@ void mma_async(Mma *m, const char *name);      /* an instruction without operand
 void mma_load_fragments(Mma *m, LLVMValueRef p, int64_t behind, LLVMValueRef *out);
 /* A word of elements `elem` as products read it: rounded, if it is f32 and they are of tf32, which would cut it. */
 LLVMValueRef mma_rounded(Mma *m, LLVMValueRef v, MloElem elem);
+LLVMValueRef mma_operand(Mma *m, LLVMValueRef word, MloElem elem); /* as the product's intrinsic takes it */
+/* Adds the product of a fragment of A, words (g, t), (g+8, t), (g, t+4), (g+8, t+4), and one of B, (t, g), (t+4, g), to four sums. */
+void mma_multiply_fragment(Mma *m, LLVMValueRef *a, LLVMValueRef *b, LLVMValueRef *sum);
 /* device_mma_sparse.c: where B is without half of its terms.  Where fragments lie; the products; where sums go. */
 void mma_sparse_plan(Mma *m);
 void mma_sparse_multiply(Mma *m, LLVMValueRef base, int64_t behind);

@@ -2,6 +2,7 @@
 #include "codegen/device_schedule.h"
 
 #include "codegen/contract.h"
+#include "codegen/device_patch.h"
 #include "codegen/device_plan.h"
 
 enum { CHUNK = 128 };
@@ -65,12 +66,17 @@ void mlo_schedule_device(const MloTarget *t, const MloKernel *k, KContract *c)
 	const MmaKind *kind = mma_kind(t->gpu->capability, c->a.elem, c->b.elem);
 	KContract whole = *c;
 	DevicePlan plan = {0};
+	PatchPlan patch;
 
 	whole.b.kept = false;
 	c->vecs = c->cols = c->rows = 1;
 	if (!contract_is_depthwise(c) && device_plan(t, k, &whole, 0, 0, &plan)) {
 		c->dot = plan.words * mma_word_elems(kind);
 		c->lanes = plan.columns;
+	} else if (device_patch_plan(t, k, c, 0, &patch)) {
+		c->b.patch = true;
+		c->dot = 2 * PATCH_QUAD * patch.p.elems;
+		c->lanes = patch.columns;
 	} else {
 		c->dot = takes_several(kind, c) ? mma_word_elems(kind) * MMA_LEAST_WORDS : 1;
 		c->lanes = contract_is_depthwise(c) ? t->block : choose_columns(t, k, c);

@@ -165,5 +165,7 @@ void device_unaligned(DeviceTile *t, LLVMValueRef aligned);
 /* device_simt.c: f32 by the threads' multiply-adds. */
 /* device_mma.c: on tensor cores. */
 bool device_mma(LLVMModuleRef m, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch);
+/* device_patch.c: on tensor cores, out of a patch of A. */
+bool device_patch(LLVMModuleRef m, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch);
 bool device_simt(LLVMModuleRef m, const MloKernel *k, const MloTarget *t, const char *symbol, MloLaunch *launch);
 #endif

@@ -128,7 +128,8 @@ typedef struct KStmt {
  *
  * B is either packed at compile time,
  *   [ceil(nc / (vecs*lanes))][ky][kx][ceil(nk / dot)][dot / part][vecs*lanes][part], zero beyond nc and nk,   (b.packed)
- * or, on a GPU, without half of its terms, which are zero (b.kept, codegen/kept.h); part being b.part, or where that is 0, dot; with b.small none of its elements is INT8_MIN, so that the sum of two products of bytes fits
+ * or, on a GPU, without half of its terms, which are zero (b.kept, codegen/kept.h), or as a patch of A is read (b.patch, codegen/patch.h;
+ * `dot` is then the terms of a product, wherever they lie); part being b.part, or where that is 0, dot; with b.small none of its elements is INT8_MIN, so that the sum of two products of bytes fits
  * 16 bits; or read in place: B[b0*b.b0 + b1*b.b1 + k*b.k + c], 1x1 taps only.
  *
  * The zero point is zero.at, plus the element of zero.z_arg where it is `given` by the run.  Machine code gets it out
@@ -153,7 +154,7 @@ typedef struct KContract {
 	const KIdx *a_at, *b_at;      /* NULL: 0 */
 	const KIdx *y_lo, *y_hi;      /* both NULL: all rows */
 	struct { MloElem elem; bool flip; int64_t b0, b1, y, x, block, blk, k; } a;
-	struct { MloElem elem; bool packed, small, kept; int part; int64_t b0, b1, k; } b;
+	struct { MloElem elem; bool packed, small, kept, patch; int part; int64_t b0, b1, k; } b;
 	struct { bool sums, given; int s_arg, z_arg; int64_t at; } zero;
 	struct { bool on; int g_arg; int64_t b0; } scale;
 	int var[5];                   /* b0, b1, y, x, c: variable numbers used by the epilogue */

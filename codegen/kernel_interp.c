@@ -8,6 +8,7 @@
 #include "codegen/forest.h"
 #include "codegen/kept.h"
 #include "codegen/kernel_text.h"
+#include "codegen/patch.h"
 #include "codegen/sparse.h"
 #include "codegen/winograd.h"
 #include "ir/exec.h"
@@ -468,13 +469,25 @@ static double contract_kept(Interp *p, const KContract *c, int64_t channel, int6
 	return which < 0 ? 0 : contract_load(p, c->b_arg, (at + kept_term_at(c, channel % w, k % c->dot, which)) / size);
 }
 
+/* Where a weight is that is packed as a patch is read. */
+static int64_t contract_patch(const KContract *c, int64_t channel, int64_t tap, int64_t k)
+{
+	int64_t w = (int64_t)c->vecs * c->lanes;
+	Patch patch;
+
+	MLO_ASSERT(patch_of(c, &patch)); /* mlo_kernel_verify() has asked */
+	return channel / w * patch_elems(&patch, c) + patch_place(&patch, c, channel % w, k, tap / c->nkx, tap % c->nkx);
+}
+
 static double contract_term(Interp *p, const KContract *c, const int64_t *o, int64_t a, int64_t tap, int64_t k)
 {
 	int64_t kk = o[4] / c->group_c * c->group_k + k, w = (int64_t)c->vecs * c->lanes, b;
 	double zero = (double)c->zero.at;
 
 	a += kk / c->a.block * c->a.blk + kk % c->a.block * c->a.k + (c->a_at ? idx(p, c->a_at) : 0);
-	if (c->b.packed)
+	if (c->b.patch)
+		b = contract_patch(c, o[4], tap, k);
+	else if (c->b.packed)
 		b = ((o[4] / w * c->nky * c->nkx + tap) * mlo_contract_steps(c) + k / c->dot) * w * c->dot +
 		    mlo_contract_place(c, o[4] % w, k % c->dot);
 	else

@@ -27,7 +27,7 @@ const KField mlo_kcontract_fields[] = {
 	FIELD(KF_I64, group_c) FIELD(KF_I64, group_k) FIELD(KF_INT, dot) FIELD(KF_INT, a_arg) FIELD(KF_INT, b_arg)
 	FIELD(KF_ELEM, a.elem) FIELD(KF_BOOL, a.flip) FIELD(KF_I64, a.b0) FIELD(KF_I64, a.b1) FIELD(KF_I64, a.y) FIELD(KF_I64, a.x)
 	FIELD(KF_I64, a.block) FIELD(KF_I64, a.blk) FIELD(KF_I64, a.k)
-	FIELD(KF_ELEM, b.elem) FIELD(KF_BOOL, b.packed) FIELD(KF_BOOL, b.small) FIELD(KF_BOOL, b.kept) FIELD(KF_INT, b.part) FIELD(KF_I64, b.b0) FIELD(KF_I64, b.b1) FIELD(KF_I64, b.k)
+	FIELD(KF_ELEM, b.elem) FIELD(KF_BOOL, b.packed) FIELD(KF_BOOL, b.small) FIELD(KF_BOOL, b.kept) FIELD(KF_BOOL, b.patch) FIELD(KF_INT, b.part) FIELD(KF_I64, b.b0) FIELD(KF_I64, b.b1) FIELD(KF_I64, b.k)
 	FIELD(KF_BOOL, zero.sums) FIELD(KF_BOOL, zero.given) FIELD(KF_INT, zero.s_arg) FIELD(KF_INT, zero.z_arg)
 	FIELD(KF_I64, zero.at) FIELD(KF_BOOL, scale.on) FIELD(KF_INT, scale.g_arg) FIELD(KF_I64, scale.b0)
 	FIELD(KF_INT, var[0]) FIELD(KF_INT, var[1]) FIELD(KF_INT, var[2]) FIELD(KF_INT, var[3])

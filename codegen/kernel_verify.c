@@ -4,6 +4,7 @@
 #include "codegen/kernel_text.h"
 #include "codegen/kept.h"
 #include "codegen/matrix.h"
+#include "codegen/patch.h"
 #include "codegen/sparse.h"
 #include "codegen/strips.h"
 #include "codegen/winograd.h"
@@ -326,6 +327,20 @@ static void check_input(Scope *s, int arg, MloElem elem, const char *what)
 		      mlo_elem_text(s->k->arg.items[arg].elem));
 }
 
+static void check_patch(Scope *s, const KContract *c)
+{
+	int64_t tiles = mlo_contract_ctiles(c);
+	Patch p;
+
+	if (!c->b.patch)
+		return;
+	if (c->b.kept || c->b.part || !patch_of(c, &p) || c->dot != 2 * PATCH_QUAD * p.elems)
+		wrong(s, "contraction of %d at once that reads no patch", c->dot);
+	else if (arg_ok(s, c->b_arg, "contraction") && s->k->arg.items[c->b_arg].count != tiles * patch_elems(&p, c))
+		wrong(s, "contraction with %lld weights, a patch takes %lld", (long long)s->k->arg.items[c->b_arg].count,
+		      (long long)(tiles * patch_elems(&p, c)));
+}
+
 static void check_elements(Scope *s, const KContract *c)
 {
 	static const struct { MloElem a, b; int dot; } known[] = {
@@ -340,10 +355,10 @@ static void check_elements(Scope *s, const KContract *c)
 
 	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
 		any |= known[i].a == c->a.elem && known[i].b == c->b.elem &&
-		       (known[i].dot == dot || dot > CONTRACT_MOST_DOT || (contract_is_depthwise(c) && dot == 1));
+		       (known[i].dot == dot || dot > CONTRACT_MOST_DOT || c->b.patch || (contract_is_depthwise(c) && dot == 1));
 	if (!any)
 		wrong(s, "contraction of %s and %s, %d at once", mlo_elem_text(c->a.elem), mlo_elem_text(c->b.elem), dot);
-	else if (dot > 1 && dot <= CONTRACT_MOST_DOT && (c->nk < 1 || c->a.k != 1 || !c->b.packed || (c->a.block % dot && c->a.block < c->nk) ||
+	else if (dot > 1 && dot <= CONTRACT_MOST_DOT && !c->b.patch && (c->nk < 1 || c->a.k != 1 || !c->b.packed || (c->a.block % dot && c->a.block < c->nk) ||
 	                     c->group_k % dot))
 		wrong(s, "contraction of %d at once that do not lie beside each other", dot);
 	if (c->b.part && (c->b.part != 2 || dot != 4 || !c->b.packed || c->depth || c->sparse.spread))
@@ -354,6 +369,7 @@ static void check_elements(Scope *s, const KContract *c)
 	else if (c->b.kept && arg_ok(s, c->b_arg, "contraction") && s->k->arg.items[c->b_arg].count != kept_elems(c))
 		wrong(s, "contraction with %lld weights, half of the terms are %lld", (long long)s->k->arg.items[c->b_arg].count,
 		      (long long)kept_elems(c));
+	check_patch(s, c);
 	if (contract_pairs(c) && (c->cols % 2 || c->wino || c->depth || c->sparse.spread || contract_is_depthwise(c)))
 		wrong(s, "contraction by products of matrices in tiles of %d columns", c->cols);
 	check_input(s, c->a_arg, c->a.elem, "A");

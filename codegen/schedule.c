@@ -457,6 +457,8 @@ void mlo_schedule_text(MloStr *out, const KContract *c)
 	}
 	if (c->b.kept)
 		mlo_str_add(out, "half of the terms, ");
+	if (c->b.patch)
+		mlo_str_add(out, "patch, ");
 	mlo_str_add(out, "tile %dx%d, chunk %lld, %s outer", c->cols, c->vecs * c->lanes, (long long)c->y_chunk,
 	            c->c_outer ? "channels" : "rows");
 }

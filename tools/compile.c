@@ -167,8 +167,8 @@ static MloElem precision_of(const Compiler *c, const MloTarget *t)
 	return c->precision == EL_tf32 && !mlo_target_tf32(t) ? EL_f32 : c->precision;
 }
 
-/* What weights that products read as they are become.  A target that multiplies bf16 does so where activations are
- * that as well; the products left are worth their full precision. */
+/* What weights that products read as they are become.  A CPU that multiplies bf16 does so where activations are
+ * that as well; the products left are worth their full precision.  Tensor cores' activations are rounded on their way. */
 static MloElem weights_of(Compiler *c, const MloTarget *t)
 {
 	if (precision_of(c, t) != c->precision)
@@ -176,7 +176,7 @@ static MloElem weights_of(Compiler *c, const MloTarget *t)
 	if (c->precision != EL_bf16)
 		return precision_of(c, t);
 	if (mlo_target_bf16(t))
-		return EL_f32;
+		return t->gpu ? EL_bf16 : EL_f32;
 	mlo_note(c->d, "%s has no products of bf16: weights are stored as bf16, arithmetic stays float32", t->name);
 	return EL_bf16;
 }

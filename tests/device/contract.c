@@ -4,11 +4,12 @@
 #include "codegen/contract.h"
 #include "codegen/device_schedule.h"
 #include "codegen/kept.h"
+#include "codegen/patch.h"
 #include "targets/target.h"
 #include "tests/device/device.h"
 #include "tests/unit/kernel_random.h"
 
-enum { BLOCK = 32 };
+enum { BLOCK = 32, FOUR = 4 };
 
 static int64_t up(int64_t n, int64_t by)
 {
@@ -27,7 +28,7 @@ static void place_input(const DeviceContract *s, KContract *c)
 		c->a.x = 1;
 		c->a.b0 = image * all;
 	} else {
-		c->a.block = s->layout == DEVICE_BLOCKS ? BLOCK : all;
+		c->a.block = s->layout == DEVICE_BLOCKS ? BLOCK : s->layout == DEVICE_FOURS ? FOUR : all;
 		c->a.k = 1;
 		c->a.x = c->a.block;
 		c->a.blk = image * c->a.block;
@@ -58,13 +59,25 @@ static int epilogue(MloKernel *k, KCursor *at, const KContract *c, const KIdx *c
 	return kb_op(at, K_add, mlo_contract_sum(c), value, kb_load(at, bias, channel, NULL, 0), -1);
 }
 
-MloKernel *device_contract(MloArena *a, const MloTarget *t, const DeviceContract *s, bool half)
+static int64_t weights_of(const KContract *c)
+{
+	Patch p;
+
+	if (c->b.patch && patch_of(c, &p))
+		return mlo_contract_ctiles(c) * patch_elems(&p, c);
+	if (c->b.kept)
+		return kept_elems(c);
+	return mlo_contract_ctiles(c) * c->nky * c->nkx * mlo_contract_steps(c) * c->lanes * c->dot;
+}
+
+MloKernel *device_contract(MloArena *a, const MloTarget *t, const DeviceContract *s, int64_t apart, bool half)
 {
 	MloKernel *k = mlo_kernel_new(a, s->name);
-	int64_t oy = (s->y + 2 * (s->y > 1 ? s->pad : 0) - (s->y > 1 ? s->taps : 1)) / s->stride + 1;
-	int64_t ox = (s->x + 2 * s->pad - s->taps) / s->stride + 1, extent[5];
+	int64_t reach = (s->taps - 1) * apart + 1;
+	int64_t oy = (s->y + 2 * (s->y > 1 ? s->pad : 0) - (s->y > 1 ? reach : 1)) / s->stride + 1;
+	int64_t ox = (s->x + 2 * s->pad - reach) / s->stride + 1, extent[5];
 	KContract c = {.nb0 = s->images, .nb1 = 1, .ny = oy, .nx = ox, .nc = s->channels * s->groups, .nk = s->terms,
-	               .nky = s->y > 1 ? s->taps : 1, .nkx = s->taps, .sy = s->stride, .sx = s->stride, .dy = 1, .dx = 1,
+	               .nky = s->y > 1 ? s->taps : 1, .nkx = s->taps, .sy = s->stride, .sx = s->stride, .dy = apart, .dx = apart,
 	               .py = s->y > 1 ? s->pad : 0, .px = s->pad, .in_y = s->y, .in_x = s->x, .qx = s->pad, .group_c = s->channels,
 	               .group_k = s->groups > 1 ? s->terms : 0, .dot = 1, .a.elem = s->a, .b = {.elem = s->b, .packed = true}};
 	const KIdx *v[5];
@@ -75,8 +88,7 @@ MloKernel *device_contract(MloArena *a, const MloTarget *t, const DeviceContract
 	c.b.kept = half;
 	mlo_schedule_device(t, k, &c);
 	c.a_arg = mlo_kernel_arg(k, KA_IN, s->a, s->images * c.a.b0);
-	c.b_arg = mlo_kernel_arg(k, KA_IN, c.b.elem, c.b.kept ? kept_elems(&c) : mlo_contract_ctiles(&c) * c.nky * c.nkx *
-	                                                         mlo_contract_steps(&c) * c.lanes * c.dot);
+	c.b_arg = mlo_kernel_arg(k, KA_IN, c.b.elem, weights_of(&c));
 	if (contract_has_sums(&c))
 		c.zero.s_arg = mlo_kernel_arg(k, KA_IN, EL_i32, mlo_contract_ctiles(&c) * c.nky * c.nkx * c.lanes);
 	memcpy(extent, (int64_t[]){c.nb0, 1, c.ny, c.nx, c.nc}, sizeof extent);
@@ -125,6 +137,28 @@ static void kept_weights(const MloKernel *k, void *const *arg)
 	}
 }
 
+/* Zero where there is no term. */
+static void patch_weights(const MloKernel *k, void *const *arg)
+{
+	const KContract *c = k->body->contract;
+	int64_t size = mlo_elem_bits(c->b.elem) / 8, each, lane, term, ky, kx, tile;
+	int32_t *sum = contract_has_sums(c) ? arg[c->zero.s_arg] : NULL;
+	Patch p;
+
+	if (!patch_of(c, &p))
+		return;
+	each = patch_elems(&p, c);
+	for (int64_t i = 0; i < mlo_contract_ctiles(c) * each; i++) {
+		char *w = (char *)arg[c->b_arg] + i * size;
+
+		tile = i / each;
+		if (!patch_term(&p, c, i % each, &lane, &term, &ky, &kx) || tile * c->lanes + lane >= c->nc)
+			memset(w, 0, (size_t)size);
+		else if (sum)
+			sum[(tile * c->nky * c->nkx + ky * c->nkx + kx) * c->lanes + lane] += *(int8_t *)w;
+	}
+}
+
 void device_weights(const MloKernel *k, void *const *arg)
 {
 	const KContract *c = k->body->contract;
@@ -134,8 +168,8 @@ void device_weights(const MloKernel *k, void *const *arg)
 
 	if (sum)
 		memset(sum, 0, (size_t)(rows * c->lanes) * sizeof *sum);
-	if (c->b.kept) {
-		kept_weights(k, arg);
+	if (c->b.kept || c->b.patch) {
+		(c->b.patch ? patch_weights : kept_weights)(k, arg);
 		return;
 	}
 	for (int64_t i = 0; i < rows * steps * c->lanes * c->dot; i++) {

@@ -36,11 +36,11 @@ typedef struct DeviceContract {
 	int64_t images, y, x;        /* of the input */
 	int64_t terms, channels;     /* per group */
 	int64_t groups, taps, stride, pad, zero;
-	enum { DEVICE_BLOCKS, DEVICE_DENSE, DEVICE_ROWS } layout; /* channel blocks, NCHW, rows of channels */
+	enum { DEVICE_BLOCKS, DEVICE_DENSE, DEVICE_ROWS, DEVICE_FOURS } layout; /* channel blocks, NCHW, rows of channels, blocks of four */
 	double most;                 /* of device_same() */
 } DeviceContract;
-/* half: of weights without half of their terms, where the device has that (codegen/kept.h). */
-MloKernel *device_contract(MloArena *a, const MloTarget *t, const DeviceContract *c, bool half);
+/* apart: from a tap to the next one.  half: of weights without half of their terms, where the device has that (codegen/kept.h). */
+MloKernel *device_contract(MloArena *a, const MloTarget *t, const DeviceContract *c, int64_t apart, bool half);
 /* What packed weights have to be beyond the contraction's terms, and sums of the weights where there are any. */
 void device_weights(const MloKernel *k, void *const *arg);
 

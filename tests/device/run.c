@@ -9,7 +9,7 @@
 #include "tests/device/device.h"
 #include "tests/unit/kernel_random.h"
 
-enum { KERNELS = 120, ATTENTIONS = 24, FEW_BLOCKS = 3 };
+enum { KERNELS = 120, ATTENTIONS = 24, PATCHES = 40, FEW_BLOCKS = 3 };
 
 static int passed, failed;
 
@@ -134,6 +134,27 @@ static const struct { DeviceContract of; size_t skew; } kept[] = {
 	{{"i8 half dense", EL_i8, EL_i8, 1, 5, 7, 40, 20, 1, 3, 1, 1, 0, DEVICE_DENSE, 0}, 0},
 };
 
+/* Of few channels: out of a patch of the image.  skew: of A, in bytes. */
+static const struct { DeviceContract of; int64_t apart; size_t skew; } patches[] = {
+	{{"patch fp16 7x7", EL_f32, EL_f16, 1, 36, 40, 3, 64, 1, 7, 2, 3, 0, DEVICE_DENSE, ROUNDED}, 1, 0},
+	{{"patch bf16 7x7", EL_f32, EL_bf16, 1, 36, 40, 3, 64, 1, 7, 2, 3, 0, DEVICE_DENSE, ROUNDED}, 1, 0},
+	{{"patch tf32 7x7", EL_f32, EL_tf32, 1, 36, 40, 3, 64, 1, 7, 2, 3, 0, DEVICE_DENSE, SHORT}, 1, 0},
+	{{"patch u8 7x7", EL_u8, EL_i8, 1, 36, 40, 3, 64, 1, 7, 2, 3, 117, DEVICE_FOURS, 0}, 1, 0},
+	{{"patch i8 7x7", EL_i8, EL_i8, 2, 35, 37, 3, 40, 1, 7, 2, 3, -5, DEVICE_FOURS, 0}, 1, 0},
+	{{"patch fp16 3x3", EL_f32, EL_f16, 2, 17, 19, 3, 24, 1, 3, 1, 1, 0, DEVICE_DENSE, ROUNDED}, 1, 0},
+	{{"patch fp16 rounded", EL_f16, EL_f16, 1, 16, 24, 3, 32, 1, 3, 2, 1, 0, DEVICE_DENSE, SHORT}, 1, 0},
+	{{"patch tf32 rounded", EL_tf32, EL_tf32, 1, 16, 24, 3, 32, 1, 3, 2, 1, 0, DEVICE_DENSE, F32}, 1, 0},
+	{{"patch bf16 blocks", EL_bf16, EL_bf16, 1, 13, 11, 3, 70, 1, 5, 1, 2, 0, DEVICE_FOURS, SHORT}, 1, 0},
+	{{"patch tf32 3x3", EL_f32, EL_tf32, 1, 16, 16, 4, 16, 1, 3, 1, 1, 0, DEVICE_DENSE, SHORT}, 1, 0},
+	{{"patch u8 3x3", EL_u8, EL_i8, 1, 16, 16, 3, 16, 1, 3, 1, 1, 3, DEVICE_FOURS, 0}, 1, 0},
+	{{"patch line", EL_f32, EL_f16, 3, 1, 200, 2, 20, 1, 5, 1, 2, 0, DEVICE_DENSE, ROUNDED}, 1, 0},
+	{{"patch pixels", EL_f32, EL_bf16, 1, 9, 9, 12, 20, 1, 1, 1, 0, 0, DEVICE_DENSE, ROUNDED}, 1, 0},
+	{{"patch apart", EL_f32, EL_f16, 1, 20, 23, 3, 16, 1, 3, 1, 2, 0, DEVICE_DENSE, ROUNDED}, 2, 0},
+	{{"patch unaligned", EL_f32, EL_f16, 1, 9, 12, 3, 20, 1, 3, 2, 1, 0, DEVICE_DENSE, ROUNDED}, 1, 4},
+	{{"patch unaligned bytes", EL_u8, EL_i8, 1, 9, 12, 3, 20, 1, 3, 1, 1, 9, DEVICE_FOURS, 0}, 1, 1},
+	{{"patch lanes", EL_f16, EL_f16, 1, 9, 12, 6, 20, 1, 3, 1, 1, 0, DEVICE_ROWS, SHORT}, 1, 0},
+};
+
 static void fill(KernelRandom *r, MloElem t, void *p, size_t bytes)
 {
 	for (size_t i = 0; i < bytes; i += mlo_elem_bits(t) / 8) {
@@ -244,6 +265,51 @@ static bool try_random_attention(MloArena *a, const MloTarget *t, uint64_t seed)
 	return try_attention(a, t, &c, seed % 2 ? FEW_BLOCKS : 0);
 }
 
+/* -- few channels ------------------------------------------------------------------------------------ */
+
+static bool try_patch(MloArena *a, const MloTarget *t, const DeviceContract *c, int64_t apart, unsigned blocks, size_t skew)
+{
+	MloKernel *k = device_contract(a, t, c, apart, false);
+	bool tensor = c->b != EL_f32 && (t->gpu->capability >= 80 || (c->b != EL_bf16 && c->b != EL_tf32));
+
+	if (tensor && !k->body->contract->b.patch) {
+		printf("FAIL %s: no tensor cores\n", c->name);
+		return false;
+	}
+	return try_kernel(a, t, k, c->name, blocks, c->most, skew, prepare_weights, NULL);
+}
+
+static const char *random_patch_name(MloArena *a, uint64_t seed)
+{
+	return mlo_sprintf(a, "random patch %llu", (unsigned long long)seed);
+}
+
+static bool try_random_patch(MloArena *a, const MloTarget *t, uint64_t seed)
+{
+	static const struct { MloElem a, b; double most; } kinds[] = {
+		{EL_f32, EL_f16, ROUNDED}, {EL_f32, EL_bf16, ROUNDED}, {EL_f32, EL_tf32, SHORT}, {EL_f16, EL_f16, SHORT}, {EL_bf16, EL_bf16, SHORT},
+		{EL_tf32, EL_tf32, F32}, {EL_u8, EL_i8, 0}, {EL_i8, EL_i8, 0}};
+	static const int channels[] = {1, 2, 3, 3, 4, 6, 12}, fours[] = {1, 2, 3, 4};
+	KernelRandom r = {seed};
+	int kind = (int)kernel_random(&r, sizeof kinds / sizeof *kinds);
+	bool bytes = kinds[kind].b == EL_i8, four = bytes || kernel_random(&r, 4) == 0, line = kernel_random(&r, 6) == 0;
+	int64_t apart, by = kernel_random(&r, 3) ? 4 : 1; /* rows that can be read in longer accesses more often than not */
+	DeviceContract c = {.name = random_patch_name(a, seed), .a = kinds[kind].a, .b = kinds[kind].b, .most = kinds[kind].most, .groups = 1};
+
+	c.images = 1 + kernel_random(&r, 2);
+	c.taps = 1 + kernel_random(&r, 7);
+	c.stride = 1 + kernel_random(&r, 4);
+	apart = 1 + (kernel_random(&r, 4) == 0);
+	c.pad = kernel_random(&r, c.taps);
+	c.y = line ? 1 : (c.taps - 1) * apart + 1 + kernel_random(&r, 30);
+	c.x = ((c.taps - 1) * apart + by + kernel_random(&r, 40)) / by * by;
+	c.terms = four ? fours[kernel_random(&r, 4)] : channels[kernel_random(&r, 7)];
+	c.channels = 1 + kernel_random(&r, 70);
+	c.zero = bytes && kernel_random(&r, 2) ? 7 + kernel_random(&r, 100) : 0;
+	c.layout = four ? DEVICE_FOURS : kernel_random(&r, 8) ? DEVICE_DENSE : DEVICE_ROWS;
+	return try_kernel(a, t, device_contract(a, t, &c, apart, false), c.name, seed % 2 ? FEW_BLOCKS : 0, c.most, 0, prepare_weights, NULL);
+}
+
 /* -------------------------------------------------------------------------------------------------- */
 
 /* The device as if it had so many multiprocessors. */
@@ -269,18 +335,24 @@ static void run_all(const MloTarget *t, const char *only)
 
 	for (size_t i = 0; i < sizeof contracts / sizeof *contracts; i++)
 		if (!only || strstr(contracts[i].name, only))
-			count(try_kernel(a, t, device_contract(a, t, &contracts[i], false), contracts[i].name, i % 2 ? FEW_BLOCKS : 0, contracts[i].most,
+			count(try_kernel(a, t, device_contract(a, t, &contracts[i], 1, false), contracts[i].name, i % 2 ? FEW_BLOCKS : 0, contracts[i].most,
 			                 0, prepare_weights, NULL));
 	for (size_t i = 0; i < sizeof wide / sizeof *wide; i++)
 		if (!only || strstr(wide[i].of.name, only)) {
 			const MloTarget *cut = cut_down(a, t, wide[i].sms);
 
-			count(try_kernel(a, cut, device_contract(a, cut, &wide[i].of, false), wide[i].of.name, i % 2 ? FEW_BLOCKS : 0,
+			count(try_kernel(a, cut, device_contract(a, cut, &wide[i].of, 1, false), wide[i].of.name, i % 2 ? FEW_BLOCKS : 0,
 			                 wide[i].of.most, 0, prepare_weights, NULL));
 		}
+	for (size_t i = 0; i < sizeof patches / sizeof *patches; i++)
+		if (!only || strstr(patches[i].of.name, only))
+			count(try_patch(a, t, &patches[i].of, patches[i].apart, i % 2 ? FEW_BLOCKS : 0, patches[i].skew));
+	for (uint64_t i = 0; i < PATCHES; i++)
+		if (!only || strstr(random_patch_name(a, kernel_test_seed(9000) + i), only))
+			count(try_random_patch(a, t, kernel_test_seed(9000) + i));
 	for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
 		if (!only || strstr(kept[i].of.name, only))
-			count(try_kernel(a, t, device_contract(a, t, &kept[i].of, true), kept[i].of.name, i % 2 ? FEW_BLOCKS : 0, kept[i].of.most,
+			count(try_kernel(a, t, device_contract(a, t, &kept[i].of, 1, true), kept[i].of.name, i % 2 ? FEW_BLOCKS : 0, kept[i].of.most,
 			                 kept[i].skew, prepare_weights, NULL));
 	for (size_t i = 0; i < sizeof attentions / sizeof *attentions; i++)
 		if (!only || strstr(attentions[i].name, only))

@@ -69,6 +69,17 @@ done
 for case in "fp16 deep 3x3" "u8 deep 3x3" "bf16 long rows" "i8 rows"; do
 	steady 86 "$case" 4
 done
+# Of few channels there is no loop but that over tiles; it has no bank conflicts.
+for case in "patch fp16 7x7" "patch tf32 7x7" "patch u8 7x7" "patch fp16 3x3"; do
+	if PTX_TEST_REPORT=$report PTX_TEST_SM=80 MLO_TEST_SM=80 "$BUILD/tests/device/run" "$case" >/dev/null 2>&1 &&
+	   grep -q '"mma"' "$report" && ! grep -q '"conflicts": [1-9]' "$report"; then
+		passed=$((passed + 1))
+	else
+		echo "FAIL sm_80 $case: bank conflicts, or no products of tensor cores"
+		cat "$report"
+		failed=$((failed + 1))
+	fi
+done
 rm -f "$report"
 # A model whose weights are half zero, from pruning to results: all layers that are pruned leave the zeros out.
 work=$(mktemp -d) || exit 2

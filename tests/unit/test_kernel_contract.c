@@ -568,7 +568,7 @@ static void misplaced(void)
 	static const char form[] =
 		"kernel wrong(in f32[8], in f32[8], out f32[4]) vars(2, 1, 1, 1, 2, 2, 2) { %%s"
 		" contract nb0=1 nb1=1 ny=1 nx=2 nc=2 nk=2 nky=1 nkx=1 sy=1 sx=1 dy=1 dx=1 py=0 px=0 in_y=1 in_x=2 qx=0"
-		" group_c=2 group_k=0 dot=1 a_arg=0 b_arg=1 a.elem=f32 a.flip=0 a.b0=0 a.b1=0 a.y=0 a.x=2 a.block=2 a.blk=0 a.k=1 b.elem=f32 b.packed=0 b.small=0 b.kept=0 b.part=0"
+		" group_c=2 group_k=0 dot=1 a_arg=0 b_arg=1 a.elem=f32 a.flip=0 a.b0=0 a.b1=0 a.y=0 a.x=2 a.block=2 a.blk=0 a.k=1 b.elem=f32 b.packed=0 b.small=0 b.kept=0 b.patch=0 b.part=0"
 		" b.b0=0 b.b1=0 b.k=2 zero.sums=0 zero.given=0 zero.s_arg=0 zero.z_arg=0 zero.at=0 scale.on=0 scale.g_arg=0 scale.b0=0 var[0]=%d var[1]=2 var[2]=3 var[3]=4 var[4]=5 lanes=4 vecs=1 cols=2 rows=1"
 		" y_chunk=2 c_outer=1 wino=0 w_arg=0 c_chunk=0 depth=0 strips=0 sparse.spread=0 sparse.group=0 sparse.runs=0 sparse.i_arg=0 sparse.n_arg=0 %s { %%%%0 = product.f32 a2[v4*2 + v5] = %%%%0 } %%s }";
 	static const struct { const char *open, *at, *close; int var; bool fine; } cases[] = {
@@ -617,7 +617,7 @@ static void interpreter(void)
 	static const char text[] =
 		"kernel conv(in f32[60], in f32[108], out f32[40]) vars(1, 1, 4, 5, 2) {"
 		" contract nb0=1 nb1=1 ny=4 nx=5 nc=2 nk=3 nky=3 nkx=3 sy=1 sx=1 dy=1 dx=1 py=1 px=1 in_y=4 in_x=5 qx=0"
-		" group_c=2 group_k=0 dot=1 a_arg=0 b_arg=1 a.elem=f32 a.flip=0 a.b0=0 a.b1=0 a.y=15 a.x=3 a.block=3 a.blk=0 a.k=1 b.elem=f32 b.packed=1 b.small=0 b.kept=0 b.part=0"
+		" group_c=2 group_k=0 dot=1 a_arg=0 b_arg=1 a.elem=f32 a.flip=0 a.b0=0 a.b1=0 a.y=15 a.x=3 a.block=3 a.blk=0 a.k=1 b.elem=f32 b.packed=1 b.small=0 b.kept=0 b.patch=0 b.part=0"
 		" b.b0=0 b.b1=0 b.k=0 zero.sums=0 zero.given=0 zero.s_arg=0 zero.z_arg=0 zero.at=0 scale.on=0 scale.g_arg=0 scale.b0=0 var[0]=0 var[1]=1 var[2]=2 var[3]=3 var[4]=4 lanes=4 vecs=1 cols=4 rows=1"
 		" y_chunk=3 c_outer=1 wino=0 w_arg=0 c_chunk=0 depth=0 strips=0 sparse.spread=0 sparse.group=0 sparse.runs=0 sparse.i_arg=0 sparse.n_arg=0 { %0 = product.f32 a2[v2*10 + v3*2 + v4] = %0 } }";
 	MloArena *a = mlo_arena_new();

@@ -46,7 +46,7 @@ static void random_kernels(void)
 static const char contract_text[] =
 	"kernel conv(in f32[3072], in f32[864], out f32[4096]) vars(1, 1, 8, 8, 64) {\n"
 	"  contract nb0=1 nb1=1 ny=8 nx=8 nc=64 nk=3 nky=3 nkx=3 sy=1 sx=1 dy=1 dx=1 py=1 px=1 in_y=8 in_x=8 qx=0"
-	" group_c=64 group_k=0 dot=1 a_arg=0 b_arg=1 a.elem=f32 a.flip=0 a.b0=0 a.b1=0 a.y=24 a.x=3 a.block=3 a.blk=1 a.k=1 b.elem=f32 b.packed=1 b.small=0 b.kept=0 b.part=0"
+	" group_c=64 group_k=0 dot=1 a_arg=0 b_arg=1 a.elem=f32 a.flip=0 a.b0=0 a.b1=0 a.y=24 a.x=3 a.block=3 a.blk=1 a.k=1 b.elem=f32 b.packed=1 b.small=0 b.kept=0 b.patch=0 b.part=0"
 	" b.b0=0 b.b1=0 b.k=0 zero.sums=0 zero.given=0 zero.s_arg=0 zero.z_arg=0 zero.at=0 scale.on=0 scale.g_arg=0 scale.b0=0 var[0]=0 var[1]=1 var[2]=2 var[3]=3 var[4]=4 lanes=16 vecs=2 cols=4 rows=1"
 	" y_chunk=3 c_outer=1 wino=0 w_arg=0 c_chunk=0 depth=0 strips=0 sparse.spread=0 sparse.group=0 sparse.runs=0 sparse.i_arg=0 sparse.n_arg=0 {\n"
 	"    %0 = product.f32\n"
