@@ -6,5 +6,6 @@ done
 for n in 1 65; do
 	"$mlopt" run d.mlopt --shape batch=$n || echo "exit $?"
 done
-"$mlopt" compare "$models/dynamic.onnx" d.mlopt --shape batch=5 --tolerance 1e-10
+# OpenBLAS adds in an order that depends on the machine
+"$mlopt" compare "$models/dynamic.onnx" d.mlopt --shape batch=5 --tolerance 1e-10 | sed 's/[0-9.]*e-[0-9]* *[0-9.]*e-[0-9]*/small     small/'
 "$mlopt" compile "$models/dynamic.onnx" --shape batch=9..2 -o e.mlopt || echo "exit $?"
