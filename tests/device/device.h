@@ -25,7 +25,7 @@ bool device_run(const MloKernel *k, const MloTarget *t, const char *name, Device
 bool device_same(const MloKernel *k, const char *name, const DeviceBuffer *got, void *const *want, double most);
 
 /* May element `at` of v, as it lies in memory, be `got` where the reference has `want`?  They are neighbours, v is rounded behind an
- * elementary function, which nobody rounds correctly, and the reference's value before that (`value`: those of the graph, by id) lies
+ * elementary function, or attention, which nobody rounds correctly, and the reference's value before that (`value`: those of the graph, by id) lies
  * halfway between both but for the last places. */
 bool device_tie(const MloKernel *k, const MloValue *v, MloTensor *const *value, int64_t at, double got, double want);
 

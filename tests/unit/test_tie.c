@@ -17,24 +17,17 @@ typedef struct Rounded {
 	MloTensor **value; /* by id */
 } Rounded;
 
-static Rounded rounded(KOp op)
+static Rounded rounded_by(KOp op, const char *text)
 {
 	static const int64_t dim[] = {1, 2, 2};
-	Rounded r = {.g = ir_graph("graph @t(%x: f32[1, 2, 2]) -> (%q) {\n"
-	                           "  const %s: f32[] = [0.5]\n"
-	                           "  const %z: f32[] = [-3]\n"
-	                           "  %a = swish(%x) : f32[1, 2, 2]\n"
-	                           "  %b = div(%a, %s) : f32[1, 2, 2]\n"
-	                           "  %c = round(%b) : f32[1, 2, 2]\n"
-	                           "  %d = add(%c, %z) : f32[1, 2, 2]\n"
-	                           "  %q = cast(%d) {to=3} : i8[1, 2, 2]\n"
-	                           "}\n")};
+	Rounded r = {.g = ir_graph(text)};
+	const MloNode *n;
 	MloTensor *t;
 	KCursor at;
 
 	CU_ASSERT_FATAL(r.g != NULL);
-	for (MloNode *n = r.g->first; n; n = n->next)
-		n->group = 1;
+	for (MloNode *m = r.g->first; m; m = m->next)
+		m->group = 1;
 	r.v = r.g->outputs[0];
 	t = mlo_tensor_new(r.g->arena, EL_f32, 3, dim);
 	for (int64_t i = 0; i < 4; i++)
@@ -42,11 +35,26 @@ static Rounded rounded(KOp op)
 	mlo_tensor_set_f64(t, 1, nextafterf(-3.5f, 0));
 	mlo_tensor_set_f64(t, 2, nextafterf(100.5f, 200));
 	r.value = MLO_NEWN(r.g->arena, MloTensor *, r.g->next_id);
-	r.value[r.v->def->in[0]->def->in[0]->def->in[0]->id] = t;
+	for (n = r.v->def; n->op != OP_round; n = n->in[0]->def)
+		r.value[n->out[0]->id] = mlo_tensor_new(r.g->arena, EL_i8, 3, dim);
+	r.value[n->in[0]->id] = t;
 	r.k = mlo_kernel_new(r.g->arena, "t");
 	at = kb_top(r.k);
 	kb_op(&at, op, EL_f32, kb_const_f(&at, EL_f32, 1), -1, -1);
 	return r;
+}
+
+static Rounded rounded(KOp op)
+{
+	return rounded_by(op, "graph @t(%x: f32[1, 2, 2]) -> (%q) {\n"
+	                      "  const %s: f32[] = [0.5]\n"
+	                      "  const %z: f32[] = [-3]\n"
+	                      "  %a = swish(%x) : f32[1, 2, 2]\n"
+	                      "  %b = div(%a, %s) : f32[1, 2, 2]\n"
+	                      "  %c = round(%b) : f32[1, 2, 2]\n"
+	                      "  %d = add(%c, %z) : f32[1, 2, 2]\n"
+	                      "  %q = cast(%d) {to=3} : i8[1, 2, 2]\n"
+	                      "}\n");
 }
 
 static bool may(const Rounded *r, int64_t at, double got, double want)
@@ -97,6 +105,23 @@ static void places_of_channel_blocks(void)
 	mlo_graph_free(r.g);
 }
 
+static void places_behind_a_transposition(void)
+{
+	Rounded r = rounded_by(K_exp, "graph @t(%x: f32[1, 2, 2]) -> (%q) {\n"
+	                              "  const %s: f32[] = [0.5]\n"
+	                              "  %b = div(%x, %s) : f32[1, 2, 2]\n"
+	                              "  %c = round(%b) : f32[1, 2, 2]\n"
+	                              "  %d = cast(%c) {to=3} : i8[1, 2, 2]\n"
+	                              "  %q = transpose(%d) {perm=[0, 2, 1]} : i8[1, 2, 2]\n"
+	                              "}\n");
+
+	CU_ASSERT(may(&r, 0, 3, 2));
+	CU_ASSERT(may(&r, 1, 100, 101));
+	CU_ASSERT(may(&r, 2, -4, -3));
+	CU_ASSERT(!may(&r, 3, 7, 8));
+	mlo_graph_free(r.g);
+}
+
 void suite_tie(void)
 {
 	CU_pSuite s = CU_add_suite("tie", NULL, NULL);
@@ -105,4 +130,5 @@ void suite_tie(void)
 	CU_ADD_TEST(s, behind_elementary_functions_alone);
 	CU_ADD_TEST(s, rounding_belongs_to_the_kernel);
 	CU_ADD_TEST(s, places_of_channel_blocks);
+	CU_ADD_TEST(s, places_behind_a_transposition);
 }
