@@ -17,7 +17,7 @@
 #include "ir/ref/bitcode.h"
 
 /* Raised whenever the emitter changes the code it makes for an unchanged kernel text. */
-#define EMITTER_VERSION "55"
+#define EMITTER_VERSION "56"
 
 typedef struct Header { char magic[8]; uint64_t bytes, hash; } Header;
 static const char magic[8] = "MLOPTOBJ";

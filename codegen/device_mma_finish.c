@@ -13,19 +13,6 @@ enum { QUAD = 4, HALVES = 2 /* rows of a fragment that a thread has */, LEAST = 
 
 /* -- which columns ----------------------------------------------------------------------------------- */
 
-int64_t mma_length(const Mma *m)
-{
-	enum { SHORT = 1, LONG = 30 };
-	int64_t n = 0;
-
-	for (const KStmt *s = m->t.s->body; s; s = s->next) {
-		KOp op = s->kind == KS_LET ? m->t.e->k->value.items[s->value].op : K_const;
-
-		n += op <= K_product ? 0 : (op >= K_sqrt && op <= K_sigmoid) || op == K_pow || op == K_fmod || op == K_mod ? LONG : SHORT;
-	}
-	return n;
-}
-
 /* Bytes of the widest element that is stored. */
 static int stored_bytes(const Mma *m)
 {
@@ -43,7 +30,7 @@ int mma_adjacent(const Mma *m)
 	const KContract *c = m->t.c;
 	int most = MOST / stored_bytes(m), step = m->t.threads * PIECE_WORDS / m->words, n; /* step: columns of B that come at a time */
 
-	if (c->b.kept || device_border_classes(c) < 0 || mma_length(m) * m->mt * m->nt * QUAD > MOST_LENGTH)
+	if (c->b.kept || device_border_classes(c) < 0 || device_output_length(&m->t) * m->mt * m->nt * QUAD > MOST_LENGTH)
 		return 2;
 	while (2 * m->nt % most || (step & (step - 1) && step % (4 * most)))
 		most /= 2;

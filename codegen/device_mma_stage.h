@@ -136,7 +136,6 @@ void mma_sparse_store(Mma *m);
 void mma_multiply(Mma *m, LLVMValueRef base, int64_t behind);
 
 /* device_mma_finish.c: from the sums of a tile to outputs. */
-int64_t mma_length(const Mma *m);              /* instructions of the epilogue for an output, about */
 int mma_adjacent(const Mma *m);                /* how many columns of a thread should lie beside each other */
 bool mma_is_direct(const Mma *m);              /* is the epilogue run on registers? */
 /* The column of B that is row `row` of those in shared memory; from the thread's first piece of B to the j-th, in bytes. */

@@ -79,6 +79,19 @@ static bool takes_lanes(const DeviceTile *t, const KStmt *s, int n)
 	return stride == 1 ? emit_idx_multiple(&lanes, at, n) : stride == 0 && in;
 }
 
+int64_t device_output_length(const DeviceTile *t)
+{
+	enum { SHORT = 1, LONG = 30 };
+	int64_t n = 0;
+
+	for (const KStmt *s = t->s->body; s; s = s->next) {
+		KOp op = s->kind == KS_LET ? t->e->k->value.items[s->value].op : K_const;
+
+		n += op <= K_product ? 0 : (op >= K_sqrt && op <= K_sigmoid) || op == K_pow || op == K_fmod || op == K_mod ? LONG : SHORT;
+	}
+	return n;
+}
+
 int device_output_lanes(const DeviceTile *t, int most)
 {
 	for (int n = most; n > 1; n /= 2) {

@@ -307,7 +307,7 @@ static bool is_direct(const Mma *m)
 {
 	enum { MOST_LENGTH = 1024 };
 
-	return !m->t.c->zero.sums && device_output_lanes(&m->t, 2) == 2 && mma_length(m) * m->t.rows / 8 * GROUP_SUMS <= MOST_LENGTH;
+	return !m->t.c->zero.sums && device_output_lanes(&m->t, 2) == 2 && device_output_length(&m->t) * m->t.rows / 8 * GROUP_SUMS <= MOST_LENGTH;
 }
 
 /* The thread's first row of the tile, which is a column of the product, and its first channel. */

@@ -7,7 +7,7 @@
  * one is multiplied, and written to the other half of shared memory behind that. */
 #include "codegen/device_tile.h"
 
-enum { SUMS = 8, QUAD = 4, DEPTH = 8, MAX_PIECES = 32, REGISTERS = 160, LEAST_ROUNDS = 16 };
+enum { SUMS = 8, QUAD = 4, DEPTH = 8, MAX_PIECES = 32, REGISTERS = 160, LEAST_ROUNDS = 16, MOST_KEPT = 16 };
 
 typedef struct Simt {
 	DeviceTile t;
@@ -81,6 +81,18 @@ static LLVMValueRef below(Emit *e, LLVMValueRef i, int64_t n)
 	return LLVMBuildICmp(e->b, LLVMIntSLT, i, emit_index(e, n), "");
 }
 
+/* Places of many pieces are found each time: to keep them takes more registers than there are. */
+static void plan_again(Simt *s)
+{
+	LLVMValueRef thread = s->t.thread;
+
+	if (s->a_pieces <= MOST_KEPT)
+		return;
+	s->t.thread = device_opaque(s->t.e, thread);
+	plan_pieces(s);
+	s->t.thread = thread;
+}
+
 /* Terms from `first` on, into registers; those behind the last one are 0. */
 static void fetch(Simt *s, LLVMValueRef first)
 {
@@ -88,6 +100,7 @@ static void fetch(Simt *s, LLVMValueRef first)
 	const KContract *c = t->c;
 	Emit *e = t->e;
 
+	plan_again(s);
 	for (int j = 0; j < s->a_pieces; j++) {
 		LLVMValueRef term = tile_add(e, first, s->a_term[j]), inside = below(e, term, t->terms), at, v;
 

@@ -331,8 +331,9 @@ static void outputs_in(DeviceTile *t, int slices, LLVMValueRef first, int n, int
 
 static void outputs(DeviceTile *t, int slices, LLVMValueRef first, int n)
 {
+	enum { MOST_LENGTH = 24 }; /* more at a time takes too many registers */
 	Emit *e = t->e;
-	int lanes = t->scalar ? 1 : device_output_lanes(t, QUAD);
+	int lanes = t->scalar || device_output_length(t) > MOST_LENGTH ? 1 : device_output_lanes(t, QUAD);
 	LLVMValueRef aligned;
 	DeviceIf i;
 

@@ -129,6 +129,8 @@ void device_tile_finish(DeviceTile *t, int n);
 
 /* device_output.c: do columns of the result lie beside each other rather than rows? */
 bool device_columns_adjacent(const DeviceTile *t);
+/* How long the epilogue is for one output, in instructions, about. */
+int64_t device_output_length(const DeviceTile *t);
 /* How many neighbouring columns the epilogue can be emitted for at a time, up to `most`, a power of two; the first is a multiple of that,
  * and whether arguments lie so that it may be, when the kernel runs. */
 int device_output_lanes(const DeviceTile *t, int most);
