@@ -417,6 +417,7 @@ static bool find_case(MloArena *a, const char *dir, const char *name, Case *c)
 typedef struct Known {
 	const char *name;     /* CASE or LABEL/CASE */
 	const char *constant; /* the input; NULL: it fails */
+	bool varies;          /* fails, or not, as the machine adds */
 	const char *reason;
 } Known;
 
@@ -439,17 +440,17 @@ static bool read_line(Session *s, char *line, const char *file)
 {
 	char *save, *name = strtok_r(line, " \t\n", &save), *status = strtok_r(NULL, " \t\n", &save);
 	char *input = NULL, *reason;
-	bool constant = status && strcmp(status, "const") == 0, ok;
+	bool constant = status && strcmp(status, "const") == 0, varies = status && strcmp(status, "varies") == 0, ok;
 
 	if (!name || *name == '#')
 		return true;
 	if (constant)
 		input = strtok_r(NULL, " \t\n", &save);
 	reason = status ? strtok_r(NULL, "\n", &save) : NULL;
-	ok = reason && (constant ? input != NULL : strcmp(status, "fail") == 0);
+	ok = reason && (constant ? input != NULL : varies || strcmp(status, "fail") == 0);
 	if (!ok)
-		fprintf(stderr, "conform: %s: '%s' needs fail, or const INPUT, and a reason\n", file, name);
-	Known k = {mlo_strdup(s->arena, name), input ? mlo_strdup(s->arena, input) : NULL,
+		fprintf(stderr, "conform: %s: '%s' needs fail, varies, or const INPUT, and a reason\n", file, name);
+	Known k = {mlo_strdup(s->arena, name), input ? mlo_strdup(s->arena, input) : NULL, varies,
 	           reason ? mlo_strdup(s->arena, reason) : ""};
 	MLO_PUSH(s->arena, &s->known, k);
 	return ok;
@@ -481,7 +482,7 @@ static const Known *find_known(const Session *s, const char *label, const char *
 static void run_one(Session *s, const char *label, const char *dir, const char *name)
 {
 	const Known *known = find_known(s, label, name);
-	bool fails = known && !known->constant, passed;
+	bool fails = known && !known->constant, varies = known && known->varies, passed, wrong;
 	MloArena *a = mlo_arena_new();
 	char why[400] = "";
 	Case c;
@@ -492,17 +493,18 @@ static void run_one(Session *s, const char *label, const char *dir, const char *
 	c.constant = known ? known->constant : NULL;
 	manifest = NULL;
 	passed = run_sets(a, s->how, &c, why, sizeof why) == OUT_PASS;
+	wrong = passed == fails && !varies;
 	if (s->print && !passed)
 		printf("%s/%s fail %s\n", label, name, why);
-	else if (!s->print && passed == fails)
+	else if (!s->print && wrong)
 		printf("%s/%s%s%s: %s%s%s\n", label, name, s->how->emulated ? " on " : "",
 		       s->how->emulated ? level_of(name)->name : "",
 		       passed ? "unexpected pass" : "failed", *why ? ": " : "", why);
 	fflush(stdout);
 	if (s->facts)
 		facts_write(s->facts, a, s->how->name, mlo_sprintf(a, "%s/%s", label, name), c.model, manifest,
-		            passed ? NULL : fails ? known->reason : why);
-	if (passed == fails)
+		            passed && !varies ? NULL : fails ? known->reason : why);
+	if (wrong)
 		s->failed++;
 	else
 		s->passed++;
