@@ -122,6 +122,21 @@ void test_context(void)
 	CALL(cuCtxSetCurrent(context));
 }
 
+void test_print_list(FILE *o, const char *reg, int n)
+{
+	fputc('{', o);
+	for (int k = 0; k < n; k++)
+		fprintf(o, "%s%%%s%d", k ? ", " : "", reg, k);
+	fputc('}', o);
+}
+
+void test_print_loads(FILE *o, const char *reg, const char *type, const char *base, int n, int threads)
+{
+	fprintf(o, "\tld.param.u64 %%p, [%s];\n\tadd.u64 %%p, %%p, %%offset;\n", base);
+	for (int k = 0; k < n; k++)
+		fprintf(o, "\tld.global.%s %%%s%d, [%%p+%d];\n", type, reg, k, k * threads * 4);
+}
+
 long test_number(const char *report, const char *part, const char *name)
 {
 	const char *at = report ? strstr(report, part) : NULL;

@@ -37,6 +37,10 @@ void test_context(void);             /* everything of the device anew; the repor
 /* The number behind a name, in the part of a report that begins with another one; -1: there is none. */
 long test_number(const char *report, const char *part, const char *name);
 
+/* PTX: "{%reg0, ...}"; loads of n registers that each thread has of the buffer in parameter `base`, register k k * threads words further on. */
+void test_print_list(FILE *o, const char *reg, int n);
+void test_print_loads(FILE *o, const char *reg, const char *type, const char *base, int n, int threads);
+
 /* Kernels that are put together from a common beginning and a body, and have one argument, x, a buffer; and
  * how they should end. */
 typedef struct TestKernel {

@@ -62,21 +62,6 @@ static void form_name(const Form *f, int selector, char *name)
 
 /* -- the kernels -- */
 
-static void print_list(FILE *o, const char *reg, int n)
-{
-	fputc('{', o);
-	for (int k = 0; k < n; k++)
-		fprintf(o, "%s%%%s%d", k ? ", " : "", reg, k);
-	fputc('}', o);
-}
-
-static void print_loads(FILE *o, const char *reg, const char *type, const char *base, int n)
-{
-	fprintf(o, "\tld.param.u64 %%p, [%s];\n\tadd.u64 %%p, %%p, %%offset;\n", base);
-	for (int k = 0; k < n; k++)
-		fprintf(o, "\tld.global.%s %%%s%d, [%%p+%d];\n", type, reg, k, k * LANES * 4);
-}
-
 static void print_kernel(FILE *o, const Form *f, int selector)
 {
 	const char *sum = strcmp(f->sum, "f32") ? "b32" : "f32";
@@ -89,20 +74,20 @@ static void print_kernel(FILE *o, const Form *f, int selector)
 	fprintf(o, "\t.reg .b32 %%l, %%a<8>, %%b<8>, %%e<1>;\n\t.reg .b64 %%p, %%offset;\n\t.reg .%s %%c<4>, %%d<4>;\n",
 		sum);
 	fprintf(o, "\tmov.u32 %%l, %%laneid;\n\tmul.wide.u32 %%offset, %%l, 4;\n");
-	print_loads(o, "a", "b32", "a", regs_a(f));
-	print_loads(o, "b", "b32", "b", regs_b(f));
-	print_loads(o, "c", sum, "c", regs_c(f));
+	test_print_loads(o, "a", "b32", "a", regs_a(f), LANES);
+	test_print_loads(o, "b", "b32", "b", regs_b(f), LANES);
+	test_print_loads(o, "c", sum, "c", regs_c(f), LANES);
 	if (f->selectors)
-		print_loads(o, "e", "b32", "e", 1);
+		test_print_loads(o, "e", "b32", "e", 1, LANES);
 	fprintf(o, "\tmma%s.sync.aligned.%s.row.col.%s.%s.%s.%s ", f->selectors ? ".sp" : "", f->shape, f->sum, f->a,
 		f->b, f->sum);
-	print_list(o, "d", regs_c(f));
+	test_print_list(o, "d", regs_c(f));
 	fputs(", ", o);
-	print_list(o, "a", regs_a(f));
+	test_print_list(o, "a", regs_a(f));
 	fputs(", ", o);
-	print_list(o, "b", regs_b(f));
+	test_print_list(o, "b", regs_b(f));
 	fputs(", ", o);
-	print_list(o, "c", regs_c(f));
+	test_print_list(o, "c", regs_c(f));
 	if (f->selectors)
 		fprintf(o, ", %%e0, %d", selector);
 	fprintf(o, ";\n\tld.param.u64 %%p, [d];\n\tadd.u64 %%p, %%p, %%offset;\n");

@@ -68,32 +68,16 @@ static void name_of(const Variant *v, char *name)
 
 /* -- the kernels -- */
 
-static void print_list(FILE *o, const char *reg, int n)
-{
-	fputc('{', o);
-	for (int k = 0; k < n; k++)
-		fprintf(o, "%s%%%s%d", k ? ", " : "", reg, k);
-	fputc('}', o);
-}
-
-/* What each thread has of a buffer: register k lies k THREADS words further on. */
-static void print_loads(FILE *o, const char *reg, const char *type, const char *base, int n)
-{
-	fprintf(o, "\tld.param.u64 %%p, [%s];\n\tadd.u64 %%p, %%p, %%offset;\n", base);
-	for (int k = 0; k < n; k++)
-		fprintf(o, "\tld.global.%s %%%s%d, [%%p+%d];\n", type, reg, k, k * THREADS * 4);
-}
-
 static void print_product(FILE *o, const Variant *v)
 {
 	const Form *f = v->form;
 
 	fprintf(o, "\twgmma.mma_async.sync.aligned.m64n%dk%d%s.%s.%s.%s ", v->cols, depth_of(f),
 		v->saturates ? ".satfinite" : "", f->d, f->a, f->b);
-	print_list(o, "d", sums_of(v));
+	test_print_list(o, "d", sums_of(v));
 	fputs(", ", o);
 	if (v->registers)
-		print_list(o, "a", 4);
+		test_print_list(o, "a", 4);
 	else
 		fputs("%da", o);
 	fputs(", %db, %keep", o);
@@ -137,8 +121,8 @@ static void print_kernel(FILE *o, const Variant *v)
 		   "\tadd.u64 %%db, %%db, %%base;\n\tld.param.u64 %%n, [keep];\n\tsetp.ne.u64 %%keep, %%n, "
 		   "0;\n");
 	if (v->registers)
-		print_loads(o, "a", "b32", "a", 4);
-	print_loads(o, "d", sum, "c", sums_of(v));
+		test_print_loads(o, "a", "b32", "a", 4, THREADS);
+	test_print_loads(o, "d", sum, "c", sums_of(v), THREADS);
 	fputs("\twgmma.fence.sync.aligned;\n", o);
 	print_product(o, v);
 	fputs("\twgmma.commit_group.sync.aligned;\n\twgmma.wait_group.sync.aligned 0;\n", o);
